@@ -1,0 +1,1 @@
+"""Documents in: find, parse, chunk, embed and store them."""

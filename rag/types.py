@@ -1,0 +1,359 @@
+"""Domain values: what flows between the rooms of the library. Immutable, free of I/O and of heavy imports.
+
+Vocabulary: a *document* is one source a user gave; a *version* is its content at one time; a *chunk* is a verbatim
+slice of a version's text; a *passage* is a chunk together with its document and scores, as retrieval returns it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+DEFAULT_COLLECTION = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A half-open range of character offsets (Unicode code points), ``text[start:end]``."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.end:
+            raise ValueError(f"not a span: {self.start}..{self.end}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """What a collection's chunks and embeddings were made with; see DESIGN section 4.
+
+    ``embedder`` identifies model weights, prefixes and normalisation; vectors of two different embedders cannot be
+    compared. ``parser`` and ``chunker`` only decide whether an unchanged file must be read again.
+    """
+
+    parser: str
+    chunker: str
+    embedder: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A named set of documents that is searched as one. ``seq`` grows with every committed change."""
+
+    id: int
+    name: str
+    fingerprint: Fingerprint
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A source in its active version.
+
+    ``uri`` is where the source came from (a file's absolute POSIX path for files); ``size`` is in bytes;
+    ``sha256`` is of the source's bytes; ``updated_at`` is an RFC 3339 time in UTC.
+    """
+
+    id: int
+    collection: str
+    uri: str
+    title: str
+    media_type: str
+    sha256: str
+    size: int
+    chunk_count: int
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A verbatim slice of a document version: ``text == source_text[span.start:span.end]``.
+
+    ``page`` counts from 1 and is set for paged formats; ``heading_path`` runs from the outermost heading inwards;
+    ``token_count`` is by the embedder's tokenizer. ``id`` is the SQL key and the vector index's id.
+    """
+
+    id: int
+    document_id: int
+    ordinal: int
+    text: str
+    span: Span
+    page: int | None
+    heading_path: tuple[str, ...]
+    token_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkDraft:
+    """A chunk before it is stored: everything but the keys."""
+
+    ordinal: int
+    text: str
+    span: Span
+    page: int | None
+    heading_path: tuple[str, ...]
+    token_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecord:
+    """A source as it was read: ``size`` in bytes, ``mtime_ns`` by the file system, ``sha256`` of the bytes."""
+
+    uri: str
+    title: str
+    media_type: str
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSource:
+    """What the store knows of a source's active version, to decide whether it must be read again."""
+
+    document_id: int
+    sha256: str
+    size: int
+    mtime_ns: int
+    parser: str
+    chunker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One row of a ranking: higher ``score`` is better; its scale belongs to the ranking it came from."""
+
+    chunk_id: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """A passage's score per retrieval stage; ``None`` where the stage did not return it.
+
+    ``dense`` is cosine similarity (-1..1), ``lexical`` is BM25 (higher is better), ``fused`` orders the result.
+    """
+
+    dense: float | None = None
+    lexical: float | None = None
+    rerank: float | None = None
+    fused: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A retrieved chunk with the document it belongs to."""
+
+    chunk: Chunk
+    document: Document
+    scores: Scores
+
+
+class SegmentKind(StrEnum):
+    """The parts of a prompt. Their borders matter: caches of model state begin and end there."""
+
+    PREFIX = "prefix"  # instructions; the same for every request
+    PASSAGE = "passage"  # one supplied passage; its text must not depend on the request
+    HISTORY_USER = "history_user"
+    HISTORY_ASSISTANT = "history_assistant"
+    QUESTION = "question"  # the request's own words, with the instruction that follows the passages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One part of a prompt. Its text is data: it is tokenized without control tokens."""
+
+    kind: SegmentKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """Segments in the order the model reads them: prefix, history, passages, question."""
+
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How tokens are chosen. ``temperature=0`` is greedy and deterministic; ``stop`` strings are not emitted."""
+
+    max_tokens: int = 320
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one request. ``cached_tokens`` of the prompt were not read again but reused from model state."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationChunk:
+    """A piece of generated text. The last chunk of a stream has ``finish_reason`` and ``usage`` set."""
+
+    text: str
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorInfo:
+    """What is really loaded, for readiness reports. ``gpu_layers`` is the number offloaded, 0 on a CPU."""
+
+    model: str
+    sha256: str
+    context_tokens: int
+    threads: int
+    gpu_layers: int
+    backend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """Ties an answer sentence to the passage that supports it.
+
+    ``number`` is what readers see (``[1]``), counted in order of first use; ``quote`` is verbatim from the passage and
+    ``quote_span`` gives its place in the *source text*; ``answer_span`` is the sentence's place in ``Answer.text``;
+    ``support`` (0..1) is how much of the sentence's weight the passage carries.
+    """
+
+    number: int
+    passage: Passage
+    quote: str
+    quote_span: Span
+    answer_span: Span
+    support: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """One sentence of an answer; ``citations`` are citation numbers, empty where nothing supports it."""
+
+    text: str
+    span: Span
+    citations: tuple[int, ...]
+
+    @property
+    def supported(self) -> bool:
+        return bool(self.citations)
+
+
+class RefusalCode(StrEnum):
+    """Why no answer is given. Stable: programs branch on these."""
+
+    EMPTY_COLLECTION = "empty_collection"
+    NO_RELEVANT_PASSAGE = "no_relevant_passage"  # retrieval found nothing close enough; the model was not asked
+    NOT_IN_PASSAGES = "not_in_passages"  # the model judged that the passages do not contain the answer
+    NOTHING_SUPPORTED = "nothing_supported"  # an answer was generated, but no sentence of it is backed by a passage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A reasoned refusal. ``confidence`` is the value compared with ``threshold`` where one decided."""
+
+    code: RefusalCode
+    reason: str
+    confidence: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Milliseconds by stage; ``ttft_ms`` is from the request's arrival to the first generated token."""
+
+    embed_ms: float = 0.0
+    search_ms: float = 0.0
+    pack_ms: float = 0.0
+    answerability_ms: float = 0.0
+    ttft_ms: float | None = None
+    generate_ms: float = 0.0
+    total_ms: float = 0.0
+    tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer whose every sentence is cited, or a refusal. Exactly one of ``text`` and ``refusal`` is meaningful.
+
+    ``dropped_sentences`` were generated but supported by no passage and are not part of ``text``;
+    ``dropped_passages`` counts retrieved passages that did not fit the token budget.
+    """
+
+    status: Literal["answered", "refused"]
+    text: str
+    sentences: tuple[Sentence, ...]
+    citations: tuple[Citation, ...]
+    passages: tuple[Passage, ...]
+    refusal: Refusal | None
+    usage: Usage
+    timings: Timings
+    trace_id: str
+    finish_reason: FinishReason | None = None
+    dropped_sentences: tuple[str, ...] = ()
+    dropped_passages: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """Passages, best first, with the stage timings of the search."""
+
+    passages: tuple[Passage, ...]
+    timings: Timings
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassagesEvent:
+    """First event of a stream: the passages the answer will be drawn from."""
+
+    passages: tuple[Passage, ...]
+    trace_id: str
+    type: Literal["passages"] = field(default="passages", init=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaEvent:
+    """Verified answer text: whole sentences, sent once a passage supports them."""
+
+    text: str
+    type: Literal["delta"] = field(default="delta", init=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CitationEvent:
+    """A citation of the text sent just before."""
+
+    citation: Citation
+    type: Literal["citation"] = field(default="citation", init=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoneEvent:
+    """Last event of an answered stream, with the whole answer."""
+
+    answer: Answer
+    type: Literal["done"] = field(default="done", init=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedEvent:
+    """Last event of a refused stream."""
+
+    answer: Answer
+    type: Literal["refused"] = field(default="refused", init=False)
+
+
+AnswerEvent = PassagesEvent | DeltaEvent | CitationEvent | DoneEvent | RefusedEvent
