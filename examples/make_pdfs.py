@@ -37,11 +37,10 @@ CORPUS = HERE / "corpus"
 
 AUTHOR = "Plumbline contributors"
 MARGIN = 22 * mm
-TEXT_WIDTH = A4[0] - 2 * MARGIN
+FRAME_PADDING = 6  # ReportLab's own, on each side
+TEXT_WIDTH = A4[0] - 2 * (MARGIN + FRAME_PADDING)
 
-BODY = ParagraphStyle(
-    "Body", fontName="Helvetica", fontSize=10.5, leading=14.5, spaceAfter=7
-)
+BODY = ParagraphStyle("Body", fontName="Helvetica", fontSize=10.5, leading=14.5, spaceAfter=7)
 CELL = ParagraphStyle("Cell", parent=BODY, fontSize=9, leading=11.5, spaceAfter=0)
 HEAD_CELL = ParagraphStyle("HeadCell", parent=CELL, fontName="Helvetica-Bold")
 CODE = ParagraphStyle(
@@ -117,10 +116,7 @@ def paragraph(node: SyntaxTreeNode, style: ParagraphStyle) -> Paragraph:
 
 def bullets(node: SyntaxTreeNode) -> ListFlowable:
     """Return a bullet list or a numbered list."""
-    items = [
-        ListItem([flow for child in item.children for flow in block(child)])
-        for item in node.children
-    ]
+    items = [ListItem([flow for child in item.children for flow in block(child)]) for item in node.children]
     if node.type == "ordered_list":
         return ListFlowable(
             items,
@@ -139,10 +135,7 @@ def table(node: SyntaxTreeNode) -> list[Flowable]:
         [paragraph(cell, HEAD_CELL if cell.type == "th" else CELL) for cell in row]
         for row in (tuple(row.children) for row in rows)
     ]
-    weights = [
-        min(max(12, *(len(cell.text) for cell in column)), 48)
-        for column in zip(*cells, strict=True)
-    ]
+    weights = [min(max(12, *(len(cell.text) for cell in column)), 48) for column in zip(*cells, strict=True)]
     unit = TEXT_WIDTH / sum(weights)
     flow = Table(
         cells,

@@ -13,7 +13,7 @@ RagError
 ├── ModelError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
-│   ├── DataDirectoryUnwritable  DatabaseTooNew  DatabaseOutdated  DatabaseBusy  DatabaseDamaged  IndexDamaged
+│   ├── DataDirectoryUnwritable  DatabaseTooNew  DatabaseOutdated  DatabaseBusy  DatabaseDamaged  IndexDamaged  DiskFull
 └── ServiceError
     ├── GenerationFailed  Overloaded
 
@@ -33,6 +33,7 @@ __all__ = [
     "DatabaseDamaged",
     "DatabaseOutdated",
     "DatabaseTooNew",
+    "DiskFull",
     "EmbedderChanged",
     "EmptyQuestion",
     "GenerationFailed",
@@ -240,6 +241,10 @@ class DatabaseDamaged(StorageError):
 
 class IndexDamaged(StorageError):
     code = "index_damaged"
+
+
+class DiskFull(StorageError):
+    code = "disk_full"
 
 
 class ServiceError(RagError):

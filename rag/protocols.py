@@ -6,11 +6,12 @@ Arrays are C-contiguous ``float32``; rows of embeddings have unit length, so an 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from contextlib import AbstractContextManager
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -72,7 +73,7 @@ class Generator(Protocol):
     def count_prompt_tokens(self, prompt: Prompt) -> int:
         """Exact length of the prompt as the model would read it, chat template included."""
 
-    def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncIterator[GenerationChunk]:
+    def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[GenerationChunk, None]:
         """Yield pieces of text as they are generated. Closing the iterator cancels before the next token.
 
         Raises:

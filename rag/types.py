@@ -123,6 +123,36 @@ class StoredSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingInput:
+    """An active chunk with what its embedding is made of, for embedding a collection anew."""
+
+    chunk_id: int
+    title: str
+    heading_path: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationInfo:
+    """A vector index file: everything up to ``seq`` is in it; ``size`` is in bytes."""
+
+    seq: int
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionStatus:
+    """What a collection holds. ``database_bytes`` is the whole database; ``generation`` is the current index file."""
+
+    collection: Collection
+    documents: int
+    chunks: int
+    generation: GenerationInfo | None
+    database_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One row of a ranking: higher ``score`` is better; its scale belongs to the ranking it came from."""
 

@@ -1,0 +1,70 @@
+# Every target sets up what it needs. `make help` lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# The demo's and the server's data live here; a deployment sets RAG_HOME itself.
+export RAG_HOME ?= $(CURDIR)/data
+# Where wheels of torch without CUDA are found, if the package index has only the CUDA build (README, "Install").
+TORCH_INDEX ?=
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.PHONY: help setup models demo serve test test-slow check format docs bench constraints clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 16
+
+setup: $(VENV)/.installed ## make .venv from constraints.txt
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Plumbline needs Python 3.11 or newer: make PYTHON=python3.11 setup"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): llama.cpp is compiled once, for this machine (minutes) ..."
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@
+
+models: setup ## fetch and verify the default models
+	@$(BIN)/rag models pull
+
+demo: models ## ingest examples/corpus and ask four questions
+	@$(BIN)/indexer ingest examples/corpus
+	@$(BIN)/rag ask --file examples/questions.txt
+
+serve: models ## serve the API on http://127.0.0.1:8000
+	@$(BIN)/rag serve
+
+test: setup ## unit, contract, integration, end-to-end, property and fault tests, with real small models
+	$(BIN)/python -m pytest
+
+test-slow: models ## what takes minutes or the 1.5B model
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+check: setup ## lint, format, types, import direction, dependencies
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+format: setup ## apply the formatter and safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup ## regenerate docs/cli.md, docs/openapi.json and the example PDFs
+	$(BIN)/python -m api.openapi
+	$(BIN)/python docs/make_cli.py
+	$(BIN)/python examples/make_pdfs.py
+
+bench: models ## single-stream speed of the in-process engine beside llama-cpp-python's own class
+	$(BIN)/python benchmarks/single_stream.py
+
+constraints: ## resolve all dependencies afresh and pin them
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet 'torch==2.13.0' '.[dev]'
+	.venv-lock/bin/python -m pip freeze --exclude plumbline | sed -E 's/\+cpu$$//' > constraints.txt
+	rm -rf .venv-lock
+
+clean: ## remove .venv and caches; data stays
+	rm -rf $(VENV) .venv-lock .pytest_cache .mypy_cache .ruff_cache build *.egg-info

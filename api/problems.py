@@ -1,0 +1,216 @@
+"""Every error as RFC 9457 problem details with a stable code. docs/api.md lists the codes; a test keeps them equal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from litestar import Response
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+
+import rag.errors
+from api.schemas import FieldError, Problem
+from api.tracing import trace_id_of
+from rag.errors import (
+    Conflict,
+    DatabaseBusy,
+    DatabaseOutdated,
+    DatabaseTooNew,
+    DataDirectoryUnwritable,
+    EmptyQuestion,
+    GenerationFailed,
+    InputError,
+    InvalidRequest,
+    InvalidSettings,
+    ModelError,
+    NotFound,
+    Overloaded,
+    QuestionTooLong,
+    RagError,
+    ServiceError,
+    SourceError,
+    SourceTooLarge,
+    SourceUnsupported,
+    StorageError,
+)
+from rag.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from litestar import Request
+    from litestar.types import Scope
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+_CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it tells the access log apart from our own failures
+
+_log = get_logger("api")
+
+
+class MalformedJson(InputError):
+    code = "malformed_json"
+
+
+class RouteNotFound(NotFound):
+    code = "route_not_found"
+
+
+class MethodNotAllowed(InputError):
+    code = "method_not_allowed"
+
+
+class BodyTooLarge(InputError):
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(InputError):
+    code = "unsupported_media_type"
+
+
+class HostNotAllowed(InputError):
+    code = "host_not_allowed"
+
+
+class NotReady(ServiceError):
+    """The models are not loaded (yet)."""
+
+    code = "not_ready"
+
+
+class InternalError(ServiceError):
+    """Something unforeseen; the log has it under the trace id."""
+
+    code = "internal_error"
+
+
+class InvalidFields(InvalidRequest):
+    """A request whose JSON or parameters do not fit the schema. ``errors`` says where."""
+
+    def __init__(self, message: str, *, errors: tuple[FieldError, ...], hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.errors = errors
+
+
+class ClientDisconnected(Exception):
+    """The client closed the connection before its response was complete."""
+
+
+# The nearest class in an error's line of ancestors decides.
+_STATUS: dict[type[RagError], int] = {
+    RagError: 500,
+    InputError: 400,
+    EmptyQuestion: 422,
+    QuestionTooLong: 422,
+    InvalidRequest: 422,
+    InvalidSettings: 500,
+    MethodNotAllowed: 405,
+    BodyTooLarge: 413,
+    UnsupportedMediaType: 415,
+    HostNotAllowed: 421,
+    NotFound: 404,
+    Conflict: 409,
+    SourceError: 422,
+    SourceTooLarge: 413,
+    SourceUnsupported: 415,
+    ModelError: 503,
+    StorageError: 500,
+    DataDirectoryUnwritable: 507,
+    DatabaseTooNew: 503,
+    DatabaseOutdated: 503,
+    DatabaseBusy: 503,
+    ServiceError: 500,
+    GenerationFailed: 500,
+    Overloaded: 429,
+    NotReady: 503,
+}
+_RETRY_AFTER_S: dict[type[RagError], int] = {Overloaded: 1, NotReady: 5, DatabaseBusy: 1}
+
+
+def _tree(root: type[RagError]) -> list[type[RagError]]:
+    return [root, *(found for child in root.__subclasses__() for found in _tree(child))]
+
+
+def status_of(error: type[RagError]) -> int:
+    return next(_STATUS[ancestor] for ancestor in error.__mro__ if ancestor in _STATUS)
+
+
+def problem_codes() -> dict[str, int]:
+    """Every code a client can meet, with its status, in alphabetical order."""
+    known = (rag.errors.__name__, __name__)
+    return dict(sorted((error.code, status_of(error)) for error in _tree(RagError) if error.__module__ in known))
+
+
+def to_rag_error(error: BaseException) -> RagError:
+    """Put a name to an error that is not one of ours, without repeating what it says about our insides."""
+    if isinstance(error, RagError):
+        return error
+    if isinstance(error, RequestEntityTooLarge):
+        return BodyTooLarge("The request body is larger than this service accepts.", hint="Send at most 1 MiB.")
+    if isinstance(error, NotFoundException):
+        return RouteNotFound("There is nothing at this path.", hint="GET /schema lists every route.")
+    if isinstance(error, MethodNotAllowedException):
+        return MethodNotAllowed(
+            "This path does not know this method.", hint="The Allow header lists the methods it knows."
+        )
+    if isinstance(error, ValidationException):
+        return InvalidFields("The request does not fit the schema.", errors=_field_errors(error))
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return InvalidRequest(error.detail)
+    return InternalError(
+        "Something went wrong inside the service.", hint="The service's log has the cause under this trace_id."
+    )
+
+
+def _field_errors(error: ValidationException) -> tuple[FieldError, ...]:
+    found = error.extra if isinstance(error.extra, list) else []
+    return tuple(
+        FieldError(pointer=str(each.get("key", "")), detail=str(each.get("message", "")))
+        for each in found
+        if isinstance(each, dict)
+    )
+
+
+def problem_of(error: BaseException, scope: Scope) -> Problem:
+    """Describe an error for the client of this request, and log it if it is ours to fix."""
+    named = to_rag_error(error)
+    trace_id = trace_id_of(scope)
+    status = status_of(type(named))
+    if isinstance(named, InternalError):
+        _log.error("unexpected error", trace_id=trace_id, path=scope["path"], exc_info=error)
+    elif status >= 500 and not isinstance(named, NotReady):
+        _log.error("request failed", trace_id=trace_id, path=scope["path"], code=named.code, detail=str(named))
+    return Problem(
+        type=f"/problems/{named.code}",
+        title=title_of(named.code),
+        status=status,
+        detail=named.message,
+        code=named.code,
+        trace_id=trace_id,
+        hint=named.hint,
+        errors=named.errors if isinstance(named, InvalidFields) else (),
+    )
+
+
+def title_of(code: str) -> str:
+    return code.replace("_", " ").capitalize()
+
+
+def problem_response(request: Request[object, object, object], error: Exception) -> Response[bytes]:
+    """Litestar's exception handler for every error."""
+    if isinstance(error, ClientDisconnected):
+        return Response(content=b"", status_code=_CLIENT_CLOSED_REQUEST)
+    problem = problem_of(error, request.scope)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    retry_after = getattr(error, "retry_after_s", None) or _RETRY_AFTER_S.get(type(error))
+    if retry_after is not None:
+        headers["retry-after"] = str(retry_after)
+    return Response(
+        content=msgspec.json.encode(problem),
+        status_code=problem.status,
+        media_type=PROBLEM_MEDIA_TYPE,
+        headers=headers,
+    )

@@ -1,0 +1,1 @@
+"""Controllers, one resource a file. They validate nothing and decide nothing: schemas and the pipeline do."""

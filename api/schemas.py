@@ -1,0 +1,294 @@
+"""The JSON of the HTTP API: requests are strict (unknown fields are errors), responses are what OpenAPI publishes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+MAX_QUESTION_CHARACTERS = 20_000
+MAX_K = 100
+
+CollectionName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        description="Collection to search.",
+        extra_json_schema={"description": "Collection to search.", "examples": ["default"]},
+    ),
+]
+PassageCount = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=MAX_K,
+        extra_json_schema={"description": "Passages to retrieve; the server's setting if left out.", "examples": [6]},
+    ),
+]
+
+
+def _question(description: str) -> Meta:
+    return Meta(
+        max_length=MAX_QUESTION_CHARACTERS,
+        extra_json_schema={"description": description, "examples": ["What does a KV cache store?"]},
+    )
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of request bodies."""
+
+
+class QueryRequest(Request, frozen=True, kw_only=True):
+    """A question to answer from a collection's documents."""
+
+    question: Annotated[str, _question("The question, in the documents' language. Must not be blank.")]
+    collection: CollectionName = "default"
+    k: PassageCount | None = None
+    stream: bool | None = None
+
+
+class SearchRequest(Request, frozen=True, kw_only=True):
+    """A query to find passages for, without asking the language model."""
+
+    query: Annotated[str, _question("The words to search for. Must not be blank.")]
+    collection: CollectionName = "default"
+    k: PassageCount | None = None
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of response bodies."""
+
+
+class SpanOut(Response, frozen=True, kw_only=True):
+    """A half-open range of character offsets (Unicode code points)."""
+
+    start: int
+    end: int
+
+
+class DocumentOut(Response, frozen=True, kw_only=True):
+    """A document in its active version."""
+
+    id: int
+    collection: str
+    uri: str
+    title: str
+    media_type: str
+    sha256: str
+    size: int
+    chunk_count: int
+    updated_at: str
+
+
+class ScoresOut(Response, frozen=True, kw_only=True):
+    """A passage's score per retrieval stage, null where the stage did not return it."""
+
+    dense: float | None
+    lexical: float | None
+    rerank: float | None
+    fused: float
+
+
+class PassageOut(Response, frozen=True, kw_only=True):
+    """A verbatim slice of a document: ``span`` is its place in the document's text."""
+
+    chunk_id: int
+    document_id: int
+    uri: str
+    title: str
+    page: int | None
+    heading_path: tuple[str, ...]
+    text: str
+    span: SpanOut
+    scores: ScoresOut
+
+
+class CitationOut(Response, frozen=True, kw_only=True):
+    """Ties one sentence of the answer (``answer_span``) to the words that support it.
+
+    ``quote`` is verbatim; ``quote_span`` is its place in the document's text; ``support`` is between 0 and 1.
+    """
+
+    number: int
+    document_id: int
+    chunk_id: int
+    uri: str
+    title: str
+    page: int | None
+    heading_path: tuple[str, ...]
+    quote: str
+    quote_span: SpanOut
+    answer_span: SpanOut
+    support: float
+
+
+class SentenceOut(Response, frozen=True, kw_only=True):
+    """One sentence of the answer with the numbers of its citations."""
+
+    text: str
+    span: SpanOut
+    citations: tuple[int, ...]
+
+
+class RefusalOut(Response, frozen=True, kw_only=True):
+    """Why there is no answer. ``confidence`` fell below ``threshold`` where one decided."""
+
+    code: Literal["empty_collection", "no_relevant_passage", "not_in_passages", "nothing_supported"]
+    reason: str
+    confidence: float | None
+    threshold: float | None
+
+
+class UsageOut(Response, frozen=True, kw_only=True):
+    """Tokens of this request; ``cached_tokens`` of the prompt were reused, not read again."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+class TimingsOut(Response, frozen=True, kw_only=True):
+    """Milliseconds by stage."""
+
+    embed_ms: float
+    search_ms: float
+    pack_ms: float
+    answerability_ms: float
+    ttft_ms: float | None
+    generate_ms: float
+    total_ms: float
+    tokens_per_s: float | None
+
+
+class QueryResponse(Response, frozen=True, kw_only=True):
+    """An answer whose every sentence is cited, or a reasoned refusal."""
+
+    status: Literal["answered", "refused"]
+    text: str
+    sentences: tuple[SentenceOut, ...]
+    citations: tuple[CitationOut, ...]
+    passages: tuple[PassageOut, ...]
+    refusal: RefusalOut | None
+    finish_reason: Literal["stop", "length", "cancelled"] | None
+    dropped_sentences: tuple[str, ...]
+    dropped_passages: int
+    usage: UsageOut
+    timings: TimingsOut
+    trace_id: str
+
+
+class SearchResponse(Response, frozen=True, kw_only=True):
+    """Passages, best first."""
+
+    passages: tuple[PassageOut, ...]
+    timings: TimingsOut
+    trace_id: str
+
+
+class PassagesData(Response, frozen=True, kw_only=True):
+    """Data of the stream's ``passages`` event."""
+
+    passages: tuple[PassageOut, ...]
+    trace_id: str
+
+
+class DeltaData(Response, frozen=True, kw_only=True):
+    """Data of the stream's ``delta`` events: whole sentences, already verified."""
+
+    text: str
+
+
+class DocumentsResponse(Response, frozen=True, kw_only=True):
+    """One page of documents by id. ``next`` is the ``after`` of the following page, null on the last one."""
+
+    documents: tuple[DocumentOut, ...]
+    next: int | None
+
+
+class FingerprintOut(Response, frozen=True, kw_only=True):
+    """What the collection's chunks and embeddings were made with."""
+
+    parser: str
+    chunker: str
+    embedder: str
+    dimension: int
+
+
+class CollectionOut(Response, frozen=True, kw_only=True):
+    """A set of documents searched as one; ``seq`` grows with every change."""
+
+    name: str
+    seq: int
+    fingerprint: FingerprintOut
+
+
+class CollectionsResponse(Response, frozen=True, kw_only=True):
+    """All collections, by name."""
+
+    collections: tuple[CollectionOut, ...]
+
+
+class HealthResponse(Response, frozen=True, kw_only=True):
+    """The process is alive and answers."""
+
+    status: Literal["alive"]
+    version: str
+
+
+class CheckOut(Response, frozen=True, kw_only=True):
+    """One thing a query depends on."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class GeneratorOut(Response, frozen=True, kw_only=True):
+    """The language model as it is really loaded: ``gpu_layers`` were offloaded, 0 on a CPU."""
+
+    model: str
+    sha256: str
+    context_tokens: int
+    threads: int
+    gpu_layers: int
+    backend: str
+
+
+class ReadyResponse(Response, frozen=True, kw_only=True):
+    """Whether a query would be answered now, and if not, what is missing."""
+
+    ready: bool
+    checks: tuple[CheckOut, ...]
+    generator: GeneratorOut | None
+
+
+class IndexResponse(Response, frozen=True, kw_only=True):
+    """Where to go from the root."""
+
+    name: str
+    version: str
+    openapi: str
+    health: str
+    ready: str
+
+
+class FieldError(Response, frozen=True, kw_only=True):
+    """One thing wrong with a request; ``pointer`` is a JSON pointer into the body or a parameter's name."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Response, frozen=True, kw_only=True, omit_defaults=True):
+    """An error as RFC 9457 problem details. Programs branch on ``code``; people read ``detail`` and ``hint``."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    trace_id: str
+    hint: str = ""
+    errors: tuple[FieldError, ...] = ()

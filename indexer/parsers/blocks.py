@@ -1,0 +1,104 @@
+"""What every parser yields: blocks whose texts, joined, are the source's normalised text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+# Long enough that cutting is rare, short enough that a block is never a memory problem.
+MAX_BLOCK_CHARS: Final = 16_384
+# Longer "headings" are paragraphs in disguise.
+MAX_HEADING_CHARS: Final = 200
+
+_WHITE_SPACE = re.compile(r"\s+")
+_SENTENCE_END = re.compile(r"[.!?。！？][\"'”’)\]]*\s+")
+
+
+class BlockKind(StrEnum):
+    HEADING = "heading"
+    PARAGRAPH = "paragraph"
+    LIST = "list"
+    TABLE = "table"
+    CODE = "code"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A structural piece of a source.
+
+    ``text`` holds the white space that follows the piece, too, so that joining all blocks gives the source text that
+    offsets are counted in. ``heading`` and ``level`` (1 is outermost) are set for headings: ``heading`` is the title
+    without markup. ``page`` counts from 1.
+    """
+
+    text: str
+    kind: BlockKind = BlockKind.PARAGRAPH
+    level: int = 0
+    heading: str = ""
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something a person should know of a source that was still read, such as pages that are only images."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Title:
+    """The source's own title, for formats that carry one. Comes before the first block."""
+
+    text: str
+
+
+# ``None`` is a sign of life from a parser that has been busy without finding text.
+Parsed = Block | Notice | Title | None
+
+
+class Parser(Protocol):
+    """Parses one file. It runs in a child process and may raise any ``SourceError``."""
+
+    def __call__(self, file: BinaryIO, encoding: str) -> Iterator[Parsed]: ...
+
+
+def one_line(text: str) -> str:
+    """Text with every run of white space as one space."""
+    return _WHITE_SPACE.sub(" ", text).strip()
+
+
+def bounded(block: Block) -> Iterator[Block]:
+    """Cut a block that is too long into pieces of the same kind, at sentence ends or white space where there are any."""
+    text = block.text
+    if len(text) <= MAX_BLOCK_CHARS:
+        yield block
+        return
+    kind = BlockKind.PARAGRAPH if block.kind is BlockKind.HEADING else block.kind
+    start = 0
+    while start < len(text):
+        end = cut_point(text, start, kind)
+        yield Block(text=text[start:end], kind=kind, page=block.page)
+        start = end
+
+
+def cut_point(text: str, start: int, kind: BlockKind = BlockKind.PARAGRAPH) -> int:
+    """Where the piece that begins at ``start`` should end."""
+    limit = start + MAX_BLOCK_CHARS
+    if limit >= len(text):
+        return len(text)
+    earliest = start + MAX_BLOCK_CHARS // 2
+    if (line_end := text.rfind("\n", earliest, limit)) >= 0:
+        return line_end + 1
+    if kind is BlockKind.PARAGRAPH:
+        ends = [match.end() for match in _SENTENCE_END.finditer(text, earliest, limit)]
+        if ends:
+            return ends[-1]
+    if (space := max(text.rfind(" ", earliest, limit), text.rfind("\t", earliest, limit))) >= 0:
+        return space + 1
+    return limit

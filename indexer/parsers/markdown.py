@@ -1,0 +1,131 @@
+"""Markdown: structure by markdown-it, text verbatim from the source."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Final
+
+from markdown_it import MarkdownIt
+
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from markdown_it.token import Token
+
+# A segment is parsed as a whole, so it bounds memory; it ends at a heading if one comes, at a blank line if none does.
+_SEGMENT_CHARS: Final = 1 << 18
+_SEGMENT_MAX_CHARS: Final = 1 << 20
+# Read limit for one line: Markdown has no business with longer ones, and a line is held in memory.
+_LINE_CHARS: Final = 1 << 16
+
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
+_ATX_HEADING = re.compile(r"^#{1,6}\s")
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_FRONT_TITLE = re.compile(r"^title[ \t]*:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
+_COMMENTS_ONLY = re.compile(r"\A\s*(?:<!--.*?-->\s*)+\Z", re.DOTALL)
+
+_KINDS: Final = {
+    "heading_open": BlockKind.HEADING,
+    "bullet_list_open": BlockKind.LIST,
+    "ordered_list_open": BlockKind.LIST,
+    "table_open": BlockKind.TABLE,
+    "fence": BlockKind.CODE,
+    "code_block": BlockKind.CODE,
+}
+
+
+def parse_markdown(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield the top-level blocks of a Markdown file. Front matter and comments are left out; its title is used."""
+    reader = MarkdownIt("commonmark", {"html": True}).enable("table")
+    stream = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline=None)
+    first = True
+    try:
+        for segment in _segments(stream):
+            text = segment
+            if first and (front := _FRONT_MATTER.match(text)):
+                text = text[front.end() :]
+                if title := _FRONT_TITLE.search(front[1] or ""):
+                    yield Title(text=title[1].strip("\"'"))
+            first = False
+            for block in _blocks(reader, text):
+                yield from bounded(block)
+    finally:
+        stream.detach()
+
+
+def _segments(stream: io.TextIOWrapper) -> Iterator[str]:
+    lines: list[str] = []
+    size = 0
+    fence = ""
+    after_blank = True
+    while line := stream.readline(_LINE_CHARS):
+        line = line.replace("\x00", "\ufffd")
+        heading = after_blank and not fence and _ATX_HEADING.match(line)
+        if (size >= _SEGMENT_CHARS and heading) or (size >= _SEGMENT_MAX_CHARS and (after_blank or fence)):
+            yield "".join(lines)
+            lines, size = [], 0
+        if marker := _FENCE.match(line):
+            if not fence:
+                fence = marker[1]
+            elif marker[1].startswith(fence):
+                fence = ""
+        lines.append(line)
+        size += len(line)
+        after_blank = not line.strip()
+    if lines:
+        yield "".join(lines)
+
+
+def _blocks(reader: MarkdownIt, text: str) -> Iterator[Block]:
+    tokens = reader.parse(text)
+    starts: list[tuple[int, int]] = []
+    for index, token in enumerate(tokens):
+        if token.level == 0 and token.map is not None and token.nesting >= 0:
+            starts.append((token.map[0], index))
+    offsets = _line_offsets(text)
+    for number, (line, index) in enumerate(starts):
+        begin = offsets[line] if number else 0
+        end = offsets[starts[number + 1][0]] if number + 1 < len(starts) else len(text)
+        block = _block(tokens, index, text[begin:end])
+        if block is not None:
+            yield block
+    if not starts and text.strip():
+        # Only link definitions and the like: nothing a reader sees.
+        return
+
+
+def _line_offsets(text: str) -> list[int]:
+    offsets = [0]
+    position = text.find("\n")
+    while position >= 0:
+        offsets.append(position + 1)
+        position = text.find("\n", position + 1)
+    return offsets
+
+
+def _block(tokens: list[Token], index: int, text: str) -> Block | None:
+    token = tokens[index]
+    if token.type == "html_block" and _COMMENTS_ONLY.match(text):
+        return None
+    kind = _KINDS.get(token.type, BlockKind.PARAGRAPH)
+    if kind is not BlockKind.HEADING:
+        return Block(text=text, kind=kind)
+    heading = one_line(_plain(tokens[index + 1]))
+    if not heading or len(heading) > MAX_HEADING_CHARS:
+        return Block(text=text)
+    return Block(text=text, kind=BlockKind.HEADING, level=int(token.tag[1:]), heading=heading)
+
+
+def _plain(inline: Token) -> str:
+    """Text of an inline token as a reader sees it."""
+    parts = []
+    for child in inline.children or ():
+        if child.type in {"softbreak", "hardbreak"}:
+            parts.append(" ")
+        elif child.type in {"text", "code_inline", "image"}:
+            parts.append(child.content)
+    return "".join(parts)

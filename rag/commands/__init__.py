@@ -1,0 +1,1 @@
+"""The ``rag`` command's subcommands, one noun a module."""

@@ -1,0 +1,170 @@
+"""``rag ask`` and ``rag search``: questions from the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+import rich_click as click
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
+
+from rag.config import load_settings
+from rag.factory import open_library
+from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from rag.pipeline import RagPipeline
+    from rag.types import AnswerEvent, Citation, Passage
+
+_collection = click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True, help="Where to look.")
+_k = click.option("-k", type=click.IntRange(1, 100), default=None, help="Passages to retrieve.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.command()
+@click.argument("question", required=False)
+@click.option("-f", "--file", type=click.File(), help="Read questions from a file, one a line; '-' is standard input.")
+@_collection
+@_k
+@_json
+def ask(question: str | None, file: TextIO | None, collection: str, k: int | None, as_json: bool) -> None:  # noqa: FBT001
+    """Answer QUESTION from your documents, with citations, or refuse with a reason.
+
+    With --json, one JSON object is printed for each question.
+    """
+    if (question is None) == (file is None):
+        raise click.UsageError("Give either a QUESTION or --file.")
+    questions = [question] if question is not None else [line.strip() for line in file or () if line.strip()]
+    with open_library(load_settings()) as library:
+        asyncio.run(_ask(library.pipeline, questions, collection, k, as_json=as_json, titled=file is not None))
+
+
+@click.command()
+@click.argument("query")
+@_collection
+@_k
+@_json
+def search(query: str, collection: str, k: int | None, as_json: bool) -> None:  # noqa: FBT001
+    """Find the passages that fit QUERY best; no language model is used."""
+    with open_library(load_settings()) as library:
+        result = asyncio.run(library.pipeline.search(query, collection=collection, k=k))
+    if as_json:
+        from api.schemas import search_response
+
+        click.echo(msgspec.json.encode(search_response(result)).decode())
+        return
+    console = Console()
+    for rank, passage in enumerate(result.passages, 1):
+        scores = passage.scores
+        parts = [f"{name} {value:.2f}" for name, value in (("dense", scores.dense), ("bm25", scores.lexical)) if value]
+        console.print(f"[bold]{rank}.[/] {_place(passage)}  [dim]{' · '.join(parts)}[/]")
+        console.print(Padding(Text(_shortened(passage.chunk.text, 240)), (0, 0, 1, 3)))
+    timings = result.timings
+    console.print(f"[dim]{len(result.passages)} passages in {timings.total_ms / 1000:.2f} s[/]")
+
+
+async def _ask(
+    pipeline: RagPipeline, questions: list[str], collection: str, k: int | None, *, as_json: bool, titled: bool
+) -> None:
+    for question in questions:
+        if as_json:
+            from api.schemas import answer_response
+
+            answer = await pipeline.answer(question, collection=collection, k=k)
+            click.echo(msgspec.json.encode(answer_response(answer)).decode())
+            continue
+        if titled:
+            Console(highlight=False).rule(f"[bold]{escape(question)}", align="left")
+        await _show(pipeline.stream(question, collection=collection, k=k))
+
+
+async def _show(events: AsyncGenerator[AnswerEvent, None]) -> None:
+    """Print sentences as they are verified, each with its citation numbers, then the sources."""
+    console = Console(soft_wrap=False, highlight=False)
+    status = console.status("Searching …", spinner="dots") if console.is_terminal else None
+    if status:
+        status.start()
+    try:
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, PassagesEvent) and status:
+                    status.update(f"Reading {len(event.passages)} passages …")
+                elif isinstance(event, DeltaEvent) and status:
+                    status.update(f"Answering … {_shortened(event.text.strip(), 60)}")
+                elif isinstance(event, DoneEvent | RefusedEvent):
+                    if status:
+                        status.stop()
+                    console.print(_answered(event.answer) if event.answer.refusal is None else _refused(event.answer))
+    finally:
+        if status:
+            status.stop()
+
+
+def _answered(answer: Answer) -> Group:
+    text = Text()
+    at = 0
+    for sentence in answer.sentences:
+        text.append(answer.text[at : sentence.span.end])
+        text.append(" " + "".join(f"[{number}]" for number in sentence.citations), style="bold cyan")
+        at = sentence.span.end
+    lines = [text, Text()]
+    quotes: dict[int, list[Citation]] = {}
+    for citation in answer.citations:
+        quotes.setdefault(citation.number, []).append(citation)
+    for number, citations in sorted(quotes.items()):
+        lines.append(Text.from_markup(f"[bold cyan]\\[{number}][/] {_place(citations[0].passage)}"))
+        said = dict.fromkeys(c.quote for c in citations)
+        lines += [Text(f"    “{_shortened(quote, 400)}”", style="italic") for quote in said]
+    if answer.dropped_sentences:
+        count = len(answer.dropped_sentences)
+        lines.append(Text(f"{count} generated sentence(s) left out: no passage supports them.", style="yellow"))
+    return Group(*lines, _footer(answer))
+
+
+def _refused(answer: Answer) -> Group:
+    refusal = answer.refusal
+    assert refusal is not None  # noqa: S101 - the caller's branch
+    lines = [Text.from_markup(f"[bold yellow]No answer[/] ({refusal.code}): {escape(refusal.reason)}")]
+    if refusal.confidence is not None and refusal.threshold is not None:
+        lines.append(Text(f"confidence {refusal.confidence:.2f}, needed {refusal.threshold:.2f}", style="dim"))
+    if answer.passages:
+        lines.append(Text("Closest passages:", style="dim"))
+        lines += [Text.from_markup(f"[dim]  • {_place(p)}[/]") for p in answer.passages[:3]]
+    return Group(*lines, _footer(answer))
+
+
+def _footer(answer: Answer) -> Text:
+    timings, usage = answer.timings, answer.usage
+    parts = [f"{timings.total_ms / 1000:.1f} s"]
+    if timings.ttft_ms is not None:
+        parts.append(f"first token {timings.ttft_ms / 1000:.1f} s")
+    if timings.tokens_per_s:
+        parts.append(f"{timings.tokens_per_s:.1f} tokens/s")
+    if usage.prompt_tokens:
+        parts.append(f"{usage.prompt_tokens} prompt tokens ({usage.cached_tokens} reused)")
+    return Text("\n" + " · ".join(parts), style="dim")
+
+
+def _place(passage: Passage) -> str:
+    """Where a passage stands, as markup: title, page, headings, file."""
+    chunk = passage.chunk
+    headings = [h for h in chunk.heading_path if h != passage.document.title]
+    parts = [f"[bold]{escape(passage.document.title)}[/]"]
+    if chunk.page is not None:
+        parts.append(f"p. {chunk.page}")
+    if headings:
+        parts.append(escape(" › ".join(headings)))
+    name = passage.document.uri.rsplit("/", 1)[-1]
+    return ", ".join(parts) + f" [dim]({escape(name)})[/]"
+
+
+def _shortened(text: str, limit: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"

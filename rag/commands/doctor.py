@@ -1,0 +1,73 @@
+"""``rag doctor``: what is installed, configured, present and working on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import rich_click as click
+from rich.console import Console
+from rich.markup import escape
+
+from rag import __version__
+from rag.commands.errors import EXIT_FAILED
+from rag.config import load_settings
+from rag.errors import RagError
+from rag.factory import Check, open_library
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LIBRARIES = ("llama-cpp-python", "torch", "sentence-transformers", "faiss-cpu", "sqlalchemy", "litestar")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--quick", is_flag=True, help="Do not load the models.")
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:  # noqa: FBT001
+    """Check this installation; exit status 1 if something would keep questions from being answered."""
+    settings = load_settings()
+    checks = [
+        Check(
+            name="program",
+            ok=True,
+            detail=f"Plumbline {__version__}, Python {platform.python_version()}, {platform.machine()}, "
+            f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
+        ),
+        Check(name="libraries", ok=True, detail=", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
+        Check(name="models directory", ok=settings.models_dir.is_dir(), detail=str(settings.models_dir)),
+    ]
+    try:
+        with open_library(settings) as library:
+            checks.append(Check(name="data directory", ok=True, detail=str(settings.home)))
+            if not quick:
+                checks += _loading(library.warm_up)
+            checks += library.readiness()
+    except RagError as error:
+        checks.append(Check(name="data directory", ok=False, detail=str(error)))
+    # What --quick has not loaded is no fault.
+    healthy = all(check.ok or (quick and "not loaded yet" in check.detail) for check in checks)
+    if as_json:
+        body = {"ok": healthy, "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]}
+        click.echo(json.dumps(body, ensure_ascii=False))
+    else:
+        console = Console(file=sys.stdout, soft_wrap=True)
+        for check in checks:
+            mark = "[green]ok[/]  " if check.ok else "[red]fail[/]"
+            console.print(f"{mark} [bold]{escape(check.name)}[/]: {escape(check.detail)}")
+    if not healthy:
+        ctx.exit(EXIT_FAILED)
+
+
+def _loading(warm_up: Callable[[], None]) -> list[Check]:
+    """Load the models; a failure is one line of the report, not the end of it."""
+    try:
+        warm_up()
+    except RagError as error:
+        return [Check(name="models", ok=False, detail=str(error))]
+    return []

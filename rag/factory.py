@@ -1,0 +1,208 @@
+"""The composition root: settings to adapters to pipeline. The only module that names adapters.
+
+Opening a library is cheap (a database connection); models load when they are first needed, each once.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from rag.errors import EmbedderChanged, RagError
+from rag.pipeline import PipelineOptions, RagPipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rag.catalog import Catalog
+    from rag.config import Settings
+    from rag.protocols import Embedder, Generator
+    from rag.retrieval.retriever import Retriever
+    from rag.stores.database import Database
+    from rag.stores.documents import SqlDocumentStore
+    from rag.stores.lexical import FtsIndex
+    from rag.stores.live_vectors import LiveVectors
+    from rag.types import Collection
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of a readiness report."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class _Once(Generic[T]):
+    """A value made on first use, by one thread only."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self.value: T | None = None
+
+    def __call__(self) -> T:
+        with self._lock:
+            if self.value is None:
+                self.value = self._make()
+            return self.value
+
+
+class Library:
+    """Everything a program needs, opened over one data directory."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self._embedder = _Once(self._load_embedder)
+        self._generator = _Once(self._load_generator)
+        self._retriever = _Once(self._make_retriever)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        from rag.catalog import Catalog
+
+        return Catalog.load(self.settings)
+
+    @cached_property
+    def store(self) -> SqlDocumentStore:
+        from rag.stores.documents import SqlDocumentStore
+
+        return SqlDocumentStore(self.database)
+
+    @cached_property
+    def lexical(self) -> FtsIndex:
+        from rag.stores.lexical import FtsIndex
+
+        return FtsIndex(self.database)
+
+    @cached_property
+    def vectors(self) -> LiveVectors:
+        from rag.stores.live_vectors import LiveVectors
+
+        return LiveVectors(self.database, directory=self.settings.home / "indexes")
+
+    @property
+    def embedder(self) -> Embedder:
+        return self._embedder()
+
+    @property
+    def generator(self) -> Generator:
+        return self._generator()
+
+    @cached_property
+    def pipeline(self) -> RagPipeline:
+        settings = self.settings
+        return RagPipeline(
+            store=self.store,
+            retriever=self._retriever,
+            generator=self._generator,
+            options=PipelineOptions(
+                top_k=settings.top_k,
+                min_dense_score=settings.min_dense_score,
+                min_answerability=settings.min_answerability,
+                max_answer_tokens=settings.max_answer_tokens,
+            ),
+        )
+
+    def warm_up(self) -> None:
+        """Load both models and embed one query. Blocks for seconds; later calls return at once."""
+        self.embedder.embed_query("warm-up")
+        self._generator()
+
+    def readiness(self) -> list[Check]:
+        """What works and what does not, without loading anything that is not loaded."""
+        checks = [Check(name="database", ok=True, detail=f"revision {self.database.revision}")]
+        checks += [self._fingerprint_check(collection) for collection in self.store.collections()]
+        checks.append(self._model_check("embedder", self.settings.embedder, loaded=self._embedder.value is not None))
+        generator = self._generator.value
+        if generator is None:
+            checks.append(self._model_check("generator", self.settings.generator, loaded=False))
+        else:
+            info = generator.info
+            where = f"{info.gpu_layers} layers on GPU" if info.gpu_layers else "CPU"
+            detail = f"{info.model}: {where}, {info.threads} threads, context {info.context_tokens} ({info.backend})"
+            checks.append(Check(name="generator", ok=True, detail=detail))
+        return checks
+
+    def close(self) -> None:
+        """Stop the model's thread and close the database."""
+        if self._generator.value is not None:
+            self._generator.value.close()
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _fingerprint_check(self, collection: Collection) -> Check:
+        name = f"collection {collection.name}"
+        try:
+            self._require_same_embedder(collection)
+        except RagError as error:
+            return Check(name=name, ok=False, detail=str(error))
+        return Check(name=name, ok=True, detail=f"seq {collection.seq}, {collection.fingerprint.embedder}")
+
+    def _require_same_embedder(self, collection: Collection) -> None:
+        identity = self.embedder.identity
+        if collection.fingerprint.embedder != identity:
+            raise EmbedderChanged(
+                f"Collection '{collection.name}' was embedded with {collection.fingerprint.embedder}, "
+                f"but the configured embedder is {identity}.",
+                hint=f"Set RAG_EMBEDDER back, or run: indexer rebuild --collection {collection.name} --embed",
+            )
+
+    def _model_check(self, role: str, name: str, *, loaded: bool) -> Check:
+        try:
+            path = self.catalog.resolve(name).path
+        except RagError as error:
+            return Check(name=role, ok=False, detail=str(error))
+        return Check(name=role, ok=loaded, detail=f"{name}: {'loaded' if loaded else 'not loaded yet'} ({path})")
+
+    def _make_retriever(self) -> Retriever:
+        from rag.retrieval.retriever import Retriever
+
+        return Retriever(
+            store=self.store,
+            embedder=self.embedder,
+            vectors=self.vectors,
+            lexical=self.lexical,
+            admit=self._require_same_embedder,
+        )
+
+    def _load_embedder(self) -> Embedder:
+        from rag.embedding.bi_encoder import BiEncoder
+
+        model = self.catalog.resolve(self.settings.embedder)
+        return BiEncoder(model.path, name=model.name, sha256=model.sha256, threads=self.settings.threads)
+
+    def _load_generator(self) -> Generator:
+        from rag.inference.generator import LlamaGenerator
+
+        model = self.catalog.resolve(self.settings.generator)
+        return LlamaGenerator.load(
+            model.path,
+            model_name=model.name,
+            sha256=model.sha256,
+            context_tokens=self.settings.context_tokens,
+            threads=self.settings.threads,
+            gpu_layers=self.settings.gpu_layers,
+        )
+
+
+def open_library(settings: Settings) -> Library:
+    """Open (and where needed create or migrate) the data directory.
+
+    Raises:
+        DataDirectoryUnwritable, DatabaseTooNew, DatabaseBusy, DatabaseDamaged.
+    """
+    from rag.stores.database import Database
+
+    return Library(settings, Database.open(settings))

@@ -1,0 +1,1 @@
+"""From passages to a grounded answer: packing, prompts, sentences, attribution."""

@@ -1,0 +1,255 @@
+"""The one use case: find passages for a question, and answer from them or refuse with a reason.
+
+Owns no I/O: everything it touches comes in through the protocols. DESIGN section 5 draws the flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from rag.errors import EmptyQuestion, InvalidRequest
+from rag.generation.citations import Attributor
+from rag.generation.context import pack
+from rag.generation.draft import AnswerDraft
+from rag.generation.prompts import NO, YES, answer_prompt, answerability_prompt, is_refusal
+from rag.generation.sentences import SentenceBuffer
+from rag.types import (
+    DEFAULT_COLLECTION,
+    Answer,
+    CitationEvent,
+    DeltaEvent,
+    DoneEvent,
+    PassagesEvent,
+    Refusal,
+    RefusalCode,
+    RefusedEvent,
+    SamplingParams,
+    SearchResult,
+    Timings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from rag.generation.context import PackedContext
+    from rag.protocols import Generator, PassageStore
+    from rag.retrieval.retriever import Retrieval, Retriever
+    from rag.types import AnswerEvent, Passage
+
+    _Events = AsyncGenerator[AnswerEvent, None]
+
+MAX_K = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineOptions:
+    """Defaults and thresholds; see ``rag.config.Settings`` for their meaning."""
+
+    top_k: int
+    min_dense_score: float
+    min_answerability: float
+    max_answer_tokens: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One request on its way: what it asked, and the clock."""
+
+    question: str
+    trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started: float = field(default_factory=time.perf_counter)
+    timings: Timings = field(default_factory=Timings)
+
+    def ms(self) -> float:
+        return (time.perf_counter() - self.started) * 1000
+
+    def refused(self, refusal: Refusal, passages: tuple[Passage, ...], draft: AnswerDraft | None = None) -> Answer:
+        draft = draft or AnswerDraft(self.question, passages)
+        return replace(
+            draft.answer(timings=replace(self.timings, total_ms=self.ms()), trace_id=self.trace_id),
+            status="refused",
+            refusal=refusal,
+        )
+
+
+class RagPipeline:
+    """Search and grounded answers over one store and one generator.
+
+    ``generator`` is asked for only when an answer needs one, and may take seconds the first time.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: PassageStore,
+        retriever: Callable[[], Retriever],
+        generator: Callable[[], Generator],
+        options: PipelineOptions,
+    ) -> None:
+        self._store = store
+        self._retriever = retriever
+        self._generator = generator
+        self._options = options
+
+    async def search(self, query: str, *, collection: str = DEFAULT_COLLECTION, k: int | None = None) -> SearchResult:
+        """The passages of a collection that fit a query best.
+
+        Raises:
+            EmptyQuestion, InvalidRequest (k out of range), UnknownCollection, EmbedderChanged.
+        """
+        run = _Run(question=_checked(query))
+        found = await self._retrieve(run, collection, k)
+        return SearchResult(
+            passages=found.passages, timings=replace(run.timings, total_ms=run.ms()), trace_id=run.trace_id
+        )
+
+    async def answer(self, question: str, *, collection: str = DEFAULT_COLLECTION, k: int | None = None) -> Answer:
+        """The answer or refusal that ends ``stream``."""
+        async with aclosing(self.stream(question, collection=collection, k=k)) as events:
+            async for event in events:
+                if isinstance(event, DoneEvent | RefusedEvent):
+                    return event.answer
+        raise AssertionError("a stream ends with done or refused")
+
+    async def stream(self, question: str, *, collection: str = DEFAULT_COLLECTION, k: int | None = None) -> _Events:
+        """Events of one answer: passages, then deltas with their citations, then done or refused.
+
+        Closing the iterator cancels generation before the next token.
+
+        Raises:
+            EmptyQuestion, QuestionTooLong, InvalidRequest, UnknownCollection, EmbedderChanged, GenerationFailed.
+        """
+        run = _Run(question=_checked(question))
+        found = await self._retrieve(run, collection, k)
+        refusal = self._retrieval_refusal(found)
+        if refusal:
+            yield PassagesEvent(passages=found.passages, trace_id=run.trace_id)
+            yield RefusedEvent(answer=run.refused(refusal, found.passages))
+            return
+        generator = await asyncio.to_thread(self._generator)
+        before = run.ms()
+        context = await asyncio.to_thread(
+            pack, run.question, found.passages, generator, max_answer_tokens=self._options.max_answer_tokens
+        )
+        run.timings = replace(run.timings, pack_ms=run.ms() - before)
+        yield PassagesEvent(passages=context.passages, trace_id=run.trace_id)
+        refusal = await self._answerability_refusal(run, context, generator)
+        if refusal:
+            yield RefusedEvent(answer=run.refused(refusal, context.passages))
+            return
+        async with aclosing(self._generate(run, context, generator)) as events:
+            async for event in events:
+                yield event
+
+    async def _retrieve(self, run: _Run, collection: str, k: int | None) -> Retrieval:
+        k = self._options.top_k if k is None else k
+        if not 1 <= k <= MAX_K:
+            raise InvalidRequest(f"k is {k}, but must be from 1 to {MAX_K}.")
+
+        def retrieve() -> Retrieval:
+            target = self._store.collection(collection)
+            return self._retriever().retrieve(target, run.question, k)
+
+        found = await asyncio.to_thread(retrieve)
+        run.timings = replace(run.timings, embed_ms=found.embed_ms, search_ms=found.search_ms)
+        return found
+
+    def _retrieval_refusal(self, found: Retrieval) -> Refusal | None:
+        if found.collection_is_empty:
+            return Refusal(
+                code=RefusalCode.EMPTY_COLLECTION,
+                reason="The collection holds no documents yet. Add some with: indexer ingest PATH",
+            )
+        threshold = self._options.min_dense_score
+        if found.best_dense is not None and found.best_dense < threshold:
+            return Refusal(
+                code=RefusalCode.NO_RELEVANT_PASSAGE,
+                reason="No passage in the documents is close enough to the question.",
+                confidence=found.best_dense,
+                threshold=threshold,
+            )
+        return None
+
+    async def _answerability_refusal(self, run: _Run, context: PackedContext, generator: Generator) -> Refusal | None:
+        before = run.ms()
+        prompt = answerability_prompt(run.question, context.passages)
+        yes, no = await generator.next_token_probabilities(prompt, [YES, NO])
+        confidence = yes / (yes + no) if yes + no > 0 else 0.0
+        run.timings = replace(run.timings, answerability_ms=run.ms() - before)
+        if confidence >= self._options.min_answerability:
+            return None
+        return Refusal(
+            code=RefusalCode.NOT_IN_PASSAGES,
+            reason="The closest passages do not contain the answer, by the model's own reading.",
+            confidence=confidence,
+            threshold=self._options.min_answerability,
+        )
+
+    async def _generate(self, run: _Run, context: PackedContext, generator: Generator) -> _Events:
+        draft = AnswerDraft(run.question, context.passages, dropped_passages=context.dropped)
+        attributor = Attributor(run.question, context.passages)
+        buffer = SentenceBuffer()
+        params = SamplingParams(max_tokens=context.answer_tokens)
+        prompt = answer_prompt(run.question, context.passages)
+        before = run.ms()
+        async with aclosing(generator.stream(prompt, params)) as chunks:
+            async for chunk in chunks:
+                if run.timings.ttft_ms is None:
+                    run.timings = replace(run.timings, ttft_ms=run.ms())
+                finished = buffer.add(chunk.text)
+                if chunk.finish_reason:
+                    draft.finish(chunk)
+                    finished.append(buffer.rest())
+                for sentence in finished:
+                    for event in _events(draft, attributor, sentence):
+                        yield event
+        run.timings = _with_rate(run, before, draft)
+        if draft.sentences:
+            timings = replace(run.timings, total_ms=run.ms())
+            yield DoneEvent(answer=draft.answer(timings=timings, trace_id=run.trace_id))
+            return
+        yield RefusedEvent(answer=run.refused(_unsupported(draft), context.passages, draft))
+
+
+def _events(draft: AnswerDraft, attributor: Attributor, sentence: str) -> list[DeltaEvent | CitationEvent]:
+    """Take a finished sentence into the draft; what it adds to the stream."""
+    if not sentence.strip():
+        return []
+    attributions = [] if is_refusal(sentence) else attributor.attribute(sentence)
+    if not attributions:
+        draft.drop(sentence)
+        return []
+    delta, citations = draft.add(sentence, attributions)
+    return [DeltaEvent(text=delta), *(CitationEvent(citation=citation) for citation in citations)]
+
+
+def _unsupported(draft: AnswerDraft) -> Refusal:
+    if not draft.dropped_sentences or any(map(is_refusal, draft.dropped_sentences)):
+        return Refusal(
+            code=RefusalCode.NOT_IN_PASSAGES, reason="The model found no answer to the question in the passages."
+        )
+    return Refusal(
+        code=RefusalCode.NOTHING_SUPPORTED,
+        reason="The model wrote an answer, but no sentence of it is supported by a passage.",
+    )
+
+
+def _with_rate(run: _Run, before: float, draft: AnswerDraft) -> Timings:
+    """Decoding speed counts from the first token: what comes before is prompt reading."""
+    timings = run.timings
+    decode_s = (run.ms() - (timings.ttft_ms or before)) / 1000
+    tokens = draft.usage.completion_tokens - 1
+    rate = tokens / decode_s if tokens > 0 and decode_s > 0 else None
+    return replace(timings, generate_ms=run.ms() - before, tokens_per_s=rate)
+
+
+def _checked(question: str) -> str:
+    question = question.strip()
+    if not question:
+        raise EmptyQuestion("The question is empty.", hint="Ask something about your documents.")
+    return question

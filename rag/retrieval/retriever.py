@@ -1,0 +1,80 @@
+"""Hybrid retrieval: dense and full-text search, fused, then read from the store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rag.retrieval.fusion import fuse
+from rag.types import Passage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rag.protocols import Embedder, LexicalIndex, PassageStore, VectorSearch
+    from rag.types import Collection
+
+Leg = Literal["hybrid", "dense", "lexical"]
+
+# Each leg looks deeper than it returns, so that a passage good in both but best in neither can still win.
+_MIN_DEPTH = 50
+_DEPTH_FACTOR = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrieval:
+    """Passages, best first, and what it took. ``best_dense`` is the highest cosine in the collection, if any."""
+
+    passages: tuple[Passage, ...]
+    best_dense: float | None
+    collection_is_empty: bool
+    embed_ms: float
+    search_ms: float
+
+
+class Retriever:
+    """Finds the passages of a collection that fit a query. Blocking: call it in a thread."""
+
+    def __init__(
+        self,
+        *,
+        store: PassageStore,
+        embedder: Embedder,
+        vectors: VectorSearch,
+        lexical: LexicalIndex,
+        admit: Callable[[Collection], None],
+    ) -> None:
+        """``admit`` raises if the collection's vectors cannot be compared with the embedder's."""
+        self._admit = admit
+        self._store = store
+        self._embedder = embedder
+        self._vectors = vectors
+        self._lexical = lexical
+
+    def retrieve(self, collection: Collection, query: str, k: int, *, leg: Leg = "hybrid") -> Retrieval:
+        """The ``k`` best passages; ``leg`` restricts the search to one side (for evaluation)."""
+        self._admit(collection)
+        depth = max(_MIN_DEPTH, _DEPTH_FACTOR * k)
+        started = time.perf_counter()
+        vector = self._embedder.embed_query(query) if leg != "lexical" else None
+        embedded = time.perf_counter()
+        dense = self._vectors.search(collection, vector, depth) if vector is not None else []
+        lexical = self._lexical.search(collection, query, depth) if leg != "dense" else []
+        ranked = fuse(dense, lexical)[:k]
+        found = {
+            chunk.id: (chunk, document)
+            for chunk, document in self._store.hydrate(collection, [chunk_id for chunk_id, _ in ranked])
+        }
+        passages = tuple(
+            Passage(chunk=found[chunk_id][0], document=found[chunk_id][1], scores=scores)
+            for chunk_id, scores in ranked
+            if chunk_id in found
+        )
+        return Retrieval(
+            passages=passages,
+            best_dense=dense[0].score if dense else None,
+            collection_is_empty=not dense and not lexical and leg != "lexical",
+            embed_ms=(embedded - started) * 1000,
+            search_ms=(time.perf_counter() - embedded) * 1000,
+        )

@@ -1,0 +1,188 @@
+"""The database's tables. The migrations create them; a test keeps the two alike.
+
+A *version* row belongs to one state: ``staged`` rows are being written and are seen by nobody, ``active`` rows are
+what everyone reads, ``retired`` rows wait to be pruned. At most one version of a document is active.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy import DateTime as SqlDateTime
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# SQLite only makes an INTEGER (not BIGINT) key the row's own id; both hold 64 bits there.
+Key = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class VersionStatus(StrEnum):
+    STAGED = "staged"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time in UTC, kept naive because SQLite has no time zones."""
+
+    impl = SqlDateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class CollectionRow(Base):
+    """``feed_floor``: the change feed is complete only since this seq; a reader further behind must load anew."""
+
+    __tablename__ = "collections"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  # SQLAlchemy reads it once; nobody changes it
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    parser: Mapped[str] = mapped_column(Text)
+    chunker: Mapped[str] = mapped_column(Text)
+    embedder: Mapped[str] = mapped_column(Text)
+    dimension: Mapped[int]
+    seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    feed_floor: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class DocumentRow(Base):
+    __tablename__ = "documents"
+    __table_args__ = (UniqueConstraint("collection_id", "uri"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id"))
+    uri: Mapped[str] = mapped_column(Text)
+
+
+class VersionRow(Base):
+    """``parser`` and ``chunker`` are those it was made with; ``owner`` names the process that stages it."""
+
+    __tablename__ = "document_versions"
+    __table_args__ = (
+        Index(
+            "uq_document_versions_active",
+            "document_id",
+            unique=True,
+            sqlite_where=text("status = 'active'"),
+            postgresql_where=text("status = 'active'"),
+        ),
+        Index("ix_document_versions_document_id", "document_id"),
+        Index("ix_document_versions_changes", "collection_id", "status", "activated_seq"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id"))
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id"))
+    status: Mapped[str] = mapped_column(Text)
+    title: Mapped[str] = mapped_column(Text)
+    media_type: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    parser: Mapped[str] = mapped_column(Text)
+    chunker: Mapped[str] = mapped_column(Text)
+    chunk_count: Mapped[int] = mapped_column(default=0)
+    activated_seq: Mapped[int | None] = mapped_column(BigInteger)
+    retired_seq: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    owner: Mapped[str | None] = mapped_column(Text)
+
+
+class TextRow(Base):
+    """A version's source text in pieces, so that a long one is never in memory at once. Offsets in characters."""
+
+    __tablename__ = "document_texts"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("document_versions.id"), primary_key=True)
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class ChunkRow(Base):
+    """Ids are never used twice: caches elsewhere know chunks by id alone. ``context`` is searched, never quoted."""
+
+    __tablename__ = "chunks"
+    __table_args__ = (UniqueConstraint("version_id", "ordinal"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("document_versions.id"))
+    ordinal: Mapped[int]
+    start: Mapped[int] = mapped_column(BigInteger)
+    end: Mapped[int] = mapped_column(BigInteger)
+    page: Mapped[int | None]
+    token_count: Mapped[int]
+    heading_path: Mapped[list[str]] = mapped_column(JSON)
+    context: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class EmbeddingRow(Base):
+    """``vector``: unit length, float16, little endian."""
+
+    __tablename__ = "embeddings"
+
+    chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class TombstoneRow(Base):
+    """A chunk that was active and is gone since ``seq``: what is left of it for indexes to follow."""
+
+    __tablename__ = "tombstones"
+    __table_args__ = (Index("ix_tombstones_changes", "collection_id", "seq"),)
+
+    chunk_id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id"))
+    seq: Mapped[int] = mapped_column(BigInteger)
+
+
+class GenerationRow(Base):
+    """A vector index file that is complete on disk; the one with the highest ``seq`` is current."""
+
+    __tablename__ = "index_generations"
+    __table_args__ = (
+        Index("ix_index_generations_collection_id", "collection_id", "seq"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id"))
+    directory: Mapped[str] = mapped_column(Text)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    count: Mapped[int] = mapped_column(BigInteger)
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
