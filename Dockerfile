@@ -68,7 +68,7 @@ RUN CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PLATFORM_NO_VERSIONE
          CMAKE_ARGS="$CMAKE_ARGS -DGGML_CUDA=ON ${CUDA_ARCHITECTURES:+-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES}"; \
          PATH="$PATH:/usr/local/cuda/bin"; \
        fi \
-    && export CMAKE_ARGS PATH SKBUILD_BUILD_TARGETS="ggml;llama" \
+    && export CMAKE_ARGS PATH \
     && pip wheel -v --no-deps --no-binary llama-cpp-python --wheel-dir /wheels -r /pins/llama.txt
 
 # ---- third-party packages -------------------------------------------------------------------------------------
@@ -95,7 +95,8 @@ COPY --from=dependencies /opt/venv /opt/venv
 COPY --from=project /wheels /tmp/wheels
 RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --no-index /tmp/wheels/*.whl && rm -r /tmp/wheels
 
-# RAG_HOST: inside a container only 0.0.0.0 can be published; compose.yaml publishes it on the loopback address.
+# RAG_HOST: inside a container only 0.0.0.0 can be published; compose.yaml publishes it on the loopback address, and
+# RAG_ALLOWED_HOSTS keeps web pages from reaching it there under a name of their own (DNS rebinding).
 # HOME is /tmp, the one place besides the volumes that stays writable under a read-only root.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -106,6 +107,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     RAG_HOME=/data \
     RAG_MODELS_DIR=/models \
     RAG_HOST=0.0.0.0 \
+    RAG_ALLOWED_HOSTS='["localhost"]' \
     RAG_PORT=8000
 USER 10001:10001
 VOLUME ["/data", "/models"]

@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections import deque
+from typing import Self
 
 from rag.errors import Overloaded
 
@@ -17,14 +18,12 @@ class NoPlaceFree(Overloaded):
     """Every place is taken; ``retry_after_s`` is a fair time to come back."""
 
     def __init__(self, message: str, *, retry_after_s: int) -> None:
-        super().__init__(
-            message, hint=f"Try again in about {retry_after_s} s, or raise RAG_MAX_CONCURRENT_QUERIES."
-        )
+        super().__init__(message, hint=f"Try again in about {retry_after_s} s, or raise RAG_MAX_CONCURRENT_QUERIES.")
         self.retry_after_s = retry_after_s
 
 
 class Slot:
-    """One admitted query. Release it exactly once; releasing again does nothing."""
+    """One admitted query's place. Releasing it again does nothing."""
 
     __slots__ = ("_admission", "_started")
 
@@ -37,7 +36,7 @@ class Slot:
             self._admission.leave(time.monotonic() - self._started)
             self._admission = None
 
-    def __enter__(self) -> Slot:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,9 +58,7 @@ class Admission:
             NoPlaceFree: ``limit`` queries are already running or waiting.
         """
         if self.active >= self.limit:
-            raise NoPlaceFree(
-                f"All {self.limit} places for queries are taken.", retry_after_s=self.retry_after_s
-            )
+            raise NoPlaceFree(f"All {self.limit} places for queries are taken.", retry_after_s=self.retry_after_s)
         self.active += 1
         return Slot(self)
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from litestar import Response
-from litestar.exceptions import (
-    HTTPException,
-    MethodNotAllowedException,
-    NotFoundException,
-    ValidationException,
-)
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.exceptions import HTTPException, ValidationException
 
 import rag.errors
+from api.documentation import PROBLEM_MEDIA_TYPE
 from api.schemas import FieldError, Problem
 from api.tracing import trace_id_of
 from rag.errors import (
@@ -23,6 +18,7 @@ from rag.errors import (
     DatabaseOutdated,
     DatabaseTooNew,
     DataDirectoryUnwritable,
+    DiskFull,
     EmptyQuestion,
     GenerationFailed,
     InputError,
@@ -45,7 +41,6 @@ if TYPE_CHECKING:
     from litestar import Request
     from litestar.types import Scope
 
-PROBLEM_MEDIA_TYPE = "application/problem+json"
 _CLIENT_CLOSED_REQUEST = 499  # nobody reads it; it tells the access log apart from our own failures
 
 _log = get_logger("api")
@@ -119,6 +114,7 @@ _STATUS: dict[type[RagError], int] = {
     ModelError: 503,
     StorageError: 500,
     DataDirectoryUnwritable: 507,
+    DiskFull: 507,
     DatabaseTooNew: 503,
     DatabaseOutdated: 503,
     DatabaseBusy: 503,
@@ -127,7 +123,14 @@ _STATUS: dict[type[RagError], int] = {
     Overloaded: 429,
     NotReady: 503,
 }
-_RETRY_AFTER_S: dict[type[RagError], int] = {Overloaded: 1, NotReady: 5, DatabaseBusy: 1}
+# What Litestar itself raises, in our words.
+_HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
+    404: (RouteNotFound, "There is nothing at this path.", "GET /schema lists every route."),
+    405: (MethodNotAllowed, "This path does not know this method.", "The Allow header lists the methods it knows."),
+    413: (BodyTooLarge, "The request body is larger than this service accepts.", "Send at most 1 MiB."),
+}
+RETRY_READY_AFTER_S = 5
+_RETRY_AFTER_S: dict[type[Exception], int] = {Overloaded: 1, NotReady: RETRY_READY_AFTER_S, DatabaseBusy: 1}
 
 
 def _tree(root: type[RagError]) -> list[type[RagError]]:
@@ -148,17 +151,16 @@ def to_rag_error(error: BaseException) -> RagError:
     """Put a name to an error that is not one of ours, without repeating what it says about our insides."""
     if isinstance(error, RagError):
         return error
-    if isinstance(error, RequestEntityTooLarge):
-        return BodyTooLarge("The request body is larger than this service accepts.", hint="Send at most 1 MiB.")
-    if isinstance(error, NotFoundException):
-        return RouteNotFound("There is nothing at this path.", hint="GET /schema lists every route.")
-    if isinstance(error, MethodNotAllowedException):
-        return MethodNotAllowed(
-            "This path does not know this method.", hint="The Allow header lists the methods it knows."
-        )
     if isinstance(error, ValidationException):
-        return InvalidFields("The request does not fit the schema.", errors=_field_errors(error))
-    if isinstance(error, HTTPException) and error.status_code < 500:
+        found = _field_errors(error)
+        if any(each.pointer == "data" for each in found):  # Litestar's name for a body that is not there
+            return MalformedJson("The request has no body.", hint="Send a JSON object.")
+        return InvalidFields("The request does not fit the schema.", errors=found)
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status in _HTTP_ERRORS:
+        kind, message, hint = _HTTP_ERRORS[status]
+        return kind(message, hint=hint)
+    if isinstance(error, HTTPException) and status < 500:
         return InvalidRequest(error.detail)
     return InternalError(
         "Something went wrong inside the service.", hint="The service's log has the cause under this trace_id."
@@ -184,7 +186,7 @@ def problem_of(error: BaseException, scope: Scope) -> Problem:
     elif status >= 500 and not isinstance(named, NotReady):
         _log.error("request failed", trace_id=trace_id, path=scope["path"], code=named.code, detail=str(named))
     return Problem(
-        type=f"/problems/{named.code}",
+        type=f"urn:plumbline:problem:{named.code}",
         title=title_of(named.code),
         status=status,
         detail=named.message,
@@ -199,7 +201,7 @@ def title_of(code: str) -> str:
     return code.replace("_", " ").capitalize()
 
 
-def problem_response(request: Request[object, object, object], error: Exception) -> Response[bytes]:
+def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler for every error."""
     if isinstance(error, ClientDisconnected):
         return Response(content=b"", status_code=_CLIENT_CLOSED_REQUEST)

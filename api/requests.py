@@ -1,6 +1,7 @@
 """Request bodies: JSON only, decoded strictly, and errors that say where.
 
-Litestar converts bodies leniently (``"6"`` would pass for a number); this request decodes straight into the route's type.
+Litestar converts bodies leniently (``"6"`` would pass for a number); this request decodes straight into the type that
+the route declares.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from litestar import Request
 from litestar.enums import RequestEncodingType
 
 from api.problems import InvalidFields, MalformedJson, UnsupportedMediaType
-from api.schemas import FieldError
+from api.schemas import MAX_QUESTION_CHARACTERS, FieldError
+from rag.errors import EmptyQuestion, QuestionTooLong
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
@@ -34,6 +36,22 @@ def require_json(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHan
         raise UnsupportedMediaType(
             f"The body's media type is {media_type or 'missing'}; this route reads application/json.",
             hint="Send the header Content-Type: application/json.",
+        )
+
+
+def require_words(text: str) -> None:
+    """Check a question or a query.
+
+    Raises:
+        EmptyQuestion: there is nothing but white space.
+        QuestionTooLong: it is beyond what any model would be given.
+    """
+    if not text.strip():
+        raise EmptyQuestion("The question is empty.", hint="Ask something.")
+    if len(text) > MAX_QUESTION_CHARACTERS:
+        raise QuestionTooLong(
+            f"The question has {len(text)} characters; at most {MAX_QUESTION_CHARACTERS} are read.",
+            hint="Shorten it; documents are added with: indexer ingest PATH",
         )
 
 

@@ -1,11 +1,21 @@
-"""The JSON of the HTTP API: requests are strict (unknown fields are errors), responses are what OpenAPI publishes."""
+"""The JSON of the HTTP API (and of ``--json``), and the one place where domain values become it.
+
+Requests are strict: unknown fields are errors. Responses are what OpenAPI publishes.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
+
+from rag.types import CitationEvent, DeltaEvent, PassagesEvent, RefusalCode
+
+if TYPE_CHECKING:
+    from rag import types as domain
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_QUESTION_CHARACTERS = 20_000
 MAX_K = 100
@@ -15,7 +25,6 @@ CollectionName = Annotated[
     Meta(
         min_length=1,
         max_length=200,
-        description="Collection to search.",
         extra_json_schema={"description": "Collection to search.", "examples": ["default"]},
     ),
 ]
@@ -30,10 +39,19 @@ PassageCount = Annotated[
 
 
 def _question(description: str) -> Meta:
+    # The bounds are for readers of the schema; api.requests checks them, with codes of their own.
     return Meta(
-        max_length=MAX_QUESTION_CHARACTERS,
-        extra_json_schema={"description": description, "examples": ["What does a KV cache store?"]},
+        extra_json_schema={
+            "description": description,
+            "examples": ["What does a KV cache store?"],
+            "extra": {"min_length": 1, "max_length": MAX_QUESTION_CHARACTERS},
+        },
     )
+
+
+_stream = Meta(
+    extra_json_schema={"description": "Answer as server-sent events. If left out, the Accept header decides."}
+)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +64,7 @@ class QueryRequest(Request, frozen=True, kw_only=True):
     question: Annotated[str, _question("The question, in the documents' language. Must not be blank.")]
     collection: CollectionName = "default"
     k: PassageCount | None = None
-    stream: bool | None = None
+    stream: Annotated[bool | None, _stream] = None
 
 
 class SearchRequest(Request, frozen=True, kw_only=True):
@@ -61,14 +79,14 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     """Base of response bodies."""
 
 
-class SpanOut(Response, frozen=True, kw_only=True):
+class Span(Response, frozen=True, kw_only=True):
     """A half-open range of character offsets (Unicode code points)."""
 
     start: int
     end: int
 
 
-class DocumentOut(Response, frozen=True, kw_only=True):
+class Document(Response, frozen=True, kw_only=True):
     """A document in its active version."""
 
     id: int
@@ -82,7 +100,7 @@ class DocumentOut(Response, frozen=True, kw_only=True):
     updated_at: str
 
 
-class ScoresOut(Response, frozen=True, kw_only=True):
+class Scores(Response, frozen=True, kw_only=True):
     """A passage's score per retrieval stage, null where the stage did not return it."""
 
     dense: float | None
@@ -91,7 +109,7 @@ class ScoresOut(Response, frozen=True, kw_only=True):
     fused: float
 
 
-class PassageOut(Response, frozen=True, kw_only=True):
+class Passage(Response, frozen=True, kw_only=True):
     """A verbatim slice of a document: ``span`` is its place in the document's text."""
 
     chunk_id: int
@@ -101,11 +119,11 @@ class PassageOut(Response, frozen=True, kw_only=True):
     page: int | None
     heading_path: tuple[str, ...]
     text: str
-    span: SpanOut
-    scores: ScoresOut
+    span: Span
+    scores: Scores
 
 
-class CitationOut(Response, frozen=True, kw_only=True):
+class Citation(Response, frozen=True, kw_only=True):
     """Ties one sentence of the answer (``answer_span``) to the words that support it.
 
     ``quote`` is verbatim; ``quote_span`` is its place in the document's text; ``support`` is between 0 and 1.
@@ -119,29 +137,29 @@ class CitationOut(Response, frozen=True, kw_only=True):
     page: int | None
     heading_path: tuple[str, ...]
     quote: str
-    quote_span: SpanOut
-    answer_span: SpanOut
+    quote_span: Span
+    answer_span: Span
     support: float
 
 
-class SentenceOut(Response, frozen=True, kw_only=True):
+class Sentence(Response, frozen=True, kw_only=True):
     """One sentence of the answer with the numbers of its citations."""
 
     text: str
-    span: SpanOut
+    span: Span
     citations: tuple[int, ...]
 
 
-class RefusalOut(Response, frozen=True, kw_only=True):
+class Refusal(Response, frozen=True, kw_only=True):
     """Why there is no answer. ``confidence`` fell below ``threshold`` where one decided."""
 
-    code: Literal["empty_collection", "no_relevant_passage", "not_in_passages", "nothing_supported"]
+    code: RefusalCode
     reason: str
     confidence: float | None
     threshold: float | None
 
 
-class UsageOut(Response, frozen=True, kw_only=True):
+class Usage(Response, frozen=True, kw_only=True):
     """Tokens of this request; ``cached_tokens`` of the prompt were reused, not read again."""
 
     prompt_tokens: int
@@ -149,7 +167,7 @@ class UsageOut(Response, frozen=True, kw_only=True):
     completion_tokens: int
 
 
-class TimingsOut(Response, frozen=True, kw_only=True):
+class Timings(Response, frozen=True, kw_only=True):
     """Milliseconds by stage."""
 
     embed_ms: float
@@ -167,30 +185,30 @@ class QueryResponse(Response, frozen=True, kw_only=True):
 
     status: Literal["answered", "refused"]
     text: str
-    sentences: tuple[SentenceOut, ...]
-    citations: tuple[CitationOut, ...]
-    passages: tuple[PassageOut, ...]
-    refusal: RefusalOut | None
+    sentences: tuple[Sentence, ...]
+    citations: tuple[Citation, ...]
+    passages: tuple[Passage, ...]
+    refusal: Refusal | None
     finish_reason: Literal["stop", "length", "cancelled"] | None
     dropped_sentences: tuple[str, ...]
     dropped_passages: int
-    usage: UsageOut
-    timings: TimingsOut
+    usage: Usage
+    timings: Timings
     trace_id: str
 
 
 class SearchResponse(Response, frozen=True, kw_only=True):
     """Passages, best first."""
 
-    passages: tuple[PassageOut, ...]
-    timings: TimingsOut
+    passages: tuple[Passage, ...]
+    timings: Timings
     trace_id: str
 
 
 class PassagesData(Response, frozen=True, kw_only=True):
     """Data of the stream's ``passages`` event."""
 
-    passages: tuple[PassageOut, ...]
+    passages: tuple[Passage, ...]
     trace_id: str
 
 
@@ -203,11 +221,11 @@ class DeltaData(Response, frozen=True, kw_only=True):
 class DocumentsResponse(Response, frozen=True, kw_only=True):
     """One page of documents by id. ``next`` is the ``after`` of the following page, null on the last one."""
 
-    documents: tuple[DocumentOut, ...]
+    documents: tuple[Document, ...]
     next: int | None
 
 
-class FingerprintOut(Response, frozen=True, kw_only=True):
+class Fingerprint(Response, frozen=True, kw_only=True):
     """What the collection's chunks and embeddings were made with."""
 
     parser: str
@@ -216,18 +234,18 @@ class FingerprintOut(Response, frozen=True, kw_only=True):
     dimension: int
 
 
-class CollectionOut(Response, frozen=True, kw_only=True):
+class Collection(Response, frozen=True, kw_only=True):
     """A set of documents searched as one; ``seq`` grows with every change."""
 
     name: str
     seq: int
-    fingerprint: FingerprintOut
+    fingerprint: Fingerprint
 
 
 class CollectionsResponse(Response, frozen=True, kw_only=True):
     """All collections, by name."""
 
-    collections: tuple[CollectionOut, ...]
+    collections: tuple[Collection, ...]
 
 
 class HealthResponse(Response, frozen=True, kw_only=True):
@@ -237,7 +255,7 @@ class HealthResponse(Response, frozen=True, kw_only=True):
     version: str
 
 
-class CheckOut(Response, frozen=True, kw_only=True):
+class Check(Response, frozen=True, kw_only=True):
     """One thing a query depends on."""
 
     name: str
@@ -245,7 +263,7 @@ class CheckOut(Response, frozen=True, kw_only=True):
     detail: str
 
 
-class GeneratorOut(Response, frozen=True, kw_only=True):
+class Generator(Response, frozen=True, kw_only=True):
     """The language model as it is really loaded: ``gpu_layers`` were offloaded, 0 on a CPU."""
 
     model: str
@@ -260,8 +278,8 @@ class ReadyResponse(Response, frozen=True, kw_only=True):
     """Whether a query would be answered now, and if not, what is missing."""
 
     ready: bool
-    checks: tuple[CheckOut, ...]
-    generator: GeneratorOut | None
+    checks: tuple[Check, ...]
+    generator: Generator | None
 
 
 class IndexResponse(Response, frozen=True, kw_only=True):
@@ -292,3 +310,75 @@ class Problem(Response, frozen=True, kw_only=True, omit_defaults=True):
     trace_id: str
     hint: str = ""
     errors: tuple[FieldError, ...] = ()
+
+
+def plain(value: object, shape: type[T]) -> T:
+    """A domain value as the shape that has the same field names."""
+    return msgspec.convert(value, shape, from_attributes=True)
+
+
+def passage_out(passage: domain.Passage) -> Passage:
+    return Passage(
+        chunk_id=passage.chunk.id,
+        document_id=passage.document.id,
+        uri=passage.document.uri,
+        title=passage.document.title,
+        page=passage.chunk.page,
+        heading_path=passage.chunk.heading_path,
+        text=passage.chunk.text,
+        span=plain(passage.chunk.span, Span),
+        scores=plain(passage.scores, Scores),
+    )
+
+
+def citation_out(citation: domain.Citation) -> Citation:
+    source = citation.passage
+    return Citation(
+        number=citation.number,
+        document_id=source.document.id,
+        chunk_id=source.chunk.id,
+        uri=source.document.uri,
+        title=source.document.title,
+        page=source.chunk.page,
+        heading_path=source.chunk.heading_path,
+        quote=citation.quote,
+        quote_span=plain(citation.quote_span, Span),
+        answer_span=plain(citation.answer_span, Span),
+        support=citation.support,
+    )
+
+
+def answer_response(answer: domain.Answer) -> QueryResponse:
+    return QueryResponse(
+        status=answer.status,
+        text=answer.text,
+        sentences=tuple(plain(sentence, Sentence) for sentence in answer.sentences),
+        citations=tuple(map(citation_out, answer.citations)),
+        passages=tuple(map(passage_out, answer.passages)),
+        refusal=plain(answer.refusal, Refusal) if answer.refusal else None,
+        finish_reason=answer.finish_reason,
+        dropped_sentences=answer.dropped_sentences,
+        dropped_passages=answer.dropped_passages,
+        usage=plain(answer.usage, Usage),
+        timings=plain(answer.timings, Timings),
+        trace_id=answer.trace_id,
+    )
+
+
+def search_response(result: domain.SearchResult) -> SearchResponse:
+    return SearchResponse(
+        passages=tuple(map(passage_out, result.passages)),
+        timings=plain(result.timings, Timings),
+        trace_id=result.trace_id,
+    )
+
+
+def event_data(event: domain.AnswerEvent) -> Response:
+    """The data of one event of a stream; the event's name is ``event.type``."""
+    if isinstance(event, PassagesEvent):
+        return PassagesData(passages=tuple(map(passage_out, event.passages)), trace_id=event.trace_id)
+    if isinstance(event, DeltaEvent):
+        return DeltaData(text=event.text)
+    if isinstance(event, CitationEvent):
+        return citation_out(event.citation)
+    return answer_response(event.answer)

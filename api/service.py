@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Protocol
 
+from api import schemas
 from api.admission import Admission
 from api.problems import NotReady
+from api.schemas import ReadyResponse, plain
 from rag.errors import RagError
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
-    from rag.protocols import DocumentStore
-    from rag.types import Answer, AnswerEvent, GeneratorInfo, SearchResult
+    from rag.protocols import DocumentStore, Generator
+    from rag.types import Answer, AnswerEvent, SearchResult
 
 READY_WAIT_S = 20.0  # below the usual 30 s patience of HTTP clients
 
@@ -25,7 +28,7 @@ class Pipeline(Protocol):
     """The use case, as the routes call it."""
 
     async def search(self, query: str, *, collection: str, k: int | None) -> SearchResult: ...
-    def stream(self, question: str, *, collection: str, k: int | None) -> AsyncIterator[AnswerEvent]: ...
+    def stream(self, question: str, *, collection: str, k: int | None) -> AsyncGenerator[AnswerEvent, None]: ...
     async def answer(self, question: str, *, collection: str, k: int | None) -> Answer: ...
 
 
@@ -48,7 +51,7 @@ class Library(Protocol):
     @property
     def pipeline(self) -> Pipeline: ...
     @property
-    def generator_info(self) -> GeneratorInfo | None: ...
+    def generator(self) -> Generator: ...
     def warm_up(self) -> None: ...
     def readiness(self) -> Sequence[Check]: ...
     def close(self) -> None: ...
@@ -61,6 +64,7 @@ class Service:
         self.library = library
         self.admission = Admission(max_queries)
         self._ready_wait_s = ready_wait_s
+        self._started = time.monotonic()
         self._warming = asyncio.create_task(asyncio.to_thread(library.warm_up), name="warm-up")
         self._warming.add_done_callback(_log_outcome)
 
@@ -83,8 +87,25 @@ class Service:
             raise NotReady("The models are still loading.", hint="GET /ready says what is missing.")
         return await asyncio.to_thread(lambda: self.library.pipeline)
 
-    async def checks(self) -> tuple[Sequence[Check], GeneratorInfo | None]:
-        return await asyncio.to_thread(lambda: (self.library.readiness(), self.library.generator_info))
+    async def readiness(self) -> ReadyResponse:
+        """What a query depends on. While models load, only that is said: other checks would wait for them."""
+        if self.loading:
+            seconds = time.monotonic() - self._started
+            loading = schemas.Check(name="models", ok=False, detail=f"still loading, for {seconds:.0f} s so far")
+            return ReadyResponse(ready=False, checks=(loading,), generator=None)
+        return await asyncio.to_thread(self._readiness)
+
+    def _readiness(self) -> ReadyResponse:
+        checks = [plain(check, schemas.Check) for check in self.library.readiness()]
+        error = self._warming.exception()
+        ready = all(check.ok for check in checks)
+        info = None
+        if error is None:
+            info = plain(self.library.generator.info, schemas.Generator)
+        elif not ready:
+            detail = str(error) if isinstance(error, RagError) else "they could not be loaded; the log says why"
+            checks.append(schemas.Check(name="models", ok=False, detail=detail))
+        return ReadyResponse(ready=ready, checks=tuple(checks), generator=info)
 
     async def stop(self) -> None:
         """Wait for a warm-up under way: a thread inside a model loader cannot be interrupted."""

@@ -54,7 +54,7 @@ class RequestTrace(ASGIMiddleware):
                 log = _log.debug if scope["path"] in _QUIET_PATHS else _log.info
                 log(
                     "request",
-                    method=scope["method"],
+                    method=scope.get("method"),
                     path=scope["path"],
                     status=status,
                     ms=round((time.perf_counter() - started) * 1000, 1),

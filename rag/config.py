@@ -52,6 +52,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address the API binds")
     port: Annotated[int, Field(ge=0, le=65535, description="port the API binds; 0 picks a free one")] = 8000
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="host names (as a JSON list) the API answers to, besides loopback names; all if it binds others"
+    )
     max_concurrent_queries: Annotated[int, Field(ge=1, description="further queries get 429")] = 16
 
     max_file_bytes: Annotated[int, Field(ge=1, description="larger files are refused")] = 1 << 30

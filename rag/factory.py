@@ -95,6 +95,10 @@ class Library:
     def generator(self) -> Generator:
         return self._generator()
 
+    @property
+    def retriever(self) -> Retriever:
+        return self._retriever()
+
     @cached_property
     def pipeline(self) -> RagPipeline:
         settings = self.settings

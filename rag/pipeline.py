@@ -64,17 +64,18 @@ class _Run:
     trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: float = field(default_factory=time.perf_counter)
     timings: Timings = field(default_factory=Timings)
+    confidence: float | None = None
 
     def ms(self) -> float:
         return (time.perf_counter() - self.started) * 1000
 
+    def answered(self, draft: AnswerDraft) -> Answer:
+        timings = replace(self.timings, total_ms=self.ms())
+        return replace(draft.answer(timings=timings, trace_id=self.trace_id), confidence=self.confidence)
+
     def refused(self, refusal: Refusal, passages: tuple[Passage, ...], draft: AnswerDraft | None = None) -> Answer:
         draft = draft or AnswerDraft(self.question, passages)
-        return replace(
-            draft.answer(timings=replace(self.timings, total_ms=self.ms()), trace_id=self.trace_id),
-            status="refused",
-            refusal=refusal,
-        )
+        return replace(self.answered(draft), status="refused", refusal=refusal)
 
 
 class RagPipeline:
@@ -180,6 +181,7 @@ class RagPipeline:
         prompt = answerability_prompt(run.question, context.passages)
         yes, no = await generator.next_token_probabilities(prompt, [YES, NO])
         confidence = yes / (yes + no) if yes + no > 0 else 0.0
+        run.confidence = confidence
         run.timings = replace(run.timings, answerability_ms=run.ms() - before)
         if confidence >= self._options.min_answerability:
             return None
@@ -210,8 +212,7 @@ class RagPipeline:
                         yield event
         run.timings = _with_rate(run, before, draft)
         if draft.sentences:
-            timings = replace(run.timings, total_ms=run.ms())
-            yield DoneEvent(answer=draft.answer(timings=timings, trace_id=run.trace_id))
+            yield DoneEvent(answer=run.answered(draft))
             return
         yield RefusedEvent(answer=run.refused(_unsupported(draft), context.passages, draft))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import uuid
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -34,3 +35,8 @@ def configure_logging(*, level: int = logging.INFO, json: bool = False) -> None:
 def get_logger(name: str) -> FilteringBoundLogger:
     """Return a logger bound to the room it speaks for."""
     return cast("FilteringBoundLogger", structlog.get_logger(room=name))
+
+
+def current_trace_id() -> str:
+    """The trace id bound to this request's log lines (``structlog.contextvars``), or a new one: 32 hex digits."""
+    return str(structlog.contextvars.get_contextvars().get("trace_id") or uuid.uuid4().hex)

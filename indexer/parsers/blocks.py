@@ -74,7 +74,7 @@ def one_line(text: str) -> str:
 
 
 def bounded(block: Block) -> Iterator[Block]:
-    """Cut a block that is too long into pieces of the same kind, at sentence ends or white space where there are any."""
+    """Cut a block that is too long into pieces of the same kind, at sentence ends or white space if there are any."""
     text = block.text
     if len(text) <= MAX_BLOCK_CHARS:
         yield block

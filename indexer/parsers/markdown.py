@@ -93,9 +93,6 @@ def _blocks(reader: MarkdownIt, text: str) -> Iterator[Block]:
         block = _block(tokens, index, text[begin:end])
         if block is not None:
             yield block
-    if not starts and text.strip():
-        # Only link definitions and the like: nothing a reader sees.
-        return
 
 
 def _line_offsets(text: str) -> list[int]:

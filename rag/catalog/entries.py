@@ -21,7 +21,7 @@ Scheme = Literal["hf", "pypi", "https", "http", "file"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """Where pieces can be fetched: ``hf:OWNER/REPO@REVISION``, ``pypi:NAME==VERSION``, ``https://...``, ``file:PATH``."""
+    """Where pieces can be fetched: ``hf:OWNER/REPO@REVISION``, ``pypi:NAME==VERSION``, ``https:...``, ``file:PATH``."""
 
     scheme: Scheme
     target: str
@@ -53,7 +53,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Bytes that one location holds under ``name``: a whole file, or a part of one. ``sha256`` may be unknown of parts."""
+    """Bytes that one location holds under ``name``: a file, or a part of one. ``sha256`` may be unknown of a part."""
 
     location: Location
     name: str

@@ -42,8 +42,11 @@ def read_catalog(path: Path) -> dict[str, ModelEntry]:
             f"The model catalog {path} has format {table.get('format')!r}; this version reads {CATALOG_FORMAT}.",
             hint=f"Its first line must be: format = {CATALOG_FORMAT}",
         )
+    models = table.get("models", {})
+    if not isinstance(models, dict):
+        raise InvalidSettings(f"{path}: models must be tables, one [models.NAME] each.", hint=hint)
     entries = {}
-    for name, model in table.get("models", {}).items():
+    for name, model in models.items():
         try:
             entries[name] = _entry(name, model, folder=path.parent)
         except KeyError as error:
@@ -69,7 +72,7 @@ def _entry(name: str, model: Table, *, folder: Path) -> ModelEntry:
         title=str(model.get("title", name)),
         licence=str(model["licence"]),
         files=files,
-        sources=tuple(_source(row, files, folder=folder) for row in model["sources"]),
+        sources=tuple(_source(row, files, folder=folder) for row in model.get("sources", ())),
     )
 
 
@@ -79,7 +82,7 @@ def _source(row: Table, files: tuple[ModelFile, ...], *, folder: Path) -> Source
     location = _location(row["from"], folder)
     below = row.get("folder", "")
     names = row.get("names", {})
-    pieces = {
+    pieces: dict[str, tuple[Piece, ...]] = {
         file.path: (
             Piece(
                 location=location,

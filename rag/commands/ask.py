@@ -56,9 +56,9 @@ def search(query: str, collection: str, k: int | None, as_json: bool) -> None:  
     with open_library(load_settings()) as library:
         result = asyncio.run(library.pipeline.search(query, collection=collection, k=k))
     if as_json:
-        from api.schemas import search_response
+        from api.presentation import search_result
 
-        click.echo(msgspec.json.encode(search_response(result)).decode())
+        click.echo(msgspec.json.encode(search_result(result)).decode())
         return
     console = Console()
     for rank, passage in enumerate(result.passages, 1):
@@ -75,10 +75,10 @@ async def _ask(
 ) -> None:
     for question in questions:
         if as_json:
-            from api.schemas import answer_response
+            from api.presentation import answer as presented
 
             answer = await pipeline.answer(question, collection=collection, k=k)
-            click.echo(msgspec.json.encode(answer_response(answer)).decode())
+            click.echo(msgspec.json.encode(presented(answer)).decode())
             continue
         if titled:
             Console(highlight=False).rule(f"[bold]{escape(question)}", align="left")

@@ -93,9 +93,7 @@ def upgrade() -> None:
         postgresql_where=active,
     )
     op.create_index("ix_document_versions_document_id", "document_versions", ["document_id"])
-    op.create_index(
-        "ix_document_versions_changes", "document_versions", ["collection_id", "status", "activated_seq"]
-    )
+    op.create_index("ix_document_versions_changes", "document_versions", ["collection_id", "status", "activated_seq"])
     op.create_table(
         "document_texts",
         sa.Column("version_id", KEY, sa.ForeignKey("document_versions.id"), primary_key=True),

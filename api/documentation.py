@@ -1,0 +1,147 @@
+"""The parts of the OpenAPI description that Litestar cannot see in types."""
+
+from __future__ import annotations
+
+import inspect
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Reference, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+
+from api import schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from litestar.openapi.spec import OpenAPI, Operation
+
+EVENT_STREAM = "text/event-stream"
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+_HEADING = ("Inference", "KV cache")
+_TEXT = "It stores the keys and values of past tokens."
+_PASSAGE = schemas.Passage(
+    chunk_id=112,
+    document_id=7,
+    uri="/srv/docs/inference.md",
+    title="Inference",
+    page=None,
+    heading_path=_HEADING,
+    text="The KV cache stores the keys and values of all past tokens, so that none is computed twice.",
+    span=schemas.Span(start=1830, end=1921),
+    scores=schemas.Scores(dense=0.71, lexical=9.4, rerank=None, fused=0.033),
+)
+_CITATION = schemas.Citation(
+    number=1,
+    document_id=7,
+    chunk_id=112,
+    uri=_PASSAGE.uri,
+    title=_PASSAGE.title,
+    page=None,
+    heading_path=_HEADING,
+    quote=_PASSAGE.text,
+    quote_span=_PASSAGE.span,
+    answer_span=schemas.Span(start=0, end=len(_TEXT)),
+    support=0.92,
+)
+_ANSWER = schemas.QueryResponse(
+    status="answered",
+    text=_TEXT,
+    sentences=(schemas.Sentence(text=_TEXT, span=_CITATION.answer_span, citations=(1,)),),
+    citations=(_CITATION,),
+    passages=(_PASSAGE,),
+    refusal=None,
+    finish_reason="stop",
+    dropped_sentences=(),
+    dropped_passages=0,
+    usage=schemas.Usage(prompt_tokens=912, cached_tokens=640, completion_tokens=12),
+    timings=schemas.Timings(
+        embed_ms=14.2,
+        search_ms=3.1,
+        pack_ms=5.0,
+        answerability_ms=210.4,
+        ttft_ms=402.7,
+        generate_ms=655.0,
+        total_ms=891.3,
+        tokens_per_s=21.4,
+    ),
+    trace_id="4f0c5f0e0a9a4c1b8b1d9f3f5f1e2d3c",
+)
+
+
+def _event(name: str, data: msgspec.Struct) -> str:
+    return f"event: {name}\ndata: {msgspec.json.encode(data).decode()}\n\n"
+
+
+_STREAM = "".join(
+    (
+        _event("passages", schemas.PassagesData(passages=(_PASSAGE,), trace_id=_ANSWER.trace_id)),
+        _event("delta", schemas.DeltaData(text=_TEXT)),
+        _event("citation", _CITATION),
+        _event("done", _ANSWER),
+    )
+)
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """Response specifications for a route's ``responses``; 500 belongs to every route."""
+    return {
+        status: ResponseSpec(
+            schemas.Problem,
+            generate_examples=False,
+            media_type=PROBLEM_MEDIA_TYPE,
+            description=f"{HTTPStatus(status).phrase}, as problem details.",
+        )
+        for status in (*statuses, 500)
+    }
+
+
+def refine(document: OpenAPI) -> None:
+    """Add what schemas are for and both forms of an answer; take out Litestar's own error shape."""
+    for name, schema in document.components.schemas.items():
+        if schema.description is None and (shape := getattr(schemas, name, None)):
+            schema.description = inspect.getdoc(shape)
+    for operation in _operations(document):
+        operation.responses = {
+            status: response
+            for status, response in (operation.responses or {}).items()
+            if not (int(status) >= 400 and _holds_plain_json(response))
+        }
+        if operation.operation_id == "query":
+            _give_both_forms(operation)
+
+
+def _operations(document: OpenAPI) -> Iterator[Operation]:
+    for item in (document.paths or {}).values():
+        yield from (operation for operation in (item.get, item.post, item.delete) if operation)
+
+
+def _holds_plain_json(response: OpenAPIResponse | Reference) -> bool:
+    """Whether this is an error as Litestar would describe it, not as this service sends it."""
+    if isinstance(response, Reference) or not response.content or "application/json" not in response.content:
+        return False
+    return not isinstance(response.content["application/json"].schema, Reference)
+
+
+def _give_both_forms(operation: Operation) -> None:
+    response = (operation.responses or {})["200"]
+    if not isinstance(response, OpenAPIResponse):
+        return
+    response.content = {
+        "application/json": OpenAPIMediaType(
+            schema=Reference(ref="#/components/schemas/QueryResponse"), example=msgspec.to_builtins(_ANSWER)
+        ),
+        EVENT_STREAM: OpenAPIMediaType(
+            schema=Schema(
+                type=OpenAPIType.STRING,
+                description=(
+                    "Events, their data in JSON: `passages` {passages, trace_id}; then by turns `delta` {text} and "
+                    "`citation` (a Citation); at the end `done` or `refused` (a QueryResponse), or `error` (a Problem)."
+                ),
+            ),
+            example=_STREAM,
+        ),
+    }

@@ -1,0 +1,59 @@
+"""The OpenAPI description: its configuration, and ``python -m api.openapi`` to write the snapshot in docs/."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from litestar import Response, Router
+from litestar.exceptions import NotFoundException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import License, Tag
+
+from rag import __version__
+
+SNAPSHOT = Path(__file__).parent.parent / "docs" / "openapi.json"
+
+
+def _no_page(response: Response[Any]) -> Response[Any]:
+    """Litestar answers unknown paths below its schema with a page of HTML; ours are problem details."""
+    if response.status_code == 404:
+        raise NotFoundException
+    return response
+
+
+def openapi_config() -> OpenAPIConfig:
+    """JSON at ``/schema`` and YAML beside it. No browsable page: those load scripts from the network."""
+    return OpenAPIConfig(
+        title="Plumbline",
+        version=__version__,
+        description="Answers from your own documents, every sentence tied to a passage you can open.",
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        tags=[
+            Tag(name="Questions", description="Answers and passages."),
+            Tag(name="Documents", description="What is searched."),
+            Tag(name="State", description="Liveness and readiness."),
+        ],
+        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_no_page),
+        render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), YamlRenderPlugin()],
+    )
+
+
+def openapi_document() -> dict[str, Any]:
+    """The description of the app; settings do not change it."""
+    from api.app import create_app
+    from rag.config import load_settings
+
+    return create_app(load_settings()).openapi_schema.to_schema()
+
+
+def snapshot() -> str:
+    return json.dumps(openapi_document(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(snapshot(), encoding="utf-8")
+    sys.stderr.write(f"wrote {SNAPSHOT}\n")

@@ -1,0 +1,79 @@
+"""``/v1/documents``: what the collections hold."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import Parameter
+
+from api import schemas
+from api.documentation import problems
+from api.schemas import DocumentsResponse, plain
+from api.service import Service
+from rag.errors import UnknownDocument
+from rag.types import DEFAULT_COLLECTION
+
+if TYPE_CHECKING:
+    from rag.protocols import DocumentStore
+    from rag.types import Document
+
+_MAX_ID = 2**53 - 1  # the largest that JSON readers carry exactly; far above any real id
+_MAX_PAGE = 1000
+
+_Collection = Annotated[str, Parameter(min_length=1, max_length=200, description="Collection to list.")]
+_Limit = Annotated[int, Parameter(ge=1, le=_MAX_PAGE, description="Documents per page.")]
+_After = Annotated[int, Parameter(ge=0, le=_MAX_ID, description="`next` of the page before.")]
+_DocumentId = Annotated[int, Parameter(description="The document's id.")]
+
+
+def _page(store: DocumentStore, collection: str, limit: int, after: int) -> DocumentsResponse:
+    found = store.documents(store.collection(collection), limit=limit + 1, after=after)
+    more = len(found) > limit
+    return DocumentsResponse(
+        documents=tuple(plain(document, schemas.Document) for document in found[:limit]),
+        next=found[limit - 1].id if more else None,
+    )
+
+
+def _find(store: DocumentStore, document_id: int) -> Document:
+    if 0 < document_id <= _MAX_ID:
+        for collection in store.collections():
+            for document in store.documents(collection, limit=1, after=document_id - 1):
+                if document.id == document_id:
+                    return document
+    raise UnknownDocument(f"There is no document {document_id}.", hint="GET /v1/documents lists those there are.")
+
+
+class DocumentsController(Controller):
+    path = "/v1/documents"
+    tags = ("Documents",)
+
+    @get(
+        operation_id="listDocuments",
+        response_description="A page of documents.",
+        summary="List documents",
+        description="The active documents of a collection by id, a page at a time.",
+        responses=problems(404, 422),
+    )
+    async def list_documents(
+        self,
+        service: NamedDependency[Service],
+        collection: _Collection = DEFAULT_COLLECTION,
+        limit: _Limit = 100,
+        after: _After = 0,
+    ) -> DocumentsResponse:
+        return await asyncio.to_thread(_page, service.library.store, collection, limit, after)
+
+    @get(
+        "/{document_id:int}",
+        operation_id="getDocument",
+        response_description="The document.",
+        summary="Get a document",
+        description="One active document.",
+        responses=problems(404),
+    )
+    async def get_document(self, service: NamedDependency[Service], document_id: _DocumentId) -> schemas.Document:
+        return plain(await asyncio.to_thread(_find, service.library.store, document_id), schemas.Document)

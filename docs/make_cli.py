@@ -1,0 +1,43 @@
+"""Write docs/cli.md from the commands' own help; a test compares the two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from indexer.cli import main as indexer
+from rag.cli import main as rag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TARGET = Path(__file__).with_name("cli.md")
+_HEAD = """# Command line
+
+Made from the programs' own help by `make docs`. Every command takes `--json` where it prints results: one JSON object
+(or JSON lines) on standard output, progress only on standard error. Exit status 0 is success, 1 failure, 2 wrong usage.
+Settings are environment variables; see [operations](operations.md).
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    return _HEAD + "".join(_page("rag", rag)) + "".join(_page("indexer", indexer))
+
+
+def _page(name: str, command: click.Command, depth: int = 2) -> Iterator[str]:
+    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
+    formatter = context.make_formatter()
+    click.Command.format_help(command, context, formatter)
+    yield f"\n{'#' * depth} {name}\n\n```text\n{formatter.getvalue().rstrip()}\n```\n"
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            if found is not None:
+                yield from _page(f"{name} {child}", found, min(depth + 1, 4))
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render(), encoding="utf-8")

@@ -1,0 +1,229 @@
+"""Chunks from blocks: whole sections where they fit, otherwise cut at the best border. Pure and incremental."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from indexer.packing import Group, pack
+from indexer.parsers.blocks import BlockKind
+from indexer.units import Splitter, Unit
+from rag.embedding.context import contextual_text
+from rag.types import ChunkDraft, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from indexer.parsers.blocks import Block
+    from indexer.units import CountTokens
+
+# Bump when the same blocks give other chunks: unchanged files are then chunked again.
+CHUNKER_VERSION: Final = "plumbline-chunks-1"
+
+# About one screen paragraph or two: one topic for the embedding, and six of them fit a small model's context.
+TARGET_TOKENS: Final = 180
+MAX_TOKENS: Final = 220
+# A section longer than this is packed piece by piece.
+_WINDOW_CHARS: Final = 1 << 16
+# Shares of the embedder's input that context may take from the text.
+_TITLE_SHARE: Final = 4
+_PATH_SHARE: Final = 3
+_TABLE_HEADER_CHARS: Final = 160
+
+
+def chunk_blocks(
+    blocks: Iterable[Block], *, count_tokens: CountTokens, max_tokens: int, title: str = ""
+) -> Iterator[ChunkDraft]:
+    """Yield the chunks of a source in order, soon after their blocks have come.
+
+    A chunk is one slice of the blocks' joined text, belongs to one heading, and fits ``max_tokens`` (special tokens
+    included) together with its context as ``contextual_text`` writes it. Small neighbours under a heading share a
+    chunk. A heading is not repeated in its chunks' text; one without a text of its own begins the chunk that follows,
+    or, at the end of a source, ends the one before. ``title`` should have gone through ``clip_title``.
+    """
+    chunker = _Chunker(count_tokens, max_tokens, title)
+    for block in blocks:
+        yield from chunker.add(block)
+    yield from chunker.finish()
+
+
+def clip_title(title: str, *, count_tokens: CountTokens, max_tokens: int) -> str:
+    """A title that leaves the embedder room for the text."""
+    return _clip(title, count_tokens, max_tokens // _TITLE_SHARE)
+
+
+def _clip(text: str, count_tokens: CountTokens, limit: int) -> str:
+    words = text.split()
+    while len(words) > 1 and count_tokens([" ".join(words)])[0] > limit:
+        words = words[: max(1, len(words) * 3 // 4)]
+    clipped = " ".join(words)
+    while len(clipped) > 1 and count_tokens([clipped])[0] > limit:
+        clipped = clipped[: len(clipped) * 3 // 4]
+    return text if clipped == " ".join(text.split()) else f"{clipped}…"
+
+
+class _Chunker:
+    def __init__(self, count_tokens: CountTokens, max_tokens: int, title: str) -> None:
+        self._count_tokens = count_tokens
+        self._max_tokens = max_tokens
+        self._title = title
+        self._splitter = Splitter(count_tokens)
+        self._offset = 0
+        self._headings: list[tuple[int, str]] = []
+        self._path: tuple[str, ...] = ()
+        self._limit = self._text_limit(())
+        # Headings that have no text yet: the last one and, before it, those that are not above it.
+        self._bare: list[Unit] = []
+        self._bare_level = 0
+        self._units: list[Unit] = []
+        self._chars = 0
+        self._held: ChunkDraft | None = None
+        self._space_after_held = ""
+        self._ordinal = 0
+
+    def add(self, block: Block) -> Iterator[ChunkDraft]:
+        unit = Unit(start=self._offset, text=block.text, kind=block.kind, page=block.page)
+        self._offset += len(block.text)
+        if block.kind is BlockKind.HEADING:
+            yield from self._pack(final=True)
+            self._open(unit, block)
+        elif block.text.strip():
+            self._settle_headings()
+            self._units.append(unit)
+            self._chars += len(block.text)
+            if self._chars > _WINDOW_CHARS:
+                yield from self._pack(final=False)
+        elif self._units or self._bare:
+            # Neighbours stay neighbours: a chunk is one slice.
+            (self._units or self._bare)[-1].text += block.text
+
+    def finish(self) -> Iterator[ChunkDraft]:
+        yield from self._pack(final=True)
+        if self._bare:
+            yield from self._close_with_headings(self._bare)
+        if self._held is not None:
+            yield self._held
+            self._held = None
+
+    def _open(self, unit: Unit, block: Block) -> None:
+        unit.heading = True
+        # A heading stays visible in the path of those below it; only others would be lost without a text.
+        if len(self._bare) == 1 and self._bare_level < block.level:
+            self._bare.clear()
+        self._bare.append(unit)
+        self._bare_level = block.level
+        while self._headings and self._headings[-1][0] >= block.level:
+            self._headings.pop()
+        self._headings.append((block.level, block.heading))
+        self._path = self._fitting_path([heading for _, heading in self._headings])
+        self._limit = self._text_limit(self._path)
+
+    def _settle_headings(self) -> None:
+        """The text has come: its own heading is in the path; earlier ones go in front of the text."""
+        if self._bare:
+            earlier = self._bare[:-1]
+            # One slice: from the first heading without text up to here, the section's own heading included.
+            self._units.extend(self._bare if earlier else [])
+            self._bare = []
+
+    def _pack(self, *, final: bool) -> Iterator[ChunkDraft]:
+        if not self._units:
+            return
+        units, self._units = self._units, []
+        fresh = [unit for unit in units if not unit.weight]
+        self._splitter.weigh(fresh)
+        units = self._splitter.split(units, self._limit)
+        groups = pack(units, target=min(TARGET_TOKENS, self._limit), limit=self._limit)
+        if not final:
+            # The last groups may still grow or be evened out.
+            self._units = [unit for group in groups[-2:] for unit in group]
+            groups = groups[:-2]
+        self._chars = sum(len(unit.text) for unit in self._units)
+        yield from self._drafts(groups)
+
+    def _drafts(self, groups: Sequence[Group]) -> Iterator[ChunkDraft]:
+        pending = deque(groups)
+        while pending:
+            batch = [pending.popleft() for _ in range(len(pending))]
+            texts = [_text(group) for group in batch]
+            paths = [self._group_path(group) for group in batch]
+            contexts = [contextual_text(self._title, path, text) for path, text in zip(paths, texts, strict=True)]
+            counts = self._count_tokens([*texts, *contexts])
+            for i, group in enumerate(batch):
+                if counts[len(batch) + i] > self._max_tokens and (halves := self._halved(group)):
+                    # Rare: tokens at a seam, or a table's header. The rest of the batch keeps its order behind it.
+                    pending.extend([*halves, *batch[i + 1 :]])
+                    break
+                yield from self._hold(self._draft(group, texts[i], paths[i], counts[i]))
+                self._space_after_held = _space_after(group)
+
+    def _halved(self, group: Group) -> list[Group]:
+        if len(group) > 1:
+            middle = len(group) // 2
+            return [group[:middle], group[middle:]]
+        if len(group[0].text.strip()) < 2:
+            return []
+        # Halves of the weight in place of halves of the text: the cut should fall between words.
+        halves = self._splitter.split(group, max(1, group[0].weight // 2))
+        return [[unit] for unit in halves] if len(halves) > 1 else []
+
+    def _draft(self, group: Group, text: str, path: tuple[str, ...], tokens: int) -> ChunkDraft:
+        first = group[0]
+        start = first.start + len(first.text) - len(first.text.lstrip())
+        draft = ChunkDraft(
+            ordinal=self._ordinal,
+            text=text,
+            span=Span(start=start, end=start + len(text)),
+            page=first.page,
+            heading_path=path,
+            token_count=tokens,
+        )
+        self._ordinal += 1
+        return draft
+
+    def _hold(self, draft: ChunkDraft) -> Iterator[ChunkDraft]:
+        """Keep the last chunk back: headings at the end of the source may have to join it."""
+        if self._held is not None:
+            yield self._held
+        self._held = draft
+
+    def _close_with_headings(self, headings: list[Unit]) -> Iterator[ChunkDraft]:
+        held = self._held
+        if held is not None:
+            text = held.text + self._space_after_held + "".join(unit.text for unit in headings)
+            text = text.rstrip()
+            plain, context = self._count_tokens([text, contextual_text(self._title, held.heading_path, text)])
+            if context <= self._max_tokens and held.span.end + len(self._space_after_held) == headings[0].start:
+                span = Span(start=held.span.start, end=held.span.start + len(text))
+                self._held = replace(held, text=text, span=span, token_count=plain)
+                return
+        self._splitter.weigh(headings)
+        groups = pack(self._splitter.split(headings, self._limit), target=self._limit, limit=self._limit)
+        yield from self._drafts(groups)
+
+    def _group_path(self, group: Group) -> tuple[str, ...]:
+        header = " ".join(group[0].table_header.split())
+        if not header or len(header) > _TABLE_HEADER_CHARS:
+            return self._path
+        return (*self._path, header)
+
+    def _fitting_path(self, headings: list[str]) -> tuple[str, ...]:
+        share = self._max_tokens // _PATH_SHARE
+        path = [_clip(heading, self._count_tokens, share) for heading in headings]
+        while len(path) > 1 and sum(self._count_tokens(path)) > share:
+            path.pop(0)
+        return tuple(path)
+
+    def _text_limit(self, path: tuple[str, ...]) -> int:
+        context = self._count_tokens([contextual_text(self._title, path, "")])[0]
+        return max(1, min(MAX_TOKENS, self._max_tokens - context))
+
+
+def _text(group: Group) -> str:
+    return "".join(unit.text for unit in group).strip()
+
+
+def _space_after(group: Group) -> str:
+    text = "".join(unit.text for unit in group)
+    return text[len(text.rstrip()) :]

@@ -1,0 +1,216 @@
+"""What a file is: by its content first, by its name where the content leaves it open."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from indexer.sources import SourceScan
+
+PDF: Final = "application/pdf"
+HTML: Final = "text/html"
+MARKDOWN: Final = "text/markdown"
+TEXT: Final = "text/plain"
+
+READABLE: Final = "text, Markdown, HTML and PDF"
+
+_MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
+_HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
+_TEXT_SUFFIXES: Final = frozenset(
+    {".txt", ".text", ".log", ".csv", ".rst", ".org", *_MARKDOWN_SUFFIXES, *_HTML_SUFFIXES}
+)
+
+_BOMS: Final = (
+    # The 32-bit marks begin with the 16-bit ones.
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# PDF readers accept the mark anywhere in the first kilobyte.
+_PDF_MARK_BYTES: Final = 1024
+_SAMPLE_BYTES: Final = 1 << 15
+# Above these shares a file is not text, whatever its name says.
+_MAX_NUL_SHARE: Final = 0.001
+_MAX_CONTROL_SHARE: Final = 0.02
+_MAX_TORN_SHARE: Final = 0.05
+
+_HTML_START = re.compile(
+    rb"\A\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
+_TAG = re.compile(rb"<(?:p|div|table|h[1-6]|body|html|head|ul|ol|a|br|span)\b", re.IGNORECASE)
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\([BJ]")
+_CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+
+# Formats made of text that read as noise, and ones that the table of magic numbers names poorly.
+_MARKS: Final = (
+    (b"{\\rtf", "a Rich Text document"),
+    (b"%!PS", "a PostScript file"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office document"),
+    (b"SQLite format 3\x00", "a SQLite database"),
+    (b"GGUF", "a GGUF model"),
+)
+_ZIP_MEMBERS: Final = (
+    (b"word/", "a Word document (docx)"),
+    (b"xl/", "an Excel workbook (xlsx)"),
+    (b"ppt/", "a PowerPoint presentation (pptx)"),
+    (b"mimetypeapplication/epub", "an EPUB book"),
+    (b"mimetypeapplication/vnd.oasis", "an OpenDocument file"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detected:
+    """A media type that a parser exists for, and the encoding of its text (unused for PDF)."""
+
+    media_type: str
+    encoding: str
+
+
+def detect(path: Path, scan: SourceScan) -> Detected:
+    """Decide how to read a file.
+
+    Raises:
+        SourceEmpty: no bytes.
+        SourceUnsupported: a known format that no parser reads.
+        SourceBinary: not text and no known format either, or a binary file with a text file's name.
+    """
+    if not scan.size:
+        raise SourceEmpty(f"{path} is empty.", hint="If it should not be, get it again.")
+    head = scan.head
+    if b"%PDF-" in head[:_PDF_MARK_BYTES]:
+        return Detected(media_type=PDF, encoding="utf-8")
+    encoding = _marked_encoding(head)
+    if encoding is None:
+        _refuse_known_binary(path, scan)
+        encoding = _encoding(path, scan)
+    return Detected(media_type=_text_type(path, head, encoding), encoding=encoding)
+
+
+def _marked_encoding(head: bytes) -> str | None:
+    return next((name for mark, name in _BOMS if head.startswith(mark)), None)
+
+
+def _refuse_known_binary(path: Path, scan: SourceScan) -> None:
+    head = scan.head
+    name = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+    if name is None and head.startswith(b"PK\x03\x04"):
+        name = next((name for member, name in _ZIP_MEMBERS if member in head), "a ZIP archive")
+    if name is None and not _is_text(scan) and _utf16(head) is None:
+        name = _magic_name(head)
+        if name is None:
+            raise SourceBinary(f"{path} holds binary data, not text.", hint=f"Plumbline reads {READABLE}.")
+    if name is None:
+        return
+    if path.suffix.lower() in _TEXT_SUFFIXES and not name.startswith(("a Rich", "a Post")):
+        raise SourceBinary(f"{path} is named like a text file, but it is {name}.", hint=f"Plumbline reads {READABLE}.")
+    raise SourceUnsupported(
+        f"{path} is {name}, which no parser reads.", hint=f"Plumbline reads {READABLE}; export it to one of these."
+    )
+
+
+def _is_text(scan: SourceScan) -> bool:
+    if scan.nul_bytes > _MAX_NUL_SHARE * scan.size:
+        return False
+    sample = scan.head[:_SAMPLE_BYTES]
+    return len(_CONTROLS.findall(sample)) <= _MAX_CONTROL_SHARE * len(sample)
+
+
+def _utf16(head: bytes) -> str | None:
+    """UTF-16 without a mark: nearly every other byte of Western text is zero."""
+    sample = head[: _SAMPLE_BYTES & ~1]
+    half = len(sample) // 2
+    if half < 4:
+        return None
+    low, high = sample[::2].count(0), sample[1::2].count(0)
+    if high > 0.4 * half and low < 0.05 * half:
+        name = "utf-16-le"
+    elif low > 0.4 * half and high < 0.05 * half:
+        name = "utf-16-be"
+    else:
+        return None
+    text = sample[: half * 2].decode(name, errors="replace")
+    printable = sum(character.isprintable() or character in "\r\n\t\f" for character in text)
+    return name if printable > 0.95 * len(text) else None
+
+
+def _magic_name(head: bytes) -> str | None:
+    import puremagic
+
+    try:
+        matches = puremagic.magic_string(head)
+    except puremagic.PureError:
+        return None
+    # Marks of two bytes match a file in 65,536 by chance.
+    strong = [match for match in matches if len(match.byte_match) >= 3 and match.name]
+    if not strong:
+        return None
+    best = max(strong, key=lambda match: (match.confidence, len(match.byte_match)))
+    return f"of another format ({best.name})"
+
+
+def _encoding(path: Path, scan: SourceScan) -> str:
+    head = scan.head
+    if (name := _utf16(head)) is not None:
+        return name
+    if scan.utf8:
+        # Seven-bit Japanese is valid UTF-8 and means something else.
+        return "iso2022_jp" if _ISO_2022.search(head) and _known_codec("iso2022_jp") else "utf-8"
+    if _looks_like_html(path, head) and (declared := _META_CHARSET.search(head)):
+        name = declared[1].decode("ascii")
+        if _known_codec(name) and "utf" not in name.lower():
+            return name
+    sample = head[:_SAMPLE_BYTES]
+    text = sample.decode("utf-8", errors="replace")
+    foreign = sum(character > "\x7f" for character in text)
+    if text.count("\ufffd") <= max(1, _MAX_TORN_SHARE * foreign):
+        # UTF-8 with a torn byte somewhere: any other reading would garble all the rest of it.
+        return "utf-8"
+    return _guessed_encoding(path, sample)
+
+
+def _guessed_encoding(path: Path, sample: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(sample).best()
+    if best is None:
+        raise SourceBinary(
+            f"{path} is not text in any encoding that could be recognised.",
+            hint="If it is text, save it as UTF-8 and ingest it again.",
+        )
+    return best.encoding
+
+
+def _known_codec(name: str) -> bool:
+    try:
+        return codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        return False
+
+
+def _looks_like_html(path: Path, head: bytes) -> bool:
+    return bool(_HTML_START.match(head)) or path.suffix.lower() in _HTML_SUFFIXES
+
+
+def _text_type(path: Path, head: bytes, encoding: str) -> str:
+    if encoding.startswith(("utf-16", "utf-32")):
+        # Tags are searched for in bytes; a stray odd byte at the end of the head does not matter here.
+        head = head.decode(encoding, errors="replace").encode("utf-8", errors="replace")
+    start = head.removeprefix(codecs.BOM_UTF8)
+    suffix = path.suffix.lower()
+    if _HTML_START.match(start) or (suffix in _HTML_SUFFIXES and _TAG.search(start)):
+        return HTML
+    if start.lstrip().startswith(b"<?xml"):
+        raise SourceUnsupported(
+            f"{path} is an XML document, which no parser reads.", hint=f"Plumbline reads {READABLE}."
+        )
+    return MARKDOWN if suffix in _MARKDOWN_SUFFIXES else TEXT

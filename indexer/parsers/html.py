@@ -1,0 +1,128 @@
+"""HTML: the main text of a page as blocks; navigation, scripts and other furniture left out."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.blocks import Parsed, Title, bounded, one_line
+from indexer.parsers.html_blocks import BlockWriter
+from rag.errors import SourceDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from lxml.html import HtmlElement
+
+_NEVER_TEXT: Final = (
+    "script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "canvas", "audio", "video", "map",
+    "button", "select", "input", "textarea", "datalist", "dialog", "head", "annotation", "annotation-xml",
+)  # fmt: skip
+_FURNITURE: Final = ("nav", "footer", "menu", "aside")
+_FURNITURE_ROLES: Final = frozenset(
+    {"navigation", "banner", "contentinfo", "search", "menu", "menubar", "dialog", "alertdialog", "complementary"}
+)
+_FURNITURE_NAMES: Final = frozenset(
+    {
+        "nav", "navbar", "navigation", "navbox", "breadcrumb", "breadcrumbs", "menu", "sidebar", "footer",
+        "site-footer", "site-header", "cookie", "cookies", "cookie-banner", "newsletter", "share", "social", "promo", "advert", "ads",
+        "related", "skip-link", "toc", "mw-editsection", "noprint", "headerlink",
+    }
+)  # fmt: skip
+# Furniture by name only: a guess, taken back where it would remove most of the page.
+_MAX_GUESSED_SHARE: Final = 0.5
+# A main element that holds less of the page's text than this is not the main text.
+_MIN_MAIN_SHARE: Final = 0.2
+
+
+def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield headings, paragraphs, lists, tables (rows as lines, cells between bars) and code of a page.
+
+    Raises:
+        SourceDamaged: nothing that could be called HTML was found.
+    """
+    from lxml import etree, html
+
+    parser = html.HTMLParser(encoding=encoding, remove_comments=True, remove_pis=True, huge_tree=True)
+    try:
+        root = html.parse(file, parser).getroot()
+    except etree.ParserError as error:
+        raise SourceDamaged(f"This is not readable as HTML: {error}.") from error
+    if root is None:
+        return
+    page_title = one_line(root.findtext(".//title") or "")
+    body = root.find("body") if root.find("body") is not None else root
+    for element in list(body.iter(*_NEVER_TEXT)):
+        _remove(element)
+    for element in [e for e in body.iter(etree.Element) if _hidden(e)]:
+        _remove(element)
+    content = _content(body)
+    headings = [one_line("".join(h.itertext())) for h in content.iter("h1")]
+    title = headings[0] if len(headings) == 1 and headings[0] else page_title
+    if title:
+        yield Title(text=title)
+    for block in BlockWriter().blocks(content):
+        yield from bounded(block)
+
+
+def _content(body: HtmlElement) -> HtmlElement:
+    """The part of the page that is its text, without furniture."""
+    stripped = copy.deepcopy(body)
+    for element in [e for e in stripped.iter() if e is not stripped and _is_furniture(e)]:
+        _remove(element)
+    if not _text_length(stripped):
+        return body
+    guessed = copy.deepcopy(stripped)
+    for element in [e for e in guessed.iter() if e is not guessed and _is_named_furniture(e)]:
+        _remove(element)
+    if _text_length(guessed) >= _MAX_GUESSED_SHARE * _text_length(stripped):
+        stripped = guessed
+    return _main(stripped)
+
+
+def _main(body: HtmlElement) -> HtmlElement:
+    total = _text_length(body)
+    mains = [e for e in body.iter() if e.tag == "main" or e.get("role") == "main"] or list(body.iter("article"))
+    if len(mains) == 1 and _text_length(mains[0]) >= _MIN_MAIN_SHARE * total:
+        return mains[0]
+    return body
+
+
+def _is_furniture(element: HtmlElement) -> bool:
+    if element.get("role") in _FURNITURE_ROLES:
+        return True
+    if element.tag == "aside":
+        # Asides hold notes that belong to the text as often as advertisements do; links tell them apart.
+        return _is_named_furniture(element) or _link_share(element) > 0.5
+    if element.tag == "header":
+        inside = any(a.tag in {"main", "article", "section"} for a in element.iterancestors())
+        return not inside and (element.find(".//nav") is not None or element.find(".//h1") is None)
+    return element.tag in _FURNITURE
+
+
+def _is_named_furniture(element: HtmlElement) -> bool:
+    if element.tag in {"html", "body", "main", "article"}:
+        return False
+    names = {*(element.get("class") or "").lower().split(), (element.get("id") or "").lower()}
+    return not names.isdisjoint(_FURNITURE_NAMES)
+
+
+def _hidden(element: HtmlElement) -> bool:
+    style = (element.get("style") or "").replace(" ", "").lower()
+    return "hidden" in element.attrib or "display:none" in style or element.get("aria-hidden") == "true"
+
+
+def _link_share(element: HtmlElement) -> float:
+    total = _text_length(element)
+    return sum(_text_length(link) for link in element.iter("a")) / total if total else 1.0
+
+
+def _text_length(element: HtmlElement) -> int:
+    return sum(len(text.strip()) for text in element.itertext())
+
+
+def _remove(element: HtmlElement) -> None:
+    """Take an element out and leave the text that follows it."""
+    if element.getparent() is not None:
+        element.drop_tree()

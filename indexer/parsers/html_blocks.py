@@ -1,0 +1,186 @@
+"""Turns an HTML element tree into blocks, in document order and without recursion: pages nest as deep as they like."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lxml.html import HtmlElement
+
+_HEADINGS: Final = {f"h{level}": level for level in range(1, 7)}
+_LISTS: Final = frozenset({"ul", "ol", "dl"})
+_BREAKS: Final = frozenset(
+    {
+        "address", "article", "aside", "blockquote", "body", "caption", "center", "details", "div", "dd", "dt",
+        "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "html", "legend", "li", "main", "nav",
+        "p", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", *_LISTS, *_HEADINGS,
+    }
+)  # fmt: skip
+_POWER = re.compile(r"^[+\-−–]?\d+$")
+
+
+@dataclass(slots=True)
+class _List:
+    ordered: bool
+    number: int = 0
+
+
+class BlockWriter:
+    """Collects inline text and hands out a block at every border."""
+
+    def __init__(self) -> None:
+        self._inline: list[str] = []
+        self._lists: list[_List] = []
+        self._items: list[str] = []
+        self._marker = ""
+
+    def blocks(self, root: HtmlElement) -> Iterator[Block]:
+        from lxml import etree
+
+        walker = etree.iterwalk(root, events=("start", "end"))
+        for event, element in walker:
+            tag = element.tag
+            if event == "start":
+                if tag == "pre" or (tag == "table" and is_data_table(element)):
+                    yield from self._flush()
+                    yield from self._whole(element)
+                    walker.skip_subtree()
+                else:
+                    yield from self._start(element)
+            else:
+                yield from self._end(element)
+                # The root's tail lies outside of what was asked for.
+                if element is not root and element.tail:
+                    self._inline.append(element.tail)
+        yield from self._flush()
+        yield from self._flush_list()
+
+    def _start(self, element: HtmlElement) -> Iterator[Block]:
+        tag = element.tag
+        if tag in _BREAKS:
+            yield from self._flush()
+        if tag in _HEADINGS:
+            yield from self._flush_list()
+        elif tag in _LISTS:
+            self._lists.append(_List(ordered=tag == "ol", number=_start_number(element)))
+        elif tag == "li":
+            self._marker = self._next_marker()
+        elif tag == "br":
+            self._inline.append("\v")
+        elif tag == "sup" and self._is_power(element):
+            # 10<sup>21</sup> must not become 1021.
+            self._inline.append("^")
+        if element.text:
+            self._inline.append(element.text)
+
+    def _end(self, element: HtmlElement) -> Iterator[Block]:
+        tag = element.tag
+        if tag in _HEADINGS:
+            yield from self._heading(_HEADINGS[tag])
+        elif tag in _BREAKS:
+            yield from self._flush()
+        if tag in _LISTS and self._lists:
+            self._lists.pop()
+            if not self._lists:
+                yield from self._flush_list()
+
+    def _next_marker(self) -> str:
+        if not self._lists:
+            return "- "
+        current = self._lists[-1]
+        indent = "  " * (len(self._lists) - 1)
+        if not current.ordered:
+            return f"{indent}- "
+        current.number += 1
+        return f"{indent}{current.number}. "
+
+    def _is_power(self, element: HtmlElement) -> bool:
+        before = "".join(self._inline[-2:]).rstrip()
+        return bool(_POWER.match("".join(element.itertext()).strip())) and before[-1:].isalnum()
+
+    def _take(self) -> str:
+        text = "".join(self._inline)
+        self._inline.clear()
+        lines = (one_line(line) for line in text.split("\v"))
+        return "\n".join(line for line in lines if line)
+
+    def _flush(self) -> Iterator[Block]:
+        text = self._take()
+        if not text:
+            return
+        if self._lists:
+            self._items.append(self._marker + text)
+            self._marker = "  " * len(self._lists)
+        else:
+            yield Block(text=f"{self._marker}{text}\n\n")
+            self._marker = ""
+
+    def _flush_list(self) -> Iterator[Block]:
+        if self._items:
+            yield Block(text="\n".join(self._items) + "\n\n", kind=BlockKind.LIST)
+            self._items = []
+        if not self._lists:
+            self._marker = ""
+
+    def _heading(self, level: int) -> Iterator[Block]:
+        text = one_line(self._take())
+        if text and len(text) <= MAX_HEADING_CHARS:
+            yield Block(text=f"{text}\n\n", kind=BlockKind.HEADING, level=level, heading=text)
+        elif text:
+            yield Block(text=f"{text}\n\n")
+
+    def _whole(self, element: HtmlElement) -> Iterator[Block]:
+        """Preformatted text and tables of data: blocks of their own, also inside a list."""
+        yield from self._flush_list()
+        if element.tag == "pre":
+            code = "".join(element.itertext()).replace("\r\n", "\n").strip("\n")
+            if code.strip():
+                yield Block(text=f"{code}\n\n", kind=BlockKind.CODE)
+            return
+        caption = element.find("caption")
+        if caption is not None and (text := one_line("".join(caption.itertext()))):
+            yield Block(text=f"{text}\n\n")
+        rows = [" | ".join(cells) for row in element.iter("tr") if any(cells := _cells(row))]
+        if rows:
+            yield Block(text="\n".join(rows) + "\n\n", kind=BlockKind.TABLE)
+
+
+def is_data_table(table: HtmlElement) -> bool:
+    """Whether a table holds data; the others only place parts of a page side by side."""
+    if table.get("role") in {"presentation", "none"} or table.find(".//table") is not None:
+        return False
+    if any(table.find(f".//{tag}") is not None for tag in (*_HEADINGS, "pre")):
+        return False
+    widths = [sum(1 for cell in row if cell.tag in {"td", "th"}) for row in table.iter("tr")]
+    return len(widths) > 1 and max(widths) > 1
+
+
+def _cells(row: HtmlElement) -> list[str]:
+    return [one_line(_cell_text(cell)) for cell in row if cell.tag in {"td", "th"}]
+
+
+def _cell_text(cell: HtmlElement) -> str:
+    from lxml import etree
+
+    parts: list[str] = []
+    for event, element in etree.iterwalk(cell, events=("start", "end")):
+        if element.tag in _BREAKS or element.tag == "br":
+            parts.append(" ")
+        if event == "start":
+            power = element.tag == "sup" and _POWER.match("".join(element.itertext()).strip())
+            parts.append("^" if power and "".join(parts)[-1:].isalnum() else "")
+            parts.append(element.text or "")
+        elif element is not cell:
+            parts.append(element.tail or "")
+    return "".join(parts)
+
+
+def _start_number(element: HtmlElement) -> int:
+    start = element.get("start") or ""
+    return int(start) - 1 if start.isascii() and start.isdigit() and len(start) < 9 else 0

@@ -1,0 +1,32 @@
+"""Which parser reads which media type, by name: parsers are imported only in the process that parses."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, cast
+
+from indexer.detection import HTML, MARKDOWN, PDF, TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from indexer.parsers.blocks import Parser
+
+# Bump when a parser yields other text for the same bytes: unchanged files are then read again.
+PARSER_VERSION: Final = "plumbline-parsers-1"
+
+PARSERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        TEXT: "indexer.parsers.text:parse_text",
+        MARKDOWN: "indexer.parsers.markdown:parse_markdown",
+        HTML: "indexer.parsers.html:parse_html",
+        PDF: "indexer.parsers.pdf:parse_pdf",
+    }
+)
+
+
+def load_parser(name: str) -> Parser:
+    """Import the parser that ``module:function`` names."""
+    module, _, function = name.partition(":")
+    return cast("Parser", getattr(import_module(module), function))

@@ -1,0 +1,237 @@
+"""Sources: the files that the paths on a command line stand for, opened and read safely."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from rag.errors import SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
+
+_READ_BYTES: Final = 1 << 20
+_HEAD_BYTES: Final = 1 << 16
+_JUNK_DIRECTORIES: Final = frozenset({"__pycache__", "node_modules", "__MACOSX", "venv"})
+_JUNK_FILES: Final = frozenset({"thumbs.db", "desktop.ini"})
+_JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStat:
+    """Size and times of a file at one moment; equal values mean that nobody wrote to it in between."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceScan:
+    """What one pass over a file's bytes tells. ``utf8`` holds for the whole file, not for a sample."""
+
+    sha256: str
+    size: int
+    head: bytes
+    utf8: bool
+    nul_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePath:
+    """A file to take in, or the reason why a path that was asked for cannot be."""
+
+    path: Path
+    error: SourceError | None = None
+
+    @property
+    def uri(self) -> str:
+        return uri_of(self.path)
+
+
+def uri_of(path: Path) -> str:
+    """A file's address in the store: its absolute path, links in its folders resolved, its own name kept."""
+    return (path.parent.resolve() / path.name).as_posix() if path.name else path.resolve().as_posix()
+
+
+def expand(paths: Iterable[Path]) -> Iterator[SourcePath]:
+    """Files that the paths stand for: files as named, folders with everything below them in a stable order.
+
+    Inside of folders hidden files and common junk are left out, links are followed only to places inside of the
+    folder, and what is not a file is left out. What was named itself is never left out silently: it comes with its
+    error. No file comes twice.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        for source in _expand_one(path):
+            if source.uri not in seen:
+                seen.add(source.uri)
+                yield source
+
+
+def _expand_one(path: Path) -> Iterator[SourcePath]:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        yield SourcePath(path=path, error=_not_found(path))
+        return
+    except (OSError, ValueError) as error:
+        yield SourcePath(path=path, error=_unreadable(path, error))
+        return
+    if stat.S_ISDIR(mode):
+        yield from _walk(path)
+    else:
+        yield SourcePath(path=path)
+
+
+def _walk(root: Path) -> Iterator[SourcePath]:
+    anchor = root.resolve()
+    pending = [root]
+    visited = {anchor}
+    while pending:
+        directory = pending.pop()
+        try:
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError as error:
+            yield SourcePath(path=directory, error=_unreadable(directory, error))
+            continue
+        below = []
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith(".") or (entry.is_symlink() and not _inside(path, anchor)):
+                continue
+            if entry.is_dir():
+                # A link to a folder above would otherwise be walked for ever.
+                if entry.name not in _JUNK_DIRECTORIES and path.resolve() not in visited:
+                    visited.add(path.resolve())
+                    below.append(path)
+            elif entry.is_file() and not _is_junk(entry.name):
+                yield SourcePath(path=path)
+        pending.extend(reversed(below))
+
+
+def _inside(path: Path, anchor: Path) -> bool:
+    try:
+        return path.resolve(strict=True).is_relative_to(anchor)
+    except (OSError, RuntimeError):
+        return False
+
+
+def _is_junk(name: str) -> bool:
+    return name.lower() in _JUNK_FILES or name.lower().endswith(_JUNK_SUFFIXES)
+
+
+class Source:
+    """An open file. All reading goes through one descriptor, so a path swapped meanwhile changes nothing.
+
+    Raises (when entered):
+        SourceNotFound, SourceUnreadable, SourceTooLarge.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int) -> None:
+        self.path = path
+        self.uri = uri_of(path)
+        self._max_bytes = max_bytes
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            # Non-blocking: opening a FIFO without a writer must not wait for one.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise _not_found(self.path) from error
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.path, error) from error
+        try:
+            self._check(os.fstat(descriptor))
+            self._file = os.fdopen(descriptor, "rb")
+        except SourceError:
+            os.close(descriptor)
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def file(self) -> BinaryIO:
+        if self._file is None:
+            raise SourceUnreadable(f"{self.path} is not open.")
+        return self._file
+
+    def stat(self) -> SourceStat:
+        """What the file is now, by its path, so that a replaced file is seen, too."""
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        return SourceStat(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
+
+    def scan(self) -> SourceScan:
+        """Read all bytes once."""
+        digest = hashlib.sha256()
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        size = nul_bytes = 0
+        head = b""
+        utf8 = True
+        try:
+            self.file.seek(0)
+            while block := self.file.read(_READ_BYTES):
+                digest.update(block)
+                size += len(block)
+                nul_bytes += block.count(0)
+                head = head or block[:_HEAD_BYTES]
+                utf8 = utf8 and _decodes(decoder, block)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        utf8 = utf8 and _decodes(decoder, b"", final=True)
+        return SourceScan(sha256=digest.hexdigest(), size=size, head=head, utf8=utf8, nul_bytes=nul_bytes)
+
+    def _check(self, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceUnreadable(
+                f"{self.path} is a {_file_kind(status.st_mode)}, not a file.", hint="Name a file or a folder of files."
+            )
+        if status.st_size > self._max_bytes:
+            raise SourceTooLarge(
+                f"{self.path} has {status.st_size:,} bytes, more than the limit of {self._max_bytes:,}.",
+                hint="Split the file, or raise RAG_MAX_FILE_BYTES.",
+            )
+
+
+def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bool:
+    try:
+        decoder.decode(block, final)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _file_kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "folder",
+        stat.S_IFIFO: "named pipe",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFCHR: "character device",
+        stat.S_IFBLK: "block device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "special file")
+
+
+def _not_found(path: Path) -> SourceNotFound:
+    return SourceNotFound(
+        f"{path} does not exist.", hint="Check the path; relative paths start at the working directory."
+    )
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> SourceUnreadable:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return SourceUnreadable(f"{path} cannot be read: {reason}.", hint="Check its permissions.")

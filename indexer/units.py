@@ -1,0 +1,141 @@
+"""Units: the smallest pieces that chunks are made of. Splitting goes from structure to sentences to words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Protocol
+
+from indexer.parsers.blocks import BlockKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+# A token that stands for more characters than this is not a word (an unknown blob counts as one token).
+_CHARS_PER_TOKEN: Final = 10
+
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_ITEM = re.compile(r"^[ \t]*(?:[-*+•‣▪–]|\(?\d{1,3}[.)]|\(?[a-z][.)])[ \t]", re.MULTILINE)
+_PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_CELL_RULES = re.compile(r"^[\s|:+=\-]*$")
+# sentencex 1.0 panics on some white space of more than one byte; its place is kept by a plain space.
+_WIDE_SPACE: Final = {code: " " for code in range(0x0B, 0x10000) if chr(code).isspace() and chr(code) not in " \r"} | {
+    0x200B: " ",
+    0xFEFF: " ",
+}
+
+
+class CountTokens(Protocol):
+    """Tokens per text, special tokens included; called with lists because tokenizers are fast on them."""
+
+    def __call__(self, texts: Sequence[str], /) -> list[int]: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Unit:
+    """A piece of source text with what it weighs. ``table_header`` is set on rows that are cut from their header."""
+
+    start: int
+    text: str
+    kind: BlockKind
+    page: int | None
+    heading: bool = False
+    weight: int = 0
+    table_header: str = ""
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+class Splitter:
+    """Weighs units and cuts the heavy ones. A weight is in tokens without the special ones."""
+
+    def __init__(self, count_tokens: CountTokens) -> None:
+        self._count_tokens = count_tokens
+        self._special = count_tokens([""])[0]
+
+    def weigh(self, units: Sequence[Unit]) -> None:
+        weights = self._weights([unit.text for unit in units])
+        for unit, weight in zip(units, weights, strict=True):
+            unit.weight = weight
+
+    def split(self, units: Sequence[Unit], limit: int) -> list[Unit]:
+        """Cut every unit heavier than ``limit``, no further than needed: rows and items, sentences, words."""
+        for cut in (_structural_cuts, _sentence_cuts):
+            if all(unit.weight <= limit for unit in units):
+                return list(units)
+            pieces = [(unit, _cut(unit, cut(unit)) if unit.weight > limit else [unit]) for unit in units]
+            self.weigh([piece for unit, cuts in pieces for piece in cuts if piece is not unit])
+            units = [piece for _, cuts in pieces for piece in cuts]
+        return [piece for unit in units for piece in self._words(unit, limit)]
+
+    def _words(self, unit: Unit, limit: int) -> list[Unit]:
+        if unit.weight <= limit:
+            return [unit]
+        from semchunk import chunk
+
+        _, offsets = chunk(unit.text, limit, lambda text: self._weights([text])[0], memoize=False, offsets=True)
+        pieces = _cut(unit, [start for start, _end in offsets[1:]])
+        self.weigh(pieces)
+        return pieces
+
+    def _weights(self, texts: Sequence[str]) -> list[int]:
+        counts = self._count_tokens(texts) if texts else []
+        return [
+            max(count - self._special, len(text) // _CHARS_PER_TOKEN) for count, text in zip(counts, texts, strict=True)
+        ]
+
+
+def _cut(unit: Unit, cuts: Sequence[int]) -> list[Unit]:
+    """Pieces of a unit between offsets into its text. White space alone stays with the piece before it."""
+    borders = [0, *(cut for cut in cuts if 0 < cut < len(unit.text)), len(unit.text)]
+    header = _header(unit) if unit.kind is BlockKind.TABLE else ""
+    pieces: list[Unit] = []
+    for start, end in pairwise(borders):
+        text = unit.text[start:end]
+        if pieces and not text.strip():
+            pieces[-1].text += text
+        elif text:
+            cut_from_header = unit.table_header or (header if pieces else "")
+            piece = Unit(
+                start=unit.start + start, text=text, kind=unit.kind, page=unit.page, table_header=cut_from_header
+            )
+            pieces.append(piece)
+    return pieces
+
+
+def _header(table: Unit) -> str:
+    """The cells of a table's first row."""
+    lines = [line.strip() for line in table.text.split("\n") if line.strip() and not _CELL_RULES.match(line)]
+    return lines[0].strip("| ") if lines else ""
+
+
+def _structural_cuts(unit: Unit) -> list[int]:
+    text = unit.text
+    if unit.kind is BlockKind.TABLE:
+        return [match.end() for match in _LINE.finditer(text)]
+    if unit.kind is BlockKind.LIST:
+        return [match.start() for match in _ITEM.finditer(text)]
+    if unit.kind is BlockKind.CODE:
+        # Functions and stanzas first; single lines only where there is no empty one.
+        return [match.end() for match in _PARAGRAPH.finditer(text)] or [m.end() for m in _LINE.finditer(text)]
+    return [match.end() for match in _PARAGRAPH.finditer(text)]
+
+
+def _sentence_cuts(unit: Unit) -> list[int]:
+    if unit.kind in {BlockKind.CODE, BlockKind.TABLE}:
+        return [match.end() for match in _LINE.finditer(unit.text)]
+    return list(sentence_cuts(unit.text))
+
+
+def sentence_cuts(text: str) -> Iterator[int]:
+    """Offsets at which a sentence ends."""
+    from sentencex import segment
+
+    position = 0
+    for sentence in segment("en", text.translate(_WIDE_SPACE)):
+        position += len(sentence)
+        yield position

@@ -1,0 +1,1 @@
+"""Measuring retrieval and answers on labelled questions; the measures are defined in ``docs/evaluation.md``."""

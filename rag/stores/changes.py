@@ -1,0 +1,120 @@
+"""The change feed: what a reader must know to bring an index of its own up to a collection's ``seq``.
+
+Every activation, retirement and re-embedding raises ``seq`` by one. Since a given seq, chunks were *added* (their
+version was activated later and is active) and *removed* (their tombstone is later). Chunk ids are never used again,
+so no id is both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import select
+
+from rag.errors import UnknownCollection
+from rag.stores.tables import (
+    ChunkRow,
+    CollectionRow,
+    EmbeddingRow,
+    GenerationRow,
+    TombstoneRow,
+    VersionRow,
+    VersionStatus,
+)
+from rag.stores.vectors import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from sqlalchemy import Connection
+
+_BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationPointer:
+    """A row of ``index_generations``; ``directory`` is relative to the index directory."""
+
+    id: int
+    directory: str
+    seq: int
+    count: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionState:
+    """A collection as an index sees it. The feed is complete since ``feed_floor`` and not before."""
+
+    seq: int
+    feed_floor: int
+    embedder: str
+    dimension: int
+    generation: GenerationPointer | None
+
+
+def collection_state(connection: Connection, collection_id: int, name: str) -> CollectionState:
+    """Read where a collection is. Raises UnknownCollection."""
+    columns = select(CollectionRow.seq, CollectionRow.feed_floor, CollectionRow.embedder, CollectionRow.dimension)
+    row = connection.execute(columns.where(CollectionRow.id == collection_id)).one_or_none()
+    if row is None:
+        raise UnknownCollection(
+            f"There is no collection {name!r} any more.", hint="`indexer list` shows the collections there are."
+        )
+    return CollectionState(
+        seq=row.seq,
+        feed_floor=row.feed_floor,
+        embedder=row.embedder,
+        dimension=row.dimension,
+        generation=next(iter(generations(connection, collection_id, since=row.feed_floor)), None),
+    )
+
+
+def generations(connection: Connection, collection_id: int, *, since: int = 0) -> list[GenerationPointer]:
+    """The generations the feed can bring up to date (their seq is at least ``since``), newest first."""
+    table = GenerationRow
+    rows = connection.execute(
+        select(table.id, table.directory, table.seq, table.count.label("vectors"), table.size, table.sha256)
+        .where(table.collection_id == collection_id, table.seq >= since)
+        .order_by(table.seq.desc(), table.id.desc())
+    )
+    return [
+        GenerationPointer(
+            id=row.id, directory=row.directory, seq=row.seq, count=row.vectors, size=row.size, sha256=row.sha256
+        )
+        for row in rows
+    ]
+
+
+def removed_since(connection: Connection, collection_id: int, seq: int) -> NDArray[np.int64]:
+    """Ids of the chunks that were removed after ``seq``."""
+    ids = connection.scalars(
+        select(TombstoneRow.chunk_id).where(TombstoneRow.collection_id == collection_id, TombstoneRow.seq > seq)
+    )
+    return np.fromiter(ids, dtype=np.int64)
+
+
+def added_since(
+    connection: Connection, collection_id: int, seq: int, dimension: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Batches of ids and unit vectors of the active chunks that were added after ``seq``; all of them since 0."""
+    rows = connection.execute(
+        select(EmbeddingRow.chunk_id, EmbeddingRow.vector)
+        .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
+        .join(VersionRow, VersionRow.id == ChunkRow.version_id)
+        .where(
+            VersionRow.collection_id == collection_id,
+            VersionRow.status == VersionStatus.ACTIVE,
+            VersionRow.activated_seq > seq,
+        )
+        .execution_options(yield_per=_BATCH)
+    )
+    for batch in rows.partitions():
+        yield (
+            np.array([row.chunk_id for row in batch], dtype=np.int64),
+            decode([row.vector for row in batch], dimension),
+        )

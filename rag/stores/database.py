@@ -1,0 +1,216 @@
+"""Opens the database: its directory, its schema, its transactions.
+
+SQLite runs in WAL mode, so readers never wait for a writer, with ``synchronous=FULL``: what a commit has acknowledged
+is on the disk. (``NORMAL`` would lose the last commits when the power fails, and a document is acknowledged once.)
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from filelock import FileLock, Timeout
+from sqlalchemy import URL, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, InvalidSettings
+from rag.stores import schema
+from rag.stores.sqlite_errors import translated
+from rag.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+    from rag.config import Settings
+
+_BUSY_TIMEOUT_S = 15.0
+_MIGRATION_TIMEOUT_S = 600.0
+
+# Execution option that makes a transaction take SQLite's write lock at once: a transaction that reads first and then
+# writes would fail, not wait, if another process wrote in between.
+_WRITES = "plumbline_writes"
+
+_log = get_logger("stores")
+
+
+class Database:
+    """An open database. Safe to share between threads."""
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self.path = path
+        self._reader = engine
+        self._writer = engine.execution_options(**{_WRITES: True})
+
+    @classmethod
+    def open(cls, settings: Settings, *, migrate: bool = True, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> Self:
+        """Open the database of these settings; create or migrate it first if ``migrate``.
+
+        Raises:
+            DataDirectoryUnwritable: the data directory cannot be made or written.
+            DatabaseTooNew: a newer program has migrated it.
+            DatabaseOutdated: it needs a migration and ``migrate`` is off.
+            DatabaseBusy: another process holds its lock for longer than the timeout (in seconds).
+            DatabaseDamaged: it is not a readable SQLite file.
+            InvalidSettings: the URL is not one of a SQLite file.
+        """
+        url = _sqlite_url(settings.sqlalchemy_url)
+        path = Path(url.database or "")
+        _make_writable(settings.home)
+        _make_writable(path.parent)
+        _refuse_emptied(path, settings.home)
+        engine = _create_engine(url, busy_timeout_s)
+        try:
+            _bring_up_to_date(engine, path, migrate=migrate)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, path)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent snapshot of the database."""
+        with translated(str(self.path)), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, alone in writing; committed when the block ends, rolled back when it raises."""
+        with translated(str(self.path)), self._writer.begin() as connection:
+            yield connection
+
+    @property
+    def revision(self) -> str | None:
+        with self.read() as connection:
+            return schema.revision_of(connection)
+
+    def size_bytes(self) -> int:
+        """Bytes on disk, the write-ahead log included."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def close(self) -> None:
+        self._reader.dispose()
+
+
+def migrate(url: str) -> None:
+    """Create or migrate the database at a SQLAlchemy URL, as ``Database.open`` does. Errors: as there."""
+    parsed = _sqlite_url(url)
+    path = Path(parsed.database or "")
+    _make_writable(path.parent)
+    engine = _create_engine(parsed, _BUSY_TIMEOUT_S)
+    try:
+        _bring_up_to_date(engine, path, migrate=True)
+    finally:
+        engine.dispose()
+
+
+def _sqlite_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InvalidSettings(
+            "RAG_DATABASE_URL is not a database URL.", hint="Use sqlite:////absolute/path.db, or unset it."
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        raise InvalidSettings(
+            f"Databases of the kind {parsed.get_backend_name()!r} are not supported yet.",
+            hint="Unset RAG_DATABASE_URL to use SQLite in the data directory.",
+        )
+    if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:"):
+        raise InvalidSettings(
+            "The SQLite database must be a plain file: several connections and processes share it.",
+            hint="Use sqlite:////absolute/path.db, or unset RAG_DATABASE_URL.",
+        )
+    return parsed
+
+
+def _make_writable(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(
+            dir=directory
+        ):  # asking for permissions is not proof: root, full and read-only disks
+            pass
+    except OSError as error:
+        raise DataDirectoryUnwritable(
+            f"The data directory {directory} cannot be written: {error.strerror or error}.",
+            hint="Correct its owner or permissions, or set RAG_HOME to a directory you can write to.",
+        ) from error
+
+
+def _refuse_emptied(path: Path, home: Path) -> None:
+    """A file cut to nothing looks like a new database to SQLite; index files beside it prove that it was not."""
+    indexes = home / "indexes"
+    if path.exists() and path.stat().st_size == 0 and indexes.is_dir() and any(indexes.iterdir()):
+        raise DatabaseDamaged(
+            f"The database {path} is empty, but there are index files of documents it held.",
+            hint="Restore a backup, or remove the file and ingest the documents again.",
+        )
+
+
+def _create_engine(url: URL, busy_timeout_s: float) -> Engine:
+    # Every thread that asks gets a connection: a bound here would make searches time out for no gain.
+    engine = create_engine(url, pool_size=8, max_overflow=-1, connect_args={"timeout": busy_timeout_s})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # the driver would begin transactions late, and not before DDL
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool) -> None:
+    revision = _revision(engine, path)
+    schema.require_known(revision, str(path))
+    if not migrate:
+        schema.require_current(revision, str(path))
+    if revision == schema.REVISIONS[-1]:
+        return
+    lock = path.with_name(f"{path.name}.migration.lock")
+    try:
+        with FileLock(lock, timeout=_MIGRATION_TIMEOUT_S), translated(str(path)):
+            _migrate(engine, path)
+    except Timeout as error:
+        raise DatabaseBusy(
+            f"Another process has been migrating the database {path} for {_MIGRATION_TIMEOUT_S:.0f} seconds.",
+            hint="Wait for it, or end it if it hangs, and try again.",
+        ) from error
+
+
+def _revision(engine: Engine, path: Path) -> str | None:
+    if not path.exists():  # connecting would create it
+        return None
+    with translated(str(path)), engine.begin() as connection:
+        return schema.revision_of(connection)
+
+
+def _migrate(engine: Engine, path: Path) -> None:
+    revision = _revision(engine, path)  # again: the process that held the lock before may have done it
+    schema.require_known(revision, str(path))
+    if revision == schema.REVISIONS[-1]:
+        return
+    if revision is None:
+        raw = engine.raw_connection()
+        raw.cursor().execute("PRAGMA journal_mode = WAL")  # kept in the file; not possible inside a transaction
+        raw.close()
+    else:
+        backup = schema.back_up(path, revision)
+        _log.info("database backed up before migration", revision=revision, backup=str(backup))
+    schema.upgrade(engine.execution_options(**{_WRITES: True}))
+    if revision is not None:
+        _log.info("database migrated", database=str(path), revision=schema.REVISIONS[-1])

@@ -1,0 +1,257 @@
+"""The document store: what readers see of it and how documents enter and leave."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, insert, select, update
+
+from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
+from rag.stores import reembedding
+from rag.stores.changes import generations
+from rag.stores.reading import (
+    one_document,
+    select_collections,
+    select_documents,
+    select_passages,
+    to_chunk,
+    to_collection,
+    to_document,
+)
+from rag.stores.retirement import next_seq, prune, retire
+from rag.stores.staging import SqlStagedVersion
+from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.types import CollectionStatus, GenerationInfo, StoredSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from sqlalchemy import Connection
+
+    from rag.stores.database import Database
+    from rag.types import Chunk, Collection, Document, EmbeddingInput, Fingerprint, SourceRecord, Span
+
+_BATCH = 500  # ids in one statement
+
+
+class SqlDocumentStore:
+    """Implements ``rag.protocols.DocumentStore`` over SQL. Safe to share between threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ensure_collection(self, name: str, fingerprint: Fingerprint) -> Collection:
+        """Create or open a collection. A new parser or chunker is noted; documents keep what they were made with.
+
+        Raises:
+            EmbedderChanged: it holds embeddings of another embedder.
+        """
+        with self._database.write() as connection:
+            found = self._find(connection, name)
+            if found is None:
+                connection.execute(
+                    insert(CollectionRow).values(
+                        name=name,
+                        parser=fingerprint.parser,
+                        chunker=fingerprint.chunker,
+                        embedder=fingerprint.embedder,
+                        dimension=fingerprint.dimension,
+                        created_at=datetime.now(UTC),
+                    )
+                )
+            elif found.fingerprint != fingerprint:
+                self._change(connection, found, fingerprint)
+            return self._require(connection, name)
+
+    def collections(self) -> list[Collection]:
+        """All collections by name."""
+        with self._database.read() as connection:
+            return [to_collection(row) for row in connection.execute(select_collections())]
+
+    def collection(self, name: str) -> Collection:
+        """Raises UnknownCollection."""
+        with self._database.read() as connection:
+            return self._require(connection, name)
+
+    def stored_source(self, collection: Collection, uri: str) -> StoredSource | None:
+        """What is known of a source's active version; ``None`` if it has none."""
+        query = (
+            select(VersionRow)
+            .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            .where(DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
+            .where(VersionRow.status == VersionStatus.ACTIVE)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        return StoredSource(
+            document_id=row.document_id,
+            sha256=row.sha256,
+            size=row.size,
+            mtime_ns=row.mtime_ns,
+            parser=row.parser,
+            chunker=row.chunker,
+        )
+
+    @contextmanager
+    def stage(self, collection: Collection, source: SourceRecord) -> Iterator[SqlStagedVersion]:
+        """Stage a new version; leaving the context without ``activate`` discards it.
+
+        What a process that died had staged of the same source is removed.
+        """
+        version = SqlStagedVersion(self._database, collection, source)
+        try:
+            yield version
+        finally:
+            version.discard()
+
+    def documents(self, collection: Collection, *, limit: int = 100, after: int = 0) -> list[Document]:
+        """Active documents by id, those with an id above ``after``."""
+        query = select_documents(collection).where(DocumentRow.id > after).order_by(DocumentRow.id).limit(limit)
+        with self._database.read() as connection:
+            return [to_document(row, collection) for row in connection.execute(query)]
+
+    def document(self, collection: Collection, document_id: int) -> Document:
+        """Raises UnknownDocument."""
+        with self._database.read() as connection:
+            found = one_document(connection, collection, DocumentRow.id == document_id)
+        if found is None:
+            raise UnknownDocument(
+                f"There is no document {document_id} in the collection {collection.name!r}.",
+                hint="`indexer list` shows the documents there are.",
+            )
+        return found
+
+    def document_by_uri(self, collection: Collection, uri: str) -> Document | None:
+        with self._database.read() as connection:
+            return one_document(connection, collection, DocumentRow.uri == uri)
+
+    def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
+        """Retire documents and delete their rows; returns how many were active."""
+        wanted = list(document_ids)
+        retired: list[int] = []
+        with self._database.write() as connection:
+            for start in range(0, len(wanted), _BATCH):
+                query = select(VersionRow.id).where(
+                    VersionRow.collection_id == collection.id,
+                    VersionRow.status == VersionStatus.ACTIVE,
+                    VersionRow.document_id.in_(wanted[start : start + _BATCH]),
+                )
+                retired.extend(connection.scalars(query))
+            if retired:
+                seq = next_seq(connection, collection.id)
+                for version_id in retired:
+                    retire(connection, version_id, collection.id, seq)
+        prune(self._database, retired)
+        return len(retired)
+
+    def discard_abandoned(self, collection: Collection) -> int:
+        """Remove what processes that died had staged or not finished deleting; returns the number of versions.
+
+        Only for the holder of the collection's IngestLock: it cannot tell a dead process from a busy one.
+        """
+        query = select(VersionRow.id).where(
+            VersionRow.collection_id == collection.id, VersionRow.status != VersionStatus.ACTIVE
+        )
+        with self._database.read() as connection:
+            abandoned = connection.scalars(query).all()
+        prune(self._database, abandoned)
+        return len(abandoned)
+
+    def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list[tuple[Chunk, Document]]:
+        """Chunks of active versions in the order asked; ids that are gone are left out."""
+        found: dict[int, tuple[Chunk, Document]] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(chunk_ids), _BATCH):
+                query = select_passages(collection).where(ChunkRow.id.in_(chunk_ids[start : start + _BATCH]))
+                for row in connection.execute(query):
+                    found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
+        return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+
+    def source_text(self, document_id: int, span: Span) -> str:
+        """The active version's text within the span, in characters; cut where the text ends.
+
+        Raises:
+            UnknownDocument: it is not active.
+        """
+        active = (VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE)
+        with self._database.read() as connection:
+            version_id = connection.scalar(select(VersionRow.id).where(*active))
+            if version_id is None:
+                raise UnknownDocument(f"There is no document {document_id}.", hint="It may have been deleted.")
+            before = select(func.max(TextRow.start)).where(
+                TextRow.version_id == version_id, TextRow.start <= span.start
+            )
+            first = connection.scalar(before) or 0
+            pieces = connection.scalars(
+                select(TextRow.text)
+                .where(TextRow.version_id == version_id, TextRow.start >= first, TextRow.start < span.end)
+                .order_by(TextRow.start)
+            )
+            return "".join(pieces)[span.start - first : span.end - first]
+
+    def embedding_inputs(self, collection: Collection) -> Iterator[EmbeddingInput]:
+        """The active chunks by id, for embedding the collection anew. Short transactions; nothing is locked."""
+        return reembedding.inputs(self._database, collection)
+
+    def replace_embeddings(
+        self,
+        collection: Collection,
+        fingerprint: Fingerprint,
+        batches: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]],
+    ) -> Collection:
+        """Swap all embeddings of a collection for those of another embedder; see ``rag.stores.reembedding``."""
+        reembedding.replace(self._database, collection, fingerprint, batches)
+        return self.collection(collection.name)
+
+    def status(self, collection: Collection) -> CollectionStatus:
+        """Counts of what is active, and the current index file."""
+        counts = select(func.count(), func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
+            VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE
+        )
+        with self._database.read() as connection:
+            current = self._require(connection, collection.name)
+            documents, chunks = connection.execute(counts).one()
+            newest = next(iter(generations(connection, collection.id)), None)
+        return CollectionStatus(
+            collection=current,
+            documents=documents,
+            chunks=chunks,
+            generation=GenerationInfo(seq=newest.seq, count=newest.count, size=newest.size) if newest else None,
+            database_bytes=self._database.size_bytes(),
+        )
+
+    def _find(self, connection: Connection, name: str) -> Collection | None:
+        row = connection.execute(select_collections().where(CollectionRow.name == name)).one_or_none()
+        return None if row is None else to_collection(row)
+
+    def _require(self, connection: Connection, name: str) -> Collection:
+        found = self._find(connection, name)
+        if found is None:
+            raise UnknownCollection(
+                f"There is no collection {name!r}.",
+                hint="`indexer ingest PATH --collection NAME` creates one; `indexer status` shows those there are.",
+            )
+        return found
+
+    def _change(self, connection: Connection, found: Collection, wanted: Fingerprint) -> None:
+        old = (found.fingerprint.embedder, found.fingerprint.dimension)
+        new = (wanted.embedder, wanted.dimension)
+        if old != new and connection.scalar(select(VersionRow.id).where(VersionRow.collection_id == found.id).limit(1)):
+            raise EmbedderChanged(
+                f"The collection {found.name!r} was embedded with {old[0]} (dimension {old[1]}); "
+                f"the settings name {new[0]} (dimension {new[1]}).",
+                hint="Set RAG_EMBEDDER back, or run `indexer rebuild --embed` to embed the collection anew.",
+            )
+        if old != new:
+            reembedding.forget_indexes(connection, found.id)
+        connection.execute(
+            update(CollectionRow)
+            .where(CollectionRow.id == found.id)
+            .values(parser=wanted.parser, chunker=wanted.chunker, embedder=wanted.embedder, dimension=wanted.dimension)
+        )

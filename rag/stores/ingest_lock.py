@@ -1,0 +1,59 @@
+"""One writer at a time: two ingests into a collection would parse and embed the same files twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Self
+
+from filelock import FileLock, Timeout
+
+from rag.errors import DataDirectoryUnwritable, IngestInProgress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+
+class IngestLock:
+    """Held by the process that ingests into a collection; the system frees it when the process dies.
+
+    ``home`` is the data directory. The holder's process id is in a file beside the lock, for the error message alone.
+    """
+
+    def __init__(self, home: Path, collection: str) -> None:
+        name = hashlib.sha256(collection.encode()).hexdigest()[:16]  # a collection's name may hold any character
+        self._collection = collection
+        self._directory = home / "locks"
+        self._lock = FileLock(self._directory / f"ingest-{name}.lock")
+        self._holder = self._directory / f"ingest-{name}.pid"
+
+    def __enter__(self) -> Self:
+        """Take the lock, or raise IngestInProgress at once."""
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+            self._holder.write_text(str(os.getpid()))
+        except Timeout as error:
+            raise IngestInProgress(
+                f"Process {self._holder_pid()} is already ingesting into the collection {self._collection!r}.",
+                hint="Wait for it to finish, or end it, and try again.",
+            ) from error
+        except OSError as error:
+            raise DataDirectoryUnwritable(
+                f"The lock file {self._lock.lock_file} cannot be written: {error.strerror or error}.",
+                hint="Correct the owner or permissions of the data directory, or set RAG_HOME to another one.",
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._holder.unlink(missing_ok=True)  # before the release: afterwards it may be the next holder's
+        self._lock.release()
+
+    def _holder_pid(self) -> str:
+        try:
+            return self._holder.read_text() or "unknown"
+        except FileNotFoundError:  # it has the lock and has not yet written its id, or is about to let go
+            return "unknown"

@@ -1,0 +1,239 @@
+"""Dense search that follows the database: what any process has committed is seen by the very next query."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import delete, insert, update
+
+from rag.errors import EmbedderChanged, IndexDamaged, StorageError
+from rag.stores.changes import added_since, collection_state, generations, removed_since
+from rag.stores.faiss_index import FaissIndex
+from rag.stores.generations import load_generation, remove_except, write_generation, writing
+from rag.stores.tables import CollectionRow, GenerationRow, TombstoneRow
+from rag.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from sqlalchemy import Connection
+
+    from rag.stores.changes import CollectionState, GenerationPointer
+    from rag.stores.database import Database
+    from rag.stores.faiss_index import Base
+    from rag.stores.generations import Generation
+    from rag.types import Collection, Hit
+
+# Changes since the last generation that are worth writing a new one: searching them in memory costs little.
+_FLUSH_AT = 1000
+_FLUSH_SHARE = 0.1
+
+# Generations kept in SQL and on disk: the current one, and the one that a slower process may be about to load.
+_KEPT = 2
+
+_log = get_logger("stores")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Live:
+    """One collection's index in this process, complete up to ``seq``; its base is complete up to ``base_seq``."""
+
+    index: FaissIndex
+    embedder: str
+    seq: int
+    base_seq: int
+
+
+class LiveVectors:
+    """Implements ``rag.protocols.VectorSearch`` over the embeddings table. Safe to share between threads.
+
+    ``directory`` holds the generations. They are a cache: without them the index is built from SQL.
+    """
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self._database = database
+        self._directory = directory
+        self._lives: dict[int, _Live] = {}
+        self._locks: dict[int, threading.Lock] = {}
+        self._locks_lock = threading.Lock()
+
+    def search(self, collection: Collection, vector: NDArray[np.float32], k: int) -> list[Hit]:
+        """At most ``k`` active chunks by cosine, best first; all that was committed before the call is seen.
+
+        Raises:
+            EmbedderChanged: the collection was embedded anew since ``collection`` was read.
+            UnknownCollection: it is gone.
+        """
+        with self._database.read() as connection:
+            state = collection_state(connection, collection.id, collection.name)
+        _require_embedder(collection, state)
+        live = self._lives.get(collection.id)
+        if live is None or live.seq != state.seq:
+            with self._lock(collection.id):
+                live = self._refresh(collection)
+        return live.index.search(vector, k)
+
+    def flush(self, collection: Collection, *, force: bool = False) -> bool:
+        """Write a new generation if enough has changed, or anything if ``force``; returns whether it was written.
+
+        Raises:
+            DiskFull, DataDirectoryUnwritable: the generation could not be written; searches go on from memory.
+        """
+        with self._lock(collection.id):
+            live = self._refresh(collection)
+            if live.index.changes < (1 if force else _worth_flushing(live.index)):
+                return False
+            live.index.flush()
+            return True
+
+    def rebuild(self, collection: Collection) -> None:
+        """Build the index from SQL, whatever the files say, and write a new generation. Raises as ``flush``."""
+        with self._lock(collection.id):
+            self._lives.pop(collection.id, None)
+            live = self._refresh(collection, from_sql=True)
+            live.index.flush()
+
+    def close(self) -> None:
+        """Let go of all indexes and the files they map."""
+        self._lives.clear()
+
+    def _lock(self, collection_id: int) -> threading.Lock:
+        with self._locks_lock:
+            return self._locks.setdefault(collection_id, threading.Lock())
+
+    def _refresh(self, collection: Collection, *, from_sql: bool = False) -> _Live:
+        """Bring the index up to the collection's seq. The caller holds the collection's lock."""
+        damaged = False
+        with self._database.read() as connection:  # one snapshot: seq, pointer and feed agree
+            state = collection_state(connection, collection.id, collection.name)
+            _require_embedder(collection, state)
+            live = self._lives.get(collection.id)
+            if live is None or _must_reload(live, state):
+                generation = None
+                if state.generation is not None and not from_sql:
+                    generation, damaged = self._load(collection, state.generation)
+                live = self._start(collection, generation)
+                for ids, vectors in added_since(connection, collection.id, live.seq, state.dimension):
+                    live.index.upsert(ids, vectors)  # in pieces, for nobody can search it yet
+                live.index.delete(removed_since(connection, collection.id, live.seq))
+                live.seq = state.seq
+            elif live.seq != state.seq:
+                _follow(connection, collection.id, live, state)
+        self._lives[collection.id] = live
+        if damaged:
+            self._replace_damaged(collection, live)
+        return live
+
+    def _load(self, collection: Collection, pointer: GenerationPointer) -> tuple[Generation | None, bool]:
+        """The generation if it can be used, and whether it is damaged."""
+        try:
+            embedder = collection.fingerprint.embedder
+            found = load_generation(self._directory, pointer.directory, sha256=pointer.sha256, embedder=embedder)
+        except IndexDamaged as error:
+            with self._database.read() as connection:  # a snapshot of its own: what holds by now
+                current = {generation.id for generation in generations(connection, collection.id)}
+            if pointer.id not in current:
+                _log.info("index generation replaced while it was opened", collection=collection.name)
+                return None, False
+            _log.error("index generation damaged, rebuilding it from SQL", collection=collection.name, error=str(error))
+            return None, True
+        return found, False
+
+    def _start(self, collection: Collection, generation: Generation | None) -> _Live:
+        index = FaissIndex(
+            collection.fingerprint.dimension,
+            base=generation.base if generation else None,
+            persist=partial(self._persist, collection),
+        )
+        seq = generation.manifest.seq if generation else 0
+        return _Live(index=index, embedder=collection.fingerprint.embedder, seq=seq, base_seq=seq)
+
+    def _replace_damaged(self, collection: Collection, live: _Live) -> None:
+        try:
+            live.index.flush()
+        except StorageError as error:  # the index in memory is whole; only the next start has to rebuild it again
+            _log.error("the rebuilt index could not be written", collection=collection.name, error=str(error))
+        else:
+            _log.warning("index rebuilt from SQL", collection=collection.name, vectors=live.index.count())
+
+    def _persist(self, collection: Collection, base: Base) -> Base:
+        """Write a generation of the live index's seq and point to it; returns it as mapped from the file."""
+        live = self._lives[collection.id]
+        with writing(self._directory, collection.id):
+            written = write_generation(self._directory, collection.id, base, embedder=live.embedder, seq=live.seq)
+            with self._database.write() as connection:
+                _require_embedder(collection, collection_state(connection, collection.id, collection.name))
+                kept = _point_to(connection, collection.id, written)
+            remove_except(self._directory, collection.id, kept)
+        live.base_seq = live.seq
+        return written.base
+
+
+def _require_embedder(collection: Collection, state: CollectionState) -> None:
+    fingerprint = collection.fingerprint
+    if (fingerprint.embedder, fingerprint.dimension) != (state.embedder, state.dimension):
+        raise EmbedderChanged(
+            f"The collection {collection.name!r} was embedded anew with {state.embedder}.",
+            hint="Start this program again with RAG_EMBEDDER set to that model.",
+        )
+
+
+def _must_reload(live: _Live, state: CollectionState) -> bool:
+    """Whether the feed does not lead from the live index to the state, or a newer generation is the shorter way."""
+    if live.embedder != state.embedder or not state.feed_floor <= live.seq <= state.seq:
+        return True
+    newer = state.generation is not None and state.generation.seq > live.base_seq
+    return newer and live.index.changes >= _worth_flushing(live.index)
+
+
+def _worth_flushing(index: FaissIndex) -> int:
+    return max(_FLUSH_AT, int(_FLUSH_SHARE * index.count()))
+
+
+def _follow(connection: Connection, collection_id: int, live: _Live, state: CollectionState) -> None:
+    """Apply the feed as one change: a search beside it sees a replaced document either old or new."""
+    added = list(added_since(connection, collection_id, live.seq, state.dimension))
+    ids = [batch[0] for batch in added]
+    vectors = [batch[1] for batch in added]
+    live.index.apply(
+        removed=removed_since(connection, collection_id, live.seq),
+        ids=np.concatenate([np.empty(0, np.int64), *ids]),
+        vectors=np.concatenate([np.empty((0, state.dimension), np.float32), *vectors]),
+    )
+    live.seq = state.seq
+
+
+def _point_to(connection: Connection, collection_id: int, written: Generation) -> list[str]:
+    """Make a generation current, forget those no reader needs; returns the directories that are kept."""
+    manifest = written.manifest
+    connection.execute(
+        insert(GenerationRow).values(
+            collection_id=collection_id,
+            directory=written.directory,
+            seq=manifest.seq,
+            count=manifest.count,
+            size=manifest.size,
+            sha256=manifest.sha256,
+            created_at=datetime.now(UTC),
+        )
+    )
+    known = generations(connection, collection_id)
+    kept, old = known[:_KEPT], known[_KEPT:]
+    connection.execute(delete(GenerationRow).where(GenerationRow.id.in_([generation.id for generation in old])))
+    if old:
+        # A reader behind the oldest generation that is kept loads a newer one; nobody needs these tombstones.
+        floor = kept[-1].seq
+        gone = delete(TombstoneRow).where(TombstoneRow.collection_id == collection_id, TombstoneRow.seq <= floor)
+        connection.execute(gone)
+        connection.execute(
+            update(CollectionRow)
+            .where(CollectionRow.id == collection_id, CollectionRow.feed_floor < floor)
+            .values(feed_floor=floor)
+        )
+    return [generation.directory for generation in kept]

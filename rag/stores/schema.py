@@ -1,0 +1,70 @@
+"""Which revision a database has, which this program needs, and the way from one to the other."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from sqlalchemy import inspect, text
+
+from rag.errors import DatabaseOutdated, DatabaseTooNew
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine
+
+# Written down so that opening a current database need not load Alembic; a test compares it with the scripts.
+REVISIONS = ("0001",)
+
+# As a package, not as a path: it works from an installed wheel, and a path may hold characters Alembic interpolates.
+SCRIPTS = "rag.stores:migrations"
+
+_UPGRADE = "Run any Plumbline command that may write (`rag doctor`, `indexer ingest`) to migrate it."
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The database's revision; ``None`` for a database without tables of ours."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def require_known(revision: str | None, where: str) -> None:
+    """Raise DatabaseTooNew unless this program knows the revision."""
+    if revision is not None and revision not in REVISIONS:
+        raise DatabaseTooNew(
+            f"The database {where} has revision {revision}; this program knows revisions up to {REVISIONS[-1]}.",
+            hint="Upgrade Plumbline, or restore the backup made before the database was migrated.",
+        )
+
+
+def require_current(revision: str | None, where: str) -> None:
+    """Raise DatabaseOutdated unless the revision is the newest."""
+    if revision != REVISIONS[-1]:
+        found = f"has revision {revision}" if revision else "has no tables yet"
+        raise DatabaseOutdated(f"The database {where} {found}; this program needs {REVISIONS[-1]}.", hint=_UPGRADE)
+
+
+def upgrade(engine: Engine) -> None:
+    """Run the missing migrations in one transaction. The caller holds the migration lock."""
+    # Alembic takes a fifth of a second to import, and almost every start finds the database current.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", SCRIPTS)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def back_up(database: Path, revision: str) -> Path:
+    """Copy the SQLite file, writes of other processes included, to a sibling named for its revision."""
+    target = database.with_name(f"{database.stem}.before-migration-from-{revision}{database.suffix}")
+    unfinished = target.with_name(f"{target.name}.part")
+    unfinished.unlink(missing_ok=True)
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(unfinished)) as copy:
+        source.backup(copy)
+    return unfinished.replace(target)

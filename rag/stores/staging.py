@@ -1,0 +1,238 @@
+"""A document version while it is written.
+
+Small documents are held in memory and written and activated in one transaction. A long one goes to disk in short
+transactions under the status ``staged``, which no reader sees, so that neither memory nor the write lock is held.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, insert, select, update
+
+from rag.errors import EmbedderChanged, IngestInProgress
+from rag.stores.reading import one_document
+from rag.stores.retirement import next_seq, prune, prune_some, retire
+from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
+from rag.stores.vectors import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from sqlalchemy import Connection
+
+    from rag.stores.database import Database
+    from rag.types import ChunkDraft, Collection, Document, SourceRecord
+
+_PIECE_CHARACTERS = 1 << 16
+_HELD_CHARACTERS = 1 << 20
+_HELD_CHUNKS = 1024
+
+
+class SqlStagedVersion:
+    """Implements ``rag.protocols.StagedVersion``. Used by one thread."""
+
+    def __init__(self, database: Database, collection: Collection, source: SourceRecord) -> None:
+        self._database = database
+        self._collection = collection
+        self._source = source
+        self._version_id: int | None = None
+        self._pieces: list[str] = []
+        self._written_characters = 0
+        self._held_characters = 0
+        self._chunks: list[tuple[ChunkDraft, bytes]] = []
+        self._chunk_count = 0
+        self._closed = False
+
+    def add_text(self, start: int, text: str) -> None:
+        """Append source text beginning at character offset ``start``, which is where the text so far ends.
+
+        Raises:
+            ValueError: a piece is missing or repeated.
+        """
+        self._require_open()
+        expected = self._written_characters + self._held_characters
+        if start != expected:
+            raise ValueError(f"the text so far ends at {expected}; a piece starting at {start} does not join it")
+        self._pieces.append(text)
+        self._held_characters += len(text)
+        if self._held_characters >= _HELD_CHARACTERS:
+            self._spill()
+
+    def add_chunks(self, chunks: Sequence[ChunkDraft], vectors: NDArray[np.float32]) -> None:
+        """Append chunks with their embeddings, an array of shape ``(len(chunks), dimension)``.
+
+        Raises:
+            ValueError: the shapes do not agree, or a vector is zero or not finite.
+        """
+        self._require_open()
+        if vectors.shape != (len(chunks), self._collection.fingerprint.dimension):
+            raise ValueError(
+                f"{len(chunks)} chunks of dimension {self._collection.fingerprint.dimension} "
+                f"do not fit vectors of shape {vectors.shape}"
+            )
+        self._chunks.extend(zip(chunks, encode(vectors), strict=True))
+        self._chunk_count += len(chunks)
+        if len(self._chunks) >= _HELD_CHUNKS:
+            self._spill()
+
+    def activate(self) -> Document:
+        """Make this version the active one, in one transaction with the end of the one before it.
+
+        Raises:
+            EmbedderChanged: the collection was embedded anew since this version was begun.
+            IngestInProgress: another process began to write the same source.
+        """
+        self._require_open()
+        with self._database.write() as connection:
+            self._require_embedder(connection)
+            version_id = self._write_held(connection)
+            document_id, before = self._swap(connection, version_id)
+            left_over = before is not None and prune_some(connection, before)
+            document = one_document(connection, self._collection, DocumentRow.id == document_id)
+        self._closed = True
+        self._version_id = None
+        if before is not None and left_over:
+            prune(self._database, [before])
+        if document is None:
+            raise AssertionError("an activated version is active")
+        return document
+
+    def discard(self) -> None:
+        """Delete what was staged and is not active. Does nothing after ``activate``."""
+        self._closed = True
+        if self._version_id is not None:
+            prune(self._database, [self._version_id])
+            self._version_id = None
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ValueError("this version is activated or discarded; stage a new one")
+
+    def _spill(self) -> None:
+        with self._database.write() as connection:
+            version_id = self._write_held(connection)
+        self._version_id = version_id
+        self._written_characters += self._held_characters
+        self._pieces, self._held_characters, self._chunks = [], 0, []
+
+    def _write_held(self, connection: Connection) -> int:
+        version_id = self._require_version(connection)
+        text = "".join(self._pieces)
+        pieces = [
+            {
+                "version_id": version_id,
+                "start": self._written_characters + start,
+                "text": text[start : start + _PIECE_CHARACTERS],
+            }
+            for start in range(0, len(text), _PIECE_CHARACTERS)
+        ]
+        if pieces:
+            connection.execute(insert(TextRow), pieces)
+        self._write_chunks(connection, version_id)
+        return version_id  # what is held is forgotten after the commit: a transaction that failed may be tried again
+
+    def _write_chunks(self, connection: Connection, version_id: int) -> None:
+        if not self._chunks:
+            return
+        rows = [
+            {
+                "version_id": version_id,
+                "ordinal": chunk.ordinal,
+                "start": chunk.span.start,
+                "end": chunk.span.end,
+                "page": chunk.page,
+                "token_count": chunk.token_count,
+                "heading_path": list(chunk.heading_path),
+                "context": " ".join(dict.fromkeys((self._source.title, *chunk.heading_path))),
+                "text": chunk.text,
+            }
+            for chunk, _ in self._chunks
+        ]
+        inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
+        ids = connection.scalars(inserted, rows)
+        vectors = [
+            {"chunk_id": chunk_id, "vector": vector} for chunk_id, (_, vector) in zip(ids, self._chunks, strict=True)
+        ]
+        connection.execute(insert(EmbeddingRow), vectors)
+
+    def _require_version(self, connection: Connection) -> int:
+        """Create the version's row with the first write; after that make sure that it is still there."""
+        if self._version_id is None:
+            return self._create(connection)
+        if not connection.scalar(select(exists().where(VersionRow.id == self._version_id))):
+            raise IngestInProgress(
+                f"Another process began to ingest {self._source.uri} while this one was writing it.",
+                hint="Run one ingest at a time into a collection.",
+            )
+        return self._version_id
+
+    def _create(self, connection: Connection) -> int:
+        mine = (DocumentRow.collection_id == self._collection.id, DocumentRow.uri == self._source.uri)
+        document_id = connection.scalar(select(DocumentRow.id).where(*mine))
+        if document_id is None:
+            document = insert(DocumentRow).values(collection_id=self._collection.id, uri=self._source.uri)
+            document_id = connection.scalars(document.returning(DocumentRow.id)).one()
+        version_id = connection.scalars(
+            insert(VersionRow)
+            .values(
+                document_id=document_id,
+                collection_id=self._collection.id,
+                status=VersionStatus.STAGED,
+                title=self._source.title,
+                media_type=self._source.media_type,
+                sha256=self._source.sha256,
+                size=self._source.size,
+                mtime_ns=self._source.mtime_ns,
+                parser=self._collection.fingerprint.parser,
+                chunker=self._collection.fingerprint.chunker,
+                created_at=datetime.now(UTC),
+                owner=str(os.getpid()),
+            )
+            .returning(VersionRow.id)
+        ).one()
+        leftovers = select(VersionRow.id).where(
+            VersionRow.document_id == document_id,
+            VersionRow.status != VersionStatus.ACTIVE,
+            VersionRow.id != version_id,
+        )
+        for leftover in connection.scalars(leftovers).all():
+            while prune_some(connection, leftover):
+                pass
+        return version_id
+
+    def _require_embedder(self, connection: Connection) -> None:
+        embedder = connection.scalar(select(CollectionRow.embedder).where(CollectionRow.id == self._collection.id))
+        if embedder != self._collection.fingerprint.embedder:
+            raise EmbedderChanged(
+                f"The collection {self._collection.name!r} was embedded anew while {self._source.uri} was read.",
+                hint="Ingest it again.",
+            )
+
+    def _swap(self, connection: Connection, version_id: int) -> tuple[int, int | None]:
+        """Activate the staged version; returns the document and the version that was active before."""
+        seq = next_seq(connection, self._collection.id)
+        document_id = connection.scalars(select(VersionRow.document_id).where(VersionRow.id == version_id)).one()
+        before = connection.scalar(
+            select(VersionRow.id).where(
+                VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE
+            )
+        )
+        if before is not None:
+            retire(connection, before, self._collection.id, seq)
+        connection.execute(
+            update(VersionRow)
+            .where(VersionRow.id == version_id)
+            .values(
+                status=VersionStatus.ACTIVE,
+                activated_seq=seq,
+                chunk_count=self._chunk_count,
+                created_at=datetime.now(UTC),
+                owner=None,
+            )
+        )
+        return document_id, before

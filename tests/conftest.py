@@ -1,0 +1,39 @@
+"""Fixtures of the whole suite: the two small real models, fetched once and read from disk ever after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rag.catalog import Catalog
+from rag.config import Settings, load_settings
+from rag.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _present(settings: Settings, name: str) -> Path:
+    catalog = Catalog.load(settings)
+    try:
+        return catalog.path(name)
+    except ModelError:
+        return catalog.pull(name).path
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    return load_settings().models_dir
+
+
+@pytest.fixture(scope="session")
+def embedder_path(models_dir: Path) -> Path:
+    """The folder of all-MiniLM-L6-v2."""
+    return _present(Settings(models_dir=models_dir), "all-minilm-l6-v2")
+
+
+@pytest.fixture(scope="session")
+def smollm_path(models_dir: Path) -> Path:
+    """The GGUF file of SmolLM2 135M Instruct."""
+    return _present(Settings(models_dir=models_dir), "smollm2-135m-instruct")

@@ -1,0 +1,188 @@
+"""What every document store must do, whichever database keeps it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from rag.errors import EmbedderChanged, UnknownCollection
+from rag.protocols import DocumentStore
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+from rag.types import Span
+from tests.contracts.store_builders import DIMENSION, chunk_ids, drafts, fingerprint, ingest, settings_in, source
+from tests.contracts.store_builders import unit_vectors as vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(params=["sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlDocumentStore]:
+    database = Database.open(settings_in(tmp_path / "home"))
+    yield SqlDocumentStore(database)
+    database.close()
+
+
+@pytest.fixture
+def collection(store):
+    return store.ensure_collection("handbook", fingerprint())
+
+
+def test_it_satisfies_the_protocol(store):
+    assert isinstance(store, DocumentStore)
+
+
+def test_a_collection_is_created_once(store, collection):
+    assert store.ensure_collection("handbook", fingerprint()) == collection
+    assert store.collections() == [collection]
+    assert store.collection("handbook") == collection
+
+
+def test_an_unknown_collection_is_named(store):
+    with pytest.raises(UnknownCollection, match="'nowhere'"):
+        store.collection("nowhere")
+
+
+def test_a_new_parser_is_noted_and_documents_keep_theirs(store, collection):
+    ingest(store, collection, "/a", ["one"])
+    changed = store.ensure_collection("handbook", fingerprint(parser="parser-2"))
+    assert changed.fingerprint.parser == "parser-2"
+    assert store.stored_source(changed, "/a").parser == "parser-1"
+
+
+@pytest.mark.parametrize("change", [{"embedder": "embedder-2"}, {"dimension": DIMENSION + 1}])
+def test_another_embedder_is_refused_once_there_are_embeddings(store, collection, change):
+    ingest(store, collection, "/a", ["one"])
+    with pytest.raises(EmbedderChanged, match="indexer rebuild --embed"):
+        store.ensure_collection("handbook", fingerprint(**change))
+    assert store.collection("handbook").fingerprint == fingerprint()
+
+
+def test_an_empty_collection_takes_another_embedder(store, collection):
+    assert store.ensure_collection("handbook", fingerprint(embedder="embedder-2")).fingerprint.embedder == "embedder-2"
+
+
+def test_what_is_stored_comes_back_verbatim(store, collection):
+    pieces = ["Ein Satz über Größe. ", "And 😀 another one.\n"]
+    document = ingest(store, collection, "/a", pieces, title="Title", heading_path=("Title", "Part"))
+    assert (document.uri, document.title, document.chunk_count) == ("/a", "Title", 2)
+    found = store.hydrate(collection, chunk_ids(store, collection))
+    assert [chunk.text for chunk, _ in found] == pieces
+    assert all(owner == document for _, owner in found)
+    for chunk, _ in found:
+        assert chunk.heading_path == ("Title", "Part")
+        assert store.source_text(document.id, chunk.span) == chunk.text
+
+
+def test_stored_source_tells_whether_a_file_changed(store, collection):
+    assert store.stored_source(collection, "/a") is None
+    document = ingest(store, collection, "/a", ["one"])
+    known = store.stored_source(collection, "/a")
+    record = source("/a", "one")
+    assert (known.document_id, known.sha256, known.size, known.mtime_ns) == (
+        document.id,
+        record.sha256,
+        record.size,
+        record.mtime_ns,
+    )
+    assert (known.parser, known.chunker) == ("parser-1", "chunker-1")
+
+
+def test_nothing_is_seen_before_activation(store, collection):
+    before = store.collection("handbook")
+    with store.stage(collection, source("/a", "one")) as version:
+        version.add_text(0, "one")
+        version.add_chunks(drafts(["one"]), vectors(1, seed=0))
+        assert store.documents(collection) == []
+        assert store.stored_source(collection, "/a") is None
+        assert chunk_ids(store, collection) == []
+        assert store.collection("handbook") == before
+        version.activate()
+    assert store.collection("handbook").seq > before.seq
+    assert len(store.documents(collection)) == 1
+
+
+def test_leaving_without_activation_discards(store, collection):
+    with store.stage(collection, source("/a", "one")) as version:
+        version.add_chunks(drafts(["one"]), vectors(1, seed=0))
+    with pytest.raises(ValueError, match="do not"), store.stage(collection, source("/b", "two")) as version:
+        version.add_chunks(drafts(["two"]), vectors(2, seed=0))
+    assert store.documents(collection) == []
+    assert store.discard_abandoned(collection) == 0
+
+
+def test_a_version_cannot_be_written_after_activation(store, collection):
+    with store.stage(collection, source("/a", "one")) as version:
+        version.activate()
+        with pytest.raises(ValueError, match="stage a new one"):
+            version.add_text(0, "more")
+
+
+def test_a_new_version_replaces_the_old_one_whole(store, collection):
+    first = ingest(store, collection, "/a", ["old one", "old two"])
+    old = chunk_ids(store, collection)
+    second = ingest(store, collection, "/a", ["new"], title="New title")
+    assert second.id == first.id
+    assert second.title == "New title"
+    assert store.documents(collection) == [second]
+    assert store.hydrate(collection, old) == []
+    assert store.source_text(second.id, Span(start=0, end=100)) == "new"
+
+
+def test_chunk_ids_are_never_used_again(store, collection):
+    document = ingest(store, collection, "/a", ["one", "two"])
+    before = chunk_ids(store, collection)
+    store.delete(collection, [document.id])
+    ingest(store, collection, "/a", ["one", "two"])
+    assert min(chunk_ids(store, collection)) > max(before)
+
+
+def test_delete_counts_what_was_active(store, collection):
+    kept, gone = ingest(store, collection, "/a", ["one"]), ingest(store, collection, "/b", ["two"])
+    before = store.collection("handbook").seq
+    assert store.delete(collection, [gone.id, gone.id, 4711]) == 1
+    assert store.delete(collection, [gone.id]) == 0
+    assert store.documents(collection) == [kept]
+    assert store.collection("handbook").seq == before + 1
+
+
+def test_a_document_of_another_collection_is_out_of_reach(store, collection):
+    other = store.ensure_collection("other", fingerprint())
+    document = ingest(store, other, "/a", ["one"])
+    ids = chunk_ids(store, other)
+    assert store.delete(collection, [document.id]) == 0
+    assert store.hydrate(collection, ids) == []
+    assert store.documents(other) == [document]
+
+
+def test_documents_are_listed_page_by_page(store, collection):
+    made = [ingest(store, collection, f"/{number}", ["text"]) for number in range(5)]
+    first = store.documents(collection, limit=2)
+    assert first == made[:2]
+    assert store.documents(collection, limit=10, after=first[-1].id) == made[2:]
+
+
+def test_hydrate_keeps_the_order_asked_and_leaves_out_what_is_gone(store, collection):
+    ingest(store, collection, "/a", ["one", "two", "three"])
+    a, b, c = chunk_ids(store, collection)
+    assert [chunk.id for chunk, _ in store.hydrate(collection, [c, 999, a, b])] == [c, a, b]
+    assert store.hydrate(collection, []) == []
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((1, DIMENSION), np.float32), np.full((1, DIMENSION), np.nan, np.float32), vectors(2, seed=0)]
+)
+def test_vectors_no_search_could_find_are_refused(store, collection, bad):
+    with store.stage(collection, source("/a")) as version, pytest.raises(ValueError, match=r"vector|embedding"):
+        version.add_chunks(drafts(["one"]), bad)
+
+
+def test_text_pieces_must_join(store, collection):
+    with store.stage(collection, source("/a")) as version:
+        version.add_text(0, "abc")
+        with pytest.raises(ValueError, match="ends at 3"):
+            version.add_text(4, "d")

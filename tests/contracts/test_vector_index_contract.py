@@ -1,0 +1,146 @@
+"""What every vector index must do, whichever library keeps it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from rag.protocols import VectorIndex
+from rag.stores import faiss_index
+from rag.stores.faiss_index import FaissIndex
+from tests.contracts.store_builders import DIMENSION, unit_vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rag.stores.faiss_index import Base
+
+
+def _faiss_in_memory(_: Path) -> VectorIndex:
+    return FaissIndex(DIMENSION)
+
+
+def _faiss_on_disk(directory: Path) -> VectorIndex:
+    def persist(base: Base) -> Base:
+        path = directory / "index.faiss"
+        path.unlink(missing_ok=True)  # not over the pages that are mapped
+        faiss_index.write(base, path)
+        return faiss_index.load(path)
+
+    return FaissIndex(DIMENSION, persist=persist)
+
+
+@pytest.fixture(params=[_faiss_in_memory, _faiss_on_disk])
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> VectorIndex:
+    make: Callable[[Path], VectorIndex] = request.param
+    return make(tmp_path)
+
+
+def ids(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+def found(index: VectorIndex, vector: np.ndarray, k: int) -> list[int]:
+    return [hit.chunk_id for hit in index.search(vector, k)]
+
+
+def test_it_satisfies_the_protocol(index):
+    assert isinstance(index, VectorIndex)
+
+
+def test_an_empty_index_finds_nothing(index):
+    assert index.search(unit_vectors(1, seed=0)[0], 5) == []
+    index.flush()
+    assert index.search(unit_vectors(1, seed=0)[0], 5) == []
+    assert index.count() == 0
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_hits_are_the_best_inner_products_in_order(index, flush):
+    vectors = unit_vectors(50, seed=1)
+    index.upsert(np.arange(100, 150), vectors)
+    if flush:
+        index.flush()
+    query = unit_vectors(1, seed=2)[0]
+    exact = vectors @ query
+    hits = index.search(query, 7)
+    assert [hit.chunk_id for hit in hits] == [100 + int(row) for row in np.argsort(-exact)[:7]]
+    assert [hit.score for hit in hits] == pytest.approx(sorted(exact, reverse=True)[:7], abs=1e-6)
+
+
+def test_fewer_hits_only_if_it_holds_fewer(index):
+    index.upsert(ids(1, 2, 3), unit_vectors(3, seed=1))
+    index.flush()
+    index.upsert(ids(4, 5), unit_vectors(2, seed=2))
+    query = unit_vectors(1, seed=3)[0]
+    assert sorted(found(index, query, 10)) == [1, 2, 3, 4, 5]
+    assert len(found(index, query, 4)) == 4
+    assert found(index, query, 0) == []
+
+
+def test_deleted_vectors_do_not_take_the_place_of_others(index):
+    vectors = unit_vectors(40, seed=4)
+    index.upsert(np.arange(40), vectors)
+    index.flush()
+    query = vectors[0]
+    nearest = found(index, query, 30)
+    index.delete(np.array(nearest))
+    assert len(found(index, query, 10)) == 10
+    assert not set(found(index, query, 40)) & set(nearest)
+    assert index.count() == 10
+
+
+def test_deleting_what_is_not_there_is_ignored(index):
+    index.upsert(ids(1), unit_vectors(1, seed=1))
+    index.delete(ids(7, 8))
+    index.delete(ids(1, 1))
+    index.delete(ids(1))
+    assert index.count() == 0
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_upsert_replaces_the_vector_of_an_id(index, flush):
+    first, second = unit_vectors(2, seed=5)
+    index.upsert(ids(9), first[np.newaxis])
+    if flush:
+        index.flush()
+    index.upsert(ids(9), second[np.newaxis])
+    assert index.count() == 1
+    assert index.search(second, 5)[0].score == pytest.approx(1.0, abs=1e-6)
+    index.flush()
+    assert [(hit.chunk_id, round(hit.score, 5)) for hit in index.search(second, 5)] == [(9, 1.0)]
+
+
+def test_of_an_id_given_twice_the_last_vector_counts(index):
+    first, second = unit_vectors(2, seed=5)
+    index.upsert(ids(9, 9), np.stack([first, second]))
+    assert index.count() == 1
+    assert index.search(second, 1)[0].score == pytest.approx(1.0, abs=1e-6)
+
+
+def test_flush_changes_no_result(index):
+    index.upsert(np.arange(30), unit_vectors(30, seed=6))
+    index.flush()
+    index.delete(np.arange(0, 30, 3))
+    index.upsert(np.arange(30, 45), unit_vectors(15, seed=7))
+    index.delete(ids(31, 44))
+    query = unit_vectors(1, seed=8)[0]
+    before = found(index, query, 50)
+    index.flush()
+    assert found(index, query, 50) == before
+    assert index.count() == len(before) == 33
+
+
+def test_ids_may_be_any_64_bit_key(index):
+    index.upsert(ids(2**62, 5), unit_vectors(2, seed=1))
+    index.flush()
+    assert sorted(found(index, unit_vectors(1, seed=1)[0], 5)) == [5, 2**62]
+
+
+def test_shapes_that_do_not_agree_are_refused(index):
+    with pytest.raises(ValueError, match="do not fit"):
+        index.upsert(ids(1, 2), unit_vectors(1, seed=1))
+    assert index.count() == 0

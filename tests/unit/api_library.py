@@ -1,0 +1,167 @@
+"""A scripted library for tests of the API: events and errors come as queued, and what was asked is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass, field, replace
+
+from rag.errors import RagError, UnknownCollection
+from rag.types import (
+    Answer,
+    Citation,
+    CitationEvent,
+    Collection,
+    DeltaEvent,
+    Document,
+    DoneEvent,
+    Fingerprint,
+    GeneratorInfo,
+    PassagesEvent,
+    Refusal,
+    RefusalCode,
+    RefusedEvent,
+    SearchResult,
+    Sentence,
+    Span,
+    Timings,
+    Usage,
+)
+from tests.unit.builders import make_passage
+
+TEXT = "It stores keys and values.\nNothing else."
+PASSAGE = make_passage("The KV cache stores keys and values.", id=5, heading=("Inference", "KV cache"), start=100)
+CITATION = Citation(
+    number=1,
+    passage=PASSAGE,
+    quote="stores keys and values",
+    quote_span=Span(start=113, end=135),
+    answer_span=Span(start=0, end=26),
+    support=0.9,
+)
+ANSWER = Answer(
+    status="answered",
+    text=TEXT,
+    sentences=(Sentence(text=TEXT[:26], span=Span(start=0, end=26), citations=(1,)),),
+    citations=(CITATION,),
+    passages=(PASSAGE,),
+    refusal=None,
+    usage=Usage(prompt_tokens=90, cached_tokens=10, completion_tokens=8),
+    timings=Timings(total_ms=12.5),
+    trace_id="a" * 32,
+    finish_reason="stop",
+)
+REFUSED = replace(
+    ANSWER,
+    status="refused",
+    text="",
+    sentences=(),
+    citations=(),
+    refusal=Refusal(code=RefusalCode.NOT_IN_PASSAGES, reason="Not in the passages.", confidence=0.1, threshold=0.2),
+)
+ANSWERED = (
+    PassagesEvent(passages=(PASSAGE,), trace_id=ANSWER.trace_id),
+    DeltaEvent(text=TEXT),
+    CitationEvent(citation=CITATION),
+    DoneEvent(answer=ANSWER),
+)
+REFUSING = (PassagesEvent(passages=(PASSAGE,), trace_id=ANSWER.trace_id), RefusedEvent(answer=REFUSED))
+
+
+class Hang:
+    """In a script: wait until cancelled."""
+
+
+@dataclass
+class ScriptedPipeline:
+    """Plays ``script``: events are yielded, exceptions raised, ``Hang`` waits for the cancellation."""
+
+    script: tuple[object, ...] = ANSWERED
+    asked: list[tuple[str, str, int | None]] = field(default_factory=list)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def search(self, query, *, collection, k):
+        events = [event async for event in self.stream(query, collection=collection, k=k)]
+        return SearchResult(passages=events[0].passages, timings=Timings(total_ms=1), trace_id=events[0].trace_id)
+
+    async def answer(self, question, *, collection, k):
+        async for event in self.stream(question, collection=collection, k=k):
+            if isinstance(event, DoneEvent | RefusedEvent):
+                return event.answer
+        raise AssertionError("the script has no end")
+
+    async def stream(self, question, *, collection, k):
+        self.asked.append((question, collection, k))
+        if collection != "default":
+            raise UnknownCollection(f"There is no collection '{collection}'.", hint="Try default.")
+        self.started.set()
+        try:
+            for step in self.script:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, Hang):
+                    await asyncio.Event().wait()
+                yield step
+        finally:
+            await asyncio.sleep(0)  # cleanup that awaits must be allowed to finish
+            self.closed.set()
+
+
+def make_document(id: int) -> Document:
+    return replace(PASSAGE.document, id=id, title=f"Document {id}")
+
+
+class ScriptedStore:
+    def __init__(self, documents):
+        fingerprint = Fingerprint(parser="p1", chunker="c1", embedder="e1", dimension=3)
+        self._collection = Collection(id=1, name="default", fingerprint=fingerprint, seq=4)
+        self._documents = sorted(documents, key=lambda document: document.id)
+
+    def collection(self, name):
+        if name != "default":
+            raise UnknownCollection(f"There is no collection '{name}'.")
+        return self._collection
+
+    def collections(self):
+        return [self._collection]
+
+    def documents(self, collection, *, limit=100, after=0):
+        return [document for document in self._documents if document.id > after][:limit]
+
+
+@dataclass(frozen=True)
+class ScriptedCheck:
+    name: str
+    ok: bool
+    detail: str
+
+
+class ScriptedGenerator:
+    info = GeneratorInfo(model="m", sha256="f" * 64, context_tokens=2048, threads=2, gpu_layers=0, backend="CPU")
+
+
+class ScriptedLibrary:
+    """``loading`` keeps warm-up from finishing until it is cleared with ``loaded.set()``."""
+
+    def __init__(self, *script, loading=False, load_error: RagError | None = None, checks=(), documents=()):
+        self.pipeline = ScriptedPipeline(script or ANSWERED)
+        self.store = ScriptedStore(documents)
+        self.generator = ScriptedGenerator()
+        self.checks = checks or (ScriptedCheck("database", ok=True, detail="revision 1"),)
+        self.loaded = threading.Event()
+        self.closed = False
+        self._load_error = load_error
+        if not loading:
+            self.loaded.set()
+
+    def warm_up(self):
+        assert self.loaded.wait(30)
+        if self._load_error:
+            raise self._load_error
+
+    def readiness(self):
+        return list(self.checks)
+
+    def close(self):
+        self.closed = True

@@ -1,0 +1,45 @@
+"""The published description of the API."""
+
+from __future__ import annotations
+
+import json
+
+from api.openapi import SNAPSHOT, openapi_document, snapshot
+
+
+def test_the_snapshot_is_current():
+    assert SNAPSHOT.read_text(encoding="utf-8") == snapshot(), "run: python -m api.openapi"
+
+
+def test_every_operation_is_named_described_and_answers_errors_with_problems():
+    document = openapi_document()
+    operations = [operation for item in document["paths"].values() for operation in item.values()]
+    assert sorted(operation["operationId"] for operation in operations) == [
+        "getDocument",
+        "health",
+        "index",
+        "listCollections",
+        "listDocuments",
+        "query",
+        "ready",
+        "search",
+    ]
+    for operation in operations:
+        assert operation["summary"]
+        assert operation["description"]
+        for status, response in operation["responses"].items():
+            if status >= "400" and operation["operationId"] != "ready":
+                assert list(response["content"]) == ["application/problem+json"]
+    assert all(schema.get("description") for schema in document["components"]["schemas"].values())
+
+
+def test_both_forms_of_an_answer_are_described_with_examples():
+    content = openapi_document()["paths"]["/v1/query"]["post"]["responses"]["200"]["content"]
+    assert sorted(content) == ["application/json", "text/event-stream"]
+    assert content["application/json"]["example"]["status"] == "answered"
+    assert "event: citation" in content["text/event-stream"]["example"]
+
+
+def test_nothing_is_loaded_from_the_network():
+    assert "http://" not in json.dumps(openapi_document())
+    assert "https://" not in json.dumps(openapi_document())

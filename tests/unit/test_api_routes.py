@@ -1,0 +1,241 @@
+"""The routes over a scripted library, in process."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+
+import httpx2 as httpx
+import pytest
+
+from api.app import create_app
+from rag.config import Settings
+from rag.errors import ModelMissing
+from tests.unit.api_library import (
+    ANSWER,
+    PASSAGE,
+    REFUSING,
+    TEXT,
+    ScriptedCheck,
+    ScriptedLibrary,
+    make_document,
+)
+
+
+@asynccontextmanager
+async def serving(library, *, ready_wait_s=20.0, **settings):
+    app = create_app(Settings(_env_file=None, **settings), library, ready_wait_s=ready_wait_s)
+    transport = httpx.ASGITransport(app=app)
+    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        yield client
+
+
+def events_of(text):
+    """Server-sent events as (name, data), by the format's own rules: blank lines end events, colons begin comments."""
+    for block in text.replace("\r\n", "\n").strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        yield fields["event"], json.loads(fields["data"])
+
+
+async def test_query_answers_with_everything_a_reader_needs():
+    library = ScriptedLibrary()
+    async with serving(library) as client:
+        response = await client.post("/v1/query", json={"question": "What?", "k": 3})
+    assert response.status_code == 200
+    assert library.pipeline.asked == [("What?", "default", 3)]
+    body = response.json()
+    assert body["status"] == "answered"
+    assert body["text"] == TEXT
+    assert body["refusal"] is None
+    assert body["trace_id"] == ANSWER.trace_id
+    assert body["usage"] == {"prompt_tokens": 90, "cached_tokens": 10, "completion_tokens": 8}
+    (citation,) = body["citations"]
+    assert citation == {
+        "number": 1,
+        "document_id": 5,
+        "chunk_id": 5,
+        "uri": "/docs/Handbook.md",
+        "title": "Handbook",
+        "page": None,
+        "heading_path": ["Inference", "KV cache"],
+        "quote": "stores keys and values",
+        "quote_span": {"start": 113, "end": 135},
+        "answer_span": {"start": 0, "end": 26},
+        "support": 0.9,
+    }
+    (passage,) = body["passages"]
+    assert passage["text"] == PASSAGE.chunk.text
+    assert passage["span"] == {"start": 100, "end": 136}
+    assert passage["scores"] == {"dense": 0.5, "lexical": None, "rerank": None, "fused": 0.5}
+
+
+async def test_refusal_is_a_200_with_a_reason():
+    async with serving(ScriptedLibrary(*REFUSING)) as client:
+        response = await client.post("/v1/query", json={"question": "What?"})
+    assert response.status_code == 200
+    assert response.json()["status"] == "refused"
+    assert response.json()["refusal"] == {
+        "code": "not_in_passages",
+        "reason": "Not in the passages.",
+        "confidence": 0.1,
+        "threshold": 0.2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [({"stream": True}, {}), ({}, {"accept": "text/event-stream"}), ({"stream": True}, {"accept": "application/json"})],
+)
+async def test_stream_has_the_same_shapes_as_json(body, headers):
+    async with serving(ScriptedLibrary()) as client:
+        whole = (await client.post("/v1/query", json={"question": "What?"})).json()
+        response = await client.post("/v1/query", json={"question": "What?", **body}, headers=headers)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = list(events_of(response.text))
+    assert [name for name, _ in events] == ["passages", "delta", "citation", "done"]
+    assert events[0][1] == {"passages": whole["passages"], "trace_id": whole["trace_id"]}
+    assert events[1][1] == {"text": TEXT}  # its line break survives the framing
+    assert events[2][1] == whole["citations"][0]
+    assert events[3][1] == whole
+
+
+async def test_stream_false_outweighs_the_accept_header():
+    async with serving(ScriptedLibrary()) as client:
+        response = await client.post(
+            "/v1/query", json={"question": "What?", "stream": False}, headers={"accept": "text/event-stream"}
+        )
+    assert response.headers["content-type"] == "application/json"
+
+
+async def test_a_refused_stream_ends_with_refused():
+    async with serving(ScriptedLibrary(*REFUSING)) as client:
+        response = await client.post("/v1/query", json={"question": "What?", "stream": True})
+    events = list(events_of(response.text))
+    assert [name for name, _ in events] == ["passages", "refused"]
+    assert events[-1][1]["refusal"]["code"] == "not_in_passages"
+
+
+async def test_search_returns_passages():
+    library = ScriptedLibrary()
+    async with serving(library) as client:
+        response = await client.post("/v1/search", json={"query": "cache", "k": 7})
+    assert response.status_code == 200
+    assert library.pipeline.asked == [("cache", "default", 7)]
+    assert [passage["chunk_id"] for passage in response.json()["passages"]] == [5]
+
+
+async def test_documents_are_paged_by_id():
+    documents = [make_document(id) for id in (2, 3, 5, 8, 13)]
+    async with serving(ScriptedLibrary(documents=documents)) as client:
+        pages, after = [], 0
+        while after is not None:
+            page = (await client.get("/v1/documents", params={"limit": 2, "after": after})).json()
+            pages.append([document["id"] for document in page["documents"]])
+            after = page["next"]
+    assert pages == [[2, 3], [5, 8], [13]]
+
+
+async def test_a_full_last_page_has_no_next():
+    async with serving(ScriptedLibrary(documents=[make_document(1), make_document(2)])) as client:
+        page = (await client.get("/v1/documents", params={"limit": 2})).json()
+    assert page["next"] is None
+
+
+async def test_one_document():
+    async with serving(ScriptedLibrary(documents=[make_document(2), make_document(3)])) as client:
+        assert (await client.get("/v1/documents/3")).json()["title"] == "Document 3"
+        for absent in (1, 4, 0, -1, 2**63, 10**30):
+            response = await client.get(f"/v1/documents/{absent}")
+            assert (response.status_code, response.json()["code"]) == (404, "unknown_document")
+
+
+async def test_collections():
+    async with serving(ScriptedLibrary()) as client:
+        assert (await client.get("/v1/collections")).json() == {
+            "collections": [
+                {
+                    "name": "default",
+                    "seq": 4,
+                    "fingerprint": {"parser": "p1", "chunker": "c1", "embedder": "e1", "dimension": 3},
+                }
+            ]
+        }
+
+
+async def test_ready_reports_checks_and_the_loaded_generator():
+    async with serving(ScriptedLibrary()) as client:
+        await client.post("/v1/search", json={"query": "waits for the models"})
+        response = await client.get("/ready")
+    assert response.status_code == 200
+    assert response.json() == {
+        "ready": True,
+        "checks": [{"name": "database", "ok": True, "detail": "revision 1"}],
+        "generator": {
+            "model": "m",
+            "sha256": "f" * 64,
+            "context_tokens": 2048,
+            "threads": 2,
+            "gpu_layers": 0,
+            "backend": "CPU",
+        },
+    }
+
+
+async def test_while_models_load_health_answers_ready_says_so_and_queries_wait():
+    library = ScriptedLibrary(loading=True)
+    async with serving(library, ready_wait_s=0.01) as client:
+        assert (await client.get("/health")).json()["status"] == "alive"
+        ready = await client.get("/ready")
+        refused = await client.post("/v1/query", json={"question": "What?"})
+        library.loaded.set()
+        answered = await client.post("/v1/query", json={"question": "What?"})
+        while answered.status_code == 503:
+            answered = await client.post("/v1/query", json={"question": "What?"})
+    assert ready.status_code == 503
+    assert ready.headers["retry-after"] == "5"
+    assert ready.json()["checks"][0]["name"] == "models"
+    assert "still loading" in ready.json()["checks"][0]["detail"]
+    assert refused.status_code == 503
+    assert refused.json()["code"] == "not_ready"
+    assert refused.headers["retry-after"] == "5"
+    assert answered.status_code == 200
+
+
+async def test_models_that_do_not_load_leave_the_service_up_and_explain():
+    error = ModelMissing("The model m is not here.", hint="Run: rag models pull m")
+    checks = (ScriptedCheck("generator", ok=False, detail="missing"),)
+    async with serving(ScriptedLibrary(error, load_error=error, checks=checks)) as client:
+        query = await client.post("/v1/query", json={"question": "What?"})
+        ready = await client.get("/ready")
+        health = await client.get("/health")
+    assert (query.status_code, query.json()["code"]) == (503, "model_missing")
+    assert query.json()["hint"] == "Run: rag models pull m"
+    assert ready.status_code == 503
+    assert ready.json()["generator"] is None
+    assert any("rag models pull m" in check["detail"] for check in ready.json()["checks"])
+    assert health.status_code == 200
+
+
+async def test_a_failed_check_means_not_ready():
+    checks = (ScriptedCheck("collection default", ok=False, detail="embedder changed"),)
+    async with serving(ScriptedLibrary(checks=checks)) as client:
+        await client.post("/v1/search", json={"query": "waits for the models"})
+        ready = await client.get("/ready")
+    assert ready.status_code == 503
+    assert ready.json()["checks"] == [{"name": "collection default", "ok": False, "detail": "embedder changed"}]
+
+
+async def test_a_given_library_stays_open():
+    library = ScriptedLibrary()
+    async with serving(library):
+        pass
+    assert not library.closed
+
+
+async def test_root_leads_to_the_schema():
+    async with serving(ScriptedLibrary()) as client:
+        index = (await client.get("/")).json()
+        schema = await client.get(index["openapi"])
+        yaml = await client.get("/schema/openapi.yaml")
+    assert schema.json()["openapi"].startswith("3.1")
+    assert "operationId: query" in yaml.text

@@ -1,0 +1,45 @@
+"""Docs and tree never drift."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import rag
+from docs.make_cli import TARGET, render
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def tracked_folders() -> set[str]:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    return {f"{parent}/" for name in files if name for parent in Path(name).parents if str(parent) != "."}
+
+
+def test_the_readme_tree_names_every_folder_with_its_job() -> None:
+    tree = re.search(r"<!-- tree -->\n```text\n(.*?)```", README, re.DOTALL)
+    assert tree is not None
+    rows = [row.split(maxsplit=1) for row in tree.group(1).splitlines()]
+    assert all(len(row) == 2 for row in rows), "every row has a job"
+    assert {row[0] for row in rows if row[0].endswith("/")} == tracked_folders()
+    assert [row[0] for row in rows if not (ROOT / row[0]).exists()] == []
+
+
+def test_the_command_line_page_is_the_programs_own_help() -> None:
+    assert TARGET.read_text(encoding="utf-8") == render(), "run: make docs"
+
+
+def test_the_changelog_names_this_version() -> None:
+    assert f"## {rag.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link and not link.startswith("mailto:")]
+    assert [link for link in local if not (page.parent / link).exists()] == []

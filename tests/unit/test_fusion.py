@@ -1,0 +1,38 @@
+from rag.retrieval.fusion import fuse
+from rag.types import Hit
+
+
+def hits(**scores: float) -> list[Hit]:
+    return [Hit(chunk_id=int(name[1:]), score=score) for name, score in scores.items()]
+
+
+def order(ranked) -> list[int]:
+    return [chunk_id for chunk_id, _ in ranked]
+
+
+def test_a_chunk_good_in_both_beats_one_best_in_either() -> None:
+    ranked = fuse(hits(c1=0.9, c2=0.8, c3=0.1), hits(c4=10.0, c2=9.0, c3=1.0))
+    assert order(ranked)[0] == 2
+
+
+def test_raw_scores_are_kept_and_absent_legs_are_none() -> None:
+    scores = dict(fuse(hits(c1=0.9, c2=0.5), hits(c2=7.0, c3=3.0)))
+    assert (scores[1].dense, scores[1].lexical) == (0.9, None)
+    assert (scores[2].dense, scores[2].lexical) == (0.5, 7.0)
+    assert (scores[3].dense, scores[3].lexical) == (None, 3.0)
+
+
+def test_weight_moves_the_winner_between_the_legs() -> None:
+    dense, lexical = hits(c1=0.9, c2=0.1), hits(c2=5.0, c1=0.5)
+    assert order(fuse(dense, lexical, weight=0.9))[0] == 1
+    assert order(fuse(dense, lexical, weight=0.1))[0] == 2
+
+
+def test_one_leg_alone_keeps_its_order_and_equal_scores_go_by_id() -> None:
+    assert order(fuse(hits(c3=0.9, c1=0.5, c2=0.1), [])) == [3, 1, 2]
+    assert order(fuse([], hits(c3=1.0, c1=1.0))) == [1, 3]
+    assert fuse([], []) == []
+
+
+def test_equal_dense_scores_do_not_divide_by_zero() -> None:
+    assert dict(fuse(hits(c1=0.4, c2=0.4), []))[1].fused == 0.5

@@ -1,0 +1,218 @@
+"""The use case with scripted parts: what is asked of the model, and what leaves the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+import pytest
+
+from rag.errors import EmptyQuestion, InvalidRequest, QuestionTooLong
+from rag.pipeline import PipelineOptions, RagPipeline
+from rag.retrieval.retriever import Retrieval
+from rag.types import (
+    CitationEvent,
+    Collection,
+    DeltaEvent,
+    DoneEvent,
+    Fingerprint,
+    GenerationChunk,
+    GeneratorInfo,
+    Passage,
+    PassagesEvent,
+    Prompt,
+    RefusalCode,
+    RefusedEvent,
+    SamplingParams,
+    SegmentKind,
+    Usage,
+)
+from tests.unit.builders import make_passage
+
+LORA = make_passage("LoRA reduces trainable parameters by 10,000 times.", id=1, title="Adapters")
+ENERGY = make_passage("Training GPT-3 consumed 1,287 MWh.", id=2, title="Energy")
+QUESTION = "What does LoRA reduce?"
+
+
+class Store:
+    def collection(self, name: str) -> Collection:
+        fingerprint = Fingerprint(parser="p", chunker="c", embedder="e", dimension=2)
+        return Collection(id=1, name=name, fingerprint=fingerprint, seq=1)
+
+    def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list:
+        raise AssertionError("the retriever of this test hydrates nothing")
+
+
+class ScriptedRetriever:
+    def __init__(self, passages: tuple[Passage, ...], best_dense: float | None) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self._found = passages, best_dense
+
+    def retrieve(self, collection: Collection, query: str, k: int) -> Retrieval:
+        self.asked.append((query, k))
+        passages, best = self._found
+        return Retrieval(
+            passages=passages, best_dense=best, collection_is_empty=best is None, embed_ms=1.0, search_ms=2.0
+        )
+
+
+class Model:
+    """Answers with ``pieces``; a token is a word."""
+
+    def __init__(self, *pieces: str, yes: float = 0.9, context: int = 500) -> None:
+        self.pieces = pieces
+        self.yes = yes
+        self.prompts: list[Prompt] = []
+        self.asked_probability = 0
+        self.closed_streams = 0
+        self.info = GeneratorInfo(
+            model="scripted", sha256="", context_tokens=context, threads=1, gpu_layers=0, backend="none"
+        )
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def count_prompt_tokens(self, prompt: Prompt) -> int:
+        return sum(self.count_tokens(s.text) for s in prompt.segments)
+
+    async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[GenerationChunk, None]:
+        self.prompts.append(prompt)
+        try:
+            for piece in self.pieces:
+                yield GenerationChunk(text=piece)
+            usage = Usage(prompt_tokens=7, cached_tokens=3, completion_tokens=len(self.pieces))
+            yield GenerationChunk(text="", finish_reason="stop", usage=usage)
+        finally:
+            self.closed_streams += 1
+
+    async def next_token_probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> list[float]:
+        self.asked_probability += 1
+        return [self.yes, 1 - self.yes]
+
+    def close(self) -> None: ...
+
+
+def pipeline(model: Model, passages: tuple[Passage, ...] = (LORA, ENERGY), best: float | None = 0.8) -> RagPipeline:
+    retriever = ScriptedRetriever(passages, best)
+    built = RagPipeline(
+        store=Store(),
+        retriever=lambda: retriever,
+        generator=lambda: model,
+        options=PipelineOptions(top_k=4, min_dense_score=0.3, min_answerability=0.5, max_answer_tokens=50),
+    )
+    built.retriever_log = retriever.asked  # type: ignore[attr-defined]
+    return built
+
+
+async def test_an_answer_streams_verified_sentences_with_citations() -> None:
+    model = Model("LoRA reduces train", "able parameters by 10,000", " times. ", "Bananas are yellow fruit.")
+    events = [event async for event in pipeline(model).stream(QUESTION)]
+    kinds = [type(event) for event in events]
+    assert kinds == [PassagesEvent, DeltaEvent, CitationEvent, DoneEvent]
+    answer = events[-1].answer
+    assert answer.status == "answered"
+    assert answer.text == "".join(e.text for e in events if isinstance(e, DeltaEvent))
+    assert answer.text == "LoRA reduces trainable parameters by 10,000 times."
+    assert answer.dropped_sentences == ("Bananas are yellow fruit.",)
+    assert answer.citations[0].passage == LORA
+    assert (answer.usage.prompt_tokens, answer.finish_reason) == (7, "stop")
+    assert answer.timings.ttft_ms is not None
+    assert answer.timings.total_ms >= answer.timings.ttft_ms
+
+
+async def test_both_prompts_share_everything_before_the_question() -> None:
+    seen: list[Prompt] = []
+
+    class Recording(Model):
+        async def next_token_probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> list[float]:
+            seen.append(prompt)
+            return [1.0, 0.0]
+
+    model = Recording("LoRA reduces parameters.")
+    await pipeline(model).answer(QUESTION)
+    asked, answered = seen[0].segments, model.prompts[0].segments
+    assert asked[:-1] == answered[:-1]
+    assert asked[-1].kind == answered[-1].kind == SegmentKind.QUESTION
+    assert all(QUESTION not in s.text for s in asked[:-1])
+
+
+async def test_nothing_close_enough_is_refused_without_the_model() -> None:
+    model = Model("never")
+    answer = await pipeline(model, best=0.1).answer(QUESTION)
+    assert answer.refusal is not None
+    assert answer.refusal.code == RefusalCode.NO_RELEVANT_PASSAGE
+    assert (answer.refusal.confidence, answer.refusal.threshold) == (0.1, 0.3)
+    assert model.asked_probability == 0
+    assert answer.passages == (LORA, ENERGY)
+
+
+async def test_an_empty_collection_is_refused() -> None:
+    answer = await pipeline(Model(), passages=(), best=None).answer(QUESTION)
+    assert answer.refusal is not None
+    assert answer.refusal.code == RefusalCode.EMPTY_COLLECTION
+
+
+async def test_the_model_may_judge_the_passages_insufficient() -> None:
+    model = Model("never", yes=0.2)
+    events = [event async for event in pipeline(model).stream(QUESTION)]
+    assert [type(e) for e in events] == [PassagesEvent, RefusedEvent]
+    assert events[-1].answer.refusal.code == RefusalCode.NOT_IN_PASSAGES
+    assert model.prompts == []
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("The passages do not say.", RefusalCode.NOT_IN_PASSAGES),
+        ("", RefusalCode.NOT_IN_PASSAGES),
+        ("It was invented by Martians in 1823.", RefusalCode.NOTHING_SUPPORTED),
+    ],
+)
+async def test_an_answer_without_a_supported_sentence_is_a_refusal(said: str, code: RefusalCode) -> None:
+    events = [event async for event in pipeline(Model(said)).stream(QUESTION)]
+    assert not any(isinstance(event, DeltaEvent) for event in events)
+    answer = events[-1].answer
+    assert (answer.status, answer.text, answer.refusal.code) == ("refused", "", code)
+
+
+async def test_closing_the_stream_closes_the_generation() -> None:
+    model = Model("LoRA reduces parameters. ", "LoRA reduces parameters. ", "LoRA reduces parameters.")
+    stream = pipeline(model).stream(QUESTION)
+    async for event in stream:
+        if isinstance(event, DeltaEvent):
+            break
+    await stream.aclose()
+    assert model.closed_streams == 1
+
+
+async def test_passages_that_do_not_fit_are_dropped_and_counted() -> None:
+    long = make_passage("word " * 300, id=3)
+    model = Model("LoRA reduces parameters.", context=250)
+    answer = await pipeline(model, passages=(long, LORA)).answer(QUESTION)
+    assert answer.passages == (LORA,)
+    assert answer.dropped_passages == 1
+
+
+async def test_a_question_longer_than_the_context_names_the_numbers() -> None:
+    with pytest.raises(QuestionTooLong, match=r"500"):
+        await pipeline(Model(context=500)).answer("why " * 600)
+
+
+async def test_requests_that_make_no_sense() -> None:
+    built = pipeline(Model())
+    with pytest.raises(EmptyQuestion):
+        await built.search("  \n ")
+    with pytest.raises(EmptyQuestion):
+        await built.answer("")
+    for k in (0, 101):
+        with pytest.raises(InvalidRequest):
+            await built.search("x", k=k)
+
+
+async def test_search_uses_the_default_depth_and_no_model() -> None:
+    model = Model()
+    built = pipeline(model)
+    result = await built.search("  LoRA ")
+    assert built.retriever_log == [("LoRA", 4)]
+    assert result.passages == (LORA, ENERGY)
+    assert (result.timings.embed_ms, result.timings.search_ms) == (1.0, 2.0)
+    assert model.asked_probability == 0

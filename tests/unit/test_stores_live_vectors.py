@@ -1,0 +1,224 @@
+"""The live index: fresh in every process, flushed when it is worth it, the same after a restart."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from rag.errors import EmbedderChanged, UnknownCollection
+from rag.protocols import VectorSearch
+from rag.stores import live_vectors
+from rag.stores.changes import generations, removed_since
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.live_vectors import LiveVectors
+from rag.types import Collection
+from tests.contracts.store_builders import chunk_ids, drafts, fingerprint, ingest, settings_in, source, unit_vectors
+
+QUERY = unit_vectors(1, seed=99)[0]
+
+
+class Process:
+    """A store and its live index over a data directory, as one process has them."""
+
+    def __init__(self, home):
+        self.database = Database.open(settings_in(home))
+        self.store = SqlDocumentStore(self.database)
+        self.directory = home / "indexes"
+        self.vectors = LiveVectors(self.database, self.directory)
+
+    def found(self, collection, k=1000):
+        return {hit.chunk_id for hit in self.vectors.search(collection, QUERY, k)}
+
+    def known(self, collection):
+        with self.database.read() as connection:
+            return generations(connection, collection.id)
+
+    def close(self):
+        self.vectors.close()
+        self.database.close()
+
+
+@pytest.fixture
+def processes(tmp_path):
+    started = []
+
+    def start():
+        started.append(Process(tmp_path / "home"))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.close()
+
+
+@pytest.fixture
+def process(processes):
+    return processes()
+
+
+@pytest.fixture
+def collection(process):
+    return process.store.ensure_collection("handbook", fingerprint())
+
+
+def test_it_satisfies_the_protocol(process):
+    assert isinstance(process.vectors, VectorSearch)
+
+
+def test_scores_are_cosines(process, collection):
+    ingest(process.store, collection, "/a", ["one", "two", "three"], seed=5)
+    expected = sorted((unit_vectors(3, seed=5) @ QUERY).tolist(), reverse=True)
+    assert [hit.score for hit in process.vectors.search(collection, QUERY, 3)] == pytest.approx(expected, abs=2e-3)
+
+
+def test_what_another_process_commits_is_seen_by_the_next_query(processes, collection, process):
+    other = processes()
+    assert other.found(collection) == set()
+    document = ingest(process.store, collection, "/a", ["one", "two"])
+    assert other.found(collection) == set(chunk_ids(process.store, collection))
+    ingest(process.store, collection, "/a", ["three"])
+    assert other.found(collection) == set(chunk_ids(process.store, collection))
+    process.store.delete(collection, [document.id])
+    assert other.found(collection) == set()
+
+
+def test_small_changes_wait_and_large_ones_are_flushed(process, collection, monkeypatch):
+    monkeypatch.setattr(live_vectors, "_FLUSH_AT", 5)
+    ingest(process.store, collection, "/a", ["text"] * 4)
+    assert process.vectors.flush(collection) is False
+    assert process.store.status(collection).generation is None
+    ingest(process.store, collection, "/b", ["text"] * 1)
+    assert process.vectors.flush(collection) is True
+    generation = process.store.status(collection).generation
+    assert (generation.count, generation.seq) == (5, process.store.collection("handbook").seq)
+    assert (
+        generation.size == (process.directory / process.known(collection)[0].directory / "index.faiss").stat().st_size
+    )
+    assert process.vectors.flush(collection, force=True) is False
+
+
+def test_a_restart_goes_on_from_the_generation_and_the_feed(processes, process, collection):
+    ingest(process.store, collection, "/a", ["one", "two"])
+    gone = ingest(process.store, collection, "/b", ["three"])
+    process.vectors.flush(collection, force=True)
+    process.store.delete(collection, [gone.id])
+    ingest(process.store, collection, "/c", ["four"])
+    expected = process.vectors.search(collection, QUERY, 10)
+    other = processes()
+    assert other.vectors.search(collection, QUERY, 10) == expected
+    assert len(expected) == 3
+    assert other.vectors._lives[collection.id].base_seq > 0
+
+
+def test_two_generations_are_kept_and_no_tombstone_older_than_they(process, collection):
+    for number in range(5):
+        ingest(process.store, collection, "/a", [f"text {number}"])
+        process.vectors.flush(collection, force=True)
+    kept = process.known(collection)
+    assert len(kept) == 2
+    on_disk = {path.name for path in (process.directory / str(collection.id)).iterdir()}
+    assert on_disk == {pointer.directory.split("/")[1] for pointer in kept}
+    with process.database.read() as connection:
+        assert len(removed_since(connection, collection.id, 0)) == 1
+
+
+def test_a_reader_too_far_behind_for_the_feed_loads_a_generation(processes, process, collection):
+    reader = processes()
+    ingest(process.store, collection, "/a", ["one"])
+    before = reader.found(collection)
+    for number in range(4):  # the tombstone of what the reader has seen is purged
+        ingest(process.store, collection, "/a", [f"text {number}"])
+        process.vectors.flush(collection, force=True)
+    assert reader.found(collection) == set(chunk_ids(process.store, collection))
+    assert not before & reader.found(collection)
+
+
+def test_a_large_delta_is_exchanged_for_a_newer_generation(processes, process, collection, monkeypatch):
+    monkeypatch.setattr(live_vectors, "_FLUSH_AT", 3)
+    reader = processes()
+    ingest(process.store, collection, "/a", ["text"] * 10)
+    reader.found(collection)
+    assert reader.vectors._lives[collection.id].index.changes == 10
+    process.vectors.flush(collection)
+    ingest(process.store, collection, "/b", ["one"])
+    assert len(reader.found(collection)) == 11
+    assert reader.vectors._lives[collection.id].index.changes == 1
+
+
+def test_collections_do_not_mix(process, collection):
+    other = process.store.ensure_collection("other", fingerprint())
+    ingest(process.store, collection, "/a", ["one"])
+    ingest(process.store, other, "/a", ["two"])
+    assert process.found(other) == set(chunk_ids(process.store, other))
+    assert process.found(collection) == set(chunk_ids(process.store, collection))
+
+
+def test_an_unknown_collection_is_said_so(process):
+    with pytest.raises(UnknownCollection, match="gone"):
+        process.vectors.search(Collection(id=7, name="gone", fingerprint=fingerprint(), seq=0), QUERY, 1)
+
+
+def test_staged_chunks_are_not_found(process, collection):
+    with process.store.stage(collection, source("/a")) as version:
+        version.add_chunks(drafts(["one"] * 2000), unit_vectors(2000, seed=1))
+        assert process.found(collection) == set()
+        version.activate()
+    assert len(process.found(collection, 5000)) == 2000
+
+
+def test_rebuild_ignores_the_files(process, collection):
+    ingest(process.store, collection, "/a", ["one", "two"])
+    process.vectors.flush(collection, force=True)
+    first = process.known(collection)[0]
+    process.vectors.rebuild(collection)
+    assert process.known(collection)[0].directory != first.directory
+    assert process.found(collection) == set(chunk_ids(process.store, collection))
+
+
+def test_a_collection_embedded_anew_serves_the_new_vectors(processes, process, collection):
+    reader = processes()
+    ingest(process.store, collection, "/a", ["one", "two", "three"], title="T", heading_path=("H",))
+    process.vectors.flush(collection, force=True)
+    assert len(reader.found(collection)) == 3
+    inputs = list(process.store.embedding_inputs(collection))
+    assert [(item.title, item.heading_path, item.text) for item in inputs] == [
+        ("T", ("H",), text) for text in ("one", "two", "three")
+    ]
+    vectors = unit_vectors(3, seed=7, dimension=4)
+    batches = [(np.array([item.chunk_id]), vectors[row : row + 1]) for row, item in enumerate(inputs)]
+    changed = process.store.replace_embeddings(collection, fingerprint(embedder="embedder-2", dimension=4), batches)
+    assert changed.fingerprint.embedder == "embedder-2"
+    for each in (reader, process, processes()):
+        with pytest.raises(EmbedderChanged):
+            each.found(collection)
+        best = each.vectors.search(changed, vectors[1], 1)[0]
+        assert (best.chunk_id, round(best.score, 3)) == (inputs[1].chunk_id, 1.0)
+    process.vectors.flush(changed, force=True)
+    assert [pointer.count for pointer in process.known(collection)] == [3]
+
+
+def test_a_search_sees_a_document_either_old_or_new(process, collection):
+    """While one thread replaces a document again and again, others never find none or two versions of it."""
+    ingest(process.store, collection, "/a", ["v0"] * 5)
+    stop = threading.Event()
+
+    def read():
+        sizes = set()
+        while not stop.is_set():
+            sizes.add(len(process.found(collection)))
+        return sizes
+
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(read) for _ in range(3)]
+        try:
+            for number in range(15):
+                ingest(process.store, collection, "/a", [f"v{number}"] * 5)
+                if number % 5 == 4:
+                    process.vectors.flush(collection, force=True)
+        finally:
+            stop.set()
+        assert [reader.result() for reader in readers] == [{5}, {5}, {5}]

@@ -1,0 +1,167 @@
+"""The schema: models and migrations agree, and a database is brought to the right revision or refused."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from rag.config import Settings
+from rag.errors import DatabaseOutdated, DatabaseTooNew, InvalidSettings
+from rag.stores import migrations, schema
+from rag.stores.database import Database, migrate
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.tables import Base
+from tests.contracts.store_builders import fingerprint, ingest, settings_in
+
+SECOND = """
+from alembic import op
+revision = "0002"
+down_revision = "0001"
+def upgrade():
+    op.execute("ALTER TABLE collections ADD COLUMN note TEXT")
+    {then}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return settings_in(tmp_path / "home")
+
+
+@pytest.fixture
+def database_file(settings):
+    return settings.home / "plumbline.db"
+
+
+def next_program(monkeypatch, tmp_path, *, then="pass"):
+    """Let this process be a newer program, with one more migration."""
+    scripts = tmp_path / "scripts"
+    shutil.copytree(Path(migrations.__file__).parent, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "0002_more.py").write_text(SECOND.format(then=then))
+    monkeypatch.setattr(schema, "SCRIPTS", str(scripts))
+    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+
+
+def query(file, sql):
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_models_and_migrations_agree(settings):
+    def ours(_object, name, kind, _reflected, _compare_to):
+        return not (kind == "table" and name.startswith("chunks_fts"))
+
+    database = Database.open(settings)
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"include_object": ours, "compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    database.close()
+
+
+def test_the_known_revisions_are_those_of_the_scripts():
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert tuple(reversed([script.revision for script in scripts.walk_revisions()])) == schema.REVISIONS
+
+
+def test_a_current_database_opens_without_alembic(settings):
+    Database.open(settings).close()
+    program = (
+        "import sys; from rag.config import Settings; from rag.stores.database import Database;"
+        f"Database.open(Settings(home={str(settings.home)!r})).close(); sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_data_directory_is_the_owners_alone(settings):
+    Database.open(settings).close()
+    assert settings.home.stat().st_mode & 0o777 == 0o700
+
+
+def test_transactions_are_durable_and_keys_are_enforced(settings):
+    database = Database.open(settings)
+    with database.read() as connection:
+        values = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    database.close()
+    assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_an_older_database_is_backed_up_and_migrated(settings, database_file, monkeypatch, tmp_path):
+    database = Database.open(settings)
+    ingest(SqlDocumentStore(database), SqlDocumentStore(database).ensure_collection("c", fingerprint()), "/a", ["one"])
+    database.close()
+    next_program(monkeypatch, tmp_path)
+    database = Database.open(settings)
+    assert database.revision == "0002"
+    database.close()
+    backup = settings.home / "plumbline.before-migration-from-0001.db"
+    assert query(backup, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert query(backup, "SELECT text FROM chunks") == [("one",)]
+    assert query(database_file, "SELECT note FROM collections") == [(None,)]
+
+
+def test_a_migration_that_fails_changes_nothing(settings, database_file, monkeypatch, tmp_path):
+    Database.open(settings).close()
+    next_program(monkeypatch, tmp_path, then="raise RuntimeError('half way')")
+    with pytest.raises(RuntimeError, match="half way"):
+        Database.open(settings)
+    assert query(database_file, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert "note" not in {row[1] for row in query(database_file, "PRAGMA table_info(collections)")}
+
+
+def test_an_outdated_database_is_refused_where_migrating_is_off(settings, monkeypatch, tmp_path):
+    with pytest.raises(DatabaseOutdated, match="no tables"):
+        Database.open(settings, migrate=False)
+    Database.open(settings).close()
+    Database.open(settings, migrate=False).close()
+    next_program(monkeypatch, tmp_path)
+    with pytest.raises(DatabaseOutdated, match=r"0001.*0002"):
+        Database.open(settings, migrate=False)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_database_of_a_newer_program_is_refused(settings, monkeypatch, tmp_path, allowed):
+    with monkeypatch.context() as newer:
+        next_program(newer, tmp_path)
+        Database.open(settings).close()
+    with pytest.raises(DatabaseTooNew, match=r"0002.*0001.*Upgrade Plumbline"):
+        Database.open(settings, migrate=allowed)
+
+
+def test_migrate_by_url(settings):
+    settings.home.mkdir()
+    migrate(settings.sqlalchemy_url)
+    database = Database.open(settings, migrate=False)
+    assert database.revision == schema.REVISIONS[-1]
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["postgresql://host/db", "sqlite://", "sqlite:///:memory:", "nonsense"])
+def test_databases_that_cannot_be_used_are_refused(tmp_path, url):
+    with pytest.raises(InvalidSettings):
+        Database.open(Settings(home=tmp_path, database_url=url))
+
+
+def test_processes_that_start_together_migrate_once(settings):
+    program = (
+        "from rag.config import Settings; from rag.stores.database import Database;"
+        f"print(Database.open(Settings(home={str(settings.home)!r})).revision)"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    results = [(process.communicate(timeout=60), process.returncode) for process in started]
+    assert [code for _, code in results] == [0, 0, 0], results
+    assert {output.strip() for (output, _), _ in results} == {schema.REVISIONS[-1]}

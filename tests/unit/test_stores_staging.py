@@ -1,0 +1,151 @@
+"""Long documents, crashes and races while a version is staged."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import event, func, select
+
+from rag.errors import DatabaseBusy, EmbedderChanged, IngestInProgress, UnknownDocument
+from rag.stores import retirement, staging
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.lexical import FtsIndex
+from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
+from rag.types import Span
+from tests.contracts.store_builders import (
+    chunk_ids,
+    drafts,
+    fingerprint,
+    ingest,
+    settings_in,
+    source,
+    unit_vectors,
+)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database.open(settings_in(tmp_path / "home"), busy_timeout_s=0.05)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database):
+    return SqlDocumentStore(database)
+
+
+@pytest.fixture
+def collection(store):
+    return store.ensure_collection("handbook", fingerprint())
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    monkeypatch.setattr(staging, "_HELD_CHUNKS", 4)
+    monkeypatch.setattr(staging, "_HELD_CHARACTERS", 50)
+    monkeypatch.setattr(staging, "_PIECE_CHARACTERS", 7)
+    monkeypatch.setattr(retirement, "_BATCH", 3)
+
+
+def rows(database):
+    tables = (DocumentRow, VersionRow, TextRow, ChunkRow, EmbeddingRow)
+    with database.read() as connection:
+        return [connection.scalar(select(func.count()).select_from(table)) for table in tables]
+
+
+def stage_long(store, collection, uri="/long", count=30):
+    """Begin a version so long that it has been written to disk; as a process would leave it that dies."""
+    version = staging.SqlStagedVersion(store._database, collection, source(uri))
+    pieces = [f"piece {number} " for number in range(count)]
+    made = drafts(pieces)
+    for draft, vector in zip(made, unit_vectors(count, seed=1), strict=True):
+        version.add_text(draft.span.start, draft.text)
+        version.add_chunks([draft], vector[None])
+    return version, pieces
+
+
+def test_a_long_document_is_the_same_as_a_short_one(database, store, collection, small_batches):
+    version, pieces = stage_long(store, collection)
+    assert rows(database)[3] > 0
+    assert store.documents(collection) == []
+    assert FtsIndex(database).search(collection, "piece", 5) == []
+    document = version.activate()
+    text = "".join(pieces)
+    assert document.chunk_count == 30
+    assert [chunk.text for chunk, _ in store.hydrate(collection, chunk_ids(store, collection))] == pieces
+    for start, end in [(0, 5), (3, 40), (6, 7), (7, 8), (14, 14), (100, 10_000), (0, len(text))]:
+        assert store.source_text(document.id, Span(start=start, end=end)) == text[start:end]
+
+
+def test_replacing_and_deleting_a_long_document_leaves_no_rows(database, store, collection, small_batches):
+    version, _ = stage_long(store, collection)
+    version.activate()
+    version, _ = stage_long(store, collection, count=25)
+    document = version.activate()
+    assert rows(database)[:2] == [1, 1]
+    assert rows(database)[3:] == [25, 25]
+    store.delete(collection, [document.id])
+    assert rows(database) == [0, 0, 0, 0, 0]
+    with pytest.raises(UnknownDocument):
+        store.source_text(document.id, Span(start=0, end=1))
+
+
+def test_a_short_document_is_one_transaction(database, store, collection):
+    committed = []
+    event.listen(database._writer, "commit", committed.append)
+    ingest(store, collection, "/a", ["one", "two"])
+    assert len(committed) == 1
+
+
+def test_leftovers_of_a_crash_go_when_the_source_is_staged_again(database, store, collection, small_batches):
+    stage_long(store, collection)
+    ingest(store, collection, "/long", ["short"])
+    assert rows(database) == [1, 1, 1, 1, 1]
+
+
+def test_leftovers_of_a_crash_go_on_request(database, store, collection, small_batches):
+    kept = ingest(store, collection, "/a", ["kept"])
+    stage_long(store, collection)
+    assert store.discard_abandoned(collection) == 1
+    assert rows(database) == [1, 1, 1, 1, 1]
+    assert store.documents(collection) == [kept]
+
+
+def test_two_writers_of_one_source_do_not_mix(store, collection, small_batches):
+    first, _ = stage_long(store, collection)
+    second, pieces = stage_long(store, collection)
+    with pytest.raises(IngestInProgress, match="/long"):
+        first.activate()
+    second.activate()
+    assert [chunk.text for chunk, _ in store.hydrate(collection, chunk_ids(store, collection))] == pieces
+
+
+def test_an_activation_that_found_the_database_locked_can_be_tried_again(database, store, collection):
+    text = "one"
+    with store.stage(collection, source("/a", text)) as version:
+        version.add_text(0, text)
+        version.add_chunks(drafts([text]), unit_vectors(1, seed=0))
+        with database.write(), pytest.raises(DatabaseBusy):
+            version.activate()
+        document = version.activate()
+    assert store.source_text(document.id, Span(start=0, end=3)) == text
+    assert document.chunk_count == 1
+
+
+def test_a_version_of_the_old_embedder_cannot_be_activated(store, collection):
+    ingest(store, collection, "/a", ["one"])
+    with store.stage(collection, source("/b")) as version:
+        version.add_chunks(drafts(["two"]), unit_vectors(1, seed=0))
+        ids = store.embedding_inputs(collection)
+        vectors = [(_ids(ids), unit_vectors(1, seed=3))]
+        store.replace_embeddings(collection, fingerprint(embedder="embedder-2"), vectors)
+        with pytest.raises(EmbedderChanged):
+            version.activate()
+    assert len(store.documents(collection)) == 1
+
+
+def _ids(inputs):
+    import numpy as np
+
+    return np.array([item.chunk_id for item in inputs], np.int64)
