@@ -36,6 +36,7 @@ serve: models ## serve the API on http://127.0.0.1:8000
 	@$(BIN)/rag serve
 
 test: setup ## unit, contract, integration, end-to-end, property and fault tests, with real small models
+	@$(BIN)/rag models pull smollm2-135m-instruct all-minilm-l6-v2
 	$(BIN)/python -m pytest
 
 test-slow: models ## what takes minutes or the 1.5B model

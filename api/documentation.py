@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from litestar.openapi.spec import OpenAPI, Operation
 
 EVENT_STREAM = "text/event-stream"
+_EVENTS = ("passages", "delta", "citation", "done", "refused", "error")
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 _HEADING = ("Inference", "KV cache")
@@ -102,8 +103,11 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
 def refine(document: OpenAPI) -> None:
     """Add what schemas are for and both forms of an answer; take out Litestar's own error shape."""
     for name, schema in document.components.schemas.items():
-        if schema.description is None and (shape := getattr(schemas, name, None)):
-            schema.description = inspect.getdoc(shape)
+        shape = getattr(schemas, name, None)
+        if inspect.isclass(shape):
+            schema.description = schema.description or inspect.getdoc(shape)
+            if issubclass(shape, schemas.Request):
+                schema.additional_properties = False
     for operation in _operations(document):
         operation.responses = {
             status: response
@@ -136,11 +140,16 @@ def _give_both_forms(operation: Operation) -> None:
         ),
         EVENT_STREAM: OpenAPIMediaType(
             schema=Schema(
-                type=OpenAPIType.STRING,
+                type=OpenAPIType.OBJECT,
                 description=(
-                    "Events, their data in JSON: `passages` {passages, trace_id}; then by turns `delta` {text} and "
-                    "`citation` (a Citation); at the end `done` or `refused` (a QueryResponse), or `error` (a Problem)."
+                    "One event; its data is JSON. First `passages` {passages, trace_id}; then by turns `delta` {text} "
+                    "and `citation` (a Citation); last `done` or `refused` (a QueryResponse), or `error` (a Problem)."
                 ),
+                properties={
+                    "event": Schema(type=OpenAPIType.STRING, enum=_EVENTS),
+                    "data": Schema(type=OpenAPIType.STRING, content_media_type="application/json"),
+                },
+                required=["event", "data"],
             ),
             example=_STREAM,
         ),

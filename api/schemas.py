@@ -1,21 +1,16 @@
-"""The JSON of the HTTP API (and of ``--json``), and the one place where domain values become it.
+"""The JSON of the HTTP API, and of the command line's ``--json``.
 
 Requests are strict: unknown fields are errors. Responses are what OpenAPI publishes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from rag.types import CitationEvent, DeltaEvent, PassagesEvent, RefusalCode
-
-if TYPE_CHECKING:
-    from rag import types as domain
-
-T = TypeVar("T", bound=msgspec.Struct)
+from rag.types import RefusalCode
 
 MAX_QUESTION_CHARACTERS = 20_000
 MAX_K = 100
@@ -44,7 +39,7 @@ def _question(description: str) -> Meta:
         extra_json_schema={
             "description": description,
             "examples": ["What does a KV cache store?"],
-            "extra": {"min_length": 1, "max_length": MAX_QUESTION_CHARACTERS},
+            "extra": {"min_length": 1, "max_length": MAX_QUESTION_CHARACTERS, "pattern": r"\S"},
         },
     )
 
@@ -310,75 +305,3 @@ class Problem(Response, frozen=True, kw_only=True, omit_defaults=True):
     trace_id: str
     hint: str = ""
     errors: tuple[FieldError, ...] = ()
-
-
-def plain(value: object, shape: type[T]) -> T:
-    """A domain value as the shape that has the same field names."""
-    return msgspec.convert(value, shape, from_attributes=True)
-
-
-def passage_out(passage: domain.Passage) -> Passage:
-    return Passage(
-        chunk_id=passage.chunk.id,
-        document_id=passage.document.id,
-        uri=passage.document.uri,
-        title=passage.document.title,
-        page=passage.chunk.page,
-        heading_path=passage.chunk.heading_path,
-        text=passage.chunk.text,
-        span=plain(passage.chunk.span, Span),
-        scores=plain(passage.scores, Scores),
-    )
-
-
-def citation_out(citation: domain.Citation) -> Citation:
-    source = citation.passage
-    return Citation(
-        number=citation.number,
-        document_id=source.document.id,
-        chunk_id=source.chunk.id,
-        uri=source.document.uri,
-        title=source.document.title,
-        page=source.chunk.page,
-        heading_path=source.chunk.heading_path,
-        quote=citation.quote,
-        quote_span=plain(citation.quote_span, Span),
-        answer_span=plain(citation.answer_span, Span),
-        support=citation.support,
-    )
-
-
-def answer_response(answer: domain.Answer) -> QueryResponse:
-    return QueryResponse(
-        status=answer.status,
-        text=answer.text,
-        sentences=tuple(plain(sentence, Sentence) for sentence in answer.sentences),
-        citations=tuple(map(citation_out, answer.citations)),
-        passages=tuple(map(passage_out, answer.passages)),
-        refusal=plain(answer.refusal, Refusal) if answer.refusal else None,
-        finish_reason=answer.finish_reason,
-        dropped_sentences=answer.dropped_sentences,
-        dropped_passages=answer.dropped_passages,
-        usage=plain(answer.usage, Usage),
-        timings=plain(answer.timings, Timings),
-        trace_id=answer.trace_id,
-    )
-
-
-def search_response(result: domain.SearchResult) -> SearchResponse:
-    return SearchResponse(
-        passages=tuple(map(passage_out, result.passages)),
-        timings=plain(result.timings, Timings),
-        trace_id=result.trace_id,
-    )
-
-
-def event_data(event: domain.AnswerEvent) -> Response:
-    """The data of one event of a stream; the event's name is ``event.type``."""
-    if isinstance(event, PassagesEvent):
-        return PassagesData(passages=tuple(map(passage_out, event.passages)), trace_id=event.trace_id)
-    if isinstance(event, DeltaEvent):
-        return DeltaData(text=event.text)
-    if isinstance(event, CitationEvent):
-        return citation_out(event.citation)
-    return answer_response(event.answer)

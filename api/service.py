@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from api import schemas
 from api.admission import Admission
+from api.presentation import plain
 from api.problems import NotReady
-from api.schemas import ReadyResponse, plain
+from api.schemas import ReadyResponse
 from rag.errors import RagError
 from rag.telemetry import get_logger
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rag.protocols import DocumentStore, Generator
     from rag.types import Answer, AnswerEvent, SearchResult
 
-READY_WAIT_S = 20.0  # below the usual 30 s patience of HTTP clients
+READY_WAIT_S = 60.0  # loading takes seconds on an idle machine; clients with less patience hang up by themselves
 
 _log = get_logger("api")
 
@@ -99,12 +100,11 @@ class Service:
         checks = [plain(check, schemas.Check) for check in self.library.readiness()]
         error = self._warming.exception()
         ready = all(check.ok for check in checks)
-        info = None
-        if error is None:
-            info = plain(self.library.generator.info, schemas.Generator)
-        elif not ready:
+        if error is not None and not ready:
             detail = str(error) if isinstance(error, RagError) else "they could not be loaded; the log says why"
             checks.append(schemas.Check(name="models", ok=False, detail=detail))
+        loaded = ready or error is None
+        info = plain(self.library.generator.info, schemas.Generator) if loaded else None
         return ReadyResponse(ready=ready, checks=tuple(checks), generator=info)
 
     async def stop(self) -> None:

@@ -7,13 +7,12 @@ from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from anyio import CancelScope
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from litestar.response.base import ASGIResponse
 
+from api import presentation
 from api.documentation import EVENT_STREAM
 from api.problems import ClientDisconnected, problem_of
-from api.schemas import event_data
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
@@ -43,7 +42,7 @@ async def until_disconnected(request: Request[Any, Any, Any], work: Coroutine[An
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_hung_up(request.receive))
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.ALL_COMPLETED)
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ClientDisconnected
         return working.result()
@@ -83,8 +82,10 @@ class Feed:
     async def close(self) -> None:
         """Cancel what is left of the work, wait until it has let go, and free the place."""
         self._task.cancel()
-        await asyncio.wait({self._task})
-        self._slot.release()
+        try:
+            await asyncio.wait({self._task})
+        finally:
+            self._slot.release()
 
 
 class _FeedResponse(ASGIResponse):
@@ -102,8 +103,7 @@ class _FeedResponse(ASGIResponse):
         try:
             await self._response(scope, receive, send)
         finally:
-            with CancelScope(shield=True):
-                await self._feed.close()
+            await self._feed.close()
 
 
 class EventStream(ServerSentEvent):
@@ -139,7 +139,7 @@ async def _messages(
     feed: Feed, event: AnswerEvent | None, scope: Scope
 ) -> AsyncGenerator[ServerSentEventMessage, None]:
     while event is not None:
-        yield ServerSentEventMessage(event=event.type, data=msgspec.json.encode(event_data(event)))
+        yield ServerSentEventMessage(event=event.type, data=msgspec.json.encode(presentation.event(event)))
         waiting = True
         while waiting:
             try:

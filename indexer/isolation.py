@@ -16,7 +16,7 @@ from indexer.wire import Failure, Finished, ParseRequest, Pieces, decode_reply, 
 from rag.errors import ParserCrashed, ParserOutOfMemory, ParserTimeout, SourceError, SourceTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
     from typing import BinaryIO
 
     from indexer.wire import Reply
@@ -62,7 +62,7 @@ class IsolatedParsers:
             self._child.kill()
             self._child = None
 
-    def parse(self, file: BinaryIO, *, media_type: str, encoding: str, size: int) -> Iterator[Pieces]:
+    def parse(self, file: BinaryIO, *, media_type: str, encoding: str, size: int) -> Generator[Pieces]:
         """Parse an open file of ``size`` bytes and yield what is found, in order, as it is found.
 
         The child waits while the caller works, so memory stays bounded on both sides. Closing the iterator early

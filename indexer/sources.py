@@ -72,7 +72,7 @@ def expand(paths: Iterable[Path]) -> Iterator[SourcePath]:
         for source in _expand_one(path):
             if source.uri not in seen:
                 seen.add(source.uri)
-                yield source
+                yield source if source.error or _storable(source.uri) else _unstorable(source)
 
 
 def _expand_one(path: Path) -> Iterator[SourcePath]:
@@ -85,9 +85,29 @@ def _expand_one(path: Path) -> Iterator[SourcePath]:
         yield SourcePath(path=path, error=_unreadable(path, error))
         return
     if stat.S_ISDIR(mode):
-        yield from _walk(path)
+        found = False
+        for source in _walk(path):
+            found = True
+            yield source
+        if not found:
+            nothing = SourceNotFound(f"{path} holds no files to take in.", hint="Hidden files are left out; name them.")
+            yield SourcePath(path=path, error=nothing)
     else:
         yield SourcePath(path=path)
+
+
+def _storable(uri: str) -> bool:
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unstorable(source: SourcePath) -> SourcePath:
+    shown = os.fsencode(source.uri).decode("utf-8", errors="replace")
+    error = SourceUnreadable(f"The name of {shown} is not valid UTF-8.", hint="Rename the file.")
+    return SourcePath(path=Path(shown), error=error)
 
 
 def _walk(root: Path) -> Iterator[SourcePath]:
@@ -139,6 +159,7 @@ class Source:
         self.uri = uri_of(path)
         self._max_bytes = max_bytes
         self._file: BinaryIO | None = None
+        self.opened = SourceStat(size=0, mtime_ns=0, inode=0)
 
     def __enter__(self) -> Self:
         try:
@@ -149,7 +170,9 @@ class Source:
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
         try:
-            self._check(os.fstat(descriptor))
+            status = os.fstat(descriptor)
+            self._check(status)
+            self.opened = _stat_of(status)
             self._file = os.fdopen(descriptor, "rb")
         except SourceError:
             os.close(descriptor)
@@ -167,13 +190,12 @@ class Source:
             raise SourceUnreadable(f"{self.path} is not open.")
         return self._file
 
-    def stat(self) -> SourceStat:
-        """What the file is now, by its path, so that a replaced file is seen, too."""
+    def changed(self) -> bool:
+        """Whether the file at the path is no longer what was opened: written to, replaced or gone."""
         try:
-            status = self.path.stat()
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
-        return SourceStat(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
+            return _stat_of(self.path.stat()) != self.opened
+        except OSError:
+            return True
 
     def scan(self) -> SourceScan:
         """Read all bytes once."""
@@ -205,6 +227,10 @@ class Source:
                 f"{self.path} has {status.st_size:,} bytes, more than the limit of {self._max_bytes:,}.",
                 hint="Split the file, or raise RAG_MAX_FILE_BYTES.",
             )
+
+
+def _stat_of(status: os.stat_result) -> SourceStat:
+    return SourceStat(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
 
 
 def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bool:

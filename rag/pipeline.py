@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from rag.generation.context import pack
 from rag.generation.draft import AnswerDraft
 from rag.generation.prompts import NO, YES, answer_prompt, answerability_prompt, is_refusal
 from rag.generation.sentences import SentenceBuffer
+from rag.telemetry import current_trace_id
 from rag.types import (
     DEFAULT_COLLECTION,
     Answer,
@@ -61,7 +61,7 @@ class _Run:
     """One request on its way: what it asked, and the clock."""
 
     question: str
-    trace_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    trace_id: str = field(default_factory=current_trace_id)
     started: float = field(default_factory=time.perf_counter)
     timings: Timings = field(default_factory=Timings)
     confidence: float | None = None

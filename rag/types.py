@@ -223,11 +223,16 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one request. ``cached_tokens`` of the prompt were not read again but reused from model state."""
+    """Tokens of one request. ``cached_tokens`` of the prompt were not read again but reused from model state.
+
+    ``prefill_ms`` is the time spent reading the prompt, ``decode_ms`` the time spent on the answer's tokens.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

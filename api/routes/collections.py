@@ -7,7 +7,8 @@ import asyncio
 from litestar import Controller, get
 from litestar.di import NamedDependency
 
-from api.schemas import Collection, CollectionsResponse, plain
+from api.presentation import plain
+from api.schemas import Collection, CollectionsResponse
 from api.service import Service
 
 

@@ -11,7 +11,8 @@ from litestar.params import Parameter
 
 from api import schemas
 from api.documentation import problems
-from api.schemas import DocumentsResponse, plain
+from api.presentation import plain
+from api.schemas import DocumentsResponse
 from api.service import Service
 from rag.errors import UnknownDocument
 from rag.types import DEFAULT_COLLECTION

@@ -9,9 +9,10 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from litestar.response import ServerSentEvent
 
+from api import presentation
 from api.documentation import EVENT_STREAM, problems
 from api.requests import StrictRequest, require_json, require_words
-from api.schemas import QueryRequest, QueryResponse, answer_response
+from api.schemas import QueryRequest, QueryResponse
 from api.service import Service
 from api.streaming import open_stream, until_disconnected
 
@@ -48,7 +49,7 @@ class QueryController(Controller):
             pipeline = await until_disconnected(request, service.pipeline())
             if not _wants_stream(request, data):
                 work = pipeline.answer(data.question, collection=data.collection, k=data.k)
-                return answer_response(await until_disconnected(request, work))
+                return presentation.answer(await until_disconnected(request, work))
             events = pipeline.stream(data.question, collection=data.collection, k=data.k)
             stream = await open_stream(request, events, slot)
             place.pop_all()  # the place is the stream's now

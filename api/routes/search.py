@@ -6,9 +6,10 @@ from litestar import Controller, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
+from api import presentation
 from api.documentation import problems
 from api.requests import StrictRequest, require_json, require_words
-from api.schemas import SearchRequest, SearchResponse, search_response
+from api.schemas import SearchRequest, SearchResponse
 from api.service import Service
 from api.streaming import until_disconnected
 
@@ -33,4 +34,4 @@ class SearchController(Controller):
         with service.admission.enter():
             pipeline = await until_disconnected(request, service.pipeline())
             work = pipeline.search(data.query, collection=data.collection, k=data.k)
-            return search_response(await until_disconnected(request, work))
+            return presentation.search_result(await until_disconnected(request, work))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from lxml.html import HtmlElement
+    from lxml.html import HtmlElement, HTMLParser
 
 _NEVER_TEXT: Final = (
     "script", "style", "noscript", "template", "iframe", "object", "embed", "svg", "canvas", "audio", "video", "map",
@@ -25,9 +25,9 @@ _FURNITURE_ROLES: Final = frozenset(
 )
 _FURNITURE_NAMES: Final = frozenset(
     {
-        "nav", "navbar", "navigation", "navbox", "breadcrumb", "breadcrumbs", "menu", "sidebar", "footer",
-        "site-footer", "site-header", "cookie", "cookies", "cookie-banner", "newsletter", "share", "social", "promo", "advert", "ads",
-        "related", "skip-link", "toc", "mw-editsection", "noprint", "headerlink",
+        "nav", "navbar", "navigation", "navbox", "breadcrumb", "breadcrumbs", "menu", "sidebar", "toc", "skip-link",
+        "footer", "site-footer", "site-header", "cookie", "cookies", "cookie-banner", "newsletter", "share", "social",
+        "promo", "advert", "ads", "related", "mw-editsection", "noprint", "headerlink",
     }
 )  # fmt: skip
 # Furniture by name only: a guess, taken back where it would remove most of the page.
@@ -40,15 +40,17 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield headings, paragraphs, lists, tables (rows as lines, cells between bars) and code of a page.
 
     Raises:
-        SourceDamaged: nothing that could be called HTML was found.
+        SourceDamaged: it cannot be read to its end.
     """
     from lxml import etree, html
 
     parser = html.HTMLParser(encoding=encoding, remove_comments=True, remove_pis=True, huge_tree=True)
     try:
         root = html.parse(file, parser).getroot()
-    except etree.ParserError as error:
+    except etree.LxmlError as error:
+        _refuse_torn(parser)
         raise SourceDamaged(f"This is not readable as HTML: {error}.") from error
+    _refuse_torn(parser)
     if root is None:
         return
     page_title = one_line(root.findtext(".//title") or "")
@@ -64,6 +66,15 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         yield Title(text=title)
     for block in BlockWriter().blocks(content):
         yield from bounded(block)
+
+
+def _refuse_torn(parser: HTMLParser) -> None:
+    """Slips of any kind are mended, but what made the reader give up has cost the rest of the page."""
+    for entry in parser.error_log:
+        if entry.type_name == "ERR_NO_MEMORY":
+            raise MemoryError
+        if entry.level_name == "FATAL":
+            raise SourceDamaged(f"The page cannot be read beyond line {entry.line}: {entry.message}.")
 
 
 def _content(body: HtmlElement) -> HtmlElement:

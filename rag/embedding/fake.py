@@ -1,4 +1,4 @@
-"""A tiny embedder for tests and demos: no model file, equal vectors everywhere, close ones for texts that share words."""
+"""A tiny embedder for tests and demos: no model file, the same vectors everywhere, close for texts that share words."""
 
 from __future__ import annotations
 

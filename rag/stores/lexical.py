@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Weights of the columns in BM25: a chunk's own words, and those of the title and headings it stands under.
 _TEXT_WEIGHT = 1.0
-_CONTEXT_WEIGHT = 0.5
+_CONTEXT_WEIGHT = 1.0
 
 _WORD = re.compile(r"\w+")
 
@@ -42,8 +42,8 @@ def match_expression(query: str) -> str | None:
 
     Every word is quoted, so nothing in it is syntax. Stop words are left out unless there are no others.
     """
-    words = list(dict.fromkeys(word.casefold() for word in _WORD.findall(query)))
-    telling = [word for word in words if word not in STOP_WORDS] or words
+    words = list(dict.fromkeys(_WORD.findall(query)))  # as written: FTS5 folds case in its own way
+    telling = [word for word in words if word.lower() not in STOP_WORDS] or words
     return " OR ".join(f'"{word}"' for word in telling) or None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from rag.cli import main
 from rag.embedding.bi_encoder import BiEncoder
@@ -119,6 +120,15 @@ def test_an_interrupted_load_goes_on(folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(BiEncoder, "embed_passages", record)
     assert report("retrieval", folder)["ndcg@10"] == 1.0
     assert len(embedded) == len(set(embedded)) == len(TOPICS)
+
+
+def test_two_evaluations_do_not_load_one_corpus_at_once(folder: Path, tmp_path: Path) -> None:
+    report("retrieval", folder)
+    (store,) = (tmp_path / "home" / "eval").iterdir()
+    with FileLock(store / "load.lock"):
+        result = run("retrieval", folder)
+    assert result.exit_code == 1
+    assert "ingest_in_progress" in result.stderr
 
 
 def test_a_limit_takes_the_first_judged_queries(folder: Path) -> None:

@@ -78,6 +78,7 @@ class ScriptedPipeline:
 
     script: tuple[object, ...] = ANSWERED
     asked: list[tuple[str, str, int | None]] = field(default_factory=list)
+    arrivals: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -93,6 +94,7 @@ class ScriptedPipeline:
 
     async def stream(self, question, *, collection, k):
         self.asked.append((question, collection, k))
+        self.arrivals.put_nowait(question)
         if collection != "default":
             raise UnknownCollection(f"There is no collection '{collection}'.", hint="Try default.")
         self.started.set()

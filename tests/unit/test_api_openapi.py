@@ -33,6 +33,14 @@ def test_every_operation_is_named_described_and_answers_errors_with_problems():
     assert all(schema.get("description") for schema in document["components"]["schemas"].values())
 
 
+def test_requests_are_as_strict_as_the_service():
+    shapes = openapi_document()["components"]["schemas"]
+    for name, text in (("QueryRequest", "question"), ("SearchRequest", "query")):
+        assert shapes[name]["additionalProperties"] is False
+        assert shapes[name]["properties"][text]["maxLength"] == 20_000
+        assert shapes[name]["properties"]["k"]["maximum"] == 100
+
+
 def test_both_forms_of_an_answer_are_described_with_examples():
     content = openapi_document()["paths"]["/v1/query"]["post"]["responses"]["200"]["content"]
     assert sorted(content) == ["application/json", "text/event-stream"]

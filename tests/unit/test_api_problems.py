@@ -16,6 +16,7 @@ from tests.unit.api_library import ANSWERED, Hang, ScriptedLibrary
 from tests.unit.test_api_routes import events_of, serving
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - only passed on, never bound
 ASK = {"question": "What?"}
 
 
@@ -197,8 +198,8 @@ async def test_queries_beyond_the_bound_are_turned_away_until_one_ends():
     library = ScriptedLibrary(Hang())
     async with serving(library, max_concurrent_queries=2) as client:
         running = [asyncio.create_task(client.post("/v1/query", json=ASK)) for _ in range(2)]
-        while len(library.pipeline.asked) < 2:
-            await asyncio.sleep(0)
+        for _ in running:
+            await library.pipeline.arrivals.get()
         response = await client.post("/v1/search", json={"query": "x"})
         for task in running:
             task.cancel()
@@ -253,10 +254,10 @@ async def test_loopback_names_are_served(host):
 @pytest.mark.parametrize(
     ("settings", "host", "status"),
     [
-        ({"host": "0.0.0.0"}, "docs.example", 200),
-        ({"host": "0.0.0.0", "allowed_hosts": ("docs.example",)}, "docs.example:80", 200),
-        ({"host": "0.0.0.0", "allowed_hosts": ("docs.example",)}, "localhost", 200),
-        ({"host": "0.0.0.0", "allowed_hosts": ("docs.example",)}, "evil.example", 421),
+        ({"host": EVERYWHERE}, "docs.example", 200),
+        ({"host": EVERYWHERE, "allowed_hosts": ("docs.example",)}, "docs.example:80", 200),
+        ({"host": EVERYWHERE, "allowed_hosts": ("docs.example",)}, "localhost", 200),
+        ({"host": EVERYWHERE, "allowed_hosts": ("docs.example",)}, "evil.example", 421),
         ({"host": "127.0.0.1", "allowed_hosts": ("docs.example",)}, "docs.example", 200),
         ({"host": "::1"}, "evil.example", 421),
     ],
@@ -268,6 +269,6 @@ async def test_allowed_hosts(settings, host, status):
 
 def test_loopback_addresses():
     assert all(map(is_loopback, ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost", "LocalHost"]))
-    assert not any(map(is_loopback, ["0.0.0.0", "::", "10.0.0.1", "example.org", ""]))
+    assert not any(map(is_loopback, [EVERYWHERE, "::", "10.0.0.1", "example.org", ""]))
     assert host_name(" [::1]:80 ") == "[::1]"
-    assert HostCheck(bound_host="0.0.0.0")._names == frozenset()
+    assert HostCheck(bound_host=EVERYWHERE)._names == frozenset()

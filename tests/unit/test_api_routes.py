@@ -23,7 +23,7 @@ from tests.unit.api_library import (
 
 
 @asynccontextmanager
-async def serving(library, *, ready_wait_s=20.0, **settings):
+async def serving(library, *, ready_wait_s=60.0, **settings):
     app = create_app(Settings(_env_file=None, **settings), library, ready_wait_s=ready_wait_s)
     transport = httpx.ASGITransport(app=app)
     async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -125,7 +125,7 @@ async def test_search_returns_passages():
 
 
 async def test_documents_are_paged_by_id():
-    documents = [make_document(id) for id in (2, 3, 5, 8, 13)]
+    documents = [make_document(number) for number in (2, 3, 5, 8, 13)]
     async with serving(ScriptedLibrary(documents=documents)) as client:
         pages, after = [], 0
         while after is not None:
@@ -214,6 +214,14 @@ async def test_models_that_do_not_load_leave_the_service_up_and_explain():
     assert ready.json()["generator"] is None
     assert any("rag models pull m" in check["detail"] for check in ready.json()["checks"])
     assert health.status_code == 200
+
+
+async def test_models_that_load_at_the_second_attempt_are_reported():
+    async with serving(ScriptedLibrary(load_error=ModelMissing("It was not here."))) as client:
+        await client.post("/v1/query", json={"question": "What?"})
+        ready = await client.get("/ready")
+    assert ready.status_code == 200
+    assert ready.json()["generator"]["model"] == "m"
 
 
 async def test_a_failed_check_means_not_ready():

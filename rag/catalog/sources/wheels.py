@@ -83,7 +83,7 @@ def _download(requirement: str, folder: Path, pip_command: tuple[str, ...], adva
     return wheels[0]
 
 
-_PIP_ADVICE = "Set RAG_PIP_COMMAND to a working pip, such as: python3 -m pip"
+_PIP_ADVICE = "Set RAG_PIP_COMMAND to a working pip, such as 'python3 -m pip'."
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int | None:
@@ -106,12 +106,12 @@ def _bytes_below(folder: Path) -> int:
 
 def _pip_failure(status: int, output: str) -> SourceFailure:
     if "No module named pip" in output:
-        return SourceFailure("this Python has no pip", advice=_PIP_ADVICE + " (or run: python -m ensurepip)")
+        return SourceFailure("this Python has no pip", advice="Run: python -m ensurepip. " + _PIP_ADVICE)
     errors = [line.strip() for line in output.splitlines() if line.startswith("ERROR:")]
     lines = errors or [line.strip() for line in output.splitlines() if line.strip()] or ["no output"]
     return SourceFailure(
         f"pip failed with status {status}: {' '.join(lines[-2:])[:500]}",
-        advice="Check pip's configured package index: pip config list",
+        advice="Check which package index pip is configured for (pip config list).",
     )
 
 

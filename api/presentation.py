@@ -1,0 +1,87 @@
+"""Domain values to the JSON shapes of the API; the only place where one becomes the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from api import schemas
+from rag.types import CitationEvent, DeltaEvent, PassagesEvent
+
+if TYPE_CHECKING:
+    from rag.types import Answer, AnswerEvent, Citation, Passage, SearchResult
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def plain(value: object, shape: type[T]) -> T:
+    """A domain value as the shape that has the same field names."""
+    return msgspec.convert(value, shape, from_attributes=True)
+
+
+def passage(value: Passage) -> schemas.Passage:
+    return schemas.Passage(
+        chunk_id=value.chunk.id,
+        document_id=value.document.id,
+        uri=value.document.uri,
+        title=value.document.title,
+        page=value.chunk.page,
+        heading_path=value.chunk.heading_path,
+        text=value.chunk.text,
+        span=plain(value.chunk.span, schemas.Span),
+        scores=plain(value.scores, schemas.Scores),
+    )
+
+
+def citation(value: Citation) -> schemas.Citation:
+    source = value.passage
+    return schemas.Citation(
+        number=value.number,
+        document_id=source.document.id,
+        chunk_id=source.chunk.id,
+        uri=source.document.uri,
+        title=source.document.title,
+        page=source.chunk.page,
+        heading_path=source.chunk.heading_path,
+        quote=value.quote,
+        quote_span=plain(value.quote_span, schemas.Span),
+        answer_span=plain(value.answer_span, schemas.Span),
+        support=value.support,
+    )
+
+
+def answer(value: Answer) -> schemas.QueryResponse:
+    return schemas.QueryResponse(
+        status=value.status,
+        text=value.text,
+        sentences=tuple(plain(sentence, schemas.Sentence) for sentence in value.sentences),
+        citations=tuple(map(citation, value.citations)),
+        passages=tuple(map(passage, value.passages)),
+        refusal=plain(value.refusal, schemas.Refusal) if value.refusal else None,
+        finish_reason=value.finish_reason,
+        dropped_sentences=value.dropped_sentences,
+        dropped_passages=value.dropped_passages,
+        usage=plain(value.usage, schemas.Usage),
+        timings=plain(value.timings, schemas.Timings),
+        trace_id=value.trace_id,
+    )
+
+
+def search_result(value: SearchResult) -> schemas.SearchResponse:
+    return schemas.SearchResponse(
+        passages=tuple(map(passage, value.passages)),
+        timings=plain(value.timings, schemas.Timings),
+        trace_id=value.trace_id,
+    )
+
+
+def event(value: AnswerEvent) -> schemas.Response:
+    """The data of one event of a stream; the event's name is ``value.type``."""
+    if isinstance(value, PassagesEvent):
+        return schemas.PassagesData(passages=tuple(map(passage, value.passages)), trace_id=value.trace_id)
+    if isinstance(value, DeltaEvent):
+        return schemas.DeltaData(text=value.text)
+    if isinstance(value, CitationEvent):
+        return citation(value.citation)
+    return answer(value.answer)

@@ -1,0 +1,101 @@
+"""``indexer ingest``: files and folders into a collection."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from indexer.commands.ingest_display import IngestDisplay
+from indexer.commands.interruption import Interruption
+from indexer.commands.options import collection_option, json_option
+from indexer.isolation import IsolatedParsers
+from indexer.pipeline import IngestPipeline
+from rag.commands.errors import EXIT_FAILED
+from rag.config import load_settings
+from rag.factory import open_library
+
+if TYPE_CHECKING:
+    from indexer.report import IngestReport, SourceResult
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@collection_option
+@json_option
+@click.pass_context
+def ingest(ctx: click.Context, paths: tuple[Path, ...], collection: str, as_json: bool) -> None:  # noqa: FBT001
+    """Take in files, and folders with all that is below them; unchanged files are skipped.
+
+    With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
+    others are kept. Ctrl-C finishes the current file and stops; a second one stops at once.
+    """
+    from rag.stores.ingest_lock import IngestLock
+
+    settings = load_settings()
+    with open_library(settings) as library, IngestLock(settings.home, collection):
+        parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
+        with parsers, Interruption() as interruption:
+            pipeline = IngestPipeline(
+                store=library.store, embedder=library.embedder, parsers=parsers, max_file_bytes=settings.max_file_bytes
+            )
+            on_result = _print_result if as_json else None
+            with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:
+                report = pipeline.ingest(paths, collection=collection, watcher=display)
+        library.vectors.flush(library.store.collection(collection))
+    if as_json:
+        click.echo(json.dumps(summary(report, collection)))
+    else:
+        click.echo(sentence(report))
+    ctx.exit(EXIT_FAILED if report.failed or report.skipped else 0)
+
+
+def _print_result(result: SourceResult) -> None:
+    click.echo(json.dumps(as_object(result), ensure_ascii=False))
+
+
+def as_object(result: SourceResult) -> dict[str, Any]:
+    """One line of ``--json``."""
+    failure = result.failure
+    return {
+        "type": "file",
+        "uri": result.uri,
+        "outcome": result.outcome,
+        "document_id": result.document_id,
+        "chunks": result.chunks,
+        "seconds": round(result.seconds, 3),
+        "notices": list(result.notices),
+        "error": {"code": failure.code, "message": failure.message, "hint": failure.hint} if failure else None,
+    }
+
+
+def summary(report: IngestReport, collection: str) -> dict[str, Any]:
+    """The last line of ``--json``."""
+    return {
+        "type": "summary",
+        "collection": collection,
+        "files": len(report.results),
+        "ingested": report.ingested,
+        "replaced": report.replaced,
+        "unchanged": report.unchanged,
+        "failed": len(report.failed),
+        "skipped": report.skipped,
+        "chunks": report.chunks,
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def sentence(report: IngestReport) -> str:
+    """The run in one line for people."""
+    counts = {
+        "ingested": report.ingested,
+        "replaced": report.replaced,
+        "unchanged": report.unchanged,
+        "failed": len(report.failed),
+        "not looked at": report.skipped,
+    }
+    done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
+    rate = f", {report.chunks / report.seconds:.0f}/s" if report.chunks and report.seconds else ""
+    return f"{done}; {report.chunks} chunks in {report.seconds:.1f} s{rate}"

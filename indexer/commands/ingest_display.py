@@ -1,0 +1,74 @@
+"""Shows an ingestion while it runs: a bar on a terminal, and every failure and notice as it comes."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from indexer.report import SourceResult, Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class IngestDisplay(Watcher):
+    """Draws on standard error, the moving parts only where it is a terminal.
+
+    ``on_result`` gets each result instead of lines for people; ``stop`` tells whether to end after the current file.
+    """
+
+    def __init__(self, *, stop: Callable[[], bool], on_result: Callable[[SourceResult], None] | None = None) -> None:
+        self._stop = stop
+        self._on_result = on_result
+        self._console = Console(stderr=True, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("files · {task.fields[chunks]} chunks · {task.fields[rate]}/s ·"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("looking for files", total=None, chunks=0, rate="0")
+        self._chunks = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def found(self, sources: int) -> None:
+        self._progress.update(self._task, total=sources)
+
+    def started(self, uri: str) -> None:
+        self._progress.update(self._task, description=escape(PurePosixPath(uri).name[:40]))
+
+    def embedded(self, chunks: int) -> None:
+        self._chunks += chunks
+        elapsed = self._progress.tasks[0].elapsed or 0.0
+        rate = f"{self._chunks / elapsed:.0f}" if elapsed else "0"
+        self._progress.update(self._task, chunks=self._chunks, rate=rate)
+
+    def finished(self, result: SourceResult) -> None:
+        self._progress.advance(self._task)
+        if self._on_result is not None:
+            self._on_result(result)
+            return
+        for notice in result.notices:
+            self._console.print(f"[yellow]note[/]: {escape(result.uri)}: {escape(notice)}")
+        if result.failure is not None:
+            failure = result.failure
+            self._console.print(f"[bold red]error\\[{failure.code}][/]: {escape(failure.message)}")
+            if failure.hint:
+                self._console.print(f"  {escape(failure.hint)}")
+
+    def stop(self) -> bool:
+        return self._stop()

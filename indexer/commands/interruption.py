@@ -1,0 +1,41 @@
+"""Ctrl-C: the first asks to stop after the current document, the second stops at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Self
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class Interruption:
+    """While entered, SIGINT and SIGTERM set ``requested``; a second one raises KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._before: dict[int, signal._HANDLER] = {}
+
+    def requested(self) -> bool:
+        return self._requested
+
+    def __enter__(self) -> Self:
+        # Only the main thread may set handlers; elsewhere there is no terminal to interrupt from.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self._requested:
+            raise KeyboardInterrupt
+        self._requested = True
+        click.echo("Stopping after this document; press Ctrl-C again to stop now.", err=True)

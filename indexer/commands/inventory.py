@@ -1,0 +1,85 @@
+"""``indexer list`` and ``indexer status``: what there is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from indexer.commands.options import collection_option, json_option
+from rag.config import load_settings
+from rag.factory import open_library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rag.protocols import DocumentStore
+    from rag.types import Collection, CollectionStatus, Document
+
+_PAGE = 500
+_PIPE_WIDTH = 10_000
+
+
+@click.command("list")
+@collection_option
+@json_option
+def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
+    """List the documents of a collection."""
+    with open_library(load_settings()) as library:
+        documents = list(all_documents(library.store, library.store.collection(collection)))
+    if as_json:
+        click.echo(json.dumps({"collection": collection, "documents": msgspec.to_builtins(documents)}))
+        return
+    if not documents:
+        click.echo(f"The collection {collection!r} is empty.")
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "title", "chunks", "bytes", "updated", "source"):
+        table.add_column(heading, justify="right" if heading in {"id", "chunks", "bytes"} else "left")
+    for document in documents:
+        size = f"{document.size:,}"
+        cells = (document.id, document.title, document.chunk_count, size, document.updated_at[:19], document.uri)
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    # In a pipe there is no width to fit: every line is whole, for grep and awk.
+    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> None:  # noqa: FBT001
+    """Show every collection: documents, chunks, embedder, index."""
+    with open_library(load_settings()) as library:
+        states = [library.store.status(collection) for collection in library.store.collections()]
+        home = str(library.settings.home)
+    if as_json:
+        click.echo(json.dumps({"home": home, "collections": msgspec.to_builtins(states)}))
+        return
+    if not states:
+        click.echo(f"No documents yet in {home}. `indexer ingest PATH` takes some in.")
+        return
+    click.echo(f"{home}: {states[0].database_bytes:,} bytes")
+    for state in states:
+        click.echo(_line(state))
+
+
+def all_documents(store: DocumentStore, collection: Collection) -> Iterator[Document]:
+    """Every active document, page by page."""
+    after = 0
+    while page := store.documents(collection, limit=_PAGE, after=after):
+        yield from page
+        after = page[-1].id
+
+
+def _line(state: CollectionStatus) -> str:
+    collection, generation = state.collection, state.generation
+    index = f"index of {generation.count} vectors at seq {generation.seq}" if generation else "index in memory only"
+    return (
+        f"{collection.name}: {state.documents} documents, {state.chunks} chunks, seq {collection.seq}, {index}, "
+        f"embedder {collection.fingerprint.embedder}"
+    )

@@ -1,0 +1,97 @@
+"""What an ingestion did, source by source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rag.errors import RagError
+
+
+class Outcome(StrEnum):
+    INGESTED = "ingested"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFailure:
+    """Why a source could not be taken in. Its previous version, if it had one, goes on serving."""
+
+    uri: str
+    code: str
+    message: str
+    hint: str
+
+    @classmethod
+    def of(cls, uri: str, error: RagError) -> SourceFailure:
+        return cls(uri=uri, code=error.code, message=error.message, hint=error.hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceResult:
+    """One source. ``chunks`` were written now; ``notices`` tell what a person should know of a source that was read."""
+
+    uri: str
+    outcome: Outcome
+    document_id: int | None = None
+    chunks: int = 0
+    seconds: float = 0.0
+    failure: SourceFailure | None = None
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class IngestReport:
+    """A whole run. ``skipped`` sources were not looked at because the run was stopped."""
+
+    results: list[SourceResult] = field(default_factory=list)
+    skipped: int = 0
+    seconds: float = 0.0
+
+    def count(self, outcome: Outcome) -> int:
+        return Counter(result.outcome for result in self.results)[outcome]
+
+    @property
+    def ingested(self) -> int:
+        return self.count(Outcome.INGESTED)
+
+    @property
+    def replaced(self) -> int:
+        return self.count(Outcome.REPLACED)
+
+    @property
+    def unchanged(self) -> int:
+        return self.count(Outcome.UNCHANGED)
+
+    @property
+    def failed(self) -> list[SourceFailure]:
+        return [result.failure for result in self.results if result.failure is not None]
+
+    @property
+    def chunks(self) -> int:
+        return sum(result.chunks for result in self.results)
+
+
+class Watcher:
+    """Hears of an ingestion as it goes; this one ignores everything. ``stop`` is asked before each source."""
+
+    def found(self, sources: int) -> None:
+        """All paths are expanded."""
+
+    def started(self, uri: str) -> None:
+        """A source is being read."""
+
+    def embedded(self, chunks: int) -> None:
+        """So many more chunks are embedded."""
+
+    def finished(self, result: SourceResult) -> None:
+        """A source is done with."""
+
+    def stop(self) -> bool:
+        """Whether to leave the remaining sources for another time."""
+        return False

@@ -1,0 +1,1 @@
+"""Text generation in process: GGUF models through llama.cpp, one thread per loaded model."""

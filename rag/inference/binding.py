@@ -1,0 +1,114 @@
+"""llama.cpp itself: its ctypes functions, its loadable backends and its log, set up once for the process."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import os
+import threading
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag.errors import ModelUnloadable
+from rag.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_log = get_logger("inference")
+
+_DEBUG, _ERROR, _CONTINUED = 1, 4, 5  # enum ggml_log_level
+
+
+class NativeLog:
+    """llama.cpp's log lines: handed to our log at debug level, and the latest kept as reasons for errors.
+
+    Its own debug lines (thousands while a model loads) are dropped.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: deque[tuple[int, str]] = deque(maxlen=500)
+        self._level = _DEBUG
+
+    def write(self, level: int, text: bytes | None, _user_data: object) -> None:
+        self._level = level = self._level if level == _CONTINUED else level
+        line = (text or b"").decode("utf-8", errors="replace").strip()
+        if level == _DEBUG or not line:
+            return
+        with self._lock:
+            self._lines.append((level, line))
+        _log.debug("llama.cpp", line=line)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._lines.clear()
+
+    def lines(self) -> list[str]:
+        with self._lock:
+            return [line for _, line in self._lines]
+
+    def reason(self) -> str:
+        """What llama.cpp reported as errors, the first (usually the cause) first; empty if nothing."""
+        with self._lock:
+            errors = [line.split(": ", 1)[-1] for level, line in self._lines if level == _ERROR]
+        return "; ".join(dict.fromkeys(errors[:2])).rstrip(".")
+
+
+native_log = NativeLog()
+# llama.cpp's log and errors are global: what one load reports must not mix with another's.
+loading = threading.Lock()
+_kept_alive: list[object] = []  # C holds the callback's address for as long as the process lives
+
+
+@functools.cache
+def library() -> ModuleType:
+    """The module of llama.cpp's C functions (``llama_cpp.llama_cpp``), loaded and initialized on first use.
+
+    Raises:
+        ModelUnloadable: the llama-cpp-python package is missing or its libraries cannot be loaded.
+    """
+    wait_passively()
+    try:
+        module = importlib.import_module("llama_cpp.llama_cpp")
+    except (ImportError, OSError, RuntimeError) as error:
+        raise ModelUnloadable(
+            f"llama.cpp cannot be loaded: {error}.", hint="Reinstall it: pip install --force-reinstall llama-cpp-python"
+        ) from error
+    callback = module.llama_log_callback(native_log.write)
+    _kept_alive.append(callback)
+    module.llama_log_set(callback, None)
+    load_backends(_library_folder(module))
+    module.llama_backend_init()
+    return module
+
+
+def wait_passively() -> None:
+    """Let OpenMP threads sleep while they wait for each other, unless the environment says otherwise.
+
+    By default they spin, which is fastest as long as nothing else wants the cores. With an ingest or a compiler beside
+    it, spinning made generation on 2 cores 10 to 30 times slower. Read by OpenMP once, when it is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def load_backends(folder: Path) -> bool:
+    """Load the CPU variant (and any accelerator) that suits this machine, if llama.cpp was built with loadable
+    backends (``GGML_BACKEND_DL``); an ordinary build has its backend linked in and needs nothing.
+
+    Returns whether there was something to load.
+    """
+    if not any(folder.glob("libggml-cpu-*.so")):
+        return False
+    ggml = ctypes.CDLL(str(folder / "libggml.so"))
+    ggml.ggml_backend_load_all_from_path.argtypes = [ctypes.c_char_p]
+    ggml.ggml_backend_load_all_from_path.restype = None
+    ggml.ggml_backend_load_all_from_path(os.fsencode(folder))
+    return True
+
+
+def _library_folder(module: ModuleType) -> Path:
+    override = os.environ.get("LLAMA_CPP_LIB_PATH")  # the package's own variable for libraries kept elsewhere
+    return Path(override) if override else Path(str(module.__file__)).parent / "lib"

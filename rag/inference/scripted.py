@@ -1,0 +1,118 @@
+"""A generator that says what it is told to, for tests and demonstrations without a model."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from typing import TYPE_CHECKING, TypeVar
+
+from rag.errors import GenerationFailed, QuestionTooLong, RagError
+from rag.inference.sampling import StopMatcher
+from rag.types import FinishReason, GenerationChunk, GeneratorInfo, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+
+    from rag.types import Prompt, SamplingParams
+
+_T = TypeVar("_T")
+_WORD = re.compile(r"\s*\S+|\s+$")
+
+
+class ScriptedGenerator:
+    """Implements ``rag.protocols.Generator``. A token is a word with the white space before it.
+
+    ``replies`` are streamed one a request, word by word; an error among them is raised. ``probabilities`` are returned
+    one list a request. Both run out: one request more fails. ``prompts`` and ``params`` record what was asked.
+    """
+
+    def __init__(
+        self,
+        replies: Iterable[str | RagError] = (),
+        *,
+        probabilities: Iterable[Sequence[float] | RagError] = (),
+        context_tokens: int = 4096,
+    ) -> None:
+        self.replies: deque[str | RagError] = deque(replies)
+        self.probabilities: deque[Sequence[float] | RagError] = deque(probabilities)
+        self.prompts: list[Prompt] = []
+        self.params: list[SamplingParams] = []
+        self._closed = False
+        self._info = GeneratorInfo(
+            model="scripted",
+            sha256="0" * 64,
+            context_tokens=context_tokens,
+            threads=1,
+            gpu_layers=0,
+            backend="scripted",
+        )
+
+    @property
+    def info(self) -> GeneratorInfo:
+        return self._info
+
+    @property
+    def failure(self) -> str | None:
+        return "The language model is closed." if self._closed else None
+
+    def count_tokens(self, text: str) -> int:
+        return len(_WORD.findall(text))
+
+    def count_prompt_tokens(self, prompt: Prompt) -> int:
+        return sum(self.count_tokens(segment.text) for segment in prompt.segments)
+
+    async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[GenerationChunk, None]:
+        """Stream the next reply. Raises as ``LlamaGenerator.stream`` does."""
+        room = self._ask(prompt)
+        self.params.append(params)
+        words = _WORD.findall(_next(self.replies, "replies"))
+        stop = StopMatcher(params.stop)
+        limit = min(params.max_tokens, room)
+        finish: FinishReason = "stop"
+        said = 0
+        for word in words:
+            if self._closed or said == limit:
+                finish = "cancelled" if self._closed else "length"
+                break
+            said += 1
+            text = stop.push(word)
+            if text:
+                yield GenerationChunk(text=text)
+            if stop.stopped:
+                break
+            await asyncio.sleep(0)  # other tasks run between tokens, as with a model on its own thread
+        usage = Usage(prompt_tokens=self.count_prompt_tokens(prompt), completion_tokens=said)
+        yield GenerationChunk(text=stop.flush(), finish_reason=finish, usage=usage)
+
+    async def next_token_probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> list[float]:
+        """The next list of probabilities. Raises as ``LlamaGenerator.next_token_probabilities`` does."""
+        if not all(self.count_tokens(candidate) for candidate in candidates):
+            raise ValueError(f"candidates without tokens: {list(candidates)}")
+        self._ask(prompt)
+        answer: Sequence[float] = _next(self.probabilities, "probabilities")
+        return list(answer)
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _ask(self, prompt: Prompt) -> int:
+        """Record a request; how many tokens its answer may have."""
+        if self._closed:
+            raise GenerationFailed("The language model is closed.")
+        tokens, context = self.count_prompt_tokens(prompt), self._info.context_tokens
+        if tokens + 1 > context:
+            raise QuestionTooLong(
+                f"The prompt has {tokens} tokens; a context of {context} leaves room for {context - 1}."
+            )
+        self.prompts.append(prompt)
+        return context - tokens
+
+
+def _next(script: deque[_T | RagError], name: str) -> _T:
+    if not script:
+        raise GenerationFailed(f"The script has no {name} left.")
+    step = script.popleft()
+    if isinstance(step, RagError):
+        raise step
+    return step

@@ -1,0 +1,76 @@
+"""The one sequence kept in the KV cache, and how much of it the next prompt can reuse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from rag.inference.model import Context
+
+# Matrix kernels work on groups of rows, and rows left over take another path with other rounding. State is reused only
+# up to a multiple of this, and only where it came from a prompt: then a row's group, and so every bit of it, is what
+# a prompt read from its first token would give.
+_ROW_GROUP = 16
+
+
+class CachedSequence:
+    """Token ids whose state the context holds, from position 0 without gaps."""
+
+    def __init__(self, context: Context, *, batch_tokens: int) -> None:
+        self._context = context
+        self._batch_tokens = batch_tokens
+        self._tokens = np.empty(context.size, dtype=np.int32)
+        self._length = 0
+        self._reusable = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def tokens(self) -> NDArray[np.int32]:
+        return self._tokens[: self._length].copy()
+
+    def rewind(self, prompt: NDArray[np.int32]) -> int:
+        """Keep what the cache shares with ``prompt``, drop the rest; returns how many tokens are kept.
+
+        The prompt's last token is never kept: its logits are needed.
+        """
+        limit = min(self._reusable, len(prompt) - 1)
+        differing = np.flatnonzero(self._tokens[:limit] != prompt[:limit])
+        shared = int(differing[0]) if len(differing) else limit
+        kept = shared - shared % _ROW_GROUP
+        if kept < self._length and not (kept and self._context.forget_from(kept)):
+            kept = 0
+            self._context.clear()
+        self._length = self._reusable = kept
+        return kept
+
+    def read(self, prompt: NDArray[np.int32]) -> Iterator[int]:
+        """Read the part of ``prompt`` that is not cached, a batch at a time; yields the tokens read so far.
+
+        After the last batch the context has the logits of the prompt's last token.
+        """
+        while self._length < len(prompt):
+            end = min(self._length + self._batch_tokens, len(prompt))
+            self._decode(prompt[self._length : end], logits=end == len(prompt))
+            self._reusable = self._length
+            yield self._length
+
+    def append(self, token: int) -> None:
+        """Read one generated token; the context then has its logits. The prompt stays what can be reused."""
+        self._decode(np.array([token], dtype=np.int32), logits=True)
+
+    def clear(self) -> None:
+        self._context.clear()
+        self._length = self._reusable = 0
+
+    def _decode(self, tokens: NDArray[np.int32], *, logits: bool) -> None:
+        self._context.decode(tokens, self._length, logits=logits)
+        self._tokens[self._length : self._length + len(tokens)] = tokens
+        self._length += len(tokens)

@@ -1,0 +1,159 @@
+"""Torn, changed and missing index files: said loudly, rebuilt from SQL, and nothing else is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+from structlog.testing import capture_logs
+
+from rag.errors import DatabaseBusy, DataDirectoryUnwritable
+from rag.stores.changes import generations
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.live_vectors import LiveVectors
+from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in, unit_vectors
+
+QUERY = unit_vectors(1, seed=9)[0]
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def database(home):
+    database = Database.open(settings_in(home), busy_timeout_s=0.05)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database):
+    return SqlDocumentStore(database)
+
+
+@pytest.fixture
+def collection(database, store, home):
+    """A collection with a generation of five vectors and two changes after it."""
+    collection = store.ensure_collection("handbook", fingerprint())
+    ingest(store, collection, "/a", ["one", "two", "three", "four"])
+    gone = ingest(store, collection, "/b", ["five"])
+    vectors = LiveVectors(database, home / "indexes")
+    vectors.flush(collection, force=True)
+    store.delete(collection, [gone.id])
+    ingest(store, collection, "/c", ["six"])
+    return collection
+
+
+def current(database, collection):
+    with database.read() as connection:
+        return generations(connection, collection.id)[0]
+
+
+def flip_a_byte(directory):
+    path = directory / "index.faiss"
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 0x40  # inside the vectors: FAISS itself would not notice
+    path.write_bytes(data)
+
+
+def cut_short(directory):
+    path = directory / "index.faiss"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def spoil_manifest(directory):
+    (directory / "manifest.json").write_text("{")
+
+
+def change_manifest(**changes):
+    def change(directory):
+        path = directory / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_byte,
+        cut_short,
+        spoil_manifest,
+        shutil.rmtree,
+        change_manifest(format_version=99),
+        change_manifest(embedder="another"),
+        change_manifest(sha256="0" * 64),
+    ],
+    ids=["flipped", "cut", "manifest", "missing", "format", "embedder", "checksum"],
+)
+def test_a_damaged_generation_is_rebuilt(database, store, collection, home, damage):
+    before = current(database, collection)
+    damage(home / "indexes" / before.directory)
+    vectors = LiveVectors(database, home / "indexes")
+    with capture_logs() as logs:
+        hits = vectors.search(collection, QUERY, 10)
+    assert {hit.chunk_id for hit in hits} == set(chunk_ids(store, collection))
+    assert [entry["log_level"] for entry in logs] == ["error", "warning"]
+    assert before.directory.split("/")[1] in logs[0]["error"]
+    assert current(database, collection).directory != before.directory
+    with capture_logs() as logs:
+        assert LiveVectors(database, home / "indexes").search(collection, QUERY, 10) == hits
+    assert logs == []
+
+
+def test_without_any_index_files_everything_is_served(database, store, collection, home):
+    shutil.rmtree(home / "indexes")
+    vectors = LiveVectors(database, home / "indexes")
+    assert {hit.chunk_id for hit in vectors.search(collection, QUERY, 10)} == set(chunk_ids(store, collection))
+
+
+def test_an_index_directory_that_cannot_be_written_stops_no_search(database, store, collection, home):
+    shutil.rmtree(home / "indexes")
+    (home / "indexes").write_text("a file")
+    vectors = LiveVectors(database, home / "indexes")
+    with capture_logs() as logs:
+        assert {hit.chunk_id for hit in vectors.search(collection, QUERY, 10)} == set(chunk_ids(store, collection))
+    assert [entry["log_level"] for entry in logs] == ["error", "error"]
+    with pytest.raises(DataDirectoryUnwritable):
+        vectors.flush(collection, force=True)
+
+
+def test_what_a_crashed_flush_left_is_removed(database, store, collection, home):
+    vectors = LiveVectors(database, home / "indexes")
+    parent = home / "indexes" / str(collection.id)
+    (parent / ".unfinished-000000000009-deadbeef").mkdir()
+    (parent / "000000000009-deadbeef").mkdir()  # renamed, but SQL never came to point to it
+    vectors.flush(collection, force=True)
+    assert len(list(parent.iterdir())) == 2
+    assert not [path for path in parent.iterdir() if "deadbeef" in path.name]
+
+
+def test_a_flush_that_finds_the_database_locked_can_be_tried_again(database, store, collection, home):
+    vectors = LiveVectors(database, home / "indexes")
+    expected = vectors.search(collection, QUERY, 10)
+    before = current(database, collection)
+    with database.write(), pytest.raises(DatabaseBusy):
+        vectors.flush(collection, force=True)
+    assert vectors.search(collection, QUERY, 10) == expected
+    assert current(database, collection) == before
+    assert vectors.flush(collection, force=True)
+    assert vectors.search(collection, QUERY, 10) == expected
+
+
+def test_a_database_restored_from_a_backup_is_followed_back(database, store, collection, home):
+    vectors = LiveVectors(database, home / "indexes")
+    vectors.search(collection, QUERY, 10)
+    copy = home.parent / "copy.db"
+    with closing(sqlite3.connect(database.path)) as live, closing(sqlite3.connect(copy)) as backup:
+        live.backup(backup)
+        ingest(store, collection, "/d", ["seven"])
+        assert len(vectors.search(collection, QUERY, 10)) == 6
+        backup.backup(live)
+    assert {hit.chunk_id for hit in vectors.search(collection, QUERY, 10)} == set(chunk_ids(store, collection))
+    assert len(chunk_ids(store, collection)) == 5

@@ -1,0 +1,127 @@
+import codecs
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from indexer.detection import HTML, MARKDOWN, PDF, TEXT, Detected, detect
+from indexer.sources import Source
+from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
+
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489") + bytes(40)
+
+
+@pytest.fixture
+def detected(tmp_path):
+    def run(name: str, content: bytes) -> Detected:
+        file = tmp_path / name
+        file.write_bytes(content)
+        with Source(file, max_bytes=1 << 30) as source:
+            return detect(file, source.scan())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "media_type"),
+    [
+        ("a.txt", b"plain words", TEXT),
+        ("README", b"plain words", TEXT),
+        ("a.md", b"# Title", MARKDOWN),
+        ("a.MARKDOWN", b"text", MARKDOWN),
+        ("a.html", b"<p>text</p>", HTML),
+        ("page.txt", b"\n<!-- saved --><!DOCTYPE html><html><body>x</body></html>", HTML),
+        ("page", b"<?xml version='1.0'?><html xmlns='x'><body>x</body></html>", HTML),
+        ("notes.html", b"no tags in here at all", TEXT),
+        ("readme.md", b"<h1 align='center'>Name</h1>\n\ntext", MARKDOWN),
+        ("report.txt", b"%PDF-1.7\n...", PDF),
+        ("mailed.pdf", b"\r\nheaders\r\n%PDF-1.4\n\x00\x01", PDF),
+        ("BM.txt", b"BM is how a bitmap begins, and so does this text. MZ, too.", TEXT),
+    ],
+)
+def test_content_decides_and_the_name_breaks_ties(detected, name, content, media_type):
+    assert detected(name, content).media_type == media_type
+
+
+UMLAUTS = "Größe, Straße, Übung, ähnlich, schön; für die Prüfung der Häuser wären Bäume nötig. " * 20
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (UMLAUTS.encode(), UMLAUTS),
+        (codecs.BOM_UTF8 + UMLAUTS.encode(), UMLAUTS),
+        (UMLAUTS.encode("utf-16"), UMLAUTS),
+        (UMLAUTS.encode("utf-32"), UMLAUTS),
+        (UMLAUTS.encode("utf-16-le"), UMLAUTS),
+        (UMLAUTS.encode("utf-16-be"), UMLAUTS),
+        (UMLAUTS.encode("cp1252"), UMLAUTS),
+        ("これは日本語の文章です。検索の試験に使います。".encode("iso2022_jp"), "これは日本語の文章です。検索の試験に使います。"),
+        (("これは日本語の文章です。検索の試験に使います。" * 20).encode("shift_jis"), "これは日本語の文章です。検索の試験に使います。" * 20),
+    ],
+)  # fmt: skip
+def test_encodings_are_found(detected, content, text):
+    encoding = detected("a.txt", content).encoding
+    assert content.decode(encoding) == text
+
+
+def test_a_page_may_declare_its_encoding(detected):
+    content = b"<html><head><meta charset='koi8-r'></head><body>" + "привет, мир".encode("koi8-r")
+    assert detected("a.html", content).encoding == "koi8-r"
+
+
+def test_a_declaration_that_contradicts_valid_utf8_loses(detected):
+    content = "<html><head><meta charset='iso-8859-1'></head><body>Größe".encode()
+    assert detected("a.html", content).encoding == "utf-8"
+
+
+def test_one_torn_byte_does_not_garble_a_utf8_file(detected):
+    content = UMLAUTS.encode() + b"\xc3 end"
+    assert detected("a.txt", content).encoding == "utf-8"
+
+
+def test_an_empty_file_is_refused(detected):
+    with pytest.raises(SourceEmpty):
+        detected("a.txt", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("picture.txt", PNG),
+        ("noise.txt", b"".join(hashlib.sha256(bytes([i])).digest() for i in range(200))),
+        ("program.md", b"\x7fELF\x02\x01\x01\x00" + bytes(200)),
+        ("noise.bin", bytes(range(256)) * 20),
+        ("nul.txt", b"text with\x00nul bytes\x00in it"),
+        ("tail.txt", b"words " * 20_000 + bytes(4000)),
+    ],
+)
+def test_binary_posing_as_text_is_refused(detected, name, content):
+    with pytest.raises(SourceBinary):
+        detected(name, content)
+
+
+def test_known_formats_are_named_in_the_refusal(detected, tmp_path):
+    for member, word in [("word/document.xml", "Word"), ("xl/workbook.xml", "Excel"), ("other.txt", "ZIP")]:
+        archive = tmp_path / "made.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr(member, bytes(100))
+        with pytest.raises(SourceUnsupported, match=word) as caught:
+            detected("made.docx", archive.read_bytes())
+        assert "Markdown" in caught.value.hint
+    with pytest.raises(SourceUnsupported, match="Portable Network Graphics"):
+        detected("picture.png", PNG)
+    with pytest.raises(SourceUnsupported, match="Rich Text"):
+        detected("letter.rtf", rb"{\rtf1\ansi text}")
+    with pytest.raises(SourceUnsupported, match="XML"):
+        detected("data.xml", b"<?xml version='1.0'?><items><item/></items>")
+
+
+def test_stray_nul_bytes_in_a_long_text_are_forgiven(detected):
+    assert detected("log.txt", b"a line of a log\n" * 1000 + b"\x00").media_type == TEXT
+
+
+def test_any_name_is_accepted_for_a_message(detected):
+    with pytest.raises(SourceBinary, match=str(Path("odd name.txt"))):
+        detected("odd name.txt", PNG)

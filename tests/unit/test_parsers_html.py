@@ -1,0 +1,112 @@
+import io
+
+import pytest
+
+from indexer.parsers.blocks import Block, BlockKind, Title
+from indexer.parsers.html import parse_html
+from rag.errors import SourceDamaged
+
+
+def parse(page: str, encoding: str = "utf-8"):
+    return list(parse_html(io.BytesIO(page.encode(encoding)), encoding))
+
+
+def blocks_of(page: str):
+    return [item for item in parse(page) if isinstance(item, Block)]
+
+
+def text_of(page: str) -> str:
+    return "".join(block.text for block in blocks_of(page))
+
+
+PAGE = """
+<html><head><title>Energy | Handbook</title><style>p {}</style></head><body>
+<header><nav><a href="/">Home</a></nav></header>
+<nav class="breadcrumb"><a>Chapters</a></nav>
+<main><h1>Energy</h1>
+<p>Models use <b>electricity</b> twice:&nbsp;in   training
+and in service.</p>
+<h2>Figures</h2>
+<ul><li>one<ul><li>inner</li></ul></li><li><p>two</p></li></ul>
+<ol start="3"><li>three</li></ol>
+<table><caption>Costs</caption><thead><tr><th>Model</th><th>MWh</th></tr></thead>
+<tbody><tr><td>GPT-3</td><td>1,287</td></tr><tr><td>BLOOM</td><td>433</td></tr></tbody></table>
+<pre>def f():
+    return  1
+</pre>
+<script>var leak = 1;</script>
+<aside class="promo"><p>Subscribe now!</p></aside>
+<aside><p>A note that belongs to the text.</p></aside>
+<p hidden>unseen</p></main>
+<footer>Imprint</footer></body></html>
+"""
+
+
+def test_the_text_of_a_page_without_its_furniture():
+    assert text_of(PAGE) == (
+        "Energy\n\nModels use electricity twice: in training and in service.\n\nFigures\n\n"
+        "- one\n  - inner\n- two\n\n3. three\n\nCosts\n\nModel | MWh\nGPT-3 | 1,287\nBLOOM | 433\n\n"
+        "def f():\n    return  1\n\nA note that belongs to the text.\n\n"
+    )
+
+
+def test_kinds_levels_and_title():
+    assert parse(PAGE)[0] == Title(text="Energy")
+    blocks = blocks_of(PAGE)
+    assert [(b.level, b.heading) for b in blocks if b.kind is BlockKind.HEADING] == [(1, "Energy"), (2, "Figures")]
+    assert [b.kind.value for b in blocks[3:]] == ["list", "list", "paragraph", "table", "code", "paragraph"]
+
+
+def test_the_title_element_serves_where_there_is_no_single_heading():
+    assert parse("<title>Page</title><h1>a</h1><h1>b</h1><p>x</p>")[0] == Title(text="Page")
+
+
+def test_powers_of_ten_stay_powers_and_formulas_stay_readable():
+    assert text_of("<p>3.1&times;10<sup>23</sup> operations, CO<sub>2</sub>, m<sup>-2</sup></p>").strip() == (
+        "3.1×10^23 operations, CO2, m^-2"
+    )
+    assert "10^9 | x" in text_of(
+        "<table><tr><td>10<sup>9</sup></td><td>x</td></tr><tr><td>b</td><td>c</td></tr></table>"
+    )
+
+
+def test_line_breaks_and_loose_text():
+    assert text_of("loose<br>text<div>in <span>a</span> box</div>tail") == "loose\ntext\n\nin a box\n\ntail\n\n"
+
+
+def test_a_layout_table_is_read_as_text():
+    page = "<table><tr><td><h2>Part</h2><p>Left.</p></td><td><p>Right.</p></td></tr></table>"
+    blocks = blocks_of(page)
+    assert [block.kind.value for block in blocks] == ["heading", "paragraph", "paragraph"]
+
+
+def test_a_page_that_is_all_furniture_keeps_its_text():
+    assert text_of("<nav><p>The only text there is.</p></nav>").strip() == "The only text there is."
+    assert "All of it" in text_of(
+        "<div class='menu'><p>All of it is in here, in a box with an odd name.</p></div><p>x</p>"
+    )
+
+
+def test_a_nearly_empty_main_element_does_not_hide_the_text():
+    assert "Long text" in text_of("<main></main><div>" + "Long text of the page. " * 20 + "</div>")
+
+
+def test_broken_and_very_deep_pages_are_read():
+    assert text_of("<p>open <b>bold <p>next</p></td></table>").split() == ["open", "bold", "next"]
+    deep = "<div>" * 1500 + "bottom" + "</div>" * 1500
+    assert "bottom" in text_of(deep)
+
+
+def test_a_page_that_cannot_be_read_to_its_end_is_an_error():
+    with pytest.raises(SourceDamaged, match="depth"):
+        parse("<div>" * 5000 + "bottom" + "</div>" * 5000)
+
+
+def test_other_encodings():
+    assert "Größe" in "".join(b.text for b in parse("<p>Größe</p>", "utf-16") if isinstance(b, Block))
+    assert "Größe" in "".join(b.text for b in parse("<p>Größe</p>", "cp1252") if isinstance(b, Block))
+
+
+def test_nothing_comes_of_nothing():
+    assert blocks_of("<html><head><script>x</script></head><body></body></html>") == []
+    assert blocks_of("<!-- only a comment -->") == []

@@ -1,0 +1,89 @@
+import io
+
+from indexer.parsers.blocks import Block, BlockKind, Title
+from indexer.parsers.markdown import parse_markdown
+
+DOCUMENT = """\
+# The *title* with `code`
+
+A paragraph
+over two lines.
+
+Setext heading
+--------------
+
+- item one
+
+  with a second paragraph
+- item two
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+```python
+# not a heading
+
+x = 1
+```
+
+> A quotation.
+
+1. first
+2. second
+
+[link]: http://example.com
+"""
+
+
+def parse(text: str):
+    return list(parse_markdown(io.BytesIO(text.encode()), "utf-8"))
+
+
+def test_structure_is_found_and_text_is_verbatim():
+    blocks = parse(DOCUMENT)
+    assert "".join(block.text for block in blocks) == DOCUMENT
+    assert [block.kind.value for block in blocks] == [
+        "heading", "paragraph", "heading", "list", "table", "code", "paragraph", "list",
+    ]  # fmt: skip
+    assert [(b.level, b.heading) for b in blocks if b.kind is BlockKind.HEADING] == [
+        (1, "The title with code"),
+        (2, "Setext heading"),
+    ]
+
+
+def test_a_code_block_is_whole_even_with_headings_and_blank_lines_inside():
+    code = next(block for block in parse(DOCUMENT) if block.kind is BlockKind.CODE)
+    assert code.text.strip().startswith("```python\n# not a heading")
+    assert code.text.strip().endswith("```")
+
+
+def test_front_matter_gives_the_title_and_is_no_text():
+    title, *blocks = parse('---\ntitle: "Of rivers"\ntags: [a]\n---\n\nWater runs.\n')
+    assert title == Title(text="Of rivers")
+    assert "".join(block.text for block in blocks).strip() == "Water runs."
+
+
+def test_a_rule_at_the_start_is_no_front_matter():
+    blocks = parse("---\n\nText between.\n\nMore.\n")
+    assert "Text between." in "".join(block.text for block in blocks)
+
+
+def test_comments_are_left_out():
+    blocks = parse("Before.\n\n<!-- nobody\nreads this -->\n\nAfter.\n")
+    assert [block.text.strip() for block in blocks] == ["Before.", "After."]
+
+
+def test_a_long_file_is_read_in_segments_and_keeps_its_structure():
+    section = "## Section\n\n" + "Some words in a sentence. " * 400 + "\n\n```\n## no heading\n```\n\n"
+    text = "# Book\n\n" + section * 120  # 1.3 million characters
+    blocks = [block for block in parse(text) if isinstance(block, Block)]
+    assert "".join(block.text for block in blocks) == text
+    assert sum(block.kind is BlockKind.HEADING for block in blocks) == 121
+    assert sum(block.kind is BlockKind.CODE for block in blocks) == 120
+
+
+def test_a_fence_that_never_ends_does_not_hold_the_whole_file():
+    text = "```\n" + "code line\n" * 300_000
+    blocks = parse(text)
+    assert "".join(block.text for block in blocks) == text
