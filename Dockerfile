@@ -75,7 +75,10 @@ RUN CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF -DCMAKE_PLATFORM_NO_VERSIONE
 FROM toolchain AS dependencies
 COPY --from=pins /pins/constraints.txt /pins/requirements.txt /pins/
 COPY --from=llama /wheels /wheels
-RUN pip install -c /pins/constraints.txt -r /pins/requirements.txt /wheels/*.whl
+RUN pip install -c /pins/constraints.txt -r /pins/requirements.txt /wheels/*.whl \
+    && cd /opt/venv/lib/python3*/site-packages \
+    && rm -rf torch/include torch/test llama_cpp/include llama_cpp/lib/cmake llama_cpp/lib/pkgconfig \
+       llama_cpp/lib/libllama-common.so
 
 # ---- Plumbline itself -----------------------------------------------------------------------------------------
 FROM toolchain AS project
@@ -86,7 +89,8 @@ RUN pip wheel --no-deps --wheel-dir /wheels /src
 FROM ${BASE_RUNTIME} AS runtime
 RUN apt-get update \
     && python="$(python3 -c 'import ssl' 2>/dev/null || echo python3)" \
-    && apt-get install -y --no-install-recommends ca-certificates libgomp1 $python \
+    && certificates="$([ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates)" \
+    && apt-get install -y --no-install-recommends libgomp1 $python $certificates \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 plumbline \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin plumbline \

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from litestar import Request
 from litestar.enums import RequestEncodingType
+from litestar.exceptions import InternalServerException
 
-from api.problems import InvalidFields, MalformedJson, UnsupportedMediaType
+from api.problems import ClientDisconnected, InvalidFields, MalformedJson, UnsupportedMediaType
 from api.schemas import MAX_QUESTION_CHARACTERS, FieldError
 from rag.errors import EmptyQuestion, QuestionTooLong
 
@@ -61,6 +62,17 @@ def _pointer(path: str) -> str:
 
 class StrictRequest(Request[Any, Any, Any]):
     """A request whose JSON is decoded by the schema of its route."""
+
+    async def body(self) -> bytes:
+        """Read the whole body.
+
+        Raises:
+            ClientDisconnected: the client hung up before it had sent all of it.
+        """
+        try:
+            return await super().body()
+        except InternalServerException as error:
+            raise ClientDisconnected from error
 
     async def json(self) -> Any:  # noqa: ANN401 - Litestar's own signature
         """Decode the body.

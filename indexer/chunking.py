@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from indexer.packing import Group, pack
+from indexer.packing import Group, halves, leading_headings, pack
 from indexer.parsers.blocks import BlockKind
 from indexer.units import Splitter, Unit
 from rag.embedding.context import contextual_text
@@ -73,9 +73,8 @@ class _Chunker:
         self._headings: list[tuple[int, str]] = []
         self._path: tuple[str, ...] = ()
         self._limit = self._text_limit(())
-        # Headings that have no text yet: the last one and, before it, those that are not above it.
-        self._bare: list[Unit] = []
-        self._bare_level = 0
+        # The headings since the last text, with their levels.
+        self._bare: list[tuple[int, Unit]] = []
         self._units: list[Unit] = []
         self._chars = 0
         self._held: ChunkDraft | None = None
@@ -96,23 +95,19 @@ class _Chunker:
                 yield from self._pack(final=False)
         elif self._units or self._bare:
             # Neighbours stay neighbours: a chunk is one slice.
-            (self._units or self._bare)[-1].text += block.text
+            (self._units[-1] if self._units else self._bare[-1][1]).text += block.text
 
     def finish(self) -> Iterator[ChunkDraft]:
         yield from self._pack(final=True)
         if self._bare:
-            yield from self._close_with_headings(self._bare)
+            yield from self._close_with_headings([unit for _level, unit in self._bare])
         if self._held is not None:
             yield self._held
             self._held = None
 
     def _open(self, unit: Unit, block: Block) -> None:
         unit.heading = True
-        # A heading stays visible in the path of those below it; only others would be lost without a text.
-        if len(self._bare) == 1 and self._bare_level < block.level:
-            self._bare.clear()
-        self._bare.append(unit)
-        self._bare_level = block.level
+        self._bare.append((block.level, unit))
         while self._headings and self._headings[-1][0] >= block.level:
             self._headings.pop()
         self._headings.append((block.level, block.heading))
@@ -120,12 +115,13 @@ class _Chunker:
         self._limit = self._text_limit(self._path)
 
     def _settle_headings(self) -> None:
-        """The text has come: its own heading is in the path; earlier ones go in front of the text."""
-        if self._bare:
-            earlier = self._bare[:-1]
-            # One slice: from the first heading without text up to here, the section's own heading included.
-            self._units.extend(self._bare if earlier else [])
-            self._bare = []
+        """A text has come: headings above it are in its path; others, which have no text, go in front of it."""
+        bare, self._bare = self._bare, []
+        while len(bare) > 1 and bare[0][0] < min(level for level, _unit in bare[1:]):
+            bare.pop(0)
+        if len(bare) > 1:
+            # One slice: the text's own heading stands between them and the text.
+            self._units.extend(unit for _level, unit in bare)
 
     def _pack(self, *, final: bool) -> Iterator[ChunkDraft]:
         if not self._units:
@@ -133,7 +129,7 @@ class _Chunker:
         units, self._units = self._units, []
         fresh = [unit for unit in units if not unit.weight]
         self._splitter.weigh(fresh)
-        units = self._splitter.split(units, self._limit)
+        units = self._splitter.split(units, self._room(units))
         groups = pack(units, target=min(TARGET_TOKENS, self._limit), limit=self._limit)
         if not final:
             # The last groups may still grow or be evened out.
@@ -141,6 +137,11 @@ class _Chunker:
             groups = groups[:-2]
         self._chars = sum(len(unit.text) for unit in self._units)
         yield from self._drafts(groups)
+
+    def _room(self, units: Sequence[Unit]) -> int:
+        """What one unit may weigh: less where headings have to share its chunk, unless they would leave it little."""
+        headings = sum(unit.weight for unit in units[: leading_headings(units)])
+        return self._limit - headings if headings * 2 <= self._limit else self._limit
 
     def _drafts(self, groups: Sequence[Group]) -> Iterator[ChunkDraft]:
         pending = deque(groups)
@@ -151,22 +152,26 @@ class _Chunker:
             contexts = [contextual_text(self._title, path, text) for path, text in zip(paths, texts, strict=True)]
             counts = self._count_tokens([*texts, *contexts])
             for i, group in enumerate(batch):
-                if counts[len(batch) + i] > self._max_tokens and (halves := self._halved(group)):
+                if counts[len(batch) + i] > self._max_tokens and (smaller := self._smaller(group)):
                     # Rare: tokens at a seam, or a table's header. The rest of the batch keeps its order behind it.
-                    pending.extend([*halves, *batch[i + 1 :]])
+                    pending.extend([*smaller, *batch[i + 1 :]])
                     break
                 yield from self._hold(self._draft(group, texts[i], paths[i], counts[i]))
                 self._space_after_held = _space_after(group)
 
-    def _halved(self, group: Group) -> list[Group]:
-        if len(group) > 1:
-            middle = len(group) // 2
-            return [group[:middle], group[middle:]]
-        if len(group[0].text.strip()) < 2:
+    def _smaller(self, group: Group) -> list[Group]:
+        """What to try in place of a group that does not fit with its context; nothing if it cannot be cut."""
+        first = group[0]
+        if first.table_header:
+            first.table_header = ""
+            return [group]
+        if (two := halves(group)) is not None:
+            return list(two)
+        headings, last = group[:-1], group[-1]
+        if len(last.text.strip()) < 2:
             return []
-        # Halves of the weight in place of halves of the text: the cut should fall between words.
-        halves = self._splitter.split(group, max(1, group[0].weight // 2))
-        return [[unit] for unit in halves] if len(halves) > 1 else []
+        head, *rest = self._splitter.split([last], max(1, last.weight // 2))
+        return [[*headings, head], *([unit] for unit in rest)] if rest else []
 
     def _draft(self, group: Group, text: str, path: tuple[str, ...], tokens: int) -> ChunkDraft:
         first = group[0]

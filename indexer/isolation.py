@@ -30,6 +30,8 @@ _STDERR_TAIL: Final = 4000
 _KEPT_ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 _OUT_OF_MEMORY: Final = ("MemoryError", "out of memory", "Memory allocation failed", "Cannot allocate memory")
 
+_CRASH_HINT: Final = "The file may be damaged; other files are not affected."
+
 _SOURCE_ERRORS: Final = {error.code: error for error in SourceError.__subclasses__()}
 
 
@@ -157,6 +159,10 @@ class _Child:
                 f"The parser found nothing new for {timeout_s:g} s and was stopped.",
                 hint="Raise RAG_PARSE_TIMEOUT_S if the file is worth the wait.",
             ) from error
+        except ConnectionAbortedError as error:
+            raise ParserCrashed(
+                f"The parser crashed on this file (its process sent what is no reply: {error}).", hint=_CRASH_HINT
+            ) from error
         except ConnectionError as error:
             raise self._death() from error
 
@@ -189,9 +195,7 @@ class _Child:
             cause += f", {said}" if said else ""
         else:
             cause = said or f"exit status {status}"
-        return ParserCrashed(
-            f"The parser crashed on this file ({cause}).", hint="The file may be damaged; other files are not affected."
-        )
+        return ParserCrashed(f"The parser crashed on this file ({cause}).", hint=_CRASH_HINT)
 
     def _last_words(self) -> str:
         end = self._stderr.seek(0, os.SEEK_END)

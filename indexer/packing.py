@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,25 +17,32 @@ _MIN_LAST_SHARE: Final = 3
 def pack(units: Sequence[Unit], *, target: int, limit: int) -> list[Group]:
     """Group neighbours up to ``target``; up to ``limit`` where that saves a small last group.
 
-    Headings never end a group: they go with what follows. A single unit heavier than the limit is a group of its own.
+    Headings at the start go with the text that follows if the limit allows it. A single unit heavier than the limit is
+    a group of its own.
     """
     groups: list[list[Unit]] = []
     weight = 0
     for unit in units:
-        if groups and (weight + unit.weight <= target or not weight):
+        room = limit if groups and all(other.heading for other in groups[-1]) else target
+        if groups and (weight + unit.weight <= room or not weight):
             groups[-1].append(unit)
             weight += unit.weight
         else:
             groups.append([unit])
             weight = unit.weight
-    _move_trailing_headings(groups, limit)
     return _even_out(groups, target, limit)
 
 
-def _move_trailing_headings(groups: list[list[Unit]], limit: int) -> None:
-    for current, following in pairwise(groups):
-        while len(current) > 1 and current[-1].heading and _weight(following) + current[-1].weight <= limit:
-            following.insert(0, current.pop())
+def halves(group: Group) -> tuple[Group, Group] | None:
+    """Two groups of about as many units, each with some text of its own; None where there is only one such unit."""
+    headings = leading_headings(group)
+    middle = headings + (len(group) - headings) // 2
+    return (group[:middle], group[middle:]) if headings < middle < len(group) else None
+
+
+def leading_headings(group: Group) -> int:
+    """Number of headings that a group begins with."""
+    return next((index for index, unit in enumerate(group) if not unit.heading), len(group))
 
 
 def _even_out(groups: list[list[Unit]], target: int, limit: int) -> list[Group]:
@@ -46,7 +52,7 @@ def _even_out(groups: list[list[Unit]], target: int, limit: int) -> list[Group]:
     if _weight(both) <= limit:
         return [*groups[:-2], both]
     # Where the two sides differ least; a unit that is nearly everything by itself cannot be helped.
-    borders = [border for border in range(1, len(both)) if not both[border - 1].heading]
+    borders = range(leading_headings(both) + 1, len(both))
     even = min(borders, key=lambda border: abs(_weight(both[:border]) - _weight(both[border:])), default=0)
     if not even or max(_weight(both[:even]), _weight(both[even:])) > limit:
         return list(groups)

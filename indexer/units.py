@@ -92,14 +92,14 @@ class Splitter:
 def _cut(unit: Unit, cuts: Sequence[int]) -> list[Unit]:
     """Pieces of a unit between offsets into its text. White space alone stays with the piece before it."""
     borders = [0, *(cut for cut in cuts if 0 < cut < len(unit.text)), len(unit.text)]
-    header = _header(unit) if unit.kind is BlockKind.TABLE else ""
+    header, header_end = _header(unit) if unit.kind is BlockKind.TABLE else ("", 0)
     pieces: list[Unit] = []
     for start, end in pairwise(borders):
         text = unit.text[start:end]
         if pieces and not text.strip():
             pieces[-1].text += text
         elif text:
-            cut_from_header = unit.table_header or (header if pieces else "")
+            cut_from_header = unit.table_header or (header if start >= header_end else "")
             piece = Unit(
                 start=unit.start + start, text=text, kind=unit.kind, page=unit.page, table_header=cut_from_header
             )
@@ -107,10 +107,12 @@ def _cut(unit: Unit, cuts: Sequence[int]) -> list[Unit]:
     return pieces
 
 
-def _header(table: Unit) -> str:
-    """The cells of a table's first row."""
-    lines = [line.strip() for line in table.text.split("\n") if line.strip() and not _CELL_RULES.match(line)]
-    return lines[0].strip("| ") if lines else ""
+def _header(table: Unit) -> tuple[str, int]:
+    """The cells of a table's first row, and where the row ends."""
+    for match in _LINE.finditer(table.text):
+        if match[0].strip() and not _CELL_RULES.match(match[0]):
+            return match[0].strip().strip("| "), match.end()
+    return "", len(table.text)
 
 
 def _structural_cuts(unit: Unit) -> list[int]:

@@ -67,8 +67,8 @@ def _bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise InvalidSettings(f"Cannot bind {host}: {error.strerror}.", hint="Correct --host or RAG_HOST.") from error
+    except (OSError, UnicodeError) as error:  # the latter where it cannot be a host name at all
+        raise InvalidSettings(f"Cannot bind {host}: {error}.", hint="Correct --host or RAG_HOST.") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -110,6 +110,10 @@ class BiEncoder:
         if self._model is None:
             import torch
             from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging as transformers_logging
+
+            # Its bar writes to standard error even where that is no terminal; loading takes milliseconds.
+            transformers_logging.disable_progress_bar()
 
             if self._threads:
                 torch.set_num_threads(self._threads)

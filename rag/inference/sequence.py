@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from rag.inference.model import Context
 
-# Matrix kernels work on groups of rows, and rows left over take another path with other rounding. State is reused only
-# up to a multiple of this, and only where it came from a prompt: then a row's group, and so every bit of it, is what
-# a prompt read from its first token would give.
+# Matrix kernels work on groups of rows; rows left over, and batches too short, take another path with other rounding.
+# So batches begin at multiples of this and are at least this long, and state is reused only up to such a place, and
+# only where it came from a prompt: then every bit of it is what reading the whole prompt anew would give.
 _ROW_GROUP = 16
 
 
@@ -39,9 +39,9 @@ class CachedSequence:
     def rewind(self, prompt: NDArray[np.int32]) -> int:
         """Keep what the cache shares with ``prompt``, drop the rest; returns how many tokens are kept.
 
-        The prompt's last token is never kept: its logits are needed.
+        Its last tokens are never kept: the last one's logits are needed, and a batch has a least length.
         """
-        limit = min(self._reusable, len(prompt) - 1)
+        limit = max(0, min(self._reusable, len(prompt) - _ROW_GROUP))
         differing = np.flatnonzero(self._tokens[:limit] != prompt[:limit])
         shared = int(differing[0]) if len(differing) else limit
         kept = shared - shared % _ROW_GROUP
@@ -58,6 +58,8 @@ class CachedSequence:
         """
         while self._length < len(prompt):
             end = min(self._length + self._batch_tokens, len(prompt))
+            if 0 < len(prompt) - end < _ROW_GROUP:
+                end -= _ROW_GROUP
             self._decode(prompt[self._length : end], logits=end == len(prompt))
             self._reusable = self._length
             yield self._length

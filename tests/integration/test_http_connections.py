@@ -90,6 +90,22 @@ async def test_hanging_up_while_the_client_does_not_read():
         await eventually(library.pipeline.closed)
 
 
+async def test_hanging_up_before_the_body_is_sent_is_no_error_of_ours(capsys):
+    library = ScriptedLibrary()
+    async with listening(library) as (_, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"POST /v1/query HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"content-length: 99\r\n\r\n{"
+        )
+        await writer.drain()
+        await hang_up(writer)
+    assert library.pipeline.asked == []
+    logged = capsys.readouterr()
+    assert "status=499" in logged.out + logged.err
+    assert "unexpected error" not in logged.out + logged.err
+
+
 async def test_events_arrive_while_the_model_is_still_at_work():
     library = ScriptedLibrary(*ANSWERED[:3], Hang())
     async with listening(library) as (_, port):

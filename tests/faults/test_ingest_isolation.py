@@ -1,0 +1,154 @@
+"""A parser that hangs, crashes, floods or eats memory costs its file; the next file finds a working process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from indexer.isolation import IsolatedParsers
+from rag.errors import ParserCrashed, ParserOutOfMemory, ParserTimeout, SourceDamaged, SourceTooLarge
+from tests.faults import hostile_parsers
+from tests.unit.pdf_pages import make_pdf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MEMORY = 512 << 20
+NAMES = [name for name in vars(hostile_parsers) if not name.startswith("_")]
+
+
+@pytest.fixture
+def parsers() -> Iterator[IsolatedParsers]:
+    registry = {name: f"{hostile_parsers.HERE}:{name}" for name in NAMES}
+    with IsolatedParsers(timeout_s=20, memory_bytes=MEMORY, parsers=registry) as running:
+        yield running
+
+
+@pytest.fixture
+def parse(parsers: IsolatedParsers, tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_text("the text")
+
+    def run(name: str) -> list:
+        with path.open("rb") as file, closing(parsers.parse(file, media_type=name, encoding="utf-8", size=8)) as pieces:
+            return list(pieces)
+
+    return run
+
+
+def process_of(pieces: list) -> str:
+    return pieces[0].notices[0]
+
+
+def test_the_process_is_kept_for_the_next_file(parse):
+    assert process_of(parse("well_behaved")) == process_of(parse("well_behaved"))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "cause"),
+    [
+        ("segfaults", ParserCrashed, "SIGSEGV"),
+        ("raises", ParserCrashed, "met something it did not expect"),
+        ("exits", ParserCrashed, "exit status 3"),
+        ("recurses", ParserCrashed, "Recursion"),
+        ("speaks_nonsense", ParserCrashed, "no reply"),
+        ("announces_a_huge_reply", ParserCrashed, "no reply"),
+        ("takes_all_memory", ParserOutOfMemory, "512 MiB"),
+        ("is_killed", ParserOutOfMemory, "512 MiB"),
+        ("floods", SourceTooLarge, "characters"),
+    ],
+)
+def test_a_failure_costs_the_file_and_names_its_cause(parse, name, error, cause):
+    with pytest.raises(error, match=cause):
+        parse(name)
+    assert [block.text for pieces in parse("well_behaved") for block in pieces.blocks] == ["the text"]
+
+
+def test_a_parser_that_hangs_is_stopped(tmp_path):
+    registry = {name: f"{hostile_parsers.HERE}:{name}" for name in NAMES}
+    file = tmp_path / "file"
+    file.write_text("text")
+    with IsolatedParsers(timeout_s=2, memory_bytes=MEMORY, parsers=registry) as parsers:
+        with file.open("rb") as opened, pytest.raises(ParserTimeout, match="2 s"):
+            list(parsers.parse(opened, media_type="hangs", encoding="utf-8", size=4))
+        # Six times half a second: longer than the limit in all, never silent for as long.
+        with file.open("rb") as opened:
+            pieces = list(parsers.parse(opened, media_type="is_slow_but_alive", encoding="utf-8", size=4))
+            assert sum(len(piece.blocks) for piece in pieces) == 6
+        with file.open("rb") as opened:
+            pieces = list(parsers.parse(opened, media_type="works_silently", encoding="utf-8", size=4))
+            assert pieces[-1].blocks[0].text == "done"
+
+
+def test_a_parser_reaches_no_network_no_files_and_no_secrets(parse, monkeypatch):
+    monkeypatch.setenv("SECRET_OF_THE_PARENT", "x")
+    ((pieces),) = parse("wants_out")
+    assert pieces.blocks[0].text == "nothing"
+
+
+def test_leaving_a_file_in_the_middle_ends_the_process(parsers, parse, tmp_path):
+    before = process_of(parse("well_behaved"))
+    with (tmp_path / "file").open("rb") as file:
+        pieces = parsers.parse(file, media_type="floods", encoding="utf-8", size=8)
+        next(pieces)
+        pieces.close()
+    assert process_of(parse("well_behaved")) != before
+
+
+def test_the_parent_does_not_outgrow_a_flood_it_reads_slowly(parsers, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with (tmp_path / "file").open("rb") as file:
+        pieces = parsers.parse(file, media_type="floods", encoding="utf-8", size=1)
+        next(pieces)
+        child = psutil.Process(os.getpid()).children()[-1]
+        child_before = child.memory_info().rss
+        for _ in range(20):
+            next(pieces)
+        assert child.memory_info().rss - child_before < 20 << 20
+        pieces.close()
+
+
+def test_no_process_is_left_behind(parse, parsers):
+    parse("well_behaved")
+    assert psutil.Process().children()
+    parsers.close()
+    assert [child for child in psutil.Process().children() if child.is_running()] == []
+
+
+def test_a_child_ends_when_its_parent_is_killed(tmp_path):
+    (tmp_path / "file").write_text("x")
+    program = f"""
+import os, signal, sys
+from indexer.isolation import IsolatedParsers
+parsers = IsolatedParsers(timeout_s=60, memory_bytes={MEMORY}, parsers={{"hangs": "{hostile_parsers.HERE}:hangs"}})
+pieces = parsers.parse(open({str(tmp_path / "file")!r}, "rb"), media_type="hangs", encoding="utf-8", size=1)
+next(pieces)
+print(parsers._child._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    child = int(done.stdout)
+    if psutil.pid_exists(child):
+        gone, alive = psutil.wait_procs([psutil.Process(child)], timeout=30)
+        assert not alive, gone
+
+
+def test_real_parsers_report_damage_and_memory_through_the_process(tmp_path):
+    damaged = tmp_path / "damaged.pdf"
+    damaged.write_bytes(make_pdf([["text"]])[:300])
+    page = tmp_path / "page.html"
+    page.write_text("<p>some text</p>" * 1_500_000)
+    with IsolatedParsers(timeout_s=60, memory_bytes=1 << 28) as parsers:
+        with damaged.open("rb") as file, pytest.raises(SourceDamaged):
+            list(parsers.parse(file, media_type="application/pdf", encoding="utf-8", size=300))
+        with page.open("rb") as file, pytest.raises(ParserOutOfMemory, match="256 MiB") as caught:
+            list(parsers.parse(file, media_type="text/html", encoding="utf-8", size=page.stat().st_size))
+        assert "RAG_PARSE_MEMORY_BYTES" in caught.value.hint

@@ -1,0 +1,60 @@
+"""A library over a temporary directory with the fake embedder, for tests of ingestion."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from indexer.isolation import IsolatedParsers
+from indexer.parsers.registry import PARSERS
+from indexer.pipeline import IngestPipeline
+from rag.config import Settings
+from rag.embedding.fake import HashingEmbedder
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from indexer.report import IngestReport, Watcher
+    from rag.types import Chunk, Document
+
+
+@dataclass(kw_only=True)
+class Ingesting:
+    store: SqlDocumentStore
+    embedder: HashingEmbedder
+    parsers: IsolatedParsers
+    max_file_bytes: int = 1 << 30
+
+    def ingest(self, *paths: Path, collection: str = "default", watcher: Watcher | None = None) -> IngestReport:
+        pipeline = IngestPipeline(
+            store=self.store, embedder=self.embedder, parsers=self.parsers, max_file_bytes=self.max_file_bytes
+        )
+        return pipeline.ingest(paths, collection=collection, watcher=watcher)
+
+    def documents(self, collection: str = "default") -> list[Document]:
+        return self.store.documents(self.store.collection(collection), limit=10_000)
+
+    def chunks(self, collection: str = "default") -> list[tuple[Chunk, Document]]:
+        target = self.store.collection(collection)
+        return self.store.hydrate(target, [item.chunk_id for item in self.store.embedding_inputs(target)])
+
+
+@contextmanager
+def ingesting(
+    home: Path,
+    *,
+    parsers: Mapping[str, str] = PARSERS,
+    embedder: HashingEmbedder | None = None,
+    timeout_s: float = 60,
+    memory_bytes: int = 1 << 30,
+) -> Iterator[Ingesting]:
+    database = Database.open(Settings(home=home, _env_file=None))
+    try:
+        with IsolatedParsers(timeout_s=timeout_s, memory_bytes=memory_bytes, parsers=parsers) as running:
+            yield Ingesting(store=SqlDocumentStore(database), embedder=embedder or HashingEmbedder(), parsers=running)
+    finally:
+        database.close()

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from indexer.cli import main
+from indexer.commands.interruption import Interruption
+from rag.embedding.fake import HashingEmbedder
+from rag.factory import Library
+from rag.stores.ingest_lock import IngestLock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def docs(tmp_path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("# Rivers\n\nWater runs down.\n\n## Speed\n\nIt is slow in the plain.\n")
+    (folder / "b.txt").write_text("LAKES\n\nWater stands.\n")
+    return folder
+
+
+@pytest.fixture
+def run(home, monkeypatch):
+    def invoke(*arguments: str, exit_code: int = 0):
+        # The error report looks at the command line as the shell gave it.
+        monkeypatch.setattr(sys, "argv", ["indexer", *arguments])
+        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert result.exit_code == exit_code, result.output
+        return result
+
+    return invoke
+
+
+def lines(result) -> list[dict]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_ingest_prints_a_line_per_file_and_a_summary(run, docs):
+    first, second, summary = lines(run("ingest", str(docs), "--json"))
+    assert (first["outcome"], second["outcome"]) == ("ingested", "ingested")
+    assert first["uri"] == str(docs / "a.md")
+    assert {key: summary[key] for key in ("type", "files", "ingested", "failed", "chunks")} == {
+        "type": "summary", "files": 2, "ingested": 2, "failed": 0, "chunks": 3,
+    }  # fmt: skip
+    assert lines(run("ingest", str(docs), "--json"))[-1]["unchanged"] == 2
+
+
+def test_a_failed_file_is_told_and_changes_the_exit_status(run, docs):
+    (docs / "c.txt").write_bytes(b"")
+    *_, failed, summary = lines(run("ingest", str(docs), "--json", exit_code=1))
+    assert failed["error"]["code"] == "source_empty"
+    assert failed["error"]["hint"]
+    assert (summary["ingested"], summary["failed"]) == (2, 1)
+    result = run("ingest", str(docs), exit_code=1)
+    assert "error[source_empty]" in result.stderr
+    assert "2 unchanged, 1 failed" in result.stdout
+
+
+def test_only_results_go_to_standard_output(run, docs):
+    result = run("ingest", str(docs))
+    assert result.stdout.startswith("2 ingested; 3 chunks")
+    assert len(result.stdout.splitlines()) == 1
+    assert result.stderr == ""
+
+
+def test_usage_errors_exit_with_2(run):
+    run("ingest", exit_code=2)
+    run("delete", exit_code=2)
+    run("nonsense", exit_code=2)
+
+
+def test_list_and_status(run, docs):
+    run("ingest", str(docs))
+    listed = json.loads(run("list", "--json").stdout)
+    assert [document["title"] for document in listed["documents"]] == ["Rivers", "LAKES"]
+    table = run("list").stdout
+    assert str(docs / "b.txt") in table
+    (state,) = json.loads(run("status", "--json").stdout)["collections"]
+    assert (state["documents"], state["chunks"], state["collection"]["name"]) == (2, 3, "default")
+    assert "2 documents, 3 chunks" in run("status").stdout
+
+
+def test_status_before_anything_is_there(run):
+    assert json.loads(run("status", "--json").stdout)["collections"] == []
+    assert "indexer ingest" in run("status").stdout
+
+
+@pytest.mark.parametrize("command", [("list",), ("delete", "1"), ("rebuild",)])
+def test_an_unknown_collection_is_an_error_with_a_code(run, command):
+    result = run(*command, "--collection", "nowhere", "--json", exit_code=1)
+    assert json.loads(result.stdout)["error"]["code"] == "unknown_collection"
+
+
+def test_delete_by_path_uri_and_id(run, docs, monkeypatch):
+    (docs / "c.txt").write_text("Water falls.")
+    run("ingest", str(docs))
+    monkeypatch.chdir(docs)
+    identity = json.loads(run("list", "--json").stdout)["documents"][2]["id"]
+    body = json.loads(run("delete", "a.md", str(docs / "b.txt"), str(identity), "--json").stdout)
+    assert body["deleted"] == 3
+    assert json.loads(run("list", "--json").stdout)["documents"] == []
+    assert "empty" in run("list").stdout
+
+
+def test_an_unknown_document_deletes_nothing(run, docs):
+    run("ingest", str(docs))
+    result = run("delete", str(docs / "a.md"), "no-such-file", "--json", exit_code=1)
+    assert json.loads(result.stdout)["error"]["code"] == "unknown_document"
+    assert len(json.loads(run("list", "--json").stdout)["documents"]) == 2
+
+
+def test_rebuild_writes_a_generation(run, docs):
+    run("ingest", str(docs))
+    assert json.loads(run("rebuild", "--json").stdout)["chunks"] == 3
+    (state,) = json.loads(run("status", "--json").stdout)["collections"]
+    assert state["generation"]["count"] == 3
+
+
+def test_a_changed_embedder_is_an_error_that_rebuild_embed_resolves(run, docs, monkeypatch):
+    run("ingest", str(docs))
+    monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder(name="other", dimension=32))
+    (docs / "c.txt").write_text("Water falls.")
+    result = run("ingest", str(docs), "--json", exit_code=1)
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "embedder_changed"
+    assert "indexer rebuild --embed" in error["hint"] or "rebuild" in error["hint"]
+    assert json.loads(run("rebuild", "--embed", "--json").stdout)["embedder"] == "other@32"
+    assert lines(run("ingest", str(docs), "--json"))[-1]["ingested"] == 1
+
+
+def test_rebuild_tells_of_chunks_that_the_new_embedder_cannot_read_whole(run, docs, monkeypatch):
+    (docs / "long.txt").write_text("Rivers carry water to the sea. " * 20)
+    run("ingest", str(docs))
+    monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder(name="short", max_tokens=32))
+    assert json.loads(run("rebuild", "--embed", "--json").stdout)["too_long"] == 1
+    result = run("rebuild", "--embed")
+    assert "longer than this embedder reads" in result.stderr
+
+
+def test_two_ingests_at_once(run, docs, home):
+    with IngestLock(home, "default"):
+        result = run("ingest", str(docs), "--json", exit_code=1)
+        assert json.loads(result.stdout)["error"]["code"] == "ingest_in_progress"
+        assert run("ingest", str(docs), "--collection", "other").exit_code == 0
+
+
+def test_a_data_directory_that_cannot_be_written(run, docs, tmp_path, monkeypatch):
+    (tmp_path / "blocked").write_text("")
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "blocked" / "home"))
+    result = run("ingest", str(docs), "--json", exit_code=1)
+    assert json.loads(result.stdout)["error"]["code"] == "data_directory_unwritable"
+
+
+def test_ctrl_c_finishes_the_document_and_tells_what_is_left(tmp_path, models_dir, embedder_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for number in range(400):
+        (folder / f"{number:03}.txt").write_text(f"Document {number} tells of rivers and lakes. " * 40)
+    environment = {**os.environ, "RAG_HOME": str(tmp_path / "home"), "RAG_MODELS_DIR": str(models_dir)}
+    command = [sys.executable, "-m", "indexer.cli", "ingest", str(folder), "--json"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        watchdog = threading.Timer(100, process.kill)
+        watchdog.start()
+        first = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        rest = [json.loads(line) for line in process.stdout]
+        told = process.stderr.read()
+        watchdog.cancel()
+    assert first["outcome"] == "ingested"
+    summary = rest[-1]
+    assert summary["type"] == "summary"
+    assert summary["skipped"] > 0
+    assert summary["ingested"] + summary["skipped"] == 400
+    assert "Stopping after this document" in told
+    assert process.returncode == 1
+    listed = subprocess.run(
+        [sys.executable, "-m", "indexer.cli", "list", "--json"], env=environment, capture_output=True, check=True
+    )
+    assert len(json.loads(listed.stdout)["documents"]) == summary["ingested"]
+
+
+def test_the_second_interruption_stops_at_once_and_handlers_are_given_back():
+    before = signal.getsignal(signal.SIGINT)
+    with Interruption() as interruption:
+        assert not interruption.requested()
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.requested()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

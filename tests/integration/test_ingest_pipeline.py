@@ -1,0 +1,240 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from indexer.report import Outcome, Watcher
+from rag.embedding.fake import HashingEmbedder
+from rag.errors import EmbedderChanged
+from rag.types import Span
+from tests.integration.ingesting import Ingesting, ingesting
+from tests.unit.pdf_pages import make_image_pdf, make_pdf
+
+CORPUS = Path(__file__).parents[2] / "examples" / "corpus"
+
+
+@pytest.fixture
+def library(tmp_path):
+    with ingesting(tmp_path / "home") as opened:
+        yield opened
+
+
+@pytest.fixture
+def docs(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("# Rivers\n\nWater runs down.\n\n## Speed\n\nIt is slow in the plain.\n")
+    (folder / "b.txt").write_text("LAKES\n\nWater stands.\n")
+    (folder / "c.html").write_text("<title>Seas | Site</title><p>Water is salty.</p>")
+    (folder / "d.pdf").write_bytes(make_pdf([[("Rain", 20), "", "Water falls."], ["It falls again."]], title="On rain"))
+    return folder
+
+
+def outcomes(report) -> dict[str, Outcome]:
+    return {Path(result.uri).name: result.outcome for result in report.results}
+
+
+def test_all_four_formats_are_taken_in(library: Ingesting, docs):
+    report = library.ingest(docs)
+    assert (report.ingested, report.failed, report.chunks) == (4, [], 5)
+    documents = {Path(document.uri).name: document for document in library.documents()}
+    assert {name: document.title for name, document in documents.items()} == {
+        "a.md": "Rivers",
+        "b.txt": "LAKES",
+        "c.html": "Seas | Site",
+        "d.pdf": "On rain",
+    }
+    assert documents["d.pdf"].media_type == "application/pdf"
+    assert documents["a.md"].uri == (docs.resolve() / "a.md").as_posix()
+    chunks = {chunk.text: chunk for chunk, _ in library.chunks()}
+    assert chunks["It is slow in the plain."].heading_path == ("Rivers", "Speed")
+    assert next(chunk for text, chunk in chunks.items() if "falls" in text).page == 1
+
+
+def test_chunks_are_verbatim_slices_of_the_stored_text(library: Ingesting):
+    report = library.ingest(CORPUS)
+    assert report.failed == []
+    assert report.chunks > 150
+    for chunk, document in library.chunks():
+        assert library.store.source_text(document.id, chunk.span) == chunk.text
+
+
+def test_a_second_run_embeds_nothing(library: Ingesting, docs):
+    library.ingest(docs)
+    before = library.embedder.texts_embedded
+    report = library.ingest(docs)
+    assert (report.unchanged, report.chunks, library.embedder.texts_embedded) == (4, 0, before)
+
+
+def test_a_touched_file_is_read_but_not_embedded(library: Ingesting, docs):
+    library.ingest(docs)
+    before = library.embedder.texts_embedded
+    os.utime(docs / "a.md", ns=(1, 1))
+    assert outcomes(library.ingest(docs))["a.md"] is Outcome.UNCHANGED
+    assert library.embedder.texts_embedded == before
+
+
+def test_a_changed_file_is_replaced_and_only_that(library: Ingesting, docs):
+    library.ingest(docs)
+    (docs / "b.txt").write_text("LAKES\n\nWater freezes.\n")
+    assert outcomes(library.ingest(docs)) == {
+        "a.md": Outcome.UNCHANGED,
+        "b.txt": Outcome.REPLACED,
+        "c.html": Outcome.UNCHANGED,
+        "d.pdf": Outcome.UNCHANGED,
+    }
+    texts = [chunk.text for chunk, _ in library.chunks()]
+    assert "Water freezes." in texts
+    assert "Water stands." not in texts
+    assert len(library.documents()) == 4
+
+
+def test_a_same_sized_change_with_another_time_is_seen(library: Ingesting, docs):
+    library.ingest(docs)
+    (docs / "b.txt").write_text("LAKES\n\nWater stinks.\n")
+    os.utime(docs / "b.txt", ns=(5, 5))
+    assert outcomes(library.ingest(docs))["b.txt"] is Outcome.REPLACED
+
+
+@pytest.mark.parametrize("constant", ["PARSER_VERSION", "CHUNKER_VERSION"])
+def test_a_new_parser_or_chunker_reads_unchanged_files_again(library: Ingesting, docs, monkeypatch, constant):
+    library.ingest(docs)
+    monkeypatch.setattr(f"indexer.pipeline.{constant}", "another")
+    assert set(outcomes(library.ingest(docs)).values()) == {Outcome.REPLACED}
+    assert set(outcomes(library.ingest(docs)).values()) == {Outcome.UNCHANGED}
+
+
+def test_another_embedder_is_refused_before_anything_is_read(tmp_path, docs):
+    with ingesting(tmp_path / "home") as library:
+        library.ingest(docs)
+    with ingesting(tmp_path / "home", embedder=HashingEmbedder(name="other")) as library:
+        with pytest.raises(EmbedderChanged) as caught:
+            library.ingest(docs)
+        assert "rebuild" in caught.value.hint
+        assert len(library.documents()) == 4
+        assert library.embedder.texts_embedded == 0
+
+
+def test_collections_are_apart(library: Ingesting, docs):
+    library.ingest(docs / "a.md", collection="one")
+    library.ingest(docs / "b.txt", collection="two")
+    assert [document.title for document in library.documents("one")] == ["Rivers"]
+    assert [document.title for document in library.documents("two")] == ["LAKES"]
+
+
+BAD = {
+    "empty.txt": b"",
+    "blank.txt": b" \n\n \t\n",
+    "comment.md": b"<!-- nothing else -->\n",
+    "page.html": b"<html><head><title>x</title></head><body><script>1</script></body></html>",
+    "posing.txt": b"\x89PNG\r\n\x1a\n" + bytes(100),
+    "letter.docx": b"PK\x03\x04" + bytes(22) + b"word/document.xml" + bytes(50),
+    "damaged.pdf": b"%PDF-1.7\n1 0 obj",
+    "secret.pdf": make_pdf([["secret"]], encrypted=True),
+    "scan.pdf": make_image_pdf(),
+}
+CODES = {
+    "empty.txt": "source_empty",
+    "blank.txt": "source_has_no_text",
+    "comment.md": "source_has_no_text",
+    "page.html": "source_has_no_text",
+    "posing.txt": "source_binary",
+    "letter.docx": "source_unsupported",
+    "damaged.pdf": "source_damaged",
+    "secret.pdf": "source_encrypted",
+    "scan.pdf": "source_has_no_text",
+    "missing.txt": "source_not_found",
+    "large.txt": "source_too_large",
+    "pipe": "source_unreadable",
+}
+
+
+def test_each_bad_source_fails_with_its_cause_and_the_others_go_on(library: Ingesting, docs):
+    for name, content in BAD.items():
+        (docs / name).write_bytes(content)
+    (docs / "large.txt").write_bytes(b"word " * 2000)
+    os.mkfifo(docs / "pipe")
+    library.max_file_bytes = 8000
+    report = library.ingest(docs, docs / "missing.txt", docs / "pipe")
+    assert {Path(failure.uri).name: failure.code for failure in report.failed} == CODES
+    assert report.ingested == 4
+    assert all(failure.message and failure.hint for failure in report.failed)
+    assert len(library.documents()) == 4
+
+
+def test_a_source_that_fails_keeps_its_old_version(library: Ingesting, docs):
+    library.ingest(docs)
+    for name, content in {"a.md": b"", "b.txt": bytes(100), "d.pdf": b"%PDF-1.4 torn"}.items():
+        (docs / name).write_bytes(content)
+    (docs / "c.html").unlink()
+    report = library.ingest(docs)
+    assert {Path(failure.uri).name for failure in report.failed} == {"a.md", "b.txt", "d.pdf"}
+    assert len(library.documents()) == 4
+    assert "Water stands." in [chunk.text for chunk, _ in library.chunks()]
+
+
+def test_pages_without_text_are_noted(library: Ingesting, tmp_path):
+    (tmp_path / "some.pdf").write_bytes(make_pdf([["Words."], [], ["More words."]]))
+    (result,) = library.ingest(tmp_path / "some.pdf").results
+    assert result.outcome is Outcome.INGESTED
+    assert result.notices == ("1 of 3 pages hold no text: 2",)
+
+
+class _Writer(Watcher):
+    """Writes to a file while it is read: ``times`` times, once each time its chunks are embedded."""
+
+    def __init__(self, file: Path, times: int) -> None:
+        self.file, self.times, self.written = file, times, 0
+
+    def embedded(self, chunks: int) -> None:
+        if self.written < self.times:
+            self.written += 1
+            self.file.write_text(f"Changed text, version {self.written}.")
+
+
+def test_a_file_that_changes_once_while_it_is_read_is_read_again(library: Ingesting, docs):
+    report = library.ingest(docs / "b.txt", watcher=_Writer(docs / "b.txt", times=1))
+    assert report.ingested == 1
+    assert [chunk.text for chunk, _ in library.chunks()] == ["Changed text, version 1."]
+
+
+def test_a_file_that_keeps_changing_fails_and_leaves_nothing(library: Ingesting, docs):
+    report = library.ingest(docs / "b.txt", watcher=_Writer(docs / "b.txt", times=99))
+    assert [failure.code for failure in report.failed] == ["source_unreadable"]
+    assert "changing" in report.failed[0].message
+    assert library.documents() == []
+
+
+def test_a_run_can_be_stopped_between_sources(library: Ingesting, docs):
+    class Once(Watcher):
+        asked = 0
+
+        def stop(self) -> bool:
+            self.asked += 1
+            return self.asked > 2
+
+    report = library.ingest(docs, watcher=Once())
+    assert (report.ingested, report.skipped) == (2, 2)
+    assert library.ingest(docs).ingested == 2
+
+
+def test_an_error_of_the_store_or_model_discards_what_was_staged(library: Ingesting, docs):
+    class Failing(Watcher):
+        def embedded(self, chunks: int) -> None:
+            raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError, match="power"):
+        library.ingest(docs, watcher=Failing())
+    assert library.documents() == []
+    assert library.ingest(docs).ingested == 4
+
+
+def test_the_longest_titles_and_headings_leave_room(library: Ingesting, tmp_path):
+    heading = " ".join(f"heading{i}" for i in range(190))
+    (tmp_path / "a.md").write_text(f"# {heading}\n\nShort text.\n")
+    (tmp_path / "b.txt").write_text("A text without any title.")
+    assert library.ingest(tmp_path / "a.md", tmp_path / "b.txt").failed == []
+    first, second = library.documents()
+    assert len(first.title) < len(heading)
+    assert second.title == "b"
+    assert library.store.source_text(second.id, Span(start=2, end=6)) == "text"
