@@ -55,7 +55,7 @@ format: setup ## apply the formatter and safe fixes
 
 docs: setup ## regenerate docs/cli.md, docs/openapi.json and the example PDFs
 	$(BIN)/python -m api.openapi
-	$(BIN)/python docs/make_cli.py
+	$(BIN)/python -m docs.make_cli
 	$(BIN)/python examples/make_pdfs.py
 
 bench: models ## single-stream speed of the in-process engine beside llama-cpp-python's own class

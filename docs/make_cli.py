@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +29,16 @@ def render() -> str:
 
 
 def _page(name: str, command: click.Command, depth: int = 2) -> Iterator[str]:
-    context = click.Context(command, info_name=name, terminal_width=100, max_content_width=100)
-    formatter = context.make_formatter()
-    click.Command.format_help(command, context, formatter)
-    yield f"\n{'#' * depth} {name}\n\n```text\n{formatter.getvalue().rstrip()}\n```\n"
+    context = click.Context(command, info_name=name)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    formatter = click.HelpFormatter(width=100)
+    formatter.write_text(inspect.cleandoc(command.help or ""))
+    options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
+    records = [record for option in options if (record := option.get_help_record(context))]
+    if records:
+        formatter.write_paragraph()
+        formatter.write_dl(records)
+    yield f"\n{'#' * depth} {name}\n\n```text\n{usage}\n\n{formatter.getvalue().rstrip()}\n```\n"
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
             found = command.get_command(context, child)

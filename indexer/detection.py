@@ -43,6 +43,11 @@ _MAX_NUL_SHARE: Final = 0.001
 _MAX_CONTROL_SHARE: Final = 0.02
 _MAX_TORN_SHARE: Final = 0.05
 
+_COMMON_ENCODINGS: Final = (
+    "cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "iso8859_15",
+    "cp874", "cp932", "euc_jp", "gb18030", "big5", "cp949",
+)  # fmt: skip
+
 _HTML_START = re.compile(
     rb"\A\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
@@ -181,7 +186,8 @@ def _encoding(path: Path, scan: SourceScan) -> str:
 def _guessed_encoding(path: Path, sample: bytes) -> str:
     from charset_normalizer import from_bytes
 
-    best = from_bytes(sample).best()
+    # The common ones first: of two readings that both make sense, the rarer one is rarely meant.
+    best = from_bytes(sample, cp_isolation=list(_COMMON_ENCODINGS)).best() or from_bytes(sample).best()
     if best is None:
         raise SourceBinary(
             f"{path} is not text in any encoding that could be recognised.",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rag.catalog import Catalog
     from rag.config import Settings
+    from rag.embedding.bi_encoder import BiEncoder
     from rag.protocols import Embedder, Generator
     from rag.retrieval.retriever import Retriever
     from rag.stores.database import Database
@@ -115,15 +116,17 @@ class Library:
         )
 
     def warm_up(self) -> None:
-        """Load both models and embed one query. Blocks for seconds; later calls return at once."""
-        self.embedder.embed_query("warm-up")
+        """Load both models. Blocks for seconds; later calls return at once."""
+        self._embedder().load()
         self._generator()
 
     def readiness(self) -> list[Check]:
         """What works and what does not, without loading anything that is not loaded."""
         checks = [Check(name="database", ok=True, detail=f"revision {self.database.revision}")]
         checks += [self._fingerprint_check(collection) for collection in self.store.collections()]
-        checks.append(self._model_check("embedder", self.settings.embedder, loaded=self._embedder.value is not None))
+        embedder = self._embedder.value
+        loaded = embedder is not None and embedder.loaded
+        checks.append(self._model_check("embedder", self.settings.embedder, loaded=loaded))
         generator = self._generator.value
         if generator is None:
             checks.append(self._model_check("generator", self.settings.generator, loaded=False))
@@ -181,7 +184,7 @@ class Library:
             admit=self._require_same_embedder,
         )
 
-    def _load_embedder(self) -> Embedder:
+    def _load_embedder(self) -> BiEncoder:
         from rag.embedding.bi_encoder import BiEncoder
 
         model = self.catalog.resolve(self.settings.embedder)

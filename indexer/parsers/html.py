@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Parsed, Title, bounded, one_line
@@ -10,7 +11,7 @@ from indexer.parsers.html_blocks import BlockWriter
 from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from lxml.html import HtmlElement, HTMLParser
@@ -30,6 +31,7 @@ _FURNITURE_NAMES: Final = frozenset(
         "promo", "advert", "ads", "related", "mw-editsection", "noprint", "headerlink",
     }
 )  # fmt: skip
+_REMOVED: Final = "removed"
 # Furniture by name only: a guess, taken back where it would remove most of the page.
 _MAX_GUESSED_SHARE: Final = 0.5
 # A main element that holds less of the page's text than this is not the main text.
@@ -44,9 +46,9 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """
     from lxml import etree, html
 
-    parser = html.HTMLParser(encoding=encoding, remove_comments=True, remove_pis=True, huge_tree=True)
+    parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
     try:
-        root = html.parse(file, parser).getroot()
+        root = html.parse(_Utf8Reader(file, encoding), parser).getroot()
     except etree.LxmlError as error:
         _refuse_torn(parser)
         raise SourceDamaged(f"This is not readable as HTML: {error}.") from error
@@ -55,10 +57,7 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         return
     page_title = one_line(root.findtext(".//title") or "")
     body = root.find("body") if root.find("body") is not None else root
-    for element in list(body.iter(*_NEVER_TEXT)):
-        _remove(element)
-    for element in [e for e in body.iter(etree.Element) if _hidden(e)]:
-        _remove(element)
+    _remove(body, [*body.iter(*_NEVER_TEXT), *(e for e in body.iter() if e is not body and _hidden(e))])
     content = _content(body)
     headings = [one_line("".join(h.itertext())) for h in content.iter("h1")]
     title = headings[0] if len(headings) == 1 and headings[0] else page_title
@@ -66,6 +65,18 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         yield Title(text=title)
     for block in BlockWriter().blocks(content):
         yield from bounded(block)
+
+
+class _Utf8Reader:
+    """Reads any encoding that Python knows as UTF-8; libxml2 knows fewer, and some by other names."""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._text = io.TextIOWrapper(file, encoding=encoding, errors="replace")
+
+    def read(self, size: int = -1) -> bytes:
+        # A character is at most four bytes. NUL would end the page for libxml2.
+        text = self._text.read(size // 4 if size >= 4 else size)
+        return text.replace("\x00", "\ufffd").encode("utf-8", errors="replace")
 
 
 def _refuse_torn(parser: HTMLParser) -> None:
@@ -80,13 +91,11 @@ def _refuse_torn(parser: HTMLParser) -> None:
 def _content(body: HtmlElement) -> HtmlElement:
     """The part of the page that is its text, without furniture."""
     stripped = copy.deepcopy(body)
-    for element in [e for e in stripped.iter() if e is not stripped and _is_furniture(e)]:
-        _remove(element)
+    _remove(stripped, [e for e in stripped.iter() if e is not stripped and _is_furniture(e)])
     if not _text_length(stripped):
         return body
     guessed = copy.deepcopy(stripped)
-    for element in [e for e in guessed.iter() if e is not guessed and _is_named_furniture(e)]:
-        _remove(element)
+    _remove(guessed, [e for e in guessed.iter() if e is not guessed and _is_named_furniture(e)])
     if _text_length(guessed) >= _MAX_GUESSED_SHARE * _text_length(stripped):
         stripped = guessed
     return _main(stripped)
@@ -133,7 +142,13 @@ def _text_length(element: HtmlElement) -> int:
     return sum(len(text.strip()) for text in element.itertext())
 
 
-def _remove(element: HtmlElement) -> None:
-    """Take an element out and leave the text that follows it."""
-    if element.getparent() is not None:
-        element.drop_tree()
+def _remove(root: HtmlElement, elements: Iterable[HtmlElement]) -> None:
+    """Take elements out and leave the text that follows each.
+
+    By libxml2 itself: lxml's own ``drop_tree`` joins texts and refuses the control characters that pages may hold.
+    """
+    from lxml import etree
+
+    for element in elements:
+        element.tag = _REMOVED
+    etree.strip_elements(root, _REMOVED, with_tail=False)

@@ -81,6 +81,11 @@ class BiEncoder:
         mean = self._encode(self._windows(text)).mean(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether the network is in memory."""
+        return self._model is not None
+
     def load(self) -> None:
         """Load the network now instead of at the first embedding."""
         with self._lock:

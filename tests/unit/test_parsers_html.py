@@ -105,6 +105,16 @@ def test_a_page_that_cannot_be_read_to_its_end_is_an_error():
 def test_other_encodings():
     assert "Größe" in "".join(b.text for b in parse("<p>Größe</p>", "utf-16") if isinstance(b, Block))
     assert "Größe" in "".join(b.text for b in parse("<p>Größe</p>", "cp1252") if isinstance(b, Block))
+    # Known to Python alone, and longer than what is read at a time.
+    page = "<p>" + "Größe und Maß. " * 20_000 + "</p>"
+    assert "".join(b.text for b in parse(page, "cp852") if isinstance(b, Block)).count("Größe") == 20_000
+
+
+def test_control_characters_neither_end_nor_break_the_page():
+    page = "<p>before\x00\x0b\x01</p><nav>x</nav>\x02tail<p>a&#1;b</p><script>y</script>\x03<p>after</p>"
+    words = text_of(page).split()
+    assert words[-1] == "after"
+    assert "x" not in words
 
 
 def test_nothing_comes_of_nothing():
