@@ -1,6 +1,7 @@
 """Turn a terminal's colored output on standard input into a picture (SVG) for the README.
 
-FORCE_COLOR=1 TTY_INTERACTIVE=0 COLUMNS=110 rag ask --file examples/questions.txt | python docs/make_picture.py docs/demo.svg
+FORCE_COLOR=1 TTY_INTERACTIVE=0 COLUMNS=110 rag ask --file examples/questions.txt >demo.txt
+python docs/make_picture.py docs/demo.svg <demo.txt
 """
 
 from __future__ import annotations

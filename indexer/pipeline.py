@@ -61,6 +61,7 @@ class IngestPipeline:
         watcher = watcher or Watcher()
         started = time.monotonic()
         target = self._store.ensure_collection(collection, fingerprint_of(self._embedder))
+        self._store.discard_abandoned(target)
         sources = list(expand(paths))
         watcher.found(len(sources))
         report = IngestReport()

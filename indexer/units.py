@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
 from indexer.parsers.blocks import BlockKind
+from rag.generation.sentences import sentence_cuts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 
 # A token that stands for more characters than this is not a word (an unknown blob counts as one token).
@@ -20,11 +21,6 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•‣▪–]|\(?\d{1,3}[.)]|\(?[a-z][.)])[ \t]", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _CELL_RULES = re.compile(r"^[\s|:+=\-]*$")
-# sentencex 1.0 panics on some white space of more than one byte; its place is kept by a plain space.
-_WIDE_SPACE: Final = {code: " " for code in range(0x0B, 0x10000) if chr(code).isspace() and chr(code) not in " \r"} | {
-    0x200B: " ",
-    0xFEFF: " ",
-}
 
 
 class CountTokens(Protocol):
@@ -131,13 +127,3 @@ def _sentence_cuts(unit: Unit) -> list[int]:
     if unit.kind in {BlockKind.CODE, BlockKind.TABLE}:
         return [match.end() for match in _LINE.finditer(unit.text)]
     return list(sentence_cuts(unit.text))
-
-
-def sentence_cuts(text: str) -> Iterator[int]:
-    """Offsets at which a sentence ends."""
-    from sentencex import segment
-
-    position = 0
-    for sentence in segment("en", text.translate(_WIDE_SPACE)):
-        position += len(sentence)
-        yield position

@@ -151,6 +151,9 @@ class DocumentStore(PassageStore, Protocol):
             EmbedderChanged: it holds embeddings of another embedder.
         """
 
+    def discard_abandoned(self, collection: Collection) -> int:
+        """Remove what dead processes left staged; only for the holder of the collection's ingest lock."""
+
     def collections(self) -> list[Collection]: ...
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None: ...
     def stage(self, collection: Collection, source: SourceRecord) -> AbstractContextManager[StagedVersion]:

@@ -44,7 +44,9 @@ def ingest(ctx: click.Context, paths: tuple[Path, ...], collection: str, as_json
             on_result = _print_result if as_json else None
             with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:
                 report = pipeline.ingest(paths, collection=collection, watcher=display)
-        library.vectors.flush(library.store.collection(collection))
+        target = library.store.collection(collection)
+        # The first index file is written however small; later ones when enough has changed to be worth it.
+        library.vectors.flush(target, force=library.store.status(target).generation is None)
     if as_json:
         click.echo(json.dumps(summary(report, collection)))
     else:

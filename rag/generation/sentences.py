@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from sentencex import get_sentence_boundaries
+from typing import TYPE_CHECKING, Final
+
+from sentencex import segment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# sentencex 1.0 panics on some white space of more than one byte; its place is kept by a plain space.
+_WIDE_SPACE: Final = {code: " " for code in range(0x0B, 0x10000) if chr(code).isspace() and chr(code) not in " \r"} | {
+    0x200B: " ",
+    0xFEFF: " ",
+}
+
+
+def sentence_cuts(text: str) -> Iterator[int]:
+    """Offsets at which a sentence ends, the white space after it included."""
+    position = 0
+    for sentence in segment("en", text.translate(_WIDE_SPACE)):
+        position += len(sentence)
+        yield position
 
 
 def split_sentences(text: str) -> list[str]:
     """Cut a text into sentences; joined, they are the text. A line break always ends a sentence."""
     pieces: list[str] = []
     for line in text.splitlines(keepends=True):
-        cuts = [str(boundary["text"]) for boundary in get_sentence_boundaries("en", line)]
-        # White space between sentences belongs to the one before it.
-        for cut in cuts:
-            if cut.strip() or not pieces:
-                pieces.append(cut)
+        start = 0
+        for cut in sentence_cuts(line):
+            piece, start = line[start:cut], cut
+            # White space between sentences belongs to the one before it.
+            if piece.strip() or not pieces:
+                pieces.append(piece)
             else:
-                pieces[-1] += cut
+                pieces[-1] += piece
     return pieces
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from indexer.chunking import chunk_blocks
 from indexer.parsers.blocks import Block, BlockKind
-from indexer.units import sentence_cuts
+from rag.generation.sentences import sentence_cuts
 from rag.embedding.context import contextual_text
 from rag.embedding.fake import HashingEmbedder
 

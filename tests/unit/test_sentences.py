@@ -29,3 +29,8 @@ def test_streaming_gives_the_same_sentences_as_the_whole(step: int) -> None:
     assert [s.strip() for s in found] == [s.strip() for s in split_sentences(text)]
     assert "".join(found) == text
     assert buffer.rest() == ""
+
+
+@pytest.mark.parametrize("text", ["\n B\xa0.B?", "A\u2028B. C", "One.\u3000Two.\ufeff Three", "\x0b.\x0c"])
+def test_unusual_white_space_neither_breaks_nor_loses_text(text: str) -> None:
+    assert "".join(split_sentences(text)) == text

@@ -1,0 +1,119 @@
+"""The parts of the binding that need no model: loadable backends, the log's reasons, waiting threads."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rag.errors import AcceleratorUnavailable, ModelMissing, ModelUnloadable
+from rag.inference import binding, model
+from rag.inference.binding import NativeLog, load_backends, wait_passively
+from rag.inference.model import Model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Function:
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def __call__(self, *args: Any) -> None:
+        self.calls.append(args)
+
+
+class Library:
+    def __init__(self) -> None:
+        self.ggml_backend_load_all_from_path = Function()
+
+
+def test_an_ordinary_build_has_nothing_to_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libggml-cpu.so").touch()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail(f"opened {name}"))
+    assert load_backends(tmp_path) is False
+
+
+def test_cpu_variants_are_loaded_from_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libggml-cpu-haswell.so").touch()
+    opened, library = [], Library()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: opened.append(name) or library)
+    assert load_backends(tmp_path) is True
+    assert opened == [str(tmp_path / "libggml.so")]
+    assert library.ggml_backend_load_all_from_path.calls == [(str(tmp_path).encode(),)]
+
+
+def test_waiting_is_passive_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    wait_passively()
+    assert binding.os.environ["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    wait_passively()
+    assert binding.os.environ["OMP_WAIT_POLICY"] == "active"
+
+
+def test_a_missing_library_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise RuntimeError("Failed to load shared library 'libllama.so'")
+
+    monkeypatch.setattr(binding.importlib, "import_module", broken)
+    with pytest.raises(ModelUnloadable, match=r"libllama\.so.*pip install"):
+        binding.library.__wrapped__()
+
+
+def test_the_reason_is_made_of_errors_only() -> None:
+    log = NativeLog()
+    log.write(2, b"loader: loaded meta data\n", None)
+    log.write(4, b"llama_model_load: error loading model: out of bounds\n", None)
+    log.write(4, b"llama_model_load_from_file_impl: failed to load model\n", None)
+    log.write(1, b"debug\n", None)
+    assert log.reason() == "error loading model: out of bounds; failed to load model"
+    log.clear()
+    assert log.reason() == ""
+
+
+def test_continued_lines_and_broken_bytes_do_no_harm() -> None:
+    log = NativeLog()
+    log.write(4, b"x: caf\xff", None)
+    log.write(5, b"...\n", None)
+    log.write(2, None, None)
+    assert log.reason() == "caf\ufffd; ..."
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissing, match=r"gone\.gguf"):
+        Model.load(tmp_path / "gone.gguf", gpu_layers=0)
+
+
+class CpuOnly:
+    def llama_supports_gpu_offload(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("layers", [-1, 12])
+def test_layers_for_a_gpu_that_is_not_there_are_refused(
+    layers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "library", CpuOnly)
+    (tmp_path / "m.gguf").touch()
+    with pytest.raises(AcceleratorUnavailable, match=r"GGML_CUDA=on"):
+        Model.load(tmp_path / "m.gguf", gpu_layers=layers)
+
+
+def test_auto_takes_what_is_there() -> None:
+    class Gpu(CpuOnly):
+        def llama_supports_gpu_offload(self) -> bool:
+            return True
+
+    assert model._layers_to_offload(CpuOnly(), "auto") == 0  # type: ignore[arg-type]
+    assert model._layers_to_offload(Gpu(), "auto") == -1  # type: ignore[arg-type]
+    assert model._layers_to_offload(Gpu(), 7) == 7  # type: ignore[arg-type]
+
+
+def test_the_offloaded_layers_are_what_llama_cpp_says_they_are() -> None:
+    assert (
+        model._offloaded_layers(["load_tensors: offloading 28 layers", "load_tensors: offloaded 29/29 layers to GPU"])
+        == 29
+    )
+    assert model._offloaded_layers(["load_tensors: CPU model buffer size"]) == 0
