@@ -6,6 +6,7 @@ Passages come first and carry nothing of the request, so their model state can b
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rag.types import Prompt, Segment, SegmentKind
@@ -26,6 +27,12 @@ _ANSWER = "Answer in one to four full sentences, keeping the passages' own words
 _ANSWERABLE = "Do the passages above contain the answer to this question? Reply with Yes or No only."
 
 YES, NO = "Yes", "No"
+
+_REFUSAL = re.compile(
+    r"(sorry, |unfortunately, )?(the |these |this )?(provided |given |supplied )?(passages?|text|documents?|context) "
+    r"(above )?(do|does)(n't| not) (say|contain|mention|provide|specify|state|answer|include|give)\b",
+    re.IGNORECASE,
+)
 
 
 def passage_text(passage: Passage) -> str:
@@ -56,6 +63,5 @@ def _prompt(passages: Sequence[Passage], question: str) -> Prompt:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a generated sentence is the refusal the prompt asks for."""
-    said = text.strip().strip("\"'").casefold()
-    return said.startswith(REFUSAL_SENTENCE.casefold().rstrip("."))
+    """Whether a generated sentence is the refusal the prompt asks for, or one of the ways small models vary it."""
+    return _REFUSAL.match(text.strip().strip("\"'")) is not None

@@ -29,7 +29,7 @@ class NativeLog:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # No lock: this is called from inside C, also while the garbage collector frees a model in another thread.
         self._lines: deque[tuple[int, str]] = deque(maxlen=500)
         self._level = _DEBUG
 
@@ -38,22 +38,18 @@ class NativeLog:
         line = (text or b"").decode("utf-8", errors="replace").strip()
         if level == _DEBUG or not line:
             return
-        with self._lock:
-            self._lines.append((level, line))
+        self._lines.append((level, line))
         _log.debug("llama.cpp", line=line)
 
     def clear(self) -> None:
-        with self._lock:
-            self._lines.clear()
+        self._lines.clear()
 
     def lines(self) -> list[str]:
-        with self._lock:
-            return [line for _, line in self._lines]
+        return [line for _, line in self._lines.copy()]
 
     def reason(self) -> str:
         """What llama.cpp reported as errors, the first (usually the cause) first; empty if nothing."""
-        with self._lock:
-            errors = [line.split(": ", 1)[-1] for level, line in self._lines if level == _ERROR]
+        errors = [line.split(": ", 1)[-1] for level, line in self._lines.copy() if level == _ERROR]
         return "; ".join(dict.fromkeys(errors[:2])).rstrip(".")
 
 

@@ -19,7 +19,7 @@ from rag.telemetry import get_logger
 from rag.types import FinishReason, GenerationChunk, Usage
 
 if TYPE_CHECKING:
-    from rag.inference.model import Context
+    from rag.inference.model import Context, Model
     from rag.inference.requests import ScoreRequest
     from rag.inference.tokens import Vocabulary
 
@@ -44,7 +44,8 @@ class Engine:
     An error of one request ends that request; an error of the engine itself ends all, and those to come.
     """
 
-    def __init__(self, context: Context, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: Model, context: Context, vocabulary: Vocabulary) -> None:
+        self._model = model
         self._context = context
         self._vocabulary = vocabulary
         self._sequence = CachedSequence(context, batch_tokens=BATCH_TOKENS)
@@ -80,10 +81,12 @@ class Engine:
             self._inbox.put(request)
 
     def close(self) -> None:
-        """End everything as cancelled, stop the thread and free the context. Waits for at most one model step."""
+        """End everything as cancelled, stop the thread and free the model. Waits for at most one model step."""
         self._closing = True
         self._inbox.put(None)
-        self._thread.join()
+        # The garbage collector may run on any thread, and with it the finalizer of a forgotten generator.
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def _live(self) -> None:
         try:
@@ -123,7 +126,9 @@ class Engine:
                 error = GenerationFailed(why, hint="Restart the process.")
                 error.__cause__ = cause
                 request.mailbox.post(error)
+        self._vocabulary.close(why)
         self._context.free()
+        self._model.free()
 
     def _generate(self, request: TextRequest) -> None:
         """Read the prompt, then choose and read one token after the other until something ends the text."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from rag.inference.segments import EncodedPrompt
     from rag.types import GenerationChunk, Prompt, SamplingParams
 
 _log = get_logger("inference")
@@ -59,8 +60,8 @@ class LlamaGenerator:
             gpu_layers=model.gpu_layers,
             backend=model.backend(),
         )
-        self.engine = Engine(context, self._vocabulary)
-        self._finalizer = weakref.finalize(self, _close, self.engine, self._vocabulary, model)
+        self.engine = Engine(model, context, self._vocabulary)
+        self._finalizer = weakref.finalize(self, self.engine.close)
 
     @classmethod
     def load(
@@ -109,6 +110,10 @@ class LlamaGenerator:
     def count_prompt_tokens(self, prompt: Prompt) -> int:
         return len(self._encoder.encode(prompt).tokens)
 
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """The prompt's tokens with the borders of its segments. Raises InvalidRequest as ``stream`` does."""
+        return self._encoder.encode(prompt)
+
     async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[GenerationChunk, None]:
         """Yield text as it is generated; the last chunk has the finish reason and the usage.
 
@@ -119,7 +124,7 @@ class LlamaGenerator:
             InvalidRequest: the model's chat template cannot express the prompt's turns.
             GenerationFailed: the model stopped working.
         """
-        tokens = self._encode(prompt)
+        tokens = self._fitting(prompt)
         params = replace(
             params,
             max_tokens=min(params.max_tokens, self._info.context_tokens - len(tokens)),
@@ -147,7 +152,7 @@ class LlamaGenerator:
         firsts = [self._vocabulary.encode_text(candidate)[:1].tolist() for candidate in candidates]
         if not all(firsts):
             raise ValueError(f"candidates without tokens: {list(candidates)}")
-        prompt_tokens = self._encode(prompt)
+        prompt_tokens = self._fitting(prompt)
         mailbox: Mailbox[list[float]] = Mailbox()
         self.engine.submit(
             ScoreRequest(prompt=prompt_tokens, candidates=tuple(first[0] for first in firsts), mailbox=mailbox)
@@ -161,7 +166,7 @@ class LlamaGenerator:
         """Stop the model's thread and free its memory; open streams end as cancelled. Waits for one model step."""
         self._finalizer()
 
-    def _encode(self, prompt: Prompt) -> NDArray[np.int32]:
+    def _fitting(self, prompt: Prompt) -> NDArray[np.int32]:
         context = self._info.context_tokens
         size = sum(len(segment.text.encode("utf-8", errors="replace")) for segment in prompt.segments)
         if size > context * _BYTES_PER_TOKEN:
@@ -177,9 +182,3 @@ class LlamaGenerator:
                 hint="Shorten the question, or set RAG_CONTEXT_TOKENS higher.",
             )
         return tokens
-
-
-def _close(engine: Engine, vocabulary: Vocabulary, model: Model) -> None:
-    engine.close()
-    vocabulary.close()
-    model.free()

@@ -29,8 +29,9 @@ _ROLES = {
 }
 # Private-use characters: templates neither hold nor change them, and segment texts never meet the template.
 _MARKER = re.compile("\ue000([0-9]+)\ue001")
-# The same passages are counted, then read twice; a prompt has a few dozen segments.
-_CACHED_SEGMENTS = 512
+# The same passages are counted while packing, then read twice; a prompt has a few dozen segments.
+_CACHED_SEGMENTS = 256
+_CACHED_CHARACTERS = 16_384  # a segment's most: what is cached stays within a few megabytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class PromptEncoder:
     def __init__(self, vocabulary: Vocabulary, template: ChatTemplate) -> None:
         self._vocabulary = vocabulary
         self._template = template
-        self._encode_text = functools.lru_cache(maxsize=_CACHED_SEGMENTS)(vocabulary.encode_text)
+        self._cached_text = functools.lru_cache(maxsize=_CACHED_SEGMENTS)(vocabulary.encode_text)
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """Raises InvalidRequest if the template cannot express the prompt's turns."""
@@ -72,6 +73,9 @@ class PromptEncoder:
         if len(spans) != len(segments):
             raise InvalidRequest("The model's chat template leaves parts of this conversation out.")
         return EncodedPrompt(tokens=np.concatenate(parts), spans=tuple(spans[i] for i in range(len(segments))))
+
+    def _encode_text(self, text: str) -> NDArray[np.int32]:
+        return self._cached_text(text) if len(text) <= _CACHED_CHARACTERS else self._vocabulary.encode_text(text)
 
     def _markup(self, text: str, *, opens: bool) -> NDArray[np.int32]:
         tokens = self._vocabulary.encode_markup(text)

@@ -16,7 +16,7 @@ _log = get_logger("inference")
 
 _CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "<|im_start|>assistant\n"
+    "{{ '<|im_start|>assistant\n' }}"  # an expression: Jinja drops a newline that ends a template
 )
 _CHATML_END = "<|im_end|>"
 # What a template's own code may raise: Jinja's errors and those of the Python operations it runs.

@@ -26,16 +26,16 @@ class Vocabulary:
         self._lib = model.lib
         self._pointer = model.vocabulary_pointer
         self._lock = threading.Lock()
-        self._open = True
+        self._closed: str | None = None
         self._pieces: dict[int, bytes] = {}
         self.bos: int = self._lib.llama_vocab_bos(self._pointer)
         self.eos: int = self._lib.llama_vocab_eos(self._pointer)
         self.adds_bos = bool(self._lib.llama_vocab_get_add_bos(self._pointer))
 
-    def close(self) -> None:
-        """To be called before the model is freed."""
+    def close(self, reason: str) -> None:
+        """To be called before the model is freed; ``reason`` is what later calls fail with."""
         with self._lock:
-            self._open = False
+            self._closed = reason
 
     def encode_text(self, text: str) -> NDArray[np.int32]:
         """Tokens of data. Whatever the text says, none of them is a control token or ends a turn."""
@@ -118,8 +118,8 @@ class Vocabulary:
         return tokens[:n].copy()
 
     def _require_open(self) -> None:
-        if not self._open:
-            raise GenerationFailed("The language model is closed.")
+        if self._closed is not None:
+            raise GenerationFailed(self._closed, hint="Restart the process.")
 
 
 class TextDecoder:
