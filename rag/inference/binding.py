@@ -76,7 +76,7 @@ def library() -> ModuleType:
     callback = module.llama_log_callback(native_log.write)
     _kept_alive.append(callback)
     module.llama_log_set(callback, None)
-    load_backends(_library_folder(module))
+    load_backends(module._lib)
     module.llama_backend_init()
     return module
 
@@ -90,21 +90,26 @@ def wait_passively() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-def load_backends(folder: Path) -> bool:
-    """Load the CPU variant (and any accelerator) that suits this machine, if llama.cpp was built with loadable
-    backends (``GGML_BACKEND_DL``); an ordinary build has its backend linked in and needs nothing.
+def load_backends(libllama: ctypes.CDLL) -> None:
+    """Make llama.cpp find its compute backends.
 
-    Returns whether there was something to load.
+    A portable build (``GGML_BACKEND_DL``) ships each CPU variant as a module beside libllama, but ggml only searches
+    the interpreter's folder and the working directory for them (llama-cpp-python issue 2069). An ordinary build has
+    its backends linked in, and nothing is done.
+
+    Raises:
+        ModelUnloadable: none of the modules runs on this processor.
     """
-    if not any(folder.glob("libggml-cpu-*.so")):
-        return False
-    ggml = ctypes.CDLL(str(folder / "libggml.so"))
-    ggml.ggml_backend_load_all_from_path.argtypes = [ctypes.c_char_p]
-    ggml.ggml_backend_load_all_from_path.restype = None
-    ggml.ggml_backend_load_all_from_path(os.fsencode(folder))
-    return True
-
-
-def _library_folder(module: ModuleType) -> Path:
-    override = os.environ.get("LLAMA_CPP_LIB_PATH")  # the package's own variable for libraries kept elsewhere
-    return Path(override) if override else Path(str(module.__file__)).parent / "lib"
+    # libggml's symbols are found through libllama, which depends on it: opening the file itself could load it twice.
+    libllama.ggml_backend_reg_count.restype = ctypes.c_size_t
+    if libllama.ggml_backend_reg_count():
+        return
+    folder = Path(libllama._name).parent
+    libllama.ggml_backend_load_all_from_path.argtypes = [ctypes.c_char_p]
+    libllama.ggml_backend_load_all_from_path.restype = None
+    libllama.ggml_backend_load_all_from_path(os.fsencode(folder))
+    if not libllama.ggml_backend_reg_count():
+        raise ModelUnloadable(
+            f"llama.cpp has no backend for this processor in {folder}.",
+            hint="Reinstall it for this machine: pip install --force-reinstall --no-cache-dir llama-cpp-python",
+        )

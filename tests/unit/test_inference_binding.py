@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,31 +16,40 @@ if TYPE_CHECKING:
 
 
 class Function:
-    def __init__(self) -> None:
+    def __init__(self, *results: object) -> None:
+        self.results = list(results)
         self.calls: list[Any] = []
 
-    def __call__(self, *args: Any) -> None:
+    def __call__(self, *args: Any) -> object:
         self.calls.append(args)
+        return self.results.pop(0) if self.results else None
 
 
 class Library:
-    def __init__(self) -> None:
+    """Stands for libllama; ``counts`` are what the registry answers each time it is asked."""
+
+    _name = "/opt/lib/libllama.so"
+
+    def __init__(self, *counts: int) -> None:
+        self.ggml_backend_reg_count = Function(*counts)
         self.ggml_backend_load_all_from_path = Function()
 
 
-def test_an_ordinary_build_has_nothing_to_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "libggml-cpu.so").touch()
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail(f"opened {name}"))
-    assert load_backends(tmp_path) is False
+def test_an_ordinary_build_has_nothing_to_load() -> None:
+    library = Library(1)
+    load_backends(library)
+    assert library.ggml_backend_load_all_from_path.calls == []
 
 
-def test_cpu_variants_are_loaded_from_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "libggml-cpu-haswell.so").touch()
-    opened, library = [], Library()
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: opened.append(name) or library)
-    assert load_backends(tmp_path) is True
-    assert opened == [str(tmp_path / "libggml.so")]
-    assert library.ggml_backend_load_all_from_path.calls == [(str(tmp_path).encode(),)]
+def test_cpu_variants_are_loaded_from_beside_the_library() -> None:
+    library = Library(0, 1)
+    load_backends(library)
+    assert library.ggml_backend_load_all_from_path.calls == [(b"/opt/lib",)]
+
+
+def test_a_processor_no_variant_runs_on_is_named() -> None:
+    with pytest.raises(ModelUnloadable, match="/opt/lib"):
+        load_backends(Library(0, 0))
 
 
 def test_waiting_is_passive_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
