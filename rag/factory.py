@@ -63,6 +63,7 @@ class Library:
         self._embedder = _Once(self._load_embedder)
         self._generator = _Once(self._load_generator)
         self._retriever = _Once(self._make_retriever)
+        self._vectors = _Once(self._open_vectors)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -82,11 +83,9 @@ class Library:
 
         return FtsIndex(self.database)
 
-    @cached_property
+    @property
     def vectors(self) -> LiveVectors:
-        from rag.stores.live_vectors import LiveVectors
-
-        return LiveVectors(self.database, directory=self.settings.home / "indexes")
+        return self._vectors()
 
     @property
     def embedder(self) -> Embedder:
@@ -122,7 +121,7 @@ class Library:
 
     def readiness(self) -> list[Check]:
         """What works and what does not, without loading anything that is not loaded."""
-        checks = [Check(name="database", ok=True, detail=f"revision {self.database.revision}")]
+        checks = [self._database_check()]
         checks += [self._fingerprint_check(collection) for collection in self.store.collections()]
         embedder = self._embedder.value
         loaded = embedder is not None and embedder.loaded
@@ -134,13 +133,16 @@ class Library:
             info = generator.info
             where = f"{info.gpu_layers} layers on GPU" if info.gpu_layers else "CPU"
             detail = f"{info.model}: {where}, {info.threads} threads, context {info.context_tokens} ({info.backend})"
-            checks.append(Check(name="generator", ok=True, detail=detail))
+            failure = generator.failure
+            checks.append(Check(name="generator", ok=failure is None, detail=failure or detail))
         return checks
 
     def close(self) -> None:
         """Stop the model's thread and close the database."""
         if self._generator.value is not None:
             self._generator.value.close()
+        if self._vectors.value is not None:
+            self._vectors.value.close()
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -148,6 +150,13 @@ class Library:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _database_check(self) -> Check:
+        from rag.stores.schema import REVISIONS
+
+        revision, wanted = self.database.revision, REVISIONS[-1]
+        detail = f"revision {revision}" if revision == wanted else f"revision {revision}, this program needs {wanted}"
+        return Check(name="database", ok=revision == wanted, detail=detail)
 
     def _fingerprint_check(self, collection: Collection) -> Check:
         name = f"collection {collection.name}"
@@ -183,6 +192,11 @@ class Library:
             lexical=self.lexical,
             admit=self._require_same_embedder,
         )
+
+    def _open_vectors(self) -> LiveVectors:
+        from rag.stores.live_vectors import LiveVectors
+
+        return LiveVectors(self.database, directory=self.settings.home / "indexes")
 
     def _load_embedder(self) -> BiEncoder:
         from rag.embedding.bi_encoder import BiEncoder

@@ -11,12 +11,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rag.errors import EmptyQuestion, InvalidRequest
+from rag.errors import EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
 from rag.generation.citations import Attributor
-from rag.generation.context import pack
+from rag.generation.context import pack, require_fits
 from rag.generation.draft import AnswerDraft
 from rag.generation.prompts import NO, YES, answer_prompt, answerability_prompt, is_refusal
-from rag.generation.sentences import SentenceBuffer
+from rag.generation.sentences import SentenceBuffer, is_finished
 from rag.telemetry import current_trace_id
 from rag.types import (
     DEFAULT_COLLECTION,
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     _Events = AsyncGenerator[AnswerEvent, None]
 
 MAX_K = 100
+# More is not a question, and would be tokenized and embedded for nothing.
+MAX_QUESTION_CHARACTERS = 20_000
+# A question of so many bytes fits any context; a longer one is measured before anything else is done with it.
+_SURELY_FITTING_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +130,9 @@ class RagPipeline:
             EmptyQuestion, QuestionTooLong, InvalidRequest, UnknownCollection, EmbedderChanged, GenerationFailed.
         """
         run = _Run(question=_checked(question))
+        if len(run.question.encode()) > _SURELY_FITTING_BYTES:
+            generator = await asyncio.to_thread(self._generator)
+            await asyncio.to_thread(require_fits, run.question, generator)
         found = await self._retrieve(run, collection, k)
         refusal = self._retrieval_refusal(found)
         if refusal:
@@ -204,9 +211,11 @@ class RagPipeline:
                 if run.timings.ttft_ms is None:
                     run.timings = replace(run.timings, ttft_ms=run.ms())
                 finished = buffer.add(chunk.text)
+                if chunk.finish_reason == "cancelled":
+                    raise GenerationFailed("The answer was cancelled: the model is being closed.")
                 if chunk.finish_reason:
                     draft.finish(chunk)
-                    finished.append(buffer.rest())
+                    finished += _last(buffer.rest(), draft, cut=chunk.finish_reason == "length")
                 for sentence in finished:
                     for event in _events(draft, attributor, sentence):
                         yield event
@@ -219,9 +228,12 @@ class RagPipeline:
 
 def _events(draft: AnswerDraft, attributor: Attributor, sentence: str) -> list[DeltaEvent | CitationEvent]:
     """Take a finished sentence into the draft; what it adds to the stream."""
-    if not sentence.strip():
+    if not sentence.strip() or draft.repeats(sentence):
         return []
-    attributions = [] if is_refusal(sentence) else attributor.attribute(sentence)
+    if is_refusal(sentence):
+        draft.says_not_in_passages = True
+        return []
+    attributions = attributor.attribute(sentence)
     if not attributions:
         draft.drop(sentence)
         return []
@@ -229,8 +241,16 @@ def _events(draft: AnswerDraft, attributor: Attributor, sentence: str) -> list[D
     return [DeltaEvent(text=delta), *(CitationEvent(citation=citation) for citation in citations)]
 
 
+def _last(rest: str, draft: AnswerDraft, *, cut: bool) -> list[str]:
+    """The end of the text, unless the token limit cut it in the middle of a sentence."""
+    if cut and rest.strip() and not is_finished(rest):
+        draft.drop(rest)
+        return []
+    return [rest]
+
+
 def _unsupported(draft: AnswerDraft) -> Refusal:
-    if not draft.dropped_sentences or any(map(is_refusal, draft.dropped_sentences)):
+    if draft.says_not_in_passages or not draft.dropped_sentences:
         return Refusal(
             code=RefusalCode.NOT_IN_PASSAGES, reason="The model found no answer to the question in the passages."
         )
@@ -253,4 +273,9 @@ def _checked(question: str) -> str:
     question = question.strip()
     if not question:
         raise EmptyQuestion("The question is empty.", hint="Ask something about your documents.")
+    if len(question) > MAX_QUESTION_CHARACTERS:
+        raise QuestionTooLong(
+            f"The question has {len(question)} characters; at most {MAX_QUESTION_CHARACTERS} are read.",
+            hint="Shorten it. Long texts belong into the documents: indexer ingest PATH",
+        )
     return question

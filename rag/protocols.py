@@ -66,6 +66,9 @@ class Generator(Protocol):
 
     @property
     def info(self) -> GeneratorInfo: ...
+    @property
+    def failure(self) -> str | None:
+        """Why it cannot generate any more; None while it can."""
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a bare text, no template around it."""

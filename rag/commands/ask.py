@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
+from rag.commands.errors import EXIT_FAILED, printable, report
 from rag.config import load_settings
+from rag.errors import EmptyQuestion, InvalidRequest, RagError
 from rag.factory import open_library
 from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
 
@@ -34,16 +36,26 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @_collection
 @_k
 @_json
-def ask(question: str | None, file: TextIO | None, collection: str, k: int | None, as_json: bool) -> None:  # noqa: FBT001
+@click.pass_context
+def ask(
+    ctx: click.Context,
+    question: str | None,
+    file: TextIO | None,
+    collection: str,
+    k: int | None,
+    as_json: bool,  # noqa: FBT001 - click passes flags by name
+) -> None:
     """Answer QUESTION from your documents, with citations, or refuse with a reason.
 
     With --json, one JSON object is printed for each question.
     """
     if (question is None) == (file is None):
         raise click.UsageError("Give either a QUESTION or --file.")
-    questions = [question] if question is not None else [line.strip() for line in file or () if line.strip()]
+    questions = [question] if question is not None else _questions(file)
     with open_library(load_settings()) as library:
-        asyncio.run(_ask(library.pipeline, questions, collection, k, as_json=as_json, titled=file is not None))
+        failed = asyncio.run(_ask(library.pipeline, questions, collection, k, as_json=as_json, titled=file is not None))
+    if failed:
+        ctx.exit(EXIT_FAILED)
 
 
 @click.command()
@@ -70,19 +82,40 @@ def search(query: str, collection: str, k: int | None, as_json: bool) -> None:  
     console.print(f"[dim]{len(result.passages)} passages in {timings.total_ms / 1000:.2f} s[/]")
 
 
+def _questions(file: TextIO | None) -> list[str]:
+    try:
+        questions = [line.strip() for line in file or () if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"The file of questions is not UTF-8 text: {error}.", hint="Save it as UTF-8.") from error
+    if not questions:
+        raise EmptyQuestion("The file holds no question.", hint="Write one question a line.")
+    return questions
+
+
 async def _ask(
     pipeline: RagPipeline, questions: list[str], collection: str, k: int | None, *, as_json: bool, titled: bool
-) -> None:
+) -> int:
+    """Ask one question after the other; returns how many failed. One that fails does not keep the others back."""
+    failed = 0
     for question in questions:
-        if as_json:
-            from api.presentation import answer as presented
+        if titled and not as_json:
+            Console(highlight=False).rule(f"[bold]{escape(printable(question))}", align="left")
+        try:
+            await _ask_one(pipeline, question, collection, k, as_json=as_json)
+        except RagError as error:
+            report(error, as_json=as_json)
+            failed += 1
+    return failed
 
-            answer = await pipeline.answer(question, collection=collection, k=k)
-            click.echo(msgspec.json.encode(presented(answer)).decode())
-            continue
-        if titled:
-            Console(highlight=False).rule(f"[bold]{escape(question)}", align="left")
+
+async def _ask_one(pipeline: RagPipeline, question: str, collection: str, k: int | None, *, as_json: bool) -> None:
+    if not as_json:
         await _show(pipeline.stream(question, collection=collection, k=k))
+        return
+    from api.presentation import answer as presented
+
+    answer = await pipeline.answer(question, collection=collection, k=k)
+    click.echo(msgspec.json.encode(presented(answer)).decode())
 
 
 async def _show(events: AsyncGenerator[AnswerEvent, None]) -> None:
@@ -111,7 +144,7 @@ def _answered(answer: Answer) -> Group:
     text = Text()
     at = 0
     for sentence in answer.sentences:
-        text.append(answer.text[at : sentence.span.end])
+        text.append(printable(answer.text[at : sentence.span.end]))
         text.append(" " + "".join(f"[{number}]" for number in sentence.citations), style="bold cyan")
         at = sentence.span.end
     lines = [text, Text()]
@@ -156,15 +189,15 @@ def _place(passage: Passage) -> str:
     """Where a passage stands, as markup: title, page, headings, file."""
     chunk = passage.chunk
     headings = [h for h in chunk.heading_path if h != passage.document.title]
-    parts = [f"[bold]{escape(passage.document.title)}[/]"]
+    parts = [f"[bold]{escape(printable(passage.document.title))}[/]"]
     if chunk.page is not None:
         parts.append(f"p. {chunk.page}")
     if headings:
-        parts.append(escape(" › ".join(headings)))
+        parts.append(escape(printable(" › ".join(headings))))
     name = passage.document.uri.rsplit("/", 1)[-1]
-    return ", ".join(parts) + f" [dim]({escape(name)})[/]"
+    return ", ".join(parts) + f" [dim]({escape(printable(name))})[/]"
 
 
 def _shortened(text: str, limit: int) -> str:
-    flat = " ".join(text.split())
+    flat = printable(" ".join(text.split()))
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"

@@ -15,6 +15,14 @@ from rag.errors import RagError
 EXIT_FAILED = 1
 
 
+_CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+def printable(text: str) -> str:
+    """Text from documents or file names, unable to steer a terminal: control characters become U+FFFD."""
+    return text.translate(_CONTROLS)
+
+
 def report(error: RagError, *, as_json: bool) -> None:
     """Print an error: an object on standard output with ``--json``, otherwise lines on standard error."""
     if as_json:
@@ -22,9 +30,9 @@ def report(error: RagError, *, as_json: bool) -> None:
         click.echo(json.dumps(body, ensure_ascii=False))
         return
     console = Console(stderr=True, soft_wrap=True)
-    console.print(f"[bold red]error\\[{error.code}][/]: {escape(error.message)}")
+    console.print(f"[bold red]error\\[{error.code}][/]: {escape(printable(error.message))}")
     if error.hint:
-        console.print(f"  {escape(error.hint)}")
+        console.print(f"  {escape(printable(error.hint))}")
 
 
 class ErrorHandlingGroup(click.RichGroup):

@@ -65,20 +65,16 @@ class BiEncoder:
         return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
-        if not texts:
-            return vectors
         lengths = self.count_tokens(texts)
         cut = sum(length > self._max_tokens for length in lengths)
         if cut:
             _log.warning("texts longer than the embedder reads are cut", texts=cut, max_tokens=self._max_tokens)
-        for batch in token_budget_batches([min(n, self._max_tokens) for n in lengths], _BATCH_TOKENS):
-            vectors[batch] = self._encode([texts[i] for i in batch])
-        return vectors
+        return self._encode_batches(texts, lengths)
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """A query longer than the embedder reads is embedded by windows and averaged, so no word is lost."""
-        mean = self._encode(self._windows(text)).mean(axis=0)
+        windows = self._windows(text)
+        mean = self._encode_batches(windows, self.count_tokens(windows)).mean(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
     @property
@@ -99,6 +95,12 @@ class BiEncoder:
             return [text]
         windows = [offsets[i : i + size] for i in range(0, len(offsets), size)]
         return [text[window[0][0] : window[-1][1]] for window in windows]
+
+    def _encode_batches(self, texts: Sequence[str], lengths: Sequence[int]) -> NDArray[np.float32]:
+        vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
+        for batch in token_budget_batches([min(n, self._max_tokens) for n in lengths], _BATCH_TOKENS):
+            vectors[batch] = self._encode([texts[i] for i in batch])
+        return vectors
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         with self._lock:

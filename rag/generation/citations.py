@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rag.generation.sentences import split_sentences
+from rag.generation.sentences import split_sentences, without_list_mark
 from rag.generation.words import content_words, is_number
 from rag.types import Span
 
@@ -80,7 +80,7 @@ class Attributor:
         return [self._attribution(position, weights, total) for position in chosen]
 
     def _weights(self, sentence: str) -> dict[str, float]:
-        words = dict.fromkeys(content_words(sentence))
+        words = dict.fromkeys(content_words(without_list_mark(sentence)))
         if all(word in self._question for word in words):
             return {word: self._rarity(word) for word in words}
         return {word: self._rarity(word) * (_QUESTION_WORD_WEIGHT if word in self._question else 1.0) for word in words}

@@ -38,13 +38,7 @@ def pack(question: str, passages: Sequence[Passage], generator: Generator, *, ma
     """
     context = generator.info.context_tokens
     answer_tokens = min(max_answer_tokens, context // 3)
-    bare = _prompt_tokens(question, [], generator)
-    if bare + _MIN_ANSWER_TOKENS > context:
-        raise QuestionTooLong(
-            f"The question takes {bare} tokens with its instructions, and the model's context holds {context} "
-            f"with at least {_MIN_ANSWER_TOKENS} for the answer.",
-            hint="Shorten the question, or raise RAG_CONTEXT_TOKENS as far as the model allows.",
-        )
+    bare = require_fits(question, generator)
     taken: list[Passage] = []
     total = bare
     for passage in passages:
@@ -63,6 +57,23 @@ def pack(question: str, passages: Sequence[Passage], generator: Generator, *, ma
         prompt_tokens=total,
         answer_tokens=min(max_answer_tokens, context - total),
     )
+
+
+def require_fits(question: str, generator: Generator) -> int:
+    """Tokens of the question with its instructions and no passage.
+
+    Raises:
+        QuestionTooLong: they leave no room for an answer.
+    """
+    context = generator.info.context_tokens
+    bare = _prompt_tokens(question, [], generator)
+    if bare + _MIN_ANSWER_TOKENS > context:
+        raise QuestionTooLong(
+            f"The question takes {bare} tokens with its instructions, and the model's context holds {context} "
+            f"with at least {_MIN_ANSWER_TOKENS} for the answer.",
+            hint="Shorten the question, or raise RAG_CONTEXT_TOKENS as far as the model allows.",
+        )
+    return bare
 
 
 def _prompt_tokens(question: str, passages: Sequence[Passage], generator: Generator) -> int:

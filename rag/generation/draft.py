@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rag.generation.sentences import without_list_mark
 from rag.types import Answer, Citation, Sentence, Span, Usage
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class AnswerDraft:
         self.question = question
         self.sentences: list[Sentence] = []
         self.dropped_sentences: list[str] = []
+        self.says_not_in_passages = False
         self.usage = Usage()
         self._passages = tuple(passages)
         self._dropped_passages = dropped_passages
@@ -41,6 +43,10 @@ class AnswerDraft:
         self._citations += added
         self.sentences.append(Sentence(text=said, span=span, citations=tuple(c.number for c in added)))
         return gap + said, added
+
+    def repeats(self, sentence: str) -> bool:
+        """Whether the answer holds this very sentence already: small models fall into loops."""
+        return any(sentence.strip() == earlier.text for earlier in self.sentences)
 
     def drop(self, sentence: str) -> None:
         """Keep a sentence out of the answer, but on record."""
@@ -86,4 +92,4 @@ def _gap(text: str, sentence: str) -> str:
     """White space between what stands and the next sentence: list items keep their own lines."""
     if not text:
         return ""
-    return "\n" if sentence.lstrip()[:2] in {"- ", "* ", "• "} else " "
+    return "\n" if without_list_mark(sentence) != sentence else " "

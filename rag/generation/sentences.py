@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from sentencex import segment
@@ -14,6 +15,11 @@ _WIDE_SPACE: Final = {code: " " for code in range(0x0B, 0x10000) if chr(code).is
     0x200B: " ",
     0xFEFF: " ",
 }
+
+
+_MARK = r"\s*(?:\d{1,3}[.)]|[-*•])"
+_LIST_MARK: Final = re.compile(_MARK + r"[ \t]*")
+_LEADING_MARK: Final = re.compile(rf"^{_MARK}\s+")
 
 
 def sentence_cuts(text: str) -> Iterator[int]:
@@ -31,12 +37,27 @@ def split_sentences(text: str) -> list[str]:
         start = 0
         for cut in sentence_cuts(line):
             piece, start = line[start:cut], cut
-            # White space between sentences belongs to the one before it.
-            if piece.strip() or not pieces:
-                pieces.append(piece)
-            else:
+            # White space belongs to the sentence before it, the mark of a list item to the one after it.
+            if pieces and (not piece.strip() or is_list_mark(pieces[-1])):
                 pieces[-1] += piece
+            else:
+                pieces.append(piece)
     return pieces
+
+
+def is_list_mark(text: str) -> bool:
+    """Whether a piece is only what begins a list item: ``1.``, ``2)``, ``-``."""
+    return _LIST_MARK.fullmatch(text) is not None
+
+
+def without_list_mark(text: str) -> str:
+    """A sentence without the mark of its list item, whose number says nothing."""
+    return _LEADING_MARK.sub("", text, count=1)
+
+
+def is_finished(text: str) -> bool:
+    """Whether a text ends like a sentence and not in the middle of one."""
+    return text.rstrip().rstrip("\"'”’)]*").endswith((".", "!", "?", "…", "。", "！", "？", "।"))
 
 
 class SentenceBuffer:

@@ -7,8 +7,9 @@ from functools import lru_cache
 
 import snowballstemmer
 
-_TOKEN = re.compile(r"\d+(?:[.,\u202f ]?\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*", re.UNICODE)
-_THOUSANDS = re.compile(r"(?<=\d)[,\u202f ](?=\d{3}(?!\d))")
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
+# Commas and narrow spaces group digits; a plain space does not, or neighbouring table cells would become one figure.
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:[,\u00a0\u2009\u202f]\d{3})+(?![\d])")
 # Scripts written without spaces: neighbouring characters in pairs stand for words.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
 
@@ -37,7 +38,7 @@ def is_number(word: str) -> bool:
 def content_words(text: str) -> list[str]:
     """Stems and figures in order, function words left out; ``1,287`` and ``1287`` are the same figure."""
     words: list[str] = []
-    for match in _TOKEN.finditer(_THOUSANDS.sub("", text)):
+    for match in _TOKEN.finditer(_GROUPED.sub(_without_groups, text)):
         token = match.group().casefold()
         if token[0].isdigit():
             words.append(_figure(token))
@@ -46,6 +47,10 @@ def content_words(text: str) -> list[str]:
         elif token not in _STOPWORDS:
             words.append(_stem(token))
     return words
+
+
+def _without_groups(match: re.Match[str]) -> str:
+    return "".join(filter(str.isdigit, match.group()))
 
 
 def _figure(token: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FIRST_CAPACITY = 256
+_SLICE = 4096  # rows copied at a time into a new base: large indexes are never in memory once more than needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +44,38 @@ class _Snapshot:
     alive: NDArray[np.bool_] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """Some rows of an array of vectors, with their ids."""
+
+    ids: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    chosen: NDArray[np.intp]
+
+
 def build(ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> Base:
     """A base in memory of rows in any order, ``vectors`` of shape ``(n, dimension)``."""
+    nothing = _Rows(ids=ids[:0], vectors=vectors[:0], chosen=np.empty(0, np.intp))
+    return _merge(_Rows(ids=ids, vectors=vectors, chosen=np.arange(len(ids))), nothing)
+
+
+def _merge(first: _Rows, second: _Rows) -> Base:
+    """A base in memory of the rows of both."""
+    ids = np.concatenate([first.ids[first.chosen], second.ids[second.chosen]])
     order = np.argsort(ids, kind="stable")
-    index = faiss.IndexIDMap(faiss.IndexFlatIP(vectors.shape[1]))
-    index.add_with_ids(np.ascontiguousarray(vectors[order]), np.ascontiguousarray(ids[order]))
+    dimension = first.vectors.shape[1]
+    flat: Any = faiss.IndexFlatIP(dimension)
+    # Room for all rows at once: grown by slices, the array would be copied time and again, and end too large.
+    flat.codes.resize(len(ids) * flat.code_size)
+    flat.codes.clear()
+    index: Any = faiss.IndexIDMap(flat)
+    for start in range(0, len(ids), _SLICE):
+        rows = order[start : start + _SLICE]
+        of_first = rows < len(first.chosen)
+        block = np.empty((len(rows), dimension), np.float32)
+        block[of_first] = first.vectors[first.chosen[rows[of_first]]]
+        block[~of_first] = second.vectors[second.chosen[rows[~of_first] - len(first.chosen)]]
+        index.add_with_ids(block, ids[rows])
     return _view(index)
 
 
@@ -142,10 +170,10 @@ class FaissIndex:
         """Bring all changes into a new base and persist it. Searches go on meanwhile."""
         with self._writing:
             snapshot = self._snapshot
-            keep = ~np.isin(snapshot.base.ids, snapshot.dead, assume_unique=True)
-            compacted = build(
-                np.concatenate([snapshot.base.ids[keep], snapshot.ids[snapshot.alive]]),
-                np.concatenate([snapshot.base.vectors[keep], snapshot.vectors[snapshot.alive]]),
+            kept = np.flatnonzero(~np.isin(snapshot.base.ids, snapshot.dead, assume_unique=True))
+            compacted = _merge(
+                _Rows(ids=snapshot.base.ids, vectors=snapshot.base.vectors, chosen=kept),
+                _Rows(ids=snapshot.ids, vectors=snapshot.vectors, chosen=np.flatnonzero(snapshot.alive)),
             )
             self._start_from(self._persist(compacted) if self._persist else compacted)
 

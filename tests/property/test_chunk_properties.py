@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from indexer.chunking import chunk_blocks
 from indexer.parsers.blocks import Block, BlockKind
-from rag.generation.sentences import sentence_cuts
 from rag.embedding.context import contextual_text
 from rag.embedding.fake import HashingEmbedder
+from rag.generation.sentences import sentence_cuts
 
 _alphabet = st.sampled_from(list("aBé日.!? ,;|-#*1\n\t\u00a0\u2028\u3000😀()\"'`"))
 _words = st.lists(

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
-from rag.errors import EmptyQuestion, InvalidRequest, QuestionTooLong
+from rag.errors import EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
 from rag.pipeline import PipelineOptions, RagPipeline
 from rag.retrieval.retriever import Retrieval
 from rag.types import (
@@ -15,6 +15,7 @@ from rag.types import (
     DeltaEvent,
     DoneEvent,
     Fingerprint,
+    FinishReason,
     GenerationChunk,
     GeneratorInfo,
     Passage,
@@ -58,12 +59,14 @@ class ScriptedRetriever:
 class Model:
     """Answers with ``pieces``; a token is a word."""
 
-    def __init__(self, *pieces: str, yes: float = 0.9, context: int = 500) -> None:
+    def __init__(self, *pieces: str, yes: float = 0.9, context: int = 500, finish: FinishReason = "stop") -> None:
         self.pieces = pieces
+        self.finish: FinishReason = finish
         self.yes = yes
         self.prompts: list[Prompt] = []
         self.asked_probability = 0
         self.closed_streams = 0
+        self.failure: str | None = None
         self.info = GeneratorInfo(
             model="scripted", sha256="", context_tokens=context, threads=1, gpu_layers=0, backend="none"
         )
@@ -80,7 +83,7 @@ class Model:
             for piece in self.pieces:
                 yield GenerationChunk(text=piece)
             usage = Usage(prompt_tokens=7, cached_tokens=3, completion_tokens=len(self.pieces))
-            yield GenerationChunk(text="", finish_reason="stop", usage=usage)
+            yield GenerationChunk(text="", finish_reason=self.finish, usage=usage)
         finally:
             self.closed_streams += 1
 
@@ -195,6 +198,40 @@ async def test_passages_that_do_not_fit_are_dropped_and_counted() -> None:
 async def test_a_question_longer_than_the_context_names_the_numbers() -> None:
     with pytest.raises(QuestionTooLong, match=r"500"):
         await pipeline(Model(context=500)).answer("why " * 600)
+
+
+async def test_a_sentence_cut_by_the_token_limit_is_not_part_of_the_answer() -> None:
+    model = Model("LoRA reduces trainable parameters. ", "Training GPT-3 consumed", finish="length")
+    answer = await pipeline(model).answer(QUESTION)
+    assert answer.text == "LoRA reduces trainable parameters."
+    assert answer.dropped_sentences == ("Training GPT-3 consumed",)
+    assert answer.finish_reason == "length"
+
+
+async def test_a_repeated_sentence_appears_once() -> None:
+    answer = await pipeline(Model(*["LoRA reduces trainable parameters. "] * 3)).answer(QUESTION)
+    assert answer.text == "LoRA reduces trainable parameters."
+    assert answer.dropped_sentences == ()
+
+
+async def test_the_models_refusal_beside_an_answer_is_no_unsupported_sentence() -> None:
+    model = Model("LoRA reduces trainable parameters. ", "The passages do not say.")
+    answer = await pipeline(model).answer(QUESTION)
+    assert (answer.status, answer.dropped_sentences) == ("answered", ())
+
+
+async def test_a_model_that_is_closed_is_an_error_and_not_a_refusal() -> None:
+    with pytest.raises(GenerationFailed):
+        await pipeline(Model("LoRA reduces", finish="cancelled")).answer(QUESTION)
+
+
+async def test_a_question_too_long_is_told_before_anything_is_searched() -> None:
+    built = pipeline(Model(context=500), best=0.0)
+    with pytest.raises(QuestionTooLong, match="500"):
+        await built.answer("why " * 600)
+    with pytest.raises(QuestionTooLong, match="20000"):
+        await built.search("x" * 20_001)
+    assert built.retriever_log == []
 
 
 async def test_requests_that_make_no_sense() -> None:
