@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 
 from api.documentation import refine
+from api.failures import FailureResponse
 from api.openapi import openapi_config
 from api.problems import problem_response
 from api.requests import StrictRequest
@@ -64,7 +65,11 @@ def create_app(settings: Settings, library: Library | None = None, *, ready_wait
         ],
         dependencies={"service": Provide(_service, sync_to_thread=False)},
         lifespan=[lifespan],
-        middleware=[RequestTrace(), HostCheck(bound_host=settings.host, allowed_hosts=settings.allowed_hosts)],
+        middleware=[
+            RequestTrace(),
+            FailureResponse(),
+            HostCheck(bound_host=settings.host, allowed_hosts=settings.allowed_hosts),
+        ],
         before_send=[add_headers],
         exception_handlers={Exception: problem_response},
         request_class=StrictRequest,

@@ -76,6 +76,12 @@ class NotReady(ServiceError):
     code = "not_ready"
 
 
+class ShuttingDown(ServiceError):
+    """The time that running requests get at the end is over."""
+
+    code = "shutting_down"
+
+
 class InternalError(ServiceError):
     """Something unforeseen; the log has it under the trace id."""
 
@@ -122,6 +128,7 @@ _STATUS: dict[type[RagError], int] = {
     GenerationFailed: 500,
     Overloaded: 429,
     NotReady: 503,
+    ShuttingDown: 503,
 }
 # What Litestar itself raises, in our words.
 _HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
@@ -130,7 +137,12 @@ _HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
     413: (BodyTooLarge, "The request body is larger than this service accepts.", "Send at most 1 MiB."),
 }
 RETRY_READY_AFTER_S = 5
-_RETRY_AFTER_S: dict[type[Exception], int] = {Overloaded: 1, NotReady: RETRY_READY_AFTER_S, DatabaseBusy: 1}
+_RETRY_AFTER_S: dict[type[Exception], int] = {
+    Overloaded: 1,
+    NotReady: RETRY_READY_AFTER_S,
+    ShuttingDown: RETRY_READY_AFTER_S,
+    DatabaseBusy: 1,
+}
 
 
 def _tree(root: type[RagError]) -> list[type[RagError]]:
@@ -183,7 +195,7 @@ def problem_of(error: BaseException, scope: Scope) -> Problem:
     status = status_of(type(named))
     if isinstance(named, InternalError):
         _log.error("unexpected error", trace_id=trace_id, path=scope["path"], exc_info=error)
-    elif status >= 500 and not isinstance(named, NotReady):
+    elif status >= 500 and not isinstance(named, NotReady | ShuttingDown):
         _log.error("request failed", trace_id=trace_id, path=scope["path"], code=named.code, detail=str(named))
     return Problem(
         type=f"urn:plumbline:problem:{named.code}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from rag.protocols import DocumentStore, Generator
     from rag.types import Answer, AnswerEvent, SearchResult
 
+_RETRY_WARM_UP_S = 10.0  # a damaged model file of gigabytes is read whole to find that out
 READY_WAIT_S = 60.0  # loading takes seconds on an idle machine; clients with less patience hang up by themselves
 
 _log = get_logger("api")
@@ -65,13 +67,28 @@ class Service:
         self.library = library
         self.admission = Admission(max_queries)
         self._ready_wait_s = ready_wait_s
-        self._started = time.monotonic()
-        self._warming = asyncio.create_task(asyncio.to_thread(library.warm_up), name="warm-up")
-        self._warming.add_done_callback(_log_outcome)
+        self._warm_up()
 
     @property
     def loading(self) -> bool:
         return not self._warming.done()
+
+    def _warm_up(self) -> None:
+        self._started = time.monotonic()
+        self._retry_at = math.inf
+        self._warming = asyncio.create_task(asyncio.to_thread(self.library.warm_up), name="warm-up")
+        self._warming.add_done_callback(self._warmed_up)
+
+    def _warmed_up(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            _log.info("models loaded")
+            return
+        self._retry_at = time.monotonic() + _RETRY_WARM_UP_S
+        if isinstance(error, RagError):
+            _log.error("models not loaded", code=error.code, detail=str(error))
+        else:
+            _log.error("models not loaded", exc_info=error)
 
     async def pipeline(self) -> Pipeline:
         """Wait, up to a bound, for the models.
@@ -89,16 +106,22 @@ class Service:
         return await asyncio.to_thread(lambda: self.library.pipeline)
 
     async def readiness(self) -> ReadyResponse:
-        """What a query depends on. While models load, only that is said: other checks would wait for them."""
+        """What a query depends on. While models load, only that is said: other checks would wait for them.
+
+        After a failed warm-up, asking starts another from time to time, so that a service that gets no queries because
+        it is not ready can become ready.
+        """
         if self.loading:
             seconds = time.monotonic() - self._started
             loading = schemas.Check(name="models", ok=False, detail=f"still loading, for {seconds:.0f} s so far")
             return ReadyResponse(ready=False, checks=(loading,), generator=None)
-        return await asyncio.to_thread(self._readiness)
+        state = await asyncio.to_thread(self._readiness, self._warming.exception())
+        if not state.ready and time.monotonic() >= self._retry_at:
+            self._warm_up()
+        return state
 
-    def _readiness(self) -> ReadyResponse:
+    def _readiness(self, error: BaseException | None) -> ReadyResponse:
         checks = [plain(check, schemas.Check) for check in self.library.readiness()]
-        error = self._warming.exception()
         ready = all(check.ok for check in checks)
         if error is not None and not ready:
             detail = str(error) if isinstance(error, RagError) else "they could not be loaded; the log says why"
@@ -110,13 +133,3 @@ class Service:
     async def stop(self) -> None:
         """Wait for a warm-up under way: a thread inside a model loader cannot be interrupted."""
         await asyncio.wait({self._warming})
-
-
-def _log_outcome(task: asyncio.Task[None]) -> None:
-    error = None if task.cancelled() else task.exception()
-    if isinstance(error, RagError):
-        _log.error("models not loaded", code=error.code, detail=str(error))
-    elif error is not None:
-        _log.error("models not loaded", exc_info=error)
-    else:
-        _log.info("models loaded")

@@ -28,9 +28,10 @@ def render() -> str:
     return _HEAD + "".join(_page("rag", rag)) + "".join(_page("indexer", indexer))
 
 
-def _page(name: str, command: click.Command, depth: int = 2) -> Iterator[str]:
-    context = click.Context(command, info_name=name)
-    usage = " ".join([name, *command.collect_usage_pieces(context)])
+def _page(name: str, command: click.Command, parent: click.Context | None = None, depth: int = 2) -> Iterator[str]:
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
+    path = context.command_path
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
     formatter = click.HelpFormatter(width=100)
     formatter.write_text(inspect.cleandoc(command.help or ""))
     options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
@@ -38,12 +39,12 @@ def _page(name: str, command: click.Command, depth: int = 2) -> Iterator[str]:
     if records:
         formatter.write_paragraph()
         formatter.write_dl(records)
-    yield f"\n{'#' * depth} {name}\n\n```text\n{usage}\n\n{formatter.getvalue().rstrip()}\n```\n"
+    yield f"\n{'#' * depth} {path}\n\n```text\n{usage}\n\n{formatter.getvalue().rstrip()}\n```\n"
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
             found = command.get_command(context, child)
             if found is not None:
-                yield from _page(f"{name} {child}", found, min(depth + 1, 4))
+                yield from _page(child, found, context, min(depth + 1, 4))
 
 
 if __name__ == "__main__":

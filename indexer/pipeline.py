@@ -60,9 +60,11 @@ class IngestPipeline:
         """
         watcher = watcher or Watcher()
         started = time.monotonic()
-        target = self._store.ensure_collection(collection, fingerprint_of(self._embedder))
-        self._store.discard_abandoned(target)
         sources = list(expand(paths))
+        target = None
+        if any(source.error is None for source in sources):  # a mistyped path must not leave an empty collection
+            target = self._store.ensure_collection(collection, fingerprint_of(self._embedder))
+            self._store.discard_abandoned(target)
         watcher.found(len(sources))
         report = IngestReport()
         for number, source in enumerate(sources):
@@ -76,12 +78,14 @@ class IngestPipeline:
         report.seconds = time.monotonic() - started
         return report
 
-    def _take(self, collection: Collection, source: SourcePath, watcher: Watcher) -> SourceResult:
+    def _take(self, collection: Collection | None, source: SourcePath, watcher: Watcher) -> SourceResult:
         started = time.monotonic()
         ingestion = _SourceIngestion(self._store, self._embedder, self._parsers, watcher)
         try:
             if source.error is not None:
                 raise source.error
+            if collection is None:
+                raise TypeError("only a source that comes with an error needs no collection")
             for _attempt in range(_ATTEMPTS):
                 with Source(source.path, max_bytes=self._max_file_bytes) as opened:
                     result = ingestion.run(collection, opened)

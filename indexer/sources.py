@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import os
 import stat
@@ -20,6 +21,13 @@ _READ_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1 << 16
 _JUNK_DIRECTORIES: Final = frozenset({"__pycache__", "node_modules", "__MACOSX", "venv"})
 _JUNK_FILES: Final = frozenset({"thumbs.db", "desktop.ini"})
+_UNREADABLE_HINTS: Final = {
+    errno.EACCES: "Check its permissions.",
+    errno.EPERM: "Check its permissions.",
+    errno.EIO: "The disk or network drive that holds it reports an error: check it, or ingest a copy from elsewhere.",
+    errno.ELOOP: "Its link leads back to itself: name the file that it should lead to.",
+    errno.ENAMETOOLONG: "Check the path; its name is longer than this file system allows.",
+}
 _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
 
 
@@ -259,5 +267,6 @@ def _not_found(path: Path) -> SourceNotFound:
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> SourceUnreadable:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return SourceUnreadable(f"{path} cannot be read: {reason}.", hint="Check its permissions.")
+    number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, None)
+    hint = _UNREADABLE_HINTS.get(number or 0, "See whether another program can open it.")
+    return SourceUnreadable(f"{path} cannot be read: {reason or error}.", hint=hint)

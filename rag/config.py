@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         0.25, description="refuse without asking the model if no passage's cosine similarity reaches this"
     )
     min_answerability: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.2, description="refuse if the model's probability that the passages hold the answer is below this"
+        0.6, description="refuse if the confidence that the passages hold the answer is below this"
     )
     max_answer_tokens: Annotated[int, Field(ge=16, description="longest answer in tokens")] = 320
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rag.errors import EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
+from rag.generation.answerability import answer_confidence
 from rag.generation.citations import Attributor
 from rag.generation.context import pack, require_fits
 from rag.generation.draft import AnswerDraft
@@ -146,7 +147,7 @@ class RagPipeline:
         )
         run.timings = replace(run.timings, pack_ms=run.ms() - before)
         yield PassagesEvent(passages=context.passages, trace_id=run.trace_id)
-        refusal = await self._answerability_refusal(run, context, generator)
+        refusal = await self._answerability_refusal(run, context, generator, found.best_dense)
         if refusal:
             yield RefusedEvent(answer=run.refused(refusal, context.passages))
             return
@@ -183,12 +184,13 @@ class RagPipeline:
             )
         return None
 
-    async def _answerability_refusal(self, run: _Run, context: PackedContext, generator: Generator) -> Refusal | None:
+    async def _answerability_refusal(
+        self, run: _Run, context: PackedContext, generator: Generator, best_dense: float | None
+    ) -> Refusal | None:
         before = run.ms()
         prompt = answerability_prompt(run.question, context.passages)
         yes, no = await generator.next_token_probabilities(prompt, [YES, NO])
-        confidence = yes / (yes + no) if yes + no > 0 else 0.0
-        run.confidence = confidence
+        run.confidence = confidence = answer_confidence(yes, no, best_dense)
         run.timings = replace(run.timings, answerability_ms=run.ms() - before)
         if confidence >= self._options.min_answerability:
             return None

@@ -323,7 +323,7 @@ class Timings:
 class Answer:
     """An answer whose every sentence is cited, or a refusal. Exactly one of ``text`` and ``refusal`` is meaningful.
 
-    ``confidence`` (0..1) is the model's probability that the passages hold the answer, where it was asked;
+    ``confidence`` (0..1) is that the passages hold the answer, where the model was asked;
     ``dropped_sentences`` were generated but supported by no passage and are not part of ``text``;
     ``dropped_passages`` counts retrieved passages that did not fit the token budget.
     """

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
+from indexer.commands.index_file import warn, write_index
 from indexer.commands.options import collection_option, json_option
 from indexer.sources import uri_of
+from rag.commands.errors import printable
 from rag.config import load_settings
 from rag.errors import UnknownDocument
 from rag.factory import open_library
@@ -30,13 +32,14 @@ def delete(documents: tuple[str, ...], collection: str, as_json: bool) -> None: 
         target = library.store.collection(collection)
         found = {document.id: document for document in (find(library.store, target, name) for name in documents)}
         count = library.store.delete(target, found)
-        library.vectors.flush(library.store.collection(collection))
-    if as_json:
-        body = {"collection": collection, "deleted": count, "documents": msgspec.to_builtins(list(found.values()))}
-        click.echo(json.dumps(body))
-        return
-    for document in found.values():
-        click.echo(f"deleted {document.id} {document.uri}")
+        if as_json:
+            body = {"collection": collection, "deleted": count, "documents": msgspec.to_builtins(list(found.values()))}
+            click.echo(json.dumps(body))
+        else:
+            for document in found.values():
+                click.echo(f"deleted {document.id} {printable(document.uri)}")
+        if (problem := write_index(library, library.store.collection(collection))) is not None:
+            warn(problem)
 
 
 def find(store: SqlDocumentStore, collection: Collection, name: str) -> Document:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from indexer.commands.index_file import warn, write_index
 from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import collection_option, json_option
@@ -19,10 +20,11 @@ from rag.factory import open_library
 
 if TYPE_CHECKING:
     from indexer.report import IngestReport, SourceResult
+    from rag.factory import Library
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, readable=False))
 @collection_option
 @json_option
 @click.pass_context
@@ -44,14 +46,23 @@ def ingest(ctx: click.Context, paths: tuple[Path, ...], collection: str, as_json
             on_result = _print_result if as_json else None
             with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:
                 report = pipeline.ingest(paths, collection=collection, watcher=display)
-        target = library.store.collection(collection)
-        # The first index file is written however small; later ones when enough has changed to be worth it.
-        library.vectors.flush(target, force=library.store.status(target).generation is None)
-    if as_json:
-        click.echo(json.dumps(summary(report, collection)))
-    else:
-        click.echo(sentence(report))
+        click.echo(json.dumps(summary(report, collection)) if as_json else sentence(report))
+        # Where every source failed there may be no collection, and nothing to write.
+        if len(report.failed) < len(report.results):
+            _write_index(library, collection, as_json=as_json)
     ctx.exit(EXIT_FAILED if report.failed or report.skipped else 0)
+
+
+def _write_index(library: Library, name: str, *, as_json: bool) -> None:
+    collection = library.store.collection(name)
+    # The first index file is written however small; later ones when enough has changed to be worth it.
+    problem = write_index(library, collection, force=library.store.status(collection).generation is None)
+    if problem is None:
+        return
+    if as_json:
+        notice = {"type": "notice", "code": problem.code, "message": problem.message, "hint": problem.hint}
+        click.echo(json.dumps(notice, ensure_ascii=False))
+    warn(problem)
 
 
 def _print_result(result: SourceResult) -> None:
@@ -74,7 +85,7 @@ def as_object(result: SourceResult) -> dict[str, Any]:
 
 
 def summary(report: IngestReport, collection: str) -> dict[str, Any]:
-    """The last line of ``--json``."""
+    """The whole run in one line of ``--json``."""
     return {
         "type": "summary",
         "collection": collection,

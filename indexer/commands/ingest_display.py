@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Self
 
@@ -9,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from indexer.report import SourceResult, Watcher
+from indexer.report import SourceFailure, SourceResult, Watcher
+from rag.commands.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +52,7 @@ class IngestDisplay(Watcher):
         self._progress.update(self._task, total=sources)
 
     def started(self, uri: str) -> None:
-        self._progress.update(self._task, description=escape(PurePosixPath(uri).name[:40]))
+        self._progress.update(self._task, description=escape(printable(PurePosixPath(uri).name[:40])))
 
     def embedded(self, chunks: int) -> None:
         self._chunks += chunks
@@ -63,12 +66,18 @@ class IngestDisplay(Watcher):
             self._on_result(result)
             return
         for notice in result.notices:
-            self._console.print(f"[yellow]note[/]: {escape(result.uri)}: {escape(notice)}")
-        if result.failure is not None:
-            failure = result.failure
-            self._console.print(f"[bold red]error\\[{failure.code}][/]: {escape(failure.message)}")
+            self._console.print(f"[yellow]note[/]: {escape(printable(result.uri))}: {escape(printable(notice))}")
+        if (failure := result.failure) is not None:
+            message = failure.message if _names(failure) else f"{failure.uri}: {failure.message}"
+            self._console.print(f"[bold red]error\\[{failure.code}][/]: {escape(printable(message))}")
             if failure.hint:
-                self._console.print(f"  {escape(failure.hint)}")
+                self._console.print(f"  {escape(printable(failure.hint))}")
 
     def stop(self) -> bool:
         return self._stop()
+
+
+def _names(failure: SourceFailure) -> bool:
+    """Whether the message says which file it is about, as an absolute path or from the working directory."""
+    paths = (re.escape(path) for path in (failure.uri, os.path.relpath(failure.uri)))
+    return any(re.search(rf"(?<!\S){path}(?!\w)", failure.message) for path in paths)

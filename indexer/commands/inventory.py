@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from indexer.commands.options import collection_option, json_option
+from rag.commands.errors import printable
 from rag.config import load_settings
 from rag.factory import open_library
 
@@ -45,7 +46,7 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
     for document in documents:
         size = f"{document.size:,}"
         cells = (document.id, document.title, document.chunk_count, size, document.updated_at[:19], document.uri)
-        table.add_row(*(escape(str(cell)) for cell in cells))
+        table.add_row(*(escape(printable(str(cell))) for cell in cells))
     # In a pipe there is no width to fit: every line is whole, for grep and awk.
     Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 

@@ -24,10 +24,12 @@ from rag.evaluation.retrieval import QueryScores, measure_retrieval, retrieval_r
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-_directory = click.argument("directory", type=click.Path(path_type=Path))
+_directory = click.argument("directory", type=click.Path(path_type=Path, readable=False))
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _output = click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write one JSON line per question here."
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
+    help="Write one JSON line per question here.",
 )
 
 

@@ -235,7 +235,8 @@ class SqlDocumentStore:
         if found is None:
             raise UnknownCollection(
                 f"There is no collection {name!r}.",
-                hint="`indexer ingest PATH --collection NAME` creates one; `indexer status` shows those there are.",
+                hint="GET /v1/collections or `indexer status` lists those there are; "
+                "`indexer ingest PATH --collection NAME` creates one.",
             )
         return found
 
@@ -246,7 +247,7 @@ class SqlDocumentStore:
             raise EmbedderChanged(
                 f"The collection {found.name!r} was embedded with {old[0]} (dimension {old[1]}); "
                 f"the settings name {new[0]} (dimension {new[1]}).",
-                hint="Set RAG_EMBEDDER back, or run `indexer rebuild --embed` to embed the collection anew.",
+                hint=f"Set RAG_EMBEDDER back, or run `indexer rebuild --collection {found.name} --embed`.",
             )
         if old != new:
             reembedding.forget_indexes(connection, found.id)

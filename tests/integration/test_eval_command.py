@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,12 @@ def test_answers_are_measured_through_the_whole_pipeline(
     assert rows[-1]["refusal"] == "no_relevant_passage"
     assert all(row["confidence"] is not None for row in rows[:-1])
     assert sum(row["status"] == "answered" for row in rows) == found["answered"]
+
+
+def test_a_folder_that_may_not_be_read_is_an_error_with_a_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(folder) and access(path, mode))
+    (folder / "queries.jsonl").unlink()
+    result = run("retrieval", folder)
+    assert result.exit_code == 1
+    assert "error[invalid_request]" in result.stderr

@@ -19,11 +19,19 @@ PATIENCE_S = 20
 
 
 @asynccontextmanager
-async def listening(library, **settings):
+async def listening(library, *, drain_s=None, **settings):
     """A server on a free loopback port; yields (server, port)."""
     app = create_app(Settings(_env_file=None, **settings), library)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", server_header=False, ws="none"))
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            lifespan="on",
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=drain_s,
+        )
+        server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield server, listener.getsockname()[1]
@@ -147,3 +155,36 @@ async def test_shutting_down_lets_an_answer_finish():
         rest = await asyncio.wait_for(reader.read(), PATIENCE_S)
         assert b"event: done" in rest
         writer.close()
+
+
+async def test_an_answer_cut_off_by_the_shutdown_is_told_so(capsys, caplog):
+    library = ScriptedLibrary(Hang())
+    async with listening(library, drain_s=0.01) as (server, port):
+        reader, writer = await send_query(port)
+        await eventually(library.pipeline.started)
+        server.should_exit = True
+        response = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        writer.close()
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 5" in head
+    assert json.loads(body)["code"] == "shutting_down"
+    assert library.pipeline.closed.is_set()
+    logged = capsys.readouterr()
+    assert "status=503" in logged.out + logged.err
+    assert "Exception in ASGI application" not in logged.out + logged.err + caplog.text
+
+
+async def test_a_stream_cut_off_by_the_shutdown_ends_with_an_error_event(capsys, caplog):
+    library = ScriptedLibrary(ANSWERED[0], Hang())
+    async with listening(library, drain_s=0.01) as (server, port):
+        reader, writer = await send_query(port, stream=True)
+        await asyncio.wait_for(reader.readuntil(b"event: passages"), PATIENCE_S)
+        server.should_exit = True
+        rest = await asyncio.wait_for(reader.read(), PATIENCE_S)
+        writer.close()
+    assert b"event: error" in rest
+    assert b'"code":"shutting_down"' in rest
+    assert rest.endswith(b"0\r\n\r\n")  # the response is complete
+    logged = capsys.readouterr()
+    assert "Exception in ASGI application" not in logged.out + logged.err + caplog.text

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,11 +14,10 @@ from click.testing import CliRunner
 from indexer.cli import main
 from indexer.commands.interruption import Interruption
 from rag.embedding.fake import HashingEmbedder
+from rag.errors import DiskFull
 from rag.factory import Library
 from rag.stores.ingest_lock import IngestLock
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from rag.stores.live_vectors import LiveVectors
 
 
 @pytest.fixture
@@ -142,7 +141,7 @@ def test_a_changed_embedder_is_an_error_that_rebuild_embed_resolves(run, docs, m
     result = run("ingest", str(docs), "--json", exit_code=1)
     error = json.loads(result.stdout)["error"]
     assert error["code"] == "embedder_changed"
-    assert "indexer rebuild --embed" in error["hint"] or "rebuild" in error["hint"]
+    assert "indexer rebuild --collection default --embed" in error["hint"]
     assert json.loads(run("rebuild", "--embed", "--json").stdout)["embedder"] == "other@32"
     assert lines(run("ingest", str(docs), "--json"))[-1]["ingested"] == 1
 
@@ -209,3 +208,68 @@ def test_the_second_interruption_stops_at_once_and_handlers_are_given_back():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_path_that_may_not_be_read_is_one_failed_file_and_no_wrong_usage(run, docs, tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "closed")  # root may read everything, so permissions alone would not fail for it
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
+    *_, failed, summary = lines(run("ingest", str(docs), str(tmp_path / "closed"), "--json", exit_code=1))
+    assert failed["error"]["code"] == "source_unreadable"
+    assert (summary["ingested"], summary["failed"]) == (2, 1)
+
+
+def test_what_a_parser_says_is_told_with_the_name_of_the_file(run, docs, monkeypatch):
+    (docs / "d.pdf").write_bytes(b"%PDF-1.7 and no more")
+    (docs / "empty.txt").write_bytes(b"")
+    monkeypatch.chdir(docs.parent)
+    result = run("ingest", "docs", exit_code=1)
+    told = [line for line in result.stderr.splitlines() if line.startswith("error")]
+    assert told[0].startswith(f"error[source_damaged]: {docs / 'd.pdf'}: ")
+    assert told[1] == "error[source_empty]: docs/empty.txt is empty."
+
+
+def test_an_index_file_that_cannot_be_written_hides_nothing(run, docs, home):
+    home.mkdir()
+    (home / "indexes").write_text("not a folder")
+    result = run("ingest", str(docs))
+    assert result.stdout.startswith("2 ingested; 3 chunks")
+    assert "warning[data_directory_unwritable]" in result.stderr
+    *_, summary, notice = lines(run("ingest", str(docs), "--json"))
+    assert (summary["type"], summary["unchanged"]) == ("summary", 2)
+    assert (notice["type"], notice["code"]) == ("notice", "data_directory_unwritable")
+    (home / "indexes").unlink()
+    assert run("ingest", str(docs)).stderr == ""
+    (state,) = json.loads(run("status", "--json").stdout)["collections"]
+    assert state["generation"]["count"] == 3
+
+
+def test_deleting_tells_what_is_deleted_though_the_index_cannot_be_written(run, docs, monkeypatch):
+    run("ingest", str(docs))
+
+    def refuse(*_, **__):
+        raise DiskFull("The disk is full.", hint="Free some space.")
+
+    monkeypatch.setattr(LiveVectors, "flush", refuse)
+    result = run("delete", str(docs / "a.md"))
+    assert result.stdout.startswith("deleted ")
+    assert "warning[disk_full]" in result.stderr
+
+
+def test_a_mistyped_path_leaves_no_collection(run, tmp_path):
+    failed, summary = lines(run("ingest", str(tmp_path / "nothing"), "--json", exit_code=1))
+    assert failed["error"]["code"] == "source_not_found"
+    assert summary["failed"] == 1
+    assert json.loads(run("status", "--json").stdout)["collections"] == []
+
+
+def test_file_names_cannot_steer_the_terminal(run, docs):
+    (docs / "c\x1b]0;x\x07.txt").write_text("Water falls.")
+    (docs / "d\x9b.txt").write_bytes(b"")
+    ingested = run("ingest", str(docs), exit_code=1)
+    listed = run("list")
+    deleted = run("delete", str(docs / "c\x1b]0;x\x07.txt"))
+    for text in (ingested.stderr, listed.stdout, deleted.stdout):
+        assert not {"\x1b", "\x07", "\x9b"} & set(text)
+    assert "c\ufffd]0;x\ufffd.txt" in listed.stdout
+    assert "c\ufffd]0;x\ufffd.txt" in deleted.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from api import problems
 from api.security import HostCheck, host_name, is_loopback
 from rag import errors
-from rag.errors import RagError
+from rag.config import Settings
+from rag.errors import RagError, UnknownCollection
+from rag.factory import open_library
 from tests.unit.api_library import ANSWERED, Hang, ScriptedLibrary
 from tests.unit.test_api_routes import events_of, serving
 
@@ -272,3 +275,20 @@ def test_loopback_addresses():
     assert not any(map(is_loopback, [EVERYWHERE, "::", "10.0.0.1", "example.org", ""]))
     assert host_name(" [::1]:80 ") == "[::1]"
     assert HostCheck(bound_host=EVERYWHERE)._names == frozenset()
+
+
+async def test_a_refused_host_is_logged_with_its_status(capsys):
+    async with serving(ScriptedLibrary()) as client:
+        response = await client.get("/v1/collections", headers={"host": "evil.example"})
+    assert_problem(response, 421, "host_not_allowed")
+    logged = capsys.readouterr()
+    assert "status=421" in logged.out + logged.err
+
+
+def test_the_documented_example_is_what_the_service_says(tmp_path):
+    example = json.loads(re.findall(r"```json\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)[0])
+    with open_library(Settings(home=tmp_path, _env_file=None)) as library, pytest.raises(UnknownCollection) as caught:
+        library.store.collection("reports")
+    error = caught.value
+    assert (example["code"], example["detail"], example["hint"]) == (error.code, error.message, error.hint)
+    assert (example["status"], example["title"]) == (problems.status_of(type(error)), problems.title_of(error.code))

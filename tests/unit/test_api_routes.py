@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import httpx2 as httpx
 import pytest
 
+from api import service
 from api.app import create_app
 from rag.config import Settings
 from rag.errors import ModelMissing
@@ -222,6 +223,29 @@ async def test_models_that_load_at_the_second_attempt_are_reported():
         ready = await client.get("/ready")
     assert ready.status_code == 200
     assert ready.json()["generator"]["model"] == "m"
+
+
+@pytest.mark.parametrize(("pause_s", "attempts", "status"), [(0, 2, 200), (1000, 1, 503)])
+async def test_asking_whether_it_is_ready_tries_failed_models_again(monkeypatch, pause_s, attempts, status):
+    monkeypatch.setattr(service, "_RETRY_WARM_UP_S", pause_s)
+    library = ScriptedLibrary(checks=(ScriptedCheck("generator", ok=False, detail="missing"),))
+    made = []
+
+    def warm_up():
+        made.append(len(made))
+        if len(made) == 1:
+            raise ModelMissing("It was not here.")
+        library.checks = (ScriptedCheck("generator", ok=True, detail="loaded"),)
+
+    library.warm_up = warm_up
+    async with serving(library) as client:
+        await client.post("/v1/search", json={"query": "waits for the models"})
+        first = await client.get("/ready")
+        await client.post("/v1/search", json={"query": "waits for the models"})
+        second = await client.get("/ready")
+    assert (first.status_code, second.status_code) == (503, status)
+    assert "It was not here" in first.text
+    assert len(made) == attempts
 
 
 async def test_a_failed_check_means_not_ready():

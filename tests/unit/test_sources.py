@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import socket
@@ -138,3 +139,18 @@ def test_a_path_that_cannot_be_followed_is_unreadable(tmp_path):
         assert isinstance(source.error, SourceUnreadable)
         with pytest.raises(SourceUnreadable), Source(path, max_bytes=100):
             pass
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.EACCES, "permissions"), (errno.EIO, "disk"), (errno.EBUSY, "another program")]
+)
+def test_the_advice_fits_the_reason(tmp_path, monkeypatch, number, hint):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(SourceUnreadable) as caught, Source(tmp_path / "a.txt", max_bytes=100):
+        pass
+    assert os.strerror(number) in caught.value.message
+    assert hint in caught.value.hint
+    assert number == errno.EACCES or "permissions" not in caught.value.hint

@@ -1,0 +1,28 @@
+"""The index file after a command has changed a collection: a cache, so failing to write it is only worth a warning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from rag.commands.errors import printable
+from rag.errors import StorageError
+
+if TYPE_CHECKING:
+    from rag.factory import Library
+    from rag.types import Collection
+
+
+def write_index(library: Library, collection: Collection, *, force: bool = False) -> StorageError | None:
+    """Flush the index as ``LiveVectors.flush`` does; returns what kept it from being written."""
+    try:
+        library.vectors.flush(collection, force=force)
+    except StorageError as error:
+        return error
+    return None
+
+
+def warn(problem: StorageError) -> None:
+    """Tell people, on standard error."""
+    click.echo(printable(f"warning[{problem.code}]: {problem.message}\n  {problem.hint}"), err=True)
