@@ -55,6 +55,7 @@ _ANSWER = schemas.QueryResponse(
     citations=(_CITATION,),
     passages=(_PASSAGE,),
     refusal=None,
+    confidence=0.87,
     finish_reason="stop",
     dropped_sentences=(),
     dropped_passages=0,

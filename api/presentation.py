@@ -59,6 +59,7 @@ def answer(value: Answer) -> schemas.QueryResponse:
         citations=tuple(map(citation, value.citations)),
         passages=tuple(map(passage, value.passages)),
         refusal=plain(value.refusal, schemas.Refusal) if value.refusal else None,
+        confidence=value.confidence,
         finish_reason=value.finish_reason,
         dropped_sentences=value.dropped_sentences,
         dropped_passages=value.dropped_passages,

@@ -176,7 +176,10 @@ class Timings(Response, frozen=True, kw_only=True):
 
 
 class QueryResponse(Response, frozen=True, kw_only=True):
-    """An answer whose every sentence is cited, or a reasoned refusal."""
+    """An answer whose every sentence is cited, or a reasoned refusal.
+
+    ``confidence`` (0..1) is that the passages hold the answer, where the model was asked.
+    """
 
     status: Literal["answered", "refused"]
     text: str
@@ -184,6 +187,7 @@ class QueryResponse(Response, frozen=True, kw_only=True):
     citations: tuple[Citation, ...]
     passages: tuple[Passage, ...]
     refusal: Refusal | None
+    confidence: float | None
     finish_reason: Literal["stop", "length", "cancelled"] | None
     dropped_sentences: tuple[str, ...]
     dropped_passages: int
