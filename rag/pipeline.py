@@ -196,7 +196,7 @@ class RagPipeline:
             return None
         return Refusal(
             code=RefusalCode.NOT_IN_PASSAGES,
-            reason="The closest passages do not contain the answer, by the model's own reading.",
+            reason="The closest passages do not contain the answer, as far as the model can tell.",
             confidence=confidence,
             threshold=self._options.min_answerability,
         )

@@ -99,6 +99,7 @@ async def _ask(
     failed = 0
     for question in questions:
         if titled and not as_json:
+            click.echo()
             Console(highlight=False).rule(f"[bold]{escape(printable(question))}", align="left")
         try:
             await _ask_one(pipeline, question, collection, k, as_json=as_json)
@@ -121,7 +122,7 @@ async def _ask_one(pipeline: RagPipeline, question: str, collection: str, k: int
 async def _show(events: AsyncGenerator[AnswerEvent, None]) -> None:
     """Print sentences as they are verified, each with its citation numbers, then the sources."""
     console = Console(soft_wrap=False, highlight=False)
-    status = console.status("Searching …", spinner="dots") if console.is_terminal else None
+    status = console.status("Searching …", spinner="dots") if console.is_interactive else None
     if status:
         status.start()
     try:
