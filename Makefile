@@ -54,7 +54,7 @@ format: setup ## apply the formatter and safe fixes
 	$(BIN)/ruff format .
 
 docs: setup ## regenerate docs/cli.md, docs/openapi.json and the example PDFs
-	$(BIN)/python -m api.openapi
+	$(BIN)/python -m docs.make_openapi
 	$(BIN)/python -m docs.make_cli
 	$(BIN)/python examples/make_pdfs.py
 

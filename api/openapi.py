@@ -1,10 +1,7 @@
-"""The OpenAPI description: its configuration, and ``python -m api.openapi`` to write the snapshot in docs/."""
+"""How the API describes itself at ``/schema``."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from litestar import Response, Router
@@ -14,8 +11,6 @@ from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import License, Tag
 
 from rag import __version__
-
-SNAPSHOT = Path(__file__).parent.parent / "docs" / "openapi.json"
 
 
 def _no_page(response: Response[Any]) -> Response[Any]:
@@ -40,20 +35,3 @@ def openapi_config() -> OpenAPIConfig:
         openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_no_page),
         render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), YamlRenderPlugin()],
     )
-
-
-def openapi_document() -> dict[str, Any]:
-    """The description of the app; settings do not change it."""
-    from api.app import create_app
-    from rag.config import load_settings
-
-    return create_app(load_settings()).openapi_schema.to_schema()
-
-
-def snapshot() -> str:
-    return json.dumps(openapi_document(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-if __name__ == "__main__":
-    SNAPSHOT.write_text(snapshot(), encoding="utf-8")
-    sys.stderr.write(f"wrote {SNAPSHOT}\n")
