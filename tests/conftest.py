@@ -1,17 +1,26 @@
-"""Fixtures of the whole suite: the two small real models, fetched once and read from disk ever after."""
+"""Fixtures of the whole suite: logs as at the start, and two small real models, fetched once and read ever after."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from rag.catalog import Catalog
 from rag.config import Settings, load_settings
 from rag.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def logging_as_at_the_start() -> Iterator[None]:
+    """A command that configures the process's logs must not decide what later tests see."""
+    yield
+    structlog.reset_defaults()
 
 
 def _present(settings: Settings, name: str) -> Path:

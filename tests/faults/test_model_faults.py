@@ -25,7 +25,11 @@ from tests.integration.model_fetch_server import Hub, describe_model, serving
 CONTENT = hashlib.shake_256(b"model").digest(2_000_000)
 EXTRA = b'{"of": "the model"}'
 FILES = {"tiny.gguf": CONTENT, "config.json": EXTRA}
-PULL = "import sys; from rag.commands.models import models; models(['pull', 'tiny', '--json'])"
+# A runner in the background of a shell has interrupts ignored, and its children inherit that.
+PULL = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from rag.commands.models import models; models(['pull', 'tiny', '--json'])"
+)
 
 
 @pytest.fixture
