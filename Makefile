@@ -4,9 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # The demo's and the server's data live here; a deployment sets RAG_HOME itself.
 export RAG_HOME ?= $(CURDIR)/data
-# Where wheels of torch without CUDA are found, if the package index has only the CUDA build (README, "Install").
+# Where wheels of torch without CUDA are found, if the package index has only the CUDA build (README, "Two commands").
 TORCH_INDEX ?=
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: help setup models demo serve test test-slow check format docs bench constraints clean
