@@ -59,7 +59,7 @@ docs: setup ## regenerate docs/cli.md, docs/openapi.json and the example PDFs
 	$(BIN)/python examples/make_pdfs.py
 
 bench: models ## single-stream speed of the in-process engine beside llama-cpp-python's own class
-	$(BIN)/python benchmarks/single_stream.py
+	$(BIN)/python benchmarks/single_stream.py "$$($(BIN)/rag models path qwen2.5-coder-1.5b-instruct)"
 
 constraints: ## resolve all dependencies afresh and pin them
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

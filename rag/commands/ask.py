@@ -100,7 +100,7 @@ async def _ask(
     for question in questions:
         if titled and not as_json:
             click.echo()
-            Console(highlight=False).rule(f"[bold]{escape(printable(question))}", align="left")
+            Console(highlight=False).print(f"[bold green]›[/] [bold]{escape(printable(question))}[/]\n")
         try:
             await _ask_one(pipeline, question, collection, k, as_json=as_json)
         except RagError as error:

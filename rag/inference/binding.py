@@ -82,12 +82,15 @@ def library() -> ModuleType:
 
 
 def wait_passively() -> None:
-    """Let OpenMP threads sleep while they wait for each other, unless the environment says otherwise.
+    """Let OpenMP threads spin only for microseconds while they wait for each other, unless the environment decides.
 
-    By default they spin, which is fastest as long as nothing else wants the cores. With an ingest or a compiler beside
-    it, spinning made generation on 2 cores 10 to 30 times slower. Read by OpenMP once, when it is loaded.
+    By default they spin for as long as a step takes, which is fastest if nothing else wants the cores; with an ingest
+    or a compiler beside it, that made generation on 2 cores 10 to 30 times slower. Not spinning at all costs a quarter
+    of the decoding speed on an idle machine; a short spin costs neither (docs/lab-log.md). Read by OpenMP when it loads.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def load_backends(libllama: ctypes.CDLL) -> None:
