@@ -1,0 +1,32 @@
+"""A command group that imports its subcommands on use: ``--help`` must not wait for what it does not need."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rag.commands.errors import ErrorHandlingGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import rich_click as click
+
+
+class LazyGroup(ErrorHandlingGroup):
+    """``targets`` names each subcommand's object as ``package.module:attribute``."""
+
+    def __init__(self, *args: Any, targets: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401 - click's own
+        super().__init__(*args, **kwargs)
+        self._targets = targets
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
+        return sorted(self._targets)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        target = self._targets.get(cmd_name)
+        if target is None:
+            return None
+        module, name = target.split(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
