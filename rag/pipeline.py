@@ -1,6 +1,6 @@
 """The one use case: find passages for a question, and answer from them or refuse with a reason.
 
-Owns no I/O: everything it touches comes in through the protocols. DESIGN section 5 draws the flow.
+Owns no I/O: everything it touches comes in through the protocols. docs/architecture.md draws the flow.
 """
 
 from __future__ import annotations

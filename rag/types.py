@@ -27,7 +27,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """What a collection's chunks and embeddings were made with; see DESIGN section 4.
+    """What a collection's chunks and embeddings were made with; see docs/architecture.md.
 
     ``embedder`` identifies model weights, prefixes and normalisation; vectors of two different embedders cannot be
     compared. ``parser`` and ``chunker`` only decide whether an unchanged file must be read again.

@@ -1,5 +1,5 @@
 """The prompts. Plain on purpose: a small model asked to label its sources answers worse and labels wrongly
-(DESIGN section 5), so citations are attributed afterwards, and the model is only asked to answer.
+(docs/architecture.md), so citations are attributed afterwards, and the model is only asked to answer.
 
 Passages come first and carry nothing of the request, so their model state can be reused by the next question.
 """
