@@ -86,7 +86,8 @@ def wait_passively() -> None:
 
     By default they spin for as long as a step takes, which is fastest if nothing else wants the cores; with an ingest
     or a compiler beside it, that made generation on 2 cores 10 to 30 times slower. Not spinning at all costs a quarter
-    of the decoding speed on an idle machine; a short spin costs neither (docs/lab-log.md). OpenMP reads it on loading.
+    of the decoding speed in a benchmark on an idle machine, and a short spin gave it back; beside other work the two
+    could not be told apart, and in `rag ask` no gain was seen (docs/lab-log.md). OpenMP reads it on loading.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "passive"
