@@ -1,25 +1,19 @@
-"""Bounded concurrency: a query beyond the bound is turned away at once, with a time to come back at."""
+"""Bounded admission: a query beyond the bound is turned away at once, with a time to come back at."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import statistics
 import time
 from collections import deque
 from typing import Self
 
+from api.problems import ShuttingDown
 from rag.errors import Overloaded
 
 _REMEMBERED_DURATIONS = 32
 _MAX_RETRY_AFTER_S = 60
-
-
-class NoPlaceFree(Overloaded):
-    """Every place is taken; ``retry_after_s`` is a fair time to come back."""
-
-    def __init__(self, message: str, *, retry_after_s: int) -> None:
-        super().__init__(message, hint=f"Try again in about {retry_after_s} s, or raise RAG_MAX_CONCURRENT_QUERIES.")
-        self.retry_after_s = retry_after_s
 
 
 class Slot:
@@ -44,27 +38,58 @@ class Slot:
 
 
 class Admission:
-    """Counts queries running and waiting on one event loop (it is not thread-safe)."""
+    """Counts the queries and searches in the service, on one event loop (it is not thread-safe).
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    The bound is the generator's own, ``running`` and ``queued`` together, but it stands at the door: embedding and
+    search cost, too, and what the model could not take is not even searched for. Which of those let in runs next is
+    the generator's to say.
+    """
+
+    def __init__(self, *, running: int, queued: int) -> None:
+        self.limit = running + queued
         self.active = 0
+        self.rejected = 0
+        self._running = running
+        self._closed = False
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._durations: deque[float] = deque(maxlen=_REMEMBERED_DURATIONS)
 
     def enter(self) -> Slot:
         """Admit a query.
 
         Raises:
-            NoPlaceFree: ``limit`` queries are already running or waiting.
+            Overloaded: ``limit`` queries are already running or waiting.
+            ShuttingDown: nothing is admitted any more.
         """
+        if self._closed:
+            raise ShuttingDown("The service is shutting down.", hint="Ask again when it is back.")
         if self.active >= self.limit:
-            raise NoPlaceFree(f"All {self.limit} places for queries are taken.", retry_after_s=self.retry_after_s)
+            self.rejected += 1
+            after = self.retry_after_s
+            raise Overloaded(
+                f"All {self.limit} places for queries are taken.",
+                hint=f"Try again in about {after} s, or raise RAG_MAX_QUEUED.",
+                retry_after_s=after,
+                queue_position=self.active - self._running + 1,
+            )
         self.active += 1
+        self._empty.clear()
         return Slot(self)
 
     def leave(self, duration_s: float) -> None:
         self.active -= 1
         self._durations.append(duration_s)
+        if not self.active:
+            self._empty.set()
+
+    def close(self) -> None:
+        """Admit nothing more."""
+        self._closed = True
+
+    async def emptied(self) -> None:
+        """Wait until nothing admitted is left."""
+        await self._empty.wait()
 
     @property
     def retry_after_s(self) -> int:

@@ -12,11 +12,13 @@ from litestar.di import Provide
 
 from api.documentation import refine
 from api.failures import FailureResponse
+from api.metrics import Metrics
 from api.openapi import openapi_config
 from api.problems import problem_response
 from api.requests import StrictRequest
 from api.routes.collections import CollectionsController
 from api.routes.documents import DocumentsController
+from api.routes.metrics import MetricsController
 from api.routes.query import QueryController
 from api.routes.search import SearchController
 from api.routes.state import StateController
@@ -42,11 +44,12 @@ def create_app(settings: Settings, library: Library | None = None, *, ready_wait
 
     Models load in a thread once the app has started. ``ready_wait_s`` bounds how long a query waits for them.
     """
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncGenerator[None, None]:
         served = await asyncio.to_thread(_open, settings) if library is None else library
-        service = Service(served, max_queries=settings.max_concurrent_queries, ready_wait_s=ready_wait_s)
+        service = Service(served, settings, metrics, ready_wait_s=ready_wait_s)
         app.state.service = service
         try:
             yield
@@ -62,6 +65,7 @@ def create_app(settings: Settings, library: Library | None = None, *, ready_wait
             SearchController,
             DocumentsController,
             CollectionsController,
+            MetricsController,
         ],
         dependencies={"service": Provide(_service, sync_to_thread=False)},
         lifespan=[lifespan],
@@ -70,7 +74,7 @@ def create_app(settings: Settings, library: Library | None = None, *, ready_wait
             FailureResponse(),
             HostCheck(bound_host=settings.host, allowed_hosts=settings.allowed_hosts),
         ],
-        before_send=[add_headers],
+        before_send=[add_headers, metrics.count_response],
         exception_handlers={Exception: problem_response},
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,

@@ -30,7 +30,7 @@ def openapi_config() -> OpenAPIConfig:
         tags=[
             Tag(name="Questions", description="Answers and passages."),
             Tag(name="Documents", description="What is searched."),
-            Tag(name="State", description="Liveness and readiness."),
+            Tag(name="State", description="Liveness, readiness and figures."),
         ],
         openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, after_request=_no_page),
         render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), YamlRenderPlugin()],

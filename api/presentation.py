@@ -10,7 +10,7 @@ from api import schemas
 from rag.types import CitationEvent, DeltaEvent, PassagesEvent
 
 if TYPE_CHECKING:
-    from rag.types import Answer, AnswerEvent, Citation, Passage, SearchResult
+    from rag.types import Answer, AnswerEvent, Citation, Passage, SearchResult, Usage
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -51,6 +51,20 @@ def citation(value: Citation) -> schemas.Citation:
     )
 
 
+def usage(value: Usage) -> schemas.Usage:
+    """Tokens only: the times stand with the others, in ``Answer.timings``."""
+    return schemas.Usage(
+        prompt_tokens=value.prompt_tokens,
+        cached_tokens=value.cached_tokens,
+        prefilled_tokens=value.prompt_tokens - value.cached_tokens,
+        completion_tokens=value.completion_tokens,
+        drafted_tokens=value.drafted_tokens,
+        accepted_tokens=value.accepted_tokens,
+        kv_cells=value.kv_cells,
+        passage_reuse=value.passage_reuse,
+    )
+
+
 def answer(value: Answer) -> schemas.QueryResponse:
     return schemas.QueryResponse(
         status=value.status,
@@ -63,7 +77,7 @@ def answer(value: Answer) -> schemas.QueryResponse:
         finish_reason=value.finish_reason,
         dropped_sentences=value.dropped_sentences,
         dropped_passages=value.dropped_passages,
-        usage=plain(value.usage, schemas.Usage),
+        usage=usage(value.usage),
         timings=plain(value.timings, schemas.Timings),
         trace_id=value.trace_id,
     )

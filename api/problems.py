@@ -18,6 +18,7 @@ from rag.errors import (
     DatabaseOutdated,
     DatabaseTooNew,
     DataDirectoryUnwritable,
+    DeadlineExceeded,
     DiskFull,
     EmptyQuestion,
     GenerationFailed,
@@ -29,11 +30,13 @@ from rag.errors import (
     Overloaded,
     QuestionTooLong,
     RagError,
+    RemoteUnavailable,
     ServiceError,
     SourceError,
     SourceTooLarge,
     SourceUnsupported,
     StorageError,
+    UnsupportedSampling,
 )
 from rag.telemetry import get_logger
 
@@ -107,6 +110,7 @@ _STATUS: dict[type[RagError], int] = {
     EmptyQuestion: 422,
     QuestionTooLong: 422,
     InvalidRequest: 422,
+    UnsupportedSampling: 422,
     InvalidSettings: 500,
     MethodNotAllowed: 405,
     BodyTooLarge: 413,
@@ -127,6 +131,8 @@ _STATUS: dict[type[RagError], int] = {
     ServiceError: 500,
     GenerationFailed: 500,
     Overloaded: 429,
+    DeadlineExceeded: 504,
+    RemoteUnavailable: 502,
     NotReady: 503,
     ShuttingDown: 503,
 }
@@ -138,7 +144,6 @@ _HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
 }
 RETRY_READY_AFTER_S = 5
 _RETRY_AFTER_S: dict[type[Exception], int] = {
-    Overloaded: 1,
     NotReady: RETRY_READY_AFTER_S,
     ShuttingDown: RETRY_READY_AFTER_S,
     DatabaseBusy: 1,
@@ -206,6 +211,7 @@ def problem_of(error: BaseException, scope: Scope) -> Problem:
         trace_id=trace_id,
         hint=named.hint,
         errors=named.errors if isinstance(named, InvalidFields) else (),
+        queue_position=named.queue_position if isinstance(named, Overloaded) else None,
     )
 
 
@@ -219,7 +225,7 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
         return Response(content=b"", status_code=_CLIENT_CLOSED_REQUEST)
     problem = problem_of(error, request.scope)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    retry_after = getattr(error, "retry_after_s", None) or _RETRY_AFTER_S.get(type(error))
+    retry_after = error.retry_after_s if isinstance(error, Overloaded) else _RETRY_AFTER_S.get(type(error))
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
     return Response(

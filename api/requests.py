@@ -16,9 +16,11 @@ from litestar.exceptions import InternalServerException
 
 from api.problems import ClientDisconnected, InvalidFields, MalformedJson, UnsupportedMediaType
 from api.schemas import MAX_QUESTION_CHARACTERS, FieldError
-from rag.errors import EmptyQuestion, QuestionTooLong
+from rag.errors import EmptyQuestion, QuestionTooLong, UnknownAdapter
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from litestar.connection import ASGIConnection
     from litestar.handlers import BaseRouteHandler
 
@@ -54,6 +56,17 @@ def require_words(text: str) -> None:
             f"The question has {len(text)} characters; at most {MAX_QUESTION_CHARACTERS} are read.",
             hint="Shorten it; documents are added with: indexer ingest PATH",
         )
+
+
+def require_adapter(name: str | None, known: Collection[str] | None) -> None:
+    """Check the name of an adapter before any work is done for it. ``known`` is None where only the generator knows.
+
+    Raises:
+        UnknownAdapter: the settings name none like it.
+    """
+    if name is not None and known is not None and name not in known:
+        there = f"those there are: {', '.join(sorted(known))}" if known else "none is configured"
+        raise UnknownAdapter(f"There is no adapter '{name}'.", hint=f"RAG_LORA_ADAPTERS names adapters; {there}.")
 
 
 def _pointer(path: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from rag.types import RefusalCode
+from rag.types import PassageReuse, RefusalCode
 
 MAX_QUESTION_CHARACTERS = 20_000
 MAX_K = 100
@@ -47,6 +47,32 @@ def _question(description: str) -> Meta:
 _stream = Meta(
     extra_json_schema={"description": "Answer as server-sent events. If left out, the Accept header decides."}
 )
+Timeout = Annotated[
+    float,
+    Meta(
+        gt=0,
+        extra_json_schema={
+            "description": "Seconds after which the request is given up; the server's setting may be shorter.",
+            "examples": [30.0],
+        },
+    ),
+]
+_priority = Meta(
+    extra_json_schema={"description": "`batch` waits while somebody's `interactive` request waits for the model."}
+)
+_deterministic = Meta(
+    extra_json_schema={
+        "description": "Write the answer so that asking again gives the same to the last bit, whatever else is running."
+    }
+)
+AdapterName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        extra_json_schema={"description": "LoRA adapter to write the answer with, by its name in the settings."},
+    ),
+]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +86,10 @@ class QueryRequest(Request, frozen=True, kw_only=True):
     collection: CollectionName = "default"
     k: PassageCount | None = None
     stream: Annotated[bool | None, _stream] = None
+    timeout_s: Timeout | None = None
+    priority: Annotated[Literal["interactive", "batch"], _priority] = "interactive"
+    deterministic: Annotated[bool, _deterministic] = False
+    adapter: AdapterName | None = None
 
 
 class SearchRequest(Request, frozen=True, kw_only=True):
@@ -155,20 +185,38 @@ class Refusal(Response, frozen=True, kw_only=True):
 
 
 class Usage(Response, frozen=True, kw_only=True):
-    """Tokens of this request; ``cached_tokens`` of the prompt were reused, not read again."""
+    """Tokens of the model's request that wrote the answer; zero where none did.
+
+    ``cached_tokens`` of the prompt were reused, among them what was just read to judge the passages, and
+    ``prefilled_tokens`` read. Of ``completion_tokens``, ``accepted_tokens`` were right among the ``drafted_tokens``
+    that were guessed. ``kv_cells`` is the most cells of the key-value cache in use; ``passage_reuse`` says how the
+    passages were placed.
+    """
 
     prompt_tokens: int
     cached_tokens: int
+    prefilled_tokens: int
     completion_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
+    kv_cells: int
+    passage_reuse: PassageReuse
 
 
 class Timings(Response, frozen=True, kw_only=True):
-    """Milliseconds by stage."""
+    """Milliseconds by stage, 0 where a stage did not run.
+
+    ``answerability_ms`` is the whole of the model's first request. ``queue_ms``, ``prefill_ms`` and ``decode_ms`` are
+    of the second, which writes the answer. ``ttft_ms`` is from the question's arrival to the first generated token.
+    """
 
     embed_ms: float
     search_ms: float
     pack_ms: float
     answerability_ms: float
+    queue_ms: float
+    prefill_ms: float
+    decode_ms: float
     ttft_ms: float | None
     generate_ms: float
     total_ms: float
@@ -299,7 +347,10 @@ class FieldError(Response, frozen=True, kw_only=True):
 
 
 class Problem(Response, frozen=True, kw_only=True, omit_defaults=True):
-    """An error as RFC 9457 problem details. Programs branch on ``code``; people read ``detail`` and ``hint``."""
+    """An error as RFC 9457 problem details. Programs branch on ``code``; people read ``detail`` and ``hint``.
+
+    ``queue_position`` (from 1) is the place in line that a request turned away with 429 would have had.
+    """
 
     type: str
     title: str
@@ -309,3 +360,4 @@ class Problem(Response, frozen=True, kw_only=True, omit_defaults=True):
     trace_id: str
     hint: str = ""
     errors: tuple[FieldError, ...] = ()
+    queue_position: int | None = None

@@ -18,10 +18,13 @@ from rag.telemetry import get_logger
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from api.metrics import Metrics
+    from rag.config import Settings
     from rag.protocols import DocumentStore, Generator
-    from rag.types import Answer, AnswerEvent, SearchResult
+    from rag.types import AnswerEvent, Caller, SearchResult
 
 _RETRY_WARM_UP_S = 10.0  # a damaged model file of gigabytes is read whole to find that out
+_LET_GO_S = 10.0  # what was cancelled lets go within a step of the model
 READY_WAIT_S = 60.0  # loading takes seconds on an idle machine; clients with less patience hang up by themselves
 
 _log = get_logger("api")
@@ -31,8 +34,16 @@ class Pipeline(Protocol):
     """The use case, as the routes call it."""
 
     async def search(self, query: str, *, collection: str, k: int | None) -> SearchResult: ...
-    def stream(self, question: str, *, collection: str, k: int | None) -> AsyncGenerator[AnswerEvent, None]: ...
-    async def answer(self, question: str, *, collection: str, k: int | None) -> Answer: ...
+    def stream(
+        self,
+        question: str,
+        *,
+        collection: str,
+        k: int | None,
+        caller: Caller,
+        deterministic: bool,
+        adapter: str | None,
+    ) -> AsyncGenerator[AnswerEvent, None]: ...
 
 
 class Check(Protocol):
@@ -55,6 +66,8 @@ class Library(Protocol):
     def pipeline(self) -> Pipeline: ...
     @property
     def generator(self) -> Generator: ...
+    @property
+    def loaded_generator(self) -> Generator | None: ...
     def warm_up(self) -> None: ...
     def readiness(self) -> Sequence[Check]: ...
     def close(self) -> None: ...
@@ -63,9 +76,16 @@ class Library(Protocol):
 class Service:
     """A library in service. Create it on the event loop; ``stop`` it there."""
 
-    def __init__(self, library: Library, *, max_queries: int, ready_wait_s: float = READY_WAIT_S) -> None:
+    def __init__(
+        self, library: Library, settings: Settings, metrics: Metrics, *, ready_wait_s: float = READY_WAIT_S
+    ) -> None:
         self.library = library
-        self.admission = Admission(max_queries)
+        self.metrics = metrics
+        self.admission = Admission(running=settings.max_running, queued=settings.max_queued)
+        self.request_timeout_s = settings.request_timeout_s
+        # What a remote server calls its adapters is known there only.
+        self.adapters = None if settings.generator_url else frozenset(settings.lora_adapters)
+        metrics.watch(self.admission, lambda: library.loaded_generator)
         self._ready_wait_s = ready_wait_s
         self._warm_up()
 
@@ -90,8 +110,8 @@ class Service:
         else:
             _log.error("models not loaded", exc_info=error)
 
-    async def pipeline(self) -> Pipeline:
-        """Wait, up to a bound, for the models.
+    async def pipeline(self, *, patience_s: float | None = None) -> Pipeline:
+        """Wait for the models: as long as the service waits for them, and at most ``patience_s``.
 
         After a failed warm-up the models are tried again, so that a model pulled meanwhile is picked up without a
         restart, and its error reaches the client.
@@ -100,7 +120,7 @@ class Service:
             NotReady: the models are still loading.
             ModelError: they cannot be loaded.
         """
-        await asyncio.wait({self._warming}, timeout=self._ready_wait_s)
+        await asyncio.wait({self._warming}, timeout=min(self._ready_wait_s, patience_s or self._ready_wait_s))
         if self.loading:
             raise NotReady("The models are still loading.", hint="GET /ready says what is missing.")
         return await asyncio.to_thread(lambda: self.library.pipeline)
@@ -131,5 +151,18 @@ class Service:
         return ReadyResponse(ready=ready, checks=tuple(checks), generator=info)
 
     async def stop(self) -> None:
-        """Wait for a warm-up under way: a thread inside a model loader cannot be interrupted."""
+        """Admit nothing more, and wait until nothing uses the library, so that it can be closed.
+
+        The server has let requests finish by now, or has cancelled them. A warm-up under way is waited for, however
+        long it takes: a thread inside a model loader cannot be interrupted.
+        """
+        self.admission.close()
         await asyncio.wait({self._warming})
+        try:
+            async with asyncio.timeout(_LET_GO_S):
+                await self.admission.emptied()
+                generator = self.library.loaded_generator
+                if generator is not None:
+                    await generator.drain()
+        except TimeoutError:
+            _log.warning("requests did not let go; closing the models under them", queries=self.admission.active)

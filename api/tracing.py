@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 _KEY = "plumbline_trace_id"
-_QUIET_PATHS = frozenset({"/health", "/ready"})  # probed every few seconds: their lines would bury the others
+# Probed every few seconds: their lines would bury the others.
+_QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
 
 _log = get_logger("api")
 

@@ -1,127 +1,195 @@
-"""One request at a time: reading a prompt, reusing it, and generating, against llama-cpp-python's own ``Llama`` class.
+"""One request at a time beside the raw llama_decode loop and llama-cpp-python's class; Python's share at eight streams.
 
-    python benchmarks/single_stream.py MODEL.gguf [--prompt-tokens 1024] [--answer-tokens 64] [--rounds 3]
+All three read the same token ids in one process with the same threads, take turns, are greedy and generate the same
+number of tokens; drafts are off, so that a decoded token costs everybody one run of the model. Every prompt is new.
 
-Both sides use the same file, threads and context in one process, take turns, and are greedy; each figure is the median
-over the rounds. Prints one JSON object.
+    python -m benchmarks.single_stream [MODEL] [--rounds 4] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import os
-import statistics
 import time
-from contextlib import aclosing
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rag.inference.generator import LlamaGenerator
-from rag.inference.threads import available_threads
-from rag.telemetry import configure_logging
-from rag.types import Prompt, SamplingParams, Segment, SegmentKind
+from benchmarks import ours
+from benchmarks.completion import Completion
+from benchmarks.options import Options, Size
+from benchmarks.raw_loop import RawLoop
+from benchmarks.report import Report, turns
+from benchmarks.vocabulary import Vocabulary
+from benchmarks.workloads import Writer, bare_prompt, prefixed_prompt
+from rag.types import Caller
 
-_SENTENCE = "The archive keeps {} boxes of letters about bridges, tides and lighthouses, sorted by year and by sender. "
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
 
+    from rag.inference.generator import LlamaGenerator
+    from rag.types import GeneratorStats
 
-def prompt_of(generator: LlamaGenerator, tokens: int, *, salt: int, question: str) -> Prompt:
-    """About ``tokens`` tokens; prompts of different salt have nothing in common but the instructions."""
-    passages: list[Segment] = []
-    question_segment = Segment(kind=SegmentKind.QUESTION, text=question)
-    while True:
-        text = _SENTENCE.format(salt * 1000 + len(passages))
-        passages.append(Segment(kind=SegmentKind.PASSAGE, text=text))
-        prompt = Prompt(segments=(*passages, question_segment))
-        if generator.count_prompt_tokens(prompt) >= tokens:
-            return prompt
-
-
-async def ours(generator: LlamaGenerator, prompt: Prompt, answer_tokens: int) -> dict[str, float]:
-    began = time.perf_counter()
-    first: float | None = None
-    async with aclosing(generator.stream(prompt, SamplingParams(max_tokens=answer_tokens))) as chunks:
-        async for chunk in chunks:
-            if first is None and chunk.text:
-                first = time.perf_counter() - began
-            usage = chunk.usage
-    if usage is None or first is None:
-        raise SystemExit("nothing was generated")
-    return {
-        "first_token_s": first,
-        "prefill_tokens_per_s": (usage.prompt_tokens - usage.cached_tokens) / usage.prefill_ms * 1000,
-        "decode_tokens_per_s": usage.completion_tokens / usage.decode_ms * 1000,
-        "cached_tokens": usage.cached_tokens,
-    }
+_SIDES = ("plumbline", "raw_loop", "llama_class")
+_TASK = "\n\nContinue these notes in the same manner."
 
 
-def peer(llama: object, tokens: list[int], answer_tokens: int) -> dict[str, float]:
-    """The same token ids through ``Llama.generate`` (the loop under its completion calls) and its detokenizer."""
-    began = time.perf_counter()
-    first = began
-    text, said = b"", []
-    for token in llama.generate(tokens, temp=0.0, top_k=1, repeat_penalty=1.0):
-        if not said:
-            first = time.perf_counter()
-        said.append(token)
-        text += llama.detokenize([token], prev_tokens=tokens)
-        if len(said) == answer_tokens or token == llama.token_eos():
-            break
-    ended = time.perf_counter()
-    return {
-        "first_token_s": first - began,
-        "prefill_tokens_per_s": len(tokens) / (first - began),
-        "decode_tokens_per_s": (len(said) - 1) / (ended - first) if len(said) > 1 else 0.0,
-    }
+class LlamaClass:
+    """``llama_cpp.Llama``, asked through ``generate``: the loop under its completion calls."""
 
+    def __init__(self, options: argparse.Namespace, *, context_tokens: int, banned: Sequence[int]) -> None:
+        import numpy as np
+        from llama_cpp import Llama, LogitsProcessorList  # after our own set-up, which all sides share
 
-def medians(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {key: round(statistics.median(row[key] for row in rows), 3) for key in rows[0]}
+        forbidden = np.array(banned, dtype=np.int64)
+
+        def ban(_tokens: Any, scores: Any) -> Any:  # noqa: ANN401 - its interface
+            scores[forbidden] = -np.inf
+            return scores
+
+        self._processors = LogitsProcessorList([ban])
+        self._llama = Llama(
+            str(options.model.path),
+            n_ctx=context_tokens,
+            n_threads=options.threads,
+            n_threads_batch=options.threads,
+            n_gpu_layers=0,
+            flash_attn=True,
+            verbose=False,
+        )
+
+    def complete(self, tokens: list[int], answer_tokens: int) -> Completion:
+        """Read the prompt anew and generate exactly ``answer_tokens``, each turned into text."""
+        llama, said = self._llama, list[int]()
+        llama.reset()
+        began = first = time.perf_counter()
+        for token in llama.generate(tokens, temp=0.0, repeat_penalty=1.0, logits_processor=self._processors):
+            if not said:
+                first = time.perf_counter()
+            said.append(token)
+            llama.detokenize([token], prev_tokens=tokens)
+            if len(said) == answer_tokens:
+                break
+        ended = time.perf_counter()
+        return Completion(
+            prompt_tokens=len(tokens), tokens=len(said), first_token_s=first - began, total_s=ended - began
+        )
+
+    def close(self) -> None:
+        self._llama.close()
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--prompt-tokens", type=int, default=1024)
-    parser.add_argument("--answer-tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=0)
-    options = parser.parse_args()
-    configure_logging()
-    threads = options.threads or available_threads()
+    parser = Options("single_stream", __doc__)
+    parser.size("--prompt-tokens", Size(full=1024, quick=96), "tokens of a prompt, at least")
+    parser.size("--answer-tokens", Size(full=64, quick=8), "tokens of an answer")
+    parser.size("--rounds", Size(full=4, quick=1), "prompts, each read by every side")
+    parser.size("--streams", Size(full=8, quick=8), "answers at the same time, for Python's share")
+    options = parser.read()
+    report = Report("single_stream", options)
+    vocabulary = Vocabulary(options.model.path)
     context = options.prompt_tokens + options.answer_tokens + 256
-
-    generator = LlamaGenerator.load(
-        options.model, model_name=options.model.stem, sha256="", context_tokens=context, threads=threads, gpu_layers=0
+    generator = ours.load(
+        options,
+        context_tokens=context,
+        kv_tokens=max(2 * context, options.streams * (2 * options.answer_tokens + 128)),
+        max_running=options.streams,
+        speculation=False,
     )
-    from llama_cpp import Llama  # after our own set-up, which both sides then share
-
-    llama = Llama(
-        str(options.model), n_ctx=context, n_threads=threads, n_threads_batch=threads, n_gpu_layers=0, verbose=False
+    raw = RawLoop(options.model.path, context_tokens=context, threads=options.threads)
+    llama = LlamaClass(options, context_tokens=context, banned=vocabulary.ends)
+    report.side("plumbline", speculation=False, backend=generator.info.backend)
+    report.side("raw_loop", settings=RawLoop.SETTINGS)
+    report.side("llama_class", settings="flash attention on, its own defaults otherwise")
+    try:
+        await _measure(report, options, vocabulary, generator, raw, llama)
+        await _python_share(report, options, vocabulary, generator)
+    finally:
+        generator.close()
+        raw.close()
+        llama.close()
+    for kind in ("prefill", "decode"):
+        own = report.median("plumbline", f"{kind}_tokens_per_s")
+        for peer, target in (("raw_loop", 0.97), ("llama_class", None)):
+            value = own / report.median(peer, f"{kind}_tokens_per_s")
+            report.figure(f"{kind} speed / {peer}", value, at_least=target)
+    report.figure(
+        f"Python's share of a step, {options.streams} streams", report.median("streams", "python_share"), at_most=0.03
     )
-    rows: dict[str, list[dict[str, float]]] = {"plumbline": [], "plumbline_again": [], "llama_cpp_python": []}
-    for salt in range(options.rounds):
-        prompt = prompt_of(generator, options.prompt_tokens, salt=salt, question="What does the archive keep?")
-        again = Prompt(segments=(*prompt.segments[:-1], Segment(kind=SegmentKind.QUESTION, text="How is it sorted?")))
-        rows["plumbline"].append(await ours(generator, prompt, options.answer_tokens))
-        rows["plumbline_again"].append(await ours(generator, again, options.answer_tokens))
-        tokens = generator.encode(prompt).tokens.tolist()
-        llama.reset()
-        rows["llama_cpp_python"].append(peer(llama, tokens, options.answer_tokens))
-    report = {
-        "benchmark": "single_stream",
-        "model": options.model.name,
-        "threads": threads,
-        "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-        "load_average": round(os.getloadavg()[0], 1),
-        "prompt_tokens": options.prompt_tokens,
-        "answer_tokens": options.answer_tokens,
-        "rounds": options.rounds,
-        **{name: medians(measured) for name, measured in rows.items()},
-    }
-    print(json.dumps(report, indent=2))
-    generator.close()
-    llama.close()
+    report.finish()
+
+
+async def _measure(
+    report: Report,
+    options: argparse.Namespace,
+    vocabulary: Vocabulary,
+    generator: LlamaGenerator,
+    raw: RawLoop,
+    llama: LlamaClass,
+) -> None:
+    banned = vocabulary.ends
+    # Round -1 pages everything in and is not counted.
+    for number in range(-1, options.rounds):
+        size = options.prompt_tokens if number >= 0 else 16
+        writer = Writer(vocabulary.count, f"{options.seed} {number}")
+        # Instructions of its own too, or the template's would be cached from the prompt before.
+        prompt = prefixed_prompt(writer.text(8), writer.text(size) + _TASK)
+        tokens = [int(token) for token in generator.encode(prompt).tokens]
+        for side in turns(_SIDES, max(number, 0)):
+            if side == "plumbline":
+                done = await ours.complete(generator, prompt, options.answer_tokens, banned=banned)
+            elif side == "raw_loop":
+                done = raw.complete(tokens, options.answer_tokens, banned=banned)
+            else:
+                done = llama.complete(tokens, options.answer_tokens)
+            if number >= 0:
+                report.add(
+                    side,
+                    prompt_tokens=done.prompt_tokens - (done.cached_tokens or 0),
+                    first_token_s=done.first_token_s,
+                    prefill_tokens_per_s=done.prefill_tokens_per_s,
+                    decode_tokens_per_s=done.decode_tokens_per_s,
+                )
+
+
+async def _python_share(
+    report: Report, options: argparse.Namespace, vocabulary: Vocabulary, generator: LlamaGenerator
+) -> None:
+    """Measured from the moment that every stream has its first token until the first of them ends."""
+    writer = Writer(vocabulary.count, f"{options.seed} streams")
+    begun = 0
+    marks: list[GeneratorStats] = []
+
+    def mark_if_all() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == options.streams:
+            marks.append(generator.stats())
+
+    async def user(number: int) -> Completion:
+        done = await ours.complete(
+            generator,
+            bare_prompt(writer.text(24) + _TASK),
+            2 * options.answer_tokens,
+            caller=Caller(key=f"user {number}"),
+            on_first=mark_if_all,
+        )
+        if len(marks) == 1:
+            marks.append(generator.stats())
+        return done
+
+    await asyncio.gather(*(user(number) for number in range(options.streams)))
+    if len(marks) < 2:
+        raise SystemExit("an answer ended before all had begun: use longer ones (--answer-tokens)")
+    before, after = marks
+    steps, tokens = after.steps - before.steps, after.tokens_decoded - before.tokens_decoded
+    seconds = after.step_seconds - before.step_seconds
+    report.add(
+        "streams",
+        steps=steps,
+        tokens=tokens,
+        step_ms=1000 * seconds / steps,
+        tokens_per_s=tokens / seconds,
+        python_share=(after.python_seconds - before.python_seconds) / seconds,
+    )
 
 
 if __name__ == "__main__":

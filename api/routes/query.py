@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 
 from litestar import Controller, post
@@ -10,11 +11,13 @@ from litestar.params import JSONBody
 from litestar.response import ServerSentEvent
 
 from api import presentation
+from api.callers import after, caller_of
 from api.documentation import EVENT_STREAM, problems
-from api.requests import StrictRequest, require_json, require_words
+from api.requests import StrictRequest, require_adapter, require_json, require_words
 from api.schemas import QueryRequest, QueryResponse
 from api.service import Service
 from api.streaming import open_stream, until_disconnected
+from rag.pipeline import final_answer
 
 
 def _wants_stream(request: StrictRequest, body: QueryRequest) -> bool:
@@ -38,19 +41,30 @@ class QueryController(Controller):
         guards=[require_json],
         status_code=200,
         response_description="The answer or the refusal.",
-        responses=problems(400, 404, 409, 413, 415, 422, 429, 503),
+        responses=problems(400, 404, 409, 413, 415, 422, 429, 502, 503, 504),
     )
     async def query(
         self, request: StrictRequest, data: JSONBody[QueryRequest], service: NamedDependency[Service]
     ) -> QueryResponse | ServerSentEvent:
+        arrived = time.monotonic()
         require_words(data.question)
+        require_adapter(data.adapter, service.adapters)
+        caller = caller_of(request, data, longest_s=service.request_timeout_s)
         with ExitStack() as place:
             slot = place.enter_context(service.admission.enter())
-            pipeline = await until_disconnected(request, service.pipeline())
+            pipeline = await until_disconnected(request, service.pipeline(patience_s=caller.timeout_s))
+            events = service.metrics.watched(
+                pipeline.stream(
+                    data.question,
+                    collection=data.collection,
+                    k=data.k,
+                    caller=after(caller, time.monotonic() - arrived),
+                    deterministic=data.deterministic,
+                    adapter=data.adapter,
+                )
+            )
             if not _wants_stream(request, data):
-                work = pipeline.answer(data.question, collection=data.collection, k=data.k)
-                return presentation.answer(await until_disconnected(request, work))
-            events = pipeline.stream(data.question, collection=data.collection, k=data.k)
+                return presentation.answer(await until_disconnected(request, final_answer(events)))
             stream = await open_stream(request, events, slot)
             place.pop_all()  # the place is the stream's now
             return stream

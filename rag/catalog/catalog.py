@@ -69,8 +69,8 @@ class Catalog:
 
     @staticmethod
     def default_names(settings: Settings) -> list[str]:
-        """Return the models the settings ask for."""
-        return [settings.embedder, settings.generator]
+        """Return the models the settings ask for; a remote generator needs no file here."""
+        return [settings.embedder] if settings.generator_url else [settings.embedder, settings.generator]
 
     @property
     def entries(self) -> tuple[ModelEntry, ...]:

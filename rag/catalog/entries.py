@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 ModelKind = Literal["generator", "embedder", "reranker"]
 MODEL_KINDS: tuple[ModelKind, ...] = ("generator", "embedder", "reranker")
@@ -80,7 +80,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A model of the catalog. ``sources`` are tried in order; what they give must match ``files`` to the byte."""
+    """A model of the catalog. ``sources`` are tried in order; what they give must match ``files`` to the byte.
+
+    ``gate`` is a generator's known quality gate as it stands in the file; see ``rag.inference.quality_gate``.
+    """
 
     name: str
     kind: ModelKind
@@ -88,6 +91,7 @@ class ModelEntry:
     licence: str
     files: tuple[ModelFile, ...]
     sources: tuple[Source, ...]
+    gate: dict[str, Any] | None = None
 
     @property
     def bytes(self) -> int:

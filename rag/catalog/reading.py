@@ -73,6 +73,7 @@ def _entry(name: str, model: Table, *, folder: Path) -> ModelEntry:
         licence=str(model["licence"]),
         files=files,
         sources=tuple(_source(row, files, folder=folder) for row in model.get("sources", ())),
+        gate=dict(model["gate"]) if "gate" in model else None,
     )
 
 

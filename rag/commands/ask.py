@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 import msgspec
@@ -17,17 +18,24 @@ from rag.commands.errors import EXIT_FAILED, printable, report
 from rag.config import load_settings
 from rag.errors import EmptyQuestion, InvalidRequest, RagError
 from rag.factory import open_library
-from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
+from rag.pipeline import final_answer
+from rag.types import DEFAULT_COLLECTION, Answer, Caller, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
-    from rag.pipeline import RagPipeline
     from rag.types import AnswerEvent, Citation, Passage
+
+    _Events = AsyncGenerator[AnswerEvent, None]
+    _Stream = Callable[[str], _Events]
 
 _collection = click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True, help="Where to look.")
 _k = click.option("-k", type=click.IntRange(1, 100), default=None, help="Passages to retrieve.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_deterministic = click.option(
+    "--deterministic", is_flag=True, help="Write answers that are the same to the last bit when asked again."
+)
+_adapter = click.option("--adapter", metavar="NAME", default=None, help="LoRA adapter of RAG_LORA_ADAPTERS to use.")
 
 
 @click.command()
@@ -35,6 +43,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @click.option("-f", "--file", type=click.File(), help="Read questions from a file, one a line; '-' is standard input.")
 @_collection
 @_k
+@_deterministic
+@_adapter
 @_json
 @click.pass_context
 def ask(
@@ -43,7 +53,9 @@ def ask(
     file: TextIO | None,
     collection: str,
     k: int | None,
-    as_json: bool,  # noqa: FBT001 - click passes flags by name
+    deterministic: bool,  # noqa: FBT001 - click passes flags by name
+    adapter: str | None,
+    as_json: bool,  # noqa: FBT001
 ) -> None:
     """Answer QUESTION from your documents, with citations, or refuse with a reason.
 
@@ -52,8 +64,17 @@ def ask(
     if (question is None) == (file is None):
         raise click.UsageError("Give either a QUESTION or --file.")
     questions = [question] if question is not None else _questions(file)
-    with open_library(load_settings()) as library:
-        failed = asyncio.run(_ask(library.pipeline, questions, collection, k, as_json=as_json, titled=file is not None))
+    settings = load_settings()
+    with open_library(settings) as library:
+        stream = partial(
+            library.pipeline.stream,
+            collection=collection,
+            k=k,
+            caller=Caller(timeout_s=settings.request_timeout_s),
+            deterministic=deterministic,
+            adapter=adapter,
+        )
+        failed = asyncio.run(_ask(stream, questions, as_json=as_json, titled=file is not None))
     if failed:
         ctx.exit(EXIT_FAILED)
 
@@ -92,9 +113,7 @@ def _questions(file: TextIO | None) -> list[str]:
     return questions
 
 
-async def _ask(
-    pipeline: RagPipeline, questions: list[str], collection: str, k: int | None, *, as_json: bool, titled: bool
-) -> int:
+async def _ask(stream: _Stream, questions: list[str], *, as_json: bool, titled: bool) -> int:
     """Ask one question after the other; returns how many failed. One that fails does not keep the others back."""
     failed = 0
     for question in questions:
@@ -102,24 +121,23 @@ async def _ask(
             click.echo()
             Console(highlight=False).print(f"[bold green]›[/] [bold]{escape(printable(question))}[/]\n")
         try:
-            await _ask_one(pipeline, question, collection, k, as_json=as_json)
+            await _ask_one(stream(question), as_json=as_json)
         except RagError as error:
             report(error, as_json=as_json)
             failed += 1
     return failed
 
 
-async def _ask_one(pipeline: RagPipeline, question: str, collection: str, k: int | None, *, as_json: bool) -> None:
+async def _ask_one(events: _Events, *, as_json: bool) -> None:
     if not as_json:
-        await _show(pipeline.stream(question, collection=collection, k=k))
+        await _show(events)
         return
     from api.presentation import answer as presented
 
-    answer = await pipeline.answer(question, collection=collection, k=k)
-    click.echo(msgspec.json.encode(presented(answer)).decode())
+    click.echo(msgspec.json.encode(presented(await final_answer(events))).decode())
 
 
-async def _show(events: AsyncGenerator[AnswerEvent, None]) -> None:
+async def _show(events: _Events) -> None:
     """Print sentences as they are verified, each with its citation numbers, then the sources."""
     console = Console(soft_wrap=False, highlight=False)
     status = console.status("Searching …", spinner="dots") if console.is_interactive else None
@@ -182,7 +200,8 @@ def _footer(answer: Answer) -> Text:
     if timings.tokens_per_s:
         parts.append(f"{timings.tokens_per_s:.1f} tokens/s")
     if usage.prompt_tokens:
-        parts.append(f"{usage.prompt_tokens} prompt tokens ({usage.cached_tokens} reused)")
+        prefilled = usage.prompt_tokens - usage.cached_tokens
+        parts.append(f"{usage.prompt_tokens} prompt tokens ({usage.cached_tokens} cached, {prefilled} prefilled)")
     return Text("\n" + " · ".join(parts), style="dim")
 
 

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from rag import __version__
 from rag.commands.errors import EXIT_FAILED
+from rag.commands.generator_checks import generator_checks
 from rag.config import load_settings
 from rag.errors import RagError
 from rag.factory import Check, open_library
@@ -48,6 +49,7 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:  # noqa: FBT
             if not quick:
                 checks += _loading(library.warm_up)
             checks += library.readiness()
+            checks += generator_checks(library)
     except RagError as error:
         checks.append(Check(name="data directory", ok=False, detail=str(error)))
     # What --quick has not loaded is no fault.

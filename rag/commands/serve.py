@@ -6,7 +6,7 @@ import errno
 import logging
 import signal
 import socket
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -17,10 +17,12 @@ from rag.factory import open_library
 from rag.telemetry import configure_logging
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
     from litestar import Litestar
 
 _BACKLOG = 128
-_DRAIN_S = 8  # container runtimes kill ten seconds after SIGTERM
 
 
 @click.command()
@@ -28,7 +30,10 @@ _DRAIN_S = 8  # container runtimes kill ten seconds after SIGTERM
 @click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port to bind, 0 for any; or RAG_PORT.")
 @click.pass_context
 def serve(ctx: click.Context, host: str | None, port: int | None) -> None:
-    """Serve the HTTP API until interrupted."""
+    """Serve the HTTP API until interrupted.
+
+    SIGTERM or Ctrl-C stops it once running answers are complete, or after RAG_DRAIN_TIMEOUT_S; a second one at once.
+    """
     configure_logging(level=logging.DEBUG if ctx.find_root().params.get("verbose") else logging.INFO)
     configured = load_settings()
     settings = configured.model_copy(
@@ -53,7 +58,7 @@ def serve(ctx: click.Context, host: str | None, port: int | None) -> None:
                 bold=True,
                 fg="yellow",
             )
-        _run(app, listener)
+        run(app, listener, drain_timeout_s=settings.drain_timeout_s)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -90,11 +95,32 @@ def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _run(app: Litestar, listener: socket.socket) -> None:
-    """Serve until SIGTERM or Ctrl-C; then answers under way get ``_DRAIN_S`` seconds to finish."""
+def run(app: Litestar, listener: socket.socket, *, drain_timeout_s: int) -> None:
+    """Serve until SIGTERM or Ctrl-C; then answers under way get ``drain_timeout_s`` to finish.
+
+    What then still runs is cancelled, and its client told so. A second signal ends the process without any of that:
+    what is on disk is safe at every moment.
+    """
     import uvicorn
 
-    server = uvicorn.Server(
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Without uvicorn's raising the signal again at the end: a stop that was asked for is no failure."""
+            before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if self.should_exit:
+                signal.signal(sig, signal.SIG_DFL)
+                signal.raise_signal(sig)
+            super().handle_exit(sig, frame)
+
+    Server(
         uvicorn.Config(
             app,
             log_config=None,
@@ -104,10 +130,6 @@ def _run(app: Litestar, listener: socket.socket) -> None:
             lifespan="on",
             ws="none",
             backlog=_BACKLOG,
-            timeout_graceful_shutdown=_DRAIN_S,
+            timeout_graceful_shutdown=drain_timeout_s,
         )
-    )
-    # uvicorn raises the signal again once it has shut down; ours is the handler that then finds nothing left to do.
-    signal.signal(signal.SIGTERM, server.handle_exit)
-    with suppress(KeyboardInterrupt):  # Ctrl-C is how people stop a server: not an error
-        server.run(sockets=[listener])
+    ).run(sockets=[listener])

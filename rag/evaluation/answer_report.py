@@ -23,6 +23,7 @@ def answer_report(rows: Sequence[ScoredAnswer]) -> dict[str, object]:
     answerable = [row for row in rows if row.reference.answerable]
     answered = [row for row in answerable if row.answered]
     timings = [row.answer.timings for row in rows if row.answer]
+    usages = [row.answer.usage for row in rows if row.answer and row.answer.usage.prompt_tokens]
     return {
         "em": _mean(row.overlap.em for row in answerable),
         "f1": _mean(row.overlap.f1 for row in answerable),
@@ -38,6 +39,9 @@ def answer_report(rows: Sequence[ScoredAnswer]) -> dict[str, object]:
         "ttft_ms_p50": _median(t.ttft_ms for t in timings),
         "tokens_per_s": _median(t.tokens_per_s for t in timings),
         "total_ms_p50": _median(t.total_ms for t in timings),
+        "tokens_cached": _mean(usage.cached_tokens for usage in usages),
+        "tokens_prefilled": _mean(usage.prompt_tokens - usage.cached_tokens for usage in usages),
+        "stitched_answers": sum(usage.passage_reuse == "stitched" for usage in usages),
         "questions": len(rows),
     }
 

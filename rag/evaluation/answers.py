@@ -9,6 +9,7 @@ from rag.errors import InputError
 from rag.evaluation.citation_scores import CitationScores, judge_citations
 from rag.evaluation.corpus import entry_id
 from rag.evaluation.overlap import Overlap, compare
+from rag.types import Caller, Priority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from rag.evaluation.corpus import LoadedCorpus
     from rag.evaluation.dataset import Dataset, Query, Reference
     from rag.types import Answer
+
+# A service that runs over the same model goes first.
+_CALLER = Caller(key="evaluation", priority=Priority.BATCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,7 @@ async def measure_answers(
     for query in queries:
         best_dense = library.retriever.retrieve(collection, query.text, 1, leg="dense").best_dense
         try:
-            answer = await library.pipeline.answer(query.text, collection=collection.name)
+            answer = await library.pipeline.answer(query.text, collection=collection.name, caller=_CALLER)
         except InputError as error:
             yield score_answer(query, dataset, None, error=error.code, best_dense=best_dense)
         else:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rag.config import Settings
     from rag.evaluation.dataset import Dataset, Entry
     from rag.factory import Library
-    from rag.types import Collection
+    from rag.types import Collection, PassageReuse
 
 # Bump when entries are turned into chunks or vectors differently: stores of older forms are then not used any more.
 _FORM = "evaluation-entries:1"
@@ -56,18 +56,24 @@ def entry_id(uri: str) -> str:
 
 @contextmanager
 def open_corpus(
-    settings: Settings, dataset: Dataset, progress: Callable[[int, int], None] | None = None
+    settings: Settings,
+    dataset: Dataset,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    measured_reuse: PassageReuse | None = None,
 ) -> Iterator[LoadedCorpus]:
     """Open the corpus's own library, first storing and embedding what is not there yet.
 
-    ``progress`` is told entries done and entries in all.
+    ``progress`` is told entries done and entries in all. ``measured_reuse`` is as for ``open_library``. Model state is
+    kept in memory only: an earlier run must not make this one look faster.
 
     Raises:
         IngestInProgress: another process is loading the same corpus.
     """
     key = hashlib.sha256(f"{_FORM} {dataset.corpus_sha256}".encode()).hexdigest()[:16]
     home = settings.home / "eval" / key
-    with open_library(settings.model_copy(update={"home": home, "database_url": None})) as library:
+    own = settings.model_copy(update={"home": home, "database_url": None, "kv_disk_bytes": 0})
+    with open_library(own, measured_reuse=measured_reuse) as library:
         embedder = library.embedder
         name = hashlib.sha256(embedder.identity.encode()).hexdigest()[:16]
         fingerprint = Fingerprint(parser=_FORM, chunker=_FORM, embedder=embedder.identity, dimension=embedder.dimension)

@@ -86,6 +86,12 @@ class Dataset:
     references: dict[str, Reference]
     corpus_sha256: str
 
+    @property
+    def sha256(self) -> str:
+        """Of all that is read of the folder: equal where corpus, questions, judgments and references are."""
+        content = msgspec.json.encode((self.corpus_sha256, self.queries, self.qrels, self.references), order="sorted")
+        return hashlib.sha256(content).hexdigest()
+
     def judged_queries(self, limit: int | None = None) -> list[Query]:
         """Queries with at least one relevant document, in file order; the first ``limit`` of them."""
         return [query for query in self.queries if self.qrels.get(query.id)][:limit]

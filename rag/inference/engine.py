@@ -1,60 +1,115 @@
-"""The thread that owns a model's context and serves requests in the order they came."""
+"""The thread that owns a model's context: it runs the requests of many callers together, a step at a time.
+
+Requests join and leave between steps. A step is one run of the model over a batch: a token (and maybe a draft) of every
+answer being written, and parts of prompts being read, so that a long prompt does not stop the others' answers.
+"""
 
 from __future__ import annotations
 
+import math
 import queue
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rag.errors import GenerationFailed, RagError
-from rag.inference.model import BATCH_TOKENS
-from rag.inference.requests import Request, TextRequest
-from rag.inference.sampling import Sampler, StopMatcher, probabilities
-from rag.inference.sequence import CachedSequence
-from rag.inference.tokens import TextDecoder
+from rag.errors import DeadlineExceeded, GenerationFailed, Overloaded, RagError
+from rag.inference.requests import Outbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest, WarmRequest
+from rag.inference.runs import ProbabilityRun, ScoreRun, TextRun, WarmRun
+from rag.inference.waiting import FairQueue
 from rag.telemetry import get_logger
-from rag.types import FinishReason, GenerationChunk, Usage
+from rag.types import GenerationChunk, GeneratorStats, Priority, Usage
 
 if TYPE_CHECKING:
-    from rag.inference.model import Context, Model
-    from rag.inference.requests import ScoreRequest
+    from collections.abc import Callable
+
+    from rag.inference.context import Context
+    from rag.inference.kv_tree import KvTree
+    from rag.inference.lane import DeterministicLane
+    from rag.inference.requests import Request
+    from rag.inference.runs import Run
+    from rag.inference.speculation import DraftPolicy
     from rag.inference.tokens import Vocabulary
 
 _log = get_logger("inference")
 
 _CLOSED = "The language model is closed."
+_RESTART = "Restart the process."
+# Prompt tokens of a step while answers are being written: half a second to a second of waiting for them on two cores.
+_PROMPT_ROWS_BESIDE_ANSWERS = 128
+_REMEMBERED_DURATIONS = 32
 
 
 @dataclass(slots=True, kw_only=True)
-class EngineStats:
-    """What the engine has done since it started. Written by its thread only."""
+class Counters:
+    """What the engine has done since it started. Written by its thread, ``rejected`` under the gate."""
 
     requests: int = 0
-    prompt_tokens_read: int = 0
-    tokens_generated: int = 0
+    rejected: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    steps: int = 0
+    tokens_cached: int = 0
+    tokens_prefilled: int = 0
+    tokens_decoded: int = 0
+    tokens_drafted: int = 0
+    tokens_accepted: int = 0
+    step_seconds: float = 0.0
+    model_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineParts:
+    """What an engine works with; it frees all of it at its end, on its thread."""
+
+    context: Context
+    tree: KvTree
+    lane: DeterministicLane
+    vocabulary: Vocabulary
+    outbox: Outbox
+    policy: DraftPolicy | None
+    activate: Callable[[Context, str | None], None]
+    free: Callable[[str], None]
 
 
 class Engine:
-    """Runs requests one after the other on a thread of its own.
+    """Runs up to ``max_running`` requests at once and lets ``max_queued`` more wait.
 
-    A request is cancelled by abandoning its mailbox: the engine looks before each token and each batch of the prompt.
-    An error of one request ends that request; an error of the engine itself ends all, and those to come.
+    A request is cancelled by abandoning its mailbox: the engine looks before each step. An error of one request ends
+    that request; an error of the engine itself ends all, and those to come.
     """
 
-    def __init__(self, model: Model, context: Context, vocabulary: Vocabulary) -> None:
-        self._model = model
-        self._context = context
-        self._vocabulary = vocabulary
-        self._sequence = CachedSequence(context, batch_tokens=BATCH_TOKENS)
+    def __init__(
+        self,
+        parts: EngineParts,
+        *,
+        max_running: int,
+        max_queued: int,
+        stitched: bool,
+        reorders: bool,
+        recomputed: int = 0,
+    ) -> None:
+        self._parts = parts
+        self._context, self._tree, self._lane = parts.context, parts.tree, parts.lane
+        self._outbox = parts.outbox
+        self._max_running, self._max_queued = max_running, max_queued
+        self._stitched, self._reorders, self._recomputed = stitched, reorders, recomputed
+        self._batch = parts.context.batch()
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._running: Request | None = None
+        self._waiting = FairQueue()
+        self._runs: list[Run[Any]] = []
+        self._adapter: str | None = None
+        self._room_changed = True
+        self._durations: deque[float] = deque(maxlen=_REMEMBERED_DURATIONS)
         self._gate = threading.Lock()  # a request is in line before the thread ends, or it is refused
+        self._open = 0  # requests submitted and not ended, under the gate
+        self._idle = threading.Condition(self._gate)
+        self._draining = False
         self._closing = False
         self._ended: str | None = None
-        self.stats = EngineStats()
+        self._counters = Counters()
         # A daemon: a program that forgets to close must still be able to exit.
         self._thread = threading.Thread(target=self._live, name="llama-engine", daemon=True)
         self._thread.start()
@@ -64,21 +119,59 @@ class Engine:
         """Why requests are no longer served; None while they are."""
         return self._ended
 
-    @property
-    def steps(self) -> int:
-        """How often the model has been run."""
-        return self._context.steps
+    def stats(self) -> GeneratorStats:
+        """Counters and the state of the cache, as of the last step."""
+        counters, snapshots = self._counters, self._tree.snapshots
+        running = len(self._runs) + (self._lane.current is not None)
+        return GeneratorStats(
+            requests=counters.requests,
+            rejected=counters.rejected,
+            failed=counters.failed,
+            cancelled=counters.cancelled,
+            queued=max(0, self._open - running),
+            running=running,
+            steps=counters.steps,
+            tokens_cached=counters.tokens_cached,
+            tokens_prefilled=counters.tokens_prefilled + self._lane.tokens_read,
+            tokens_decoded=counters.tokens_decoded + self._lane.tokens_decoded,
+            tokens_drafted=counters.tokens_drafted,
+            tokens_accepted=counters.tokens_accepted,
+            kv_cells=self._context.cells,
+            kv_cells_used=self._tree.cells_claimed,
+            kv_ram_bytes=snapshots.ram_bytes_used,
+            kv_disk_bytes=snapshots.disk_bytes_used,
+            step_seconds=counters.step_seconds,
+            python_seconds=counters.step_seconds - counters.model_seconds,
+        )
 
     def submit(self, request: Request) -> None:
         """Put a request in line.
 
         Raises:
-            GenerationFailed: the engine has stopped.
+            Overloaded: too many are in line already.
+            GenerationFailed: the engine has stopped, or is stopping.
         """
         with self._gate:
-            if self._ended is not None:
-                raise GenerationFailed(self._ended, hint="Restart the process.")
+            if self._ended is not None or self._draining:
+                raise GenerationFailed(self._ended or "The language model is being closed.", hint=_RESTART)
+            if self._open >= self._max_running + self._max_queued:
+                self._counters.rejected += 1
+                position = self._open - self._max_running + 1
+                retry = self._retry_after_s(position)
+                raise Overloaded(
+                    f"{self._open} requests are running or waiting; this one would be number {position} in the queue.",
+                    hint=f"Try again in about {retry} s, or raise RAG_MAX_QUEUED.",
+                    retry_after_s=retry,
+                    queue_position=position,
+                )
+            self._open += 1
             self._inbox.put(request)
+
+    def drain(self) -> None:
+        """Refuse what comes and wait until everything in line has ended."""
+        with self._idle:
+            self._draining = True
+            self._idle.wait_for(lambda: self._open == 0 or self._ended is not None)
 
     def close(self) -> None:
         """End everything as cancelled, stop the thread and free the model. Waits for at most one model step."""
@@ -88,25 +181,263 @@ class Engine:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    def _retry_after_s(self, position: int) -> int:
+        typical = sorted(self._durations)[len(self._durations) // 2] if self._durations else 1.0
+        return max(1, min(600, math.ceil(typical * position / self._max_running)))
+
     def _live(self) -> None:
         try:
-            self._serve()
+            while self._take_requests():
+                self._drop_ended()
+                self._admit()
+                self._step()
+                self._lane_step()
+                self._outbox.flush()
         finally:
             self._end(sys.exception())
 
-    def _serve(self) -> None:
-        while (request := self._inbox.get()) is not None:
-            self._running = request
-            self.stats.requests += 1
+    def _take_requests(self) -> bool:
+        """Take what has been submitted, waiting if there is nothing to do; False once the engine is to stop."""
+        busy = self._runs or len(self._waiting) or self._lane.current
+        while True:
             try:
-                if isinstance(request, TextRequest):
-                    self._generate(request)
-                else:
-                    self._score(request)
+                request = self._inbox.get(block=not busy)
+            except queue.Empty:
+                return True
+            if request is None or self._closing:
+                if request is not None:
+                    self._inbox.put(request)  # it is told with the others
+                return False
+            self._counters.requests += 1
+            self._room_changed = True
+            self._waiting.push(request, running={run.request.caller.key for run in self._runs})
+            busy = True
+
+    def _drop_ended(self) -> None:
+        """Let go of requests nobody waits for and those whose time is up, wherever they are."""
+        now = time.monotonic()
+        for request in [r for r in self._waiting if r.mailbox.abandoned or now > r.deadline]:
+            self._waiting.remove(request)
+            self._tell_gone(request)
+            self._close_request(request)
+        for run in [run for run in self._runs if run.request.mailbox.abandoned or now > run.request.deadline]:
+            if run.request.mailbox.abandoned:
+                self._counters.cancelled += 1
+                run.cancel()
+            else:
+                self._counters.failed += 1
+                run.fail(_too_late(run.request))
+            self._leave(run)
+        current = self._lane.current
+        if current is not None and (current.mailbox.abandoned or now > current.deadline):
+            self._lane.abort()
+            self._tell_gone(current)
+            self._close_request(current)
+
+    def _tell_gone(self, request: Request) -> None:
+        if request.mailbox.abandoned:
+            self._counters.cancelled += 1
+        else:
+            self._counters.failed += 1
+            self._outbox.post(request.mailbox, _too_late(request))
+
+    def _admit(self) -> None:
+        """Start those in line, in order, as long as there is room; nobody overtakes."""
+        self._tree.forget_evicted()
+        while (request := self._waiting.first()) is not None:
+            if request.deterministic:
+                if self._lane.current is not None:
+                    return
+                self._lane.begin(request)
+            elif (
+                len(self._runs) >= self._max_running
+                or not self._room_changed
+                or (request.caller.priority == Priority.IDLE and self._runs)
+                or not self._start(request)
+            ):
+                self._room_changed = False
+                return
+            self._waiting.remove(request)
+
+    def _start(self, request: Request) -> bool:
+        """Begin a request; False if the cache has no room for it now."""
+        run = self._make_run(request)
+        prompt = self._arranged(request)
+        if not run.admit(prompt, stitched=self._stitches(request)):
+            if not self._runs:
+                self._outbox.post(
+                    request.mailbox,
+                    GenerationFailed(
+                        f"A prompt of {len(prompt)} tokens with {request.new_tokens} to come does not fit the "
+                        f"{self._context.cells} cells of the cache.",
+                        hint="Raise RAG_KV_TOKENS, or ask for less.",
+                    ),
+                )
+                self._counters.failed += 1
+                self._close_request(request)
+                return True
+            return False
+        self._runs.append(run)
+        self._runs.sort(key=lambda run: run.request.caller.priority)
+        return True
+
+    def _make_run(self, request: Request) -> Run[Any]:
+        parts = (self._tree, self._context, self._outbox)
+        if isinstance(request, TextRequest):
+            return TextRun(request, *parts, vocabulary=self._parts.vocabulary, policy=self._parts.policy)
+        if isinstance(request, ProbabilityRequest):
+            return ProbabilityRun(request, *parts)
+        if isinstance(request, ScoreRequest):
+            return ScoreRun(request, *parts)
+        if isinstance(request, WarmRequest):
+            return WarmRun(request, *parts)
+        raise TypeError(f"not a request: {request!r}")
+
+    def _stitches(self, request: Request) -> bool:
+        return self._stitched and len(request.prompt.passages) > self._recomputed and len(request.prompt.prefix) > 0
+
+    def _arranged(self, request: Request) -> PromptParts:
+        """The prompt with its passages where they can be reused."""
+        prompt = request.prompt
+        if self._stitches(request):
+            best = prompt.passages[: self._recomputed]
+            return PromptParts(
+                prefix=prompt.prefix, passages=prompt.passages[self._recomputed :], rest=prompt.rest, recomputed=best
+            )
+        if self._reorders and len(prompt.passages) > 1:
+            path = self._tree.descend(self._tree.root(request.adapter), prompt.prefix)
+            order = self._tree.order(path[-1], prompt.passages)
+            passages = tuple(prompt.passages[i] for i in order)
+            return PromptParts(prefix=prompt.prefix, passages=passages, rest=prompt.rest)
+        return prompt
+
+    def _step(self) -> None:
+        """Run the model once over what its requests need next."""
+        if not self._runs:
+            return
+        began = time.perf_counter()
+        adapter = self._choose_adapter()
+        batch = self._batch
+        batch.clear()
+        writing, reading = self._compose(adapter)
+        if batch.rows:
+            decode_began = time.perf_counter()
+            try:
+                self._context.decode(batch)
             except RagError as error:
-                self._sequence.clear()  # what a failed decode left in the cache is unknown
-                request.mailbox.post(error)
-            self._running = None
+                self._fail_all(error)
+                return
+            took = time.perf_counter() - decode_began
+            self._counters.model_seconds += took
+            self._counters.steps += 1
+            if self._parts.policy is not None and not reading:
+                self._parts.policy.costs.observe(batch.rows, took * 1000)
+        for writer in writing:
+            self._guarded(writer, self._commit_answer)
+        for reader in reading:
+            self._guarded(reader, self._commit_prompt)
+        if not batch.rows and not any(run.ended or not run.in_prompt for run in reading):
+            self._fail_all(GenerationFailed("The cache has no sequence left to read the prompts in."))
+        for ended in [run for run in self._runs if run.ended]:
+            self._leave(ended)
+        self._counters.step_seconds += time.perf_counter() - began
+
+    def _compose(self, adapter: str | None) -> tuple[list[TextRun], list[Run[Any]]]:
+        """Fill the batch; which runs write and which read in it."""
+        batch = self._batch
+        mine = [run for run in self._runs if run.request.adapter == adapter]
+        writing = [run for run in mine if isinstance(run, TextRun) and not run.in_prompt]
+        reading = [run for run in mine if run.in_prompt]
+        for writer in writing:
+            writer.add_answer_rows(batch, other_rows=len(writing) - 1)
+        room = batch.capacity - batch.rows
+        if writing:
+            room = min(room, _PROMPT_ROWS_BESIDE_ANSWERS)
+        for run in reading:
+            room -= run.add_prompt_rows(batch, room)
+        return writing, reading
+
+    def _commit_answer(self, run: TextRun) -> None:
+        tokens = run.commit_answer()
+        self._counters.tokens_decoded += tokens
+        self._waiting.charge(run.request.caller.key, tokens)
+
+    def _commit_prompt(self, run: Run[Any]) -> None:
+        before = run.tokens_read
+        run.commit()
+        read = run.tokens_read - before
+        self._counters.tokens_prefilled += read
+        self._waiting.charge(run.request.caller.key, read)
+        if not run.in_prompt:
+            self._counters.tokens_cached += max(0, run.prompt_tokens - run.tokens_read)
+            self._counters.tokens_decoded += isinstance(run, TextRun)
+
+    def _guarded(self, run: Run[Any], work: Callable[[Any], None]) -> None:
+        """What goes wrong with one request's own part of a step ends that request and no other."""
+        try:
+            work(run)
+        except RagError as error:
+            run.fail(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and its caller is told
+            _log.exception("request failed")
+            failure = GenerationFailed(f"The request could not be worked on: {type(error).__name__}: {error}.")
+            failure.__cause__ = error
+            run.fail(failure)
+
+    def _choose_adapter(self) -> str | None:
+        """The adapter of this step: adapters take turns, a step each, as a batch can only have one."""
+        wanted: list[str | None] = list(dict.fromkeys(run.request.adapter for run in self._runs))
+        if self._adapter in wanted and len(wanted) > 1:
+            after = wanted.index(self._adapter) + 1
+            adapter = wanted[after % len(wanted)]
+        else:
+            adapter = self._adapter if self._adapter in wanted else wanted[0]
+        if adapter != self._adapter:
+            self._parts.activate(self._context, adapter)
+            self._adapter = adapter
+        return adapter
+
+    def _lane_step(self) -> None:
+        request = self._lane.current
+        if request is None:
+            return
+        try:
+            going = self._lane.step()
+        except RagError as error:
+            self._lane.abort()
+            self._outbox.post(request.mailbox, error)
+            self._counters.failed += 1
+            going = False
+        if not going:
+            self._close_request(request)
+
+    def _leave(self, run: Run[Any]) -> None:
+        if isinstance(run, TextRun):
+            self._counters.tokens_drafted += run.drafted
+            self._counters.tokens_accepted += run.accepted
+            if run.output.finish:
+                run.keep_for_next_turn()
+        run.release()
+        self._runs.remove(run)
+        self._durations.append(time.monotonic() - run.admitted)
+        self._close_request(run.request)
+
+    def _close_request(self, _request: Request) -> None:
+        self._room_changed = True
+        with self._idle:
+            self._open -= 1
+            self._idle.notify_all()
+
+    def _fail_all(self, error: RagError) -> None:
+        """A decode failed: what the cache holds is unknown, so every request in it ends and it starts empty."""
+        for run in self._runs:
+            run.fail(error)
+            if isinstance(run, TextRun):
+                run.output.free()
+            self._counters.failed += 1
+            self._close_request(run.request)
+        self._runs = []
+        self._tree.reset()
 
     def _end(self, cause: BaseException | None) -> None:
         """Answer everyone still waiting, whatever ended the thread; an unexpected cause goes on to be reported."""
@@ -114,95 +445,35 @@ class Engine:
         if cause is not None:
             why = f"The language model's thread has died: {type(cause).__name__}: {cause}."
             _log.error("generation thread died", cause=repr(cause))
-        with self._gate:
+        with self._idle:
             self._ended = why
-        waiting = [self._running]
+            self._idle.notify_all()
+        requests = [run.request for run in self._runs] + list(self._waiting)
+        if self._lane.current is not None:
+            requests.append(self._lane.current)
         while not self._inbox.empty():
-            waiting.append(self._inbox.get())
-        for request in waiting:
+            requests += [request for request in [self._inbox.get()] if request is not None]
+        for request in requests:
             if isinstance(request, TextRequest) and cause is None:
-                request.mailbox.post(_cancelled_chunk(request))
-            elif request is not None:
-                error = GenerationFailed(why, hint="Restart the process.")
+                usage = Usage(prompt_tokens=len(request.prompt))
+                chunk = GenerationChunk(text="", finish_reason="cancelled", usage=usage)
+                self._outbox.post(request.mailbox, chunk)
+            else:
+                error = GenerationFailed(why, hint=_RESTART)
                 error.__cause__ = cause
-                request.mailbox.post(error)
-        self._vocabulary.close(why)
-        self._context.free()
-        self._model.free()
-
-    def _generate(self, request: TextRequest) -> None:
-        """Read the prompt, then choose and read one token after the other until something ends the text."""
-        began = time.perf_counter()
-        cached = self._read_prompt(request)
-        prompt_read = time.perf_counter()
-        if cached is None:
-            request.mailbox.post(_cancelled_chunk(request))
-            return
-        text = _GrowingText(request, self._vocabulary)
-        finish: FinishReason | None = None
-        while finish is None:
-            token = text.sampler.choose(self._context.logits())
-            finish = text.take(token)
-            if finish is None and self._is_cancelled(request):
-                finish = "cancelled"
-            if finish is None:
-                self._sequence.append(token)
-        self.stats.tokens_generated += text.tokens
-        usage = Usage(
-            prompt_tokens=len(request.prompt),
-            cached_tokens=cached,
-            completion_tokens=text.tokens,
-            prefill_ms=(prompt_read - began) * 1000,
-            decode_ms=(time.perf_counter() - prompt_read) * 1000,
-        )
-        request.mailbox.post(GenerationChunk(text=text.stop.flush(), finish_reason=finish, usage=usage))
-
-    def _score(self, request: ScoreRequest) -> None:
-        if self._read_prompt(request) is None:
-            request.mailbox.post(GenerationFailed("The request was cancelled."))
-            return
-        weights = probabilities(self._context.logits())
-        request.mailbox.post([float(weights[token]) for token in request.candidates])
-
-    def _read_prompt(self, request: Request) -> int | None:
-        """Bring the prompt into the cache; how many of its tokens were there already, None if cancelled."""
-        if self._is_cancelled(request):
-            return None
-        cached = before = self._sequence.rewind(request.prompt)
-        for length in self._sequence.read(request.prompt):
-            self.stats.prompt_tokens_read += length - before
-            before = length
-            if self._is_cancelled(request):
-                return None
-        return cached
-
-    def _is_cancelled(self, request: Request) -> bool:
-        return request.mailbox.abandoned or self._closing
+                self._outbox.post(request.mailbox, error)
+        self._outbox.flush()
+        for run in self._runs:
+            if isinstance(run, TextRun):
+                run.output.free()
+        if cause is None:
+            self._tree.store_all()
+        self._parts.free(why)
 
 
-class _GrowingText:
-    """The text of one request, token by token: decoded, cut at stop strings, handed over, and ended."""
-
-    def __init__(self, request: TextRequest, vocabulary: Vocabulary) -> None:
-        self._request = request
-        self._vocabulary = vocabulary
-        self._decoder = TextDecoder(vocabulary)
-        self.sampler = Sampler(request.params)
-        self.stop = StopMatcher(request.params.stop)
-        self.tokens = 0
-
-    def take(self, token: int) -> FinishReason | None:
-        """Add a token; why the text ends with it, if it does. The token that ends a turn adds nothing."""
-        if self._vocabulary.ends_generation(token):
-            return "stop"
-        self.tokens += 1
-        text = self.stop.push(self._decoder.push(token))
-        if text:
-            self._request.mailbox.post(GenerationChunk(text=text))
-        if self.stop.stopped:
-            return "stop"
-        return "length" if self.tokens >= self._request.params.max_tokens else None
-
-
-def _cancelled_chunk(request: TextRequest) -> GenerationChunk:
-    return GenerationChunk(text="", finish_reason="cancelled", usage=Usage(prompt_tokens=len(request.prompt)))
+def _too_late(request: Request) -> DeadlineExceeded:
+    waited = time.monotonic() - request.arrived
+    return DeadlineExceeded(
+        f"The answer was not complete within {request.caller.timeout_s:g} s ({waited:.1f} s have passed).",
+        hint="Allow more time, or ask when fewer requests are running.",
+    )

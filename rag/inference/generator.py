@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from rag.errors import QuestionTooLong, RagError
-from rag.inference.engine import Engine
-from rag.inference.model import Context, Model
-from rag.inference.requests import Mailbox, ScoreRequest, TextRequest
-from rag.inference.segments import PromptEncoder
-from rag.inference.template import ChatTemplate
+import numpy as np
+
+from rag.errors import QuestionTooLong
+from rag.inference.assembly import assemble
+from rag.inference.options import EngineOptions
+from rag.inference.requests import Mailbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest, WarmRequest
+from rag.inference.sampling import check
 from rag.inference.threads import available_threads
-from rag.inference.tokens import Vocabulary
 from rag.telemetry import get_logger
-from rag.types import GeneratorInfo
+from rag.types import ANYONE, Priority, SegmentKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from rag.inference.assembly import Assembly
+    from rag.inference.requests import Request
     from rag.inference.segments import EncodedPrompt
-    from rag.types import GenerationChunk, Prompt, SamplingParams
+    from rag.types import Caller, GenerationChunk, GeneratorInfo, GeneratorStats, Prompt, SamplingParams
 
+_T = TypeVar("_T")
 _log = get_logger("inference")
 
 # Hardly a token is this long: a prompt of more bytes for each token of the context does not fit, and finding that out
 # must not take the seconds that tokenizing megabytes takes.
 _BYTES_PER_TOKEN = 64
 
-_LOGGED = ("model", "context_tokens", "threads", "gpu_layers", "backend")
+_LOGGED = ("model", "context_tokens", "threads", "gpu_layers", "backend", "reuse", "passage_reuse")
 
 
 class LlamaGenerator:
     """A loaded model. Make it with ``load``, end it with ``close`` (at exit, if nobody does before).
 
-    One request runs at a time, the others wait in line; each reuses the model state of the one before as far as the
-    two prompts begin alike.
+    Requests run together (``rag.inference.engine``) and reuse each other's model state where their prompts allow it.
     """
 
-    def __init__(self, *, model: Model, context: Context, model_name: str, sha256: str, threads: int) -> None:
-        self._vocabulary = Vocabulary(model)
-        template = ChatTemplate(
-            model.metadata("tokenizer.chat_template"),
-            bos=self._vocabulary.text(self._vocabulary.bos),
-            eos=self._vocabulary.text(self._vocabulary.eos),
-        )
-        self._template_stop = template.stop
-        self._encoder = PromptEncoder(self._vocabulary, template)
-        self._info = GeneratorInfo(
-            model=model_name,
-            sha256=sha256,
-            context_tokens=context.size,
-            threads=threads,
-            gpu_layers=model.gpu_layers,
-            backend=model.backend(),
-        )
-        self.engine = Engine(model, context, self._vocabulary)
+    def __init__(self, assembly: Assembly) -> None:
+        self.engine = assembly.engine
+        self._vocabulary = assembly.vocabulary
+        self._encoder = assembly.encoder
+        self._adapters = assembly.adapters
+        self._template_stop = assembly.template_stop
+        self._info = assembly.info
         self._finalizer = weakref.finalize(self, self.engine.close)
 
     @classmethod
@@ -72,11 +62,12 @@ class LlamaGenerator:
         sha256: str,
         context_tokens: int,
         threads: int = 0,
-        gpu_layers: int | Literal["auto"] = "auto",
+        gpu_layers: int | Literal["auto", "all"] = "auto",
+        options: EngineOptions | None = None,
     ) -> LlamaGenerator:
         """Load a GGUF file. Takes seconds: call it in a thread.
 
-        ``threads=0`` takes every core this process may use; ``gpu_layers`` is the number to offload, -1 for all,
+        ``threads=0`` takes every core this process may use; ``gpu_layers`` is the number to offload, ``"all"``, or
         ``"auto"`` for all where this build of llama.cpp finds a GPU. ``info`` tells what was really done.
 
         Raises:
@@ -84,14 +75,16 @@ class LlamaGenerator:
             ModelUnloadable: llama.cpp rejects it; the message has its reason.
             AcceleratorUnavailable: layers were to be offloaded, and none can be.
         """
-        threads = threads or available_threads()
-        model = Model.load(path, gpu_layers=gpu_layers)
-        try:
-            context = Context(model, context_tokens=context_tokens, threads=threads)
-        except RagError:
-            model.free()
-            raise
-        generator = cls(model=model, context=context, model_name=model_name, sha256=sha256, threads=threads)
+        assembly = assemble(
+            path,
+            model_name=model_name,
+            sha256=sha256,
+            context_tokens=context_tokens,
+            threads=threads or available_threads(),
+            gpu_layers=gpu_layers,
+            options=options or EngineOptions(),
+        )
+        generator = cls(assembly)
         _log.info("language model loaded", **{name: getattr(generator.info, name) for name in _LOGGED})
         return generator
 
@@ -104,6 +97,9 @@ class LlamaGenerator:
         """Why the model no longer answers (its thread died, or it was closed); None while it does."""
         return self.engine.failure
 
+    def stats(self) -> GeneratorStats:
+        return self.engine.stats()
+
     def count_tokens(self, text: str) -> int:
         return len(self._vocabulary.encode_text(text))
 
@@ -114,24 +110,38 @@ class LlamaGenerator:
         """The prompt's tokens with the borders of its segments. Raises InvalidRequest as ``stream`` does."""
         return self._encoder.encode(prompt)
 
-    async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[GenerationChunk, None]:
+    async def stream(
+        self, prompt: Prompt, params: SamplingParams, *, caller: Caller = ANYONE
+    ) -> AsyncGenerator[GenerationChunk, None]:
         """Yield text as it is generated; the last chunk has the finish reason and the usage.
 
         ``max_tokens`` is lowered to what the context leaves after the prompt; the finish reason is then ``length``.
 
         Raises:
             QuestionTooLong: the prompt and one token do not fit the context.
-            InvalidRequest: the model's chat template cannot express the prompt's turns.
+            InvalidRequest, UnsupportedSampling, UnknownAdapter: it cannot be done as asked.
+            Overloaded, DeadlineExceeded: as ``rag.protocols.Generator.stream``.
             GenerationFailed: the model stopped working.
         """
-        tokens = self._fitting(prompt)
+        check(params, self._vocabulary)
+        self._require_adapter(params.adapter)
+        parts = self._fitting(prompt, room=1)
         params = replace(
             params,
-            max_tokens=min(params.max_tokens, self._info.context_tokens - len(tokens)),
+            max_tokens=min(params.max_tokens, self._info.context_tokens - len(parts)),
             stop=(*params.stop, *self._template_stop),
         )
         mailbox: Mailbox[GenerationChunk] = Mailbox()
-        self.engine.submit(TextRequest(prompt=tokens, params=params, mailbox=mailbox))
+        self.engine.submit(
+            TextRequest(
+                prompt=parts,
+                params=params,
+                mailbox=mailbox,
+                caller=caller,
+                adapter=params.adapter,
+                deterministic=params.deterministic,
+            )
+        )
         try:
             while True:
                 chunk = await mailbox.take()
@@ -141,32 +151,82 @@ class LlamaGenerator:
         finally:
             mailbox.abandoned = True
 
-    async def next_token_probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> list[float]:
+    async def next_token_probabilities(
+        self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+    ) -> list[float]:
         """Probability (softmax over the whole vocabulary, float64) that the text goes on with the first token of each
         candidate, tokenized exactly as given: ``"Yes"`` and ``" Yes"`` are different candidates.
 
         Raises:
             ValueError: a candidate has no tokens.
-            QuestionTooLong, InvalidRequest, GenerationFailed: as for ``stream``.
+            QuestionTooLong, InvalidRequest, Overloaded, DeadlineExceeded, GenerationFailed: as for ``stream``.
         """
         firsts = [self._vocabulary.encode_text(candidate)[:1].tolist() for candidate in candidates]
         if not all(firsts):
             raise ValueError(f"candidates without tokens: {list(candidates)}")
-        prompt_tokens = self._fitting(prompt)
         mailbox: Mailbox[list[float]] = Mailbox()
-        self.engine.submit(
-            ScoreRequest(prompt=prompt_tokens, candidates=tuple(first[0] for first in firsts), mailbox=mailbox)
+        request = ProbabilityRequest(
+            prompt=self._fitting(prompt, room=1),
+            candidates=tuple(first[0] for first in firsts),
+            mailbox=mailbox,
+            caller=caller,
         )
+        return await self._ask(request, mailbox)
+
+    async def score(self, prompts: Sequence[Prompt], text: str, *, caller: Caller = ANYONE) -> list[list[float]]:
+        """Natural-log probability of each token of ``text`` after each prompt. The prompts are read together; those
+        that begin alike share what they have in common.
+
+        Raises:
+            ValueError: ``text`` has no tokens.
+            QuestionTooLong, InvalidRequest, Overloaded, DeadlineExceeded, GenerationFailed: as for ``stream``.
+        """
+        tokens = self._vocabulary.encode_text(text)
+        if not len(tokens):
+            raise ValueError("a text without tokens has no score")
+        waiting = []
+        for prompt in prompts:
+            mailbox: Mailbox[list[float]] = Mailbox()
+            parts = self._fitting(prompt, room=len(tokens))
+            request = ScoreRequest(prompt=parts, text=tokens, mailbox=mailbox, caller=caller)
+            waiting.append(self._ask(request, mailbox))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in waiting]
+        return [task.result() for task in tasks]
+
+    async def warm(self, prompt: Prompt, *, caller: Caller | None = None) -> int:
+        """Read a prompt's prefix and passages ahead of the requests that will begin with them, by default only while
+        nobody else wants the model. Returns how many tokens had to be read.
+        """
+        from rag.types import Caller
+
+        mailbox: Mailbox[int] = Mailbox()
+        parts = self._fitting(prompt, room=1)
+        request = WarmRequest(prompt=parts, mailbox=mailbox, caller=caller or Caller(priority=Priority.IDLE))
+        return await self._ask(request, mailbox)
+
+    async def drain(self) -> None:
+        """Take no new request and wait for those under way."""
+        await asyncio.to_thread(self.engine.drain)
+
+    def close(self) -> None:
+        """Stop the model's thread and free its memory; open streams end as cancelled. Waits for one model step, and
+        until the reusable state is on disk.
+        """
+        self._finalizer()
+
+    async def _ask(self, request: Request, mailbox: Mailbox[_T]) -> _T:
+        self.engine.submit(request)
         try:
             return await mailbox.take()
         finally:
             mailbox.abandoned = True
 
-    def close(self) -> None:
-        """Stop the model's thread and free its memory; open streams end as cancelled. Waits for one model step."""
-        self._finalizer()
+    def _require_adapter(self, name: str | None) -> None:
+        if name is not None:
+            self._adapters.get(name)
 
-    def _fitting(self, prompt: Prompt) -> NDArray[np.int32]:
+    def _fitting(self, prompt: Prompt, *, room: int) -> PromptParts:
         context = self._info.context_tokens
         size = sum(len(segment.text.encode("utf-8", errors="replace")) for segment in prompt.segments)
         if size > context * _BYTES_PER_TOKEN:
@@ -174,11 +234,28 @@ class LlamaGenerator:
                 f"The prompt has {size} bytes of text, far more than fit a context of {context} tokens.",
                 hint="Shorten the question, or set RAG_CONTEXT_TOKENS higher.",
             )
-        tokens = self._encoder.encode(prompt).tokens
-        if len(tokens) + 1 > context:
+        encoded = self._encoder.encode(prompt)
+        if len(encoded.tokens) + room > context:
             raise QuestionTooLong(
-                f"The prompt has {len(tokens)} tokens; a context of {context} leaves room for {context - 1} "
-                "and one token of an answer.",
+                f"The prompt has {len(encoded.tokens)} tokens; a context of {context} leaves room for "
+                f"{context - room} and {room} of an answer.",
                 hint="Shorten the question, or set RAG_CONTEXT_TOKENS higher.",
             )
-        return tokens
+        return _parts(prompt, encoded)
+
+
+def _parts(prompt: Prompt, encoded: EncodedPrompt) -> PromptParts:
+    """Cut a prompt at its passages, if they stand together with nothing between them."""
+    spans = [
+        span
+        for segment, span in zip(prompt.segments, encoded.spans, strict=True)
+        if segment.kind is SegmentKind.PASSAGE and span[0] < span[1]
+    ]
+    apart = any(before[1] != after[0] for before, after in zip(spans, spans[1:], strict=False))
+    if not spans or apart:
+        return PromptParts(prefix=encoded.tokens)
+    return PromptParts(
+        prefix=encoded.tokens[: spans[0][0]],
+        passages=tuple(encoded.tokens[start:end] for start, end in spans),
+        rest=encoded.tokens[spans[-1][1] :],
+    )

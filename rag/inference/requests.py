@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
 
 from rag.errors import RagError
+from rag.types import ANYONE, Caller, GenerationChunk
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    from rag.types import GenerationChunk, SamplingParams
+    from rag.types import SamplingParams
 
 _T = TypeVar("_T")
 
@@ -24,41 +27,126 @@ class Mailbox(Generic[_T]):
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[_T | RagError] = asyncio.Queue()
+        self.loop = asyncio.get_running_loop()
+        self.events: asyncio.Queue[_T | RagError] = asyncio.Queue()
         self.abandoned = False
-
-    def post(self, event: _T | RagError) -> None:
-        """Called on the engine's thread; never waits."""
-        try:
-            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
-        except RuntimeError:  # the loop is closed, and its tasks with it
-            self.abandoned = True
 
     async def take(self) -> _T:
         """The next event. An error among them is raised."""
-        event = await self._events.get()
+        event = await self.events.get()
         if isinstance(event, RagError):
             raise event
         return event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TextRequest:
-    """Continue ``prompt`` with text: chunks, of which the last has a finish reason."""
+class Outbox:
+    """Events of one step, delivered together: waking an event loop costs more than carrying an event."""
 
-    prompt: NDArray[np.int32]
+    def __init__(self) -> None:
+        self._posted: dict[asyncio.AbstractEventLoop, list[tuple[Mailbox[Any], object]]] = {}
+
+    def post(self, mailbox: Mailbox[_T], event: _T | RagError) -> None:
+        self._posted.setdefault(mailbox.loop, []).append((mailbox, event))
+
+    def flush(self) -> None:
+        """Called on the engine's thread; never waits."""
+        posted, self._posted = self._posted, {}
+        for loop, events in posted.items():
+            try:
+                loop.call_soon_threadsafe(_deliver, events)
+            except RuntimeError:  # the loop is closed, and its tasks with it
+                for mailbox, _ in events:
+                    mailbox.abandoned = True
+
+
+def _deliver(events: list[tuple[Mailbox[Any], object]]) -> None:
+    for mailbox, event in events:
+        mailbox.events.put_nowait(event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PromptParts:
+    """A prompt's token ids: what stands before the passages, each passage, and the rest.
+
+    ``recomputed`` passages stand between the two, read anew after all others (stitched prompts only).
+    """
+
+    prefix: NDArray[np.int32]
+    passages: tuple[NDArray[np.int32], ...] = ()
+    recomputed: tuple[NDArray[np.int32], ...] = ()
+    rest: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+
+    @property
+    def tokens(self) -> NDArray[np.int32]:
+        return np.concatenate([self.prefix, *self.passages, *self.recomputed, self.rest])
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """One prompt to be read. ``adapter`` is the name of a LoRA adapter; ``arrived`` a ``time.monotonic()``."""
+
+    prompt: PromptParts
+    mailbox: Mailbox[Any]
+    caller: Caller = ANYONE
+    adapter: str | None = None
+    deterministic: bool = False
+    arrived: float = field(default_factory=time.monotonic)
+
+    @property
+    def deadline(self) -> float:
+        return self.arrived + self.caller.timeout_s if self.caller.timeout_s is not None else float("inf")
+
+    @property
+    def new_tokens(self) -> int:
+        """The most tokens that follow the prompt."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TextRequest(Request):
+    """Continue the prompt with text: chunks, of which the last has a finish reason."""
+
     params: SamplingParams
     mailbox: Mailbox[GenerationChunk]
 
+    @property
+    def new_tokens(self) -> int:
+        return self.params.max_tokens
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ScoreRequest:
-    """Probabilities of ``candidates`` (token ids) as the token right after ``prompt``."""
+class ProbabilityRequest(Request):
+    """Probabilities of ``candidates`` (token ids) as the token right after the prompt."""
 
-    prompt: NDArray[np.int32]
     candidates: tuple[int, ...]
     mailbox: Mailbox[list[float]]
 
+    @property
+    def new_tokens(self) -> int:
+        return 0
 
-Request = TextRequest | ScoreRequest
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScoreRequest(Request):
+    """Log-probability of each token of ``text`` after the prompt."""
+
+    text: NDArray[np.int32]
+    mailbox: Mailbox[list[float]]
+
+    @property
+    def new_tokens(self) -> int:
+        return len(self.text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WarmRequest(Request):
+    """Bring the state of a prompt's prefix and passages into the cache; answered with how many tokens were read."""
+
+    mailbox: Mailbox[int]
+
+    @property
+    def new_tokens(self) -> int:
+        return 0

@@ -8,13 +8,14 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from rag.errors import GenerationFailed, QuestionTooLong, RagError
+from rag.inference.remote_run import Runs, Stopped
 from rag.inference.sampling import StopMatcher
-from rag.types import FinishReason, GenerationChunk, GeneratorInfo, Usage
+from rag.types import ANYONE, FinishReason, GenerationChunk, GeneratorInfo, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from rag.types import Prompt, SamplingParams
+    from rag.types import Caller, GeneratorStats, Prompt, SamplingParams
 
 _T = TypeVar("_T")
 _WORD = re.compile(r"\s*\S+|\s+$")
@@ -24,7 +25,8 @@ class ScriptedGenerator:
     """Implements ``rag.protocols.Generator``. A token is a word with the white space before it.
 
     ``replies`` are streamed one a request, word by word; an error among them is raised. ``probabilities`` are returned
-    one list a request. Both run out: one request more fails. ``prompts`` and ``params`` record what was asked.
+    one list a request, ``scores`` one list of lists (a list a prompt). All run out: one request more fails.
+    ``prompts``, ``params`` and ``callers`` record what was asked.
     """
 
     def __init__(
@@ -32,12 +34,16 @@ class ScriptedGenerator:
         replies: Iterable[str | RagError] = (),
         *,
         probabilities: Iterable[Sequence[float] | RagError] = (),
+        scores: Iterable[Sequence[Sequence[float]] | RagError] = (),
         context_tokens: int = 4096,
     ) -> None:
         self.replies: deque[str | RagError] = deque(replies)
         self.probabilities: deque[Sequence[float] | RagError] = deque(probabilities)
+        self.scores: deque[Sequence[Sequence[float]] | RagError] = deque(scores)
         self.prompts: list[Prompt] = []
         self.params: list[SamplingParams] = []
+        self.callers: list[Caller] = []
+        self._runs = Runs()
         self._closed = False
         self._info = GeneratorInfo(
             model="scripted",
@@ -56,47 +62,75 @@ class ScriptedGenerator:
     def failure(self) -> str | None:
         return "The language model is closed." if self._closed else None
 
+    def stats(self) -> GeneratorStats:
+        return self._runs.stats
+
     def count_tokens(self, text: str) -> int:
         return len(_WORD.findall(text))
 
     def count_prompt_tokens(self, prompt: Prompt) -> int:
         return sum(self.count_tokens(segment.text) for segment in prompt.segments)
 
-    async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[GenerationChunk, None]:
-        """Stream the next reply. Raises as ``LlamaGenerator.stream`` does."""
-        room = self._ask(prompt)
-        self.params.append(params)
-        words = _WORD.findall(_next(self.replies, "replies"))
+    async def stream(
+        self, prompt: Prompt, params: SamplingParams, *, caller: Caller = ANYONE
+    ) -> AsyncGenerator[GenerationChunk, None]:
+        """Stream the next reply. Raises as ``Generator.stream`` does; every parameter but the lengths is ignored."""
         stop = StopMatcher(params.stop)
-        limit = min(params.max_tokens, room)
         finish: FinishReason = "stop"
         said = 0
-        for word in words:
-            if self._closed or said == limit:
-                finish = "cancelled" if self._closed else "length"
-                break
-            said += 1
-            text = stop.push(word)
-            if text:
-                yield GenerationChunk(text=text)
-            if stop.stopped:
-                break
-            await asyncio.sleep(0)  # other tasks run between tokens, as with a model on its own thread
-        usage = Usage(prompt_tokens=self.count_prompt_tokens(prompt), completion_tokens=said)
+        try:
+            with self._runs.start(caller) as run:
+                room = self._ask(caller, prompt)
+                self.params.append(params)
+                limit = min(params.max_tokens, room)
+                for word in _WORD.findall(_next(self.replies, "replies")):
+                    # Other tasks run between tokens, as with a model on its own thread.
+                    await run.bounded(lambda: asyncio.sleep(0))
+                    if said == limit:
+                        finish = "length"
+                        break
+                    said += 1
+                    text = stop.push(word)
+                    if text:
+                        yield GenerationChunk(text=text)
+                    if stop.stopped:
+                        break
+                usage = Usage(prompt_tokens=self.count_prompt_tokens(prompt), completion_tokens=said)
+                self._runs.completed(usage)
+        except Stopped:
+            finish = "cancelled"
+            usage = Usage(prompt_tokens=self.count_prompt_tokens(prompt), completion_tokens=said)
         yield GenerationChunk(text=stop.flush(), finish_reason=finish, usage=usage)
 
-    async def next_token_probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> list[float]:
-        """The next list of probabilities. Raises as ``LlamaGenerator.next_token_probabilities`` does."""
+    async def next_token_probabilities(
+        self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+    ) -> list[float]:
+        """The next list of probabilities. Raises as ``Generator.next_token_probabilities`` does."""
         if not all(self.count_tokens(candidate) for candidate in candidates):
             raise ValueError(f"candidates without tokens: {list(candidates)}")
-        self._ask(prompt)
-        answer: Sequence[float] = _next(self.probabilities, "probabilities")
-        return list(answer)
+        with self._runs.start(caller):
+            self._ask(caller, prompt)
+            answer: Sequence[float] = _next(self.probabilities, "probabilities")
+            return list(answer)
+
+    async def score(self, prompts: Sequence[Prompt], text: str, *, caller: Caller = ANYONE) -> list[list[float]]:
+        """The next lists of scores. Raises as ``Generator.score`` does."""
+        if not self.count_tokens(text):
+            raise ValueError("a text without tokens cannot be scored")
+        with self._runs.start(caller):
+            for prompt in prompts:
+                self._ask(caller, prompt)
+            answer: Sequence[Sequence[float]] = _next(self.scores, "scores")
+            return [list(logprobs) for logprobs in answer]
+
+    async def drain(self) -> None:
+        await self._runs.drain()
 
     def close(self) -> None:
         self._closed = True
+        self._runs.stop()
 
-    def _ask(self, prompt: Prompt) -> int:
+    def _ask(self, caller: Caller, prompt: Prompt) -> int:
         """Record a request; how many tokens its answer may have."""
         if self._closed:
             raise GenerationFailed("The language model is closed.")
@@ -106,6 +140,7 @@ class ScriptedGenerator:
                 f"The prompt has {tokens} tokens; a context of {context} leaves room for {context - 1}."
             )
         self.prompts.append(prompt)
+        self.callers.append(caller)
         return context - tokens
 
 

@@ -1,4 +1,4 @@
-"""The one sequence kept in the KV cache, and how much of it the next prompt can reuse."""
+"""The one sequence of an exact context, and how much of it the next prompt can reuse to the last bit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rag.inference.model import Context
+    from rag.inference.context import Context
 
 # Matrix kernels work on groups of rows; rows left over, and batches too short, take another path with other rounding.
 # So batches begin at multiples of this and are at least this long, and state is reused only up to such a place, and
@@ -22,10 +22,10 @@ _ROW_GROUP = 16
 class CachedSequence:
     """Token ids whose state the context holds, from position 0 without gaps."""
 
-    def __init__(self, context: Context, *, batch_tokens: int) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._batch_tokens = batch_tokens
-        self._tokens = np.empty(context.size, dtype=np.int32)
+        self._batch = context.batch()
+        self._tokens = np.empty(context.cells, dtype=np.int32)
         self._length = 0
         self._reusable = 0
 
@@ -45,7 +45,7 @@ class CachedSequence:
         differing = np.flatnonzero(self._tokens[:limit] != prompt[:limit])
         shared = int(differing[0]) if len(differing) else limit
         kept = shared - shared % _ROW_GROUP
-        if kept < self._length and not (kept and self._context.forget_from(kept)):
+        if kept < self._length and not (kept and self._context.drop(0, kept)):
             kept = 0
             self._context.clear()
         self._length = self._reusable = kept
@@ -57,7 +57,7 @@ class CachedSequence:
         After the last batch the context has the logits of the prompt's last token.
         """
         while self._length < len(prompt):
-            end = min(self._length + self._batch_tokens, len(prompt))
+            end = min(self._length + self._batch.capacity, len(prompt))
             if 0 < len(prompt) - end < _ROW_GROUP:
                 end -= _ROW_GROUP
             self._decode(prompt[self._length : end], logits=end == len(prompt))
@@ -68,11 +68,17 @@ class CachedSequence:
         """Read one generated token; the context then has its logits. The prompt stays what can be reused."""
         self._decode(np.array([token], dtype=np.int32), logits=True)
 
+    def logits(self) -> NDArray[np.float32]:
+        """Logits of the token read last. A view that dies with the next token."""
+        return self._context.logits(self._batch.rows - 1)
+
     def clear(self) -> None:
         self._context.clear()
         self._length = self._reusable = 0
 
     def _decode(self, tokens: NDArray[np.int32], *, logits: bool) -> None:
-        self._context.decode(tokens, self._length, logits=logits)
+        self._batch.clear()
+        self._batch.add(tokens, self._length, 0, outputs=int(logits))
+        self._context.decode(self._batch)
         self._tokens[self._length : self._length + len(tokens)] = tokens
         self._length += len(tokens)

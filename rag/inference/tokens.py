@@ -12,6 +12,8 @@ import numpy as np
 from rag.errors import GenerationFailed
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from numpy.typing import NDArray
 
     from rag.inference.model import Model
@@ -31,11 +33,24 @@ class Vocabulary:
         self.bos: int = self._lib.llama_vocab_bos(self._pointer)
         self.eos: int = self._lib.llama_vocab_eos(self._pointer)
         self.adds_bos = bool(self._lib.llama_vocab_get_add_bos(self._pointer))
+        self.size: int = self._lib.llama_vocab_n_tokens(self._pointer)
 
     def close(self, reason: str) -> None:
         """To be called before the model is freed; ``reason`` is what later calls fail with."""
         with self._lock:
             self._closed = reason
+
+    @property
+    def lib(self) -> ModuleType:
+        """llama.cpp's functions."""
+        return self._lib
+
+    @property
+    def pointer(self) -> int:
+        """The C vocabulary. It lives as long as the model: only the thread that frees the model may rely on it."""
+        with self._lock:
+            self._require_open()
+        return self._pointer
 
     def encode_text(self, text: str) -> NDArray[np.int32]:
         """Tokens of data. Whatever the text says, none of them is a control token or ends a turn."""

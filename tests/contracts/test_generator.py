@@ -1,18 +1,22 @@
-"""What every ``Generator`` must do. Run by the scripted one and by llama.cpp with a real small model."""
+"""What every ``Generator`` must do.
+
+Run by the scripted one, by llama.cpp with a real small model, and by the remote one with a server on loopback.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rag.errors import GenerationFailed, QuestionTooLong
-from rag.inference.generator import LlamaGenerator
+from rag.errors import DeadlineExceeded, GenerationFailed, QuestionTooLong, ServiceError, UnsupportedSampling
+from rag.inference.remote import RemoteGenerator
 from rag.inference.scripted import ScriptedGenerator
 from rag.protocols import Generator
-from rag.types import GenerationChunk, SamplingParams
+from rag.types import Caller, GenerationChunk, Priority, SamplingParams
+from tests.integration.openai_server import serving
 from tests.unit.inference_prompts import make_prompt
 
 if TYPE_CHECKING:
@@ -23,14 +27,31 @@ REPLY = "The tower was built in 1889, and it is three hundred and thirty metres 
 CONTEXT = 256
 
 
-@pytest.fixture(params=["scripted", "llama"])
+SCORES = [[-0.5, -0.25], [-1.5, -0.125]]
+
+
+@pytest.fixture(params=["scripted", "llama", "remote"])
 def make(request: pytest.FixtureRequest) -> Iterator[Callable[[], Generator]]:
     made: list[Generator] = []
+    rooms = ExitStack()
 
     def build() -> Generator:
         if request.param == "scripted":
-            made.append(ScriptedGenerator([REPLY] * 8, probabilities=[[0.7, 0.1]] * 8, context_tokens=CONTEXT))
+            made.append(
+                ScriptedGenerator(
+                    [REPLY] * 8, probabilities=[[0.7, 0.1]] * 8, scores=[SCORES] * 2, context_tokens=CONTEXT
+                )
+            )
+        elif request.param == "remote":
+            server = rooms.enter_context(serving(reply=REPLY, context=CONTEXT))
+            made.append(
+                RemoteGenerator.connect(
+                    server.url, model=None, api_key=None, context_tokens=4096, timeout_s=60, max_retries=0
+                )
+            )
         else:
+            from rag.inference.generator import LlamaGenerator
+
             path: Path = request.getfixturevalue("smollm_path")
             # One thread: tests may share the machine.
             made.append(LlamaGenerator.load(path, model_name="smollm", sha256="", context_tokens=CONTEXT, threads=1))
@@ -39,6 +60,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[[], Generator]]:
     yield build
     for generator in made:
         generator.close()
+    rooms.close()
 
 
 @pytest.fixture
@@ -118,6 +140,57 @@ async def test_closing_the_iterator_leaves_the_generator_usable(generator: Gener
         async for _ in chunks:
             break
     assert (await collect(generator, SamplingParams(max_tokens=3)))[-1].finish_reason == "length"
+    assert generator.stats().cancelled == 1
+
+
+async def test_what_was_done_is_counted(generator: Generator) -> None:
+    before = generator.stats()
+    await collect(generator, SamplingParams(max_tokens=4))
+    with pytest.raises(QuestionTooLong):
+        await collect(generator, SamplingParams(), "word " * 300)
+    after = generator.stats()
+    assert after.tokens_decoded - before.tokens_decoded == 4
+    assert after.requests > before.requests
+    assert (after.running, after.queued, after.failed, after.cancelled) == (0, 0, 0, 0)
+
+
+async def test_anybody_may_ask_at_any_priority(generator: Generator) -> None:
+    caller = Caller(key="evaluation", priority=Priority.BATCH, timeout_s=600)
+    async with aclosing(generator.stream(make_prompt("Why?"), SamplingParams(max_tokens=3), caller=caller)) as chunks:
+        assert [chunk async for chunk in chunks][-1].finish_reason == "length"
+    assert len(await generator.next_token_probabilities(make_prompt("Q"), ["Yes", "No"], caller=caller)) == 2
+
+
+async def test_a_caller_without_time_gets_no_answer(generator: Generator) -> None:
+    caller = Caller(timeout_s=0)
+    with pytest.raises(DeadlineExceeded, match="0 seconds"):
+        async with aclosing(generator.stream(make_prompt("Why?"), SamplingParams(), caller=caller)) as chunks:
+            [chunk async for chunk in chunks]
+
+
+async def test_a_text_is_scored_after_each_prompt_or_that_is_refused(generator: Generator) -> None:
+    prompts = [make_prompt("Is it tall?"), make_prompt("Is it old?")]
+    try:
+        scores = await generator.score(prompts, " Yes")
+    except UnsupportedSampling:
+        return
+    assert len(scores) == 2
+    assert all(logprobs and all(logprob <= 0 for logprob in logprobs) for logprobs in scores)
+    with pytest.raises(ValueError, match="token"):
+        await generator.score(prompts, "")
+
+
+async def test_drain_lets_an_answer_finish_and_takes_no_other(generator: Generator) -> None:
+    chunks = generator.stream(make_prompt("Tell me all."), SamplingParams(max_tokens=5))
+    first = await anext(chunks)
+    draining = asyncio.create_task(generator.drain())
+    await asyncio.sleep(0)
+    with pytest.raises(ServiceError):
+        await collect(generator, SamplingParams())
+    rest = [first, *[chunk async for chunk in chunks]]
+    assert rest[-1].finish_reason == "length"
+    await draining
+    assert generator.stats().running == 0
 
 
 async def test_probabilities_are_probabilities(generator: Generator) -> None:

@@ -71,7 +71,8 @@ def environment(tmp_path_factory, models_dir, embedder_path, smollm_path):
         "RAG_MODELS_DIR": str(models_dir),
         "RAG_GENERATOR": "smollm2-135m-instruct",
         "RAG_MIN_ANSWERABILITY": "0",  # a model of this size cannot judge; what is tested here is the way
-        "RAG_MAX_CONCURRENT_QUERIES": "1",
+        "RAG_MAX_RUNNING": "1",
+        "RAG_MAX_QUEUED": "0",
     }
     subprocess.run([PROGRAMS / "indexer", "ingest", documents], env=environment, check=True, capture_output=True)
     return environment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,13 @@ from click.testing import CliRunner, Result
 from filelock import FileLock
 
 from rag.cli import main
+from rag.commands import gate as gate_command
 from rag.embedding.bi_encoder import BiEncoder
 from rag.evaluation import corpus as evaluation_corpus
+from rag.generators import GeneratorSource
+from rag.inference.quality_gate import GateStore
+from rag.inference.scripted import ScriptedGenerator
+from rag.types import ANYONE, GenerationChunk, PassageReuse, Priority, SegmentKind, Usage
 
 TOPICS = {
     "tides": "Tides rise and fall because the moon pulls the oceans towards itself.",
@@ -190,3 +196,169 @@ def test_a_folder_that_may_not_be_read_is_an_error_with_a_code(folder: Path, mon
     result = run("retrieval", folder)
     assert result.exit_code == 1
     assert "error[invalid_request]" in result.stderr
+
+
+class Echo(ScriptedGenerator):
+    """Answers with the passage that the question is about, or with something that no passage says."""
+
+    def __init__(self, reuse: PassageReuse, *, right: bool, can_stitch: bool = True, stitches: bool = True) -> None:
+        super().__init__()
+        self._right = right
+        self._placed: PassageReuse = reuse if can_stitch and stitches else "exact"
+        self._info = replace(self._info, reuse="Prefixes only.", passage_reuse=reuse if can_stitch else "exact")
+
+    async def next_token_probabilities(self, prompt, candidates, *, caller=ANYONE) -> list[float]:
+        self.callers.append(caller)
+        return [0.9, 0.1]
+
+    async def stream(self, prompt, params, *, caller=ANYONE):
+        self.callers.append(caller)
+        passages = [segment.text for segment in prompt.segments if segment.kind is SegmentKind.PASSAGE]
+        yield GenerationChunk(text=passages[0].partition("\n")[2] if self._right else "Elephants juggle violins.")
+        usage = Usage(prompt_tokens=100, cached_tokens=60, completion_tokens=9, passage_reuse=self._placed)
+        yield GenerationChunk(text="", finish_reason="stop", usage=usage)
+
+
+@dataclass
+class Models:
+    """What stands in for the loader. ``made`` are the generators in the order they were loaded."""
+
+    made: list[tuple[PassageReuse, Echo]] = field(default_factory=list)
+    right_when_stitched: bool = True
+    can_stitch: bool = True
+    stitches: bool = True
+    disk_bytes: list[int] = field(default_factory=list)
+
+    def open(self, source: GeneratorSource) -> Echo:
+        assert all(generator.failure for _, generator in self.made), "two models in memory at once"
+        reuse = source._measured_reuse or "exact"
+        self.disk_bytes.append(source._settings.kv_disk_bytes)
+        right = reuse == "exact" or self.right_when_stitched
+        made = Echo(reuse, right=right, can_stitch=self.can_stitch, stitches=self.stitches)
+        self.made.append((reuse, made))
+        return made
+
+
+@pytest.fixture
+def models(tmp_path: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Models:
+    own = tmp_path / "models"
+    own.mkdir()
+    (own / "all-minilm-l6-v2").symlink_to(models_dir / "all-minilm-l6-v2", target_is_directory=True)
+    monkeypatch.setenv("RAG_MODELS_DIR", str(own))
+    monkeypatch.setenv("RAG_MIN_DENSE_SCORE", "0.3")
+    models = Models()
+
+    def open_source(source: GeneratorSource) -> Echo:
+        return models.open(source)
+
+    monkeypatch.setattr(GeneratorSource, "open", open_source)
+    return models
+
+
+@pytest.fixture
+def few_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_command, "MIN_QUESTIONS", 5)
+
+
+def test_answers_are_asked_as_a_batch_and_say_what_was_reused(folder: Path, models: Models) -> None:
+    found = report("answers", folder)
+    assert found["passage_reuse"] == "exact"
+    assert (found["tokens_cached"], found["tokens_prefilled"], found["stitched_answers"]) == (60, 40, 0)
+    ((_, generator),) = models.made
+    assert {(caller.key, caller.priority) for caller in generator.callers} == {("evaluation", Priority.BATCH)}
+
+
+@pytest.mark.usefixtures("few_suffice")
+def test_the_gate_asks_twice_and_records_what_came_out(folder: Path, tmp_path: Path, models: Models) -> None:
+    rows_file = tmp_path / "rows.jsonl"
+    found = report("gate", folder, "--output", rows_file)
+    assert sorted(reuse for reuse, _ in models.made) == ["exact", "stitched"]
+    assert all(generator.failure for _, generator in models.made)
+    assert found["passed"] is True
+    assert found["not_recorded"] is None
+    assert found["ratios"]["f1"] == found["ratios"]["citation_precision"] == 1.0
+    assert found["exact"]["f1"] == found["stitched"]["f1"] > 0.5
+    assert (found["exact"]["stitched_answers"], found["stitched"]["stitched_answers"]) == (0, 4)
+    stored = GateStore(tmp_path / "models").find("0" * 64)
+    assert stored.problem == ""
+    record = stored.record
+    assert record is not None
+    assert found["recorded"] == str(GateStore(tmp_path / "models").path("0" * 64))
+    assert (record.model, record.dataset, record.questions, record.passed) == ("scripted", "made", 5, True)
+    assert record.settings["top_k"] == 6
+    assert record.settings["min_dense_score"] == 0.3
+    rows = [json.loads(line) for line in rows_file.read_text().splitlines()]
+    assert {(row["run"], row["_id"]) for row in rows} == {
+        (run, f"q-{name}") for run in ("exact", "stitched") for name in (*QUESTIONS, "none")
+    }
+
+
+@pytest.mark.usefixtures("few_suffice")
+def test_a_gate_that_was_not_passed_is_recorded_too(folder: Path, tmp_path: Path, models: Models) -> None:
+    models.right_when_stitched = False
+    found = report("gate", folder)
+    assert found["passed"] is False
+    assert found["stitched"]["citation_precision"] is None
+    record = GateStore(tmp_path / "models").find("0" * 64).record
+    assert record is not None
+    assert not record.passed
+    assert record.stitched.f1 == 0
+
+
+def test_too_few_questions_are_shown_but_not_recorded(folder: Path, tmp_path: Path, models: Models) -> None:
+    found = report("gate", folder, "--limit", 4)
+    assert found["questions"] == 4
+    assert found["passed"] is None
+    assert found["recorded"] is None
+    assert "at least 40" in found["not_recorded"]
+    assert found["exact"]["f1"] > 0.5
+    assert GateStore(tmp_path / "models").find("0" * 64).record is None
+
+
+@pytest.mark.usefixtures("few_suffice")
+def test_a_run_in_which_nothing_was_stitched_proves_nothing(folder: Path, models: Models) -> None:
+    models.stitches = False
+    found = report("gate", folder)
+    assert found["passed"] is None
+    assert "stitched passages" in found["not_recorded"]
+
+
+def test_a_model_that_cannot_be_stitched_is_told_before_anything_is_asked(folder: Path, models: Models) -> None:
+    models.can_stitch = False
+    result = run("gate", folder)
+    assert result.exit_code == 1
+    assert "cannot be stitched. Prefixes only." in result.stderr
+    ((_, generator),) = models.made
+    assert generator.callers == []
+
+
+@pytest.mark.usefixtures("few_suffice")
+def test_a_models_directory_that_cannot_be_written_is_told_before_anything_is_asked(
+    folder: Path, tmp_path: Path, models: Models
+) -> None:
+    (tmp_path / "models" / ".gates").write_text("in the way")
+    result = run("gate", folder)
+    assert result.exit_code == 1
+    assert "data_directory_unwritable" in result.stderr
+    assert models.made == []
+
+
+def test_a_remote_generator_has_no_gate(folder: Path, models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_GENERATOR_URL", "http://127.0.0.1:1/v1")
+    result = run("gate", folder)
+    assert result.exit_code == 1
+    assert "remote generator has no quality gate" in result.stderr
+    assert models.made == []
+
+
+@pytest.mark.usefixtures("few_suffice")
+def test_the_gates_table_for_people_has_both_rows_and_the_verdict(folder: Path, models: Models) -> None:
+    shown = run("gate", folder).stdout
+    assert all(word in shown for word in ("exact", "stitched", "ratio", "citation_precision", "Gate passed"))
+    models.right_when_stitched = False
+    assert "Gate not passed" in run("gate", folder).stdout
+
+
+def test_evaluation_leaves_no_model_state_on_disk(folder: Path, models: Models) -> None:
+    report("answers", folder, "--limit", 2)
+    assert models.disk_bytes == [0]

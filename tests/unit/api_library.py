@@ -17,6 +17,7 @@ from rag.types import (
     DoneEvent,
     Fingerprint,
     GeneratorInfo,
+    GeneratorStats,
     PassagesEvent,
     Refusal,
     RefusalCode,
@@ -46,8 +47,16 @@ ANSWER = Answer(
     citations=(CITATION,),
     passages=(PASSAGE,),
     refusal=None,
-    usage=Usage(prompt_tokens=90, cached_tokens=10, completion_tokens=8),
-    timings=Timings(total_ms=12.5),
+    usage=Usage(
+        prompt_tokens=90,
+        cached_tokens=10,
+        completion_tokens=8,
+        drafted_tokens=6,
+        accepted_tokens=5,
+        kv_cells=98,
+        passage_reuse="stitched",
+    ),
+    timings=Timings(queue_ms=30, prefill_ms=400, decode_ms=3000, ttft_ms=700, total_ms=6000),
     trace_id="a" * 32,
     finish_reason="stop",
 )
@@ -58,6 +67,8 @@ REFUSED = replace(
     sentences=(),
     citations=(),
     refusal=Refusal(code=RefusalCode.NOT_IN_PASSAGES, reason="Not in the passages.", confidence=0.1, threshold=0.2),
+    usage=Usage(),
+    timings=Timings(total_ms=2000),
 )
 ANSWERED = (
     PassagesEvent(passages=(PASSAGE,), trace_id=ANSWER.trace_id),
@@ -78,6 +89,7 @@ class ScriptedPipeline:
 
     script: tuple[object, ...] = ANSWERED
     asked: list[tuple[str, str, int | None]] = field(default_factory=list)
+    options: list[dict[str, object]] = field(default_factory=list)  # caller, deterministic, adapter
     arrivals: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,14 +98,9 @@ class ScriptedPipeline:
         events = [event async for event in self.stream(query, collection=collection, k=k)]
         return SearchResult(passages=events[0].passages, timings=Timings(total_ms=1), trace_id=events[0].trace_id)
 
-    async def answer(self, question, *, collection, k):
-        async for event in self.stream(question, collection=collection, k=k):
-            if isinstance(event, DoneEvent | RefusedEvent):
-                return event.answer
-        raise AssertionError("the script has no end")
-
-    async def stream(self, question, *, collection, k):
+    async def stream(self, question, *, collection, k, **options):
         self.asked.append((question, collection, k))
+        self.options.append(options)
         self.arrivals.put_nowait(question)
         if collection != "default":
             raise UnknownCollection(f"There is no collection '{collection}'.", hint="Try default.")
@@ -140,6 +147,30 @@ class ScriptedCheck:
 
 
 class ScriptedGenerator:
+    def stats(self):
+        return GeneratorStats(
+            requests=7,
+            rejected=1,
+            failed=2,
+            cancelled=3,
+            queued=4,
+            running=5,
+            steps=60,
+            tokens_cached=100,
+            tokens_prefilled=200,
+            tokens_decoded=300,
+            tokens_drafted=40,
+            tokens_accepted=30,
+            kv_cells=4096,
+            kv_cells_used=1000,
+            kv_ram_bytes=1 << 20,
+            kv_disk_bytes=1 << 21,
+            step_seconds=12.5,
+            python_seconds=0.5,
+        )
+
+    async def drain(self): ...
+
     info = GeneratorInfo(model="m", sha256="f" * 64, context_tokens=2048, threads=2, gpu_layers=0, backend="CPU")
 
 
@@ -161,6 +192,10 @@ class ScriptedLibrary:
         assert self.loaded.wait(30)
         if self._load_error:
             raise self._load_error
+
+    @property
+    def loaded_generator(self):
+        return self.generator if self.loaded.is_set() else None
 
     def readiness(self):
         return list(self.checks)

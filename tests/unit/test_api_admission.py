@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from api.admission import Admission, NoPlaceFree
+from api.admission import Admission
+from api.problems import ShuttingDown
+from rag.errors import Overloaded
 
 
 def test_places_are_bounded_and_come_back():
-    admission = Admission(2)
+    admission = Admission(running=1, queued=1)
     first, _ = admission.enter(), admission.enter()
-    with pytest.raises(NoPlaceFree, match="2 places"):
+    with pytest.raises(Overloaded, match="2 places"):
         admission.enter()
+    assert admission.rejected == 1
     first.release()
     with admission.enter():
         assert admission.active == 2
     assert admission.active == 1
 
 
+def test_who_is_turned_away_learns_the_place_in_line_and_when_to_come_back():
+    admission = Admission(running=2, queued=3)
+    for _ in range(5):
+        admission.enter()
+    admission.leave(25.0)
+    admission.enter()
+    with pytest.raises(Overloaded) as caught:
+        admission.enter()
+    assert (caught.value.queue_position, caught.value.retry_after_s) == (4, 5)
+
+
 def test_releasing_twice_frees_one_place():
-    admission = Admission(2)
+    admission = Admission(running=2, queued=0)
     slot, _ = admission.enter(), admission.enter()
     slot.release()
     slot.release()
@@ -27,7 +43,7 @@ def test_releasing_twice_frees_one_place():
 
 
 def test_retry_after_follows_the_durations_seen():
-    admission = Admission(2)
+    admission = Admission(running=1, queued=1)
     assert admission.retry_after_s == 1
     for duration in (1.0, 9.0, 500.0):
         admission.active += 1
@@ -37,3 +53,18 @@ def test_retry_after_follows_the_durations_seen():
         admission.active += 1
         admission.leave(3600)
     assert admission.retry_after_s == 60
+
+
+async def test_closed_it_admits_nothing_and_tells_when_it_is_empty():
+    admission = Admission(running=2, queued=0)
+    await admission.emptied()
+    first, second = admission.enter(), admission.enter()
+    admission.close()
+    with pytest.raises(ShuttingDown):
+        admission.enter()
+    emptied = asyncio.create_task(admission.emptied())
+    first.release()
+    await asyncio.sleep(0)
+    assert not emptied.done()
+    second.release()
+    await emptied

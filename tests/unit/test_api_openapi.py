@@ -20,6 +20,7 @@ def test_every_operation_is_named_described_and_answers_errors_with_problems():
         "index",
         "listCollections",
         "listDocuments",
+        "metrics",
         "query",
         "ready",
         "search",

@@ -65,6 +65,10 @@ def test_statuses_follow_the_kind_of_error():
         errors.DiskFull: 507,
         errors.GenerationFailed: 500,
         errors.Overloaded: 429,
+        errors.DeadlineExceeded: 504,
+        errors.RemoteUnavailable: 502,
+        errors.UnknownAdapter: 404,
+        errors.UnsupportedSampling: 422,
     }
     assert {error: problems.status_of(error) for error in expected} == expected
 
@@ -91,6 +95,11 @@ def test_the_documentation_lists_every_code_with_its_status():
         ("/v1/query", '{"question": "What?", "k": 1.5}', "invalid_request", "/k"),
         ("/v1/query", '{"question": "What?", "stream": "true"}', "invalid_request", "/stream"),
         ("/v1/query", '{"question": "What?", "collection": ""}', "invalid_request", "/collection"),
+        ("/v1/query", '{"question": "What?", "timeout_s": 0}', "invalid_request", "/timeout_s"),
+        ("/v1/query", '{"question": "What?", "timeout_s": "5"}', "invalid_request", "/timeout_s"),
+        ("/v1/query", '{"question": "What?", "priority": "urgent"}', "invalid_request", "/priority"),
+        ("/v1/query", '{"question": "What?", "deterministic": 1}', "invalid_request", "/deterministic"),
+        ("/v1/query", '{"question": "What?", "adapter": ""}', "invalid_request", "/adapter"),
         ("/v1/search", '{"question": "What?"}', "invalid_request", ""),
         ("/v1/query", '{"question": ""}', "empty_question", None),
         ("/v1/query", '{"question": " \\n\\u3000 "}', "empty_question", None),
@@ -199,7 +208,7 @@ async def test_errors_after_the_first_event_are_events(error, code):
 
 async def test_queries_beyond_the_bound_are_turned_away_until_one_ends():
     library = ScriptedLibrary(Hang())
-    async with serving(library, max_concurrent_queries=2) as client:
+    async with serving(library, max_running=1, max_queued=1) as client:
         running = [asyncio.create_task(client.post("/v1/query", json=ASK)) for _ in range(2)]
         for _ in running:
             await library.pipeline.arrivals.get()
@@ -209,13 +218,43 @@ async def test_queries_beyond_the_bound_are_turned_away_until_one_ends():
         await asyncio.wait(running)
         library.pipeline.script = ANSWERED
         after = await client.post("/v1/search", json={"query": "x"})
-    assert_problem(response, 429, "overloaded")
+    assert assert_problem(response, 429, "overloaded")["queue_position"] == 2
     assert int(response.headers["retry-after"]) >= 1
     assert after.status_code == 200
 
 
+async def test_a_full_generator_says_when_to_come_back_and_the_place_in_line():
+    full = errors.Overloaded("64 requests are waiting.", retry_after_s=17, queue_position=65)
+    async with serving(ScriptedLibrary(full)) as client:
+        for stream in (False, True):
+            response = await client.post("/v1/query", json={**ASK, "stream": stream})
+            assert assert_problem(response, 429, "overloaded")["queue_position"] == 65
+            assert response.headers["retry-after"] == "17"
+    async with serving(ScriptedLibrary(ANSWERED[0], full)) as client:
+        response = await client.post("/v1/query", json={**ASK, "stream": True})
+    name, data = list(events_of(response.text))[-1]
+    assert (name, data["code"], data["status"], data["queue_position"]) == ("error", "overloaded", 429, 65)
+
+
+@pytest.mark.parametrize("settings", [{}, {"lora_adapters": {"legal": "legal.gguf"}}])
+async def test_an_unknown_adapter_is_told_before_any_work(settings):
+    library = ScriptedLibrary()
+    async with serving(library, **settings) as client:
+        response = await client.post("/v1/query", json={**ASK, "adapter": "medical", "stream": True})
+    problem = assert_problem(response, 404, "unknown_adapter")
+    assert ("legal" in problem["hint"]) == bool(settings)
+    assert library.pipeline.asked == []
+
+
+async def test_only_a_remote_server_knows_its_adapters():
+    library = ScriptedLibrary()
+    async with serving(library, generator_url="http://127.0.0.1:9/v1") as client:
+        assert (await client.post("/v1/query", json={**ASK, "adapter": "medical"})).status_code == 200
+    assert library.pipeline.options[0]["adapter"] == "medical"
+
+
 async def test_failed_queries_give_their_place_back():
-    async with serving(ScriptedLibrary(errors.GenerationFailed("no")), max_concurrent_queries=1) as client:
+    async with serving(ScriptedLibrary(errors.GenerationFailed("no")), max_running=1, max_queued=0) as client:
         for stream in (False, True, False, True):
             response = await client.post("/v1/query", json={**ASK, "stream": stream})
             assert response.json()["code"] == "generation_failed"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 
 import httpx2 as httpx
 import pytest
+from litestar.connection import ASGIConnection
 
 from api import service
 from api.app import create_app
+from api.callers import client_key
 from rag.config import Settings
 from rag.errors import ModelMissing
+from rag.types import Caller, Priority
 from tests.unit.api_library import (
     ANSWER,
     PASSAGE,
@@ -49,7 +53,22 @@ async def test_query_answers_with_everything_a_reader_needs():
     assert body["text"] == TEXT
     assert body["refusal"] is None
     assert body["trace_id"] == ANSWER.trace_id
-    assert body["usage"] == {"prompt_tokens": 90, "cached_tokens": 10, "completion_tokens": 8}
+    assert body["usage"] == {
+        "prompt_tokens": 90,
+        "cached_tokens": 10,
+        "prefilled_tokens": 80,
+        "completion_tokens": 8,
+        "drafted_tokens": 6,
+        "accepted_tokens": 5,
+        "kv_cells": 98,
+        "passage_reuse": "stitched",
+    }
+    assert {name: body["timings"][name] for name in ("queue_ms", "prefill_ms", "decode_ms", "ttft_ms")} == {
+        "queue_ms": 30,
+        "prefill_ms": 400,
+        "decode_ms": 3000,
+        "ttft_ms": 700,
+    }
     (citation,) = body["citations"]
     assert citation == {
         "number": 1,
@@ -68,6 +87,49 @@ async def test_query_answers_with_everything_a_reader_needs():
     assert passage["text"] == PASSAGE.chunk.text
     assert passage["span"] == {"start": 100, "end": 136}
     assert passage["scores"] == {"dense": 0.5, "lexical": None, "rerank": None, "fused": 0.5}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_query_says_for_whom_and_how_it_is_answered(stream, tmp_path):
+    library = ScriptedLibrary()
+    asked = {"timeout_s": 20, "priority": "batch", "deterministic": True, "adapter": "legal", "stream": stream}
+    async with serving(library, lora_adapters={"legal": tmp_path}) as client:
+        assert (await client.post("/v1/query", json={"question": "What?", **asked})).status_code == 200
+        assert (await client.post("/v1/query", json={"question": "What?", "stream": stream})).status_code == 200
+    first, second = library.pipeline.options
+    assert (first["deterministic"], first["adapter"]) == (True, "legal")
+    assert first["caller"].key == "127.0.0.1"  # the peer of httpx's in-process transport
+    assert first["caller"].priority == Priority.BATCH
+    assert 0 < first["caller"].timeout_s <= 20
+    assert second == {"caller": Caller(key="127.0.0.1"), "deterministic": False, "adapter": None}
+
+
+@pytest.mark.parametrize(("asked", "bound"), [({}, 8), ({"timeout_s": 100}, 8), ({"timeout_s": 5.5}, 5.5)])
+async def test_the_services_own_limit_bounds_a_requests_time(asked, bound):
+    library = ScriptedLibrary()
+    async with serving(library, request_timeout_s=8) as client:
+        await client.post("/v1/query", json={"question": "What?", **asked})
+    assert bound / 2 < library.pipeline.options[0]["caller"].timeout_s <= bound
+
+
+async def test_waiting_for_the_models_is_part_of_a_requests_time():
+    library = ScriptedLibrary(loading=True)
+    async with serving(library) as client:
+        refused = await client.post("/v1/query", json={"question": "What?", "timeout_s": 0.01})
+        waiting = asyncio.create_task(client.post("/v1/query", json={"question": "What?", "timeout_s": 100}))
+        await client.post("/v1/query", json={"question": "What?", "timeout_s": 0.01})  # the other one waits meanwhile
+        library.loaded.set()
+        assert (await waiting).status_code == 200
+    assert (refused.status_code, refused.json()["code"]) == (503, "not_ready")
+    assert library.pipeline.options[0]["caller"].timeout_s < 100 - 0.01
+
+
+def test_clients_are_told_apart_by_their_address():
+    def connection(client):
+        return ASGIConnection({"type": "http", "client": client})
+
+    assert client_key(connection(("192.0.2.7", 50000))) == "192.0.2.7"
+    assert client_key(connection(("", 0))) == client_key(connection(None)) == ""
 
 
 async def test_refusal_is_a_200_with_a_reason():

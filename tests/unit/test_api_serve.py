@@ -17,7 +17,7 @@ from tests.unit.api_library import ScriptedLibrary
 def start(monkeypatch):
     """Runs the command with a scripted library; the server itself is left out."""
     monkeypatch.setattr(serve, "open_library", lambda settings: nullcontext(ScriptedLibrary()))
-    monkeypatch.setattr(serve, "_run", lambda app, listener: None)
+    monkeypatch.setattr(serve, "run", lambda app, listener, *, drain_timeout_s: None)
     monkeypatch.setattr(serve, "configure_logging", lambda **_: None)
 
     def run(*arguments):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rag.config import Settings, load_settings
@@ -41,6 +43,16 @@ def test_a_setting_of_several_types_is_named_once_and_as_it_is_written(monkeypat
     assert "RAG_PORT: " in caught.value.message
 
 
+@pytest.mark.parametrize(("value", "expected"), [("auto", "auto"), ("all", "all"), ("0", 0), ("12", 12), ("-1", None)])
+def test_gpu_layers_are_auto_all_or_a_number(monkeypatch, value, expected):
+    monkeypatch.setenv("RAG_GPU_LAYERS", value)
+    if expected is None:
+        with pytest.raises(InvalidSettings, match="RAG_GPU_LAYERS"):
+            load_settings()
+    else:
+        assert load_settings().gpu_layers == expected
+
+
 def test_a_settings_file_that_is_not_utf8_is_an_error_that_says_so(tmp_path):
     (tmp_path / ".env").write_bytes("RAG_HOME=/tmp/h\u00e4user\n".encode("latin-1"))
     with pytest.raises(InvalidSettings, match=r"\.env") as caught:
@@ -59,3 +71,66 @@ def test_the_folder_one_works_in_cannot_name_a_command(tmp_path, monkeypatch):
 def test_no_settings_file_is_read_where_none_is_wanted(tmp_path):
     (tmp_path / ".env").write_text("RAG_TOP_K=3\n")
     assert Settings(_env_file=None).top_k == 6
+
+
+def test_adapters_are_a_json_object_of_paths(monkeypatch):
+    monkeypatch.setenv("RAG_LORA_ADAPTERS", '{"legal": "/models/legal.gguf"}')
+    assert load_settings().lora_adapters == {"legal": Path("/models/legal.gguf")}
+
+
+@pytest.mark.parametrize("value", ["legal=/models/legal.gguf", "", "[]", '{"legal": 1}'])
+def test_adapters_that_are_none_are_a_setting_to_correct(monkeypatch, value):
+    monkeypatch.setenv("RAG_LORA_ADAPTERS", value)
+    with pytest.raises(InvalidSettings, match="RAG_LORA_ADAPTERS: ") as caught:
+        load_settings()
+    assert "RAG_ALLOWED_HOSTS" not in caught.value.message
+
+
+def test_adapters_in_another_notation_are_answered_with_how_to_write_them(monkeypatch):
+    monkeypatch.setenv("RAG_LORA_ADAPTERS", "legal=/models/legal.gguf")
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings()
+    assert '{"legal": "/models/legal.gguf"}' in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RAG_PASSAGE_REUSE", "sometimes"),
+        ("RAG_PASSAGE_ORDER", "random"),
+        ("RAG_MAX_RUNNING", "0"),
+        ("RAG_MAX_QUEUED", "-1"),
+        ("RAG_KV_TOKENS", "-1"),
+        ("RAG_KV_RAM_BYTES", "-1"),
+        ("RAG_KV_DISK_BYTES", "much"),
+        ("RAG_GENERATOR_TIMEOUT_S", "0"),
+        ("RAG_REQUEST_TIMEOUT_S", "0"),
+    ],
+)
+def test_engine_settings_out_of_range_are_named(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSettings, match=f"{name}: "):
+        load_settings()
+
+
+def test_the_engine_by_default():
+    settings = Settings(_env_file=None)
+    assert (settings.passage_reuse, settings.passage_order, settings.speculation) == ("auto", "rank", True)
+    assert (settings.kv_tokens, settings.kv_ram_bytes, settings.kv_disk_bytes) == (0, 512 << 20, 4 << 30)
+    assert (settings.generator_url, settings.lora_adapters) == (None, {})
+
+
+def test_the_remote_servers_key_is_never_shown(monkeypatch):
+    monkeypatch.setenv("RAG_GENERATOR_API_KEY", "s3cret-key")
+    settings = load_settings()
+    shown = f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+    assert "s3cret-key" not in shown
+    assert settings.generator_api_key.get_secret_value() == "s3cret-key"
+
+
+def test_an_error_does_not_repeat_the_key(monkeypatch):
+    monkeypatch.setenv("RAG_GENERATOR_API_KEY", "s3cret-key")
+    monkeypatch.setenv("RAG_PORT", "s3cret-key")
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings()
+    assert "s3cret-key" not in str(caught.value)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from rag.errors import AcceleratorUnavailable, ModelMissing, ModelUnloadable
 from rag.inference import binding, model
 from rag.inference.binding import NativeLog, load_backends, wait_passively
-from rag.inference.model import Model
+from rag.inference.model import GpuLayers, Model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,9 +106,9 @@ class CpuOnly:
         return False
 
 
-@pytest.mark.parametrize("layers", [-1, 12])
+@pytest.mark.parametrize("layers", ["all", 12])
 def test_layers_for_a_gpu_that_is_not_there_are_refused(
-    layers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layers: GpuLayers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model, "library", CpuOnly)
     (tmp_path / "m.gguf").touch()
@@ -121,12 +123,72 @@ def test_auto_takes_what_is_there() -> None:
 
     assert model._layers_to_offload(CpuOnly(), "auto") == 0  # type: ignore[arg-type]
     assert model._layers_to_offload(Gpu(), "auto") == -1  # type: ignore[arg-type]
+    assert model._layers_to_offload(Gpu(), "all") == -1  # type: ignore[arg-type]
     assert model._layers_to_offload(Gpu(), 7) == 7  # type: ignore[arg-type]
 
 
 def test_the_offloaded_layers_are_what_llama_cpp_says_they_are() -> None:
-    assert (
-        model._offloaded_layers(["load_tensors: offloading 28 layers", "load_tensors: offloaded 29/29 layers to GPU"])
-        == 29
-    )
-    assert model._offloaded_layers(["load_tensors: CPU model buffer size"]) == 0
+    lines = ["load_tensors: offloading 28 layers", "load_tensors: offloaded 28/29 layers to GPU"]
+    assert model._offloaded_layers(lines) == (28, 29)
+    assert model._offloaded_layers(["load_tensors: CPU model buffer size"]) == (0, 0)
+
+
+class HalfAGpu:
+    """Stands for libllama with a GPU that takes ``offloaded`` of 29 layers."""
+
+    LLAMA_LOAD_MODE_MMAP = 1
+
+    def __init__(self, offloaded: int) -> None:
+        self.offloaded = offloaded
+        self.freed = False
+
+    def llama_supports_gpu_offload(self) -> bool:
+        return True
+
+    def llama_model_default_params(self) -> SimpleNamespace:
+        self.params = SimpleNamespace()
+        return self.params
+
+    def llama_model_load_from_file(self, path: bytes, params: SimpleNamespace) -> int:
+        binding.native_log.write(2, f"load_tensors: offloaded {self.offloaded}/29 layers to GPU".encode(), None)
+        return 1
+
+    def llama_model_get_vocab(self, pointer: int) -> int:
+        return 2
+
+    def llama_model_n_ctx_train(self, pointer: int) -> int:
+        return 2048
+
+    def llama_model_free(self, pointer: int) -> None:
+        self.freed = True
+
+
+@pytest.mark.parametrize(
+    ("asked", "offloaded", "warned"),
+    [("auto", 20, False), ("all", 29, False), ("all", 20, True), (20, 20, False), (20, 12, True), (99, 29, True)],
+)
+def test_fewer_layers_on_the_gpu_than_asked_for_are_reported(
+    asked: GpuLayers, offloaded: int, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = HalfAGpu(offloaded)
+    monkeypatch.setattr(model, "library", lambda: library)
+    (tmp_path / "m.gguf").touch()
+    with structlog.testing.capture_logs() as logs:
+        loaded = Model.load(tmp_path / "m.gguf", gpu_layers=asked)
+    assert library.params.n_gpu_layers == (asked if isinstance(asked, int) else -1)
+    assert loaded.gpu_layers == offloaded
+    warnings = [log for log in logs if log["log_level"] == "warning"]
+    assert bool(warnings) is warned
+    if warned:
+        assert (warnings[0]["asked"], warnings[0]["offloaded"], warnings[0]["layers"]) == (asked, offloaded, 29)
+
+
+def test_a_gpu_that_takes_no_layer_is_refused_and_the_model_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = HalfAGpu(0)
+    monkeypatch.setattr(model, "library", lambda: library)
+    (tmp_path / "m.gguf").touch()
+    with pytest.raises(AcceleratorUnavailable, match="all layers were to run on a GPU"):
+        Model.load(tmp_path / "m.gguf", gpu_layers="all")
+    assert library.freed

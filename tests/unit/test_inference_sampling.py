@@ -1,64 +1,114 @@
-"""Choosing tokens and cutting at stop strings."""
+"""What needs no model: ranges of parameters, plain greedy choice, softmax, cutting at stop strings."""
 
 from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.errors import GenerationFailed
-from rag.inference.sampling import Sampler, StopMatcher, probabilities
+from rag.errors import GenerationFailed, InvalidRequest, UnsupportedSampling
+from rag.inference.sampling import Sampler, StopMatcher, check, probabilities
+from rag.inference.tokens import Vocabulary
 from rag.types import SamplingParams
 
-
-def logits_of(*weights: float) -> np.ndarray:
-    return np.log(np.array(weights, dtype=np.float32))
+# Of a vocabulary only the size may be needed here.
+VOCABULARY = cast("Vocabulary", SimpleNamespace(size=100))
 
 
 def test_greedy_takes_the_largest_and_the_first_of_equals() -> None:
-    assert Sampler(SamplingParams()).choose(np.array([0.5, 3.0, 3.0], dtype=np.float32)) == 1
+    sampler = Sampler(SamplingParams(), VOCABULARY)
+    logits = np.array([0.5, 3.0, 3.0], dtype=np.float32)
+    logits.setflags(write=False)
+    assert sampler.choose(logits) == 1
+    assert sampler.last_logprob is None
+    sampler.free()
+    sampler.free()
 
 
-def test_logits_that_are_no_numbers_are_an_error() -> None:
+def test_greedy_ignores_what_only_narrows_a_draw() -> None:
+    sampler = Sampler(SamplingParams(top_k=5, top_p=0.5, min_p=0.1, seed=9), VOCABULARY)
+    assert sampler.choose(np.array([0.5, 3.0, 3.0], dtype=np.float32)) == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_an_error(bad: float) -> None:
     with pytest.raises(GenerationFailed, match="not a number"):
-        Sampler(SamplingParams()).choose(np.array([1.0, np.nan, 2.0], dtype=np.float32))
+        Sampler(SamplingParams(), VOCABULARY).choose(np.array([1.0, bad, 2.0], dtype=np.float32))
 
 
-def test_the_same_seed_gives_the_same_tokens_and_another_seed_others() -> None:
-    logits = logits_of(0.3, 0.3, 0.2, 0.2)
-
-    def draw(seed: int) -> list[int]:
-        sampler = Sampler(SamplingParams(temperature=1.0, seed=seed))
-        return [sampler.choose(logits) for _ in range(40)]
-
-    assert draw(7) == draw(7)
-    assert draw(7) != draw(8)
-
-
-def test_draws_follow_the_probabilities() -> None:
-    sampler = Sampler(SamplingParams(temperature=1.0, seed=1))
-    drawn = np.bincount([sampler.choose(logits_of(0.1, 0.6, 0.3)) for _ in range(4000)], minlength=3) / 4000
-    assert np.abs(drawn - [0.1, 0.6, 0.3]).max() < 0.04
-
-
-def test_a_low_temperature_sharpens() -> None:
-    sampler = Sampler(SamplingParams(temperature=1e-9, seed=1))
-    assert {sampler.choose(logits_of(0.3, 0.4, 0.3)) for _ in range(50)} == {1}
-
-
-@pytest.mark.parametrize(("top_p", "allowed"), [(0.5, {1}), (0.85, {1, 2}), (0.95, {0, 1, 2})])
-def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p: float, allowed: set[int]) -> None:
-    sampler = Sampler(SamplingParams(temperature=1.0, top_p=top_p, seed=3))
-    assert {sampler.choose(logits_of(0.07, 0.6, 0.3, 0.03)) for _ in range(500)} == allowed
+def test_the_defaults_and_the_ends_of_every_range_are_accepted() -> None:
+    check(SamplingParams(), VOCABULARY)
+    check(
+        SamplingParams(
+            max_tokens=1,
+            temperature=1e-40,
+            top_k=0,
+            top_p=1.0,
+            min_p=1.0,
+            repeat_penalty=0.5,
+            frequency_penalty=-2.0,
+            presence_penalty=2.0,
+            seed=-(2**70),
+            stop=("x",) * 16,
+            logit_bias=((0, 1.5), (99, -math.inf)),
+            logprobs=20,
+            adapter="never looked at here",
+            deterministic=True,
+        ),
+        VOCABULARY,
+    )
 
 
-def test_top_p_over_a_flat_vocabulary_larger_than_the_first_guess() -> None:
-    logits = np.zeros(5000, dtype=np.float32)
-    sampler = Sampler(SamplingParams(temperature=1.0, top_p=0.9, seed=3))
-    drawn = {sampler.choose(logits) for _ in range(3000)}
-    assert max(drawn) <= 4501
-    assert len(drawn) > 1500
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_tokens", 0),
+        ("temperature", -0.1),
+        ("temperature", math.nan),
+        ("temperature", math.inf),
+        ("top_k", -1),
+        ("top_k", 2**31),
+        ("top_p", 0.0),
+        ("top_p", 1.01),
+        ("top_p", math.nan),
+        ("min_p", -0.01),
+        ("min_p", 1.01),
+        ("repeat_penalty", 0.0),
+        ("repeat_penalty", -1.0),
+        ("repeat_penalty", math.inf),
+        ("frequency_penalty", math.nan),
+        ("presence_penalty", -math.inf),
+        ("logprobs", -1),
+        ("logprobs", 21),
+        ("stop", ("a", "")),
+        ("stop", ("a",) * 17),
+        ("logit_bias", ((100, 1.0),)),
+        ("logit_bias", ((-1, 1.0),)),
+        ("logit_bias", ((1, math.nan),)),
+        ("logit_bias", ((1, math.inf),)),
+        ("label", ("",)),
+        ("label", ("a", "b", "a")),
+        ("label", ("a]b",)),
+        ("label", ("a[b",)),
+        ("label", ("a\nb",)),
+        ("label", ("a" * 129,)),
+        ("label", tuple(map(str, range(257)))),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
+    field = "labels" if name == "label" else name
+    with pytest.raises(InvalidRequest, match=name):
+        check(SamplingParams(**{field: value}), VOCABULARY)
+
+
+def test_a_schema_and_labels_together_are_refused() -> None:
+    with pytest.raises(UnsupportedSampling, match="json_schema and labels"):
+        check(SamplingParams(json_schema="{}", labels=("1",)), VOCABULARY)
 
 
 def test_probabilities_sum_to_one_even_for_huge_logits() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
-from rag.errors import EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
+from rag.errors import DeadlineExceeded, EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
 from rag.pipeline import PipelineOptions, RagPipeline
 from rag.retrieval.retriever import Retrieval
 from rag.types import (
+    ANYONE,
+    Caller,
     CitationEvent,
     Collection,
     DeltaEvent,
@@ -18,8 +21,10 @@ from rag.types import (
     FinishReason,
     GenerationChunk,
     GeneratorInfo,
+    GeneratorStats,
     Passage,
     PassagesEvent,
+    Priority,
     Prompt,
     RefusalCode,
     RefusedEvent,
@@ -64,6 +69,9 @@ class Model:
         self.finish: FinishReason = finish
         self.yes = yes
         self.prompts: list[Prompt] = []
+        self.params: list[SamplingParams] = []
+        self.callers: list[Caller] = []
+        self.judging_s = 0.0
         self.asked_probability = 0
         self.closed_streams = 0
         self.failure: str | None = None
@@ -77,19 +85,46 @@ class Model:
     def count_prompt_tokens(self, prompt: Prompt) -> int:
         return sum(self.count_tokens(s.text) for s in prompt.segments)
 
-    async def stream(self, prompt: Prompt, params: SamplingParams) -> AsyncGenerator[GenerationChunk, None]:
+    async def stream(
+        self, prompt: Prompt, params: SamplingParams, *, caller: Caller = ANYONE
+    ) -> AsyncGenerator[GenerationChunk, None]:
         self.prompts.append(prompt)
+        self.params.append(params)
+        self.callers.append(caller)
         try:
             for piece in self.pieces:
                 yield GenerationChunk(text=piece)
-            usage = Usage(prompt_tokens=7, cached_tokens=3, completion_tokens=len(self.pieces))
-            yield GenerationChunk(text="", finish_reason=self.finish, usage=usage)
+            yield GenerationChunk(
+                text="",
+                finish_reason=self.finish,
+                usage=Usage(
+                    prompt_tokens=7,
+                    cached_tokens=3,
+                    completion_tokens=len(self.pieces),
+                    queue_ms=10,
+                    prefill_ms=20,
+                    first_token_ms=31,
+                    decode_ms=40,
+                ),
+            )
         finally:
             self.closed_streams += 1
 
-    async def next_token_probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> list[float]:
+    async def next_token_probabilities(
+        self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+    ) -> list[float]:
         self.asked_probability += 1
+        self.callers.append(caller)
+        await asyncio.sleep(self.judging_s)
         return [self.yes, 1 - self.yes]
+
+    async def score(self, prompts: Sequence[Prompt], text: str, *, caller: Caller = ANYONE) -> list[list[float]]:
+        raise AssertionError("the pipeline of this test scores nothing")
+
+    def stats(self) -> GeneratorStats:
+        return GeneratorStats()
+
+    async def drain(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -120,13 +155,45 @@ async def test_an_answer_streams_verified_sentences_with_citations() -> None:
     assert (answer.usage.prompt_tokens, answer.finish_reason) == (7, "stop")
     assert answer.timings.ttft_ms is not None
     assert answer.timings.total_ms >= answer.timings.ttft_ms
+    assert (answer.timings.queue_ms, answer.timings.prefill_ms, answer.timings.decode_ms) == (10, 20, 40)
+
+
+async def test_the_model_is_asked_on_the_callers_behalf_and_in_the_way_asked_for() -> None:
+    model = Model("LoRA reduces parameters.")
+    caller = Caller(key="192.0.2.7", priority=Priority.BATCH)
+    await pipeline(model).answer(QUESTION, caller=caller, deterministic=True, adapter="legal")
+    assert model.callers == [caller, caller]
+    assert [(params.deterministic, params.adapter) for params in model.params] == [(True, "legal")]
+
+
+async def test_each_request_to_the_model_gets_what_is_left_of_the_callers_time() -> None:
+    model = Model("LoRA reduces parameters.")
+    model.judging_s = 0.05
+    await pipeline(model).answer(QUESTION, caller=Caller(timeout_s=60))
+    judging, writing = (caller.timeout_s for caller in model.callers)
+    assert judging is not None
+    assert writing is not None
+    assert 60 > judging >= writing + 0.05
+
+
+async def test_when_the_callers_time_is_over_the_model_is_not_asked_again() -> None:
+    model = Model("LoRA reduces parameters.")
+    model.judging_s = 0.05
+    with pytest.raises(DeadlineExceeded, match=r"0\.05"):
+        await pipeline(model).answer(QUESTION, caller=Caller(timeout_s=0.05))
+    assert model.prompts == []
+    with pytest.raises(DeadlineExceeded):
+        await pipeline(model).answer(QUESTION, caller=Caller(timeout_s=0))
+    assert model.asked_probability <= 1
 
 
 async def test_both_prompts_share_everything_before_the_question() -> None:
     seen: list[Prompt] = []
 
     class Recording(Model):
-        async def next_token_probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> list[float]:
+        async def next_token_probabilities(
+            self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+        ) -> list[float]:
             seen.append(prompt)
             return [1.0, 0.0]
 

@@ -1,0 +1,104 @@
+"""Build what the benchmarks compare with, from the same release of llama-cpp-python that is installed here.
+
+    python -m benchmarks.build_peers [--into build/peers] [--only llama-server|llama_cpp.server]
+
+*llama-server* is compiled from the llama.cpp tree inside llama-cpp-python's own source distribution, so both sides run
+the same llama.cpp; it takes about ten minutes on two cores. *llama_cpp.server* needs a few packages more, which go into
+a virtual environment of their own that sees this one: nothing of llama.cpp is compiled again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import site
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.peers import BUILT
+from rag.inference.threads import available_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FLAGS = {
+    "CMAKE_BUILD_TYPE": "Release",
+    "LLAMA_BUILD_UI": "OFF",  # the page and its download
+    "LLAMA_USE_PREBUILT_UI": "OFF",
+    "LLAMA_OPENSSL": "OFF",
+    "LLAMA_BUILD_TESTS": "OFF",
+    "LLAMA_BUILD_EXAMPLES": "OFF",
+    "LLAMA_BUILD_APP": "OFF",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.build_peers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--into", type=Path, default=BUILT, metavar="DIR")
+    parser.add_argument("--only", choices=("llama-server", "llama_cpp.server"))
+    options = parser.parse_args()
+    release = f"=={version('llama-cpp-python')}"
+    into = options.into.absolute()
+    python = into / "venv" / "bin" / "python"
+    if not python.exists():
+        _make_environment(into / "venv")
+    if options.only != "llama-server":
+        _run([str(python), "-m", "pip", "install", f"llama-cpp-python[server]{release}"])
+        _run([str(python), "-c", "import llama_cpp.server.app"])
+    if options.only != "llama_cpp.server":
+        _build_llama_server(into, release, python)
+    for made in (into / "bin" / "llama-server", python):
+        print(made)
+
+
+def _make_environment(directory: Path) -> None:
+    """An environment that finds the packages of the present one after its own."""
+    venv.create(directory, with_pip=True)
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    seen = "\n".join(site.getsitepackages())
+    (directory / "lib" / name / "site-packages" / "outer.pth").write_text(seen + "\n", encoding="utf-8")
+
+
+def _build_llama_server(into: Path, release: str, python: Path) -> None:
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        _run([str(python), "-m", "pip", "install", "cmake"])
+        cmake = str(into / "venv" / "bin" / "cmake")
+    with tempfile.TemporaryDirectory(prefix="llama-server-", dir=into) as directory:
+        work = Path(directory)
+        pip = [str(python), "-m", "pip"]
+        only_source = ["--no-deps", "--no-binary", "llama-cpp-python"]
+        _run([*pip, "download", *only_source, f"llama-cpp-python{release}", "--dest", str(work)])
+        (archive,) = work.glob("*.tar.gz")
+        with tarfile.open(archive) as opened:
+            opened.extractall(work, filter="data")
+        source = work / archive.name.removesuffix(".tar.gz") / "vendor" / "llama.cpp"
+        build = work / "build"
+        flags = [f"-D{name}={value}" for name, value in _FLAGS.items()]
+        # Static: the program must not need this temporary folder's libraries.
+        _run([cmake, "-S", str(source), "-B", str(build), "-DBUILD_SHARED_LIBS=OFF", *flags])
+        jobs = str(available_threads())
+        _run([cmake, "--build", str(build), "--target", "llama-server", "--parallel", jobs])
+        (into / "bin").mkdir(parents=True, exist_ok=True)
+        shutil.move(build / "bin" / "llama-server", into / "bin" / "llama-server")
+
+
+def _run(command: Sequence[str]) -> None:
+    print("$ " + " ".join(command), file=sys.stderr, flush=True)
+    done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603 - built above
+    if done.returncode:
+        raise SystemExit(f"{command[0]} ended with {done.returncode}: its own lines above say why")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Requests that wait for the model: by priority, then equal shares for every key, then first come, first served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rag.inference.requests import Request
+
+_REMEMBERED_KEYS = 1024
+
+
+class FairQueue:
+    """A queue whose order counts what each key has had: the virtual token counter of Sheng et al., OSDI 2024.
+
+    The key that was served the fewest tokens is next. A key that comes back after a pause starts level with the least
+    served of those waiting or running: a pause earns no credit. Used by one thread.
+    """
+
+    def __init__(self) -> None:
+        self._requests: list[Request] = []
+        self._served: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self._requests)
+
+    def push(self, request: Request, *, running: set[str]) -> None:
+        """Put a request in line. ``running`` are the keys being served now."""
+        key = request.caller.key
+        active = running | {waiting.caller.key for waiting in self._requests}
+        if key not in active:
+            level = min((self._served.get(other, 0.0) for other in active), default=0.0)
+            self._served[key] = max(self._served.get(key, 0.0), level)
+            if len(self._served) > _REMEMBERED_KEYS:
+                self._served = {other: had for other, had in self._served.items() if other in active or other == key}
+        self._requests.append(request)
+
+    def first(self) -> Request | None:
+        """Who is next; None if nobody waits."""
+        return min(self._requests, key=self._rank, default=None)
+
+    def remove(self, request: Request) -> None:
+        self._requests.remove(request)
+
+    def charge(self, key: str, tokens: int) -> None:
+        """Count tokens that were read or generated for a key."""
+        self._served[key] = self._served.get(key, 0.0) + tokens
+
+    def _rank(self, request: Request) -> tuple[int, float, float]:
+        return request.caller.priority, self._served.get(request.caller.key, 0.0), request.arrived
