@@ -58,8 +58,18 @@ docs: setup ## regenerate docs/cli.md, docs/openapi.json and the example PDFs
 	$(BIN)/python -m docs.make_cli
 	$(BIN)/python examples/make_pdfs.py
 
-bench: models ## single-stream speed of the in-process engine beside llama-cpp-python's own class
-	$(BIN)/python benchmarks/single_stream.py "$$($(BIN)/rag models path qwen2.5-coder-1.5b-instruct)"
+# MODEL, DATA (an evaluation folder) and QUICK=1 choose what is run; LLAMA_SERVER and LLAMA_CPP_SERVER_PYTHON name peers
+# that are there already, which are built otherwise (docs/benchmarks.md).
+bench: setup $(if $(and $(LLAMA_SERVER),$(LLAMA_CPP_SERVER_PYTHON)),,build/peers/.built) ## speed and memory beside peers: about 20 minutes, on an idle machine
+	@$(BIN)/rag models pull $(or $(MODEL),$(if $(QUICK),smollm2-135m-instruct))
+	$(BIN)/python -m benchmarks $(MODEL) $(if $(QUICK),--quick) $(if $(DATA),--data $(DATA)) \
+		$(if $(LLAMA_SERVER),--llama-server $(LLAMA_SERVER)) \
+		$(if $(LLAMA_CPP_SERVER_PYTHON),--llama-cpp-server-python $(LLAMA_CPP_SERVER_PYTHON))
+
+build/peers/.built: constraints.txt | setup
+	@echo "Building the peers of the benchmarks: llama-server is compiled once (minutes) ..."
+	$(BIN)/python -m benchmarks.build_peers --into $(@D)
+	@touch $@
 
 constraints: ## resolve all dependencies afresh and pin them
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -3,7 +3,7 @@
     python -m benchmarks.build_peers [--into build/peers] [--only llama-server|llama_cpp.server]
 
 *llama-server* is compiled from the llama.cpp tree inside llama-cpp-python's own source distribution, so both sides run
-the same llama.cpp; it takes about ten minutes on two cores. *llama_cpp.server* needs a few packages more, which go into
+the same llama.cpp; it takes minutes. *llama_cpp.server* needs a few packages more, which go into
 a virtual environment of their own that sees this one: nothing of llama.cpp is compiled again.
 """
 
@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import BUILT
+from benchmarks.peers import BUILT, LLAMA_SERVER, PYTHON
 from rag.inference.threads import available_threads
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ def main() -> None:
     options = parser.parse_args()
     release = f"=={version('llama-cpp-python')}"
     into = options.into.absolute()
-    python = into / "venv" / "bin" / "python"
+    python = into / PYTHON
     if not python.exists():
-        _make_environment(into / "venv")
+        _make_environment(into / PYTHON.parts[0])
     if options.only != "llama-server":
         _run([str(python), "-m", "pip", "install", f"llama-cpp-python[server]{release}"])
         _run([str(python), "-c", "import llama_cpp.server.app"])
     if options.only != "llama_cpp.server":
         _build_llama_server(into, release, python)
-    for made in (into / "bin" / "llama-server", python):
+    for made in (into / LLAMA_SERVER, python):
         print(made)
 
 
@@ -73,8 +73,8 @@ def _build_llama_server(into: Path, release: str, python: Path) -> None:
     cmake = shutil.which("cmake")
     if cmake is None:
         _run([str(python), "-m", "pip", "install", "cmake"])
-        cmake = str(into / "venv" / "bin" / "cmake")
-    with tempfile.TemporaryDirectory(prefix="llama-server-", dir=into) as directory:
+        cmake = str(python.with_name("cmake"))
+    with tempfile.TemporaryDirectory(prefix="source-", dir=into) as directory:
         work = Path(directory)
         pip = [str(python), "-m", "pip"]
         only_source = ["--no-deps", "--no-binary", "llama-cpp-python"]
@@ -83,14 +83,10 @@ def _build_llama_server(into: Path, release: str, python: Path) -> None:
         with tarfile.open(archive) as opened:
             opened.extractall(work, filter="data")
         source = work / archive.name.removesuffix(".tar.gz") / "vendor" / "llama.cpp"
-        build = work / "build"
-        flags = [f"-D{name}={value}" for name, value in _FLAGS.items()]
-        # Static: the program must not need this temporary folder's libraries.
-        _run([cmake, "-S", str(source), "-B", str(build), "-DBUILD_SHARED_LIBS=OFF", *flags])
-        jobs = str(available_threads())
-        _run([cmake, "--build", str(build), "--target", "llama-server", "--parallel", jobs])
-        (into / "bin").mkdir(parents=True, exist_ok=True)
-        shutil.move(build / "bin" / "llama-server", into / "bin" / "llama-server")
+        build = into / LLAMA_SERVER.parts[0]
+        shutil.rmtree(build, ignore_errors=True)  # of another release, or of a build that was broken off
+        _run([cmake, "-S", str(source), "-B", str(build), *(f"-D{name}={value}" for name, value in _FLAGS.items())])
+        _run([cmake, "--build", str(build), "--target", "llama-server", "--parallel", str(available_threads())])
 
 
 def _run(command: Sequence[str]) -> None:

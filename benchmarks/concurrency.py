@@ -3,7 +3,7 @@
 Every round has new text, so nothing is cached but what the users of the round share. Tokens per second are all
 generated tokens by the time until the last user is served. Drafts are off; every answer has the same length.
 
-    python -m benchmarks.concurrency [MODEL] [--rounds 2] [--json FILE]
+    python -m benchmarks.concurrency [MODEL] [--scenario distinct|shared|both] [--json FILE]
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _TASK = "\n\nContinue these notes in the same manner."
 _QUESTION_TOKENS = 24
+_SHORT_ANSWER = 8  # where only the first token counts
 _TEMPLATE_TOKENS = 64  # room for the chat template and for a sentence that runs over
 
 
@@ -46,8 +47,8 @@ async def main() -> None:
     parser.size("--users", Size(full=8, quick=3), "users at the same time")
     parser.size("--prompt-tokens", Size(full=400, quick=48), "tokens of a prompt, or of the shared instructions")
     parser.size("--answer-tokens", Size(full=64, quick=8), "tokens of an answer to a prompt of one's own")
-    parser.size("--rounds", Size(full=2, quick=1), "rounds of each scenario")
-    parser.size("--slow-rounds", Size(full=1, quick=1), "rounds in which llama_cpp.server takes part")
+    parser.size("--distinct-rounds", Size(full=1, quick=1), "rounds with prompts of one's own")
+    parser.size("--shared-rounds", Size(full=2, quick=1), "rounds with shared instructions")
     options = parser.read()
     report = Report("concurrency", options)
     vocabulary = Vocabulary(options.model.path)
@@ -90,12 +91,12 @@ async def _distinct(report: Report, options: argparse.Namespace, vocabulary: Voc
         report.side("plumbline distinct", speculation=False, backend=generator.info.backend)
         report.side("llama_server distinct", flags=_llama_server_flags(options))
         report.side("llama_cpp_server distinct", flags=shipped + tuned, interrupt_requests=False)
-        for number in range(-1, options.rounds):
+        servers: dict[str, peers.Peer] = {"llama_server": llama_server, "llama_cpp_server": slow}
+        for number in range(-1, options.distinct_rounds):
             prompts = _distinct_prompts(options, vocabulary, number)
-            sides = ("plumbline", "llama_server", "llama_cpp_server")
-            for side in turns(sides if number < options.slow_rounds else sides[:2], max(number, 0)):
-                peer = llama_server if side == "llama_server" else slow if side == "llama_cpp_server" else None
-                answers, seconds = await _all_at_once(options, vocabulary, generator, peer, prompts)
+            length = options.answer_tokens if number >= 0 else 2
+            for side in turns(("plumbline", *servers), max(number, 0)):
+                answers, seconds = await _all_at_once(vocabulary, generator, servers.get(side), prompts, length)
                 if number >= 0:
                     report.add(f"{side} distinct", **_row(answers, seconds))
         await llama_server.close()
@@ -113,11 +114,11 @@ async def _shared(report: Report, options: argparse.Namespace, vocabulary: Vocab
         llama_server = stack.enter_context(peers.llama_server(options, *_llama_server_flags(options)))
         report.side("plumbline shared", speculation=False, backend=generator.info.backend)
         report.side("llama_server shared", flags=_llama_server_flags(options))
-        for number in range(-1, options.rounds):
+        for number in range(-1, options.shared_rounds):
             prompts = _shared_prompts(options, vocabulary, number)
             for side in turns(("plumbline", "llama_server"), max(number, 0)):
                 peer = llama_server if side == "llama_server" else None
-                answers, seconds = await _all_at_once(options, vocabulary, generator, peer, prompts, answer_tokens=8)
+                answers, seconds = await _all_at_once(vocabulary, generator, peer, prompts, _SHORT_ANSWER)
                 if number >= 0:
                     report.add(f"{side} shared", **_row(answers, seconds))
         await llama_server.close()
@@ -140,16 +141,13 @@ def _shared_prompts(options: argparse.Namespace, vocabulary: Vocabulary, number:
 
 
 async def _all_at_once(
-    options: argparse.Namespace,
     vocabulary: Vocabulary,
     generator: LlamaGenerator,
     peer: peers.Peer | None,
     prompts: Sequence[Prompt],
-    *,
-    answer_tokens: int | None = None,
+    length: int,
 ) -> tuple[list[Completion], float]:
     """Every user's answer, and the seconds until the last of them was complete."""
-    length = answer_tokens or options.answer_tokens
     encoded = [[int(token) for token in generator.encode(prompt).tokens] for prompt in prompts]
     began = time.perf_counter()
     if peer is None:

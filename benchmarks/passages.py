@@ -41,7 +41,7 @@ async def main() -> None:
     parser.add_argument("--repeat-share", type=float, default=0.4, help="passages of the trace that came up before")
     parser.size("--passages", Size(full=8, quick=3), "passages of a request")
     parser.size("--warm-rounds", Size(full=3, quick=1), "orders measured after two that were read before")
-    parser.size("--trace-requests", Size(full=10, quick=3), "questions of the trace; the first is not measured")
+    parser.size("--trace-requests", Size(full=9, quick=3), "questions of the trace; the first is not measured")
     parser.size("--kv-tokens", Size(full=8192, quick=4096), "cells of everybody's key-value cache")
     parser.size("--state-mib", Size(full=1024, quick=256), "memory of everybody for stored state beyond it")
     options = parser.read()

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from benchmarks.vocabulary import Vocabulary
 
-BUILT = Path("build/peers")  # where benchmarks.build_peers puts them
+BUILT = Path("build/peers")  # where benchmarks.build_peers puts them: these two, below it
+LLAMA_SERVER = Path("llama.cpp/bin/llama-server")
+PYTHON = Path("venv/bin/python")
 _START_S = 180.0
 _STOP_S = 20.0
 _POLL_S = 0.1
@@ -145,7 +147,7 @@ class LlamaCppServer(Peer):
 
 def llama_server_command(options: argparse.Namespace, *flags: str) -> list[str]:
     """llama-server with the same threads, on the CPU, ready for a port. Exits if there is none to be found."""
-    built = BUILT / "bin" / "llama-server"
+    built = BUILT / LLAMA_SERVER
     found = options.llama_server or (built if built.exists() else shutil.which("llama-server"))
     if found is None or not Path(found).exists():
         raise SystemExit(f"There is no llama-server at {found or built}: run python -m benchmarks.build_peers")
@@ -160,7 +162,7 @@ def llama_cpp_server_command(options: argparse.Namespace, *flags: str) -> list[s
     By default it cuts an answer off as soon as another request arrives: with several users at once nobody would get
     one, so that is switched off.
     """
-    built = BUILT / "venv" / "bin" / "python"
+    built = BUILT / PYTHON
     python = options.llama_cpp_server_python or (built if built.exists() else Path(sys.executable))
     here = Path(sys.executable) == python
     if not python.exists() or (here and importlib.util.find_spec("sse_starlette") is None):

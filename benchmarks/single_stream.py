@@ -128,18 +128,18 @@ async def _measure(
     banned = vocabulary.ends
     # Round -1 pages everything in and is not counted.
     for number in range(-1, options.rounds):
-        size = options.prompt_tokens if number >= 0 else 16
+        size, length = (options.prompt_tokens, options.answer_tokens) if number >= 0 else (16, 4)
         writer = Writer(vocabulary.count, f"{options.seed} {number}")
         # Instructions of its own too, or the template's would be cached from the prompt before.
         prompt = prefixed_prompt(writer.text(8), writer.text(size) + _TASK)
         tokens = [int(token) for token in generator.encode(prompt).tokens]
         for side in turns(_SIDES, max(number, 0)):
             if side == "plumbline":
-                done = await ours.complete(generator, prompt, options.answer_tokens, banned=banned)
+                done = await ours.complete(generator, prompt, length, banned=banned)
             elif side == "raw_loop":
-                done = raw.complete(tokens, options.answer_tokens, banned=banned)
+                done = raw.complete(tokens, length, banned=banned)
             else:
-                done = llama.complete(tokens, options.answer_tokens)
+                done = llama.complete(tokens, length)
             if number >= 0:
                 report.add(
                     side,

@@ -57,6 +57,8 @@ async def main() -> None:
     try:
         await ours.complete(generator, bare_prompt("Say hello."), 4)  # pages everything in
         for number, task in enumerate(_tasks(options, vocabulary)):
+            # Both ways then go on from the same state of the prompt: what differs is the drafts alone.
+            await ours.complete(generator, task.prompt, 1, speculate=False)
             for speculate in (True, False) if number % 2 else (False, True):
                 answer = await ours.complete(generator, task.prompt, options.answer_tokens, speculate=speculate)
                 done.setdefault((task.kind, speculate), []).append(answer)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rag.errors import DeadlineExceeded, GenerationFailed, Overloaded, RagError
 from rag.inference.requests import Outbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest, WarmRequest
 from rag.inference.runs import ProbabilityRun, ScoreRun, TextRun, WarmRun
+from rag.inference.step import Counters, Stepper
 from rag.inference.waiting import FairQueue
 from rag.telemetry import get_logger
 from rag.types import GenerationChunk, GeneratorStats, Priority, Usage
@@ -37,27 +38,7 @@ _log = get_logger("inference")
 
 _CLOSED = "The language model is closed."
 _RESTART = "Restart the process."
-# Prompt tokens of a step while answers are being written: half a second to a second of waiting for them on two cores.
-_PROMPT_ROWS_BESIDE_ANSWERS = 128
 _REMEMBERED_DURATIONS = 32
-
-
-@dataclass(slots=True, kw_only=True)
-class Counters:
-    """What the engine has done since it started. Written by its thread, ``rejected`` under the gate."""
-
-    requests: int = 0
-    rejected: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    steps: int = 0
-    tokens_cached: int = 0
-    tokens_prefilled: int = 0
-    tokens_decoded: int = 0
-    tokens_drafted: int = 0
-    tokens_accepted: int = 0
-    step_seconds: float = 0.0
-    model_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +77,9 @@ class Engine:
         self._outbox = parts.outbox
         self._max_running, self._max_queued = max_running, max_queued
         self._stitched, self._reorders, self._recomputed = stitched, reorders, recomputed
-        self._batch = parts.context.batch()
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting = FairQueue()
         self._runs: list[Run[Any]] = []
-        self._adapter: str | None = None
         self._room_changed = True
         self._durations: deque[float] = deque(maxlen=_REMEMBERED_DURATIONS)
         self._gate = threading.Lock()  # a request is in line before the thread ends, or it is refused
@@ -110,6 +89,13 @@ class Engine:
         self._closing = False
         self._ended: str | None = None
         self._counters = Counters()
+        self._stepper = Stepper(
+            parts.context,
+            self._counters,
+            policy=parts.policy,
+            activate=parts.activate,
+            charge=self._waiting.charge,
+        )
         # A daemon: a program that forgets to close must still be able to exit.
         self._thread = threading.Thread(target=self._live, name="llama-engine", daemon=True)
         self._thread.start()
@@ -312,90 +298,14 @@ class Engine:
         return prompt
 
     def _step(self) -> None:
-        """Run the model once over what its requests need next."""
         if not self._runs:
             return
-        began = time.perf_counter()
-        adapter = self._choose_adapter()
-        batch = self._batch
-        batch.clear()
-        writing, reading = self._compose(adapter)
-        if batch.rows:
-            decode_began = time.perf_counter()
-            try:
-                self._context.decode(batch)
-            except RagError as error:
-                self._fail_all(error)
-                return
-            took = time.perf_counter() - decode_began
-            self._counters.model_seconds += took
-            self._counters.steps += 1
-            if self._parts.policy is not None and not reading:
-                self._parts.policy.costs.observe(batch.rows, took * 1000)
-        for writer in writing:
-            self._guarded(writer, self._commit_answer)
-        for reader in reading:
-            self._guarded(reader, self._commit_prompt)
-        if not batch.rows and not any(run.ended or not run.in_prompt for run in reading):
-            self._fail_all(GenerationFailed("The cache has no sequence left to read the prompts in."))
-        for ended in [run for run in self._runs if run.ended]:
-            self._leave(ended)
-        self._counters.step_seconds += time.perf_counter() - began
-
-    def _compose(self, adapter: str | None) -> tuple[list[TextRun], list[Run[Any]]]:
-        """Fill the batch; which runs write and which read in it."""
-        batch = self._batch
-        mine = [run for run in self._runs if run.request.adapter == adapter]
-        writing = [run for run in mine if isinstance(run, TextRun) and not run.in_prompt]
-        reading = [run for run in mine if run.in_prompt]
-        for writer in writing:
-            writer.add_answer_rows(batch, other_rows=len(writing) - 1)
-        room = batch.capacity - batch.rows
-        if writing:
-            room = min(room, _PROMPT_ROWS_BESIDE_ANSWERS)
-        for run in reading:
-            room -= run.add_prompt_rows(batch, room)
-        return writing, reading
-
-    def _commit_answer(self, run: TextRun) -> None:
-        tokens = run.commit_answer()
-        self._counters.tokens_decoded += tokens
-        self._waiting.charge(run.request.caller.key, tokens)
-
-    def _commit_prompt(self, run: Run[Any]) -> None:
-        before = run.tokens_read
-        run.commit()
-        read = run.tokens_read - before
-        self._counters.tokens_prefilled += read
-        self._waiting.charge(run.request.caller.key, read)
-        if not run.in_prompt:
-            self._counters.tokens_cached += max(0, run.prompt_tokens - run.tokens_read)
-            self._counters.tokens_decoded += isinstance(run, TextRun)
-
-    def _guarded(self, run: Run[Any], work: Callable[[Any], None]) -> None:
-        """What goes wrong with one request's own part of a step ends that request and no other."""
         try:
-            work(run)
+            self._stepper.run(self._runs)
         except RagError as error:
-            run.fail(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and its caller is told
-            _log.exception("request failed")
-            failure = GenerationFailed(f"The request could not be worked on: {type(error).__name__}: {error}.")
-            failure.__cause__ = error
-            run.fail(failure)
-
-    def _choose_adapter(self) -> str | None:
-        """The adapter of this step: adapters take turns, a step each, as a batch can only have one."""
-        wanted: list[str | None] = list(dict.fromkeys(run.request.adapter for run in self._runs))
-        if self._adapter in wanted and len(wanted) > 1:
-            after = wanted.index(self._adapter) + 1
-            adapter = wanted[after % len(wanted)]
-        else:
-            adapter = self._adapter if self._adapter in wanted else wanted[0]
-        if adapter != self._adapter:
-            self._parts.activate(self._context, adapter)
-            self._adapter = adapter
-        return adapter
+            self._fail_all(error)
+        for run in [run for run in self._runs if run.ended]:
+            self._leave(run)
 
     def _lane_step(self) -> None:
         request = self._lane.current

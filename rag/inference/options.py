@@ -19,10 +19,10 @@ class EngineOptions:
     ``kv_tokens`` are the cells of the key-value cache, all requests together (0: twice the context window);
     ``max_running`` and ``max_queued`` count requests; ``kv_ram_bytes`` and ``kv_disk_bytes`` bound stored model state
     (0: none). ``passage_reuse`` is what the caller decided, quality gate included; an engine whose model cannot be
-    stitched lowers it to ``exact``; of stitched passages the best ``recomputed_passages`` are read anew after the others.
-    ``passage_order="cached"`` puts passages with stored state first (exact reuse
-    only). State that outlives the process lies in ``snapshot_directory`` (None: nothing does). ``adapters`` are LoRA
-    files (GGUF) by the name that requests select them with.
+    stitched lowers it to ``exact``; of stitched passages the best ``recomputed_passages`` are read anew after the
+    others. ``passage_order="cached"`` puts passages with stored state first (exact reuse only). State that outlives
+    the process lies in ``snapshot_directory`` (None: nothing does). ``adapters`` are LoRA files (GGUF) by the name that
+    requests select them with.
     """
 
     kv_tokens: int = 0

@@ -38,6 +38,7 @@ class Reply:
     finish: FinishReason | None = None
     _first: float | None = None
     _pieces: int = 0
+    _tells_logprobs: bool = False
     _usage: object = None
     _timings: dict[str, object] = field(default_factory=dict)
     _logprobs: list[TokenLogprob] = field(default_factory=list)
@@ -57,7 +58,8 @@ class Reply:
             return None
         self._first = self._first or time.perf_counter()
         self._pieces += 1
-        if self.alternatives is not None and not self._logprobs:
+        self._tells_logprobs = self._tells_logprobs or bool(self._logprobs)
+        if self.alternatives is not None and not self._tells_logprobs:
             raise no_logprobs()
         logprobs, self._logprobs = tuple(self._logprobs), []
         return GenerationChunk(text=text, logprobs=logprobs)

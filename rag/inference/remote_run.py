@@ -65,7 +65,7 @@ class Run:
             raise Stopped
         if self._deadline is not None and self._loop.time() >= self._deadline:
             raise DeadlineExceeded(
-                f"The answer was not complete after {self._timeout_s:g} seconds.",
+                f"The answer was not complete within {self._timeout_s:g} s.",
                 hint="Allow more time (RAG_REQUEST_TIMEOUT_S), or ask for a shorter answer.",
             )
 

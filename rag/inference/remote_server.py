@@ -43,11 +43,13 @@ class RemoteServer:
     def __init__(self, base_url: str, *, api_key: str | None, timeout_s: float, max_retries: int) -> None:
         base = _checked(base_url)
         self.url = str(base.copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
-        self.root = str(base.copy_with(query=None, fragment=None)).rstrip("/").removesuffix("/v1")
+        self.root = self.url.removesuffix("/v1")
+        # Apart from the address, which the HTTP library writes to its log.
+        login = httpx2.BasicAuth(base.username, base.password) if base.userinfo else None
         self.errors = RemoteErrors(self.url)
         timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S), pool=None)
         self.chat = AsyncOpenAI(
-            base_url=base_url,
+            base_url=self.url,
             api_key=api_key or _NO_KEY,
             timeout=timeout,
             max_retries=max_retries,
@@ -58,15 +60,16 @@ class RemoteServer:
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
                 follow_redirects=True,
                 event_hooks={"request": [_send_no_placeholder]},
+                auth=login,
             ),
         )
         self._brief = OpenAI(
-            base_url=base_url,
+            base_url=self.url,
             api_key=api_key or _NO_KEY,
             timeout=timeout,
             max_retries=max_retries,
             http_client=httpx2.Client(
-                timeout=timeout, follow_redirects=True, event_hooks={"request": [_drop_placeholder]}
+                timeout=timeout, follow_redirects=True, event_hooks={"request": [_drop_placeholder]}, auth=login
             ),
         )
         for client in (self.chat, self._brief):
