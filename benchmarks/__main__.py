@@ -1,7 +1,4 @@
-"""All benchmarks one after the other, each in a process of its own, each with its JSON under ``benchmarks/results``.
-
-python -m benchmarks [MODEL] [--quick] [--data DIR] [--llama-server PATH] [--llama-cpp-server-python PATH]
-"""
+"""All benchmarks one after the other, each in a process of its own and with a JSON file of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ import sys
 from pathlib import Path
 
 _DATA, _LLAMA_SERVER, _LLAMA_CPP_SERVER = "--data", "--llama-server", "--llama-cpp-server-python"
+# What a quick run measures is not worth keeping, and must not be mistaken for a result.
+_RESULTS, _TRIED_OUT = Path("benchmarks/results"), Path("build/benchmarks")
 # What each of them takes beside the model, --quick and --json.
 _TAKES = {
     "single_stream": (),
@@ -28,7 +27,7 @@ def main() -> None:
     )
     parser.add_argument("model", nargs="?", help="a catalog name or a .gguf file (default: the settings' generator)")
     parser.add_argument("--quick", action="store_true", help="small sizes and model, to see that everything runs")
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), metavar="DIR")
+    parser.add_argument("--results", type=Path, metavar="DIR", help=f"default {_RESULTS}, of a quick run {_TRIED_OUT}")
     parser.add_argument("--only", nargs="+", choices=tuple(_TAKES), default=tuple(_TAKES), metavar="NAME")
     for flag in (_DATA, _LLAMA_SERVER, _LLAMA_CPP_SERVER):
         parser.add_argument(flag, type=Path, metavar="PATH", help=f"for those that take it; see {flag} of each")
@@ -38,6 +37,7 @@ def main() -> None:
         _LLAMA_SERVER: options.llama_server,
         _LLAMA_CPP_SERVER: options.llama_cpp_server_python,
     }
+    results = options.results or (_TRIED_OUT if options.quick else _RESULTS)
     failed = []
     for name in options.only:
         command = [sys.executable, "-m", f"benchmarks.{name}"]
@@ -46,7 +46,7 @@ def main() -> None:
         for flag in _TAKES[name]:
             command += [flag, str(given[flag])] if given[flag] else []
         print(f"\n== {name}", flush=True)
-        if subprocess.run([*command, "--json", options.results / f"{name}.json"], check=False).returncode:  # noqa: S603
+        if subprocess.run([*command, "--json", results / f"{name}.json"], check=False).returncode:  # noqa: S603
             failed.append(name)
     if failed:
         raise SystemExit(f"did not run to the end: {', '.join(failed)}")

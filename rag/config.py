@@ -60,11 +60,14 @@ class Settings(BaseSettings):
     )
     max_running: Annotated[int, Field(ge=1, le=32, description="requests the model works on at the same time")] = 8
     max_queued: Annotated[int, Field(ge=0, description="requests that may wait besides; further ones get 429")] = 64
-    speculation: bool = Field(True, description="let the passages' own words serve as drafts of the answer")
+    speculation: bool = Field(default=True, description="let the passages' own words serve as drafts of the answer")
     passage_reuse: Literal["auto", "exact", "stitched"] = Field(
         "auto",
         description="how the passages' model state is reused: exact, or stitched (an approximation); auto takes "
         "stitched where this model has passed the quality gate (rag eval gate)",
+    )
+    recomputed_passages: Annotated[int, Field(ge=0)] = Field(
+        0, description="stitched reuse only: so many of the best passages are read anew, after all others"
     )
     passage_order: Literal["rank", "cached"] = Field(
         "rank", description="exact reuse only: passages as they rank, or those with stored model state first"

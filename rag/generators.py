@@ -117,6 +117,7 @@ class GeneratorSource:
                 speculation=settings.speculation,
                 passage_reuse=reuse,
                 passage_order=settings.passage_order,
+                recomputed_passages=settings.recomputed_passages,
                 kv_ram_bytes=settings.kv_ram_bytes,
                 kv_disk_bytes=settings.kv_disk_bytes,
                 snapshot_directory=self.snapshot_directory,

@@ -162,8 +162,8 @@ class RagPipeline:
         """Events of one answer: passages, then deltas with their citations, then done or refused.
 
         Closing the iterator cancels generation before the next token. The caller's timeout covers all of it: search,
-        judging the passages and writing the answer. ``deterministic`` and ``adapter`` are for the writing; the
-        passages are judged by the model as it is.
+        judging the passages and writing the answer. ``deterministic`` and ``adapter`` hold for both
+        requests to the model.
 
         The model is asked twice, and the answer's ``usage`` is of the second request, which writes it: what the first
         has just read of the same passages counts as cached there, and a refusal before it has used nothing. Only the
@@ -233,7 +233,13 @@ class RagPipeline:
     ) -> Refusal | None:
         before = run.ms()
         prompt = answerability_prompt(run.question, context.passages)
-        yes, no = await generator.next_token_probabilities(prompt, [YES, NO], caller=run.remaining())
+        yes, no = await generator.next_token_probabilities(
+            prompt,
+            [YES, NO],
+            caller=run.remaining(),
+            adapter=run.sampling.adapter,
+            deterministic=run.sampling.deterministic,
+        )
         run.confidence = confidence = answer_confidence(yes, no, best_dense)
         run.timings = replace(run.timings, answerability_ms=run.ms() - before)
         if confidence >= self._options.min_answerability:

@@ -95,9 +95,18 @@ class Generator(Protocol):
         """
 
     async def next_token_probabilities(
-        self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+        self,
+        prompt: Prompt,
+        candidates: Sequence[str],
+        *,
+        caller: Caller = ANYONE,
+        adapter: str | None = None,
+        deterministic: bool = False,
     ) -> list[float]:
-        """Probability of each candidate's first token as the next token after the prompt. Raises as ``stream``."""
+        """Probability of each candidate's first token as the next token after the prompt.
+
+        ``adapter`` and ``deterministic`` as in ``SamplingParams``. Raises as ``stream``.
+        """
 
     async def score(self, prompts: Sequence[Prompt], text: str, *, caller: Caller = ANYONE) -> list[list[float]]:
         """Log-probability (natural) of each token of ``text`` after each prompt: one list a prompt.

@@ -40,7 +40,15 @@ if TYPE_CHECKING:
     from rag.types import GeneratorInfo, PassageReuse
 
 # The settings an answer depends on, beside the model and the embedder.
-_SETTINGS = ("top_k", "min_dense_score", "min_answerability", "max_answer_tokens", "context_tokens", "passage_order")
+_SETTINGS = (
+    "top_k",
+    "min_dense_score",
+    "min_answerability",
+    "max_answer_tokens",
+    "context_tokens",
+    "passage_order",
+    "recomputed_passages",
+)
 
 
 @click.command()

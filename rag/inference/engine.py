@@ -230,10 +230,8 @@ class Engine:
     def _admit(self) -> None:
         """Start those in line, in order, as long as there is room; nobody overtakes."""
         self._tree.forget_evicted()
-        while (request := self._waiting.first()) is not None:
+        while (request := self._waiting.first(lane_is_free=self._lane.current is None)) is not None:
             if request.deterministic:
-                if self._lane.current is not None:
-                    return
                 self._lane.begin(request)
             elif (
                 len(self._runs) >= self._max_running

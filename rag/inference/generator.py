@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-
-import numpy as np
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rag.errors import QuestionTooLong
 from rag.inference.assembly import assemble
@@ -152,7 +150,13 @@ class LlamaGenerator:
             mailbox.abandoned = True
 
     async def next_token_probabilities(
-        self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+        self,
+        prompt: Prompt,
+        candidates: Sequence[str],
+        *,
+        caller: Caller = ANYONE,
+        adapter: str | None = None,
+        deterministic: bool = False,
     ) -> list[float]:
         """Probability (softmax over the whole vocabulary, float64) that the text goes on with the first token of each
         candidate, tokenized exactly as given: ``"Yes"`` and ``" Yes"`` are different candidates.
@@ -164,12 +168,15 @@ class LlamaGenerator:
         firsts = [self._vocabulary.encode_text(candidate)[:1].tolist() for candidate in candidates]
         if not all(firsts):
             raise ValueError(f"candidates without tokens: {list(candidates)}")
+        self._require_adapter(adapter)
         mailbox: Mailbox[list[float]] = Mailbox()
         request = ProbabilityRequest(
             prompt=self._fitting(prompt, room=1),
             candidates=tuple(first[0] for first in firsts),
             mailbox=mailbox,
             caller=caller,
+            adapter=adapter,
+            deterministic=deterministic,
         )
         return await self._ask(request, mailbox)
 
@@ -251,7 +258,7 @@ def _parts(prompt: Prompt, encoded: EncodedPrompt) -> PromptParts:
         for segment, span in zip(prompt.segments, encoded.spans, strict=True)
         if segment.kind is SegmentKind.PASSAGE and span[0] < span[1]
     ]
-    apart = any(before[1] != after[0] for before, after in zip(spans, spans[1:], strict=False))
+    apart = any(before[1] != after[0] for before, after in pairwise(spans))
     if not spans or apart:
         return PromptParts(prefix=encoded.tokens)
     return PromptParts(

@@ -181,7 +181,13 @@ class RemoteGenerator:
         yield reply.last()
 
     async def next_token_probabilities(
-        self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+        self,
+        prompt: Prompt,
+        candidates: Sequence[str],
+        *,
+        caller: Caller = ANYONE,
+        adapter: str | None = None,
+        deterministic: bool = False,
     ) -> list[float]:
         """Probability that the answer begins with each candidate's first token.
 
@@ -191,7 +197,7 @@ class RemoteGenerator:
         """
         if not all(candidates):
             raise ValueError(f"candidates without tokens: {list(candidates)}")
-        params = SamplingParams(max_tokens=1, logprobs=LISTED_TOKENS)
+        params = SamplingParams(max_tokens=1, logprobs=LISTED_TOKENS, adapter=adapter, deterministic=deterministic)
         try:
             with self._runs.start(caller) as run:
                 model = self._admit(params)

@@ -103,7 +103,13 @@ class ScriptedGenerator:
         yield GenerationChunk(text=stop.flush(), finish_reason=finish, usage=usage)
 
     async def next_token_probabilities(
-        self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+        self,
+        prompt: Prompt,
+        candidates: Sequence[str],
+        *,
+        caller: Caller = ANYONE,
+        adapter: str | None = None,  # noqa: ARG002 - a script knows neither
+        deterministic: bool = False,  # noqa: ARG002
     ) -> list[float]:
         """The next list of probabilities. Raises as ``Generator.next_token_probabilities`` does."""
         if not all(self.count_tokens(candidate) for candidate in candidates):

@@ -40,9 +40,10 @@ class FairQueue:
                 self._served = {other: had for other, had in self._served.items() if other in active or other == key}
         self._requests.append(request)
 
-    def first(self) -> Request | None:
-        """Who is next; None if nobody waits."""
-        return min(self._requests, key=self._rank, default=None)
+    def first(self, *, lane_is_free: bool = True) -> Request | None:
+        """Who is next; None if nobody waits. Those who wait for a busy deterministic lane hold up nobody."""
+        waiting = (request for request in self._requests if lane_is_free or not request.deterministic)
+        return min(waiting, key=self._rank, default=None)
 
     def remove(self, request: Request) -> None:
         self._requests.remove(request)

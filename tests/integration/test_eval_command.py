@@ -207,7 +207,9 @@ class Echo(ScriptedGenerator):
         self._placed: PassageReuse = reuse if can_stitch and stitches else "exact"
         self._info = replace(self._info, reuse="Prefixes only.", passage_reuse=reuse if can_stitch else "exact")
 
-    async def next_token_probabilities(self, prompt, candidates, *, caller=ANYONE) -> list[float]:
+    async def next_token_probabilities(
+        self, prompt, candidates, *, caller=ANYONE, adapter=None, deterministic=False
+    ) -> list[float]:
         self.callers.append(caller)
         return [0.9, 0.1]
 

@@ -109,7 +109,7 @@ class Stuck(Model):
             self.cancelled.set()
             raise
 
-    async def next_token_probabilities(self, prompt, candidates, *, caller):
+    async def next_token_probabilities(self, prompt, candidates, *, caller, adapter, deterministic):
         if self.stage == "judging":
             await self._hang()
         return await super().next_token_probabilities(prompt, candidates, caller=caller)

@@ -111,7 +111,13 @@ class Model:
             self.closed_streams += 1
 
     async def next_token_probabilities(
-        self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+        self,
+        prompt: Prompt,
+        candidates: Sequence[str],
+        *,
+        caller: Caller = ANYONE,
+        adapter: str | None = None,
+        deterministic: bool = False,
     ) -> list[float]:
         self.asked_probability += 1
         self.callers.append(caller)
@@ -192,7 +198,13 @@ async def test_both_prompts_share_everything_before_the_question() -> None:
 
     class Recording(Model):
         async def next_token_probabilities(
-            self, prompt: Prompt, candidates: Sequence[str], *, caller: Caller = ANYONE
+            self,
+            prompt: Prompt,
+            candidates: Sequence[str],
+            *,
+            caller: Caller = ANYONE,
+            adapter: str | None = None,
+            deterministic: bool = False,
         ) -> list[float]:
             seen.append(prompt)
             return [1.0, 0.0]

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-HEAVY = ("torch", "faiss", "llama_cpp", "sentence_transformers", "transformers", "trafilatura", "pypdfium2")
+HEAVY = ("torch", "faiss", "llama_cpp", "sentence_transformers", "transformers", "openai", "pypdfium2")
 
 
 def test_importing_the_packages_loads_nothing_heavy() -> None:
