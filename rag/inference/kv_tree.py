@@ -149,13 +149,13 @@ class KvTree:
         path: list[Node] = []
         at = 0
         while self._shares and at < len(tokens):
-            child, common = _closest(parent, tokens[at:])
-            if child is None or (common < len(child) and (common < _LEAST_SHARED or not self._split(child, common))):
+            child = self._child_along(parent, tokens[at:])
+            if child is None:
                 break
             child.pins += 1  # a later split may demote, but not what was found
             path.append(child)
             parent = child
-            at += common
+            at += len(child)
         for node in path:
             node.pins -= 1
         for cut in sorted({cut for cut in borders if at < cut < len(tokens)} | {len(tokens)}):
@@ -187,7 +187,7 @@ class KvTree:
     def pin(self, path: Path) -> None:
         """Keep the path's nodes, and count the cells and sequences they take."""
         self._paths.append(path)
-        for node in path.nodes:
+        for node in reversed(path.nodes):  # what others stand on is the last to go
             node.pins += 1
             node.used = next(self._clock)
             self._claim(node)
@@ -265,15 +265,14 @@ class KvTree:
     def abandon(self, node: Node) -> None:
         """The node's owner stops: what it has read so far becomes a node of its own, while its sequence still is."""
         owner, progress = node.owner, node.progress
-        if owner is not None and self._shares and progress >= _LEAST_SHARED:
-            self._cut(node, progress)  # the first part is complete, and kept
-            node = node.children[next(iter(node.children))][0]
+        if owner is not None and self._shares and progress >= _LEAST_SHARED and self._cut(node, progress):
+            node = owner.path.nodes[owner.path.index]  # the part before it is complete, and kept
         node.owner, node.progress = None, 0
 
     def adopt(self, parent: Node, tokens: NDArray[np.int32], sequence: int) -> None:
         """Keep the end of a finished sequence for a conversation's next turn, if there is room without any effort."""
-        _, common = _closest(parent, tokens)
-        if self._shares and self._free and len(tokens) >= _LEAST_SHARED > common:
+        shared = max((_common(child, tokens) for child in parent.children.get(int(tokens[0]), ())), default=0)
+        if self._shares and self._free and len(tokens) >= _LEAST_SHARED > shared:
             node = self._add(parent, tokens, transient=True)
             node.used = next(self._clock)
             self._claim(node)
@@ -293,11 +292,14 @@ class KvTree:
         self._free = list(range(self._context.sequences))[::-1]
         self._held.clear()
         self._paths.clear()
-        for node in list(self._by_key.values()):
+        self.cells_claimed = self.sequences_claimed = 0
+        nodes = [node for root in self._roots.values() for node in _subtree(root) if node is not root]
+        for node in nodes:
             node.holder = node.owner = None
             node.progress = node.pins = 0
             node.claimed = False
-        self.cells_claimed = self.sequences_claimed = 0
+        for leaf in [node for node in nodes if not node.children]:
+            self._prune(leaf)
 
     def store_all(self) -> None:
         """Give the snapshot store everything worth keeping, oldest first."""
@@ -352,8 +354,7 @@ class KvTree:
             siblings.remove(node)
             if not siblings:
                 del node.parent.children[int(node.tokens[0])]
-            if self._by_key.get(node.key) is node:
-                del self._by_key[node.key]
+            self._drop_key(node)
             node = node.parent
 
     def _add(self, parent: Node, tokens: NDArray[np.int32], *, transient: bool = False) -> Node:
@@ -363,15 +364,34 @@ class KvTree:
         self._by_key[node.key] = node
         return node
 
+    def _drop_key(self, node: Node) -> None:
+        if self._by_key.get(node.key) is node:  # without sharing, there may be others
+            del self._by_key[node.key]
+
+    def _child_along(self, parent: Node, tokens: NDArray[np.int32]) -> Node | None:
+        """The child to follow: of those that share a beginning with ``tokens``, the longest that ends there or can be
+        cut there.
+        """
+        children = [(_common(child, tokens), child) for child in parent.children.get(int(tokens[0]), ())]
+        for common, child in sorted(children, key=lambda found: (-found[0], len(found[1]))):
+            if common == len(child) or (common >= _LEAST_SHARED and self._split(child, common)):
+                return child
+        return None
+
     def _split(self, node: Node, at: int) -> bool:
-        """Cut a node in two so that a path can leave it in the middle; False if its state is only in a snapshot."""
-        if node.holder is None and node.stored:
-            return False
+        """Cut a node in two so that a path can leave it in the middle; False if that cannot be done."""
         read = node.holder is not None or node.progress > at
         return (self._cuts or not read) and self._cut(node, at)
 
     def _cut(self, node: Node, at: int) -> bool:
-        """``node`` keeps its first ``at`` tokens, a new child the others; paths, pins and state follow."""
+        """``node`` keeps its first ``at`` tokens, a new child the others; paths, pins and state follow.
+
+        False if there is no sequence for the child, or a state here or below is in the snapshot store alone, where it
+        lies under a key that says how the tokens before it were cut.
+        """
+        below = _subtree(node)
+        if any(each.stored and each.holder is None for each in below):
+            return False
         node.pins += 1  # room is made for it, not of it
         possible = self.make_room(0, 1)
         rest_holder = self.take_sequence() if possible and node.holder is not None else None
@@ -380,11 +400,11 @@ class KvTree:
             return False
         parent = node.parent
         assert parent is not None  # noqa: S101 - roots have no tokens to cut
-        if node.stored:
-            self.snapshots.discard(node.key)
-            node.stored = False
-        if self._by_key.get(node.key) is node:
-            del self._by_key[node.key]
+        for each in below:
+            if each.stored:
+                self.snapshots.discard(each.key)
+                each.stored = False
+            self._drop_key(each)
         if node.claimed:
             self.sequences_claimed += 1
         children = node.children
@@ -396,6 +416,10 @@ class KvTree:
         rest.children = children
         for child in itertools.chain.from_iterable(children.values()):
             child.parent = rest
+        for each in below[1:]:
+            assert each.parent is not None  # noqa: S101 - it is below a node
+            each.key = snapshot_key(each.parent.key, each.tokens)
+            self._by_key[each.key] = each
         rest.claimed, rest.pins, rest.used, rest.hits = node.claimed, node.pins, node.used, node.hits
         if rest_holder is not None and node.holder is not None:
             self._context.copy(node.holder, rest_holder, rest.start, rest.end)
@@ -438,16 +462,19 @@ class KvTree:
             nodes[node.key] = node
 
 
-def _closest(parent: Node, tokens: NDArray[np.int32]) -> tuple[Node | None, int]:
-    """The child that shares the longest beginning with ``tokens``, and how long it is."""
-    found, longest = None, 0
-    for child in parent.children.get(int(tokens[0]), ()):
-        length = min(len(child), len(tokens))
-        differing = np.flatnonzero(child.tokens[:length] != tokens[:length])
-        common = int(differing[0]) if len(differing) else length
-        if common > longest:
-            found, longest = child, common
-    return found, longest
+def _common(node: Node, tokens: NDArray[np.int32]) -> int:
+    """How many tokens at the beginning are the same."""
+    length = min(len(node), len(tokens))
+    differing = np.flatnonzero(node.tokens[:length] != tokens[:length])
+    return int(differing[0]) if len(differing) else length
+
+
+def _subtree(node: Node) -> list[Node]:
+    """The node and all below it, parents first."""
+    found = [node]
+    for each in found:  # grows on the way
+        found += itertools.chain.from_iterable(each.children.values())
+    return found
 
 
 def _child(parent: Node, tokens: NDArray[np.int32]) -> Node | None:

@@ -64,8 +64,12 @@ class Run(Generic[_R]):
         self._place(prompt, self._text_to_score(), stitched=stitched)
         self._cells = len(self._tail) + self.request.new_tokens
         self._sequences = 1 + (WALKERS if stitched else 0)
-        sequence = self._tree.take_sequence() if self._tree.reserve(self._cells, self._sequences) else None
+        if not self._tree.reserve(self._cells, self._sequences):
+            self._unpin()
+            return False
+        sequence = self._tree.take_sequence()
         if sequence is None:
+            self._tree.release(self._cells, self._sequences)
             self._unpin()
             return False
         self.sequence = sequence

@@ -64,7 +64,7 @@ class SnapshotFolder:
         self._budget = budget if directory is not None else 0
         self._lock = threading.RLock()
         self._own: dict[bytes, StoredFile] = {}
-        self._useless: list[StoredFile] = []  # other identities' and unfinished files, and what cannot be deleted
+        self._useless: list[StoredFile] = []  # other identities' and unfinished files
         self._lost: list[bytes] = []
 
     def __contains__(self, key: bytes) -> bool:
@@ -130,7 +130,7 @@ class SnapshotFolder:
         except OSError as error:
             with self._lock:
                 self._fail(error)
-                self._set_aside(file)
+                self._own.pop(key, None)
         return None
 
     def write(self, snapshot: Snapshot, state: NDArray[np.uint8], used_ns: int) -> StoredFile | None:
@@ -174,13 +174,12 @@ class SnapshotFolder:
                 self.remove(file)
 
     def remove(self, file: StoredFile) -> None:
-        """Delete a file that is not served, or go on counting it where it cannot be deleted."""
+        """Delete a file that is not served. One that cannot be deleted goes on counting."""
         with self._lock:
             try:
                 file.path.unlink(missing_ok=True)
             except OSError as error:
                 self._fail(error)
-                self._set_aside(file)
             else:
                 self.used_bytes -= file.size
 
@@ -211,13 +210,13 @@ class SnapshotFolder:
             return None
         try:
             snapshot = read_header(file.path, self._identity)
+        except FileNotFoundError:
+            self.remove(file)
         except SnapshotDamaged as reason:
             self._report(file, reason)
             self.remove(file)
         except OSError as error:
-            if not isinstance(error, FileNotFoundError):
-                self._fail(error)
-            self._set_aside(file)
+            self._fail(error)
         else:
             self._own[file.key] = file
             return snapshot
@@ -251,12 +250,6 @@ class SnapshotFolder:
             del self._own[file.key]
             self._lost.append(file.key)
             self.remove(file)
-
-    def _set_aside(self, file: StoredFile) -> None:
-        if file.key is not None and self._own.get(file.key) is file:
-            del self._own[file.key]
-        file.key = None
-        self._useless.append(file)
 
     def _report(self, file: StoredFile, reason: SnapshotDamaged) -> None:
         self.corrupt += 1

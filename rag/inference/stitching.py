@@ -62,17 +62,19 @@ class Stitcher:
 
     def add_rows(self, batch: Batch, room: int) -> int:
         """Add at most ``room`` tokens of passages that are to be read; how many there were."""
-        self.advance()
-        while self._waiting and len(self._walkers) < WALKERS:
-            sequence = self._tree.take_sequence()
-            if sequence is None:
-                break
-            self._walkers.append(Walker(self._tree, self._context, self._waiting.pop(0), sequence))
-        added = 0
-        for walker in self._walkers:
-            added += walker.add_rows(batch, room - added)
-        self._retire()
-        return added
+        while True:
+            self.advance()
+            while self._waiting and len(self._walkers) < WALKERS:
+                sequence = self._tree.take_sequence()
+                if sequence is None:
+                    break
+                self._walkers.append(Walker(self._tree, self._context, self._waiting.pop(0), sequence))
+            added = 0
+            for walker in self._walkers:
+                added += walker.add_rows(batch, room - added)
+            # What others have read meanwhile needs no step: there may be nothing more to wait for.
+            if not self._retire() or added:
+                return added
 
     def commit(self) -> None:
         for walker in self._walkers:
@@ -87,8 +89,10 @@ class Stitcher:
             self._tree.give_back(walker.sequence)
         self._walkers = []
 
-    def _retire(self) -> None:
-        for walker in [walker for walker in self._walkers if walker.done]:
+    def _retire(self) -> bool:
+        done = [walker for walker in self._walkers if walker.done]
+        for walker in done:
             self.read += walker.read
             self._walkers.remove(walker)
             self._tree.give_back(walker.sequence)
+        return bool(done)

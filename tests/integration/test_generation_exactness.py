@@ -1,4 +1,4 @@
-"""Reused model state is the same to the last bit as reading the prompt anew, wherever the prompts part."""
+"""In an exact context, reused model state is the same to the last bit as reading the prompt anew, wherever prompts part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from rag.catalog import Catalog
 from rag.config import Settings
 from rag.errors import ModelError
-from rag.inference.model import BATCH_TOKENS, Context, Model
+from rag.inference.context import Context
+from rag.inference.model import Model
 from rag.inference.sequence import CachedSequence
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def qwen_path(models_dir: Path) -> Path:
 @pytest.fixture(scope="module", params=["smollm_path", pytest.param("qwen_path", marks=pytest.mark.slow)])
 def context(request: pytest.FixtureRequest) -> Iterator[Context]:
     model = Model.load(request.getfixturevalue(request.param), gpu_layers=0)
-    context = Context(model, context_tokens=512, threads=1)
+    context = Context(model, cells=512, threads=1, batch_tokens=128, exact=True)
     yield context
     context.free()
     model.free()
@@ -51,24 +52,24 @@ def test_logits_are_equal_to_the_last_bit(context: Context, shared: int, before:
     tokens = np.random.default_rng(3).integers(300, 20_000, 512).astype(np.int32)
     first = np.concatenate([tokens[:shared], tokens[-before:]])
     second = np.concatenate([tokens[:shared], tokens[300 : 300 + after]])
-    sequence = CachedSequence(context, batch_tokens=BATCH_TOKENS)
+    sequence = CachedSequence(context)
 
     sequence.clear()
     assert read(sequence, second) == 0
-    fresh = [context.logits().copy()]
+    fresh = [sequence.logits().copy()]
     chosen = [int(fresh[0].argmax())]
     for _ in range(2):
         sequence.append(chosen[-1])
-        fresh.append(context.logits().copy())
+        fresh.append(sequence.logits().copy())
         chosen.append(int(fresh[-1].argmax()))
 
     sequence.clear()
     read(sequence, first)
-    sequence.append(int(context.logits().argmax()))
+    sequence.append(int(sequence.logits().argmax()))
     kept = read(sequence, second)
     assert shared - 32 <= kept <= shared
-    reused = [context.logits().copy()]
+    reused = [sequence.logits().copy()]
     for token in chosen[:2]:
         sequence.append(token)
-        reused.append(context.logits().copy())
+        reused.append(sequence.logits().copy())
     assert all(np.array_equal(a, b) for a, b in zip(fresh, reused, strict=True))

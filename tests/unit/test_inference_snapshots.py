@@ -386,6 +386,21 @@ def test_a_full_queue_drops(open_store, monkeypatch):
     assert [snapshot.key in store for snapshot in snapshots] == [True, True, False, True]
 
 
+def test_budget_holds_while_a_file_is_written(open_store, folder, monkeypatch):
+    totals = []
+    original = snapshot_folder.write_snapshot
+
+    def write_snapshot(*args):
+        original(*args)
+        totals.append(total(folder))
+
+    monkeypatch.setattr(snapshot_folder, "write_snapshot", write_snapshot)
+    store = open_store(ram=SIZE, disk=3 * FILE)
+    fill(store, range(8))
+    written(store)
+    assert totals == [FILE, 2 * FILE] + 5 * [3 * FILE]
+
+
 def test_one_state_may_wait_however_large(open_store):
     store = open_store(ram=0, queue_bytes=0)
     fill(store, [1])
@@ -409,6 +424,29 @@ def test_discarded_while_being_written(open_store, folder, monkeypatch):
     assert store.disk_bytes_used == FILE
     store.close()
     assert [found.key for found in open_store().found()] == [first.key]
+
+
+def test_discarded_while_being_written_does_not_come_back(open_store, folder, monkeypatch):
+    gate = Gate(monkeypatch)
+    store = open_store(ram=0)
+    (snapshot,) = fill(store, [1])
+    assert gate.reached.wait(60)
+    store.discard(snapshot.key)
+    gate.open.set()
+    store.close()
+    assert files(folder) == []
+    assert store.disk_bytes_used == 0
+
+
+def test_used_while_being_written(open_store, monkeypatch):
+    gate = Gate(monkeypatch)
+    store = open_store(ram=0)
+    first, second = fill(store, [1, 2])
+    assert gate.reached.wait(60)
+    store.get(first.key)
+    gate.open.set()
+    store.close()
+    assert [found.key for found in open_store().found()] == [second.key, first.key]
 
 
 def test_order_is_recorded_now_and_then_while_running(open_store, folder, monkeypatch):

@@ -1,0 +1,165 @@
+"""Whatever requests come, go, give up and are demoted: each gets its own prompt's state, and the books balance."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from rag.inference.kv_tree import KvTree
+from tests.unit.kv_books import (
+    BookContext,
+    BookStore,
+    PromptParts,
+    Reading,
+    check_books,
+    empty,
+    ids,
+    nodes,
+    piece,
+    read_all,
+    step,
+)
+
+# Texts that begin alike, part in the middle, go on with other texts or end.
+texts = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 50)), min_size=1, max_size=2).map(
+    lambda parts: np.concatenate([piece(*part) for part in parts])
+)
+passages = st.lists(st.tuples(st.integers(3, 6), st.sampled_from([5, 20, 40])).map(lambda p: piece(*p)), max_size=4)
+questions = st.tuples(st.integers(7, 8), st.integers(1, 30)).map(lambda p: piece(*p))
+
+
+class Cache(RuleBasedStateMachine):
+    @initialize(
+        cells=st.sampled_from([320, 900]),
+        sequences=st.sampled_from([9, 24]),
+        stored=st.sampled_from([0, 3, 50]),
+        kind=st.sampled_from(["shares and cuts", "shares and cuts", "shares", ""]),
+    )
+    def open(self, cells: int, sequences: int, stored: int, kind: str) -> None:
+        self.shares, self.cuts = "shares" in kind, "cuts" in kind
+        self.context = BookContext(cells, sequences)
+        self.store = BookStore(stored if self.shares else 0)
+        self.tree = self.make_tree(self.context)
+        self.runs: list[Reading] = []
+
+    def make_tree(self, context: BookContext) -> KvTree:
+        return KvTree(context, self.store, identity="model", shares=self.shares, cuts=self.cuts)  # type: ignore[arg-type]
+
+    @rule(prefix=texts, passages=passages, question=questions, new=st.integers(0, 20), stitched=st.booleans())
+    def begin(self, prefix: np.ndarray, passages: list[np.ndarray], question: np.ndarray, new: int, stitched: bool) -> None:
+        parts = PromptParts(prefix=prefix, passages=tuple(passages), rest=question)
+        if stitched and len(passages) > 2:
+            parts = PromptParts(
+                prefix=prefix, passages=tuple(passages[1:]), recomputed=tuple(passages[:1]), rest=question
+            )
+        stitched = stitched and bool(passages) and self.cuts
+        run = Reading(self.tree, self.context, parts, new_tokens=new, stitched=stitched)
+        if run.admitted_now:
+            self.runs.append(run)
+        else:
+            assert self.runs or len(passages) + 7 > self.context.sequences, "a request alone has all the room there is"
+
+    @precondition(lambda self: self.runs)
+    @rule(room=st.integers(1, 64))
+    def step(self, room: int) -> None:
+        step(self.context, self.runs, room)
+        for run in self.runs:
+            if not run.in_prompt:
+                run.check_content()
+
+    @precondition(lambda self: any(not run.in_prompt for run in self.runs))
+    @rule(data=st.data(), answer=st.integers(0, 20), keep=st.booleans())
+    def answer(self, data: st.DataObject, answer: int, keep: bool) -> None:
+        run = data.draw(st.sampled_from([run for run in self.runs if not run.in_prompt]), label="run")
+        for token in range(min(answer, run.request.new_tokens)):
+            run.say(5000 + token)
+        run.check_content()
+        if keep and not run.stitched and not run.prompt.passages:
+            run.keep()
+        self.runs.remove(run)
+        run.release()
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        run = data.draw(st.sampled_from(self.runs), label="run")
+        self.runs.remove(run)
+        run.release()
+
+    @rule()
+    def demote(self) -> None:
+        self.tree._demote_one()
+
+    @precondition(lambda self: self.store.states)
+    @rule()
+    def lose_a_stored_state(self) -> None:
+        self.store.evict()
+        self.tree.forget_evicted()
+
+    @precondition(lambda self: self.store.states)
+    @rule(data=st.data())
+    def damage_a_stored_state(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.store.states)), label="key")
+        self.context.refused.add(self.store.states[key][1].tobytes())
+
+    @rule()
+    def lose_all_cells(self) -> None:
+        """A decode failed."""
+        self.tree.reset()
+        self.runs = []
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        if hasattr(self, "tree"):
+            self.tree.forget_evicted()
+            check_books(self.tree, self.context, self.runs)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "tree"):
+            return
+        read_all(self.context, *self.runs)
+        for run in self.runs:
+            run.check_content()
+            run.release()
+        check_books(self.tree, self.context, [])
+        self.tree.store_all()
+        empty(self.tree)
+        self.tree.forget_evicted()
+        check_books(self.tree, self.context, [])
+        assert self.tree.cells_claimed == self.tree.sequences_claimed == self.context.used == 0
+        assert not self.tree._paths
+        kept = {node.key for node in nodes(self.tree) if node.stored}
+        assert kept == set(self.store.states)
+
+        # What was stored is there for the next process, as far as it hangs together.
+        context = BookContext(self.context.cells, self.context.sequences)
+        tree = self.make_tree(context)
+        check_books(tree, context, [])
+        whole: set[bytes] = {root.key for root in self.tree._roots.values()}
+        for node in nodes(self.tree):
+            if node.stored and node.parent.key in whole:
+                whole.add(node.key)
+        assert {node.key for node in nodes(tree)} == whole - {root.key for root in tree._roots.values()}
+        for node in nodes(tree):
+            way, above = [], node
+            while above is not None:
+                way, above = [above.tokens, *way], above.parent
+            if sum(map(len, way)) + 1 > context.cells or len(way) + 1 > context.sequences:
+                continue
+            run = Reading(tree, context, PromptParts(prefix=np.concatenate([*way, ids(77)])))
+            assert run.admitted_now
+            read_all(context, run)
+            run.check_content()
+            run.release()
+        check_books(tree, context, [])
+
+
+Cache.TestCase.settings = settings(
+    max_examples=4000,
+    stateful_step_count=40,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+)
+TestCache = Cache.TestCase
