@@ -126,7 +126,7 @@ class GeneratorSource:
         )
 
     def _connect(self, url: str) -> Generator:
-        from rag.inference.remote import RemoteGenerator
+        from rag.inference.remote.generator import RemoteGenerator
 
         settings = self._settings
         if settings.lora_adapters:

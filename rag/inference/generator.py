@@ -12,7 +12,7 @@ from rag.errors import QuestionTooLong
 from rag.inference.assembly import assemble
 from rag.inference.options import EngineOptions
 from rag.inference.requests import Mailbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest, WarmRequest
-from rag.inference.sampling import check
+from rag.inference.sampling.sampler import check
 from rag.inference.threads import available_threads
 from rag.telemetry import get_logger
 from rag.types import ANYONE, Priority, SegmentKind

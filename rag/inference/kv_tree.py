@@ -148,17 +148,22 @@ class KvTree:
         """
         path: list[Node] = []
         at = 0
+        borders = set(borders)
         while self._shares and at < len(tokens):
             child = self._child_along(parent, tokens[at:])
             if child is None:
                 break
+            at += len(child)
+            if path and at - len(child) not in borders and self._joined(parent, child):
+                continue
             child.pins += 1  # a later split may demote, but not what was found
             path.append(child)
             parent = child
-            at += len(child)
         for node in path:
             node.pins -= 1
-        for cut in sorted({cut for cut in borders if at < cut < len(tokens)} | {len(tokens)}):
+        for cut in sorted(borders | {len(tokens)}):
+            if cut > len(tokens):
+                break
             if at < cut:
                 parent = self._add(
                     parent, tokens[at:cut], transient=transient_from is not None and at >= transient_from
@@ -380,46 +385,42 @@ class KvTree:
 
     def _split(self, node: Node, at: int) -> bool:
         """Cut a node in two so that a path can leave it in the middle; False if that cannot be done."""
+        if self._cuts and node.stored and node.holder is None and node.owner is None:
+            node.pins += 1  # room is made for it, not of it
+            if self.make_room(len(node), 1):
+                self.ready(node)
+            node.pins -= 1
         read = node.holder is not None or node.progress > at
         return (self._cuts or not read) and self._cut(node, at)
 
     def _cut(self, node: Node, at: int) -> bool:
         """``node`` keeps its first ``at`` tokens, a new child the others; paths, pins and state follow.
 
-        False if there is no sequence for the child, or a state here or below is in the snapshot store alone, where it
-        lies under a key that says how the tokens before it were cut.
+        False if there is no sequence for the child, or a state here or below is in the snapshot store alone.
         """
-        below = _subtree(node)
-        if any(each.stored and each.holder is None for each in below):
+        if _kept_apart(node):
             return False
         node.pins += 1  # room is made for it, not of it
         possible = self.make_room(0, 1)
         rest_holder = self.take_sequence() if possible and node.holder is not None else None
         node.pins -= 1
-        if not possible or (node.holder is not None and rest_holder is None):
+        possible = possible and (node.holder is None or rest_holder is not None) and not _kept_apart(node)
+        if not possible:
+            if rest_holder is not None:
+                self.give_back(rest_holder)
             return False
         parent = node.parent
         assert parent is not None  # noqa: S101 - roots have no tokens to cut
-        for each in below:
-            if each.stored:
-                self.snapshots.discard(each.key)
-                each.stored = False
-            self._drop_key(each)
+        self._forget_stored(node)
         if node.claimed:
             self.sequences_claimed += 1
         children = node.children
         head, tail = node.tokens[:at], node.tokens[at:]
-        node.tokens, node.children = head, {}
-        node.key = snapshot_key(parent.key, head)
-        self._by_key[node.key] = node
+        node.tokens, node.children = head.copy(), {}
+        self._name_anew(node)
         rest = self._add(node, tail, transient=node.transient)
         rest.children = children
-        for child in itertools.chain.from_iterable(children.values()):
-            child.parent = rest
-        for each in below[1:]:
-            assert each.parent is not None  # noqa: S101 - it is below a node
-            each.key = snapshot_key(each.parent.key, each.tokens)
-            self._by_key[each.key] = each
+        self._name_anew(rest)
         rest.claimed, rest.pins, rest.used, rest.hits = node.claimed, node.pins, node.used, node.hits
         if rest_holder is not None and node.holder is not None:
             self._context.copy(node.holder, rest_holder, rest.start, rest.end)
@@ -432,6 +433,40 @@ class KvTree:
                 path.index += path.index > place
         self._share_progress(node, rest)
         return True
+
+    def _joined(self, node: Node, child: Node) -> bool:
+        """Make one node of two, if nothing else begins between them: a conversation grows by two nodes a turn."""
+        possible = self._cuts and node.holder is not None and child.holder is not None
+        if not possible or node.pins > 1 or child.pins or len(_children(node)) > 1 or _kept_apart(node):
+            return False  # one pin is that of the path that is being found
+        assert node.holder is not None  # noqa: S101 - as checked
+        assert child.holder is not None  # noqa: S101
+        self._forget_stored(node)
+        self._context.copy(child.holder, node.holder)
+        self._held.remove(child)
+        self.give_back(child.holder)
+        self.sequences_claimed -= 1
+        node.tokens, node.children = np.concatenate([node.tokens, child.tokens]), child.children
+        node.hits, node.transient = max(node.hits, child.hits), node.transient and child.transient
+        self._name_anew(node)
+        return True
+
+    def _forget_stored(self, node: Node) -> None:
+        """Drop the keys of a node and all below it, and what the snapshot store holds under them."""
+        for each in _subtree(node):
+            if each.stored:
+                self.snapshots.discard(each.key)
+                each.stored = False
+            self._drop_key(each)
+
+    def _name_anew(self, node: Node) -> None:
+        """Tell a node and all below it their parents and keys."""
+        for each in _subtree(node):
+            for child in _children(each):
+                child.parent = each
+            assert each.parent is not None  # noqa: S101 - a root is neither cut nor joined
+            each.key = snapshot_key(each.parent.key, each.tokens)
+            self._by_key[each.key] = each
 
     def _share_progress(self, node: Node, rest: Node) -> None:
         """The owner of a node that was cut goes on where it is: in the first part, or past it."""
@@ -473,8 +508,19 @@ def _subtree(node: Node) -> list[Node]:
     """The node and all below it, parents first."""
     found = [node]
     for each in found:  # grows on the way
-        found += itertools.chain.from_iterable(each.children.values())
+        found += _children(each)
     return found
+
+
+def _children(node: Node) -> list[Node]:
+    return [child for children in node.children.values() for child in children]
+
+
+def _kept_apart(node: Node) -> bool:
+    """Whether the state of the node or one below is in the snapshot store alone, under a key that says how the tokens
+    before it were cut.
+    """
+    return any(each.stored and each.holder is None for each in _subtree(node))
 
 
 def _child(parent: Node, tokens: NDArray[np.int32]) -> Node | None:

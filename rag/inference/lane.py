@@ -14,7 +14,7 @@ import numpy as np
 from rag.errors import GenerationFailed
 from rag.inference.context import Context
 from rag.inference.requests import ProbabilityRequest, ScoreRequest, TextRequest
-from rag.inference.sampling import probabilities
+from rag.inference.sampling.sampler import probabilities
 from rag.inference.sequence import CachedSequence
 from rag.inference.text_output import TextOutput
 from rag.types import GenerationChunk, Usage

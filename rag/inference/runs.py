@@ -11,7 +11,7 @@ from rag.errors import GenerationFailed
 from rag.inference.context import OUTPUT_ROWS
 from rag.inference.kv_tree import Path
 from rag.inference.requests import ProbabilityRequest, Request, ScoreRequest, TextRequest, WarmRequest
-from rag.inference.sampling import probabilities
+from rag.inference.sampling.sampler import probabilities
 from rag.inference.speculation import LONGEST_DRAFT, PromptLookup
 from rag.inference.stitching import WALKERS, Stitcher
 from rag.inference.text_output import TextOutput

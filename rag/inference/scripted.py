@@ -8,8 +8,8 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from rag.errors import GenerationFailed, QuestionTooLong, RagError
-from rag.inference.remote_run import Runs, Stopped
-from rag.inference.sampling import StopMatcher
+from rag.inference.remote.run import Runs, Stopped
+from rag.inference.sampling.stop import StopMatcher
 from rag.types import ANYONE, FinishReason, GenerationChunk, GeneratorInfo, Usage
 
 if TYPE_CHECKING:

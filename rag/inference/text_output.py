@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag.inference.sampling import Sampler, StopMatcher
+from rag.inference.sampling.sampler import Sampler
+from rag.inference.sampling.stop import StopMatcher
 from rag.inference.tokens import TextDecoder
 from rag.types import GenerationChunk
 

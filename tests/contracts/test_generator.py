@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rag.errors import DeadlineExceeded, GenerationFailed, QuestionTooLong, ServiceError, UnsupportedSampling
-from rag.inference.remote import RemoteGenerator
+from rag.inference.remote.generator import RemoteGenerator
 from rag.inference.scripted import ScriptedGenerator
 from rag.protocols import Generator
 from rag.types import Caller, GenerationChunk, Priority, SamplingParams

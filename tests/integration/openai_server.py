@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
-from rag.inference.sampling import StopMatcher
+from rag.inference.sampling.stop import StopMatcher
 
 Style = Literal["llama-server", "vllm", "plain"]
 MODEL = "words-1b"

@@ -16,7 +16,7 @@ from rag.factory import Library, open_library
 from rag.inference.generator import LlamaGenerator
 from rag.inference.options import EngineOptions
 from rag.inference.quality_gate import GateFigures, GateRecord, GateStore
-from rag.inference.remote import RemoteGenerator
+from rag.inference.remote.generator import RemoteGenerator
 from rag.inference.scripted import ScriptedGenerator
 from rag.types import Fingerprint, PassageReuse
 

@@ -22,8 +22,8 @@ from rag.errors import (
     RemoteUnavailable,
     UnsupportedSampling,
 )
-from rag.inference.remote import RemoteGenerator
-from rag.inference.remote_requests import chat_messages
+from rag.inference.remote.generator import RemoteGenerator
+from rag.inference.remote.requests import chat_messages
 from rag.inference.segments import _MARKER, _messages
 from rag.types import Caller, Prompt, SamplingParams, Segment, SegmentKind
 from tests.integration.openai_server import ADAPTER, MODEL, Refusal, rendered, serving, words

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rag.errors import GenerationFailed, InvalidRequest, UnsupportedSampling
-from rag.inference.grammar import Grammar, label_grammar, schema_grammar
 from rag.inference.model import Model
-from rag.inference.sampling import Sampler, check
+from rag.inference.sampling.grammar import Grammar, label_grammar, schema_grammar
+from rag.inference.sampling.sampler import Sampler, check
 from rag.inference.tokens import Vocabulary
 from rag.types import SamplingParams, TokenLogprob
 

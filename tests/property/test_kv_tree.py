@@ -48,7 +48,9 @@ class Cache(RuleBasedStateMachine):
         return KvTree(context, self.store, identity="model", shares=self.shares, cuts=self.cuts)  # type: ignore[arg-type]
 
     @rule(prefix=texts, passages=passages, question=questions, new=st.integers(0, 20), stitched=st.booleans())
-    def begin(self, prefix: np.ndarray, passages: list[np.ndarray], question: np.ndarray, new: int, stitched: bool) -> None:
+    def begin(
+        self, prefix: np.ndarray, passages: list[np.ndarray], question: np.ndarray, new: int, stitched: bool
+    ) -> None:
         parts = PromptParts(prefix=prefix, passages=tuple(passages), rest=question)
         if stitched and len(passages) > 2:
             parts = PromptParts(
@@ -59,7 +61,7 @@ class Cache(RuleBasedStateMachine):
         if run.admitted_now:
             self.runs.append(run)
         else:
-            assert self.runs or len(passages) + 7 > self.context.sequences, "a request alone has all the room there is"
+            assert self.runs or len(passages) + 9 > self.context.sequences, "a request alone has all the room there is"
 
     @precondition(lambda self: self.runs)
     @rule(room=st.integers(1, 64))

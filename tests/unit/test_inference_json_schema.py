@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rag.errors import InvalidRequest, UnsupportedSampling
-from rag.inference.json_schema import Dialect
+from rag.inference.sampling.json_schema import Dialect
 
 
 def rewritten(schema: Any) -> dict[str, Any]:

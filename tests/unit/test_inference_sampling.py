@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import GenerationFailed, InvalidRequest, UnsupportedSampling
-from rag.inference.sampling import Sampler, StopMatcher, check, probabilities
+from rag.inference.sampling.sampler import Sampler, check, probabilities
+from rag.inference.sampling.stop import StopMatcher
 from rag.inference.tokens import Vocabulary
 from rag.types import SamplingParams
 

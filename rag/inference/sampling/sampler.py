@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag.errors import GenerationFailed, InvalidRequest, UnsupportedSampling
-from rag.inference.grammar import Grammar, grammar_of
-from rag.inference.stop import StopMatcher
+from rag.inference.sampling.grammar import Grammar, grammar_of
 from rag.types import TokenLogprob
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from rag.inference.tokens import Vocabulary
     from rag.types import SamplingParams
 
-__all__ = ["Sampler", "StopMatcher", "check", "probabilities"]
 
 _LARGEST = 1e6  # of temperatures, penalties and biases: single precision stays far from its end
 _MAX_LOGPROBS = 20

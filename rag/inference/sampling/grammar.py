@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import InvalidRequest
 from rag.inference.binding import library, loading, native_log
-from rag.inference.json_schema import Dialect
+from rag.inference.sampling.json_schema import Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,12 +16,12 @@ from rag.errors import (
     RagError,
     UnsupportedSampling,
 )
-from rag.inference.remote_errors import CLIENT_ERRORS
-from rag.inference.remote_reply import LISTED_TOKENS, Reply, first_token_probabilities
-from rag.inference.remote_requests import chat_messages, chat_request, require_supported
-from rag.inference.remote_run import Runs, Stopped
-from rag.inference.remote_server import RemoteServer, positive
-from rag.inference.remote_tokens import find_counter
+from rag.inference.remote.errors import CLIENT_ERRORS
+from rag.inference.remote.reply import LISTED_TOKENS, Reply, first_token_probabilities
+from rag.inference.remote.requests import chat_messages, chat_request, require_supported
+from rag.inference.remote.run import Runs, Stopped
+from rag.inference.remote.server import RemoteServer, positive
+from rag.inference.remote.tokens import find_counter
 from rag.telemetry import get_logger
 from rag.types import ANYONE, GeneratorInfo, SamplingParams
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from openai import AsyncStream
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-    from rag.inference.remote_run import Run
-    from rag.inference.remote_server import ServedModel
-    from rag.inference.remote_tokens import TokenCounter
+    from rag.inference.remote.run import Run
+    from rag.inference.remote.server import ServedModel
+    from rag.inference.remote.tokens import TokenCounter
     from rag.types import Caller, GenerationChunk, GeneratorStats, Prompt
 
 _log = get_logger("inference")

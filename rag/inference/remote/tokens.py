@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rag.inference.remote_requests import TEMPLATE_OPTIONS, as_json
-from rag.inference.remote_server import positive
+from rag.inference.remote.requests import TEMPLATE_OPTIONS, as_json
+from rag.inference.remote.server import positive
 from rag.inference.template import Message
 
 if TYPE_CHECKING:
-    from rag.inference.remote_server import RemoteServer
+    from rag.inference.remote.server import RemoteServer
 
 _PROBE = (Message(role="user", content="one"),)
 _TURN_TOKENS = 8  # an estimate of what a chat template puts around a message

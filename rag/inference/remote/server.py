@@ -10,7 +10,7 @@ import openai
 from openai import AsyncOpenAI, OpenAI, RequestOptions
 
 from rag.errors import InvalidSettings, RemoteUnavailable
-from rag.inference.remote_errors import CLIENT_ERRORS, RemoteErrors
+from rag.inference.remote.errors import CLIENT_ERRORS, RemoteErrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
