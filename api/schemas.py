@@ -311,7 +311,10 @@ class Check(Response, frozen=True, kw_only=True):
 
 
 class Generator(Response, frozen=True, kw_only=True):
-    """The language model as it is really loaded: ``gpu_layers`` were offloaded, 0 on a CPU."""
+    """The language model as it is really loaded: ``gpu_layers`` were offloaded, 0 on a CPU.
+
+    ``reuse`` says which model state can be reused, ``passage_reuse`` how passages are placed.
+    """
 
     model: str
     sha256: str
@@ -319,6 +322,8 @@ class Generator(Response, frozen=True, kw_only=True):
     threads: int
     gpu_layers: int
     backend: str
+    reuse: str
+    passage_reuse: str
 
 
 class ReadyResponse(Response, frozen=True, kw_only=True):

@@ -39,6 +39,8 @@ _log = get_logger("inference")
 _CLOSED = "The language model is closed."
 _RESTART = "Restart the process."
 _REMEMBERED_DURATIONS = 32
+# Every passage takes a sequence of the context, or two.
+_MOST_STITCHED = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +250,8 @@ class Engine:
         run = self._make_run(request)
         prompt = self._arranged(request)
         if not run.admit(prompt, stitched=self._stitches(request)):
+            if isinstance(run, TextRun):
+                run.output.free()
             if not self._runs:
                 self._outbox.post(
                     request.mailbox,
@@ -278,7 +282,8 @@ class Engine:
         raise TypeError(f"not a request: {request!r}")
 
     def _stitches(self, request: Request) -> bool:
-        return self._stitched and len(request.prompt.passages) > self._recomputed and len(request.prompt.prefix) > 0
+        passages = len(request.prompt.passages)
+        return self._stitched and self._recomputed < passages <= _MOST_STITCHED and len(request.prompt.prefix) > 0
 
     def _arranged(self, request: Request) -> PromptParts:
         """The prompt with its passages where they can be reused."""
@@ -289,8 +294,9 @@ class Engine:
                 prefix=prompt.prefix, passages=prompt.passages[self._recomputed :], rest=prompt.rest, recomputed=best
             )
         if self._reorders and len(prompt.passages) > 1:
-            path = self._tree.descend(self._tree.root(request.adapter), prompt.prefix)
-            order = self._tree.order(path[-1], prompt.passages)
+            root = self._tree.root(request.adapter)
+            path = self._tree.descend(root, prompt.prefix)
+            order = self._tree.order(path[-1] if path else root, prompt.passages)
             passages = tuple(prompt.passages[i] for i in order)
             return PromptParts(prefix=prompt.prefix, passages=passages, rest=prompt.rest)
         return prompt

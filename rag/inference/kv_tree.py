@@ -387,9 +387,11 @@ class KvTree:
         """Cut a node in two so that a path can leave it in the middle; False if that cannot be done."""
         if self._cuts and node.stored and node.holder is None and node.owner is None:
             node.pins += 1  # room is made for it, not of it
-            if self.make_room(len(node), 1):
-                self.ready(node)
+            restored = self.make_room(len(node), 1) and self.ready(node)
             node.pins -= 1
+            if not restored:
+                self._prune(node)
+                return False
         read = node.holder is not None or node.progress > at
         return (self._cuts or not read) and self._cut(node, at)
 

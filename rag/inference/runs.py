@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from rag.types import FinishReason
 
 _R = TypeVar("_R", bound=Request)
+# Between every two borders lies a node that takes a sequence of the context; of more passages, the last share one.
+_MOST_BORDERS = 40
 _NO_TEXT = np.empty(0, dtype=np.int32)
 
 
@@ -154,6 +156,8 @@ class Run(Generic[_R]):
         tokens = prompt.tokens
         ends = np.cumsum([len(prompt.prefix), *map(len, prompt.passages)]).tolist()
         own = ends[-1] if prompt.passages else None
+        if len(ends) > _MOST_BORDERS:
+            ends = [*ends[: _MOST_BORDERS - 1], ends[-1]]
         self._pin(Path(self._tree.descend(root, tokens[:-1], ends, transient_from=own)))
         self._tail_start = len(tokens) - 1
         self._tail = np.concatenate([tokens[-1:], text[:-1]])

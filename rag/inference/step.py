@@ -124,11 +124,13 @@ class Stepper:
         try:
             work(run)
         except RagError as error:
+            self._counters.failed += 1
             run.fail(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and its caller is told
             _log.exception("request failed")
             failure = GenerationFailed(f"The request could not be worked on: {type(error).__name__}: {error}.")
             failure.__cause__ = error
+            self._counters.failed += 1
             run.fail(failure)
 
     def _choose_adapter(self, runs: list[Run[Any]]) -> str | None:

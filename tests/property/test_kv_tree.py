@@ -159,7 +159,7 @@ class Cache(RuleBasedStateMachine):
 
 
 Cache.TestCase.settings = settings(
-    max_examples=4000,
+    max_examples=60,
     stateful_step_count=40,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),

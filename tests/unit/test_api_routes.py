@@ -240,6 +240,8 @@ async def test_ready_reports_checks_and_the_loaded_generator():
             "threads": 2,
             "gpu_layers": 0,
             "backend": "CPU",
+            "reuse": "",
+            "passage_reuse": "exact",
         },
     }
 
