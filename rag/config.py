@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         "stitched where this model has passed the quality gate (rag eval gate)",
     )
     recomputed_passages: Annotated[int, Field(ge=0)] = Field(
-        0, description="stitched reuse only: so many of the best passages are read anew, after all others"
+        1, description="stitched reuse only: so many of the best passages are read anew, after all others"
     )
     passage_order: Literal["rank", "cached"] = Field(
         "rank", description="exact reuse only: passages as they rank, or those with stored model state first"

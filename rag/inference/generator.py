@@ -191,14 +191,15 @@ class LlamaGenerator:
         tokens = self._vocabulary.encode_text(text)
         if not len(tokens):
             raise ValueError("a text without tokens has no score")
-        waiting = []
+        requests: list[ScoreRequest] = []
         for prompt in prompts:
-            mailbox: Mailbox[list[float]] = Mailbox()
-            parts = self._fitting(prompt, room=len(tokens))
-            request = ScoreRequest(prompt=parts, text=tokens, mailbox=mailbox, caller=caller)
-            waiting.append(self._ask(request, mailbox))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in waiting]
+            parts, mailbox = self._fitting(prompt, room=len(tokens)), Mailbox[list[float]]()
+            requests.append(ScoreRequest(prompt=parts, text=tokens, mailbox=mailbox, caller=caller))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._ask(request, request.mailbox)) for request in requests]
+        except ExceptionGroup as errors:  # one of them ends the others
+            raise errors.exceptions[0] from errors
         return [task.result() for task in tasks]
 
     async def warm(self, prompt: Prompt, *, caller: Caller | None = None) -> int:

@@ -203,8 +203,14 @@ def effective_reuse(
         return "exact", "exact, as RAG_PASSAGE_REUSE says"
     if not kind_allows:
         return "exact", "exact: the state of this kind of model cannot be stitched"
+    measured = record.settings.get("recomputed_passages", 0) if record is not None else 0
     if record is not None and record.passed:
-        return "stitched", f"stitched: gate passed, {record.summary}"
+        if settings.recomputed_passages >= int(str(measured)):
+            return "stitched", f"stitched: gate passed, {record.summary}"
+        return "exact", (
+            f"exact: the gate was passed with RAG_RECOMPUTED_PASSAGES={measured}, "
+            f"but it is {settings.recomputed_passages} now"
+        )
     why = "RAG_PASSAGE_REUSE=stitched is not followed: " if settings.passage_reuse == "stitched" else ""
     if record is not None:
         return "exact", f"exact: {why}gate failed, {record.summary}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -206,3 +206,12 @@ def test_what_follows_from_setting_record_and_kind(reuse, known, kind_allows, pl
     assert found == placed
     assert reason.startswith(placed)
     assert said in reason
+
+
+def test_a_gate_passed_with_more_passages_read_anew_says_nothing_about_fewer() -> None:
+    passed = replace(record(), settings={"recomputed_passages": 2})
+    placed, why = effective_reuse(Settings(_env_file=None, recomputed_passages=1), passed, kind_allows=True)
+    assert placed == "exact"
+    assert "RAG_RECOMPUTED_PASSAGES=2" in why
+    more = Settings(_env_file=None, recomputed_passages=2)
+    assert effective_reuse(more, passed, kind_allows=True)[0] == "stitched"
