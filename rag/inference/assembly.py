@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 _log = get_logger("inference")
 
-# Rows of a step. More read a prompt no faster on a CPU (docs/lab-log.md), and a newcomer waits for a step to end.
-_STEP_ROWS = 256
+# Rows of a step at most: more read a prompt no faster on a CPU (docs/lab-log.md).
+_STEP_ROWS = 512
 # Sequences of the context: one for each request at work and for each node of the tree whose cells are held.
 _SEQUENCES = 96
 # Bump when what a snapshot's bytes mean changes.

@@ -400,8 +400,6 @@ class KvTree:
 
         False if there is no sequence for the child, or a state here or below is in the snapshot store alone.
         """
-        if _kept_apart(node):
-            return False
         node.pins += 1  # room is made for it, not of it
         possible = self.make_room(0, 1)
         rest_holder = self.take_sequence() if possible and node.holder is not None else None
@@ -439,7 +437,7 @@ class KvTree:
     def _joined(self, node: Node, child: Node) -> bool:
         """Make one node of two, if nothing else begins between them: a conversation grows by two nodes a turn."""
         possible = self._cuts and node.holder is not None and child.holder is not None
-        if not possible or node.pins > 1 or child.pins or len(_children(node)) > 1 or _kept_apart(node):
+        if not possible or node.pins > 1 or len(_children(node)) > 1 or _kept_apart(node):
             return False  # one pin is that of the path that is being found
         assert node.holder is not None  # noqa: S101 - as checked
         assert child.holder is not None  # noqa: S101

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 _log = get_logger("inference")
 
-# Prompt tokens of a step while answers are being written: half a second to a second of waiting for them on two cores.
+# Prompt tokens of a step: all it can take for a request alone; fewer where others would wait for the step to end (two
+# cores and 1.5B parameters read 140 tokens a second), and fewest beside as many who write their answers.
+_PROMPT_ROWS_IN_COMPANY = 256
 _PROMPT_ROWS_BESIDE_ANSWERS = 128
 
 
@@ -98,7 +100,9 @@ class Stepper:
         for at, writer in enumerate(writing):
             writer.add_answer_rows(batch, other_rows=batch.rows + len(writing) - 1 - at)
         room = batch.capacity - batch.rows
-        if writing:
+        if len(runs) > 1:
+            room = min(room, _PROMPT_ROWS_IN_COMPANY)
+        if writing and len(writing) >= len(reading):
             room = min(room, _PROMPT_ROWS_BESIDE_ANSWERS)
         for reader in reading:
             room -= reader.add_prompt_rows(batch, room)

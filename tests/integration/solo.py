@@ -19,6 +19,7 @@ from rag.inference.generator import LlamaGenerator
 from rag.inference.model import Model
 from rag.inference.options import EngineOptions
 from rag.inference.segments import PromptEncoder
+from rag.inference.speculation import StepCosts
 from rag.inference.template import ChatTemplate
 from rag.inference.tokens import Vocabulary
 from rag.types import ANYONE, Prompt, SamplingParams, Segment, SegmentKind, Usage
@@ -48,8 +49,10 @@ class Reply:
     logprobs: tuple[float, ...]
 
 
-def load(path: Path, *, context_tokens: int = 1024, sha256: str = "", **options: object) -> LlamaGenerator:
-    # One thread: tests may share the machine.
+def load(
+    path: Path, *, context_tokens: int = 1024, sha256: str = "", speculation: bool = False, **options: object
+) -> LlamaGenerator:
+    # One thread: tests may share the machine. No speculation: timing steps for it is half of the time to load.
     return LlamaGenerator.load(
         path,
         model_name="smollm",
@@ -57,8 +60,16 @@ def load(path: Path, *, context_tokens: int = 1024, sha256: str = "", **options:
         context_tokens=context_tokens,
         threads=1,
         gpu_layers=0,
-        options=EngineOptions(**options),  # type: ignore[arg-type]
+        options=EngineOptions(speculation=speculation, **options),  # type: ignore[arg-type]
     )
+
+
+def draft_always(generator: LlamaGenerator) -> None:
+    """Let drafts pay whatever this machine's steps take."""
+    policy = generator.engine._parts.policy
+    assert policy is not None
+    policy.costs = StepCosts({1: 10.0, OUTPUT_ROWS: 10.0})
+    policy.costs.observe = lambda rows, milliseconds: None  # type: ignore[method-assign]
 
 
 def endless(max_tokens: int) -> SamplingParams:
@@ -107,7 +118,7 @@ class Solo:
     def __init__(self, path: Path, *, cells: int = 1024) -> None:
         self._model = Model.load(path, gpu_layers=0)
         self._context = Context(
-            self._model, cells=cells, threads=1, batch_tokens=OUTPUT_ROWS, sequences=OUTPUT_ROWS, exact=True
+            self._model, cells=cells, threads=1, batch_tokens=256, sequences=OUTPUT_ROWS, exact=True
         )
         self.vocabulary = Vocabulary(self._model)
         template = ChatTemplate(
@@ -175,8 +186,9 @@ class Solo:
         self, tokens: NDArray[np.int32], position: int, sequence: int, *, outputs: bool = False
     ) -> NDArray[np.float32]:
         batch, rows = self._context.batch(), []
-        for first in range(0, len(tokens), batch.capacity):
-            part = tokens[first : first + batch.capacity]
+        size = OUTPUT_ROWS if outputs else batch.capacity
+        for first in range(0, len(tokens), size):
+            part = tokens[first : first + size]
             batch.clear()
             batch.add(part, position + first, sequence, outputs=len(part) if outputs else 0)
             self._context.decode(batch)

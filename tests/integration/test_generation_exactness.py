@@ -1,4 +1,4 @@
-"""In an exact context, reused model state is the same to the last bit as reading the prompt anew, wherever prompts part."""
+"""In an exact context, reused state is the same to the last bit as reading the prompt anew, wherever prompts part."""
 
 from __future__ import annotations
 

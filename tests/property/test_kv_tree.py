@@ -23,7 +23,8 @@ from tests.unit.kv_books import (
 )
 
 # Texts that begin alike, part in the middle, go on with other texts or end.
-texts = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 50)), min_size=1, max_size=2).map(
+lengths = st.sampled_from([1, 15, 16, 17, 25, 40, 50])
+texts = st.lists(st.tuples(st.integers(0, 1), lengths), min_size=1, max_size=2).map(
     lambda parts: np.concatenate([piece(*part) for part in parts])
 )
 passages = st.lists(st.tuples(st.integers(3, 6), st.sampled_from([5, 20, 40])).map(lambda p: piece(*p)), max_size=4)
@@ -43,6 +44,7 @@ class Cache(RuleBasedStateMachine):
         self.store = BookStore(stored if self.shares else 0)
         self.tree = self.make_tree(self.context)
         self.runs: list[Reading] = []
+        self.conversations: list[np.ndarray] = []
 
     def make_tree(self, context: BookContext) -> KvTree:
         return KvTree(context, self.store, identity="model", shares=self.shares, cuts=self.cuts)  # type: ignore[arg-type]
@@ -63,16 +65,26 @@ class Cache(RuleBasedStateMachine):
         else:
             assert self.runs or len(passages) + 9 > self.context.sequences, "a request alone has all the room there is"
 
+    @precondition(lambda self: self.conversations)
+    @rule(data=st.data(), more=texts, new=st.integers(0, 40))
+    def go_on(self, data: st.DataObject, more: np.ndarray, new: int) -> None:
+        said = data.draw(st.sampled_from(range(len(self.conversations))), label="conversation")
+        prompt = np.concatenate([self.conversations[said], more])
+        run = Reading(self.tree, self.context, PromptParts(prefix=prompt[:200]), new_tokens=new)
+        if run.admitted_now:
+            self.runs.append(run)
+
     @precondition(lambda self: self.runs)
-    @rule(room=st.integers(1, 64))
-    def step(self, room: int) -> None:
-        step(self.context, self.runs, room)
+    @rule(room=st.sampled_from([3, 20, 40, 64]), times=st.integers(1, 4))
+    def step(self, room: int, times: int) -> None:
+        for _ in range(times):
+            step(self.context, self.runs, room)
         for run in self.runs:
             if not run.in_prompt:
                 run.check_content()
 
     @precondition(lambda self: any(not run.in_prompt for run in self.runs))
-    @rule(data=st.data(), answer=st.integers(0, 20), keep=st.booleans())
+    @rule(data=st.data(), answer=st.integers(0, 40), keep=st.booleans())
     def answer(self, data: st.DataObject, answer: int, keep: bool) -> None:
         run = data.draw(st.sampled_from([run for run in self.runs if not run.in_prompt]), label="run")
         for token in range(min(answer, run.request.new_tokens)):
@@ -80,6 +92,7 @@ class Cache(RuleBasedStateMachine):
         run.check_content()
         if keep and not run.stitched and not run.prompt.passages:
             run.keep()
+            self.conversations.append(np.concatenate([run.prompt.tokens, np.array(run.said, dtype=np.int32)]))
         self.runs.remove(run)
         run.release()
 
@@ -90,9 +103,10 @@ class Cache(RuleBasedStateMachine):
         self.runs.remove(run)
         run.release()
 
-    @rule()
-    def demote(self) -> None:
-        self.tree._demote_one()
+    @rule(times=st.sampled_from([1, 3, 20]))
+    def demote(self, times: int) -> None:
+        for _ in range(times):
+            self.tree._demote_one()
 
     @precondition(lambda self: self.store.states)
     @rule()
@@ -106,11 +120,12 @@ class Cache(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.store.states)), label="key")
         self.context.refused.add(self.store.states[key][1].tobytes())
 
-    @rule()
-    def lose_all_cells(self) -> None:
+    @rule(really=st.sampled_from([False, False, False, True]))
+    def lose_all_cells(self, really: bool) -> None:
         """A decode failed."""
-        self.tree.reset()
-        self.runs = []
+        if really:
+            self.tree.reset()
+            self.runs = []
 
     @invariant()
     def the_books_balance(self) -> None:
@@ -159,7 +174,7 @@ class Cache(RuleBasedStateMachine):
 
 
 Cache.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=250,
     stateful_step_count=40,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),

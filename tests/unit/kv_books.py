@@ -82,7 +82,7 @@ class BookBatch:
 
 
 class BookContext:
-    """As ``rag.inference.context.Context``; complains wherever llama.cpp would, and where it would silently be wrong."""
+    """As ``rag.inference.context.Context``; complains where llama.cpp would, and where that would silently be wrong."""
 
     def __init__(self, cells: int = 1000, sequences: int = 16, batch_tokens: int = 64) -> None:
         self.cells, self.sequences, self.batch_tokens = cells, sequences, batch_tokens
@@ -266,8 +266,8 @@ def nodes(tree: KvTree) -> list[Node]:
     return found
 
 
-def check_books(tree: KvTree, context: BookContext, runs: Sequence[Reading]) -> None:
-    """What is counted is what is held or promised, and every node holds just its own tokens' state."""
+def check_accounts(tree: KvTree, runs: Sequence[Reading] = ()) -> None:
+    """What is counted is what is held or promised."""
     everything = nodes(tree)
     for node in everything:
         assert node.key == snapshot_key(node.parent.key, node.tokens)
@@ -277,11 +277,34 @@ def check_books(tree: KvTree, context: BookContext, runs: Sequence[Reading]) -> 
         assert node.claimed == (node.holder is not None or node.pins > 0)
         assert node.pins == sum(path.nodes.count(node) for path in tree._paths)
         assert node.children or node.claimed or node.stored or node.owner, "a node that stands for nothing"
-        if node.stored and node.key not in tree.snapshots.evicted:
-            assert node.key in tree.snapshots.states
         if node.owner is not None:
             assert node.holder is None
             assert node in node.owner.path.nodes
+    assert {node.key for node in everything} >= set(tree._by_key)
+    assert len(tree._by_key) == len(everything) or not tree._shares
+    assert tree.cells_claimed == sum(len(node) for node in everything if node.claimed) + sum(r._cells for r in runs)
+    assert tree.sequences_claimed == sum(node.claimed for node in everything) + sum(r._sequences for r in runs)
+    assert tree.cells_claimed <= tree._context.cells
+    assert tree.sequences_claimed <= tree._context.sequences
+    taken = [node.holder for node in tree._held] + [sequence for run in runs for sequence in run.sequences_in_use()]
+    assert sorted([*taken, *tree._free]) == list(range(tree._context.sequences))
+    assert all(tree._context.last_position(sequence) == -1 for sequence in tree._free)
+
+
+def check_books(tree: KvTree, context: BookContext, runs: Sequence[Reading]) -> None:
+    """As ``check_accounts``, and every node holds just its own tokens' state."""
+    check_accounts(tree, runs)
+    for run in runs:
+        if not run.stitched:
+            (path,) = run._paths
+            at_work = path.nodes[path.index : path.index + 1]
+            held = sum(map(len, path.nodes[: path.index]))
+            held += sum(node.progress for node in at_work if node.owner is run._reader)
+            assert context.last_position(run.sequence) + 1 == held + run._tail_read + len(run.said)
+    assert context.used <= tree.cells_claimed
+    for node in nodes(tree):
+        if node.stored and node.key not in tree.snapshots.evicted:
+            assert node.key in tree.snapshots.states
         if node.holder is not None:
             way, above = [], node
             while above is not None:
@@ -289,15 +312,6 @@ def check_books(tree: KvTree, context: BookContext, runs: Sequence[Reading]) -> 
             cells = context.content[node.holder]
             assert facts(cells) == facts(chain(way)[node.start :])
             assert len(cells) == len(node)
-    assert {node.key for node in everything} >= set(tree._by_key)
-    assert len(tree._by_key) == len(everything) or not tree._shares
-    assert tree.cells_claimed == sum(len(node) for node in everything if node.claimed) + sum(r._cells for r in runs)
-    assert tree.sequences_claimed == sum(node.claimed for node in everything) + sum(r._sequences for r in runs)
-    assert context.used <= tree.cells_claimed <= context.cells
-    assert tree.sequences_claimed <= context.sequences
-    taken = [node.holder for node in tree._held] + [sequence for run in runs for sequence in run.sequences_in_use()]
-    assert sorted([*taken, *tree._free]) == list(range(context.sequences))
-    assert not any(context.content[sequence] for sequence in tree._free)
 
 
 def empty(tree: KvTree) -> None:
@@ -312,6 +326,7 @@ __all__ = [
     "Cell",
     "PromptParts",
     "Reading",
+    "check_accounts",
     "check_books",
     "empty",
     "ids",

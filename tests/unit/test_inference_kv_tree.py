@@ -90,6 +90,16 @@ def test_a_request_goes_on_where_another_is_still_reading_past_their_common_begi
     cache.end(long, short)
 
 
+def test_what_a_request_has_behind_it_can_be_cut_by_another() -> None:
+    cache = Cache()
+    long = cache.begin(prompt(FIRST, SECOND))
+    step(cache.context, cache.runs, 50)
+    short = cache.begin(plain(PREFIX[:20], QUESTION))
+    read_all(cache.context, long, short)
+    long.check_content()
+    short.check_content()
+
+
 def test_beginnings_of_fewer_than_16_tokens_are_not_shared() -> None:
     cache = Cache()
     assert cache.read(plain(PREFIX[:15], FIRST)) == 45
@@ -147,8 +157,11 @@ def test_the_least_recently_used_goes_first_and_beginnings_outlive_what_follows_
 def test_questions_go_before_passages() -> None:
     cache = Cache()
     cache.read(prompt(FIRST))
+    cache.read(prompt(SECOND, question=piece(8, 20)))
     cache.tree._demote_one()
-    assert cache.read(prompt(FIRST, question=QUESTION)) == 10
+    cache.tree._demote_one()
+    assert cache.read(prompt(FIRST)) == 10
+    assert cache.read(prompt(SECOND, question=piece(8, 20))) == 20
 
 
 def test_what_was_demoted_comes_back_without_being_read() -> None:
@@ -176,6 +189,24 @@ def test_a_damaged_state_is_read_anew() -> None:
     empty(cache.tree)
     cache.context.refused.clear()
     assert cache.read(prompt(FIRST)) == 10
+
+
+def test_a_damaged_state_is_not_cut_either() -> None:
+    cache = Cache(stored=10)
+    cache.read(plain(PREFIX, FIRST))
+    empty(cache.tree)
+    cache.context.refused |= {state.tobytes() for _, state in cache.store.states.values()}
+    assert cache.read(plain(PREFIX[:20], SECOND)) == 50
+    assert not cache.store.states
+
+
+def test_a_state_of_other_tokens_is_not_believed() -> None:
+    cache = Cache(stored=10)
+    cache.read(prompt(FIRST))
+    empty(cache.tree)
+    (first, state), (second, other) = cache.store.states.values()
+    cache.store.states = {first.key: (first, other), second.key: (second, state)}
+    assert cache.read(prompt(FIRST)) == 80
 
 
 def test_an_evicted_state_is_read_anew() -> None:
@@ -224,6 +255,39 @@ def test_a_long_conversation_takes_few_sequences() -> None:
         cache.end(run)
         said = 50_000 + 100 * turn + np.arange(30, dtype=np.int32)
         conversation = np.concatenate([conversation, said, piece(100 + turn, 20)])
+
+
+def test_nodes_are_not_joined_while_another_request_needs_the_first_alone() -> None:
+    cache = Cache()
+    run = cache.begin(plain(PREFIX), new_tokens=20)
+    read_all(cache.context, run)
+    for token in range(20):
+        run.say(900 + token)
+    run.keep()
+    cache.end(run)
+    alone = cache.begin(plain(PREFIX))
+    longer = cache.begin(plain(PREFIX, 900 + np.arange(20, dtype=np.int32), FIRST))
+    read_all(cache.context, alone, longer)
+    alone.check_content()
+    longer.check_content()
+
+
+def test_nodes_are_not_joined_over_what_else_follows_the_first() -> None:
+    cache = Cache()
+    cache.read(plain(PREFIX, FIRST))
+    cache.read(plain(PREFIX, SECOND))
+    assert cache.read(plain(PREFIX, FIRST, piece(5, 10))) == 11
+    assert cache.read(plain(PREFIX, SECOND, piece(5, 10))) == 11
+
+
+def test_nodes_are_not_joined_over_what_only_the_store_has() -> None:
+    cache = Cache(stored=10)
+    cache.read(prompt(FIRST, SECOND))
+    while nodes(cache.tree)[-1].holder is not None:
+        cache.tree._demote_one()
+    assert len(cache.store.states) == 1
+    assert cache.read(plain(PREFIX, FIRST, piece(5, 10))) == 10
+    assert cache.read(prompt(FIRST, SECOND)) == 10
 
 
 def test_borders_that_are_asked_for_stay() -> None:
@@ -322,6 +386,18 @@ def test_stitched_passages_that_begin_alike_share_that() -> None:
     cache = Cache(sequences=40)
     alike = np.concatenate([FIRST[:20], piece(9, 7)])
     assert cache.read(prompt(FIRST, alike), stitched=True) == 40 + 30 + 7 + 10
+
+
+def test_a_stitched_request_that_leaves_hands_its_reading_on() -> None:
+    cache = Cache(cells=2000, sequences=60)
+    reader = cache.begin(prompt(FIRST, SECOND), stitched=True)
+    waiter = cache.begin(prompt(SECOND, FIRST, question=piece(8, 3)), stitched=True)
+    for rows in (30, 30, 25):
+        step(cache.context, cache.runs, rows)
+    cache.end(reader)
+    read_all(cache.context, waiter)
+    waiter.check_content()
+    assert cache.context.read <= 100 + 3 + 2 * 16, "of what was read, only beginnings too short to keep are lost"
 
 
 def test_a_stitched_request_goes_on_when_others_have_read_all_it_waits_for() -> None:

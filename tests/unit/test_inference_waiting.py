@@ -92,9 +92,10 @@ def test_who_has_had_much_is_not_forgiven_by_a_pause() -> None:
 
 
 def test_requests_for_a_busy_lane_hold_up_nobody() -> None:
-    waiting = queue(request("a", 0, deterministic=True), request("b", 1))
-    assert waiting.first(lane_is_free=False) is list(waiting)[1]
-    assert waiting.first() is list(waiting)[0]
+    first, second = request("a", 0, deterministic=True), request("b", 1)
+    waiting = queue(first, second)
+    assert waiting.first(lane_is_free=False) is second
+    assert waiting.first() is first
 
 
 def test_keys_long_gone_are_forgotten() -> None:
