@@ -220,7 +220,7 @@ async def brave(
 
 @pytest.mark.parametrize("reuse", ["exact", "stitched"])
 async def test_a_storm_of_requests_leaves_nothing_behind(smollm_path: Path, tmp_path: Path, reuse: str) -> None:
-    await brave(smollm_path, tmp_path, 80, reuse=reuse, growth=32 << 20, checked=8, minutes=1.5)
+    await brave(smollm_path, tmp_path, 60, reuse=reuse, growth=32 << 20, checked=8, minutes=1.5)
 
 
 @pytest.mark.slow

@@ -52,18 +52,22 @@ def make(smollm_path: Path) -> Iterator[Callable[..., LlamaGenerator]]:
 
 
 @contextmanager
-def held(generator: LlamaGenerator) -> Iterator[None]:
-    """The model stands still before its next step, so that what is submitted meanwhile is all there at that step."""
-    context, go = generator.engine._context, threading.Event()
+def held(generator: LlamaGenerator) -> Iterator[threading.Event]:
+    """The model stands still before its next step, so that what is submitted meanwhile is all there after that step.
+
+    The event is set once it does.
+    """
+    context, go, stands = generator.engine._context, threading.Event(), threading.Event()
     decode = context.decode
 
     def wait(batch: object) -> None:
+        stands.set()
         go.wait()
         decode(batch)  # type: ignore[arg-type]
 
     context.decode = wait  # type: ignore[method-assign]
     try:
-        yield
+        yield stands
     finally:
         context.decode = decode  # type: ignore[method-assign]
         go.set()
@@ -223,17 +227,20 @@ async def test_an_answer_nobody_listens_to_ends_with_the_step(generator: LlamaGe
     assert after.running == 0
 
 
-async def test_a_prompt_is_read_no_further_when_its_caller_has_gone(generator: LlamaGenerator) -> None:
+async def test_a_prompt_is_read_no_further_when_its_caller_has_gone(
+    generator: LlamaGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await idle(generator)
+    monkeypatch.setattr(generator.engine._stepper._batch, "capacity", 100)
     before = generator.stats()
-    with held(generator):
+    with held(generator) as stands:
         task = asyncio.create_task(say(generator, make_prompt("Never?", *reversed(LONG))))
-        await asyncio.sleep(0)
+        await asyncio.to_thread(stands.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
     await idle(generator)
-    assert generator.stats().tokens_prefilled - before.tokens_prefilled <= 256 + 20
+    assert 100 <= generator.stats().tokens_prefilled - before.tokens_prefilled <= 100 + 20
 
 
 async def test_draining_waits_for_what_runs_and_refuses_what_comes(make: Callable[..., LlamaGenerator]) -> None:
