@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from indexer.units import CountTokens
 
 # Bump when the same blocks give other chunks: unchanged files are then chunked again.
-CHUNKER_VERSION: Final = "plumbline-chunks-1"
+CHUNKER_VERSION: Final = "plumbline-chunks-2"
 
 # About one screen paragraph or two: one topic for the embedding, and six of them fit a small model's context.
 TARGET_TOKENS: Final = 180
@@ -175,7 +175,9 @@ class _Chunker:
 
     def _draft(self, group: Group, text: str, path: tuple[str, ...], tokens: int) -> ChunkDraft:
         first = group[0]
-        start = first.start + len(first.text) - len(first.text.lstrip())
+        # Counted over the whole group: its first unit may be white space alone.
+        joined = "".join(unit.text for unit in group)
+        start = first.start + len(joined) - len(joined.lstrip())
         draft = ChunkDraft(
             ordinal=self._ordinal,
             text=text,

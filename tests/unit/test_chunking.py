@@ -186,3 +186,9 @@ def test_every_word_is_in_exactly_one_chunk(words):
     block = paragraph(words)
     chunks = chunk(heading("A"), block)
     assert re.findall(r"\S+", " ".join(item.text for item in chunks)) == re.findall(r"\S+", block.text)
+
+
+@pytest.mark.parametrize("text", ["\n\n 0:" * 16 + "\n\n", " \n\n 0:" * 16])
+def test_a_chunk_may_begin_after_a_unit_of_white_space_alone(text):
+    chunks = chunk(Block(text=text, kind=BlockKind.LIST), title="", embedder=HashingEmbedder(max_tokens=32))
+    assert len(chunks) > 1
