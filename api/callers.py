@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rag.types import Caller, Priority
+from rag.model_types import Caller, Priority
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from api.admission import Admission
+    from rag.model_types import GeneratorStats
     from rag.protocols import Generator
-    from rag.types import Answer, AnswerEvent, GeneratorStats
+    from rag.types import Answer, AnswerEvent
 
 # From a cached search to a long answer on a small processor.
 _SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)

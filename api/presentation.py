@@ -10,7 +10,8 @@ from api import schemas
 from rag.types import CitationEvent, DeltaEvent, PassagesEvent
 
 if TYPE_CHECKING:
-    from rag.types import Answer, AnswerEvent, Citation, Passage, SearchResult, Usage
+    from rag.model_types import Usage
+    from rag.types import Answer, AnswerEvent, Citation, Passage, SearchResult
 
 T = TypeVar("T", bound=msgspec.Struct)
 

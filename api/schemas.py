@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from rag.types import PassageReuse, RefusalCode
+from rag.model_types import PassageReuse
+from rag.types import RefusalCode
 
 MAX_QUESTION_CHARACTERS = 20_000
 MAX_K = 100

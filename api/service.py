@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from api.metrics import Metrics
     from rag.config import Settings
+    from rag.model_types import Caller
     from rag.protocols import DocumentStore, Generator
-    from rag.types import AnswerEvent, Caller, SearchResult
+    from rag.types import AnswerEvent, SearchResult
 
 _RETRY_WARM_UP_S = 10.0  # a damaged model file of gigabytes is read whole to find that out
 _LET_GO_S = 10.0  # what was cancelled lets go within a step of the model

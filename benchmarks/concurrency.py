@@ -19,7 +19,7 @@ from benchmarks.options import Options, Size
 from benchmarks.report import Report, turns
 from benchmarks.vocabulary import Vocabulary
 from benchmarks.workloads import Writer, prefixed_prompt
-from rag.types import Caller
+from rag.model_types import Caller
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.completion import Completion
     from rag.inference.generator import LlamaGenerator
-    from rag.types import Prompt
+    from rag.model_types import Prompt
 
 _TASK = "\n\nContinue these notes in the same manner."
 _QUESTION_TOKENS = 24

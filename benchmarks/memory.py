@@ -21,7 +21,7 @@ from benchmarks.options import Options, Size
 from benchmarks.report import Report
 from benchmarks.vocabulary import Vocabulary
 from benchmarks.workloads import Writer, bare_prompt
-from rag.types import Caller
+from rag.model_types import Caller
 
 if TYPE_CHECKING:
     import argparse

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.completion import Completion
 from rag.inference.generator import LlamaGenerator
 from rag.inference.options import EngineOptions
-from rag.types import ANYONE, SamplingParams
+from rag.model_types import ANYONE, SamplingParams
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from rag.types import Caller, Prompt
+    from rag.model_types import Caller, Prompt
 
 
 def load(options: argparse.Namespace, *, context_tokens: int, **engine: Any) -> LlamaGenerator:  # noqa: ANN401

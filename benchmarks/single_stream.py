@@ -19,14 +19,14 @@ from benchmarks.raw_loop import RawLoop
 from benchmarks.report import Report, turns
 from benchmarks.vocabulary import Vocabulary
 from benchmarks.workloads import Writer, bare_prompt, prefixed_prompt
-from rag.types import Caller
+from rag.model_types import Caller
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from rag.inference.generator import LlamaGenerator
-    from rag.types import GeneratorStats
+    from rag.model_types import GeneratorStats
 
 _SIDES = ("plumbline", "raw_loop", "llama_class")
 _TASK = "\n\nContinue these notes in the same manner."

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import argparse
 
     from benchmarks.completion import Completion
-    from rag.types import Prompt
+    from rag.model_types import Prompt
 
 _KINDS = {"quotes": 1.6, "answers": 0.97, "invented": 0.97}
 

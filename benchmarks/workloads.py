@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from rag.evaluation.dataset import load_dataset
 from rag.generation.prompts import answer_prompt
-from rag.types import Chunk, Document, Passage, Prompt, Scores, Segment, SegmentKind, Span
+from rag.model_types import Prompt, Segment, SegmentKind
+from rag.types import Chunk, Document, Passage, Scores, Span
 
 if TYPE_CHECKING:
     import argparse

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from rag.catalog import Catalog
     from rag.config import Settings
     from rag.embedding.bi_encoder import BiEncoder
+    from rag.model_types import PassageReuse
     from rag.protocols import Embedder, Generator
     from rag.retrieval.retriever import Retriever
     from rag.stores.database import Database
     from rag.stores.documents import SqlDocumentStore
     from rag.stores.lexical import FtsIndex
     from rag.stores.live_vectors import LiveVectors
-    from rag.types import Collection, PassageReuse
+    from rag.types import Collection
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rag.catalog import Catalog, ResolvedModel
     from rag.config import Settings
     from rag.inference.quality_gate import GateFinding
+    from rag.model_types import PassageReuse
     from rag.protocols import Generator
-    from rag.types import PassageReuse
 
 
 class GeneratorSource:

@@ -18,9 +18,9 @@ from rag.generation.context import pack, require_fits
 from rag.generation.draft import AnswerDraft
 from rag.generation.prompts import NO, YES, answer_prompt, answerability_prompt, is_refusal
 from rag.generation.sentences import SentenceBuffer, is_finished
+from rag.model_types import ANYONE, SamplingParams
 from rag.telemetry import current_trace_id
 from rag.types import (
-    ANYONE,
     DEFAULT_COLLECTION,
     Answer,
     CitationEvent,
@@ -30,7 +30,6 @@ from rag.types import (
     Refusal,
     RefusalCode,
     RefusedEvent,
-    SamplingParams,
     SearchResult,
     Timings,
 )
@@ -39,9 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from rag.generation.context import PackedContext
+    from rag.model_types import Caller
     from rag.protocols import Generator, PassageStore
     from rag.retrieval.retriever import Retrieval, Retriever
-    from rag.types import AnswerEvent, Caller, Passage
+    from rag.types import AnswerEvent, Passage
 
     _Events = AsyncGenerator[AnswerEvent, None]
 

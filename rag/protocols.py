@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from rag.types import ANYONE
+from rag.model_types import ANYONE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -17,22 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rag.types import (
-        Caller,
-        Chunk,
-        ChunkDraft,
-        Collection,
-        Document,
-        Fingerprint,
-        GenerationChunk,
-        GeneratorInfo,
-        GeneratorStats,
-        Hit,
-        Prompt,
-        SamplingParams,
-        SourceRecord,
-        StoredSource,
-    )
+    from rag.model_types import Caller, GenerationChunk, GeneratorInfo, GeneratorStats, Prompt, SamplingParams
+    from rag.types import Chunk, ChunkDraft, Collection, Document, Fingerprint, Hit, SourceRecord, StoredSource
 
 
 @runtime_checkable

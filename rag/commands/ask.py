@@ -18,8 +18,9 @@ from rag.commands.errors import EXIT_FAILED, printable, report
 from rag.config import load_settings
 from rag.errors import EmptyQuestion, InvalidRequest, RagError
 from rag.factory import open_library
+from rag.model_types import Caller
 from rag.pipeline import final_answer
-from rag.types import DEFAULT_COLLECTION, Answer, Caller, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
+from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

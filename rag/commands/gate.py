@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from rag.config import Settings
     from rag.evaluation.dataset import Dataset, Query
-    from rag.types import GeneratorInfo, PassageReuse
+    from rag.model_types import GeneratorInfo, PassageReuse
 
 # The settings an answer depends on, beside the model and the embedder.
 _SETTINGS = (

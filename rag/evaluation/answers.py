@@ -9,7 +9,7 @@ from rag.errors import InputError
 from rag.evaluation.citation_scores import CitationScores, judge_citations
 from rag.evaluation.corpus import entry_id
 from rag.evaluation.overlap import Overlap, compare
-from rag.types import Caller, Priority
+from rag.model_types import Caller, Priority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

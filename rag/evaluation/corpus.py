@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from rag.config import Settings
     from rag.evaluation.dataset import Dataset, Entry
     from rag.factory import Library
-    from rag.types import Collection, PassageReuse
+    from rag.model_types import PassageReuse
+    from rag.types import Collection
 
 # Bump when entries are turned into chunks or vectors differently: stores of older forms are then not used any more.
 _FORM = "evaluation-entries:1"

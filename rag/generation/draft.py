@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rag.generation.sentences import without_list_mark
-from rag.types import Answer, Citation, Sentence, Span, Usage
+from rag.model_types import Usage
+from rag.types import Answer, Citation, Sentence, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rag.generation.citations import Attribution
-    from rag.types import FinishReason, GenerationChunk, Passage, Timings
+    from rag.model_types import FinishReason, GenerationChunk
+    from rag.types import Passage, Timings
 
 
 class AnswerDraft:

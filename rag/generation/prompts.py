@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from rag.types import Prompt, Segment, SegmentKind
+from rag.model_types import Prompt, Segment, SegmentKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,17 +13,17 @@ from rag.inference.adapters import Adapters, activate
 from rag.inference.context import Context
 from rag.inference.engine import Engine, EngineParts
 from rag.inference.kinds import model_kind
-from rag.inference.kv_tree import KvTree
+from rag.inference.kv.snapshots import SnapshotStore
+from rag.inference.kv.tree import KvTree
 from rag.inference.lane import DeterministicLane
 from rag.inference.model import Model
 from rag.inference.requests import Outbox
 from rag.inference.segments import PromptEncoder
-from rag.inference.snapshots import SnapshotStore
 from rag.inference.speculation import DraftPolicy, StepCosts
 from rag.inference.template import ChatTemplate
 from rag.inference.tokens import Vocabulary
+from rag.model_types import GeneratorInfo
 from rag.telemetry import get_logger
-from rag.types import GeneratorInfo
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,14 +20,14 @@ from rag.inference.requests import Outbox, ProbabilityRequest, PromptParts, Scor
 from rag.inference.runs import ProbabilityRun, ScoreRun, TextRun, WarmRun
 from rag.inference.step import Counters, Stepper
 from rag.inference.waiting import FairQueue
+from rag.model_types import GenerationChunk, GeneratorStats, Priority, Usage
 from rag.telemetry import get_logger
-from rag.types import GenerationChunk, GeneratorStats, Priority, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rag.inference.context import Context
-    from rag.inference.kv_tree import KvTree
+    from rag.inference.kv.tree import KvTree
     from rag.inference.lane import DeterministicLane
     from rag.inference.requests import Request
     from rag.inference.runs import Run
@@ -109,7 +109,7 @@ class Engine:
 
     def stats(self) -> GeneratorStats:
         """Counters and the state of the cache, as of the last step."""
-        counters, snapshots = self._counters, self._tree.snapshots
+        counters, snapshots = self._counters, self._tree.cells.snapshots
         running = len(self._runs) + (self._lane.current is not None)
         return GeneratorStats(
             requests=counters.requests,
@@ -125,7 +125,7 @@ class Engine:
             tokens_drafted=counters.tokens_drafted,
             tokens_accepted=counters.tokens_accepted,
             kv_cells=self._context.cells,
-            kv_cells_used=self._tree.cells_claimed,
+            kv_cells_used=self._tree.cells.claimed,
             kv_ram_bytes=snapshots.ram_bytes_used,
             kv_disk_bytes=snapshots.disk_bytes_used,
             step_seconds=counters.step_seconds,
@@ -315,6 +315,7 @@ class Engine:
         request = self._lane.current
         if request is None:
             return
+        before = self._lane.tokens_read + self._lane.tokens_decoded
         try:
             going = self._lane.step()
         except RagError as error:
@@ -322,6 +323,8 @@ class Engine:
             self._outbox.post(request.mailbox, error)
             self._counters.failed += 1
             going = False
+        done = self._lane.tokens_read + self._lane.tokens_decoded - before
+        self._waiting.charge(request.caller.key, done)
         if not going:
             self._close_request(request)
 
@@ -381,7 +384,7 @@ class Engine:
             if isinstance(run, TextRun):
                 run.output.free()
         if cause is None:
-            self._tree.store_all()
+            self._tree.cells.store_all()
         self._parts.free(why)
 
 

@@ -14,8 +14,8 @@ from rag.inference.options import EngineOptions
 from rag.inference.requests import Mailbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest, WarmRequest
 from rag.inference.sampling.sampler import check
 from rag.inference.threads import available_threads
+from rag.model_types import ANYONE, Priority, SegmentKind
 from rag.telemetry import get_logger
-from rag.types import ANYONE, Priority, SegmentKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rag.inference.assembly import Assembly
     from rag.inference.requests import Request
     from rag.inference.segments import EncodedPrompt
-    from rag.types import Caller, GenerationChunk, GeneratorInfo, GeneratorStats, Prompt, SamplingParams
+    from rag.model_types import Caller, GenerationChunk, GeneratorInfo, GeneratorStats, Prompt, SamplingParams
 
 _T = TypeVar("_T")
 _log = get_logger("inference")
@@ -206,7 +206,7 @@ class LlamaGenerator:
         """Read a prompt's prefix and passages ahead of the requests that will begin with them, by default only while
         nobody else wants the model. Returns how many tokens had to be read.
         """
-        from rag.types import Caller
+        from rag.model_types import Caller
 
         mailbox: Mailbox[int] = Mailbox()
         parts = self._fitting(prompt, room=1)

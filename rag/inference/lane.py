@@ -17,7 +17,7 @@ from rag.inference.requests import ProbabilityRequest, ScoreRequest, TextRequest
 from rag.inference.sampling.sampler import probabilities
 from rag.inference.sequence import CachedSequence
 from rag.inference.text_output import TextOutput
-from rag.types import GenerationChunk, Usage
+from rag.model_types import GenerationChunk, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rag.inference.model import Model
     from rag.inference.requests import Outbox, Request
     from rag.inference.tokens import Vocabulary
-    from rag.types import FinishReason
+    from rag.model_types import FinishReason
 
 _BATCH_TOKENS = 128
 
@@ -70,16 +70,6 @@ class DeterministicLane:
             self.current = self._work = None
             return False
         return True
-
-    def cancel(self) -> Request | None:
-        """End the current request as cancelled; which one that was."""
-        request, self.current, self._work = self.current, None, None
-        if isinstance(request, TextRequest):
-            usage = Usage(prompt_tokens=len(request.prompt))
-            self._outbox.post(request.mailbox, GenerationChunk(text="", finish_reason="cancelled", usage=usage))
-        elif request is not None:
-            self._outbox.post(request.mailbox, GenerationFailed("The request was cancelled."))
-        return request
 
     def abort(self) -> None:
         """Forget the current request and what its failed decode left in the cache."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from rag.types import PassageReuse
+    from rag.model_types import PassageReuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

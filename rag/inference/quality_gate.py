@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rag.config import Settings
-    from rag.types import PassageReuse
+    from rag.model_types import PassageReuse
 
 # Bump when the fields change, and when passages are stitched differently: older records then say nothing any more.
 GATE_FORMAT = 1

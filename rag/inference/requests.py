@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from rag.errors import RagError
-from rag.types import ANYONE, Caller, GenerationChunk
+from rag.model_types import ANYONE, Caller, GenerationChunk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rag.types import SamplingParams
+    from rag.model_types import SamplingParams
 
 _T = TypeVar("_T")
 

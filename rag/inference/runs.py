@@ -9,25 +9,25 @@ import numpy as np
 
 from rag.errors import GenerationFailed
 from rag.inference.context import OUTPUT_ROWS
-from rag.inference.kv_tree import Path
+from rag.inference.kv.node import Path
+from rag.inference.kv.stitching import WALKERS, Stitcher
+from rag.inference.kv.walker import Walker
 from rag.inference.requests import ProbabilityRequest, Request, ScoreRequest, TextRequest, WarmRequest
 from rag.inference.sampling.sampler import probabilities
 from rag.inference.speculation import LONGEST_DRAFT, PromptLookup
-from rag.inference.stitching import WALKERS, Stitcher
 from rag.inference.text_output import TextOutput
-from rag.inference.walker import Walker
-from rag.types import GenerationChunk, Usage
+from rag.model_types import GenerationChunk, Usage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag.errors import RagError
     from rag.inference.context import Batch, Context
-    from rag.inference.kv_tree import KvTree
+    from rag.inference.kv.tree import KvTree
     from rag.inference.requests import Outbox, PromptParts
     from rag.inference.speculation import DraftPolicy
     from rag.inference.tokens import Vocabulary
-    from rag.types import FinishReason
+    from rag.model_types import FinishReason
 
 _R = TypeVar("_R", bound=Request)
 # Between every two borders lies a node that takes a sequence of the context; of more passages, the last share one.
@@ -66,12 +66,12 @@ class Run(Generic[_R]):
         self._place(prompt, self._text_to_score(), stitched=stitched)
         self._cells = len(self._tail) + self.request.new_tokens
         self._sequences = 1 + (WALKERS if stitched else 0)
-        if not self._tree.reserve(self._cells, self._sequences):
+        if not self._tree.cells.reserve(self._cells, self._sequences):
             self._unpin()
             return False
-        sequence = self._tree.take_sequence()
+        sequence = self._tree.cells.take_sequence()
         if sequence is None:
-            self._tree.release(self._cells, self._sequences)
+            self._tree.cells.release(self._cells, self._sequences)
             self._unpin()
             return False
         self.sequence = sequence
@@ -137,8 +137,8 @@ class Run(Generic[_R]):
     def release(self) -> None:
         """Give back everything held in the cache."""
         self._reader.stop()
-        self._tree.give_back(self.sequence)
-        self._tree.release(self._cells, self._sequences)
+        self._tree.cells.give_back(self.sequence)
+        self._tree.cells.release(self._cells, self._sequences)
         self._unpin()
 
     def _place(self, prompt: PromptParts, text: NDArray[np.int32], *, stitched: bool) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 from rag.errors import GenerationFailed, QuestionTooLong, RagError
 from rag.inference.remote.run import Runs, Stopped
 from rag.inference.sampling.stop import StopMatcher
-from rag.types import ANYONE, FinishReason, GenerationChunk, GeneratorInfo, Usage
+from rag.model_types import ANYONE, FinishReason, GenerationChunk, GeneratorInfo, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from rag.types import Caller, GeneratorStats, Prompt, SamplingParams
+    from rag.model_types import Caller, GeneratorStats, Prompt, SamplingParams
 
 _T = TypeVar("_T")
 _WORD = re.compile(r"\s*\S+|\s+$")

@@ -12,13 +12,13 @@ import numpy as np
 
 from rag.errors import InvalidRequest
 from rag.inference.template import ChatTemplate, Message
-from rag.types import SegmentKind
+from rag.model_types import SegmentKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag.inference.tokens import Vocabulary
-    from rag.types import Prompt
+    from rag.model_types import Prompt
 
 _ROLES = {
     SegmentKind.PREFIX: "system",

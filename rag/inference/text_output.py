@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from rag.inference.sampling.sampler import Sampler
 from rag.inference.sampling.stop import StopMatcher
 from rag.inference.tokens import TextDecoder
-from rag.types import GenerationChunk
+from rag.model_types import GenerationChunk
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from rag.inference.tokens import Vocabulary
-    from rag.types import FinishReason, SamplingParams, TokenLogprob
+    from rag.model_types import FinishReason, SamplingParams, TokenLogprob
 
 
 class TextOutput:

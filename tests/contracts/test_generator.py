@@ -14,8 +14,8 @@ import pytest
 from rag.errors import DeadlineExceeded, GenerationFailed, QuestionTooLong, ServiceError, UnsupportedSampling
 from rag.inference.remote.generator import RemoteGenerator
 from rag.inference.scripted import ScriptedGenerator
+from rag.model_types import Caller, GenerationChunk, Priority, SamplingParams
 from rag.protocols import Generator
-from rag.types import Caller, GenerationChunk, Priority, SamplingParams
 from tests.integration.openai_server import serving
 from tests.unit.inference_prompts import make_prompt
 

@@ -10,7 +10,7 @@ import pytest
 from rag.errors import GenerationFailed
 from rag.inference import runs
 from rag.inference.text_output import TextOutput
-from rag.types import SamplingParams
+from rag.model_types import SamplingParams
 from tests.integration.solo import ENDS, Solo, endless, load, say
 from tests.unit.inference_prompts import TOWER, make_prompt
 from tests.unit.kv_books import check_accounts, nodes
@@ -169,7 +169,7 @@ async def test_a_folder_that_cannot_be_written_costs_the_reuse_after_a_restart_a
     replies = [await say(generator, prompt, endless(2)) for prompt in [*prompts, prompts[0]]]
     solo.check(replies[-1], never=ENDS)
     assert generator.failure is None
-    assert generator.engine._tree.snapshots.disk_error
+    assert generator.engine._tree.cells.snapshots.disk_error
     assert generator.stats().kv_disk_bytes == 0
     check_accounts(generator.engine._tree)
     assert not any(node.stored for node in nodes(generator.engine._tree))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from rag.errors import DeadlineExceeded, Overloaded
-from rag.types import Caller, Priority, Prompt, SamplingParams
+from rag.model_types import Caller, Priority, Prompt, SamplingParams
 from tests.integration.solo import Solo, conversation, draft_always, load, say
 from tests.unit.inference_prompts import make_prompt
 from tests.unit.kv_books import check_accounts, empty, nodes
@@ -167,8 +167,8 @@ def check_nothing_leaked(generator: LlamaGenerator) -> None:
     empty(tree)  # nobody else uses it now
     tree.forget_evicted()
     check_accounts(tree)
-    assert tree.cells_claimed == tree.sequences_claimed == 0
-    assert len(tree._free) == tree._context.sequences
+    assert tree.cells.claimed == tree.cells.sequences_claimed == 0
+    assert len(tree.cells._free) == tree._context.sequences
     assert all(any(below.stored for below in (node, *_below(node))) for node in nodes(tree))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from rag.errors import GenerationFailed, ModelUnloadable
 from rag.inference.generator import LlamaGenerator
-from rag.types import SamplingParams
+from rag.model_types import SamplingParams
 from tests.unit.inference_prompts import make_prompt
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def test_a_program_that_forgets_to_close_still_exits_cleanly(smollm_path: Path, 
         import asyncio
         from pathlib import Path
         from rag.inference.generator import LlamaGenerator
-        from rag.types import SamplingParams
+        from rag.model_types import SamplingParams
         from tests.unit.inference_prompts import make_prompt
 
         path = Path({str(smollm_path)!r})

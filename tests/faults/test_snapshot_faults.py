@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from rag.inference import snapshot_files, snapshot_folder
-from rag.inference.snapshot_files import file_bytes
-from rag.inference.snapshots import Snapshot, SnapshotStore, root_key, snapshot_key
+from rag.inference.kv import snapshot_files, snapshot_folder
+from rag.inference.kv.snapshot_files import file_bytes
+from rag.inference.kv.snapshots import Snapshot, SnapshotStore, root_key, snapshot_key
 
 IDENTITY = "model-a f16 llama-1"
 SIZE = 600
@@ -222,8 +222,8 @@ def test_a_process_killed_while_writing_leaves_nothing_that_is_served(open_store
         import os, sys
         from pathlib import Path
         sys.path.insert(0, sys.argv[2])
-        from rag.inference import snapshot_folder
-        from rag.inference.snapshots import SnapshotStore
+        from rag.inference.kv import snapshot_folder
+        from rag.inference.kv.snapshots import SnapshotStore
         from tests.faults.test_snapshot_faults import IDENTITY, fill, written
         original = snapshot_folder.write_snapshot
         count = 0

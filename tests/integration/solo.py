@@ -22,7 +22,7 @@ from rag.inference.segments import PromptEncoder
 from rag.inference.speculation import StepCosts
 from rag.inference.template import ChatTemplate
 from rag.inference.tokens import Vocabulary
-from rag.types import ANYONE, Prompt, SamplingParams, Segment, SegmentKind, Usage
+from rag.model_types import ANYONE, Prompt, SamplingParams, Segment, SegmentKind, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rag.types import Caller, FinishReason
+    from rag.model_types import Caller, FinishReason
 
 # Logits of a batch and of a solo run differ by 0.3 to 0.6 at a time, and by 1.7 at most (docs/lab-log.md).
 TOLERANCE = 2.0

@@ -14,7 +14,7 @@ from benchmarks.completion import Completion
 from benchmarks.peers import running
 from benchmarks.report import turns
 from benchmarks.workloads import Writer, library, repeated_share, retrieval_prompt, trace
-from rag.types import SegmentKind
+from rag.model_types import SegmentKind
 
 if TYPE_CHECKING:
     from benchmarks.workloads import Request

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rag.errors import DeadlineExceeded, GenerationFailed, Overloaded, QuestionTooLong
-from rag.types import Caller, Priority, SamplingParams
+from rag.model_types import Caller, Priority, SamplingParams
 from tests.integration.solo import ENDS, Solo, conversation, draft_always, endless, load, say
 from tests.unit.inference_prompts import TOWER, make_prompt
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from rag.types import Caller, Priority, SamplingParams
+from rag.model_types import Caller, Priority, SamplingParams
 from tests import tiny_models
 from tests.integration.solo import Solo, endless, load, reordered, say
 from tests.unit.inference_prompts import make_prompt
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rag.inference.generator import LlamaGenerator
-    from rag.types import Prompt
+    from rag.model_types import Prompt
 
 BRIDGES = tuple(
     f"The bridge of town {i} was built in {1800 + 7 * i}. It is {30 + i} metres high.\n\n" for i in range(6)
@@ -227,7 +227,7 @@ async def test_damaged_state_on_disk_is_read_anew_and_replaced(
     after = make(**stored)
     reply = await say(after, prompt, GREEDY)
     assert reply.usage.cached_tokens == 0
-    assert after.engine._tree.snapshots.corrupt > 0
+    assert after.engine._tree.cells.snapshots.corrupt > 0
     solo.check(reply)
     after.close()
     rebuilt = await say(make(**stored), prompt, GREEDY)

@@ -18,7 +18,7 @@ from rag.evaluation import corpus as evaluation_corpus
 from rag.generators import GeneratorSource
 from rag.inference.quality_gate import GateStore
 from rag.inference.scripted import ScriptedGenerator
-from rag.types import ANYONE, GenerationChunk, PassageReuse, Priority, SegmentKind, Usage
+from rag.model_types import ANYONE, GenerationChunk, PassageReuse, Priority, SegmentKind, Usage
 
 TOPICS = {
     "tides": "Tides rise and fall because the moon pulls the oceans towards itself.",

@@ -11,7 +11,7 @@ from rag.errors import ModelUnloadable
 from rag.inference.generator import LlamaGenerator
 from rag.inference.requests import TextRequest
 from rag.inference.tokens import TextDecoder
-from rag.types import Prompt, SamplingParams, Usage
+from rag.model_types import Prompt, SamplingParams, Usage
 from tests.unit.inference_prompts import TOWER, make_prompt
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from rag.inference.options import EngineOptions
 from rag.inference.quality_gate import GateFigures, GateRecord, GateStore
 from rag.inference.remote.generator import RemoteGenerator
 from rag.inference.scripted import ScriptedGenerator
-from rag.types import Fingerprint, PassageReuse
+from rag.model_types import PassageReuse
+from rag.types import Fingerprint
 
 
 @pytest.fixture

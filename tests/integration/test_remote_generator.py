@@ -25,7 +25,7 @@ from rag.errors import (
 from rag.inference.remote.generator import RemoteGenerator
 from rag.inference.remote.requests import chat_messages
 from rag.inference.segments import _MARKER, _messages
-from rag.types import Caller, Prompt, SamplingParams, Segment, SegmentKind
+from rag.model_types import Caller, Prompt, SamplingParams, Segment, SegmentKind
 from tests.integration.openai_server import ADAPTER, MODEL, Refusal, rendered, serving, words
 from tests.unit.inference_prompts import TOWER, make_prompt
 

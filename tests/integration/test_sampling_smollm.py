@@ -15,7 +15,7 @@ from rag.inference.model import Model
 from rag.inference.sampling.grammar import Grammar, label_grammar, schema_grammar
 from rag.inference.sampling.sampler import Sampler, check
 from rag.inference.tokens import Vocabulary
-from rag.types import SamplingParams, TokenLogprob
+from rag.model_types import SamplingParams, TokenLogprob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

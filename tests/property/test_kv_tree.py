@@ -7,7 +7,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rag.inference.kv_tree import KvTree
+from rag.inference.kv.tree import KvTree
 from tests.unit.kv_books import (
     BookContext,
     BookStore,
@@ -106,7 +106,7 @@ class Cache(RuleBasedStateMachine):
     @rule(times=st.sampled_from([1, 3, 20]))
     def demote(self, times: int) -> None:
         for _ in range(times):
-            self.tree._demote_one()
+            self.tree.cells.demote_one()
 
     @precondition(lambda self: self.store.states)
     @rule()
@@ -141,11 +141,11 @@ class Cache(RuleBasedStateMachine):
             run.check_content()
             run.release()
         check_books(self.tree, self.context, [])
-        self.tree.store_all()
+        self.tree.cells.store_all()
         empty(self.tree)
         self.tree.forget_evicted()
         check_books(self.tree, self.context, [])
-        assert self.tree.cells_claimed == self.tree.sequences_claimed == self.context.used == 0
+        assert self.tree.cells.claimed == self.tree.cells.sequences_claimed == self.context.used == 0
         assert not self.tree._paths
         kept = {node.key for node in nodes(self.tree) if node.stored}
         assert kept == set(self.store.states)

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from rag.inference.snapshot_files import file_bytes
-from rag.inference.snapshots import Snapshot, SnapshotStore, root_key, snapshot_key
+from rag.inference.kv.snapshot_files import file_bytes
+from rag.inference.kv.snapshots import Snapshot, SnapshotStore, root_key, snapshot_key
 
 NUMBER = st.integers(0, 9)
 WHO = st.sampled_from([0, 1])

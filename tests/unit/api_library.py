@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from rag.errors import RagError, UnknownCollection
+from rag.model_types import GeneratorInfo, GeneratorStats, Usage
 from rag.types import (
     Answer,
     Citation,
@@ -16,8 +17,6 @@ from rag.types import (
     Document,
     DoneEvent,
     Fingerprint,
-    GeneratorInfo,
-    GeneratorStats,
     PassagesEvent,
     Refusal,
     RefusalCode,
@@ -26,7 +25,6 @@ from rag.types import (
     Sentence,
     Span,
     Timings,
-    Usage,
 )
 from tests.unit.builders import make_passage
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rag.types import Prompt, Segment, SegmentKind
+from rag.model_types import Prompt, Segment, SegmentKind
 
 TOWER = "The Eiffel Tower stands in Paris. It was built in 1889 and is 330 metres high.\n\n"
 

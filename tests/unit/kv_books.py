@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rag.inference.kv.snapshots import Snapshot, snapshot_key
 from rag.inference.requests import PromptParts
 from rag.inference.runs import Run
-from rag.inference.snapshots import Snapshot, snapshot_key
-from rag.types import ANYONE
+from rag.model_types import ANYONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from rag.inference.kv_tree import KvTree, Node
+    from rag.inference.kv.node import Node
+    from rag.inference.kv.tree import KvTree
 
 VOCABULARY = 8
 
@@ -143,7 +144,7 @@ def _within(cell: Cell, start: int, end: int) -> bool:
 
 
 class BookStore:
-    """As ``rag.inference.snapshots.SnapshotStore``, with room for ``limit`` states."""
+    """As ``rag.inference.kv.snapshots.SnapshotStore``, with room for ``limit`` states."""
 
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
@@ -273,7 +274,7 @@ def check_accounts(tree: KvTree, runs: Sequence[Reading] = ()) -> None:
         assert node.key == snapshot_key(node.parent.key, node.tokens)
         assert node.start == node.parent.end
         assert tree._by_key.get(node.key) is node or not tree._shares
-        assert (node in tree._held) == (node.holder is not None)
+        assert (node in tree.cells.held) == (node.holder is not None)
         assert node.claimed == (node.holder is not None or node.pins > 0)
         assert node.pins == sum(path.nodes.count(node) for path in tree._paths)
         assert node.children or node.claimed or node.stored or node.owner, "a node that stands for nothing"
@@ -282,13 +283,15 @@ def check_accounts(tree: KvTree, runs: Sequence[Reading] = ()) -> None:
             assert node in node.owner.path.nodes
     assert {node.key for node in everything} >= set(tree._by_key)
     assert len(tree._by_key) == len(everything) or not tree._shares
-    assert tree.cells_claimed == sum(len(node) for node in everything if node.claimed) + sum(r._cells for r in runs)
-    assert tree.sequences_claimed == sum(node.claimed for node in everything) + sum(r._sequences for r in runs)
-    assert tree.cells_claimed <= tree._context.cells
-    assert tree.sequences_claimed <= tree._context.sequences
-    taken = [node.holder for node in tree._held] + [sequence for run in runs for sequence in run.sequences_in_use()]
-    assert sorted([*taken, *tree._free]) == list(range(tree._context.sequences))
-    assert all(tree._context.last_position(sequence) == -1 for sequence in tree._free)
+    assert tree.cells.claimed == sum(len(node) for node in everything if node.claimed) + sum(r._cells for r in runs)
+    assert tree.cells.sequences_claimed == sum(node.claimed for node in everything) + sum(r._sequences for r in runs)
+    assert tree.cells.claimed <= tree._context.cells
+    assert tree.cells.sequences_claimed <= tree._context.sequences
+    taken = [node.holder for node in tree.cells.held] + [
+        sequence for run in runs for sequence in run.sequences_in_use()
+    ]
+    assert sorted([*taken, *tree.cells._free]) == list(range(tree._context.sequences))
+    assert all(tree._context.last_position(sequence) == -1 for sequence in tree.cells._free)
 
 
 def check_books(tree: KvTree, context: BookContext, runs: Sequence[Reading]) -> None:
@@ -301,10 +304,10 @@ def check_books(tree: KvTree, context: BookContext, runs: Sequence[Reading]) -> 
             held = sum(map(len, path.nodes[: path.index]))
             held += sum(node.progress for node in at_work if node.owner is run._reader)
             assert context.last_position(run.sequence) + 1 == held + run._tail_read + len(run.said)
-    assert context.used <= tree.cells_claimed
+    assert context.used <= tree.cells.claimed
     for node in nodes(tree):
-        if node.stored and node.key not in tree.snapshots.evicted:
-            assert node.key in tree.snapshots.states
+        if node.stored and node.key not in tree.cells.snapshots.evicted:
+            assert node.key in tree.cells.snapshots.states
         if node.holder is not None:
             way, above = [], node
             while above is not None:
@@ -316,7 +319,7 @@ def check_books(tree: KvTree, context: BookContext, runs: Sequence[Reading]) -> 
 
 def empty(tree: KvTree) -> None:
     """Demote everything that no request needs."""
-    while tree._demote_one():
+    while tree.cells.demote_one():
         pass
 
 

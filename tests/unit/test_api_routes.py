@@ -15,7 +15,7 @@ from api.app import create_app
 from api.callers import client_key
 from rag.config import Settings
 from rag.errors import ModelMissing
-from rag.types import Caller, Priority
+from rag.model_types import Caller, Priority
 from tests.unit.api_library import (
     ANSWER,
     PASSAGE,

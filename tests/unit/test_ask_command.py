@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from rag.commands import ask
 from rag.config import Settings
-from rag.types import Caller
+from rag.model_types import Caller
 from tests.unit.api_library import REFUSING, ScriptedLibrary
 
 

@@ -11,7 +11,8 @@ from rag.evaluation.answer_report import answer_report
 from rag.evaluation.answers import ScoredAnswer, answer_row, score_answer
 from rag.evaluation.citation_scores import judge_citations
 from rag.evaluation.dataset import Dataset, Query, Reference
-from rag.types import Answer, Citation, Passage, Refusal, RefusalCode, Sentence, Span, Timings, Usage
+from rag.model_types import Usage
+from rag.types import Answer, Citation, Passage, Refusal, RefusalCode, Sentence, Span, Timings
 from tests.unit.builders import make_passage
 
 REFUSAL = Refusal(code=RefusalCode.NOT_IN_PASSAGES, reason="not there")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rag.inference.kv_tree import KvTree
+from rag.inference.kv.tree import KvTree
 from tests.unit.kv_books import (
     BookContext,
     BookStore,
@@ -133,7 +133,7 @@ def test_a_node_with_children_can_be_given_up_in_the_middle() -> None:
     cache.read(prompt(FIRST))
     nodes(cache.tree)[0].used = -1
     while nodes(cache.tree)[0].holder is not None:
-        cache.tree._demote_one()
+        cache.tree.cells.demote_one()
     leaver = cache.begin(plain(PREFIX, QUESTION))
     step(cache.context, cache.runs, 20)
     cache.end(leaver)
@@ -146,10 +146,10 @@ def test_the_least_recently_used_goes_first_and_beginnings_outlive_what_follows_
     cache.read(prompt(SECOND))
     assert cache.read(prompt(FIRST)) == 1
     cache.read(plain(piece(3, 100)))
-    assert cache.tree.cells_claimed <= 200
+    assert cache.tree.cells.claimed <= 200
     assert cache.read(prompt(FIRST)) < 20, "only the question can have gone"
     assert cache.read(prompt(SECOND)) >= 30
-    while cache.tree._demote_one():
+    while cache.tree.cells.demote_one():
         for node in nodes(cache.tree):
             assert node.holder is None or not node.parent.tokens.size or node.parent.holder is not None
 
@@ -158,8 +158,8 @@ def test_questions_go_before_passages() -> None:
     cache = Cache()
     cache.read(prompt(FIRST))
     cache.read(prompt(SECOND, question=piece(8, 20)))
-    cache.tree._demote_one()
-    cache.tree._demote_one()
+    cache.tree.cells.demote_one()
+    cache.tree.cells.demote_one()
     assert cache.read(prompt(FIRST)) == 10
     assert cache.read(prompt(SECOND, question=piece(8, 20))) == 20
 
@@ -284,7 +284,7 @@ def test_nodes_are_not_joined_over_what_only_the_store_has() -> None:
     cache = Cache(stored=10)
     cache.read(prompt(FIRST, SECOND))
     while nodes(cache.tree)[-1].holder is not None:
-        cache.tree._demote_one()
+        cache.tree.cells.demote_one()
     assert len(cache.store.states) == 1
     assert cache.read(plain(PREFIX, FIRST, piece(5, 10))) == 10
     assert cache.read(prompt(FIRST, SECOND)) == 10
@@ -300,9 +300,9 @@ def test_borders_that_are_asked_for_stay() -> None:
 def test_a_request_waits_if_cells_or_sequences_are_short_and_holds_nothing_meanwhile() -> None:
     for short in (Cache(cells=100), Cache(sequences=5)):
         first = short.begin(prompt(FIRST))
-        before = short.tree.cells_claimed, short.tree.sequences_claimed
+        before = short.tree.cells.claimed, short.tree.cells.sequences_claimed
         assert not short.begin(prompt(SECOND)).admitted_now
-        assert (short.tree.cells_claimed, short.tree.sequences_claimed) == before
+        assert (short.tree.cells.claimed, short.tree.cells.sequences_claimed) == before
         short.end(first)
         assert short.begin(prompt(SECOND)).admitted_now
 

@@ -15,7 +15,7 @@ from rag.errors import GenerationFailed, InvalidRequest, UnsupportedSampling
 from rag.inference.sampling.sampler import Sampler, check, probabilities
 from rag.inference.sampling.stop import StopMatcher
 from rag.inference.tokens import Vocabulary
-from rag.types import SamplingParams
+from rag.model_types import SamplingParams
 
 # Of a vocabulary only the size may be needed here.
 VOCABULARY = cast("Vocabulary", SimpleNamespace(size=100))

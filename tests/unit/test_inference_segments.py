@@ -10,7 +10,7 @@ import pytest
 from rag.errors import InvalidRequest
 from rag.inference.segments import PromptEncoder
 from rag.inference.template import ChatTemplate
-from rag.types import Prompt, Segment, SegmentKind
+from rag.model_types import Prompt, Segment, SegmentKind
 from tests.unit.inference_prompts import make_prompt
 
 START, END, BOS = 1000, 1001, 1002

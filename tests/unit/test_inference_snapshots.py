@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from rag.inference import snapshot_folder
-from rag.inference.snapshot_files import file_bytes
-from rag.inference.snapshots import Snapshot, SnapshotStore, root_key, snapshot_key
+from rag.inference.kv import snapshot_folder
+from rag.inference.kv.snapshot_files import file_bytes
+from rag.inference.kv.snapshots import Snapshot, SnapshotStore, root_key, snapshot_key
 
 IDENTITY = "model-a f16 llama-1"
 SIZE = 1000

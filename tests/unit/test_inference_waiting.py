@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.inference.waiting import FairQueue
-from rag.types import Caller, Priority
+from rag.model_types import Caller, Priority
 
 if TYPE_CHECKING:
     from rag.inference.requests import Request

@@ -8,29 +8,31 @@ from collections.abc import AsyncGenerator, Sequence
 import pytest
 
 from rag.errors import DeadlineExceeded, EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
+from rag.model_types import (
+    ANYONE,
+    Caller,
+    FinishReason,
+    GenerationChunk,
+    GeneratorInfo,
+    GeneratorStats,
+    Priority,
+    Prompt,
+    SamplingParams,
+    SegmentKind,
+    Usage,
+)
 from rag.pipeline import PipelineOptions, RagPipeline
 from rag.retrieval.retriever import Retrieval
 from rag.types import (
-    ANYONE,
-    Caller,
     CitationEvent,
     Collection,
     DeltaEvent,
     DoneEvent,
     Fingerprint,
-    FinishReason,
-    GenerationChunk,
-    GeneratorInfo,
-    GeneratorStats,
     Passage,
     PassagesEvent,
-    Priority,
-    Prompt,
     RefusalCode,
     RefusedEvent,
-    SamplingParams,
-    SegmentKind,
-    Usage,
 )
 from tests.unit.builders import make_passage
 

@@ -1,7 +1,7 @@
 import pytest
 
 from rag.generation.prompts import REFUSAL_SENTENCE, answer_prompt, is_refusal, passage_text
-from rag.types import SegmentKind
+from rag.model_types import SegmentKind
 from tests.unit.builders import make_passage
 
 

@@ -22,8 +22,8 @@ from rag.inference.remote.requests import chat_messages, chat_request, require_s
 from rag.inference.remote.run import Runs, Stopped
 from rag.inference.remote.server import RemoteServer, positive
 from rag.inference.remote.tokens import find_counter
+from rag.model_types import ANYONE, GeneratorInfo, SamplingParams
 from rag.telemetry import get_logger
-from rag.types import ANYONE, GeneratorInfo, SamplingParams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rag.inference.remote.run import Run
     from rag.inference.remote.server import ServedModel
     from rag.inference.remote.tokens import TokenCounter
-    from rag.types import Caller, GenerationChunk, GeneratorStats, Prompt
+    from rag.model_types import Caller, GenerationChunk, GeneratorStats, Prompt
 
 _log = get_logger("inference")
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import GenerationFailed, UnsupportedSampling
-from rag.types import GenerationChunk, TokenLogprob, Usage
+from rag.model_types import GenerationChunk, TokenLogprob, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-    from rag.types import FinishReason
+    from rag.model_types import FinishReason
 
 LISTED_TOKENS = 20  # the most that the protocol allows
 

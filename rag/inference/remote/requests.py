@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from rag.errors import InvalidRequest, UnsupportedSampling
 from rag.inference.template import Message
-from rag.types import SegmentKind
+from rag.model_types import SegmentKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from rag.types import Prompt, SamplingParams
+    from rag.model_types import Prompt, SamplingParams
 
 # As the model in process reads prompts: reasoning that nobody sees is left out where the template knows how.
 TEMPLATE_OPTIONS = {"enable_thinking": False}

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from rag.errors import DeadlineExceeded, InputError, Overloaded, RagError
-from rag.types import GeneratorStats
+from rag.model_types import GeneratorStats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from rag.types import Caller, Usage
+    from rag.model_types import Caller, Usage
 
 _T = TypeVar("_T")
 

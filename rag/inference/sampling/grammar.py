@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rag.inference.tokens import Vocabulary
-    from rag.types import SamplingParams
+    from rag.model_types import SamplingParams
 
 _MAX_LABELS = 256
 _MAX_LABEL_LENGTH = 128

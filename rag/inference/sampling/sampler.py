@@ -14,13 +14,13 @@ import numpy as np
 
 from rag.errors import GenerationFailed, InvalidRequest, UnsupportedSampling
 from rag.inference.sampling.grammar import Grammar, grammar_of
-from rag.types import TokenLogprob
+from rag.model_types import TokenLogprob
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag.inference.tokens import Vocabulary
-    from rag.types import SamplingParams
+    from rag.model_types import SamplingParams
 
 
 _LARGEST = 1e6  # of temperatures, penalties and biases: single precision stays far from its end

@@ -16,7 +16,7 @@ from os import scandir, utime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.inference.snapshot_files import SnapshotDamaged, file_bytes, read_header, read_snapshot, write_snapshot
+from rag.inference.kv.snapshot_files import SnapshotDamaged, file_bytes, read_header, read_snapshot, write_snapshot
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rag.inference.snapshot_files import Snapshot
+    from rag.inference.kv.snapshot_files import Snapshot
 
 _FOLDER = re.compile(r"[0-9a-f]{32}")
 _FILE = re.compile(r"(?P<key>[0-9a-f]{32})\.kv|\.[0-9a-f]{32}-[0-9a-f]{16}\.unfinished")

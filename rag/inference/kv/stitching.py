@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag.inference.walker import Walker
+from rag.inference.kv.walker import Walker
 
 if TYPE_CHECKING:
     from rag.inference.context import Batch, Context
-    from rag.inference.kv_tree import KvTree, Path
+    from rag.inference.kv.node import Path
+    from rag.inference.kv.tree import KvTree
 
 # Passages of one request that are read at the same time, each in a sequence of its own: together they fill a step.
 WALKERS = 4
@@ -47,7 +48,7 @@ class Stitcher:
         if self._joined or self._walkers:
             return
         # A passage that is there stays there: it is pinned.
-        self._waiting = [path for path in self._waiting if not all(self._tree.ready(node) for node in path.nodes)]
+        self._waiting = [path for path in self._waiting if not all(self._tree.cells.ready(node) for node in path.nodes)]
         if self._waiting:
             return
         self._main.advance()
@@ -65,7 +66,7 @@ class Stitcher:
         while True:
             self.advance()
             while self._waiting and len(self._walkers) < WALKERS:
-                sequence = self._tree.take_sequence()
+                sequence = self._tree.cells.take_sequence()
                 if sequence is None:
                     break
                 self._walkers.append(Walker(self._tree, self._context, self._waiting.pop(0), sequence))
@@ -86,7 +87,7 @@ class Stitcher:
         self._main.stop()
         for walker in self._walkers:
             walker.stop()
-            self._tree.give_back(walker.sequence)
+            self._tree.cells.give_back(walker.sequence)
         self._walkers = []
 
     def _retire(self) -> bool:
@@ -94,5 +95,5 @@ class Stitcher:
         for walker in done:
             self.read += walker.read
             self._walkers.remove(walker)
-            self._tree.give_back(walker.sequence)
+            self._tree.cells.give_back(walker.sequence)
         return bool(done)

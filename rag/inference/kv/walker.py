@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rag.inference.context import Batch, Context
-    from rag.inference.kv_tree import KvTree, Node, Path
+    from rag.inference.kv.node import Node, Path
+    from rag.inference.kv.tree import KvTree
 
 
 class Walker:
@@ -35,7 +36,7 @@ class Walker:
         """Copy the cells of what is at hand. Not while rows are pending: positions of a sequence must grow."""
         while not self.done:
             node = self.path.nodes[self.path.index]
-            if not self._tree.ready(node) or node.holder is None:
+            if not self._tree.cells.ready(node) or node.holder is None:
                 return
             self._context.copy(node.holder, self.sequence)
             node.hits += 1

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.inference.snapshot_files import FORMAT_VERSION, Snapshot, root_key, snapshot_key
-from rag.inference.snapshot_folder import SnapshotFolder
+from rag.inference.kv.snapshot_files import FORMAT_VERSION, Snapshot, root_key, snapshot_key
+from rag.inference.kv.snapshot_folder import SnapshotFolder
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
