@@ -81,7 +81,8 @@ class PromptParts:
         return np.concatenate([self.prefix, *self.passages, *self.recomputed, self.rest])
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        parts = (self.prefix, *self.passages, *self.recomputed, self.rest)
+        return sum(map(len, parts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
