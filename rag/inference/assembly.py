@@ -133,6 +133,7 @@ def _assemble(
         stitched=stitched,
         reorders=options.passage_order == "cached" and not stitched,
         recomputed=options.recomputed_passages,
+        mixes=model.gpu_layers > 0,
     )
     template = ChatTemplate(
         model.metadata("tokenizer.chat_template"),

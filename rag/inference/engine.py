@@ -73,6 +73,7 @@ class Engine:
         stitched: bool,
         reorders: bool,
         recomputed: int = 0,
+        mixes: bool = False,
     ) -> None:
         self._parts = parts
         self._context, self._tree, self._lane = parts.context, parts.tree, parts.lane
@@ -97,6 +98,7 @@ class Engine:
             policy=parts.policy,
             activate=parts.activate,
             charge=self._waiting.charge,
+            mixes=mixes,
         )
         # A daemon: a program that forgets to close must still be able to exit.
         self._thread = threading.Thread(target=self._live, name="llama-engine", daemon=True)
@@ -249,7 +251,7 @@ class Engine:
         """Begin a request; False if the cache has no room for it now."""
         run = self._make_run(request)
         prompt = self._arranged(request)
-        if not run.admit(prompt, stitched=self._stitches(request)):
+        if not run.admit(prompt, stitched=self._stitches(request), alone=not self._runs):
             if isinstance(run, TextRun):
                 run.output.free()
             if not self._runs:

@@ -60,10 +60,12 @@ class Run(Generic[_R]):
     def in_prompt(self) -> bool:
         return self.prompt_read is None
 
-    def admit(self, prompt: PromptParts, *, stitched: bool) -> bool:
+    def admit(self, prompt: PromptParts, *, stitched: bool, alone: bool) -> bool:
         """Find a place in the cache; False, and nothing is held, if there is none now."""
         self._prompt, self.stitched = prompt, stitched
         self._place(prompt, self._text_to_score(), stitched=stitched)
+        if alone:
+            self._tree.cells.set_aside()
         self._cells = len(self._tail) + self.request.new_tokens
         self._sequences = 1 + (WALKERS if stitched else 0)
         if not self._tree.cells.reserve(self._cells, self._sequences):

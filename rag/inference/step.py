@@ -54,12 +54,20 @@ class Stepper:
         policy: DraftPolicy | None,
         activate: Callable[[Context, str | None], None],
         charge: Callable[[str, int], None],
+        mixes: bool,
     ) -> None:
+        """``mixes``: answers are continued in the steps that read prompts, instead of in steps between those.
+
+        On a CPU that costs more than it saves: ggml's flash attention works on tiles of 64 rows, and a tile with rows
+        of several sequences reads the cells of all of them for every row (docs/lab-log.md has figures).
+        """
         self._context = context
         self._counters = counters
         self._policy = policy
         self._activate = activate
         self._charge = charge
+        self._mixes = mixes
+        self._wrote = False  # whether the step before continued answers
         self._batch = context.batch()
         self._adapter: str | None = None
 
@@ -92,21 +100,32 @@ class Stepper:
 
     def _compose(self, runs: list[Run[Any]], adapter: str | None) -> tuple[list[TextRun], list[Run[Any]]]:
         """Fill the batch; which runs write and which read in it."""
-        batch = self._batch
-        batch.clear()
         mine = [run for run in runs if run.request.adapter == adapter]
         writing = [run for run in mine if isinstance(run, TextRun) and not run.in_prompt]
         reading = [run for run in mine if run.in_prompt]
-        for at, writer in enumerate(writing):
-            writer.add_answer_rows(batch, other_rows=batch.rows + len(writing) - 1 - at)
-        room = batch.capacity - batch.rows
+        most = self._batch.capacity
         if len(runs) > 1:
-            room = min(room, _PROMPT_ROWS_IN_COMPANY)
-        if writing and len(writing) >= len(reading):
-            room = min(room, _PROMPT_ROWS_BESIDE_ANSWERS)
-        for reader in reading:
-            room -= reader.add_prompt_rows(batch, room)
+            most = _PROMPT_ROWS_BESIDE_ANSWERS if len(writing) >= len(reading) else _PROMPT_ROWS_IN_COMPANY
+        self._batch.clear()
+        if writing and reading and not self._mixes:
+            self._wrote = not (self._wrote and self._read(reading, most))
+            if not self._wrote:
+                return [], reading
+            self._write(writing)
+            return writing, []
+        self._write(writing)
+        self._read(reading, most)
         return writing, reading
+
+    def _write(self, writing: list[TextRun]) -> None:
+        for at, writer in enumerate(writing):
+            writer.add_answer_rows(self._batch, other_rows=self._batch.rows + len(writing) - 1 - at)
+
+    def _read(self, reading: list[Run[Any]], most: int) -> int:
+        room = min(most, self._batch.capacity - self._batch.rows)
+        for reader in reading:
+            room -= reader.add_prompt_rows(self._batch, room)
+        return self._batch.rows
 
     def _commit_answer(self, run: TextRun) -> None:
         tokens = run.commit_answer()

@@ -59,7 +59,7 @@ class Cache(RuleBasedStateMachine):
                 prefix=prefix, passages=tuple(passages[1:]), recomputed=tuple(passages[:1]), rest=question
             )
         stitched = stitched and bool(passages) and self.cuts
-        run = Reading(self.tree, self.context, parts, new_tokens=new, stitched=stitched)
+        run = Reading(self.tree, self.context, parts, new_tokens=new, stitched=stitched, alone=not self.runs)
         if run.admitted_now:
             self.runs.append(run)
         else:
@@ -70,7 +70,7 @@ class Cache(RuleBasedStateMachine):
     def go_on(self, data: st.DataObject, more: np.ndarray, new: int) -> None:
         said = data.draw(st.sampled_from(range(len(self.conversations))), label="conversation")
         prompt = np.concatenate([self.conversations[said], more])
-        run = Reading(self.tree, self.context, PromptParts(prefix=prompt[:200]), new_tokens=new)
+        run = Reading(self.tree, self.context, PromptParts(prefix=prompt[:200]), new_tokens=new, alone=not self.runs)
         if run.admitted_now:
             self.runs.append(run)
 
@@ -107,6 +107,10 @@ class Cache(RuleBasedStateMachine):
     def demote(self, times: int) -> None:
         for _ in range(times):
             self.tree.cells.demote_one()
+
+    @rule()
+    def set_aside(self) -> None:
+        self.tree.cells.set_aside()
 
     @precondition(lambda self: self.store.states)
     @rule()

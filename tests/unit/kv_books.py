@@ -148,6 +148,7 @@ class BookStore:
 
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
+        self.ram_bytes = limit
         self.states: dict[bytes, tuple[Snapshot, NDArray[np.uint8]]] = {}
         self.evicted: list[bytes] = []
 
@@ -186,13 +187,20 @@ class Reading(Run[Any]):
     """A request that reads its prompt and then says what the test tells it to."""
 
     def __init__(
-        self, tree: KvTree, context: BookContext, prompt: PromptParts, *, new_tokens: int = 0, stitched: bool = False
+        self,
+        tree: KvTree,
+        context: BookContext,
+        prompt: PromptParts,
+        *,
+        new_tokens: int = 0,
+        stitched: bool = False,
+        alone: bool = False,
     ) -> None:
         request = SimpleNamespace(new_tokens=new_tokens, adapter=None, caller=ANYONE)
         super().__init__(request, tree, context, None)  # type: ignore[arg-type]
         self.prompt = prompt
         self.said: list[int] = []
-        self.admitted_now = self.admit(prompt, stitched=stitched)
+        self.admitted_now = self.admit(prompt, stitched=stitched, alone=alone)
 
     def _take(self, logits: NDArray[np.float32]) -> None:
         pass

@@ -235,9 +235,35 @@ def test_passages_that_only_the_store_has_are_not_lost_by_a_cut_before_them() ->
     cache = Cache(stored=10)
     cache.read(prompt(FIRST))
     empty(cache.tree)
-    assert cache.read(plain(PREFIX[:20], SECOND)) == 50, "reading 20 tokens again loses less than the passages"
+    assert cache.read(plain(PREFIX[:20], SECOND)) == 30, "all of it came back, and was cut"
     assert cache.read(plain(PREFIX[:20], SECOND)) == 1, "and that is found the next time"
     assert cache.read(prompt(FIRST, question=SECOND)) == 30
+
+
+def test_what_does_not_fit_is_not_brought_back_for_a_cut() -> None:
+    cache = Cache(cells=130, stored=10)
+    cache.read(prompt(FIRST))
+    empty(cache.tree)
+    assert cache.read(plain(PREFIX[:20], SECOND)) == 50, "reading 20 tokens again loses less than the passages"
+    assert cache.read(prompt(FIRST, question=SECOND)) == 30
+
+
+def test_a_request_alone_has_nothing_idle_beside_it() -> None:
+    cache = Cache(stored=10)
+    cache.read(prompt(FIRST), prompt(SECOND))
+    run = cache.begin(prompt(SECOND), alone=True)
+    read = read_all(cache.context, run)
+    assert {len(node) for node in cache.tree.cells.held} == {40, 30, 9}, "the prefix, its passage, its question"
+    cache.end(run)
+    assert read == 1
+    assert cache.read(prompt(FIRST)) == 1, "what was set aside has come back"
+
+
+def test_nothing_is_set_aside_where_it_would_be_lost() -> None:
+    cache = Cache(stored=0)
+    cache.read(prompt(FIRST))
+    cache.read(prompt(SECOND), alone=True)
+    assert cache.read(prompt(FIRST)) == 1
 
 
 def test_a_long_conversation_takes_few_sequences() -> None:

@@ -117,17 +117,45 @@ class Cells:
         if not idle:
             return False
         node = min(idle, key=lambda node: (node.hits > 0 or not node.transient, node.used))
-        self._store(node)
+        if not node.transient or node.hits:
+            self._store(node)
+        self._give_up(node)
+        return True
+
+    def set_aside(self) -> None:
+        """Move what no request needs out of the cells, if RAM may hold state; it comes back when it is asked for.
+
+        For a request that is alone: ggml's flash attention divides the cells of a single row among its threads, not
+        the row's tokens, so beside many idle cells some threads have nothing to do (docs/lab-log.md has figures).
+        """
+        if not self.snapshots.ram_bytes:
+            return
+        for node in sorted((node for node in self.held if node.pins == 0), key=lambda node: node.used):
+            self._store(node)
+            if node.stored:
+                self._give_up(node)
+
+    def bring_back(self, nodes: list[Node]) -> bool:
+        """Have the cells of all these nodes at hand; False if that cannot be had now."""
+        if sum(len(node) for node in nodes if node.holder is None) > self._context.cells // 2:
+            return False
+        for node in nodes:
+            node.pins += 1  # room is made for them, not of them
+        there = all(node.holder is not None or (self.make_room(len(node), 1) and self.ready(node)) for node in nodes)
+        for node in nodes:
+            node.pins -= 1
+        return there
+
+    def _give_up(self, node: Node) -> None:
         assert node.holder is not None  # noqa: S101 - it is held
         self.held.remove(node)
         self.give_back(node.holder)
         node.holder = None
         self.unclaim(node)
         self._demoted(node)
-        return True
 
     def _store(self, node: Node) -> None:
-        if node.holder is None or (node.transient and not node.hits) or node.stored:
+        if node.holder is None or node.stored:
             return
         assert node.parent is not None  # noqa: S101 - roots hold nothing
         snapshot = Snapshot(key=node.key, parent=node.parent.key, start=node.start, tokens=node.tokens)
@@ -136,4 +164,5 @@ class Cells:
     def store_all(self) -> None:
         """Give the snapshot store everything worth keeping, oldest first."""
         for node in sorted(self.held, key=lambda node: node.used):
-            self._store(node)
+            if not node.transient or node.hits:
+                self._store(node)

@@ -61,7 +61,7 @@ class SnapshotStore:
     ) -> None:
         self.ram_bytes_used = 0
         self.dropped = 0
-        self._ram_bytes = ram_bytes
+        self.ram_bytes = ram_bytes
         self._queue_bytes = queue_bytes
         self._ram: OrderedDict[bytes, _Held] = OrderedDict()
         self._queued: OrderedDict[bytes, _Held] = OrderedDict()  # one of them may be half written
@@ -110,10 +110,10 @@ class SnapshotStore:
             if held is not None:
                 self._use(held)
                 return True
-            if len(state) > self._ram_bytes and snapshot.key in self._folder:
+            if len(state) > self.ram_bytes and snapshot.key in self._folder:
                 self._folder.use(snapshot.key, self._tick())
                 return True
-            if len(state) > self._ram_bytes and not self._folder.could_hold(snapshot, len(state)):
+            if len(state) > self.ram_bytes and not self._folder.could_hold(snapshot, len(state)):
                 return False
         copy = np.frombuffer(state, dtype=np.uint8).copy()
         copy.flags.writeable = False
@@ -198,14 +198,14 @@ class SnapshotStore:
 
     def _keep_in_ram(self, held: _Held) -> bool:
         key, size = held.snapshot.key, len(held.state)
-        if size > self._ram_bytes:
+        if size > self.ram_bytes:
             return False
         if key in self._ram:
             self._ram.move_to_end(key)
             return True
         self._ram[key] = held
         self.ram_bytes_used += size
-        while self.ram_bytes_used > self._ram_bytes:
+        while self.ram_bytes_used > self.ram_bytes:
             _, oldest = self._ram.popitem(last=False)
             self.ram_bytes_used -= len(oldest.state)
             if not self._enqueue(oldest):

@@ -219,12 +219,11 @@ class KvTree:
 
     def _split(self, node: Node, at: int) -> bool:
         """Cut a node in two so that a path can leave it in the middle; False if that cannot be done."""
-        if self._cuts and node.stored and node.holder is None and node.owner is None:
-            node.pins += 1  # room is made for it, not of it
-            restored = self.cells.make_room(len(node), 1) and self.cells.ready(node)
-            node.pins -= 1
-            if not restored:
-                self._prune(node)
+        if self._cuts and node.owner is None and node.kept_apart:
+            apart = [each for each in node.subtree() if each.stored and each.holder is None]
+            if not self.cells.bring_back(apart):
+                for each in reversed(apart):  # some may have been lost
+                    self._prune(each)
                 return False
         read = node.holder is not None or node.progress > at
         return (self._cuts or not read) and self._cut(node, at)
@@ -270,9 +269,10 @@ class KvTree:
 
     def _joined(self, node: Node, child: Node) -> bool:
         """Make one node of two, if nothing else begins between them: a conversation grows by two nodes a turn."""
-        possible = self._cuts and node.holder is not None and child.holder is not None
-        if not possible or node.pins > 1 or len(node.all_children()) > 1 or node.kept_apart:
+        if not self._cuts or node.pins > 1 or len(node.all_children()) > 1 or node.owner or child.owner:
             return False  # one pin is that of the path that is being found
+        if not self.cells.bring_back([node, child]) or node.kept_apart:
+            return False
         assert node.holder is not None  # noqa: S101 - as checked
         assert child.holder is not None  # noqa: S101
         self._forget_stored(node)
