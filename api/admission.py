@@ -9,8 +9,7 @@ import time
 from collections import deque
 from typing import Self
 
-from api.problems import ShuttingDown
-from rag.errors import Overloaded
+from rag.errors import Overloaded, ShuttingDown
 
 _REMEMBERED_DURATIONS = 32
 _MAX_RETRY_AFTER_S = 60

@@ -12,8 +12,8 @@ from litestar.middleware import ASGIMiddleware
 from litestar.response import ServerSentEventMessage
 
 from api.documentation import EVENT_STREAM
-from api.problems import ShuttingDown, problem_of, problem_response
-from rag.errors import RagError
+from api.problems import problem_of, problem_response
+from rag.errors import RagError, ShuttingDown
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send

@@ -42,8 +42,8 @@ class Metrics:
             ["route", "status"],
             registry=self._registry,
         )
-        self._queue = self._histogram("queue", "before the model began with the answer's request")
-        self._prefill = self._histogram("prefill", "in which the model read the answer's prompt")
+        self._queue = self._histogram("queue", "that requests for an answer waited before the model began with them")
+        self._prefill = self._histogram("prefill", "in which the model read the prompts of an answer or of a refusal")
         self._first_token = self._histogram("first_token", "from the question's arrival to the first generated token")
         self._decode = self._histogram("decode", "from the first generated token to the last")
         self._total = Histogram(
@@ -72,15 +72,15 @@ class Metrics:
                 yield event
 
     def _count_answer(self, answer: Answer) -> None:
-        """Where the model wrote nothing, only the whole time counts."""
+        """Of a stage that was not reached there is nothing to observe: the model was not asked, or wrote nothing."""
         timings = answer.timings
         self._total.labels(answer.status).observe(timings.total_ms / 1000)
-        if timings.ttft_ms is None:
-            return
-        self._queue.observe(timings.queue_ms / 1000)
-        self._prefill.observe(timings.prefill_ms / 1000)
-        self._first_token.observe(timings.ttft_ms / 1000)
-        self._decode.observe(timings.decode_ms / 1000)
+        if answer.usage.prompt_tokens:
+            self._queue.observe(timings.queue_ms / 1000)
+            self._prefill.observe(timings.prefill_ms / 1000)
+        if timings.ttft_ms is not None:
+            self._first_token.observe(timings.ttft_ms / 1000)
+            self._decode.observe(timings.decode_ms / 1000)
 
     async def count_response(self, message: Message, scope: Scope) -> None:
         """Litestar's ``before_send`` hook."""

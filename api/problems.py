@@ -32,6 +32,7 @@ from rag.errors import (
     RagError,
     RemoteUnavailable,
     ServiceError,
+    ShuttingDown,
     SourceError,
     SourceTooLarge,
     SourceUnsupported,
@@ -77,12 +78,6 @@ class NotReady(ServiceError):
     """The models are not loaded (yet)."""
 
     code = "not_ready"
-
-
-class ShuttingDown(ServiceError):
-    """The time that running requests get at the end is over."""
-
-    code = "shutting_down"
 
 
 class InternalError(ServiceError):

@@ -186,12 +186,12 @@ class Refusal(Response, frozen=True, kw_only=True):
 
 
 class Usage(Response, frozen=True, kw_only=True):
-    """Tokens of the model's request that wrote the answer; zero where none did.
+    """Tokens of both requests to the model, the judging of the passages and the answer; zero where it was not asked.
 
-    ``cached_tokens`` of the prompt were reused, among them what was just read to judge the passages, and
-    ``prefilled_tokens`` read. Of ``completion_tokens``, ``accepted_tokens`` were right among the ``drafted_tokens``
-    that were guessed. ``kv_cells`` is the most cells of the key-value cache in use; ``passage_reuse`` says how the
-    passages were placed.
+    Of ``prompt_tokens``, ``cached_tokens`` were there before the question and ``prefilled_tokens`` were read for it;
+    what the second request reuses of the first one's prompt counts once. Of ``completion_tokens``, ``accepted_tokens``
+    were right among the ``drafted_tokens`` that were guessed. ``kv_cells`` is the most cells of the key-value cache
+    in use at a time; ``passage_reuse`` says how the passages were placed.
     """
 
     prompt_tokens: int
@@ -207,8 +207,9 @@ class Usage(Response, frozen=True, kw_only=True):
 class Timings(Response, frozen=True, kw_only=True):
     """Milliseconds by stage, 0 where a stage did not run.
 
-    ``answerability_ms`` is the whole of the model's first request. ``queue_ms``, ``prefill_ms`` and ``decode_ms`` are
-    of the second, which writes the answer. ``ttft_ms`` is from the question's arrival to the first generated token.
+    ``answerability_ms`` is the whole of the model's first request and ``generate_ms`` of the second, which writes the
+    answer. Within these, ``queue_ms`` and ``prefill_ms`` are of both together, ``decode_ms`` is of the second.
+    ``ttft_ms`` is from the question's arrival to the first generated token.
     """
 
     embed_ms: float

@@ -1,12 +1,14 @@
 """First-token time over retrieved passages that came up before: in another order, and in a trace of questions.
 
 *warm*: eight passages that were all read before, in other orders, with a new question: stitched (also with the best one
-read anew) beside exact reuse and
-llama-server (as it is, and with its own approximate reuse of shifted chunks). *trace*: from question to question 40%
-of the passages repeat, popular ones more often: exact reuse beside llama-server. Everybody has as many cells and as
-much memory for stored state, and gets the same tokens in the order of the ranking; ours may reorder (``cached``).
+read anew) beside exact reuse and llama-server (as it is, and with its own approximate reuse of shifted chunks).
+*trace*: of the passages of a question 40% came up before: exact reuse beside llama-server. The passages are those that
+the product's embedder finds for questions of an evaluation folder (*retrieved*), or drawn one by one, popular ones more
+often (*independent*). Everybody has as many cells and as much memory for stored state, and gets the same tokens in the
+order of the ranking; ours may reorder (``cached``).
 
-    python -m benchmarks.passages [MODEL] [--data DIR] [--scenario warm|trace|both] [--json FILE]
+    python -m benchmarks.passages [MODEL] [--data DIR] [--scenario warm|trace|both]
+                                  [--trace retrieved|independent|both] [--json FILE]
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from typing import TYPE_CHECKING
 from benchmarks import ours, peers
 from benchmarks.options import Options, Size
 from benchmarks.report import Report, turns
+from benchmarks.traces import independent_trace, load_embedder, repeated_share, retrieved_trace
 from benchmarks.vocabulary import Vocabulary
-from benchmarks.workloads import Request, add_data_argument, library, repeated_share, retrieval_prompt, trace
+from benchmarks.workloads import Request, add_data_argument, library, retrieval_prompt
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from benchmarks.completion import Completion
     from benchmarks.workloads import Library
@@ -39,6 +43,11 @@ async def main() -> None:
     peers.add_arguments(parser)
     add_data_argument(parser)
     parser.add_argument("--scenario", choices=("warm", "trace", "both"), default="both")
+    parser.add_argument(
+        "--trace",
+        choices=("retrieved", "independent", "both"),
+        help="passages that are retrieved for questions (with --data, and the default then) or drawn one by one",
+    )
     parser.add_argument("--repeat-share", type=float, default=0.4, help="passages of the trace that came up before")
     parser.size("--passages", Size(full=8, quick=3), "passages of a request")
     parser.size("--warm-rounds", Size(full=3, quick=1), "orders measured after two that were read before")
@@ -46,6 +55,9 @@ async def main() -> None:
     parser.size("--kv-tokens", Size(full=8192, quick=4096), "cells of everybody's key-value cache")
     parser.size("--state-mib", Size(full=1024, quick=256), "memory of everybody for stored state beyond it")
     options = parser.read()
+    options.trace = options.trace or ("retrieved" if options.data else "independent")
+    if options.trace != "independent" and options.data is None:
+        parser.error(f"--trace {options.trace} retrieves from an evaluation folder: name one with --data")
     report = Report("passages", options)
     vocabulary = Vocabulary(options.model.path)
     source = library(options.data, vocabulary.count, seed=options.seed)
@@ -54,7 +66,8 @@ async def main() -> None:
     if options.scenario != "trace":
         await _warm(report, options, source)
     if options.scenario != "warm":
-        await _trace(report, options, source)
+        for kind, requests in _traces(options, source).items():
+            await _trace(report, options, kind, requests)
     report.finish()
 
 
@@ -114,35 +127,45 @@ async def _warm(report: Report, options: argparse.Namespace, source: Library) ->
     report.figure("warm passages: first token, llama_server / stitched with the best passage read anew", ratio)
 
 
-async def _trace(report: Report, options: argparse.Namespace, source: Library) -> None:
-    requests = trace(
-        source,
-        requests=options.trace_requests,
-        passages=options.passages,
-        repeat_share=options.repeat_share,
-        seed=options.seed,
-    )
+def _traces(options: argparse.Namespace, source: Library) -> dict[str, list[Request]]:
+    """Those asked for, by the name of their kind."""
+    wanted = {
+        "requests": options.trace_requests,
+        "passages": options.passages,
+        "repeat_share": options.repeat_share,
+        "seed": options.seed,
+    }
+    traces: dict[str, list[Request]] = {}
+    if options.trace != "independent":
+        traces["retrieved"] = retrieved_trace(source, load_embedder(), **wanted)
+    if options.trace != "retrieved":
+        traces["independent"] = independent_trace(source, **wanted)
+    return traces
+
+
+async def _trace(report: Report, options: argparse.Namespace, kind: str, requests: Sequence[Request]) -> None:
+    name = f"trace of {kind} passages"
     with ExitStack() as stack:
         engine = _load(options, passage_order="cached")
         stack.callback(engine.close)
         server = stack.enter_context(peers.llama_server(options, *_llama_server_flags(options)))
-        report.side("exact trace", passage_reuse=engine.info.passage_reuse, passage_order="cached")
-        report.side("llama_server trace", flags=_llama_server_flags(options))
-        report.side("trace", requests=len(requests), repeated_share=round(repeated_share(requests), 3))
+        report.side(f"exact, {name}", passage_reuse=engine.info.passage_reuse, passage_order="cached")
+        report.side(f"llama_server, {name}", flags=_llama_server_flags(options))
+        report.side(name, requests=len(requests), repeated_share=round(repeated_share(requests), 3))
         for number, request in enumerate(requests):
             for side in turns(("exact", "llama_server"), number):
                 own = side == "exact"
                 done = await _ask(engine if own else None, None if own else server, engine, request)
                 if number:
-                    report.add(f"{side} trace", seen=request.seen, **_row(done))
+                    report.add(f"{side}, {name}", seen=request.seen, **_row(done))
         await server.close()
-    pairs = [report.values(f"{side} trace", "first_token_s") for side in ("llama_server", "exact")]
-    what = "trace: first token, llama_server / exact"
+    pairs = [report.values(f"{side}, {name}", "first_token_s") for side in ("llama_server", "exact")]
+    what = f"{name}: first token, llama_server / exact"
     report.figure(f"{what} (medians)", statistics.median(pairs[0]) / statistics.median(pairs[1]), at_least=1.3)
     report.figure(f"{what} (means)", statistics.mean(pairs[0]) / statistics.mean(pairs[1]))
     for side in ("exact", "llama_server"):
-        cached, read = (sum(report.values(f"{side} trace", key)) for key in ("cached_tokens", "prompt_tokens"))
-        report.figure(f"trace: share of prompt tokens cached, {side}", cached / read)
+        cached, read = (sum(report.values(f"{side}, {name}", key)) for key in ("cached_tokens", "prompt_tokens"))
+        report.figure(f"{name}: share of prompt tokens cached, {side}", cached / read)
 
 
 async def _ask(

@@ -1,4 +1,4 @@
-"""Prompts to measure with: text nobody has read before, users, retrieved passages, and a trace of them."""
+"""Prompts to measure with: text nobody has read before, users, and retrieved passages."""
 
 from __future__ import annotations
 
@@ -108,47 +108,6 @@ def library(data: Path | None, count_tokens: Callable[[str], int], *, seed: int,
     passages = tuple(_passage(i, writer.name(), writer.text(140)) for i in range(invented))
     asked = [f"What became of {writer.name().lower()}, and who had it changed?" for _ in range(invented)]
     return Library(source="invented", passages=passages, questions=tuple(asked))
-
-
-def trace(
-    library: Library, *, requests: int, passages: int, repeat_share: float, seed: int, offset: int = 0
-) -> list[Request]:
-    """Requests of which, from the second on, ``repeat_share`` of the passages were retrieved before.
-
-    Which ones come up again is drawn by how often they did already, so that popularity follows a power law (Simon, On
-    a class of skew distribution functions, Biometrika 42, 1955); the rest are new. Ranking puts them in any order.
-
-    Raises:
-        SystemExit: the library has too few passages.
-    """
-    chance = random.Random(f"trace {seed}")  # noqa: S311 - not for secrets
-    unused = list(library.passages)
-    chance.shuffle(unused)
-    drawn: list[Passage] = []  # once for every time it was retrieved
-    made, owed = [], 0.0
-    for number in range(requests):
-        owed += repeat_share * passages if drawn else 0.0
-        known: list[Passage] = []
-        while len(known) < round(owed):
-            candidate = chance.choice(drawn)
-            if candidate not in known:
-                known.append(candidate)
-        owed -= len(known)
-        new = [unused.pop() for _ in range(passages - len(known)) if unused]
-        if len(new) + len(known) < passages:
-            raise SystemExit(f"{library.source} has too few passages for {requests} requests of {passages}")
-        chosen = known + new
-        chance.shuffle(chosen)
-        drawn += chosen
-        question = library.questions[(offset + number) % len(library.questions)]
-        made.append(Request(question=question, passages=tuple(chosen), seen=len(known)))
-    return made
-
-
-def repeated_share(requests: list[Request]) -> float:
-    """Of the passages of all requests but the first, how many had come up before."""
-    later = requests[1:]
-    return sum(request.seen for request in later) / sum(len(request.passages) for request in later)
 
 
 def retrieval_prompt(request: Request) -> Prompt:

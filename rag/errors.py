@@ -15,7 +15,7 @@ RagError
 ├── StorageError
 │   ├── DataDirectoryUnwritable  DatabaseTooNew  DatabaseOutdated  DatabaseBusy  DatabaseDamaged  IndexDamaged  DiskFull
 └── ServiceError
-    ├── GenerationFailed  Overloaded  DeadlineExceeded  RemoteUnavailable
+    ├── GenerationFailed  Overloaded  DeadlineExceeded  RemoteUnavailable  ShuttingDown
 
 A message says what happened, why, and what to do next. ``code`` is stable: problem details (RFC 9457), ``--json``
 output and tests use it.
@@ -58,6 +58,7 @@ __all__ = [
     "RagError",
     "RemoteUnavailable",
     "ServiceError",
+    "ShuttingDown",
     "SourceBinary",
     "SourceDamaged",
     "SourceEmpty",
@@ -288,3 +289,14 @@ class DeadlineExceeded(ServiceError):
 
 class RemoteUnavailable(ServiceError):
     code = "remote_unavailable"
+
+
+class ShuttingDown(ServiceError):
+    """Nothing new is begun any more, or the time that running requests get at the end is over."""
+
+    code = "shutting_down"
+
+    def __init__(
+        self, message: str = "The service is shutting down.", *, hint: str = "Ask again when it is back."
+    ) -> None:
+        super().__init__(message, hint=hint)

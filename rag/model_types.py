@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Literal
 
@@ -69,19 +69,23 @@ class Priority(IntEnum):
 
     INTERACTIVE = 0  # somebody waits for it
     BATCH = 1  # evaluations, jobs
-    IDLE = 2  # only when nothing else is to be done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """On whose behalf a request runs. Requests of different ``key`` get equal shares of the model.
 
-    ``timeout_s`` counts from the request's arrival at the generator; None waits as long as it takes.
+    ``timeout_s`` counts from the request's arrival at the generator; None waits as long as it takes. Of a request that
+    is one of several of a query, ``arrived`` (``time.monotonic()``) is when the query did, None being now: requests are
+    served in that order. ``continues`` tells that the query's first request has been served already: what is begun is
+    brought to its end before anything of the same priority is begun.
     """
 
     key: str = ""
     priority: Priority = Priority.INTERACTIVE
     timeout_s: float | None = None
+    arrived: float | None = None
+    continues: bool = False
 
 
 ANYONE = Caller()
@@ -125,6 +129,39 @@ class Usage:
     first_token_ms: float = 0.0
     decode_ms: float = 0.0
     passage_reuse: PassageReuse = "exact"
+
+    def followed_by(self, later: Usage) -> Usage:
+        """What this request and a later one of the same query took together.
+
+        ``cached_tokens`` are then those that the query had not to read at all. What the later request reused of this
+        one's prompt was cached or read by this one, and counts once, as what it was here: so the tokens that are not
+        cached are just those that the model read for either. Tokens generated and times are added up, cells are the
+        more of the two; ``first_token_ms`` and ``passage_reuse`` are of the later request.
+        """
+        again = min(later.cached_tokens, self.prompt_tokens)
+        return replace(
+            later,
+            prompt_tokens=self.prompt_tokens + later.prompt_tokens - again,
+            cached_tokens=self.cached_tokens + later.cached_tokens - again,
+            completion_tokens=self.completion_tokens + later.completion_tokens,
+            drafted_tokens=self.drafted_tokens + later.drafted_tokens,
+            accepted_tokens=self.accepted_tokens + later.accepted_tokens,
+            kv_cells=max(self.kv_cells, later.kv_cells),
+            queue_ms=self.queue_ms + later.queue_ms,
+            prefill_ms=self.prefill_ms + later.prefill_ms,
+            decode_ms=self.decode_ms + later.decode_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenProbabilities:
+    """Probabilities (0..1) of some next tokens, one a candidate in the order asked, and what they took.
+
+    Nothing is generated for them: ``usage`` has no completion tokens and no time after the prompt was read.
+    """
+
+    values: tuple[float, ...]
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

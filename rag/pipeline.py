@@ -18,7 +18,7 @@ from rag.generation.context import pack, require_fits
 from rag.generation.draft import AnswerDraft
 from rag.generation.prompts import NO, YES, answer_prompt, answerability_prompt, is_refusal
 from rag.generation.sentences import SentenceBuffer, is_finished
-from rag.model_types import ANYONE, SamplingParams
+from rag.model_types import ANYONE, SamplingParams, Usage
 from rag.telemetry import current_trace_id
 from rag.types import (
     DEFAULT_COLLECTION,
@@ -64,38 +64,49 @@ class PipelineOptions:
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """One request on its way: what it asked, for whom, and the clock."""
+    """One query on its way: what it asked, for whom, the clock, and what the model has done for it."""
 
     question: str
     caller: Caller = ANYONE
     sampling: SamplingParams = field(default_factory=SamplingParams)
     trace_id: str = field(default_factory=current_trace_id)
     started: float = field(default_factory=time.perf_counter)
+    arrived: float = field(default_factory=time.monotonic)
     timings: Timings = field(default_factory=Timings)
+    usage: Usage | None = None  # of the requests to the model so far
     confidence: float | None = None
 
     def ms(self) -> float:
         return (time.perf_counter() - self.started) * 1000
 
-    def remaining(self) -> Caller:
-        """The caller with what is left of its time.
+    def asking(self) -> Caller:
+        """The caller of the next request to the model, with the query's place in line and what is left of its time.
 
         Raises:
             DeadlineExceeded: nothing is.
         """
+        arrived = self.arrived if self.caller.arrived is None else self.caller.arrived
+        caller = replace(self.caller, arrived=arrived, continues=self.caller.continues or self.usage is not None)
         limit = self.caller.timeout_s
         if limit is None:
-            return self.caller
+            return caller
         left = limit - self.ms() / 1000
         if left <= 0:
             raise DeadlineExceeded(
                 f"The request was not complete after its {limit:g} s.", hint="Ask again later, or allow it more time."
             )
-        return replace(self.caller, timeout_s=left)
+        return replace(caller, timeout_s=left)
+
+    def took(self, usage: Usage) -> None:
+        """A request to the model is complete."""
+        self.usage = usage if self.usage is None else self.usage.followed_by(usage)
+        self.usage = replace(self.usage, first_token_ms=self.timings.ttft_ms or 0.0)
+        self.timings = replace(self.timings, queue_ms=self.usage.queue_ms, prefill_ms=self.usage.prefill_ms)
 
     def answered(self, draft: AnswerDraft) -> Answer:
         timings = replace(self.timings, total_ms=self.ms())
-        return replace(draft.answer(timings=timings, trace_id=self.trace_id), confidence=self.confidence)
+        answer = draft.answer(timings=timings, trace_id=self.trace_id)
+        return replace(answer, usage=self.usage or Usage(), confidence=self.confidence)
 
     def refused(self, refusal: Refusal, passages: tuple[Passage, ...], draft: AnswerDraft | None = None) -> Answer:
         draft = draft or AnswerDraft(self.question, passages)
@@ -165,9 +176,9 @@ class RagPipeline:
         judging the passages and writing the answer. ``deterministic`` and ``adapter`` hold for both
         requests to the model.
 
-        The model is asked twice, and the answer's ``usage`` is of the second request, which writes it: what the first
-        has just read of the same passages counts as cached there, and a refusal before it has used nothing. Only the
-        first request's time is known (``Timings.answerability_ms``).
+        The model is asked twice, whether the passages hold the answer and then for it, and the answer's ``usage`` and
+        ``timings`` are of both requests: what the first has read and the second finds in the cache was read, once
+        (``Usage.followed_by``). A refusal between the two has what the first took.
 
         Raises:
             EmptyQuestion, QuestionTooLong, InvalidRequest, UnknownCollection, EmbedderChanged, GenerationFailed,
@@ -233,13 +244,15 @@ class RagPipeline:
     ) -> Refusal | None:
         before = run.ms()
         prompt = answerability_prompt(run.question, context.passages)
-        yes, no = await generator.next_token_probabilities(
+        probabilities = await generator.next_token_probabilities(
             prompt,
             [YES, NO],
-            caller=run.remaining(),
+            caller=run.asking(),
             adapter=run.sampling.adapter,
             deterministic=run.sampling.deterministic,
         )
+        run.took(probabilities.usage)
+        yes, no = probabilities.values
         run.confidence = confidence = answer_confidence(yes, no, best_dense)
         run.timings = replace(run.timings, answerability_ms=run.ms() - before)
         if confidence >= self._options.min_answerability:
@@ -258,7 +271,7 @@ class RagPipeline:
         params = replace(run.sampling, max_tokens=context.answer_tokens)
         prompt = answer_prompt(run.question, context.passages)
         before = run.ms()
-        async with aclosing(generator.stream(prompt, params, caller=run.remaining())) as chunks:
+        async with aclosing(generator.stream(prompt, params, caller=run.asking())) as chunks:
             async for chunk in chunks:
                 if run.timings.ttft_ms is None:
                     run.timings = replace(run.timings, ttft_ms=run.ms())
@@ -271,6 +284,7 @@ class RagPipeline:
                 for sentence in finished:
                     for event in _events(draft, attributor, sentence):
                         yield event
+        run.took(draft.usage)
         run.timings = _with_generation(run, before, draft)
         if draft.sentences:
             yield DoneEvent(answer=run.answered(draft))
@@ -328,8 +342,6 @@ def _with_generation(run: _Run, before: float, draft: AnswerDraft) -> Timings:
     tokens = usage.completion_tokens - 1
     return replace(
         timings,
-        queue_ms=usage.queue_ms,
-        prefill_ms=usage.prefill_ms,
         decode_ms=usage.decode_ms,
         generate_ms=run.ms() - before,
         tokens_per_s=tokens / decode_s if tokens > 0 and decode_s > 0 else None,

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rag.model_types import Caller, GenerationChunk, GeneratorInfo, GeneratorStats, Prompt, SamplingParams
+    from rag.model_types import (
+        Caller,
+        GenerationChunk,
+        GeneratorInfo,
+        GeneratorStats,
+        Prompt,
+        SamplingParams,
+        TokenProbabilities,
+    )
     from rag.types import Chunk, ChunkDraft, Collection, Document, Fingerprint, Hit, SourceRecord, StoredSource
 
 
@@ -76,6 +84,7 @@ class Generator(Protocol):
             QuestionTooLong: the prompt and one token do not fit the context.
             UnsupportedSampling, UnknownAdapter: this generator cannot do what ``params`` ask.
             Overloaded: too many requests are waiting.
+            ShuttingDown: the generator is being drained.
             DeadlineExceeded: the caller's timeout passed before the text was complete.
             GenerationFailed: the model stopped working.
         """
@@ -88,8 +97,8 @@ class Generator(Protocol):
         caller: Caller = ANYONE,
         adapter: str | None = None,
         deterministic: bool = False,
-    ) -> list[float]:
-        """Probability of each candidate's first token as the next token after the prompt.
+    ) -> TokenProbabilities:
+        """Probability of each candidate's first token as the next token after the prompt, with what it took to tell.
 
         ``adapter`` and ``deterministic`` as in ``SamplingParams``. Raises as ``stream``.
         """

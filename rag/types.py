@@ -238,9 +238,10 @@ class Refusal:
 class Timings:
     """Milliseconds by stage, 0 where a stage did not run.
 
-    ``answerability_ms`` is the whole of the model's first request, its wait included. ``queue_ms``, ``prefill_ms`` and
-    ``decode_ms`` are of the second, which writes the answer, as the generator measured them; ``generate_ms`` is the
-    whole of it. ``ttft_ms`` is from the question's arrival to the first generated token.
+    ``answerability_ms`` is the whole of the model's first request, its wait included; ``generate_ms`` is the whole of
+    the second, which writes the answer. Within these, as the generator measured them: ``queue_ms`` and ``prefill_ms``
+    of both requests together, ``decode_ms`` of the second. ``ttft_ms`` is from the question's arrival to the first
+    generated token.
     """
 
     embed_ms: float = 0.0

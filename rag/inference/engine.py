@@ -15,12 +15,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import DeadlineExceeded, GenerationFailed, Overloaded, RagError
-from rag.inference.requests import Outbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest, WarmRequest
-from rag.inference.runs import ProbabilityRun, ScoreRun, TextRun, WarmRun
-from rag.inference.step import Counters, Stepper
+from rag.errors import GenerationFailed, Overloaded, RagError, ShuttingDown
+from rag.inference.requests import Outbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest
+from rag.inference.runs import ProbabilityRun, ScoreRun, TextRun
+from rag.inference.step import Counters, Stepper, failure_of
 from rag.inference.waiting import FairQueue
-from rag.model_types import GenerationChunk, GeneratorStats, Priority, Usage
+from rag.model_types import GenerationChunk, GeneratorStats, Usage
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Engine:
         self._parts = parts
         self._context, self._tree, self._lane = parts.context, parts.tree, parts.lane
         self._outbox = parts.outbox
-        self._max_running, self._max_queued = max_running, max_queued
+        self.max_running, self._max_queued = max_running, max_queued
         self._stitched, self._reorders, self._recomputed = stitched, reorders, recomputed
         self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._waiting = FairQueue()
@@ -139,14 +139,18 @@ class Engine:
 
         Raises:
             Overloaded: too many are in line already.
-            GenerationFailed: the engine has stopped, or is stopping.
+            ShuttingDown: the engine is being drained.
+            GenerationFailed: the engine has stopped.
         """
         with self._gate:
-            if self._ended is not None or self._draining:
-                raise GenerationFailed(self._ended or "The language model is being closed.", hint=_RESTART)
-            if self._open >= self._max_running + self._max_queued:
+            if self._ended is not None:
+                raise GenerationFailed(self._ended, hint=_RESTART)
+            if self._draining:
                 self._counters.rejected += 1
-                position = self._open - self._max_running + 1
+                raise ShuttingDown
+            if self._open >= self.max_running + self._max_queued:
+                self._counters.rejected += 1
+                position = self._open - self.max_running + 1
                 retry = self._retry_after_s(position)
                 raise Overloaded(
                     f"{self._open} requests are running or waiting; this one would be number {position} in the queue.",
@@ -173,7 +177,7 @@ class Engine:
 
     def _retry_after_s(self, position: int) -> int:
         typical = sorted(self._durations)[len(self._durations) // 2] if self._durations else 1.0
-        return max(1, min(600, math.ceil(typical * position / self._max_running)))
+        return max(1, min(600, math.ceil(typical * position / self.max_running)))
 
     def _live(self) -> None:
         try:
@@ -211,12 +215,12 @@ class Engine:
             self._tell_gone(request)
             self._close_request(request)
         for run in [run for run in self._runs if run.request.mailbox.abandoned or now > run.request.deadline]:
-            if run.request.mailbox.abandoned:
+            if now > run.request.deadline:
+                self._counters.failed += 1
+                run.fail(run.request.too_late())
+            else:
                 self._counters.cancelled += 1
                 run.cancel()
-            else:
-                self._counters.failed += 1
-                run.fail(_too_late(run.request))
             self._leave(run)
         current = self._lane.current
         if current is not None and (current.mailbox.abandoned or now > current.deadline):
@@ -225,11 +229,11 @@ class Engine:
             self._close_request(current)
 
     def _tell_gone(self, request: Request) -> None:
-        if request.mailbox.abandoned:
-            self._counters.cancelled += 1
-        else:
+        if time.monotonic() > request.deadline:
             self._counters.failed += 1
-            self._outbox.post(request.mailbox, _too_late(request))
+            self._outbox.post(request.mailbox, request.too_late())
+        else:
+            self._counters.cancelled += 1
 
     def _admit(self) -> None:
         """Start those in line, in order, as long as there is room; nobody overtakes."""
@@ -237,39 +241,48 @@ class Engine:
         while (request := self._waiting.first(lane_is_free=self._lane.current is None)) is not None:
             if request.deterministic:
                 self._lane.begin(request)
-            elif (
-                len(self._runs) >= self._max_running
-                or not self._room_changed
-                or (request.caller.priority == Priority.IDLE and self._runs)
-                or not self._start(request)
-            ):
+            elif len(self._runs) >= self.max_running or not self._room_changed or not self._start(request):
                 self._room_changed = False
                 return
             self._waiting.remove(request)
 
     def _start(self, request: Request) -> bool:
-        """Begin a request; False if the cache has no room for it now."""
-        run = self._make_run(request)
-        prompt = self._arranged(request)
-        if not run.admit(prompt, stitched=self._stitches(request), alone=not self._runs):
-            if isinstance(run, TextRun):
-                run.output.free()
-            if not self._runs:
-                self._outbox.post(
-                    request.mailbox,
-                    GenerationFailed(
-                        f"A prompt of {len(prompt)} tokens with {request.new_tokens} to come does not fit the "
-                        f"{self._context.cells} cells of the cache.",
-                        hint="Raise RAG_KV_TOKENS, or ask for less.",
-                    ),
-                )
-                self._counters.failed += 1
-                self._close_request(request)
-                return True
-            return False
+        """Begin a request, or refuse it; False if the cache has no room for it now."""
+        try:
+            run = self._make_run(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and its caller is told
+            self._refuse(request, failure_of(error))
+            return True
+        try:
+            prompt = self._arranged(request)
+            admitted = run.admit(prompt, stitched=self._stitches(request), alone=not self._runs)
+        except Exception as error:  # noqa: BLE001 - the tree may be half changed: nothing in it can be trusted
+            failure = failure_of(error)
+            run.free()
+            self._fail_all(failure)
+            self._refuse(request, failure)
+            return True
+        if not admitted:
+            run.free()
+            if self._runs:
+                return False
+            reason = GenerationFailed(
+                f"A prompt of {len(prompt)} tokens with {request.new_tokens} to come does not fit the "
+                f"{self._context.cells} cells of the cache.",
+                hint="Raise RAG_KV_TOKENS, or ask for less.",
+            )
+            self._refuse(request, reason)
+            return True
         self._runs.append(run)
-        self._runs.sort(key=lambda run: run.request.caller.priority)
+        self._runs.sort(
+            key=lambda run: (run.request.caller.priority, not run.request.caller.continues, run.request.began)
+        )
         return True
+
+    def _refuse(self, request: Request, why: RagError) -> None:
+        self._counters.failed += 1
+        self._outbox.post(request.mailbox, why)
+        self._close_request(request)
 
     def _make_run(self, request: Request) -> Run[Any]:
         parts = (self._tree, self._context, self._outbox)
@@ -279,8 +292,6 @@ class Engine:
             return ProbabilityRun(request, *parts)
         if isinstance(request, ScoreRequest):
             return ScoreRun(request, *parts)
-        if isinstance(request, WarmRequest):
-            return WarmRun(request, *parts)
         raise TypeError(f"not a request: {request!r}")
 
     def _stitches(self, request: Request) -> bool:
@@ -320,11 +331,10 @@ class Engine:
         before = self._lane.tokens_read + self._lane.tokens_decoded
         try:
             going = self._lane.step()
-        except RagError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and its caller is told
             self._lane.abort()
-            self._outbox.post(request.mailbox, error)
-            self._counters.failed += 1
-            going = False
+            self._refuse(request, failure_of(error))
+            return
         done = self._lane.tokens_read + self._lane.tokens_decoded - before
         self._waiting.charge(request.caller.key, done)
         if not going:
@@ -351,8 +361,7 @@ class Engine:
         """A decode failed: what the cache holds is unknown, so every request in it ends and it starts empty."""
         for run in self._runs:
             run.fail(error)
-            if isinstance(run, TextRun):
-                run.output.free()
+            run.free()
             self._counters.failed += 1
             self._close_request(run.request)
         self._runs = []
@@ -383,16 +392,7 @@ class Engine:
                 self._outbox.post(request.mailbox, error)
         self._outbox.flush()
         for run in self._runs:
-            if isinstance(run, TextRun):
-                run.output.free()
+            run.free()
         if cause is None:
             self._tree.cells.store_all()
         self._parts.free(why)
-
-
-def _too_late(request: Request) -> DeadlineExceeded:
-    waited = time.monotonic() - request.arrived
-    return DeadlineExceeded(
-        f"The answer was not complete within {request.caller.timeout_s:g} s ({waited:.1f} s have passed).",
-        hint="Allow more time, or ask when fewer requests are running.",
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from rag.errors import QuestionTooLong
 from rag.inference.assembly import assemble
 from rag.inference.options import EngineOptions
-from rag.inference.requests import Mailbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest, WarmRequest
+from rag.inference.requests import Mailbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest
 from rag.inference.sampling.sampler import check
 from rag.inference.threads import available_threads
-from rag.model_types import ANYONE, Priority, SegmentKind
+from rag.model_types import ANYONE, SegmentKind
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
     from rag.inference.assembly import Assembly
     from rag.inference.requests import Request
     from rag.inference.segments import EncodedPrompt
-    from rag.model_types import Caller, GenerationChunk, GeneratorInfo, GeneratorStats, Prompt, SamplingParams
+    from rag.model_types import (
+        Caller,
+        GenerationChunk,
+        GeneratorInfo,
+        GeneratorStats,
+        Prompt,
+        SamplingParams,
+        TokenProbabilities,
+    )
 
 _T = TypeVar("_T")
 _log = get_logger("inference")
@@ -130,19 +139,18 @@ class LlamaGenerator:
             stop=(*params.stop, *self._template_stop),
         )
         mailbox: Mailbox[GenerationChunk] = Mailbox()
-        self.engine.submit(
-            TextRequest(
-                prompt=parts,
-                params=params,
-                mailbox=mailbox,
-                caller=caller,
-                adapter=params.adapter,
-                deterministic=params.deterministic,
-            )
+        request = TextRequest(
+            prompt=parts,
+            params=params,
+            mailbox=mailbox,
+            caller=caller,
+            adapter=params.adapter,
+            deterministic=params.deterministic,
         )
+        self.engine.submit(request)
         try:
             while True:
-                chunk = await mailbox.take()
+                chunk = await mailbox.take(request)
                 yield chunk
                 if chunk.finish_reason is not None:
                     return
@@ -157,9 +165,10 @@ class LlamaGenerator:
         caller: Caller = ANYONE,
         adapter: str | None = None,
         deterministic: bool = False,
-    ) -> list[float]:
+    ) -> TokenProbabilities:
         """Probability (softmax over the whole vocabulary, float64) that the text goes on with the first token of each
-        candidate, tokenized exactly as given: ``"Yes"`` and ``" Yes"`` are different candidates.
+        candidate, tokenized exactly as given: ``"Yes"`` and ``" Yes"`` are different candidates. With it comes what
+        reading the prompt took.
 
         Raises:
             ValueError: a candidate has no tokens.
@@ -169,7 +178,7 @@ class LlamaGenerator:
         if not all(firsts):
             raise ValueError(f"candidates without tokens: {list(candidates)}")
         self._require_adapter(adapter)
-        mailbox: Mailbox[list[float]] = Mailbox()
+        mailbox: Mailbox[TokenProbabilities] = Mailbox()
         request = ProbabilityRequest(
             prompt=self._fitting(prompt, room=1),
             candidates=tuple(first[0] for first in firsts),
@@ -181,8 +190,8 @@ class LlamaGenerator:
         return await self._ask(request, mailbox)
 
     async def score(self, prompts: Sequence[Prompt], text: str, *, caller: Caller = ANYONE) -> list[list[float]]:
-        """Natural-log probability of each token of ``text`` after each prompt. The prompts are read together; those
-        that begin alike share what they have in common.
+        """Natural-log probability of each token of ``text`` after each prompt. As many prompts as the engine runs at
+        once are read together; those that begin alike share what they have in common.
 
         Raises:
             ValueError: ``text`` has no tokens.
@@ -192,26 +201,17 @@ class LlamaGenerator:
         if not len(tokens):
             raise ValueError("a text without tokens has no score")
         requests: list[ScoreRequest] = []
+        places = asyncio.Semaphore(self.engine.max_running)
         for prompt in prompts:
             parts, mailbox = self._fitting(prompt, room=len(tokens)), Mailbox[list[float]]()
             requests.append(ScoreRequest(prompt=parts, text=tokens, mailbox=mailbox, caller=caller))
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._ask(request, request.mailbox)) for request in requests]
+                tasks = [group.create_task(self._ask(request, request.mailbox, places)) for request in requests]
         except ExceptionGroup as errors:  # one of them ends the others
-            raise errors.exceptions[0] from errors
+            first = errors.exceptions[0]
+            raise first from first.__cause__
         return [task.result() for task in tasks]
-
-    async def warm(self, prompt: Prompt, *, caller: Caller | None = None) -> int:
-        """Read a prompt's prefix and passages ahead of the requests that will begin with them, by default only while
-        nobody else wants the model. Returns how many tokens had to be read.
-        """
-        from rag.model_types import Caller
-
-        mailbox: Mailbox[int] = Mailbox()
-        parts = self._fitting(prompt, room=1)
-        request = WarmRequest(prompt=parts, mailbox=mailbox, caller=caller or Caller(priority=Priority.IDLE))
-        return await self._ask(request, mailbox)
 
     async def drain(self) -> None:
         """Take no new request and wait for those under way."""
@@ -223,12 +223,13 @@ class LlamaGenerator:
         """
         self._finalizer()
 
-    async def _ask(self, request: Request, mailbox: Mailbox[_T]) -> _T:
-        self.engine.submit(request)
-        try:
-            return await mailbox.take()
-        finally:
-            mailbox.abandoned = True
+    async def _ask(self, request: Request, mailbox: Mailbox[_T], places: asyncio.Semaphore | None = None) -> _T:
+        async with places or nullcontext():
+            self.engine.submit(request)
+            try:
+                return await mailbox.take(request)
+            finally:
+                mailbox.abandoned = True
 
     def _require_adapter(self, name: str | None) -> None:
         if name is not None:

@@ -7,17 +7,17 @@ must be replayed bit for bit runs apart. Its context is made when the first such
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.errors import GenerationFailed
 from rag.inference.context import Context
 from rag.inference.requests import ProbabilityRequest, ScoreRequest, TextRequest
 from rag.inference.sampling.sampler import probabilities
 from rag.inference.sequence import CachedSequence
 from rag.inference.text_output import TextOutput
-from rag.model_types import GenerationChunk, Usage
+from rag.model_types import GenerationChunk, TokenProbabilities, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,12 +105,22 @@ class DeterministicLane:
         for _ in sequence.read(tokens):
             yield
         self.tokens_read += len(tokens) - cached
+        read = time.monotonic()
+        usage = Usage(
+            prompt_tokens=len(tokens),
+            cached_tokens=cached,
+            kv_cells=len(sequence),
+            queue_ms=(admitted - request.arrived) * 1000,
+            prefill_ms=(read - admitted) * 1000,
+        )
         if isinstance(request, TextRequest):
-            yield from self._generate(request, sequence, admitted=admitted, cached=cached)
+            yield from self._generate(request, sequence, usage)
         elif isinstance(request, ProbabilityRequest):
             weights = probabilities(sequence.logits())
-            self._outbox.post(request.mailbox, [float(weights[token]) for token in request.candidates])
-        elif isinstance(request, ScoreRequest):
+            values = tuple(float(weights[token]) for token in request.candidates)
+            self._outbox.post(request.mailbox, TokenProbabilities(values=values, usage=usage))
+        else:
+            assert isinstance(request, ScoreRequest)  # noqa: S101 - there is no other kind
             scores = []
             for token in request.text.tolist():
                 scores.append(float(np.log(max(probabilities(sequence.logits())[token], np.finfo(float).tiny))))
@@ -118,13 +128,8 @@ class DeterministicLane:
                     sequence.append(token)
                     yield
             self._outbox.post(request.mailbox, scores)
-        else:
-            self._outbox.post(request.mailbox, GenerationFailed("The deterministic lane does not warm anything up."))
 
-    def _generate(
-        self, request: TextRequest, sequence: CachedSequence, *, admitted: float, cached: int
-    ) -> Iterator[None]:
-        read = time.monotonic()
+    def _generate(self, request: TextRequest, sequence: CachedSequence, prompt_usage: Usage) -> Iterator[None]:
         output = TextOutput(request.params, self._vocabulary)
         try:
             token = output.take(sequence.logits())
@@ -137,13 +142,10 @@ class DeterministicLane:
                 yield
                 token = output.take(sequence.logits())
             last = output.chunk() or GenerationChunk(text="")
-            usage = Usage(
-                prompt_tokens=len(request.prompt),
-                cached_tokens=cached,
+            usage = replace(
+                prompt_usage,
                 completion_tokens=len(output.tokens),
                 kv_cells=len(sequence),
-                queue_ms=(admitted - request.arrived) * 1000,
-                prefill_ms=(read - admitted) * 1000,
                 first_token_ms=(first - request.arrived) * 1000,
                 decode_ms=(time.monotonic() - first) * 1000,
             )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from rag.errors import RagError
-from rag.model_types import ANYONE, Caller, GenerationChunk
+from rag.errors import DeadlineExceeded, RagError
+from rag.model_types import ANYONE, Caller, GenerationChunk, TokenProbabilities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,9 +31,20 @@ class Mailbox(Generic[_T]):
         self.events: asyncio.Queue[_T | RagError] = asyncio.Queue()
         self.abandoned = False
 
-    async def take(self) -> _T:
-        """The next event. An error among them is raised."""
-        event = await self.events.get()
+    async def take(self, request: Request) -> _T:
+        """The next event for the request's caller. An error among them is raised.
+
+        Raises:
+            DeadlineExceeded: the caller's time is up, whatever the engine is doing at the moment.
+        """
+        if request.deadline == float("inf"):
+            event = await self.events.get()
+        else:
+            try:
+                async with asyncio.timeout_at(request.deadline):  # the loop's clock is time.monotonic()
+                    event = await self.events.get()
+            except TimeoutError:
+                raise request.too_late() from None
         if isinstance(event, RagError):
             raise event
         return event
@@ -87,7 +98,10 @@ class PromptParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """One prompt to be read. ``adapter`` is the name of a LoRA adapter; ``arrived`` a ``time.monotonic()``."""
+    """One prompt to be read. ``adapter`` is the name of a LoRA adapter.
+
+    ``arrived`` is when it came to the generator (``time.monotonic()``): the caller's time runs from there.
+    """
 
     prompt: PromptParts
     mailbox: Mailbox[Any]
@@ -99,6 +113,19 @@ class Request:
     @property
     def deadline(self) -> float:
         return self.arrived + self.caller.timeout_s if self.caller.timeout_s is not None else float("inf")
+
+    def too_late(self) -> DeadlineExceeded:
+        """The error of a request that took longer than its caller allows."""
+        waited = time.monotonic() - self.arrived
+        return DeadlineExceeded(
+            f"The answer was not complete within {self.caller.timeout_s:g} s ({waited:.1f} s have passed).",
+            hint="Allow more time, or ask when fewer requests are running.",
+        )
+
+    @property
+    def began(self) -> float:
+        """When the query arrived that the request is part of."""
+        return self.arrived if self.caller.arrived is None else self.caller.arrived
 
     @property
     def new_tokens(self) -> int:
@@ -123,7 +150,7 @@ class ProbabilityRequest(Request):
     """Probabilities of ``candidates`` (token ids) as the token right after the prompt."""
 
     candidates: tuple[int, ...]
-    mailbox: Mailbox[list[float]]
+    mailbox: Mailbox[TokenProbabilities]
 
     @property
     def new_tokens(self) -> int:
@@ -132,21 +159,10 @@ class ProbabilityRequest(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScoreRequest(Request):
-    """Log-probability of each token of ``text`` after the prompt."""
+    """Log-probability of each token of ``text`` after the prompt: it is read with the prompt, nothing follows."""
 
     text: NDArray[np.int32]
     mailbox: Mailbox[list[float]]
-
-    @property
-    def new_tokens(self) -> int:
-        return len(self.text)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class WarmRequest(Request):
-    """Bring the state of a prompt's prefix and passages into the cache; answered with how many tokens were read."""
-
-    mailbox: Mailbox[int]
 
     @property
     def new_tokens(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -12,11 +13,11 @@ from rag.inference.context import OUTPUT_ROWS
 from rag.inference.kv.node import Path
 from rag.inference.kv.stitching import WALKERS, Stitcher
 from rag.inference.kv.walker import Walker
-from rag.inference.requests import ProbabilityRequest, Request, ScoreRequest, TextRequest, WarmRequest
+from rag.inference.requests import ProbabilityRequest, Request, ScoreRequest, TextRequest
 from rag.inference.sampling.sampler import probabilities
 from rag.inference.speculation import LONGEST_DRAFT, PromptLookup
 from rag.inference.text_output import TextOutput
-from rag.model_types import GenerationChunk, Usage
+from rag.model_types import GenerationChunk, TokenProbabilities, Usage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,8 +137,12 @@ class Run(Generic[_R]):
         """Somebody ended it: the caller by going away, or the engine by closing."""
         self.fail(GenerationFailed("The request was cancelled."))
 
+    def free(self) -> None:
+        """Free what is not in the cache; to be called when the run ends without having been admitted, or all do."""
+
     def release(self) -> None:
-        """Give back everything held in the cache."""
+        """Give back everything held in the cache, and free the rest."""
+        self.free()
         self._reader.stop()
         self._tree.cells.give_back(self.sequence)
         self._tree.cells.release(self._cells, self._sequences)
@@ -175,6 +180,17 @@ class Run(Generic[_R]):
 
     def _text_to_score(self) -> NDArray[np.int32]:
         return _NO_TEXT
+
+    def _prompt_usage(self) -> Usage:
+        """What the prompt took so far."""
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.prompt_tokens - self.tokens_read if not self.in_prompt else 0,
+            kv_cells=self.cells,
+            queue_ms=(self.admitted - self.request.arrived) * 1000,
+            prefill_ms=((self.prompt_read or time.monotonic()) - self.admitted) * 1000,
+            passage_reuse="stitched" if self.stitched else "exact",
+        )
 
     def _take(self, logits: NDArray[np.float32]) -> None:
         """Logits of one of the tail's last tokens, in order."""
@@ -244,9 +260,8 @@ class TextRun(Run[TextRequest]):
     def cancel(self) -> None:
         self._end("cancelled")
 
-    def release(self) -> None:
+    def free(self) -> None:
         self.output.free()
-        super().release()
 
     def keep_for_next_turn(self) -> None:
         """Leave the conversation's state in the tree, if the prompt was one: answers from passages are not gone on."""
@@ -287,20 +302,15 @@ class TextRun(Run[TextRequest]):
         )
 
     def _usage(self) -> Usage:
-        now = time.monotonic()
         first = self._first_token
-        return Usage(
-            prompt_tokens=self.prompt_tokens,
-            cached_tokens=self.prompt_tokens - self.tokens_read if not self.in_prompt else 0,
+        return replace(
+            self._prompt_usage(),
             completion_tokens=len(self.output.tokens),
             drafted_tokens=self.drafted,
             accepted_tokens=self.accepted,
             kv_cells=self.cells + len(self.output.tokens),
-            queue_ms=(self.admitted - self.request.arrived) * 1000,
-            prefill_ms=((self.prompt_read or now) - self.admitted) * 1000,
             first_token_ms=(first - self.request.arrived) * 1000 if first else 0.0,
-            decode_ms=(now - first) * 1000 if first else 0.0,
-            passage_reuse="stitched" if self.stitched else "exact",
+            decode_ms=(time.monotonic() - first) * 1000 if first else 0.0,
         )
 
 
@@ -309,10 +319,11 @@ class ProbabilityRun(Run[ProbabilityRequest]):
 
     def _take(self, logits: NDArray[np.float32]) -> None:
         weights = probabilities(logits)
-        self._outbox.post(self.request.mailbox, [float(weights[token]) for token in self.request.candidates])
+        self._values = tuple(float(weights[token]) for token in self.request.candidates)
 
     def _complete(self) -> None:
         self.ended = True
+        self._outbox.post(self.request.mailbox, TokenProbabilities(values=self._values, usage=self._prompt_usage()))
 
 
 class ScoreRun(Run[ScoreRequest]):
@@ -334,14 +345,3 @@ class ScoreRun(Run[ScoreRequest]):
     def _complete(self) -> None:
         self.ended = True
         self._outbox.post(self.request.mailbox, self._scores)
-
-
-class WarmRun(Run[WarmRequest]):
-    """Reads a prompt for those to come, and answers with how many tokens that were."""
-
-    def _take(self, logits: NDArray[np.float32]) -> None:
-        pass
-
-    def _complete(self) -> None:
-        self.ended = True
-        self._outbox.post(self.request.mailbox, self.tokens_read)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rag.errors import GenerationFailed, QuestionTooLong, RagError
 from rag.inference.remote.run import Runs, Stopped
 from rag.inference.sampling.stop import StopMatcher
-from rag.model_types import ANYONE, FinishReason, GenerationChunk, GeneratorInfo, Usage
+from rag.model_types import ANYONE, FinishReason, GenerationChunk, GeneratorInfo, TokenProbabilities, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -110,14 +110,16 @@ class ScriptedGenerator:
         caller: Caller = ANYONE,
         adapter: str | None = None,  # noqa: ARG002 - a script knows neither
         deterministic: bool = False,  # noqa: ARG002
-    ) -> list[float]:
+    ) -> TokenProbabilities:
         """The next list of probabilities. Raises as ``Generator.next_token_probabilities`` does."""
         if not all(self.count_tokens(candidate) for candidate in candidates):
             raise ValueError(f"candidates without tokens: {list(candidates)}")
         with self._runs.start(caller):
             self._ask(caller, prompt)
             answer: Sequence[float] = _next(self.probabilities, "probabilities")
-            return list(answer)
+            usage = Usage(prompt_tokens=self.count_prompt_tokens(prompt))
+            self._runs.completed(usage)
+            return TokenProbabilities(values=tuple(answer), usage=usage)
 
     async def score(self, prompts: Sequence[Prompt], text: str, *, caller: Caller = ANYONE) -> list[list[float]]:
         """The next lists of scores. Raises as ``Generator.score`` does."""

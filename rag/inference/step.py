@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("inference")
 
-# Prompt tokens of a step: all it can take for a request alone; fewer where others would wait for the step to end (two
-# cores and 1.5B parameters read 140 tokens a second), and fewest beside as many who write their answers.
-_PROMPT_ROWS_IN_COMPANY = 256
+# Prompt tokens of a step beside as many requests or more that write their answers, and wait for the step to end.
 _PROMPT_ROWS_BESIDE_ANSWERS = 128
 
 
@@ -41,6 +39,16 @@ class Counters:
     tokens_accepted: int = 0
     step_seconds: float = 0.0
     model_seconds: float = 0.0
+
+
+def failure_of(error: Exception) -> RagError:
+    """What to tell the caller of a request in whose own part something went wrong; the unexpected is logged."""
+    if isinstance(error, RagError):
+        return error
+    _log.error("request failed", exc_info=error)
+    failure = GenerationFailed(f"The request could not be worked on: {type(error).__name__}: {error}.")
+    failure.__cause__ = error
+    return failure
 
 
 class Stepper:
@@ -103,9 +111,7 @@ class Stepper:
         mine = [run for run in runs if run.request.adapter == adapter]
         writing = [run for run in mine if isinstance(run, TextRun) and not run.in_prompt]
         reading = [run for run in mine if run.in_prompt]
-        most = self._batch.capacity
-        if len(runs) > 1:
-            most = _PROMPT_ROWS_BESIDE_ANSWERS if len(writing) >= len(reading) else _PROMPT_ROWS_IN_COMPANY
+        most = _PROMPT_ROWS_BESIDE_ANSWERS if writing and len(writing) >= len(reading) else self._batch.capacity
         self._batch.clear()
         if writing and reading and not self._mixes:
             self._wrote = not (self._wrote and self._read(reading, most))
@@ -146,15 +152,9 @@ class Stepper:
         """What goes wrong with one request's own part of a step ends that request and no other."""
         try:
             work(run)
-        except RagError as error:
-            self._counters.failed += 1
-            run.fail(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and its caller is told
-            _log.exception("request failed")
-            failure = GenerationFailed(f"The request could not be worked on: {type(error).__name__}: {error}.")
-            failure.__cause__ = error
             self._counters.failed += 1
-            run.fail(failure)
+            run.fail(failure_of(error))
 
     def _choose_adapter(self, runs: list[Run[Any]]) -> str | None:
         """The adapter of this step: adapters take turns, a step each, as a batch can only have one."""

@@ -1,4 +1,4 @@
-"""Requests that wait for the model: by priority, then equal shares for every key, then first come, first served."""
+"""Requests that wait for the model: by priority, then what is begun, then equal shares for every key."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ class FairQueue:
 
     The key that was served the fewest tokens is next. A key that comes back after a pause starts level with the least
     served of those waiting or running: a pause earns no credit. Used by one thread.
+
+    Shares decide which query is begun; one that is begun is finished first. A request that continues a query goes ahead
+    of all of its priority that begin one, and among such the query that arrived first: its prompt is in the cells now,
+    and would make room there for prompts read in between. What it takes is charged all the same, so a key is ahead by
+    no more than the queries it has begun, and pays for them before it begins another.
     """
 
     def __init__(self) -> None:
@@ -52,5 +57,7 @@ class FairQueue:
         """Count tokens that were read or generated for a key."""
         self._served[key] = self._served.get(key, 0.0) + tokens
 
-    def _rank(self, request: Request) -> tuple[int, float, float]:
-        return request.caller.priority, self._served.get(request.caller.key, 0.0), request.arrived
+    def _rank(self, request: Request) -> tuple[int, bool, float, float]:
+        caller = request.caller
+        had = 0.0 if caller.continues else self._served.get(caller.key, 0.0)
+        return caller.priority, not caller.continues, had, request.began

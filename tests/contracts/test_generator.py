@@ -158,7 +158,8 @@ async def test_anybody_may_ask_at_any_priority(generator: Generator) -> None:
     caller = Caller(key="evaluation", priority=Priority.BATCH, timeout_s=600)
     async with aclosing(generator.stream(make_prompt("Why?"), SamplingParams(max_tokens=3), caller=caller)) as chunks:
         assert [chunk async for chunk in chunks][-1].finish_reason == "length"
-    assert len(await generator.next_token_probabilities(make_prompt("Q"), ["Yes", "No"], caller=caller)) == 2
+    odds = await generator.next_token_probabilities(make_prompt("Q"), ["Yes", "No"], caller=caller)
+    assert len(odds.values) == 2
 
 
 async def test_a_caller_without_time_gets_no_answer(generator: Generator) -> None:
@@ -194,10 +195,19 @@ async def test_drain_lets_an_answer_finish_and_takes_no_other(generator: Generat
 
 
 async def test_probabilities_are_probabilities(generator: Generator) -> None:
-    yes, no = await generator.next_token_probabilities(make_prompt("Is it in Paris?"), ["Yes", "No"])
+    yes, no = (await generator.next_token_probabilities(make_prompt("Is it in Paris?"), ["Yes", "No"])).values
     assert 0 <= yes <= 1
     assert 0 <= no <= 1
     assert yes + no <= 1
+
+
+async def test_probabilities_come_with_what_they_took(generator: Generator) -> None:
+    before = generator.stats()
+    usage = (await generator.next_token_probabilities(make_prompt("Is it in Paris?"), ["Yes", "No"])).usage
+    after = generator.stats()
+    assert usage.prompt_tokens == generator.count_prompt_tokens(make_prompt("Is it in Paris?"))
+    assert (usage.completion_tokens, usage.drafted_tokens, usage.decode_ms) == (0, 0, 0)
+    assert after.tokens_prefilled - before.tokens_prefilled == usage.prompt_tokens - usage.cached_tokens
 
 
 async def test_a_candidate_without_tokens_is_a_mistake(generator: Generator) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rag.errors import GenerationFailed
+from rag.errors import DeadlineExceeded, GenerationFailed
 from rag.inference import runs
 from rag.inference.text_output import TextOutput
-from rag.model_types import SamplingParams
-from tests.integration.solo import ENDS, Solo, endless, load, say
+from rag.model_types import Caller, SamplingParams
+from tests.integration.solo import ENDS, Solo, endless, held, load, say
 from tests.unit.inference_prompts import TOWER, make_prompt
 from tests.unit.kv_books import check_accounts, nodes
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rag.inference.generator import LlamaGenerator
+    from rag.inference.tokens import Vocabulary
 
 PROMPTS = [make_prompt(f"{i}. When was it built?", TOWER, f"Tower {i} is high.\n\n") for i in range(3)]
 
@@ -67,6 +68,71 @@ async def test_what_goes_wrong_with_one_answer_ends_that_one(
     check_accounts(generator.engine._tree)
 
 
+async def test_a_request_that_cannot_be_begun_is_refused_and_no_other(
+    generator: LlamaGenerator, solo: Solo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Impossible(TextOutput):
+        def __init__(self, params: SamplingParams, vocabulary: Vocabulary) -> None:
+            if params.seed == 13:
+                raise ZeroDivisionError("no grammar for that")
+            super().__init__(params, vocabulary)
+
+    monkeypatch.setattr(runs, "TextOutput", Impossible)
+    failed, other = await outcomes(
+        asyncio.create_task(say(generator, PROMPTS[1], SamplingParams(max_tokens=10, seed=13))),
+        asyncio.create_task(say(generator, PROMPTS[2], SamplingParams(max_tokens=10))),
+    )
+    assert isinstance(failed, GenerationFailed)
+    assert "no grammar for that" in str(failed)
+    solo.check(other)  # type: ignore[arg-type]
+    assert (generator.stats().failed, generator.stats().queued) == (1, 0)
+    check_accounts(generator.engine._tree)
+
+
+async def test_a_tree_that_fails_starts_anew(
+    generator: LlamaGenerator, solo: Solo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = generator.stream(PROMPTS[0], endless(400))
+    await anext(stream)
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a branch fell off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generator.engine._tree, "descend", fail)
+        with pytest.raises(GenerationFailed, match="a branch fell off"):
+            await say(generator, PROMPTS[1])
+    with pytest.raises(GenerationFailed, match="a branch fell off"):
+        async for _ in stream:
+            pass
+    assert generator.failure is None
+    check_accounts(generator.engine._tree)
+    solo.check(await say(generator, PROMPTS[1], SamplingParams(max_tokens=10)))
+
+
+async def test_what_goes_wrong_in_the_lane_ends_that_request(
+    generator: LlamaGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = SamplingParams(max_tokens=10, deterministic=True)
+
+    def fail() -> bool:
+        raise ZeroDivisionError("off the road")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generator.engine._lane, "step", fail)
+        with pytest.raises(GenerationFailed, match="off the road"):
+            await say(generator, PROMPTS[1], exact)
+    assert (await say(generator, PROMPTS[1], exact)).tokens
+    assert generator.stats().failed == 1
+
+
+async def test_time_is_up_while_the_model_is_busy(generator: LlamaGenerator) -> None:
+    with held(generator), pytest.raises(DeadlineExceeded, match=r"within 0.05 s"):
+        await say(generator, PROMPTS[0], caller=Caller(timeout_s=0.05))
+    await say(generator, PROMPTS[1])
+    assert (generator.stats().failed, generator.stats().cancelled) == (1, 0)
+
+
 async def test_a_step_that_fails_ends_what_ran_and_leaves_an_empty_cache(
     generator: LlamaGenerator, solo: Solo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +173,7 @@ async def test_wherever_the_thread_dies_everybody_is_told(
     await anext(lane)
     waiting = [asyncio.create_task(say(generator, PROMPTS[i % 3], endless(400))) for i in range(6)]
     waiting.append(asyncio.create_task(generator.next_token_probabilities(PROMPTS[0], ["Yes"])))
-    waiting.append(asyncio.create_task(generator.warm(PROMPTS[0])))
+    waiting.append(asyncio.create_task(generator.score(PROMPTS[:1], " Yes")))
     await asyncio.sleep(0)
     draining = asyncio.create_task(generator.drain()) if part == "_admit" else None
     monkeypatch.setattr(generator.engine, part, die)
@@ -122,7 +188,7 @@ async def test_wherever_the_thread_dies_everybody_is_told(
         await draining
     await asyncio.to_thread(generator.engine._thread.join)
     assert "out of the blue" in str(generator.failure)
-    for ask in (say(generator, PROMPTS[0]), generator.score(PROMPTS, " Yes"), generator.warm(PROMPTS[0])):
+    for ask in (say(generator, PROMPTS[0]), generator.score(PROMPTS, " Yes")):
         with pytest.raises(GenerationFailed, match="out of the blue"):
             await ask
 

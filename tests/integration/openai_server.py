@@ -22,6 +22,7 @@ from rag.inference.sampling.stop import StopMatcher
 Style = Literal["llama-server", "vllm", "plain"]
 MODEL = "words-1b"
 ADAPTER = "words-legal"
+VOCABULARY = 1000
 _WORD = re.compile(r"\s*\S+|\s+$")
 _BOS = "<s>"
 _PATIENCE_S = 60
@@ -48,7 +49,9 @@ class ModelServer:
     """``url`` is its OpenAI API. ``requests`` is what came in, in order.
 
     ``refusals`` answer the next chat requests, one each. ``hold_after`` words the answer waits until ``release`` is
-    set, or its client is gone (``gone`` is then set); ``break_after`` words the connection is closed.
+    set, or its client is gone (``gone`` is then set); ``break_after`` words the connection is closed, in the middle
+    of the framing or, ``breaks_cleanly``, as a body ends that has none. ``hang_ups`` of the next chat requests get no
+    answer at all. ``silent`` are the paths that get none, on a connection that stays open.
     """
 
     def __init__(self, *, style: Style, reply: str, context: int) -> None:
@@ -63,9 +66,11 @@ class ModelServer:
         self.finish: str | None = None
         self.refusals: deque[Refusal] = deque()
         self.error_event: dict[str, Any] | None = None
-        self.silent = False
+        self.silent: set[str] = set()
+        self.hang_ups = 0
         self.hold_after: int | None = None
         self.break_after: int | None = None
+        self.breaks_cleanly = False
         self.release = threading.Event()
         self.held = threading.Event()
         self.gone = threading.Event()
@@ -122,6 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
         if model.api_key is not None and self.headers["Authorization"] != f"Bearer {model.api_key}":
             self._refuse(Refusal(401, "wrong key"))
             return
+        if self.path in model.silent:
+            self._wait_until_gone()
+            return
         answers = {
             "/v1/models": self._models,
             "/v1/chat/completions": self._chat,
@@ -157,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             if model.style == "vllm":
                 entry |= {"max_model_len": model.context, "parent": None}
             elif model.style == "llama-server":
-                entry |= {"meta": {"n_ctx_train": 4 * model.context}, "aliases": ["words"]}
+                entry |= {"meta": {"n_ctx_train": 4 * model.context, "n_vocab": VOCABULARY}, "aliases": ["words"]}
         if model.style == "vllm":
             entries.append({"id": ADAPTER, "object": "model", "parent": model.models[0]})
         self._json({"object": "list", "data": entries})
@@ -189,8 +197,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _chat(self, body: dict[str, Any]) -> None:
         model = self.server_model
         prompt_tokens = 1 + len(words(rendered(body["messages"])))
-        if model.silent:
-            self._wait_until_gone()
+        if model.hang_ups:
+            model.hang_ups -= 1
+            self.close_connection = True
             return
         if model.refusals:
             self._refuse(model.refusals.popleft())
@@ -209,13 +218,17 @@ class _Handler(BaseHTTPRequestHandler):
         choice: dict[str, Any] = {"index": 0, "finish_reason": finish, "message": {"role": "assistant"}}
         if body.get("logprobs") and model.tells_logprobs:
             choice["logprobs"] = {"content": [self._logprob(i, token, body) for i, token in enumerate(tokens)]}
-        self._json({"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]})
+        answer = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
+        self._json(answer | self._figures(prompt_tokens, len(tokens)))
 
     def _stream(self, body: dict[str, Any], tokens: list[str], finish: str, prompt_tokens: int) -> None:
         model = self.server_model
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Transfer-Encoding", "chunked")
+        if model.breaks_cleanly:
+            self.send_header("Connection", "close")
+        else:
+            self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         self._event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}]})
         stop = StopMatcher(body.get("stop", ()))
@@ -238,23 +251,25 @@ class _Handler(BaseHTTPRequestHandler):
             self._event({"error": model.error_event})
         else:
             self._event({"choices": [{"index": 0, "delta": {"content": stop.flush()}, "finish_reason": finish}]})
-            self._last(prompt_tokens, said)
+            figures = self._figures(prompt_tokens, said)
+            if figures:
+                self._event({"choices": [], **figures})
         self._write("data: [DONE]\n\n")
         self._write("")
 
-    def _last(self, prompt_tokens: int, said: int) -> None:
+    def _figures(self, prompt_tokens: int, said: int) -> dict[str, Any]:
         if not self.server_model.tells_usage:
-            return
+            return {}
         usage = {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": said,
             "total_tokens": prompt_tokens + said,
             "prompt_tokens_details": {"cached_tokens": 2},
         }
-        last: dict[str, Any] = {"choices": [], "usage": usage}
-        if self.server_model.style == "llama-server":
-            last["timings"] = {"cache_n": 2, "prompt_ms": 12.5, "predicted_ms": 40, "draft_n": 4, "draft_n_accepted": 3}
-        self._event(last)
+        if self.server_model.style != "llama-server":
+            return {"usage": usage}
+        drafts = {"draft_n": 4, "draft_n_accepted": 3}
+        return {"usage": usage, "timings": {"cache_n": 2, "prompt_ms": 12.5, "predicted_ms": 40} | drafts}
 
     def _event(self, event: dict[str, Any]) -> None:
         shared = {"id": "1", "object": "chat.completion.chunk", "created": 0, "model": MODEL}
@@ -263,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _write(self, text: str) -> None:
         data = text.encode()
         try:
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self.wfile.write(data if self.server_model.breaks_cleanly else b"%x\r\n%b\r\n" % (len(data), data))
             self.wfile.flush()
         except OSError:
             self.server_model.gone.set()

@@ -8,7 +8,8 @@ request, or at wrong positions, gives gaps of many units.
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import threading
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from rag.inference.tokens import Vocabulary
 from rag.model_types import ANYONE, Prompt, SamplingParams, Segment, SegmentKind, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -194,3 +195,25 @@ class Solo:
             self._context.decode(batch)
             rows += [self._context.logits(row).copy() for row in range(len(part)) if outputs]
         return np.array(rows)
+
+
+@contextmanager
+def held(generator: LlamaGenerator) -> Iterator[threading.Event]:
+    """The model stands still before its next step, so that what is submitted meanwhile is all there after that step.
+
+    The event is set once it does.
+    """
+    context, go, stands = generator.engine._context, threading.Event(), threading.Event()
+    decode = context.decode
+
+    def wait(batch: object) -> None:
+        stands.set()
+        go.wait()
+        decode(batch)  # type: ignore[arg-type]
+
+    context.decode = wait  # type: ignore[method-assign]
+    try:
+        yield stands
+    finally:
+        context.decode = decode  # type: ignore[method-assign]
+        go.set()

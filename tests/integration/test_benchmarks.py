@@ -6,30 +6,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.completion import Completion
 from benchmarks.peers import running
 from benchmarks.report import turns
-from benchmarks.workloads import Writer, library, repeated_share, retrieval_prompt, trace
-from rag.model_types import SegmentKind
-
-if TYPE_CHECKING:
-    from benchmarks.workloads import Request
+from benchmarks.workloads import Writer
 
 ROOT = Path(__file__).parents[2]
 
 
 def words(text: str) -> int:
     return len(text.split())
-
-
-@pytest.fixture(scope="module")
-def requests() -> list[Request]:
-    source = library(None, words, seed=3, invented=200)
-    return trace(source, requests=30, passages=8, repeat_share=0.4, seed=3)
 
 
 def test_single_stream_measures_every_side(smollm_path: Path, tmp_path: Path) -> None:
@@ -49,43 +38,11 @@ def test_single_stream_measures_every_side(smollm_path: Path, tmp_path: Path) ->
     assert str(smollm_path) not in results.read_text(encoding="utf-8"), "a report names the model, not where it lies"
 
 
-def test_a_trace_repeats_the_share_it_was_asked_for(requests: list[Request]) -> None:
-    assert repeated_share(requests) == pytest.approx(0.4, abs=0.01)
-    before: set[int] = set()
-    for request in requests:
-        ids = {passage.chunk.id for passage in request.passages}
-        assert len(ids) == 8
-        assert len(ids & before) == request.seen
-        before |= ids
-
-
-def test_what_repeats_in_a_trace_is_popular(requests: list[Request]) -> None:
-    times: dict[int, int] = {}
-    for request in requests:
-        for passage in request.passages:
-            times[passage.chunk.id] = times.get(passage.chunk.id, 0) + 1
-    often = sorted(times.values(), reverse=True)
-    assert often[0] >= 5
-    assert often[len(often) // 2] == 1
-
-
-def test_a_library_too_small_for_a_trace_is_refused() -> None:
-    source = library(None, words, seed=0, invented=10)
-    with pytest.raises(SystemExit, match="too few passages"):
-        trace(source, requests=3, passages=8, repeat_share=0.4, seed=0)
-
-
 def test_writers_of_different_seeds_share_nothing_but_their_manner() -> None:
     first, again, other = (Writer(words, seed).text(400) for seed in ("a", "a", "b"))
     assert first == again
     assert 400 <= words(first) < 440
     assert not set(first.split(". ")) & set(other.split(". "))
-
-
-def test_retrieval_prompts_keep_the_ranking(requests: list[Request]) -> None:
-    segments = retrieval_prompt(requests[1]).segments
-    read = [segment.text for segment in segments if segment.kind is SegmentKind.PASSAGE]
-    assert all(passage.chunk.text in text for passage, text in zip(requests[1].passages, read, strict=True))
 
 
 def test_everybody_begins_a_round_as_often_as_the_others() -> None:

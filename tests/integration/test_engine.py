@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rag.errors import DeadlineExceeded, GenerationFailed, Overloaded, QuestionTooLong
+from rag.errors import DeadlineExceeded, Overloaded, QuestionTooLong, ShuttingDown
 from rag.model_types import Caller, Priority, SamplingParams
-from tests.integration.solo import ENDS, Solo, conversation, draft_always, endless, load, say
+from tests.integration.solo import ENDS, Solo, conversation, draft_always, endless, held, load, say
 from tests.unit.inference_prompts import TOWER, make_prompt
 
 if TYPE_CHECKING:
@@ -49,28 +49,6 @@ def make(smollm_path: Path) -> Iterator[Callable[..., LlamaGenerator]]:
     yield build
     for generator in made:
         generator.close()
-
-
-@contextmanager
-def held(generator: LlamaGenerator) -> Iterator[threading.Event]:
-    """The model stands still before its next step, so that what is submitted meanwhile is all there after that step.
-
-    The event is set once it does.
-    """
-    context, go, stands = generator.engine._context, threading.Event(), threading.Event()
-    decode = context.decode
-
-    def wait(batch: object) -> None:
-        stands.set()
-        go.wait()
-        decode(batch)  # type: ignore[arg-type]
-
-    context.decode = wait  # type: ignore[method-assign]
-    try:
-        yield stands
-    finally:
-        context.decode = decode  # type: ignore[method-assign]
-        go.set()
 
 
 async def streaming(
@@ -138,11 +116,11 @@ async def test_priorities_decide_who_is_next_and_not_when_they_came(make: Callab
         order.append(priority)
 
     stream = await started(generator)
-    tasks = [asyncio.create_task(ask(each)) for each in (Priority.IDLE, Priority.BATCH, Priority.INTERACTIVE)]
+    tasks = [asyncio.create_task(ask(each)) for each in (Priority.BATCH, Priority.INTERACTIVE)]
     await asyncio.sleep(0)
     await stream.aclose()
     await asyncio.gather(*tasks)
-    assert order == [Priority.INTERACTIVE, Priority.BATCH, Priority.IDLE]
+    assert order == [Priority.INTERACTIVE, Priority.BATCH]
 
 
 async def test_a_key_that_asks_for_much_does_not_keep_others_waiting(make: Callable[..., LlamaGenerator]) -> None:
@@ -161,25 +139,6 @@ async def test_a_key_that_asks_for_much_does_not_keep_others_waiting(make: Calla
     await asyncio.gather(*tasks)
     assert order.index("modest") <= 1
     assert order[:4].count("modest") == 2
-
-
-async def test_idle_work_waits_until_nobody_else_is_served(generator: LlamaGenerator) -> None:
-    order = []
-
-    async def ask(name: str, priority: Priority) -> None:
-        await say(generator, make_prompt(f"{name}?"), endless(8), caller=Caller(priority=priority))
-        order.append(name)
-
-    stream = await started(generator)
-    waiting = asyncio.create_task(ask("idle", Priority.IDLE))
-    await asyncio.sleep(0)
-    await ask("first", Priority.INTERACTIVE)
-    assert generator.stats().queued == 1
-    later = asyncio.create_task(ask("second", Priority.BATCH))
-    await asyncio.sleep(0)
-    await stream.aclose()
-    await asyncio.gather(waiting, later)
-    assert order == ["first", "second", "idle"]
 
 
 async def test_a_full_queue_refuses_and_tells_the_place_and_when_to_come_back(
@@ -251,7 +210,7 @@ async def test_draining_waits_for_what_runs_and_refuses_what_comes(make: Callabl
         draining = asyncio.create_task(generator.drain())
         while not generator.engine._draining:  # noqa: ASYNC110 - it is set on another thread
             await asyncio.sleep(0)
-        with pytest.raises(GenerationFailed, match="being closed"):
+        with pytest.raises(ShuttingDown, match="shutting down"):
             await say(generator, make_prompt("Where?"))
         assert not draining.done()
     await draining
@@ -286,7 +245,8 @@ async def test_probabilities_and_scores_of_the_lane_are_replayed_too(generator: 
         for _ in range(2)
     ]
     await stream.aclose()
-    assert odds[0] == odds[1]
+    assert odds[0].values == odds[1].values
+    assert odds[1].usage.cached_tokens > 0
 
 
 async def test_drafts_do_not_change_what_is_said(make: Callable[..., LlamaGenerator], solo: Solo) -> None:
@@ -332,6 +292,21 @@ async def test_a_long_text_is_scored_over_several_steps(generator: LlamaGenerato
     assert len(tokens) > 64, "more than a step has logits for"
     ((*score,),) = await generator.score([make_prompt("Who came?")], text)
     assert score == pytest.approx(solo.logprobs(make_prompt("Who came?"), tokens), abs=1.0)
+
+
+async def test_any_number_of_prompts_is_scored_whatever_the_queue_takes(make: Callable[..., LlamaGenerator]) -> None:
+    generator = make(max_running=2, max_queued=1)
+    assert len(await generator.score([make_prompt(f"{i}?") for i in range(7)], " Yes.")) == 7
+
+
+async def test_a_text_to_score_takes_its_place_once(make: Callable[..., LlamaGenerator], solo: Solo) -> None:
+    generator = make(context_tokens=256, kv_tokens=256)
+    text = " ".join(["one two three four five"] * 26)
+    prompt = make_prompt("Numbers?", TOWER)
+    room = 256 - generator.count_prompt_tokens(prompt) - len(solo.vocabulary.encode_text(text))
+    assert 0 <= room < len(solo.vocabulary.encode_text(text)), "it fits once, and not twice"
+    ((*scores,),) = await generator.score([prompt], text)
+    assert len(scores) == len(solo.vocabulary.encode_text(text))
 
 
 async def test_usage_accounts_for_every_token(make: Callable[..., LlamaGenerator]) -> None:

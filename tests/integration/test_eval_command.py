@@ -18,7 +18,15 @@ from rag.evaluation import corpus as evaluation_corpus
 from rag.generators import GeneratorSource
 from rag.inference.quality_gate import GateStore
 from rag.inference.scripted import ScriptedGenerator
-from rag.model_types import ANYONE, GenerationChunk, PassageReuse, Priority, SegmentKind, Usage
+from rag.model_types import (
+    ANYONE,
+    GenerationChunk,
+    PassageReuse,
+    Priority,
+    SegmentKind,
+    TokenProbabilities,
+    Usage,
+)
 
 TOPICS = {
     "tides": "Tides rise and fall because the moon pulls the oceans towards itself.",
@@ -209,9 +217,9 @@ class Echo(ScriptedGenerator):
 
     async def next_token_probabilities(
         self, prompt, candidates, *, caller=ANYONE, adapter=None, deterministic=False
-    ) -> list[float]:
+    ) -> TokenProbabilities:
         self.callers.append(caller)
-        return [0.9, 0.1]
+        return TokenProbabilities(values=(0.9, 0.1), usage=Usage(prompt_tokens=96, cached_tokens=20))
 
     async def stream(self, prompt, params, *, caller=ANYONE):
         self.callers.append(caller)
@@ -265,7 +273,7 @@ def few_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_answers_are_asked_as_a_batch_and_say_what_was_reused(folder: Path, models: Models) -> None:
     found = report("answers", folder)
     assert found["passage_reuse"] == "exact"
-    assert (found["tokens_cached"], found["tokens_prefilled"], found["stitched_answers"]) == (60, 40, 0)
+    assert (found["tokens_cached"], found["tokens_prefilled"], found["stitched_answers"]) == (20, 116, 0)
     ((_, generator),) = models.made
     assert {(caller.key, caller.priority) for caller in generator.callers} == {("evaluation", Priority.BATCH)}
 

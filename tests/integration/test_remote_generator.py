@@ -20,17 +20,19 @@ from rag.errors import (
     Overloaded,
     QuestionTooLong,
     RemoteUnavailable,
+    ShuttingDown,
     UnsupportedSampling,
 )
 from rag.inference.remote.generator import RemoteGenerator
 from rag.inference.remote.requests import chat_messages
 from rag.inference.segments import _MARKER, _messages
 from rag.model_types import Caller, Prompt, SamplingParams, Segment, SegmentKind
-from tests.integration.openai_server import ADAPTER, MODEL, Refusal, rendered, serving, words
+from tests.integration.openai_server import ADAPTER, MODEL, VOCABULARY, Refusal, rendered, serving, words
 from tests.unit.inference_prompts import TOWER, make_prompt
 
 PROMPT = make_prompt("When was it built?")
 AT_ONCE = {"Retry-After-Ms": "1"}  # so that trying again takes no time
+CHAT = "/v1/chat/completions"
 STYLES = ("llama-server", "vllm", "plain")
 
 
@@ -222,7 +224,7 @@ async def test_every_parameter_reaches_a_server_that_has_them_all(llama_server):
         "top_logprobs": 1,
         "response_format": {
             "type": "json_schema",
-            "json_schema": {"name": "answer", "strict": True, "schema": {"type": "string"}},
+            "json_schema": {"name": "answer", "strict": True, "schema": {"type": "string", "minLength": 0}},
         },
         "chat_template_kwargs": {"enable_thinking": False},
     }
@@ -255,7 +257,7 @@ async def test_what_no_server_can_be_held_to_is_refused_before_it_is_asked(serve
             await collect(generator, params)
         with pytest.raises(UnsupportedSampling, match="score"):
             await generator.score([PROMPT], "Yes")
-    assert server.seen("/v1/chat/completions") == []
+    assert server.seen(CHAT) == []
 
 
 async def test_an_adapter_is_a_model_of_the_server():
@@ -265,9 +267,97 @@ async def test_an_adapter_is_a_model_of_the_server():
         assert generator.info.model == MODEL
 
 
-async def test_a_schema_that_is_not_json_is_the_callers_mistake(llama_server):
-    with connected(llama_server) as generator, pytest.raises(InvalidRequest, match="not JSON"):
-        await collect(generator, SamplingParams(json_schema="{"))
+@pytest.mark.parametrize(
+    ("schema", "error", "why"),
+    [
+        ("{", InvalidRequest, "not JSON"),
+        ('{"enum": [NaN]}', InvalidRequest, "NaN is not a JSON value"),
+        ('{"enum": [1e999]}', InvalidRequest, "not JSON"),
+        ('{"enum": ["\\ud800"]}', InvalidRequest, "surrogate"),
+        ('{"pattern": "^a$", "not": {}}', UnsupportedSampling, "`pattern` at #"),
+        ('{"type": "object", "properties": {"a": {"oneOf": [{}]}}}', UnsupportedSampling, "`oneOf` at #/properties/a"),
+    ],
+)
+async def test_a_schema_that_cannot_be_kept_to_is_refused_before_anything_is_asked(server, schema, error, why):
+    with connected(server) as generator, pytest.raises(error, match=why):
+        await collect(generator, SamplingParams(json_schema=schema))
+    assert server.seen(CHAT) == []
+
+
+@pytest.mark.parametrize("style", ["llama-server", "vllm"])
+async def test_a_schema_is_sent_with_what_it_leaves_unsaid(style):
+    schema = {"properties": {"name": {"maxLength": 3, "title": "Name"}, "next": {"$ref": "#"}}, "required": ["name"]}
+    with serving(style=style) as server, connected(server) as generator:
+        await collect(generator, SamplingParams(json_schema=json.dumps(schema)))
+        assert server.asked["response_format"]["json_schema"]["schema"] == {
+            "$ref": "#/$defs/shared-0",
+            "$defs": {
+                "shared-0": {
+                    "type": "object",
+                    "properties": {
+                        "name": {"type": "string", "minLength": 0, "maxLength": 3},
+                        "next": {"$ref": "#/$defs/shared-0"},
+                    },
+                    "required": ["name"],
+                    "additionalProperties": False,
+                }
+            },
+        }
+
+
+async def test_a_server_of_an_unknown_kind_is_not_trusted_with_a_schema():
+    with serving(style="plain") as server, connected(server) as generator:
+        with pytest.raises(UnsupportedSampling, match=r"may ignore json_schema.*RAG_GENERATOR_URL.*/tokenize"):
+            await collect(generator, SamplingParams(json_schema='{"type": "string"}'))
+        assert server.seen(CHAT) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_tokens", 0),
+        ("temperature", math.nan),
+        ("temperature", -1.0),
+        ("top_p", math.nan),
+        ("frequency_penalty", math.inf),
+        ("logprobs", 50),
+        ("stop", ("",)),
+        ("stop", ("\ud800",)),
+        ("logit_bias", ((3, math.nan),)),
+        ("logit_bias", ((-1, 1.0),)),
+        ("logit_bias", ((3, 1.0), (3, 2.0))),
+    ],
+)
+async def test_a_value_out_of_range_is_refused_as_in_process(server, name, value):
+    with connected(server) as generator:
+        asked = len(server.requests)
+        with pytest.raises(InvalidRequest, match=name):
+            await collect(generator, SamplingParams(**{name: value}))
+        assert len(server.requests) == asked
+        assert generator.stats().failed == 0
+
+
+async def test_a_bias_that_the_protocol_cannot_carry_is_refused(server):
+    with connected(server) as generator:
+        for bias in (100.5, -1000.0):
+            with pytest.raises(UnsupportedSampling, match=r"logit_bias.*-inf for never"):
+                await collect(generator, SamplingParams(logit_bias=((3, bias),)))
+        await collect(generator, SamplingParams(logit_bias=((3, 100.0), (4, -100.0))))
+        assert server.asked["logit_bias"] == {"3": 100, "4": -100}
+
+
+async def test_a_bias_for_a_token_that_llama_server_would_pass_over_is_refused(llama_server):
+    with connected(llama_server) as generator:
+        with pytest.raises(InvalidRequest, match=f"token {VOCABULARY}.*0 to {VOCABULARY - 1}"):
+            await collect(generator, SamplingParams(logit_bias=((VOCABULARY, 1.0),)))
+        await collect(generator, SamplingParams(logit_bias=((VOCABULARY - 1, 1.0),)))
+
+
+async def test_half_a_character_is_sent_as_the_local_model_reads_it(server):
+    with connected(server) as generator:
+        assert generator.count_tokens("a \ud800") == generator.count_tokens("a ?")
+        assert text_of(await collect(generator, prompt=make_prompt("What is \ud800?"))) == server.reply
+        assert server.asked["messages"][-1]["content"].endswith("What is ??")
 
 
 # Counting
@@ -363,10 +453,24 @@ async def test_a_candidate_has_the_probability_of_the_longest_token_it_begins_wi
     llama_server.reply = "Yes indeed"
     with connected(llama_server) as generator:
         found = await generator.next_token_probabilities(PROMPT, ["Yesterday", "No", "Yonder", "Never", "yes"])
-    assert found == pytest.approx([math.exp(-0.25), math.exp(-1.75), math.exp(-4), 0, 0])
+    assert found.values == pytest.approx([math.exp(-0.25), math.exp(-1.75), math.exp(-4), 0, 0])
     asked = llama_server.asked
     assert (asked["max_tokens"], asked["temperature"], asked["top_logprobs"]) == (1, 0, 20)
     assert not asked.get("stream")
+
+
+@pytest.mark.parametrize("tells_usage", [True, False])
+async def test_what_probabilities_took_is_told_by_the_server_or_measured(llama_server, tells_usage):
+    llama_server.tells_usage = tells_usage
+    with connected(llama_server) as generator:
+        usage = (await generator.next_token_probabilities(PROMPT, ["Yes"])).usage
+        assert usage.prompt_tokens == generator.count_prompt_tokens(PROMPT)
+        stats = generator.stats()
+    assert (usage.completion_tokens, usage.first_token_ms, usage.decode_ms) == (0, 0, 0)
+    assert usage.cached_tokens == stats.tokens_cached == (2 if tells_usage else 0)
+    assert stats.tokens_prefilled == usage.prompt_tokens - usage.cached_tokens
+    assert (usage.prefill_ms == 12.5) is tells_usage
+    assert usage.prefill_ms > 0
 
 
 # Errors
@@ -409,7 +513,79 @@ async def test_what_may_pass_is_tried_again_before_the_first_byte(llama_server, 
         else:
             with pytest.raises((InvalidRequest, RemoteUnavailable)):
                 await collect(generator)
-    assert len(llama_server.seen("/v1/chat/completions")) == attempts
+    assert len(llama_server.seen(CHAT)) == attempts
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """Those between attempts, in seconds, none of which is taken."""
+    taken = []
+
+    async def skip(seconds):
+        taken.append(seconds)
+
+    monkeypatch.setattr("openai._base_client.anyio.sleep", skip)
+    return taken
+
+
+async def test_pauses_between_attempts_grow_and_are_jittered(llama_server, pauses):
+    with connected(llama_server, max_retries=3) as generator:
+        for _ in range(4):
+            llama_server.refusals.extend([Refusal(503)] * 3)
+            assert text_of(await collect(generator)) == llama_server.reply
+    assert len(set(pauses)) == len(pauses) == 12
+    for nth, base in enumerate((0.5, 1, 2)):
+        assert all(0.75 * base <= pause <= base for pause in pauses[nth::3])
+
+
+async def test_a_server_says_itself_how_long_to_wait(llama_server, pauses):
+    with connected(llama_server) as generator:
+        llama_server.refusals.append(Refusal(429, headers={"Retry-After": "7"}))
+        assert text_of(await collect(generator)) == llama_server.reply
+        assert pauses == [7]
+        llama_server.refusals.append(Refusal(429, "come tomorrow", headers={"Retry-After": "86400"}))
+        with pytest.raises(Overloaded, match="come tomorrow") as caught:
+            await collect(generator)
+        assert caught.value.retry_after_s == 86400
+        assert pauses == [7]
+
+
+async def test_a_pause_ends_with_the_callers_time(llama_server):
+    llama_server.refusals.append(Refusal(429, headers={"Retry-After": "100"}))
+    with connected(llama_server) as generator:
+        with pytest.raises(DeadlineExceeded):
+            await collect(generator, caller=Caller(timeout_s=1))
+        assert len(llama_server.seen(CHAT)) == 1
+
+
+async def test_a_connection_closed_before_the_first_byte_is_tried_again(server, pauses):
+    server.hang_ups = 2
+    with connected(server) as generator:
+        assert text_of(await collect(generator)) == server.reply
+        assert len(server.seen(CHAT)) == 3
+        server.hang_ups = 3
+        with pytest.raises(RemoteUnavailable, match="is not available"):
+            await collect(generator)
+        assert len(server.seen(CHAT)) == 6
+    assert len(pauses) == 4
+
+
+async def test_a_connection_closed_before_the_first_word_is_not_tried_again(server):
+    server.break_after = 0
+    with connected(server) as generator, pytest.raises(GenerationFailed, match="middle"):
+        await collect(generator)
+    assert len(server.seen(CHAT)) == 1
+
+
+async def test_a_body_that_just_ends_is_no_complete_answer(server):
+    server.break_after, server.breaks_cleanly = 2, True
+    with connected(server) as generator:
+        with pytest.raises(GenerationFailed, match="unfinished"):
+            await collect(generator)
+        assert generator.stats().failed == 1
+        server.break_after = None
+        assert text_of(await collect(generator)) == server.reply
+    assert len(server.seen(CHAT)) == 2
 
 
 async def test_a_connection_that_breaks_in_the_middle_fails_and_is_not_tried_again(server):
@@ -417,7 +593,7 @@ async def test_a_connection_that_breaks_in_the_middle_fails_and_is_not_tried_aga
     with connected(server) as generator:
         with pytest.raises(GenerationFailed, match="middle"):
             await collect(generator)
-        assert len(server.seen("/v1/chat/completions")) == 1
+        assert len(server.seen(CHAT)) == 1
         assert generator.stats().failed == 1
         server.break_after = None
         assert text_of(await collect(generator)) == server.reply
@@ -449,17 +625,29 @@ async def test_a_server_that_goes_away_is_unreachable():
 
 async def test_silence_is_not_asked_twice(llama_server):
     with connected(llama_server, timeout_s=1) as generator:
-        llama_server.silent = True
+        llama_server.silent = {CHAT}
         with pytest.raises(RemoteUnavailable, match="RAG_GENERATOR_TIMEOUT_S"):
             await collect(generator)
-        assert len(llama_server.seen("/v1/chat/completions")) == 1
-        await asyncio.to_thread(llama_server.gone.wait, 60)
+        assert len(llama_server.seen(CHAT)) == 1
+        assert await gone(llama_server)
+
+
+def test_silence_while_counting_is_not_asked_twice(llama_server):
+    with connected(llama_server, timeout_s=1) as generator:
+        llama_server.silent = {"/tokenize"}
+        counted = len(llama_server.seen("/tokenize"))
+        with pytest.raises(RemoteUnavailable, match="RAG_GENERATOR_TIMEOUT_S"):
+            generator.count_tokens("not counted before")
+        assert len(llama_server.seen("/tokenize")) == counted + 1
 
 
 async def test_silence_in_the_middle_ends_the_answer(llama_server):
     llama_server.hold_after = 2
-    with connected(llama_server, timeout_s=1) as generator, pytest.raises(GenerationFailed, match="middle"):
-        await collect(generator)
+    with connected(llama_server, timeout_s=1) as generator:
+        with pytest.raises(GenerationFailed, match=r"middle.*RAG_GENERATOR_TIMEOUT_S"):
+            await collect(generator)
+        assert len(llama_server.seen(CHAT)) == 1
+        assert await gone(llama_server)
 
 
 async def test_no_text_of_the_prompt_is_in_errors_or_logs(llama_server, caplog, capsys):
@@ -523,7 +711,7 @@ async def test_a_deadline_in_the_middle_hangs_up(llama_server):
 
 async def test_a_deadline_before_the_first_byte_hangs_up(llama_server):
     with connected(llama_server) as generator:
-        llama_server.silent = True
+        llama_server.silent = {CHAT}
         with pytest.raises(DeadlineExceeded):
             await generator.next_token_probabilities(PROMPT, ["Yes"], caller=Caller(timeout_s=1))
         assert await gone(llama_server)
@@ -547,8 +735,11 @@ async def test_drain_waits_for_answers_under_way(llama_server):
         chunks = await first_words_of(generator, llama_server)
         draining = asyncio.create_task(generator.drain())
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="shutting down"):
+        with pytest.raises(ShuttingDown, match="shutting down"):
             await collect(generator)
+        with pytest.raises(ShuttingDown):
+            await generator.next_token_probabilities(PROMPT, ["Yes"])
+        assert (generator.stats().rejected, generator.stats().failed) == (2, 0)
         assert not draining.done()
         llama_server.release.set()
         assert text_of([chunk async for chunk in chunks]) == " built in 1889."

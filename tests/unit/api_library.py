@@ -65,8 +65,8 @@ REFUSED = replace(
     sentences=(),
     citations=(),
     refusal=Refusal(code=RefusalCode.NOT_IN_PASSAGES, reason="Not in the passages.", confidence=0.1, threshold=0.2),
-    usage=Usage(),
-    timings=Timings(total_ms=2000),
+    usage=Usage(prompt_tokens=80),
+    timings=Timings(queue_ms=20, prefill_ms=1500, total_ms=2000),
 )
 ANSWERED = (
     PassagesEvent(passages=(PASSAGE,), trace_id=ANSWER.trace_id),
@@ -75,6 +75,8 @@ ANSWERED = (
     DoneEvent(answer=ANSWER),
 )
 REFUSING = (PassagesEvent(passages=(PASSAGE,), trace_id=ANSWER.trace_id), RefusedEvent(answer=REFUSED))
+# Nothing close enough was found, so the model was not asked.
+UNASKED = (RefusedEvent(answer=replace(REFUSED, usage=Usage(), timings=Timings(total_ms=10))),)
 
 
 class Hang:

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from api.admission import Admission
-from api.problems import ShuttingDown
-from rag.errors import Overloaded
+from rag.errors import Overloaded, ShuttingDown
 
 
 def test_places_are_bounded_and_come_back():

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.unit.api_library import ANSWERED, REFUSING, Hang, ScriptedLibrary
+from tests.unit.api_library import ANSWERED, REFUSING, UNASKED, Hang, ScriptedLibrary
 from tests.unit.test_api_routes import serving
 
 ASK = {"question": "What?"}
@@ -69,15 +69,17 @@ async def test_answers_are_timed_by_stage(stream):
     library = ScriptedLibrary()
     async with serving(library) as client:
         await client.post("/v1/query", json={**ASK, "stream": stream})
-        library.pipeline.script = REFUSING
-        await client.post("/v1/query", json={**ASK, "stream": stream})
+        for script in (REFUSING, UNASKED):
+            library.pipeline.script = script
+            await client.post("/v1/query", json={**ASK, "stream": stream})
         found = await figures(client)
-    # Of the refusal, for which the model wrote nothing, only the whole time counts.
-    for name, seconds in (("queue", 0.03), ("prefill", 0.4), ("first_token", 0.7), ("decode", 3)):
-        assert found[f"plumbline_answer_{name}_seconds_count"] == 1
+    # For one refusal the model read a prompt and wrote nothing, for the other it was not asked.
+    expected = {"queue": (2, 0.03 + 0.02), "prefill": (2, 0.4 + 1.5), "first_token": (1, 0.7), "decode": (1, 3)}
+    for name, (count, seconds) in expected.items():
+        assert found[f"plumbline_answer_{name}_seconds_count"] == count
         assert found[f"plumbline_answer_{name}_seconds_sum"] == pytest.approx(seconds)
     assert found["plumbline_answer_seconds_sum{status=answered}"] == pytest.approx(6)
-    assert found["plumbline_answer_seconds_sum{status=refused}"] == pytest.approx(2)
+    assert found["plumbline_answer_seconds_sum{status=refused}"] == pytest.approx(2 + 0.01)
 
 
 async def test_responses_are_counted_by_route_and_status():

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from rag.commands import ask
 from rag.config import Settings
 from rag.model_types import Caller
-from tests.unit.api_library import REFUSING, ScriptedLibrary
+from tests.unit.api_library import REFUSING, UNASKED, ScriptedLibrary
 
 
 @pytest.fixture
@@ -39,8 +39,13 @@ def test_the_line_below_an_answer_says_what_was_cached_and_when_the_first_token_
 
 
 def test_a_refusal_without_the_model_claims_no_tokens(run, library):
-    library.pipeline.script = REFUSING
+    library.pipeline.script = UNASKED
     assert "tokens" not in run("What?")
+
+
+def test_a_refusal_by_the_model_says_what_was_read_for_it(run, library):
+    library.pipeline.script = REFUSING
+    assert "80 prompt tokens (0 cached, 80 prefilled)" in " ".join(run("What?").split())
 
 
 def test_json_carries_the_whole_usage_and_the_times(run):

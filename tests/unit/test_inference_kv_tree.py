@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
+from rag.inference.kv import tree as tree_module
 from rag.inference.kv.tree import KvTree
 from tests.unit.kv_books import (
     BookContext,
@@ -19,6 +22,9 @@ from tests.unit.kv_books import (
     read_all,
     step,
 )
+
+if TYPE_CHECKING:
+    from rag.inference.kv.node import Node
 
 PREFIX, FIRST, SECOND, QUESTION = piece(0, 40), piece(1, 30), piece(2, 30), piece(7, 10)
 
@@ -259,6 +265,15 @@ def test_a_request_alone_has_nothing_idle_beside_it() -> None:
     assert cache.read(prompt(FIRST)) == 1, "what was set aside has come back"
 
 
+def test_a_request_that_does_not_fit_now_takes_nothing_from_the_others() -> None:
+    cache = Cache(cells=200)
+    cache.read(prompt(FIRST))
+    running = cache.begin(prompt(SECOND), new_tokens=60)
+    assert not cache.begin(prompt(piece(5, 40)), new_tokens=60).admitted_now
+    cache.end(running)
+    assert cache.read(prompt(FIRST)) == 1
+
+
 def test_nothing_is_set_aside_where_it_would_be_lost() -> None:
     cache = Cache(stored=0)
     cache.read(prompt(FIRST))
@@ -379,6 +394,69 @@ def test_passages_at_hand_come_first_and_then_those_asked_for_most() -> None:
     (prefix,) = cache.tree.descend(cache.tree.root(None), PREFIX)
     assert cache.tree.order(prefix, [FIRST, third, SECOND]) == [2, 0, 1]
     assert cache.tree.order(prefix, [piece(4, 30), third, piece(5, 30)]) == [1, 0, 2]
+
+
+def order_after(cache: Cache, *passages: np.ndarray) -> list[int]:
+    (prefix,) = cache.tree.descend(cache.tree.root(None), PREFIX)
+    return cache.tree.order(prefix, passages)
+
+
+def test_of_the_chains_at_hand_that_of_most_tokens_comes_first() -> None:
+    cache = Cache()
+    short, long = piece(3, 20), piece(4, 70)
+    cache.read(prompt(FIRST, short))
+    cache.read(prompt(SECOND, long))
+    for _ in range(3):
+        order_after(cache, FIRST)
+    assert order_after(cache, FIRST, short, long, SECOND) == [3, 2, 0, 1], "although the first is asked for more"
+    assert order_after(cache, FIRST, short, SECOND) == [0, 1, 2], "of what is asked for, not of what there is"
+
+
+def test_of_chains_as_long_as_each_other_that_asked_for_most_comes_first() -> None:
+    cache = Cache()
+    cache.read(prompt(FIRST))
+    cache.read(prompt(SECOND))
+    order_after(cache, SECOND)
+    assert order_after(cache, FIRST, SECOND) == [1, 0]
+
+
+def test_a_chain_is_found_where_passages_begin_alike() -> None:
+    cache = Cache()
+    alike = [np.concatenate([piece(3, 20), piece(number, 30)]) for number in (4, 5)]
+    for passage in alike:
+        cache.read(prompt(passage, SECOND))
+    assert order_after(cache, FIRST, SECOND, alike[0]) == [2, 1, 0]
+    assert order_after(cache, FIRST, SECOND, alike[1]) == [2, 1, 0]
+
+
+def test_a_passage_that_comes_twice_is_placed_twice() -> None:
+    cache = Cache()
+    twelve_times = [FIRST] * 12
+    assert sorted(order_after(cache, *twelve_times)) == list(range(12))
+    cache.read(prompt(*twelve_times))
+    order = order_after(cache, SECOND, *twelve_times)
+    assert order[-1] == 0
+    assert sorted(order) == list(range(13))
+
+
+def test_passages_that_are_beginnings_of_one_another_cost_no_more_than_the_nodes_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = Cache(cells=3000, sequences=60)
+    word = piece(3, 20)
+    repeated = [np.tile(word, times) for times in range(1, 10)]
+    cache.read(prompt(*[word] * 30))
+    looked = 0
+    at_hand = tree_module._at_hand
+
+    def counted(parent: Node, tokens: np.ndarray) -> Node | None:
+        nonlocal looked
+        looked += 1
+        return at_hand(parent, tokens)
+
+    monkeypatch.setattr(tree_module, "_at_hand", counted)
+    assert sorted(order_after(cache, *repeated)) == list(range(9))
+    assert looked <= 9 * len(nodes(cache.tree))
 
 
 def test_an_answer_is_kept_for_the_next_turn_only_if_that_is_worth_it() -> None:

@@ -1,25 +1,33 @@
-"""Who is next: priority before all, then the key that has had least, then who came first."""
+"""Who is next: priority before all, then what is begun, then the key that has had least, then who came first."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag.inference.requests import ProbabilityRequest
 from rag.inference.waiting import FairQueue
 from rag.model_types import Caller, Priority
 
 if TYPE_CHECKING:
-    from rag.inference.requests import Request
+    from rag.inference.requests import Mailbox, PromptParts, Request
+    from rag.model_types import TokenProbabilities
 
 
 def request(
-    key: str, arrived: float = 0.0, priority: Priority = Priority.INTERACTIVE, *, deterministic: bool = False
+    key: str,
+    began: float = 0.0,
+    priority: Priority = Priority.INTERACTIVE,
+    *,
+    continues: bool = False,
+    deterministic: bool = False,
 ) -> Request:
-    caller = Caller(key=key, priority=priority)
-    return cast("Request", SimpleNamespace(caller=caller, arrived=arrived, deterministic=deterministic))
+    caller = Caller(key=key, priority=priority, continues=continues)
+    return cast("Request", SimpleNamespace(caller=caller, began=began, deterministic=deterministic))
 
 
 def queue(*requests: Request, running: set[str] | None = None) -> FairQueue:
@@ -67,9 +75,38 @@ def test_shares_are_of_tokens_not_of_requests() -> None:
 
 
 def test_priority_comes_before_shares() -> None:
-    waiting = queue(request("a", 0, Priority.IDLE), request("b", 1, Priority.BATCH), request("c", 2))
-    waiting.charge("c", 1000)
-    assert served(waiting) == ["c", "b", "a"]
+    waiting = queue(request("a", 0, Priority.BATCH), request("b", 1))
+    waiting.charge("b", 1000)
+    assert served(waiting) == ["b", "a"]
+
+
+def test_what_is_begun_is_finished_before_anything_is_begun() -> None:
+    begun, fresh, other = request("a", 1.0, continues=True), request("a", 2.0), request("b", 3.0)
+    waiting = queue(fresh, other, begun)
+    waiting.charge("a", 1000)
+    assert waiting.first() is begun
+    waiting.remove(begun)
+    assert served(waiting) == ["b", "a"], "what it took counts when the next is begun"
+
+
+def test_of_those_begun_the_oldest_query_is_finished_first() -> None:
+    late, early = request("a", 2.0, continues=True), request("b", 1.0, continues=True)
+    waiting = queue(late, early)
+    waiting.charge("b", 1000)
+    assert waiting.first() is early
+
+
+def test_priority_comes_before_what_is_begun() -> None:
+    waiting = queue(request("a", 0, Priority.BATCH, continues=True), request("b", 1))
+    assert served(waiting) == ["b", "a"]
+
+
+def test_a_request_is_as_old_as_its_query() -> None:
+    prompt, mailbox = cast("PromptParts", None), cast("Mailbox[TokenProbabilities]", None)
+    alone = ProbabilityRequest(prompt=prompt, mailbox=mailbox, candidates=(), arrived=7.0)
+    part = replace(alone, caller=Caller(arrived=2.0, timeout_s=10))
+    assert (alone.began, part.began) == (7.0, 2.0)
+    assert part.deadline == 17.0
 
 
 def test_a_pause_earns_no_credit() -> None:
@@ -123,3 +160,26 @@ def test_while_keys_wait_none_is_more_than_one_request_ahead(asked: list[tuple[s
         waiting.remove(first)
         waiting.charge(first.caller.key, cost[id(first)])
         had[first.caller.key] += cost[id(first)]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 50), st.integers(1, 50)), min_size=1, max_size=40))
+def test_while_keys_wait_none_is_more_than_one_query_of_two_requests_ahead(asked: list[tuple[str, int, int]]) -> None:
+    waiting = FairQueue()
+    cost = {}
+    for arrived, (key, *tokens) in enumerate(asked):
+        each = request(key, arrived)
+        cost[id(each)] = each, tokens
+        waiting.push(each, running=set())
+    had = dict.fromkeys("abc", 0)
+    while (first := waiting.first()) is not None:
+        began, tokens = cost[id(first)]
+        key = first.caller.key
+        assert had[key] <= min(had[each.caller.key] for each in waiting)
+        waiting.remove(first)
+        waiting.charge(key, tokens[0])
+        second = request(key, began.began, continues=True)
+        waiting.push(second, running=set())
+        assert waiting.first() is second
+        waiting.remove(second)
+        waiting.charge(key, tokens[1])
+        had[key] += sum(tokens)

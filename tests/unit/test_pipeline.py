@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
@@ -19,6 +20,7 @@ from rag.model_types import (
     Prompt,
     SamplingParams,
     SegmentKind,
+    TokenProbabilities,
     Usage,
 )
 from rag.pipeline import PipelineOptions, RagPipeline
@@ -39,6 +41,8 @@ from tests.unit.builders import make_passage
 LORA = make_passage("LoRA reduces trainable parameters by 10,000 times.", id=1, title="Adapters")
 ENERGY = make_passage("Training GPT-3 consumed 1,287 MWh.", id=2, title="Energy")
 QUESTION = "What does LoRA reduce?"
+# The model finds 40 of 600 tokens of the first prompt in its cache, and 590 of 620 of the second, read by the first.
+JUDGED = Usage(prompt_tokens=600, cached_tokens=40, kv_cells=601, queue_ms=1, prefill_ms=2000)
 
 
 class Store:
@@ -100,8 +104,9 @@ class Model:
                 text="",
                 finish_reason=self.finish,
                 usage=Usage(
-                    prompt_tokens=7,
-                    cached_tokens=3,
+                    prompt_tokens=620,
+                    cached_tokens=590,
+                    kv_cells=640,
                     completion_tokens=len(self.pieces),
                     queue_ms=10,
                     prefill_ms=20,
@@ -120,11 +125,11 @@ class Model:
         caller: Caller = ANYONE,
         adapter: str | None = None,
         deterministic: bool = False,
-    ) -> list[float]:
+    ) -> TokenProbabilities:
         self.asked_probability += 1
         self.callers.append(caller)
         await asyncio.sleep(self.judging_s)
-        return [self.yes, 1 - self.yes]
+        return TokenProbabilities(values=(self.yes, 1 - self.yes), usage=JUDGED)
 
     async def score(self, prompts: Sequence[Prompt], text: str, *, caller: Caller = ANYONE) -> list[list[float]]:
         raise AssertionError("the pipeline of this test scores nothing")
@@ -160,18 +165,72 @@ async def test_an_answer_streams_verified_sentences_with_citations() -> None:
     assert answer.text == "LoRA reduces trainable parameters by 10,000 times."
     assert answer.dropped_sentences == ("Bananas are yellow fruit.",)
     assert answer.citations[0].passage == LORA
-    assert (answer.usage.prompt_tokens, answer.finish_reason) == (7, "stop")
+    assert answer.finish_reason == "stop"
     assert answer.timings.ttft_ms is not None
     assert answer.timings.total_ms >= answer.timings.ttft_ms
-    assert (answer.timings.queue_ms, answer.timings.prefill_ms, answer.timings.decode_ms) == (10, 20, 40)
+
+
+async def test_an_answers_figures_are_of_both_requests_to_the_model() -> None:
+    answer = await pipeline(Model("LoRA reduces parameters.")).answer(QUESTION)
+    usage, timings = answer.usage, answer.timings
+    assert usage.cached_tokens == 40, "what the first request read is not called cached"
+    assert usage.prompt_tokens - usage.cached_tokens == (600 - 40) + (620 - 590)
+    assert (usage.completion_tokens, usage.kv_cells) == (1, 640)
+    assert (timings.queue_ms, timings.prefill_ms, timings.decode_ms) == (11, 2020, 40)
+    assert (usage.queue_ms, usage.prefill_ms, usage.first_token_ms) == (11, 2020, timings.ttft_ms)
+
+
+async def test_a_refusal_of_the_model_tells_what_judging_took() -> None:
+    answer = await pipeline(Model("never", yes=0.1)).answer(QUESTION)
+    assert answer.status == "refused"
+    assert answer.usage == JUDGED
+    assert (answer.timings.queue_ms, answer.timings.prefill_ms, answer.timings.ttft_ms) == (1, 2000, None)
+    unasked = await pipeline(Model("never"), best=0.1).answer(QUESTION)
+    assert unasked.usage == Usage()
+
+
+async def test_a_refusal_after_writing_has_the_figures_of_both_requests() -> None:
+    answer = await pipeline(Model("The passages do not say.")).answer(QUESTION)
+    assert answer.status == "refused"
+    assert (answer.usage.prompt_tokens, answer.timings.prefill_ms) == (630, 2020)
+
+
+@pytest.mark.parametrize(
+    ("judged", "written", "cached", "read"),
+    [
+        ((600, 0), (620, 590), 0, 630),  # cold
+        ((600, 590), (620, 590), 590, 40),  # the passages had been read before
+        ((600, 599), (620, 619), 618, 2),  # the same question as before
+        ((600, 590), (620, 0), 590, 630),  # what was cached was lost in between
+        ((600, 0), (620, 0), 0, 1220),  # a model that reuses nothing
+    ],
+)
+def test_together_two_requests_have_read_what_each_did(
+    judged: tuple[int, int], written: tuple[int, int], cached: int, read: int
+) -> None:
+    first, second = (Usage(prompt_tokens=prompt, cached_tokens=found) for prompt, found in (judged, written))
+    both = first.followed_by(second)
+    assert (both.cached_tokens, both.prompt_tokens - both.cached_tokens) == (cached, read)
 
 
 async def test_the_model_is_asked_on_the_callers_behalf_and_in_the_way_asked_for() -> None:
     model = Model("LoRA reduces parameters.")
     caller = Caller(key="192.0.2.7", priority=Priority.BATCH)
     await pipeline(model).answer(QUESTION, caller=caller, deterministic=True, adapter="legal")
-    assert model.callers == [caller, caller]
+    assert [(asked.key, asked.priority) for asked in model.callers] == [(caller.key, caller.priority)] * 2
     assert [(params.deterministic, params.adapter) for params in model.params] == [(True, "legal")]
+
+
+async def test_both_requests_to_the_model_stand_in_line_with_the_query() -> None:
+    model = Model("LoRA reduces parameters.")
+    before = time.monotonic()
+    await pipeline(model).answer(QUESTION)
+    judging, writing = model.callers
+    assert judging.arrived is not None
+    assert before <= judging.arrived == writing.arrived <= time.monotonic()
+    assert (judging.continues, writing.continues) == (False, True)
+    await pipeline(model).answer(QUESTION, caller=Caller(arrived=5.0))
+    assert [caller.arrived for caller in model.callers[2:]] == [5.0, 5.0]
 
 
 async def test_each_request_to_the_model_gets_what_is_left_of_the_callers_time() -> None:
@@ -207,9 +266,9 @@ async def test_both_prompts_share_everything_before_the_question() -> None:
             caller: Caller = ANYONE,
             adapter: str | None = None,
             deterministic: bool = False,
-        ) -> list[float]:
+        ) -> TokenProbabilities:
             seen.append(prompt)
-            return [1.0, 0.0]
+            return TokenProbabilities(values=(1.0, 0.0), usage=JUDGED)
 
     model = Recording("LoRA reduces parameters.")
     await pipeline(model).answer(QUESTION)

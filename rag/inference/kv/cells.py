@@ -55,7 +55,14 @@ class Cells:
         self.sequences_claimed -= sequences
 
     def make_room(self, cells: int, sequences: int) -> bool:
-        """Demote until so many cells and sequences are unclaimed; False if that cannot be had now."""
+        """Demote until so many cells and sequences are unclaimed; False, and nothing is demoted, if that cannot be had
+        now.
+        """
+        idle = [len(node) for node in self.held if node.pins == 0]
+        free_cells = self._context.cells - self.claimed
+        free_sequences = self._context.sequences - self.sequences_claimed
+        if free_cells + sum(idle) < cells or free_sequences + len(idle) < sequences:
+            return False
         while (
             self._context.cells - self.claimed < cells or self._context.sequences - self.sequences_claimed < sequences
         ):

@@ -106,21 +106,15 @@ class KvTree:
         return path
 
     def order(self, parent: Node, passages: Sequence[NDArray[np.int32]]) -> list[int]:
-        """Indices of ``passages``: first those whose state is at hand one after the other, then the most asked for.
+        """Indices of ``passages``: first the most tokens whose state is at hand one after the other, then the rest.
 
-        What is asked for often comes early, so that its state can be reused whatever follows it.
+        The rest goes by how often it was asked for: what is wanted often comes early, so that its state can be reused
+        whatever follows it.
         """
         asked = [self._count(passage) for passage in passages]
-        rest = sorted(range(len(passages)), key=lambda i: -asked[i])
-        order: list[int] = []
-        while rest:
-            following = [(i, node) for i in rest if (node := parent.child(passages[i])) and node.at_hand]
-            if not following:
-                break
-            index, parent = following[0]
-            rest.remove(index)
-            order.append(index)
-        return order + rest
+        by_use = sorted(range(len(passages)), key=lambda i: -asked[i])
+        chain = _longest_chain(parent, passages, by_use, {parent})
+        return chain + [i for i in by_use if i not in chain]
 
     def pin(self, path: Path) -> None:
         """Keep the path's nodes, and count the cells and sequences they take."""
@@ -329,3 +323,37 @@ class KvTree:
             node = self._add(parent, snapshot.tokens)
             node.stored = True
             nodes[node.key] = node
+
+
+def _longest_chain(
+    parent: Node, passages: Sequence[NDArray[np.int32]], candidates: list[int], visited: set[Node]
+) -> list[int]:
+    """Candidates whose state is at hand one after the other below ``parent``, as many tokens as can be had.
+
+    Among equals, the chain that begins with the earliest candidate. Every node is visited once, whatever passages it
+    can be put together from: one may come twice, or be the beginning of another.
+    """
+    chains: list[list[int]] = []
+    for i in candidates:
+        node = _at_hand(parent, passages[i])
+        if node is not None and node not in visited:
+            visited.add(node)
+            others = [other for other in candidates if other != i]
+            chains.append([i, *_longest_chain(node, passages, others, visited)])
+    return max(chains, key=lambda chain: sum(len(passages[i]) for i in chain), default=[])
+
+
+def _at_hand(parent: Node, tokens: NDArray[np.int32]) -> Node | None:
+    """The node where ``tokens`` after ``parent`` end, if all state up to it is at hand.
+
+    There are several nodes on the way where another passage begins alike.
+    """
+    node = parent
+    while len(tokens):
+        children = [child for child in node.beginning_like(tokens) if child.at_hand]
+        whole = [child for child in children if child.shared(tokens) == len(child)]
+        if not whole:
+            return None
+        node = max(whole, key=len)
+        tokens = tokens[len(node) :]
+    return node

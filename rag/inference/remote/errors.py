@@ -24,6 +24,8 @@ from rag.errors import (
 # error), and JSON or text that does not decode.
 CLIENT_ERRORS = (openai.OpenAIError, httpx2.HTTPError, json.JSONDecodeError, UnicodeDecodeError)
 
+SILENCE = "it said nothing for as long as RAG_GENERATOR_TIMEOUT_S allows"
+
 _LONGEST_REASON = 200
 _TOO_LONG = re.compile(r"context (length|size|window)|maximum context|longer than the model", re.IGNORECASE)
 _TOO_LONG_KINDS = frozenset({"context_length_exceeded", "exceed_context_size_error"})
@@ -47,7 +49,9 @@ class RemoteErrors:
         if isinstance(error, openai.APIStatusError):
             return self._of_status(error.status_code, _said(error), _kind(error), error.response.headers, model)
         if isinstance(error, openai.APIConnectionError | httpx2.TransportError):
-            reason = _clipped(str(error.__cause__ or error)) or type(error).__name__
+            cause = error.__cause__ or error
+            silent = isinstance(cause, httpx2.ReadTimeout)
+            reason = SILENCE if silent else _clipped(str(cause)) or type(cause).__name__
             if started:
                 return GenerationFailed(f"{self._server} broke off in the middle of an answer: {reason}.")
             return self.unavailable(reason)

@@ -22,7 +22,7 @@ from rag.inference.remote.requests import chat_messages, chat_request, require_s
 from rag.inference.remote.run import Runs, Stopped
 from rag.inference.remote.server import RemoteServer, positive
 from rag.inference.remote.tokens import find_counter
-from rag.model_types import ANYONE, GeneratorInfo, SamplingParams
+from rag.model_types import ANYONE, GeneratorInfo, SamplingParams, TokenProbabilities, Usage
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -58,18 +58,19 @@ class RemoteGenerator:
       pauses or as Retry-After says; after it, and after silence, never: tokens are not asked for twice.
     """
 
-    def __init__(self, server: RemoteServer, counter: TokenCounter, *, model: str, context_tokens: int) -> None:
+    def __init__(self, server: RemoteServer, counter: TokenCounter, *, model: ServedModel, context_tokens: int) -> None:
         self._server = server
         self._counter = counter
-        self._model = model
+        self._model = model.name
         self._count_text = functools.lru_cache(maxsize=_CACHED_COUNTS)(counter.text)
         self._count_chat = functools.lru_cache(maxsize=_CACHED_COUNTS)(counter.chat)
         self._known = counter.known
+        self._vocabulary_size = model.vocabulary_size
         self._completions = server.chat.chat.completions
         self._runs = Runs()
         self._closed = False
         self._info = GeneratorInfo(
-            model=model,
+            model=model.name,
             sha256="",
             context_tokens=context_tokens,
             threads=0,
@@ -107,7 +108,7 @@ class RemoteGenerator:
         except RagError:
             server.close()
             raise
-        generator = cls(server, counter, model=served.name, context_tokens=context)
+        generator = cls(server, counter, model=served, context_tokens=context)
         _log.info(
             "generator server connected",
             url=server.url,
@@ -153,8 +154,9 @@ class RemoteGenerator:
         Raises:
             QuestionTooLong: the prompt and one token do not fit the context.
             UnsupportedSampling: a server cannot be relied on to do what ``params`` ask.
-            InvalidRequest: the server refuses the request; the message has its reason.
-            Overloaded: it has too many requests waiting, or this generator is being drained.
+            InvalidRequest: a value is out of its range, or the server refuses the request; the message has the reason.
+            Overloaded: it has too many requests waiting.
+            ShuttingDown: this generator is being drained.
             DeadlineExceeded: the caller's timeout passed before the text was complete.
             RemoteUnavailable: it cannot be reached, is silent, or refuses access.
             GenerationFailed: it failed, or broke off in the middle.
@@ -188,26 +190,39 @@ class RemoteGenerator:
         caller: Caller = ANYONE,
         adapter: str | None = None,
         deterministic: bool = False,
-    ) -> list[float]:
+    ) -> TokenProbabilities:
         """Probability that the answer begins with each candidate's first token.
 
         Servers list the most probable tokens by their text: a candidate's value is that of the longest listed token it
-        begins with, and 0 if none of the 20 is. Raises as ``stream``, UnsupportedSampling where a server has no
-        log-probabilities, and ValueError for an empty candidate.
+        begins with, and 0 if none of the 20 is. The token that a server must generate to tell them is not in the usage.
+        Raises as ``stream``, UnsupportedSampling where a server has no log-probabilities, and ValueError for an empty
+        candidate.
         """
         if not all(candidates):
             raise ValueError(f"candidates without tokens: {list(candidates)}")
+        from openai.types.chat import ChatCompletionChunk
+
+        reply = Reply(begun=time.perf_counter())
         params = SamplingParams(max_tokens=1, logprobs=LISTED_TOKENS, adapter=adapter, deterministic=deterministic)
         try:
             with self._runs.start(caller) as run:
                 model = self._admit(params)
-                await run.bounded(lambda: asyncio.to_thread(self._fitting_tokens, prompt))
+                reply.prompt_tokens = await run.bounded(lambda: asyncio.to_thread(self._fitting_tokens, prompt))
                 request = chat_request(model, prompt, params, known=self._known)
                 try:
                     answer: ChatCompletion = await run.bounded(lambda: self._completions.create(**request))
                 except CLIENT_ERRORS as error:
                     raise self._server.errors.translated(error, model=model) from None
-                return first_token_probabilities(answer, candidates)
+                values = first_token_probabilities(answer, candidates)
+                # A whole answer tells its figures as the last event of a stream does.
+                figures: dict[str, Any] = {"usage": answer.usage, "timings": (answer.model_extra or {}).get("timings")}
+                reply.read(ChatCompletionChunk.model_construct(choices=[], **figures))
+                whole = reply.usage()
+                self._runs.completed(whole)
+                usage = Usage(
+                    prompt_tokens=whole.prompt_tokens, cached_tokens=whole.cached_tokens, prefill_ms=whole.prefill_ms
+                )
+                return TokenProbabilities(values=tuple(values), usage=usage)
         except Stopped:
             raise GenerationFailed(_CLOSED) from None
 
@@ -244,7 +259,8 @@ class RemoteGenerator:
     def _admit(self, params: SamplingParams) -> str:
         """The model to ask, if the request can be served at all."""
         self._require_open()
-        require_supported(params, models=self._server.errors.served, known=self._known)
+        served, size = self._server.errors.served, self._vocabulary_size
+        require_supported(params, models=served, known=self._known, vocabulary_size=size)
         return params.adapter or self._model
 
     def _fitting_tokens(self, prompt: Prompt) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import math
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from rag.errors import InvalidRequest, UnsupportedSampling
+from rag.errors import UnsupportedSampling
+from rag.inference.sampling.portable_schema import portable_schema
+from rag.inference.sampling.ranges import check_ranges
 from rag.inference.template import Message
 from rag.model_types import SegmentKind
 
@@ -43,15 +45,25 @@ def chat_messages(prompt: Prompt) -> tuple[Message, ...]:
 
 
 def as_json(messages: tuple[Message, ...]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
+    return [{"role": message.role, "content": sendable(message.content)} for message in messages]
 
 
-def require_supported(params: SamplingParams, *, models: Collection[str], known: bool) -> None:
-    """Refuse what a server cannot be relied on to do. ``known`` servers have more parameters than the protocol.
+def sendable(text: str) -> str:
+    """``text`` with what UTF-8 has no bytes for (lone surrogates) replaced, as the model in process reads it."""
+    return text.encode("utf-8", errors="replace").decode()
+
+
+def require_supported(
+    params: SamplingParams, *, models: Collection[str], known: bool, vocabulary_size: int | None = None
+) -> None:
+    """Refuse what a server cannot be relied on to do. ``known`` servers have more parameters than the protocol, and
+    keep to JSON schemas. ``vocabulary_size`` is None where the server does not tell it.
 
     Raises:
+        InvalidRequest: a value is out of its range, or the JSON schema is not valid.
         UnsupportedSampling: naming the parameter and why.
     """
+    check_ranges(params, vocabulary_size=vocabulary_size)
     if params.labels:
         raise UnsupportedSampling("A remote server cannot be held to citation labels.", hint="Ask without labels.")
     if params.deterministic:
@@ -70,15 +82,28 @@ def require_supported(params: SamplingParams, *, models: Collection[str], known:
             f"The generator server is neither llama-server nor vLLM, so it may ignore {' and '.join(used)}.",
             hint="Use temperature, top_p and the frequency and presence penalties with it.",
         )
+    for token, bias in params.logit_bias:
+        if abs(bias) > _STRONGEST_BIAS and bias != -math.inf:
+            raise UnsupportedSampling(
+                f"logit_bias adds {bias:g} to token {token}: the protocol of remote servers ends at "
+                f"{_STRONGEST_BIAS:g}, for always, and {-_STRONGEST_BIAS:g}, for never.",
+                hint="Use a bias within these bounds, or -inf for never.",
+            )
+    if params.json_schema is not None:
+        portable_schema(params.json_schema)
+        if not known:
+            raise UnsupportedSampling(
+                "The generator server is neither llama-server nor vLLM, so it may ignore json_schema or parts of it.",
+                hint="Let RAG_GENERATOR_URL lead to llama-server or vLLM (a proxy between must let /tokenize and "
+                "/apply-template through: they are known by them), use a local model, or ask without a schema.",
+            )
 
 
 def chat_request(model: str, prompt: Prompt, params: SamplingParams, *, known: bool) -> dict[str, Any]:
     """Arguments of ``chat.completions.create``, beside streaming.
 
-    Every parameter a known server has is sent, also where it is off: what servers take by default differs.
-
-    Raises:
-        InvalidRequest: ``json_schema`` is not JSON.
+    Every parameter a known server has is sent, also where it is off: what servers take by default differs. ``params``
+    have passed ``require_supported``.
     """
     arguments: dict[str, Any] = {
         "model": model,
@@ -93,16 +118,14 @@ def chat_request(model: str, prompt: Prompt, params: SamplingParams, *, known: b
     if params.stop:
         arguments["stop"] = list(params.stop)
     if params.logit_bias:
-        arguments["logit_bias"] = {
-            str(token): max(-_STRONGEST_BIAS, min(_STRONGEST_BIAS, bias)) for token, bias in params.logit_bias
-        }
+        arguments["logit_bias"] = {str(token): max(-_STRONGEST_BIAS, bias) for token, bias in params.logit_bias}
     if params.logprobs is not None:
         # llama-server takes 0 alternatives for no log-probabilities at all; what is too many is cut on arrival.
         arguments |= {"logprobs": True, "top_logprobs": max(1, params.logprobs)}
     if params.json_schema is not None:
         arguments["response_format"] = {
             "type": "json_schema",
-            "json_schema": {"name": "answer", "strict": True, "schema": _schema(params.json_schema)},
+            "json_schema": {"name": "answer", "strict": True, "schema": portable_schema(params.json_schema)},
         }
     if known:
         arguments["extra_body"] = {
@@ -113,11 +136,3 @@ def chat_request(model: str, prompt: Prompt, params: SamplingParams, *, known: b
             "chat_template_kwargs": TEMPLATE_OPTIONS,
         }
     return arguments
-
-
-def _schema(text: str) -> object:
-    try:
-        schema: object = json.loads(text)
-    except ValueError as error:
-        raise InvalidRequest(f"The JSON schema is not JSON: {error}.") from error
-    return schema

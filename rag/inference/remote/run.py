@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from rag.errors import DeadlineExceeded, InputError, Overloaded, RagError
+from rag.errors import DeadlineExceeded, InputError, Overloaded, RagError, ShuttingDown
 from rag.model_types import GeneratorStats
 
 if TYPE_CHECKING:
@@ -42,11 +42,14 @@ class Run:
         """
         self._check()
         try:
-            async with asyncio.timeout_at(self._deadline) as self._limit:
+            async with asyncio.timeout_at(self._deadline) as limit:
+                self._limit = limit
                 return await step()
         except TimeoutError:
-            self._check()
-            raise
+            if not limit.expired():
+                raise
+            # Not by the clock: a timer may be early by as much as the clock is coarse.
+            raise (Stopped() if self.stopped else self._too_late()) from None
         finally:
             self._limit = None
 
@@ -64,10 +67,13 @@ class Run:
         if self.stopped:
             raise Stopped
         if self._deadline is not None and self._loop.time() >= self._deadline:
-            raise DeadlineExceeded(
-                f"The answer was not complete within {self._timeout_s:g} s.",
-                hint="Allow more time (RAG_REQUEST_TIMEOUT_S), or ask for a shorter answer.",
-            )
+            raise self._too_late()
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"The answer was not complete within {self._timeout_s:g} s.",
+            hint="Allow more time (RAG_REQUEST_TIMEOUT_S), or ask for a shorter answer.",
+        )
 
 
 class Runs:
@@ -87,16 +93,16 @@ class Runs:
         """A new request.
 
         Raises:
-            Overloaded: after ``drain`` was called.
+            ShuttingDown: after ``drain`` was called.
         """
         self._add(requests=1)
         run = Run(caller)
         self._under_way.add(run)
         try:
             if self._draining:
-                raise Overloaded("The generator takes no new requests: the service is shutting down.")
+                raise ShuttingDown
             yield run
-        except Overloaded:
+        except (Overloaded, ShuttingDown):
             self._add(rejected=1)
             raise
         except InputError:

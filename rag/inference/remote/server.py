@@ -10,7 +10,7 @@ import openai
 from openai import AsyncOpenAI, OpenAI, RequestOptions
 
 from rag.errors import InvalidSettings, RemoteUnavailable
-from rag.inference.remote.errors import CLIENT_ERRORS, RemoteErrors
+from rag.inference.remote.errors import CLIENT_ERRORS, SILENCE, RemoteErrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,8 @@ _NOT_OFFERED = frozenset({400, 404, 405, 415, 422, 500, 501})  # how servers ans
 class ServedModel:
     """A model as the server lists it. ``parent`` is set for an adapter; ``context_tokens`` is None if it is not told.
 
-    ``trained_tokens`` is the longest context the model was made for, which the server may have lowered.
+    ``trained_tokens`` is the longest context the model was made for, which the server may have lowered;
+    ``vocabulary_size`` counts its tokens.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ServedModel:
     parent: str | None = None
     context_tokens: int | None = None
     trained_tokens: int | None = None
+    vocabulary_size: int | None = None
 
 
 class RemoteServer:
@@ -68,7 +70,7 @@ class RemoteServer:
             api_key=api_key or _NO_KEY,
             timeout=timeout,
             max_retries=max_retries,
-            http_client=httpx2.Client(
+            http_client=_Client(
                 timeout=timeout, follow_redirects=True, event_hooks={"request": [_drop_placeholder]}, auth=login
             ),
         )
@@ -141,8 +143,22 @@ class _AsyncClient(httpx2.AsyncClient):
         try:
             return await super().send(request, **options)
         except httpx2.ReadTimeout:
-            said = {"error": {"message": "it said nothing for as long as RAG_GENERATOR_TIMEOUT_S allows"}}
-            return httpx2.Response(504, headers={"x-should-retry": "false"}, json=said, request=request)
+            return _final(request)
+
+
+class _Client(httpx2.Client):
+    """As the other, for a question from a thread, which nothing else can interrupt."""
+
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:  # noqa: ANN401 - as above it
+        try:
+            return super().send(request, **options)
+        except httpx2.ReadTimeout:
+            return _final(request)
+
+
+def _final(request: httpx2.Request) -> httpx2.Response:
+    said = {"error": {"message": SILENCE}}
+    return httpx2.Response(504, headers={"x-should-retry": "false"}, json=said, request=request)
 
 
 def _checked(base_url: str) -> httpx2.URL:
@@ -169,6 +185,7 @@ def _served(entry: dict[str, Any]) -> ServedModel:
         parent=str(entry["parent"]) if entry.get("parent") else None,
         context_tokens=positive(entry.get("max_model_len")) or positive(meta.get("n_ctx")),
         trained_tokens=positive(meta.get("n_ctx_train")),
+        vocabulary_size=positive(meta.get("n_vocab")),
     )
 
 

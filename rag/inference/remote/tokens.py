@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rag.inference.remote.requests import TEMPLATE_OPTIONS, as_json
+from rag.inference.remote.requests import TEMPLATE_OPTIONS, as_json, sendable
 from rag.inference.remote.server import positive
 from rag.inference.template import Message
 
@@ -65,7 +65,7 @@ class LlamaServerTokens:
         return len(tokens)
 
     def _bare(self, text: str) -> dict[str, Any]:
-        return {"content": text, "add_special": False, "parse_special": False, "model": self._model}
+        return {"content": sendable(text), "add_special": False, "parse_special": False, "model": self._model}
 
     def _conversation(self, messages: tuple[Message, ...]) -> dict[str, Any]:
         return {"messages": as_json(messages), "chat_template_kwargs": TEMPLATE_OPTIONS, "model": self._model}
@@ -101,7 +101,7 @@ class VllmTokens:
         return count
 
     def _bare(self, text: str) -> dict[str, Any]:
-        return {"model": self._model, "prompt": text, "add_special_tokens": False}
+        return {"model": self._model, "prompt": sendable(text), "add_special_tokens": False}
 
     def _conversation(self, messages: tuple[Message, ...]) -> dict[str, Any]:
         return {

@@ -64,7 +64,8 @@ def _invalid(what: str) -> NoReturn:
 
 class Dialect:
     """A schema, rewritten. ``definitions`` maps names to subschemas that refer to each other by ``{"$ref": name}``;
-    ``start`` is the name of the whole. No name occurs anywhere in the schema's text.
+    ``start`` is the name of the whole. No name occurs anywhere in the schema's text. ``recursive``: one of them leads
+    back to itself.
     """
 
     def __init__(self, text: str) -> None:
@@ -79,7 +80,7 @@ class Dialect:
         self.definitions: dict[str, Schema] = {}
         self._names: dict[str, str] = {}
         self._open: set[str] = set()
-        self._recursive = False
+        self.recursive = False
         self._unions: list[list[Schema]] = []
         self._known_kinds: dict[str, frozenset[str]] = {}
         self._size = 0
@@ -106,7 +107,7 @@ class Dialect:
             self._open.add(name)
             self.definitions[name] = self._node(self._resolve(pointer, at), pointer)
             self._open.remove(name)
-        self._recursive |= name in self._open
+        self.recursive |= name in self._open
         return name
 
     def _resolve(self, pointer: str, at: str) -> object:
@@ -280,10 +281,10 @@ class Dialect:
         for alternatives in self._unions:
             kinds = [kind for node in alternatives for kind in self._kinds(node)]
             branches *= len(alternatives) if len(kinds) > len(set(kinds)) else 1
-        if branches > (1 if self._recursive else _MAX_BRANCHES):
+        if branches > (1 if self.recursive else _MAX_BRANCHES):
             raise UnsupportedSampling(
                 "The JSON schema has too many alternatives of the same type in `anyOf`"
-                + (" for one that refers to itself." if self._recursive else f" ({branches} in all)."),
+                + (" for one that refers to itself." if self.recursive else f" ({branches} in all)."),
                 hint="Use `enum` for a choice of values; give the alternatives different types.",
             )
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rag.errors import GenerationFailed, InvalidRequest, UnsupportedSampling
+from rag.errors import GenerationFailed, UnsupportedSampling
 from rag.inference.sampling.grammar import Grammar, grammar_of
+from rag.inference.sampling.ranges import check_ranges
 from rag.model_types import TokenLogprob
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from rag.model_types import SamplingParams
 
 
-_LARGEST = 1e6  # of temperatures, penalties and biases: single precision stays far from its end
-_MAX_LOGPROBS = 20
-_MAX_STOP = 16
 _SHORTLIST = 64  # candidates to try one by one before a grammar is put to the whole vocabulary
 _PENALTY_WINDOW = 131_072  # tokens; as far back as penalties look in the longest contexts there are
 _SEEDS = 0xFFFFFFFF  # llama.cpp takes 32 bits, and this last value for "a random one"
@@ -48,14 +46,7 @@ def check(params: SamplingParams, vocabulary: Vocabulary) -> None:
         InvalidRequest: a value is out of its range, or the JSON schema or a label is not valid.
         UnsupportedSampling: the combination, or a keyword of the JSON schema, cannot be honoured.
     """
-    _check_ranges(params)
-    for token, bias in params.logit_bias:
-        if not 0 <= token < vocabulary.size:
-            raise InvalidRequest(
-                f"logit_bias names token {token}: the model's tokens are 0 to {vocabulary.size - 1}.",
-                hint="Token ids belong to one model; look them up in its vocabulary.",
-            )
-        _require(bias == -np.inf or abs(bias) <= _LARGEST, "logit_bias", bias, f"at most {_LARGEST:g}, or -inf")
+    check_ranges(params, vocabulary_size=vocabulary.size)
     if params.json_schema is not None and params.labels:
         raise UnsupportedSampling(
             "json_schema and labels cannot be used together: a JSON text has brackets of its own.", hint="Drop one."
@@ -64,32 +55,6 @@ def check(params: SamplingParams, vocabulary: Vocabulary) -> None:
     if gbnf is not None:
         # Parsing does not read the vocabulary, so a model that is freed meanwhile does no harm.
         Grammar(gbnf, vocabulary).free()
-
-
-def _check_ranges(params: SamplingParams) -> None:
-    p = params
-    # Written so that a NaN fails.
-    _require(p.max_tokens >= 1, "max_tokens", p.max_tokens, "at least 1")
-    _require(0 <= p.temperature <= _LARGEST, "temperature", p.temperature, f"from 0 to {_LARGEST:g}")
-    _require(0 <= p.top_k < 2**31, "top_k", p.top_k, "at least 0 (off) and below 2^31")
-    _require(0 < p.top_p <= 1, "top_p", p.top_p, "above 0 and at most 1 (off)")
-    _require(0 <= p.min_p <= 1, "min_p", p.min_p, "from 0 (off) to 1")
-    _require(
-        1 / _LARGEST <= p.repeat_penalty <= _LARGEST,
-        "repeat_penalty",
-        p.repeat_penalty,
-        f"above 0 (from {1 / _LARGEST:g} to {_LARGEST:g}; 1 is off)",
-    )
-    for name, value in (("frequency_penalty", p.frequency_penalty), ("presence_penalty", p.presence_penalty)):
-        _require(abs(value) <= _LARGEST, name, value, f"from {-_LARGEST:g} to {_LARGEST:g} (0 is off)")
-    _require(p.logprobs is None or 0 <= p.logprobs <= _MAX_LOGPROBS, "logprobs", p.logprobs, f"0 to {_MAX_LOGPROBS}")
-    _require(len(p.stop) <= _MAX_STOP, "the number of stop strings", len(p.stop), f"at most {_MAX_STOP}")
-    _require(all(p.stop), "stop", p.stop, "without empty strings")
-
-
-def _require(holds: bool, name: str, value: object, rule: str) -> None:  # noqa: FBT001 - reads as a sentence
-    if not holds:
-        raise InvalidRequest(f"{name} is {value!r}: it must be {rule}.")
 
 
 class Sampler:
