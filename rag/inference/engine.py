@@ -86,7 +86,7 @@ class Engine:
         self._room_changed = True
         self._durations: deque[float] = deque(maxlen=_REMEMBERED_DURATIONS)
         self._gate = threading.Lock()  # a request is in line before the thread ends, or it is refused
-        self._open = 0  # requests submitted and not ended, under the gate
+        self._open: set[Request] = set()  # submitted and not ended, under the gate
         self._idle = threading.Condition(self._gate)
         self._draining = False
         self._closing = False
@@ -118,7 +118,7 @@ class Engine:
             rejected=counters.rejected,
             failed=counters.failed,
             cancelled=counters.cancelled,
-            queued=max(0, self._open - running),
+            queued=max(0, len(self._open) - running),
             running=running,
             steps=counters.steps,
             tokens_cached=counters.tokens_cached,
@@ -148,24 +148,26 @@ class Engine:
             if self._draining:
                 self._counters.rejected += 1
                 raise ShuttingDown
-            if self._open >= self.max_running + self._max_queued:
+            # Who has gone away leaves with the step, but takes nobody's place until then.
+            in_line = sum(not other.mailbox.abandoned for other in self._open)
+            if in_line >= self.max_running + self._max_queued:
                 self._counters.rejected += 1
-                position = self._open - self.max_running + 1
+                position = in_line - self.max_running + 1
                 retry = self._retry_after_s(position)
                 raise Overloaded(
-                    f"{self._open} requests are running or waiting; this one would be number {position} in the queue.",
+                    f"{in_line} requests are running or waiting; this one would be number {position} in the queue.",
                     hint=f"Try again in about {retry} s, or raise RAG_MAX_QUEUED.",
                     retry_after_s=retry,
                     queue_position=position,
                 )
-            self._open += 1
+            self._open.add(request)
             self._inbox.put(request)
 
     def drain(self) -> None:
         """Refuse what comes and wait until everything in line has ended."""
         with self._idle:
             self._draining = True
-            self._idle.wait_for(lambda: self._open == 0 or self._ended is not None)
+            self._idle.wait_for(lambda: not self._open or self._ended is not None)
 
     def close(self) -> None:
         """End everything as cancelled, stop the thread and free the model. Waits for at most one model step."""
@@ -351,10 +353,10 @@ class Engine:
         self._durations.append(time.monotonic() - run.admitted)
         self._close_request(run.request)
 
-    def _close_request(self, _request: Request) -> None:
+    def _close_request(self, request: Request) -> None:
         self._room_changed = True
         with self._idle:
-            self._open -= 1
+            self._open.discard(request)
             self._idle.notify_all()
 
     def _fail_all(self, error: RagError) -> None:

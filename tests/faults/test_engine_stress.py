@@ -183,7 +183,7 @@ async def brave(
         context_tokens=256,
         sha256="ab" * 32,
         speculation=True,
-        max_queued=20,  # who gave up holds a place until the step ends
+        max_queued=16,
         kv_tokens=512,
         kv_ram_bytes=4 << 20,
         kv_disk_bytes=16 << 20,

@@ -294,6 +294,24 @@ async def test_a_long_text_is_scored_over_several_steps(generator: LlamaGenerato
     assert score == pytest.approx(solo.logprobs(make_prompt("Who came?"), tokens), abs=1.0)
 
 
+async def test_who_has_gone_away_takes_no_place(make: Callable[..., LlamaGenerator]) -> None:
+    generator = make(max_running=1, max_queued=1)
+    with held(generator) as stands:
+        first = asyncio.create_task(say(generator, make_prompt("First?"), endless(2)))
+        await asyncio.to_thread(stands.wait)
+        second = asyncio.create_task(say(generator, make_prompt("Second?"), endless(2)))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await say(generator, make_prompt("Third?"), endless(2))
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        fourth = asyncio.create_task(say(generator, make_prompt("Fourth?"), endless(2)))
+        await asyncio.sleep(0)
+        assert not fourth.done(), "it waits, though no step has ended"
+    assert [len((await each).tokens) for each in (first, fourth)] == [2, 2]
+
+
 async def test_any_number_of_prompts_is_scored_whatever_the_queue_takes(make: Callable[..., LlamaGenerator]) -> None:
     generator = make(max_running=2, max_queued=1)
     assert len(await generator.score([make_prompt(f"{i}?") for i in range(7)], " Yes.")) == 7

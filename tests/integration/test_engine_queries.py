@@ -10,9 +10,9 @@ import pytest
 from rag.model_types import Caller
 from rag.pipeline import PipelineOptions, RagPipeline
 from rag.retrieval.retriever import Retrieval
-from rag.types import Collection, Fingerprint
+from rag.types import Collection
 from tests.integration.solo import load
-from tests.unit.builders import make_passage
+from tests.unit.builders import OneCollection, make_passage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
 
 QUERIES = 4
 QUESTIONS = [f"How high is the bridge of town {number}?" for number in range(QUERIES)]
-
-
-class Store:
-    def collection(self, name: str) -> Collection:
-        fingerprint = Fingerprint(parser="p", chunker="c", embedder="e", dimension=2)
-        return Collection(id=1, name=name, fingerprint=fingerprint, seq=1)
-
-    def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list:
-        raise AssertionError("the retriever of this test hydrates nothing")
 
 
 class Retriever:
@@ -81,7 +72,7 @@ def generator(smollm_path: Path) -> Iterator[LlamaGenerator]:
 
 def pipeline(generator: Log | LlamaGenerator) -> RagPipeline:
     return RagPipeline(
-        store=Store(),
+        store=OneCollection(),
         retriever=Retriever,  # type: ignore[arg-type]
         generator=lambda: generator,  # type: ignore[arg-type,return-value]
         options=PipelineOptions(top_k=4, min_dense_score=0.0, min_answerability=0.0, max_answer_tokens=8),

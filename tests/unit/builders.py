@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from rag.types import Chunk, Document, Passage, Scores, Span
+from typing import TYPE_CHECKING
+
+from rag.types import Chunk, Collection, Document, Fingerprint, Passage, Scores, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def make_passage(
@@ -36,3 +41,14 @@ def make_passage(
         token_count=len(text.split()),
     )
     return Passage(chunk=chunk, document=document, scores=Scores(dense=dense, fused=dense))
+
+
+class OneCollection:
+    """A store of which only the collection is asked for."""
+
+    def collection(self, name: str) -> Collection:
+        fingerprint = Fingerprint(parser="p", chunker="c", embedder="e", dimension=2)
+        return Collection(id=1, name=name, fingerprint=fingerprint, seq=1)
+
+    def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list:
+        raise AssertionError("a scripted retriever hydrates nothing")

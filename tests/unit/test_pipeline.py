@@ -30,28 +30,18 @@ from rag.types import (
     Collection,
     DeltaEvent,
     DoneEvent,
-    Fingerprint,
     Passage,
     PassagesEvent,
     RefusalCode,
     RefusedEvent,
 )
-from tests.unit.builders import make_passage
+from tests.unit.builders import OneCollection, make_passage
 
 LORA = make_passage("LoRA reduces trainable parameters by 10,000 times.", id=1, title="Adapters")
 ENERGY = make_passage("Training GPT-3 consumed 1,287 MWh.", id=2, title="Energy")
 QUESTION = "What does LoRA reduce?"
 # The model finds 40 of 600 tokens of the first prompt in its cache, and 590 of 620 of the second, read by the first.
 JUDGED = Usage(prompt_tokens=600, cached_tokens=40, kv_cells=601, queue_ms=1, prefill_ms=2000)
-
-
-class Store:
-    def collection(self, name: str) -> Collection:
-        fingerprint = Fingerprint(parser="p", chunker="c", embedder="e", dimension=2)
-        return Collection(id=1, name=name, fingerprint=fingerprint, seq=1)
-
-    def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list:
-        raise AssertionError("the retriever of this test hydrates nothing")
 
 
 class ScriptedRetriever:
@@ -145,7 +135,7 @@ class Model:
 def pipeline(model: Model, passages: tuple[Passage, ...] = (LORA, ENERGY), best: float | None = 0.8) -> RagPipeline:
     retriever = ScriptedRetriever(passages, best)
     built = RagPipeline(
-        store=Store(),
+        store=OneCollection(),
         retriever=lambda: retriever,
         generator=lambda: model,
         options=PipelineOptions(top_k=4, min_dense_score=0.3, min_answerability=0.5, max_answer_tokens=50),
