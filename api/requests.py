@@ -17,12 +17,16 @@ from litestar.exceptions import InternalServerException
 from api.problems import ClientDisconnected, InvalidFields, MalformedJson, UnsupportedMediaType
 from api.schemas import MAX_QUESTION_CHARACTERS, FieldError
 from rag.errors import EmptyQuestion, QuestionTooLong, UnknownAdapter
+from rag.retrieval.filters import parse
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from litestar.connection import ASGIConnection
     from litestar.handlers import BaseRouteHandler
+
+    from api.schemas import QueryRequest, SearchRequest
+    from rag.types import Filter
 
 _LOCATED = re.compile(r"^(?P<detail>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 
@@ -56,6 +60,11 @@ def require_words(text: str) -> None:
             f"The question has {len(text)} characters; at most {MAX_QUESTION_CHARACTERS} are read.",
             hint="Shorten it; documents are added with: indexer ingest PATH",
         )
+
+
+def filter_of(body: QueryRequest | SearchRequest) -> Filter | None:
+    """The body's filter. Raises InvalidRequest if it cannot be used."""
+    return None if body.filters is None else parse(body.filters)
 
 
 def require_adapter(name: str | None, known: Collection[str] | None) -> None:

@@ -5,7 +5,7 @@ Requests are strict: unknown fields are errors. Responses are what OpenAPI publi
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -76,6 +76,18 @@ AdapterName = Annotated[
 ]
 
 
+Filters = Annotated[
+    dict[str, Any],
+    Meta(
+        extra_json_schema={
+            "description": "Search only what this filter lets through: comparisons (`field`, `operator`, `value`) "
+            "joined by `AND`, `OR` and `NOT` (`operator`, `conditions`).",
+            "examples": [{"field": "media_type", "operator": "==", "value": "application/pdf"}],
+        }
+    ),
+]
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of request bodies."""
 
@@ -86,6 +98,7 @@ class QueryRequest(Request, frozen=True, kw_only=True):
     question: Annotated[str, _question("The question, in the documents' language. Must not be blank.")]
     collection: CollectionName = "default"
     k: PassageCount | None = None
+    filters: Filters | None = None
     stream: Annotated[bool | None, _stream] = None
     timeout_s: Timeout | None = None
     priority: Annotated[Literal["interactive", "batch"], _priority] = "interactive"
@@ -99,6 +112,7 @@ class SearchRequest(Request, frozen=True, kw_only=True):
     query: Annotated[str, _question("The words to search for. Must not be blank.")]
     collection: CollectionName = "default"
     k: PassageCount | None = None
+    filters: Filters | None = None
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):

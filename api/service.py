@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rag.config import Settings
     from rag.model_types import Caller
     from rag.protocols import DocumentStore, Generator
-    from rag.types import AnswerEvent, SearchResult
+    from rag.types import AnswerEvent, Filter, SearchResult
 
 _RETRY_WARM_UP_S = 10.0  # a damaged model file of gigabytes is read whole to find that out
 _LET_GO_S = 10.0  # what was cancelled lets go within a step of the model
@@ -34,13 +34,14 @@ _log = get_logger("api")
 class Pipeline(Protocol):
     """The use case, as the routes call it."""
 
-    async def search(self, query: str, *, collection: str, k: int | None) -> SearchResult: ...
+    async def search(self, query: str, *, collection: str, k: int | None, where: Filter | None) -> SearchResult: ...
     def stream(
         self,
         question: str,
         *,
         collection: str,
         k: int | None,
+        where: Filter | None,
         caller: Caller,
         deterministic: bool,
         adapter: str | None,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rag.model_types import Caller
     from rag.protocols import Generator, PassageStore
     from rag.retrieval.retriever import Retrieval, Retriever
-    from rag.types import AnswerEvent, Passage
+    from rag.types import AnswerEvent, Filter, Passage
 
     _Events = AsyncGenerator[AnswerEvent, None]
 
@@ -132,14 +132,21 @@ class RagPipeline:
         self._generator = generator
         self._options = options
 
-    async def search(self, query: str, *, collection: str = DEFAULT_COLLECTION, k: int | None = None) -> SearchResult:
-        """The passages of a collection that fit a query best.
+    async def search(
+        self,
+        query: str,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        k: int | None = None,
+        where: Filter | None = None,
+    ) -> SearchResult:
+        """The passages of a collection that fit a query best, of those that the filter lets through.
 
         Raises:
             EmptyQuestion, InvalidRequest (k out of range), UnknownCollection, EmbedderChanged.
         """
         run = _Run(question=_checked(query))
-        found = await self._retrieve(run, collection, k)
+        found = await self._retrieve(run, collection, k, where)
         return SearchResult(
             passages=found.passages, timings=replace(run.timings, total_ms=run.ms()), trace_id=run.trace_id
         )
@@ -150,13 +157,20 @@ class RagPipeline:
         *,
         collection: str = DEFAULT_COLLECTION,
         k: int | None = None,
+        where: Filter | None = None,
         caller: Caller = ANYONE,
         deterministic: bool = False,
         adapter: str | None = None,
     ) -> Answer:
         """The answer or refusal that ends ``stream``."""
         stream = self.stream(
-            question, collection=collection, k=k, caller=caller, deterministic=deterministic, adapter=adapter
+            question,
+            collection=collection,
+            k=k,
+            where=where,
+            caller=caller,
+            deterministic=deterministic,
+            adapter=adapter,
         )
         return await final_answer(stream)
 
@@ -166,11 +180,14 @@ class RagPipeline:
         *,
         collection: str = DEFAULT_COLLECTION,
         k: int | None = None,
+        where: Filter | None = None,
         caller: Caller = ANYONE,
         deterministic: bool = False,
         adapter: str | None = None,
     ) -> _Events:
         """Events of one answer: passages, then deltas with their citations, then done or refused.
+
+        Only passages that the filter ``where`` lets through are searched.
 
         Closing the iterator cancels generation before the next token. The caller's timeout covers all of it: search,
         judging the passages and writing the answer. ``deterministic`` and ``adapter`` hold for both
@@ -189,8 +206,8 @@ class RagPipeline:
         if len(run.question.encode()) > _SURELY_FITTING_BYTES:
             generator = await asyncio.to_thread(self._generator)
             await asyncio.to_thread(require_fits, run.question, generator)
-        found = await self._retrieve(run, collection, k)
-        refusal = self._retrieval_refusal(found)
+        found = await self._retrieve(run, collection, k, where)
+        refusal = self._retrieval_refusal(found, filtered=where is not None)
         if refusal:
             yield PassagesEvent(passages=found.passages, trace_id=run.trace_id)
             yield RefusedEvent(answer=run.refused(refusal, found.passages))
@@ -210,21 +227,25 @@ class RagPipeline:
             async for event in events:
                 yield event
 
-    async def _retrieve(self, run: _Run, collection: str, k: int | None) -> Retrieval:
+    async def _retrieve(self, run: _Run, collection: str, k: int | None, where: Filter | None) -> Retrieval:
         k = self._options.top_k if k is None else k
         if not 1 <= k <= MAX_K:
             raise InvalidRequest(f"k is {k}, but must be from 1 to {MAX_K}.")
 
         def retrieve() -> Retrieval:
             target = self._store.collection(collection)
-            return self._retriever().retrieve(target, run.question, k)
+            return self._retriever().retrieve(target, run.question, k, where=where)
 
         found = await asyncio.to_thread(retrieve)
         run.timings = replace(run.timings, embed_ms=found.embed_ms, search_ms=found.search_ms)
         return found
 
-    def _retrieval_refusal(self, found: Retrieval) -> Refusal | None:
-        if found.collection_is_empty:
+    def _retrieval_refusal(self, found: Retrieval, *, filtered: bool) -> Refusal | None:
+        if found.nothing_to_search and filtered:
+            return Refusal(
+                code=RefusalCode.NOTHING_MATCHES_FILTER, reason="No passage in the documents matches the filter."
+            )
+        if found.nothing_to_search:
             return Refusal(
                 code=RefusalCode.EMPTY_COLLECTION,
                 reason="The collection holds no documents yet. Add some with: indexer ingest PATH",

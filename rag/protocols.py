@@ -26,7 +26,17 @@ if TYPE_CHECKING:
         SamplingParams,
         TokenProbabilities,
     )
-    from rag.types import Chunk, ChunkDraft, Collection, Document, Fingerprint, Hit, SourceRecord, StoredSource
+    from rag.types import (
+        Chunk,
+        ChunkDraft,
+        Collection,
+        Document,
+        Filter,
+        Fingerprint,
+        Hit,
+        SourceRecord,
+        StoredSource,
+    )
 
 
 @runtime_checkable
@@ -124,8 +134,11 @@ class VectorIndex(Protocol):
     def delete(self, ids: NDArray[np.int64]) -> None:
         """Ids that are not there are ignored."""
 
-    def search(self, vector: NDArray[np.float32], k: int) -> list[Hit]:
-        """At most ``k`` hits, best first; fewer only if the index holds fewer."""
+    def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> list[Hit]:
+        """At most ``k`` hits, best first; fewer only if the index holds fewer.
+
+        ``among`` are ascending ids: only these count, and those that are not in the index are ignored.
+        """
 
     def count(self) -> int: ...
     def flush(self) -> None:
@@ -136,14 +149,18 @@ class VectorIndex(Protocol):
 class VectorSearch(Protocol):
     """Dense search that is never stale: it brings its index up to ``collection.seq`` before it answers."""
 
-    def search(self, collection: Collection, vector: NDArray[np.float32], k: int) -> list[Hit]: ...
+    def search(
+        self, collection: Collection, vector: NDArray[np.float32], k: int, *, where: Filter | None = None
+    ) -> list[Hit]:
+        """The best ``k`` of the chunks that the filter lets through; fewer only if there are fewer of them."""
 
 
 @runtime_checkable
 class LexicalIndex(Protocol):
     """Full-text search over the active chunks of a collection, scored by BM25, best first."""
 
-    def search(self, collection: Collection, query: str, k: int) -> list[Hit]: ...
+    def search(self, collection: Collection, query: str, k: int, *, where: Filter | None = None) -> list[Hit]:
+        """The best ``k`` of the chunks that hold a word of the query and that the filter lets through."""
 
 
 @runtime_checkable

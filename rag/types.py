@@ -7,6 +7,7 @@ slice of a version's text; a *passage* is a chunk together with its document and
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -155,6 +156,32 @@ class CollectionStatus:
     database_bytes: int
 
 
+Scalar = str | int | datetime | None
+FilterValue = Scalar | tuple[Scalar, ...]
+ComparisonOperator = Literal["==", "!=", ">", ">=", "<", "<=", "in", "not in"]
+JunctionOperator = Literal["AND", "OR", "NOT"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A condition on a field, one of ``rag.retrieval.filters.FIELDS``. ``in`` and ``not in`` take tuples."""
+
+    field: str
+    operator: ComparisonOperator
+    value: FilterValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Junction:
+    """Conditions taken together; ``NOT`` holds where they do not all hold."""
+
+    operator: JunctionOperator
+    conditions: tuple[Filter, ...]
+
+
+Filter = Comparison | Junction
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One row of a ranking: higher ``score`` is better; its scale belongs to the ranking it came from."""
@@ -219,6 +246,7 @@ class RefusalCode(StrEnum):
     """Why no answer is given. Stable: programs branch on these."""
 
     EMPTY_COLLECTION = "empty_collection"
+    NOTHING_MATCHES_FILTER = "nothing_matches_filter"  # there are documents, but none that the filter lets through
     NO_RELEVANT_PASSAGE = "no_relevant_passage"  # retrieval found nothing close enough; the model was not asked
     NOT_IN_PASSAGES = "not_in_passages"  # the model judged that the passages do not contain the answer
     NOTHING_SUPPORTED = "nothing_supported"  # an answer was generated, but no sentence of it is backed by a passage

@@ -13,7 +13,7 @@ from litestar.response import ServerSentEvent
 from api import presentation
 from api.callers import after, caller_of
 from api.documentation import EVENT_STREAM, problems
-from api.requests import StrictRequest, require_adapter, require_json, require_words
+from api.requests import StrictRequest, filter_of, require_adapter, require_json, require_words
 from api.schemas import QueryRequest, QueryResponse
 from api.service import Service
 from api.streaming import open_stream, until_disconnected
@@ -48,6 +48,7 @@ class QueryController(Controller):
     ) -> QueryResponse | ServerSentEvent:
         arrived = time.monotonic()
         require_words(data.question)
+        where = filter_of(data)
         require_adapter(data.adapter, service.adapters)
         caller = caller_of(request, data, longest_s=service.request_timeout_s)
         with ExitStack() as place:
@@ -58,6 +59,7 @@ class QueryController(Controller):
                     data.question,
                     collection=data.collection,
                     k=data.k,
+                    where=where,
                     caller=after(caller, time.monotonic() - arrived),
                     deterministic=data.deterministic,
                     adapter=data.adapter,

@@ -8,7 +8,7 @@ from litestar.params import JSONBody
 
 from api import presentation
 from api.documentation import problems
-from api.requests import StrictRequest, require_json, require_words
+from api.requests import StrictRequest, filter_of, require_json, require_words
 from api.schemas import SearchRequest, SearchResponse
 from api.service import Service
 from api.streaming import until_disconnected
@@ -31,7 +31,8 @@ class SearchController(Controller):
         self, request: StrictRequest, data: JSONBody[SearchRequest], service: NamedDependency[Service]
     ) -> SearchResponse:
         require_words(data.query)
+        where = filter_of(data)
         with service.admission.enter():
             pipeline = await until_disconnected(request, service.pipeline())
-            work = pipeline.search(data.query, collection=data.collection, k=data.k)
+            work = pipeline.search(data.query, collection=data.collection, k=data.k, where=where)
             return presentation.search_result(await until_disconnected(request, work))

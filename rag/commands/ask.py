@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
@@ -20,18 +21,26 @@ from rag.errors import EmptyQuestion, InvalidRequest, RagError
 from rag.factory import open_library
 from rag.model_types import Caller
 from rag.pipeline import final_answer
+from rag.retrieval.filters import parse
 from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from rag.types import AnswerEvent, Citation, Passage
+    from rag.types import AnswerEvent, Citation, Filter, Passage
 
     _Events = AsyncGenerator[AnswerEvent, None]
     _Stream = Callable[[str], _Events]
 
 _collection = click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True, help="Where to look.")
 _k = click.option("-k", type=click.IntRange(1, 100), default=None, help="Passages to retrieve.")
+_filter = click.option(
+    "--filter",
+    "where",
+    metavar="JSON",
+    callback=lambda _ctx, _param, value: filter_from(value),
+    help="Search only what this filter lets through; docs/api.md shows its shape.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _deterministic = click.option(
     "--deterministic", is_flag=True, help="Write answers that are the same to the last bit when asked again."
@@ -44,6 +53,7 @@ _adapter = click.option("--adapter", metavar="NAME", default=None, help="LoRA ad
 @click.option("-f", "--file", type=click.File(), help="Read questions from a file, one a line; '-' is standard input.")
 @_collection
 @_k
+@_filter
 @_deterministic
 @_adapter
 @_json
@@ -54,6 +64,7 @@ def ask(
     file: TextIO | None,
     collection: str,
     k: int | None,
+    where: Filter | None,
     deterministic: bool,  # noqa: FBT001 - click passes flags by name
     adapter: str | None,
     as_json: bool,  # noqa: FBT001
@@ -71,6 +82,7 @@ def ask(
             library.pipeline.stream,
             collection=collection,
             k=k,
+            where=where,
             caller=Caller(timeout_s=settings.request_timeout_s),
             deterministic=deterministic,
             adapter=adapter,
@@ -84,11 +96,12 @@ def ask(
 @click.argument("query")
 @_collection
 @_k
+@_filter
 @_json
-def search(query: str, collection: str, k: int | None, as_json: bool) -> None:  # noqa: FBT001
+def search(query: str, collection: str, k: int | None, where: Filter | None, as_json: bool) -> None:  # noqa: FBT001
     """Find the passages that fit QUERY best; no language model is used."""
     with open_library(load_settings()) as library:
-        result = asyncio.run(library.pipeline.search(query, collection=collection, k=k))
+        result = asyncio.run(library.pipeline.search(query, collection=collection, k=k, where=where))
     if as_json:
         from api.presentation import search_result
 
@@ -102,6 +115,19 @@ def search(query: str, collection: str, k: int | None, as_json: bool) -> None:  
         console.print(Padding(Text(_shortened(passage.chunk.text, 240)), (0, 0, 1, 3)))
     timings = result.timings
     console.print(f"[dim]{len(result.passages)} passages in {timings.total_ms / 1000:.2f} s[/]")
+
+
+def filter_from(value: str | None) -> Filter | None:
+    """The filter that an option gives as JSON. Raises InvalidRequest."""
+    if value is None:
+        return None
+    try:
+        return parse(json.loads(value))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            f"The filter is not JSON: {error}.",
+            hint="""Put it in single quotes: --filter '{"field": "page", "operator": "<=", "value": 3}'""",
+        ) from error
 
 
 def _questions(file: TextIO | None) -> list[str]:

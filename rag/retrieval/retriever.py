@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rag.protocols import Embedder, LexicalIndex, PassageStore, VectorSearch
-    from rag.types import Collection
+    from rag.types import Collection, Filter
 
 Leg = Literal["hybrid", "dense", "lexical"]
 
@@ -24,11 +24,14 @@ _DEPTH = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
-    """Passages, best first, and what it took. ``best_dense`` is the highest cosine in the collection, if any."""
+    """Passages, best first, and what it took. ``best_dense`` is the highest cosine of all that was searched, if any.
+
+    ``nothing_to_search``: the collection has no chunks, or none that the filter lets through.
+    """
 
     passages: tuple[Passage, ...]
     best_dense: float | None
-    collection_is_empty: bool
+    nothing_to_search: bool
     embed_ms: float
     search_ms: float
 
@@ -52,14 +55,16 @@ class Retriever:
         self._vectors = vectors
         self._lexical = lexical
 
-    def retrieve(self, collection: Collection, query: str, k: int, *, leg: Leg = "hybrid") -> Retrieval:
-        """The ``k`` best passages; ``leg`` restricts the search to one side (for evaluation)."""
+    def retrieve(
+        self, collection: Collection, query: str, k: int, *, where: Filter | None = None, leg: Leg = "hybrid"
+    ) -> Retrieval:
+        """The ``k`` best passages of those the filter lets through; ``leg`` restricts the search (for evaluation)."""
         self._admit(collection)
         started = time.perf_counter()
         vector = self._embedder.embed_query(query) if leg != "lexical" else None
         embedded = time.perf_counter()
-        dense = self._vectors.search(collection, vector, _DEPTH) if vector is not None else []
-        lexical = self._lexical.search(collection, query, _DEPTH) if leg != "dense" else []
+        dense = self._vectors.search(collection, vector, _DEPTH, where=where) if vector is not None else []
+        lexical = self._lexical.search(collection, query, _DEPTH, where=where) if leg != "dense" else []
         ranked = fuse(dense, lexical)[:k]
         found = {
             chunk.id: (chunk, document)
@@ -73,7 +78,7 @@ class Retriever:
         return Retrieval(
             passages=passages,
             best_dense=dense[0].score if dense else None,
-            collection_is_empty=not dense and not lexical and leg != "lexical",
+            nothing_to_search=not dense and not lexical and leg != "lexical",
             embed_ms=(embedded - started) * 1000,
             search_ms=(time.perf_counter() - embedded) * 1000,
         )

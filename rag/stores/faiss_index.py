@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FIRST_CAPACITY = 256
+# Up to this share of the base, reading the wanted rows one by one is faster than passing over all of them.
+_SCANNED_SHARE = 0.2
 _SLICE = 4096  # rows copied at a time into a new base: large indexes are never in memory once more than needed
 
 
@@ -146,16 +148,16 @@ class FaissIndex:
                 snapshot = self._with(snapshot, np.fromiter(last, np.int64, len(last)), vectors[list(last.values())])
             self._snapshot = snapshot
 
-    def search(self, vector: NDArray[np.float32], k: int) -> list[Hit]:
-        """At most ``k`` hits by inner product, best first, equal ones by id; fewer only if the index holds fewer."""
-        if k < 1:
-            return []
-        snapshot = self._snapshot
-        found = [_search_base(snapshot, vector, k), _search_delta(snapshot, vector, k)]
-        ids = np.concatenate([part[0] for part in found])
-        scores = np.concatenate([part[1] for part in found])
-        order = np.lexsort((ids, -scores))[:k]
-        return [Hit(chunk_id=int(ids[i]), score=float(scores[i])) for i in order]
+    def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> list[Hit]:
+        """At most ``k`` hits by inner product, best first, equal ones by id; fewer only if the index holds fewer.
+
+        ``among`` are ascending ids: only these count, and those that are not in the index are ignored.
+        """
+        return self.view().search(vector, k, among=among)
+
+    def view(self) -> View:
+        """The index as it is now: later changes are not seen by searches of the view."""
+        return View(self._snapshot)
 
     def count(self) -> int:
         snapshot = self._snapshot
@@ -231,19 +233,60 @@ def _skipping(dead: NDArray[np.int64]) -> Any:  # noqa: ANN401  # FAISS is untyp
 _Found = tuple["NDArray[np.int64]", "NDArray[np.float32]"]
 
 
-def _search_base(snapshot: _Snapshot, vector: NDArray[np.float32], k: int) -> _Found:
+class View:
+    """One state of an index, for searches that must agree with something else of that moment."""
+
+    def __init__(self, snapshot: _Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> list[Hit]:
+        """As ``FaissIndex.search``."""
+        if k < 1:
+            return []
+        snapshot = self._snapshot
+        found = [_search_base(snapshot, vector, k, among), _search_delta(snapshot, vector, k, among)]
+        ids = np.concatenate([part[0] for part in found])
+        scores = np.concatenate([part[1] for part in found])
+        order = np.lexsort((ids, -scores))[:k]
+        return [Hit(chunk_id=int(ids[i]), score=float(scores[i])) for i in order]
+
+
+def _search_base(snapshot: _Snapshot, vector: NDArray[np.float32], k: int, among: NDArray[np.int64] | None) -> _Found:
     live = len(snapshot.base.ids) - len(snapshot.dead)
+    if among is not None:
+        among = np.setdiff1d(among, snapshot.dead, assume_unique=True)
+        rows = np.searchsorted(snapshot.base.ids, among)
+        rows = rows[snapshot.base.ids[np.minimum(rows, len(snapshot.base.ids) - 1)] == among] if live else rows[:0]
+        if len(rows) <= _SCANNED_SHARE * live:
+            return _best(snapshot.base.ids[rows], snapshot.base.vectors[rows] @ vector, k)
+        among, live = snapshot.base.ids[rows], len(rows)
     if live == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
     # One query cannot be split between threads; a pool of spinning ones would only take cores from the model.
     faiss.omp_set_num_threads(1)
-    scores, ids = snapshot.base.index.search(vector[np.newaxis], min(k, live), params=snapshot.skip_dead)
+    chosen = snapshot.skip_dead if among is None else _only(among)
+    scores, ids = snapshot.base.index.search(vector[np.newaxis], min(k, live), params=chosen)
     return ids[0], scores[0]
 
 
-def _search_delta(snapshot: _Snapshot, vector: NDArray[np.float32], k: int) -> _Found:
-    scores = snapshot.vectors @ vector
-    rows = np.flatnonzero(snapshot.alive)
-    if len(rows) > k:
-        rows = rows[np.argpartition(-scores[rows], k - 1)[:k]]
-    return snapshot.ids[rows], scores[rows]
+def _search_delta(snapshot: _Snapshot, vector: NDArray[np.float32], k: int, among: NDArray[np.int64] | None) -> _Found:
+    rows = np.flatnonzero(snapshot.alive if among is None else snapshot.alive & np.isin(snapshot.ids, among))
+    vectors = snapshot.vectors if len(rows) == len(snapshot.ids) else snapshot.vectors[rows]
+    return _best(snapshot.ids[rows], vectors @ vector, k)
+
+
+def _best(ids: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> _Found:
+    if len(ids) > k:
+        rows = np.argpartition(-scores, k - 1)[:k]
+        return ids[rows], scores[rows]
+    return ids, scores
+
+
+def _only(ids: NDArray[np.int64]) -> Any:  # noqa: ANN401  # FAISS is untyped
+    """Search parameters that let only these ids through: a bit for each id up to the last."""
+    last = int(ids[-1])
+    chosen = np.zeros(last + 1, np.bool_)
+    chosen[ids] = True
+    selector: Any = faiss.IDSelectorBitmap  # the stubs know neither constructor as it is in Python
+    parameters: Any = faiss.SearchParameters
+    return parameters(sel=selector(np.packbits(chosen, bitorder="little")))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import Float, Integer, column, literal_column, select, table
 
+from rag.stores.filtering import condition
 from rag.stores.stopwords import STOP_WORDS
-from rag.stores.tables import VersionStatus
+from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
 from rag.types import Hit
 
 if TYPE_CHECKING:
     from rag.stores.database import Database
-    from rag.types import Collection
+    from rag.types import Collection, Filter
 
 # Weights of the columns in BM25: a chunk's own words, and those of the title and headings it stands under.
 _TEXT_WEIGHT = 1.0
@@ -21,20 +22,8 @@ _CONTEXT_WEIGHT = 1.0
 
 _WORD = re.compile(r"\w+")
 
-# Ties are broken by id so that the same query gives the same ranking in every process.
-_SEARCH = text(
-    f"""
-    SELECT chunks_fts.rowid AS chunk_id, -bm25(chunks_fts, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT}) AS score
-    FROM chunks_fts
-    JOIN chunks ON chunks.id = chunks_fts.rowid
-    JOIN document_versions ON document_versions.id = chunks.version_id
-    WHERE chunks_fts MATCH :query
-      AND document_versions.collection_id = :collection_id
-      AND document_versions.status = '{VersionStatus.ACTIVE}'
-    ORDER BY score DESC, chunk_id
-    LIMIT :k
-    """  # noqa: S608  # constants of this module; what the user says is bound
-)
+_FTS = table("chunks_fts", column("rowid", Integer))
+_SCORE = literal_column(f"-bm25(chunks_fts, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT})", Float)
 
 
 def match_expression(query: str) -> str | None:
@@ -53,11 +42,23 @@ class FtsIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def search(self, collection: Collection, query: str, k: int) -> list[Hit]:
-        """At most ``k`` active chunks of the collection that hold a word of the query, best first."""
+    def search(self, collection: Collection, query: str, k: int, *, where: Filter | None = None) -> list[Hit]:
+        """At most ``k`` active chunks that hold a word of the query and pass the filter, best first."""
         expression = match_expression(query)
         if expression is None:
             return []
-        values = {"query": expression, "collection_id": collection.id, "k": k}
+        score = _SCORE.label("score")
+        # Ties are broken by id so that the same query gives the same ranking in every process.
+        found = (
+            select(_FTS.c.rowid.label("chunk_id"), score)
+            .join(ChunkRow, ChunkRow.id == _FTS.c.rowid)
+            .join(VersionRow, VersionRow.id == ChunkRow.version_id)
+            .where(literal_column("chunks_fts").op("MATCH")(expression))
+            .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+            .order_by(score.desc(), _FTS.c.rowid)
+            .limit(k)
+        )
+        if where is not None:
+            found = found.join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(condition(where))
         with self._database.read() as connection:
-            return [Hit(chunk_id=row.chunk_id, score=row.score) for row in connection.execute(_SEARCH, values)]
+            return [Hit(chunk_id=row.chunk_id, score=row.score) for row in connection.execute(found)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert, update
 from rag.errors import EmbedderChanged, IndexDamaged, StorageError
 from rag.stores.changes import added_since, collection_state, generations, removed_since
 from rag.stores.faiss_index import FaissIndex
+from rag.stores.filtering import matching_chunks
 from rag.stores.generations import load_generation, remove_except, write_generation, writing
 from rag.stores.tables import CollectionRow, GenerationRow, TombstoneRow
 from rag.telemetry import get_logger
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
     from rag.stores.changes import CollectionState, GenerationPointer
     from rag.stores.database import Database
-    from rag.stores.faiss_index import Base
+    from rag.stores.faiss_index import Base, View
     from rag.stores.generations import Generation
-    from rag.types import Collection, Hit
+    from rag.types import Collection, Filter, Hit
 
 # Changes since the last generation that are worth writing a new one: searching them in memory costs little.
 _FLUSH_AT = 1000
@@ -36,6 +37,9 @@ _FLUSH_SHARE = 0.1
 
 # Generations kept in SQL and on disk: the current one, and the one that a slower process may be about to load.
 _KEPT = 2
+
+# Filters whose chunks are remembered until the collection changes: callers ask with the same few time and again.
+_FILTERS_HELD = 32
 
 _log = get_logger("stores")
 
@@ -48,6 +52,8 @@ class _Live:
     embedder: str
     seq: int
     base_seq: int
+    filtered: dict[Filter, NDArray[np.int64]] = field(default_factory=dict)  # what filters let through at filtered_seq
+    filtered_seq: int = -1
 
 
 class LiveVectors:
@@ -63,13 +69,20 @@ class LiveVectors:
         self._locks: dict[int, threading.Lock] = {}
         self._locks_lock = threading.Lock()
 
-    def search(self, collection: Collection, vector: NDArray[np.float32], k: int) -> list[Hit]:
+    def search(
+        self, collection: Collection, vector: NDArray[np.float32], k: int, *, where: Filter | None = None
+    ) -> list[Hit]:
         """At most ``k`` active chunks by cosine, best first; all that was committed before the call is seen.
+
+        With a filter, the best of those it lets through: fewer than ``k`` only if there are fewer of them.
 
         Raises:
             EmbedderChanged: the collection was embedded anew since ``collection`` was read.
             UnknownCollection: it is gone.
         """
+        if where is not None:
+            view, among = self._filtered(collection, where)
+            return view.search(vector, k, among=among)
         with self._database.read() as connection:
             state = collection_state(connection, collection.id, collection.name)
         _require_embedder(collection, state)
@@ -106,6 +119,21 @@ class LiveVectors:
     def _lock(self, collection_id: int) -> threading.Lock:
         with self._locks_lock:
             return self._locks.setdefault(collection_id, threading.Lock())
+
+    def _filtered(self, collection: Collection, where: Filter) -> tuple[View, NDArray[np.int64]]:
+        """The index and the chunks that the filter lets through, both of the same seq."""
+        with self._lock(collection.id):
+            while True:
+                live = self._refresh(collection)
+                if live.filtered_seq != live.seq or len(live.filtered) >= _FILTERS_HELD:
+                    live.filtered.clear()
+                    live.filtered_seq = live.seq
+                if where not in live.filtered:
+                    with self._database.read() as connection:
+                        if collection_state(connection, collection.id, collection.name).seq != live.seq:
+                            continue  # somebody committed between the two reads
+                        live.filtered[where] = matching_chunks(connection, collection.id, where)
+                return live.index.view(), live.filtered[where]
 
     def _refresh(self, collection: Collection, *, from_sql: bool = False) -> _Live:
         """Bring the index up to the collection's seq. The caller holds the collection's lock."""

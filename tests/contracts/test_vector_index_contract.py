@@ -144,3 +144,26 @@ def test_shapes_that_do_not_agree_are_refused(index):
     with pytest.raises(ValueError, match="do not fit"):
         index.upsert(ids(1, 2), unit_vectors(1, seed=1))
     assert index.count() == 0
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 1.0])
+def test_only_the_ids_asked_for_count(index, share):
+    vectors = unit_vectors(300, seed=3)
+    index.upsert(np.arange(1, 201), vectors[:200])
+    index.flush()
+    index.upsert(np.arange(201, 301), vectors[200:])
+    index.delete(ids(7, 250))
+    rng = np.random.default_rng(5)
+    among = np.sort(rng.choice(np.arange(1, 301), size=int(300 * share), replace=False))
+    query = unit_vectors(1, seed=4)[0]
+    live = [int(chunk_id) for chunk_id in among if chunk_id not in {7, 250}]
+    best = sorted(live, key=lambda chunk_id: -float(vectors[chunk_id - 1] @ query))
+    for k in (1, 5, 1000):
+        hits = index.search(query, k, among=np.union1d(among, [7, 999]))
+        assert [hit.chunk_id for hit in hits if hit.chunk_id != 7] == best[:k]
+
+
+def test_no_ids_asked_for_means_no_hits(index):
+    index.upsert(ids(1, 2), unit_vectors(2, seed=0))
+    index.flush()
+    assert index.search(unit_vectors(1, seed=0)[0], 5, among=ids()) == []

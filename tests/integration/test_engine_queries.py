@@ -10,7 +10,7 @@ import pytest
 from rag.model_types import Caller
 from rag.pipeline import PipelineOptions, RagPipeline
 from rag.retrieval.retriever import Retrieval
-from rag.types import Collection
+from rag.types import Collection, Filter
 from tests.integration.solo import load
 from tests.unit.builders import OneCollection, make_passage
 
@@ -29,12 +29,12 @@ QUESTIONS = [f"How high is the bridge of town {number}?" for number in range(QUE
 class Retriever:
     """Finds for each question a passage that no other has, too long to be read in a few steps."""
 
-    def retrieve(self, collection: Collection, query: str, k: int) -> Retrieval:
+    def retrieve(self, collection: Collection, query: str, k: int, *, where: Filter | None) -> Retrieval:
         number = QUESTIONS.index(query)
         text = f"The bridge of town {number} is {30 + number} metres high. "
         visits = " ".join(f"Visitor {i} of town {number} came on a Monday, and it rained." for i in range(20))
         passage = make_passage(text + visits, id=number)
-        return Retrieval(passages=(passage,), best_dense=0.9, collection_is_empty=False, embed_ms=0.0, search_ms=0.0)
+        return Retrieval(passages=(passage,), best_dense=0.9, nothing_to_search=False, embed_ms=0.0, search_ms=0.0)
 
 
 class Log:

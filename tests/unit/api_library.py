@@ -89,13 +89,13 @@ class ScriptedPipeline:
 
     script: tuple[object, ...] = ANSWERED
     asked: list[tuple[str, str, int | None]] = field(default_factory=list)
-    options: list[dict[str, object]] = field(default_factory=list)  # caller, deterministic, adapter
+    options: list[dict[str, object]] = field(default_factory=list)  # where, caller, deterministic, adapter
     arrivals: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def search(self, query, *, collection, k):
-        events = [event async for event in self.stream(query, collection=collection, k=k)]
+    async def search(self, query, *, collection, k, where):
+        events = [event async for event in self.stream(query, collection=collection, k=k, where=where)]
         return SearchResult(passages=events[0].passages, timings=Timings(total_ms=1), trace_id=events[0].trace_id)
 
     async def stream(self, question, *, collection, k, **options):

@@ -16,6 +16,7 @@ from api.callers import client_key
 from rag.config import Settings
 from rag.errors import ModelMissing
 from rag.model_types import Caller, Priority
+from rag.types import Comparison
 from tests.unit.api_library import (
     ANSWER,
     PASSAGE,
@@ -101,7 +102,21 @@ async def test_a_query_says_for_whom_and_how_it_is_answered(stream, tmp_path):
     assert first["caller"].key == "127.0.0.1"  # the peer of httpx's in-process transport
     assert first["caller"].priority == Priority.BATCH
     assert 0 < first["caller"].timeout_s <= 20
-    assert second == {"caller": Caller(key="127.0.0.1"), "deterministic": False, "adapter": None}
+    unasked = {"where": None, "deterministic": False, "adapter": None}
+    assert second == {"caller": Caller(key="127.0.0.1"), **unasked}
+
+
+@pytest.mark.parametrize(("path", "question"), [("/v1/query", "question"), ("/v1/search", "query")])
+async def test_a_filter_reaches_the_pipeline_and_a_wrong_one_is_refused(path, question):
+    library = ScriptedLibrary()
+    condition = {"field": "page", "operator": "<=", "value": 3}
+    async with serving(library) as client:
+        assert (await client.post(path, json={question: "What?", "filters": condition})).status_code == 200
+        refused = await client.post(path, json={question: "What?", "filters": {**condition, "field": "colour"}})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+    assert "filters.field is 'colour'" in refused.json()["detail"]
+    (options,) = library.pipeline.options
+    assert options["where"] == Comparison(field="page", operator="<=", value=3)
 
 
 @pytest.mark.parametrize(("asked", "bound"), [({}, 8), ({"timeout_s": 100}, 8), ({"timeout_s": 5.5}, 5.5)])

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from rag.commands import ask
 from rag.config import Settings
 from rag.model_types import Caller
+from rag.types import Comparison
 from tests.unit.api_library import REFUSING, UNASKED, ScriptedLibrary
 
 
@@ -65,11 +66,17 @@ def test_json_carries_the_whole_usage_and_the_times(run):
 
 @pytest.mark.parametrize("extra", [(), ("--json",)])
 def test_options_reach_the_pipeline(run, library, extra):
-    run("What?", "-k", "3", "--deterministic", "--adapter", "legal", *extra)
+    where = '{"field": "page", "operator": "<=", "value": 3}'
+    run("What?", "-k", "3", "--filter", where, "--deterministic", "--adapter", "legal", *extra)
     run("What?", *extra)
     assert library.pipeline.asked == [("What?", "default", 3), ("What?", "default", None)]
     caller = Caller(timeout_s=50)
     assert library.pipeline.options == [
-        {"caller": caller, "deterministic": True, "adapter": "legal"},
-        {"caller": caller, "deterministic": False, "adapter": None},
+        {
+            "where": Comparison(field="page", operator="<=", value=3),
+            "caller": caller,
+            "deterministic": True,
+            "adapter": "legal",
+        },
+        {"where": None, "caller": caller, "deterministic": False, "adapter": None},
     ]

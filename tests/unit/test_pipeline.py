@@ -28,8 +28,10 @@ from rag.retrieval.retriever import Retrieval
 from rag.types import (
     CitationEvent,
     Collection,
+    Comparison,
     DeltaEvent,
     DoneEvent,
+    Filter,
     Passage,
     PassagesEvent,
     RefusalCode,
@@ -47,13 +49,15 @@ JUDGED = Usage(prompt_tokens=600, cached_tokens=40, kv_cells=601, queue_ms=1, pr
 class ScriptedRetriever:
     def __init__(self, passages: tuple[Passage, ...], best_dense: float | None) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.filters: list[Filter | None] = []
         self._found = passages, best_dense
 
-    def retrieve(self, collection: Collection, query: str, k: int) -> Retrieval:
+    def retrieve(self, collection: Collection, query: str, k: int, *, where: Filter | None) -> Retrieval:
+        self.filters.append(where)
         self.asked.append((query, k))
         passages, best = self._found
         return Retrieval(
-            passages=passages, best_dense=best, collection_is_empty=best is None, embed_ms=1.0, search_ms=2.0
+            passages=passages, best_dense=best, nothing_to_search=best is None, embed_ms=1.0, search_ms=2.0
         )
 
 
@@ -141,6 +145,7 @@ def pipeline(model: Model, passages: tuple[Passage, ...] = (LORA, ENERGY), best:
         options=PipelineOptions(top_k=4, min_dense_score=0.3, min_answerability=0.5, max_answer_tokens=50),
     )
     built.retriever_log = retriever.asked  # type: ignore[attr-defined]
+    built.filters_log = retriever.filters  # type: ignore[attr-defined]
     return built
 
 
@@ -282,6 +287,15 @@ async def test_an_empty_collection_is_refused() -> None:
     answer = await pipeline(Model(), passages=(), best=None).answer(QUESTION)
     assert answer.refusal is not None
     assert answer.refusal.code == RefusalCode.EMPTY_COLLECTION
+
+
+async def test_a_filter_that_lets_nothing_through_is_told_apart_from_an_empty_collection() -> None:
+    where = Comparison(field="page", operator="==", value=7)
+    asked = pipeline(Model(), passages=(), best=None)
+    answer = await asked.answer(QUESTION, where=where)
+    assert answer.refusal is not None
+    assert answer.refusal.code == RefusalCode.NOTHING_MATCHES_FILTER
+    assert asked.filters_log == [where]  # type: ignore[attr-defined]
 
 
 async def test_the_model_may_judge_the_passages_insufficient() -> None:

@@ -1,0 +1,152 @@
+"""Filters in the JSON shape that Haystack publishes (docs.haystack.deepset.ai, "Metadata Filtering"), read and checked.
+
+    {"operator": "AND", "conditions": [
+        {"field": "media_type", "operator": "==", "value": "application/pdf"},
+        {"field": "page", "operator": "<=", "value": 3}]}
+
+Logic is two-valued: a chunk that has no value for a field (no page, say) fails every comparison but ``!=`` and
+``not in``, and ``NOT`` is their plain opposite. ``== null`` finds those without a value.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, cast, get_args
+
+from rag.errors import InvalidRequest
+from rag.types import Comparison, ComparisonOperator, Filter, Junction, JunctionOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rag.types import FilterValue, Scalar
+
+# What can be filtered by, and the type of its values.
+FIELDS: Final[Mapping[str, type[str | int | datetime]]] = {
+    "document_id": int,
+    "uri": str,
+    "title": str,
+    "media_type": str,
+    "sha256": str,
+    "size": int,
+    "updated_at": datetime,
+    "page": int,
+    "ordinal": int,
+    "token_count": int,
+}
+
+# A filter becomes one SQL statement; these keep it far below SQLite's own limits.
+_MAX_DEPTH: Final = 16
+_MAX_COMPARISONS: Final = 200
+_MAX_VALUES: Final = 1000
+_MAX_INTEGER: Final = 2**63 - 1
+
+_COMPARISONS: Final[tuple[str, ...]] = get_args(ComparisonOperator)
+_JUNCTIONS: Final[tuple[str, ...]] = get_args(JunctionOperator)
+_LISTS: Final = ("in", "not in")
+_ORDERING: Final = (">", ">=", "<", "<=")
+
+
+def parse(value: object) -> Filter:
+    """A filter from decoded JSON.
+
+    Raises:
+        InvalidRequest: it is not of this shape, names an unknown field, or compares it with a value of another type;
+            the message says where.
+    """
+    return _Reader().read(value, "filters", depth=1)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._comparisons = 0
+
+    def read(self, value: object, where: str, *, depth: int) -> Filter:
+        if not isinstance(value, dict):
+            raise _problem(where, "must be an object with an operator")
+        if depth > _MAX_DEPTH:
+            raise _problem(where, f"is nested deeper than {_MAX_DEPTH} levels")
+        operator = value.get("operator")
+        if operator in _JUNCTIONS:
+            return self._junction(value, where, depth=depth)
+        if operator in _COMPARISONS:
+            return self._comparison(value, where)
+        known = ", ".join((*_JUNCTIONS, *_COMPARISONS))
+        raise _problem(f"{where}.operator", f"is {_shown(operator)}, but must be one of {known}")
+
+    def _junction(self, value: dict[str, object], where: str, *, depth: int) -> Junction:
+        _require_keys(value, {"operator", "conditions"}, where)
+        conditions = value["conditions"]
+        if not isinstance(conditions, list) or not conditions:
+            raise _problem(f"{where}.conditions", "must be a list of at least one condition")
+        return Junction(
+            operator=cast("JunctionOperator", value["operator"]),
+            conditions=tuple(
+                self.read(condition, f"{where}.conditions[{number}]", depth=depth + 1)
+                for number, condition in enumerate(conditions)
+            ),
+        )
+
+    def _comparison(self, value: dict[str, object], where: str) -> Comparison:
+        _require_keys(value, {"operator", "field", "value"}, where)
+        self._comparisons += 1
+        if self._comparisons > _MAX_COMPARISONS:
+            raise _problem(where, f"is one comparison more than the {_MAX_COMPARISONS} that are allowed")
+        field, operator = value["field"], cast("ComparisonOperator", value["operator"])
+        if not isinstance(field, str) or field not in FIELDS:
+            raise _problem(f"{where}.field", f"is {_shown(field)}, but must be one of {', '.join(FIELDS)}")
+        return Comparison(field=field, operator=operator, value=_value(field, operator, value["value"], where))
+
+
+def _value(field: str, operator: str, value: object, where: str) -> FilterValue:
+    where = f"{where}.value"
+    if operator in _LISTS:
+        if not isinstance(value, list) or len(value) > _MAX_VALUES:
+            raise _problem(where, f"must be a list of at most {_MAX_VALUES} values for {operator!r}")
+        return tuple(_scalar(field, each, f"{where}[{number}]") for number, each in enumerate(value))
+    if value is None and operator in _ORDERING:
+        raise _problem(where, f"is null, which {operator!r} cannot compare with")
+    return _scalar(field, value, where)
+
+
+def _scalar(field: str, value: object, where: str) -> Scalar:
+    if value is None:
+        return None
+    wanted = FIELDS[field]
+    if wanted is datetime:
+        return _time(value, where)
+    # In Python a bool is an int; in JSON it is not a number.
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise _problem(where, f"is {_shown(value)}, but {field} is {_NAMES[wanted]}")
+    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+        raise _problem(where, "is a number beyond 64 bits")
+    return value
+
+
+def _time(value: object, where: str) -> datetime:
+    try:
+        if not isinstance(value, str):
+            raise TypeError
+        time = datetime.fromisoformat(value)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _problem(where, f"is {_shown(value)}, but must be an ISO 8601 time like 2026-01-31T12:00:00Z") from error
+
+
+_NAMES: Final = {str: "a text", int: "a whole number"}
+
+
+def _require_keys(value: dict[str, object], keys: set[str], where: str) -> None:
+    if missing := sorted(keys - value.keys()):
+        raise _problem(where, f"lacks {' and '.join(missing)}")
+    if unknown := sorted(value.keys() - keys):
+        raise _problem(where, f"has {_shown(unknown[0])}, which means nothing there")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _problem(where: str, what: str) -> InvalidRequest:
+    return InvalidRequest(f"The filter cannot be used: {where} {what}.", hint="docs/api.md shows the shape of filters.")
