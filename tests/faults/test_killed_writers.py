@@ -1,0 +1,143 @@
+"""``kill -9`` at random moments: what was acknowledged is there, what was deleted is gone, and nobody has to help."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.lexical import FtsIndex
+from rag.stores.live_vectors import LiveVectors
+from rag.stores.vectors import decode, encode
+from tests.contracts.store_builders import DIMENSION, settings_in
+from tests.faults.killed_writer import COLLECTION, EMBEDDERS, SPILLED, URIS, pieces, vector, write_until_killed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONGEST_LIFE_S = 0.3
+READY_WITHIN_S = 60
+
+
+class Expected:
+    """What the acknowledged changes have left: for each uri its version and number of chunks, or nothing."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, tuple[int, int] | None] = dict.fromkeys(URIS)
+        self.embedder = EMBEDDERS[0]
+        self.acknowledged = 0
+
+    def read(self, log: Path) -> dict[str, object] | None:
+        """Take in what a process wrote down; returns what it was in the middle of, which may have happened or not."""
+        pending = None
+        for written in log.read_text().splitlines():
+            line = json.loads(written)
+            assert "failed" not in line, line
+            if "intent" in line:
+                pending = line
+            elif pending is not None:
+                self.apply(pending)
+                self.acknowledged += 1
+                pending = None
+        return pending
+
+    def apply(self, change: dict[str, object]) -> None:
+        if change["intent"] == "embed":
+            self.embedder = change["embedder"]
+        else:
+            self.versions[change["uri"]] = (change["version"], change["count"]) if "version" in change else None
+
+
+@pytest.mark.parametrize("kills", [25, pytest.param(200, marks=pytest.mark.slow)])
+def test_whatever_is_killed_nothing_acknowledged_is_lost(kills, tmp_path):
+    home = tmp_path / "home"
+    chance = random.Random(20261124)  # noqa: S311  # for a test
+    context = multiprocessing.get_context("forkserver")  # the modules are loaded once, not for each process
+    context.set_forkserver_preload(["tests.faults.killed_writer"])
+    expected = Expected()
+    for number in range(kills):
+        log = tmp_path / f"{number}.log"
+        process = context.Process(target=write_until_killed, args=(str(home), str(log), number))
+        process.start()
+        try:
+            wait_until_ready(log, process)
+            time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # the random point; nothing is asserted about time
+        finally:
+            process.kill()
+            process.join()
+        check(home, expected, expected.read(log))
+    assert expected.acknowledged > kills  # they lived long enough to do something
+
+
+def wait_until_ready(log, process):
+    deadline = time.monotonic() + READY_WITHIN_S
+    while not (log.exists() and b"\n" in log.read_bytes()):
+        assert process.is_alive(), log.read_text() if log.exists() else "it wrote nothing"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def check(home, expected, pending):
+    """Open the data directory as the next start does, and compare everything that can be read."""
+    database = Database.open(settings_in(home))
+    store, vectors, lexical = SqlDocumentStore(database), LiveVectors(database, home / "indexes"), FtsIndex(database)
+    try:
+        collection = store.collection(COLLECTION)
+        settle(expected, pending, store, collection)
+        assert collection.fingerprint.embedder == expected.embedder
+        texts = {
+            text: uri
+            for uri, version in expected.versions.items()
+            if version is not None
+            for text in pieces(uri, *version)
+        }
+        listed = {document.uri: document for document in store.documents(collection)}
+        assert {uri: document.chunk_count for uri, document in listed.items()} == {
+            uri: version[1] for uri, version in expected.versions.items() if version is not None
+        }
+        question = vector(expected.embedder, "question")
+        hits = vectors.search(collection, question, len(URIS) * SPILLED)
+        found = {
+            chunk.text: hit.score
+            for (chunk, _), hit in zip(store.hydrate(collection, [hit.chunk_id for hit in hits]), hits, strict=True)
+        }
+        assert found.keys() == texts.keys()
+        for text in list(found)[:50]:
+            stored = decode(encode(vector(expected.embedder, text)[None]), DIMENSION)[0]
+            assert found[text] == pytest.approx(float(stored @ question), abs=1e-5)
+        worded = lexical.search(collection, "version", len(URIS) * SPILLED)
+        assert not worded  # the word stands there only with a number behind it
+        for uri, version in expected.versions.items():
+            if version is not None:
+                worded = lexical.search(collection, f"version{version[0]}", 2 * SPILLED)
+                assert len(worded) == version[1], uri
+    finally:
+        vectors.close()
+        database.close()
+
+
+def settle(expected, pending, store, collection):
+    """Whether the change in the middle of which the process died has happened: all of it, or nothing."""
+    if pending is None:
+        return
+    if pending["intent"] == "embed":
+        happened = collection.fingerprint.embedder == pending["embedder"]
+    else:
+        document = store.document_by_uri(collection, pending["uri"])
+        now = None if document is None else document.chunk_count
+        happened = now == pending.get("count") and (
+            document is None or document.sha256 == sha256_of(pending["version"])
+        )
+    if happened:
+        expected.apply(pending)
+
+
+def sha256_of(version):
+    return hashlib.sha256(str(version).encode()).hexdigest()
