@@ -138,6 +138,7 @@ class Document(Response, frozen=True, kw_only=True):
     size: int
     chunk_count: int
     updated_at: str
+    metadata: dict[str, str | int | float | bool]
 
 
 class Scores(Response, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ from rag.errors import SourceError, SourceHasNoText, SourceUnreadable
 from rag.types import Fingerprint, SourceRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from indexer.detection import Detected
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from indexer.sources import SourcePath, SourceScan
     from indexer.wire import Pieces
     from rag.protocols import DocumentStore, Embedder, StagedVersion
-    from rag.types import Collection, Document
+    from rag.types import Collection, Document, MetadataValue
 
 # Chunks embedded and handed to the store at a time: enough for the embedder to sort by length, little to hold.
 _FLUSH_CHUNKS: Final = 512
@@ -51,8 +52,17 @@ class IngestPipeline:
         self._parsers = parsers
         self._max_file_bytes = max_file_bytes
 
-    def ingest(self, paths: Iterable[Path], *, collection: str, watcher: Watcher | None = None) -> IngestReport:
+    def ingest(
+        self,
+        paths: Iterable[Path],
+        *,
+        collection: str,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        watcher: Watcher | None = None,
+    ) -> IngestReport:
         """Take in every file the paths stand for. A source that fails is reported and the others go on.
+
+        ``metadata`` is said of each of them; ``None`` keeps what was said before.
 
         Raises:
             EmbedderChanged: the collection holds embeddings of another embedder.
@@ -72,15 +82,21 @@ class IngestPipeline:
                 report.skipped = len(sources) - number
                 break
             watcher.started(source.uri)
-            result = self._take(target, source, watcher)
+            result = self._take(target, source, metadata, watcher)
             report.results.append(result)
             watcher.finished(result)
         report.seconds = time.monotonic() - started
         return report
 
-    def _take(self, collection: Collection | None, source: SourcePath, watcher: Watcher) -> SourceResult:
+    def _take(
+        self,
+        collection: Collection | None,
+        source: SourcePath,
+        metadata: Mapping[str, MetadataValue] | None,
+        watcher: Watcher,
+    ) -> SourceResult:
         started = time.monotonic()
-        ingestion = _SourceIngestion(self._store, self._embedder, self._parsers, watcher)
+        ingestion = _SourceIngestion(self._store, self._embedder, self._parsers, metadata, watcher)
         try:
             if source.error is not None:
                 raise source.error
@@ -114,11 +130,24 @@ class IngestPipeline:
         )
 
 
+def _written(metadata: Mapping[str, MetadataValue]) -> str:
+    """For comparing: in Python 1, 1.0 and True are equal."""
+    return json.dumps(dict(metadata), sort_keys=True)
+
+
 class _SourceIngestion:
     """One source on its way in."""
 
-    def __init__(self, store: DocumentStore, embedder: Embedder, parsers: IsolatedParsers, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        store: DocumentStore,
+        embedder: Embedder,
+        parsers: IsolatedParsers,
+        metadata: Mapping[str, MetadataValue] | None,
+        watcher: Watcher,
+    ) -> None:
         self._store = store
+        self._metadata = metadata
         self._embedder = embedder
         self._parsers = parsers
         self._watcher = watcher
@@ -129,6 +158,8 @@ class _SourceIngestion:
         self.notices.clear()
         stored = self._store.stored_source(collection, source.uri)
         current = stored is not None and (stored.parser, stored.chunker) == (PARSER_VERSION, CHUNKER_VERSION)
+        if stored and self._metadata is not None:
+            current = current and _written(stored.metadata) == _written(self._metadata)
         if stored and current and (stored.size, stored.mtime_ns) == (source.opened.size, source.opened.mtime_ns):
             return Outcome.UNCHANGED, stored.document_id, 0
         scan = source.scan()
@@ -152,6 +183,7 @@ class _SourceIngestion:
                 sha256=scan.sha256,
                 size=scan.size,
                 mtime_ns=source.opened.mtime_ns,
+                metadata=self._metadata,
             )
             with self._store.stage(collection, record) as version:
                 chunks = self._fill(version, record.title, chain(opening, parsed))

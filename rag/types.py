@@ -12,9 +12,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rag.model_types import FinishReason, Usage
 
 DEFAULT_COLLECTION = "default"
+
+MetadataValue = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,8 @@ class Document:
     """A source in its active version.
 
     ``uri`` is where the source came from (a file's absolute POSIX path for files); ``size`` is in bytes;
-    ``sha256`` is of the source's bytes; ``updated_at`` is an RFC 3339 time in UTC.
+    ``sha256`` is of the source's bytes; ``updated_at`` is an RFC 3339 time in UTC; ``metadata`` is what the user
+    said of it.
     """
 
     id: int
@@ -70,6 +75,7 @@ class Document:
     size: int
     chunk_count: int
     updated_at: str
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +110,10 @@ class ChunkDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRecord:
-    """A source as it was read: ``size`` in bytes, ``mtime_ns`` by the file system, ``sha256`` of the bytes."""
+    """A source as it was read: ``size`` in bytes, ``mtime_ns`` by the file system, ``sha256`` of the bytes.
+
+    ``metadata``: what the user says of it; ``None`` keeps what was said of its active version.
+    """
 
     uri: str
     title: str
@@ -112,6 +121,7 @@ class SourceRecord:
     sha256: str
     size: int
     mtime_ns: int
+    metadata: Mapping[str, MetadataValue] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +134,7 @@ class StoredSource:
     mtime_ns: int
     parser: str
     chunker: str
+    metadata: Mapping[str, MetadataValue]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +167,7 @@ class CollectionStatus:
     database_bytes: int
 
 
-Scalar = str | int | datetime | None
+Scalar = str | int | float | bool | datetime | None
 FilterValue = Scalar | tuple[Scalar, ...]
 ComparisonOperator = Literal["==", "!=", ">", ">=", "<", "<=", "in", "not in"]
 JunctionOperator = Literal["AND", "OR", "NOT"]
@@ -164,7 +175,10 @@ JunctionOperator = Literal["AND", "OR", "NOT"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A condition on a field, one of ``rag.retrieval.filters.FIELDS``. ``in`` and ``not in`` take tuples."""
+    """A condition on a field, one of ``rag.retrieval.filters.FIELDS`` or ``meta.`` and a key of the metadata.
+
+    ``in`` and ``not in`` take tuples.
+    """
 
     field: str
     operator: ComparisonOperator

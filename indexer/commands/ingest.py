@@ -16,19 +16,37 @@ from indexer.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
 from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
+from rag.errors import InvalidRequest
 from rag.factory import open_library
+from rag.retrieval.filters import parse_metadata
 
 if TYPE_CHECKING:
     from indexer.report import IngestReport, SourceResult
     from rag.factory import Library
+    from rag.types import MetadataValue
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, readable=False))
 @collection_option
+@click.option(
+    "--meta",
+    "metadata",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=lambda _ctx, _param, given: metadata_from(given),
+    help="Say something of these files, for filters: a text, a number, true or false. Repeat for more; without it, "
+    "what was said before stays.",
+)
 @json_option
 @click.pass_context
-def ingest(ctx: click.Context, paths: tuple[Path, ...], collection: str, as_json: bool) -> None:  # noqa: FBT001
+def ingest(
+    ctx: click.Context,
+    paths: tuple[Path, ...],
+    collection: str,
+    metadata: dict[str, MetadataValue] | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Take in files, and folders with all that is below them; unchanged files are skipped.
 
     With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
@@ -45,12 +63,32 @@ def ingest(ctx: click.Context, paths: tuple[Path, ...], collection: str, as_json
             )
             on_result = _print_result if as_json else None
             with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:
-                report = pipeline.ingest(paths, collection=collection, watcher=display)
+                report = pipeline.ingest(paths, collection=collection, metadata=metadata, watcher=display)
         click.echo(json.dumps(summary(report, collection)) if as_json else sentence(report))
         # Where every source failed there may be no collection, and nothing to write.
         if len(report.failed) < len(report.results):
             _write_index(library, collection, as_json=as_json)
     ctx.exit(EXIT_FAILED if report.failed or report.skipped else 0)
+
+
+def metadata_from(given: tuple[str, ...]) -> dict[str, MetadataValue] | None:
+    """The metadata of ``KEY=VALUE`` options; None if there are none. Raises InvalidRequest."""
+    values: dict[str, object] = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not equals:
+            raise InvalidRequest(f"{each!r} is not metadata.", hint="Write --meta KEY=VALUE.")
+        values[key] = _read_value(value)
+    return parse_metadata(values) if given else None
+
+
+def _read_value(value: str) -> object:
+    """As JSON if it is a number, true or false; a text of digits can be written in quotes."""
+    try:
+        read = json.loads(value)
+    except ValueError:
+        return value
+    return read if isinstance(read, str | int | float) else value
 
 
 def _write_index(library: Library, name: str, *, as_json: bool) -> None:

@@ -10,6 +10,8 @@ Logic is two-valued: a chunk that has no value for a field (no page, say) fails 
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, cast, get_args
 
@@ -19,7 +21,7 @@ from rag.types import Comparison, ComparisonOperator, Filter, Junction, Junction
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rag.types import FilterValue, Scalar
+    from rag.types import FilterValue, MetadataValue, Scalar
 
 # What can be filtered by, and the type of its values.
 FIELDS: Final[Mapping[str, type[str | int | datetime]]] = {
@@ -35,16 +37,36 @@ FIELDS: Final[Mapping[str, type[str | int | datetime]]] = {
     "token_count": int,
 }
 
+# What users said of their documents is filtered by ``meta.`` and the key, as the published shape has it.
+METADATA: Final = "meta."
+METADATA_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
 # A filter becomes one SQL statement; these keep it far below SQLite's own limits.
 _MAX_DEPTH: Final = 16
 _MAX_COMPARISONS: Final = 200
 _MAX_VALUES: Final = 1000
 _MAX_INTEGER: Final = 2**63 - 1
+_LARGEST_NUMBER: Final = 2**53  # larger whole numbers are not exact as floating point, which is how they are compared
 
 _COMPARISONS: Final[tuple[str, ...]] = get_args(ComparisonOperator)
 _JUNCTIONS: Final[tuple[str, ...]] = get_args(JunctionOperator)
 _LISTS: Final = ("in", "not in")
 _ORDERING: Final = (">", ">=", "<", "<=")
+
+
+def parse_metadata(value: Mapping[str, object]) -> dict[str, MetadataValue]:
+    """Metadata of a document: values by key.
+
+    Raises:
+        InvalidRequest: a key or a value cannot be filtered by.
+    """
+    for key in value:
+        if METADATA_KEY.fullmatch(key) is None:
+            raise InvalidRequest(
+                f"{_shown(key)} cannot be a key of metadata.",
+                hint="Use up to 100 letters, digits, '_', '.' and '-' (not in front).",
+            )
+    return {key: _metadata_value(each, f"metadata.{key}") for key, each in value.items()}
 
 
 def parse(value: object) -> Filter:
@@ -93,8 +115,9 @@ class _Reader:
         if self._comparisons > _MAX_COMPARISONS:
             raise _problem(where, f"is one comparison more than the {_MAX_COMPARISONS} that are allowed")
         field, operator = value["field"], cast("ComparisonOperator", value["operator"])
-        if not isinstance(field, str) or field not in FIELDS:
-            raise _problem(f"{where}.field", f"is {_shown(field)}, but must be one of {', '.join(FIELDS)}")
+        if not isinstance(field, str) or (field not in FIELDS and not _is_metadata(field)):
+            known = f"one of {', '.join(FIELDS)}, or {METADATA} and a key of the metadata"
+            raise _problem(f"{where}.field", f"is {_shown(field)}, but must be {known}")
         return Comparison(field=field, operator=operator, value=_value(field, operator, value["value"], where))
 
 
@@ -104,14 +127,20 @@ def _value(field: str, operator: str, value: object, where: str) -> FilterValue:
         if not isinstance(value, list) or len(value) > _MAX_VALUES:
             raise _problem(where, f"must be a list of at most {_MAX_VALUES} values for {operator!r}")
         return tuple(_scalar(field, each, f"{where}[{number}]") for number, each in enumerate(value))
-    if value is None and operator in _ORDERING:
-        raise _problem(where, f"is null, which {operator!r} cannot compare with")
+    if operator in _ORDERING and (value is None or isinstance(value, bool)):
+        raise _problem(where, f"is {json.dumps(value)}, which {operator!r} cannot compare with")
     return _scalar(field, value, where)
+
+
+def _is_metadata(field: str) -> bool:
+    return field.startswith(METADATA) and METADATA_KEY.fullmatch(field.removeprefix(METADATA)) is not None
 
 
 def _scalar(field: str, value: object, where: str) -> Scalar:
     if value is None:
         return None
+    if _is_metadata(field):
+        return _metadata_value(value, where)
     wanted = FIELDS[field]
     if wanted is datetime:
         return _time(value, where)
@@ -120,6 +149,14 @@ def _scalar(field: str, value: object, where: str) -> Scalar:
         raise _problem(where, f"is {_shown(value)}, but {field} is {_NAMES[wanted]}")
     if isinstance(value, int) and abs(value) > _MAX_INTEGER:
         raise _problem(where, "is a number beyond 64 bits")
+    return value
+
+
+def _metadata_value(value: object, where: str) -> MetadataValue:
+    if isinstance(value, str | bool):
+        return value
+    if not isinstance(value, int | float) or not abs(value) <= _LARGEST_NUMBER:
+        raise _problem(where, f"is {_shown(value)}, but must be a text, a number up to 2^53, true or false")
     return value
 
 

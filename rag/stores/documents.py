@@ -96,6 +96,7 @@ class SqlDocumentStore:
             mtime_ns=row.mtime_ns,
             parser=row.parser,
             chunker=row.chunker,
+            metadata=row.metadata,
         )
 
     @contextmanager

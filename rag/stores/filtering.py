@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import operator as operators
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from sqlalchemy import and_, false, func, not_, or_, select
 
-from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
+from rag.retrieval.filters import METADATA
+from rag.stores.tables import ChunkRow, DocumentRow, MetadataRow, VersionRow, VersionStatus
 from rag.types import Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
     from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy.orm import InstrumentedAttribute
 
-    from rag.types import Filter, FilterValue
+    from rag.types import Filter, FilterValue, MetadataValue, Scalar
 
 _COLUMNS: Final[Mapping[str, Any]] = {
     "document_id": DocumentRow.id,
@@ -31,10 +34,20 @@ _COLUMNS: Final[Mapping[str, Any]] = {
     "token_count": ChunkRow.token_count,
 }
 
+_ORDERED: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "==": operators.eq,
+    ">": operators.gt,
+    ">=": operators.ge,
+    "<": operators.lt,
+    "<=": operators.le,
+}
+
 
 def condition(where: Filter) -> ColumnElement[bool]:
     """The filter over the columns of chunks, versions and documents; it is never NULL."""
     if isinstance(where, Comparison):
+        if where.field.startswith(METADATA):
+            return _metadata_compared(where.field.removeprefix(METADATA), where.operator, where.value)
         return _compared(_COLUMNS[where.field], where.operator, where.value)
     parts = [condition(part) for part in where.conditions]
     if where.operator == "OR":
@@ -53,6 +66,30 @@ def matching_chunks(connection: Connection, collection_id: int, where: Filter) -
     return np.sort(np.fromiter(ids, dtype=np.int64))
 
 
+def metadata_row(version_id: int, key: str, value: MetadataValue) -> dict[str, Any]:
+    """The row that lets filters find one metadata value."""
+    empty: dict[str, Any] = {"version_id": version_id, "key": key, "text": None, "number": None, "truth": None}
+    return {**empty, _column_of(value).key: value}
+
+
+def _metadata_compared(key: str, operator: str, value: FilterValue) -> ColumnElement[bool]:
+    """As ``_compared``, of a value that may be of any type: values of two types are unequal and in no order."""
+    if operator in {"!=", "not in"}:
+        return not_(_metadata_compared(key, "==" if operator == "!=" else "in", value))
+    having = select(MetadataRow.version_id).where(MetadataRow.key == key)
+    if operator == "in":
+        return or_(false(), *(_metadata_compared(key, "==", each) for each in cast("tuple[Scalar, ...]", value)))
+    if value is None:
+        return VersionRow.id.not_in(having)
+    return VersionRow.id.in_(having.where(_compared(_column_of(value), operator, value)))
+
+
+def _column_of(value: object) -> InstrumentedAttribute[Any]:
+    if isinstance(value, bool):  # first, for a bool is an int
+        return MetadataRow.truth
+    return MetadataRow.text if isinstance(value, str) else MetadataRow.number
+
+
 def _compared(column: Any, operator: str, value: FilterValue) -> ColumnElement[bool]:  # noqa: ANN401  # any column
     if operator in {"!=", "not in"}:
         return not_(_compared(column, "==" if operator == "!=" else "in", value))
@@ -64,5 +101,4 @@ def _compared(column: Any, operator: str, value: FilterValue) -> ColumnElement[b
     if value is None:
         is_null: ColumnElement[bool] = column.is_(None)
         return is_null
-    ordered = {"==": column == value, ">": column > value, ">=": column >= value, "<": column < value}
-    return func.coalesce(ordered.get(operator, column <= value), false())
+    return func.coalesce(_ORDERED[operator](column, value), false())

@@ -52,7 +52,7 @@ class _Live:
     embedder: str
     seq: int
     base_seq: int
-    filtered: dict[Filter, NDArray[np.int64]] = field(default_factory=dict)  # what filters let through at filtered_seq
+    filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # what filters let through at filtered_seq
     filtered_seq: int = -1
 
 
@@ -122,18 +122,19 @@ class LiveVectors:
 
     def _filtered(self, collection: Collection, where: Filter) -> tuple[View, NDArray[np.int64]]:
         """The index and the chunks that the filter lets through, both of the same seq."""
+        key = repr(where)  # not the filter itself: in Python those with 1 and with True are equal
         with self._lock(collection.id):
             while True:
                 live = self._refresh(collection)
                 if live.filtered_seq != live.seq or len(live.filtered) >= _FILTERS_HELD:
                     live.filtered.clear()
                     live.filtered_seq = live.seq
-                if where not in live.filtered:
+                if key not in live.filtered:
                     with self._database.read() as connection:
                         if collection_state(connection, collection.id, collection.name).seq != live.seq:
                             continue  # somebody committed between the two reads
-                        live.filtered[where] = matching_chunks(connection, collection.id, where)
-                return live.index.view(), live.filtered[where]
+                        live.filtered[key] = matching_chunks(connection, collection.id, where)
+                return live.index.view(), live.filtered[key]
 
     def _refresh(self, collection: Collection, *, from_sql: bool = False) -> _Live:
         """Bring the index up to the collection's seq. The caller holds the collection's lock."""

@@ -21,6 +21,7 @@ _DOCUMENT = (
     VersionRow.size,
     VersionRow.chunk_count,
     VersionRow.created_at,
+    VersionRow.details.label("metadata"),
 )
 _CHUNK = (
     ChunkRow.id.label("chunk_id"),
@@ -71,6 +72,7 @@ def to_document(row: Row[*tuple[Any, ...]], collection: Collection) -> Document:
         size=row.size,
         chunk_count=row.chunk_count,
         updated_at=row.created_at.isoformat(timespec="seconds"),
+        metadata=row.metadata,
     )
 
 

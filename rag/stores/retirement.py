@@ -15,6 +15,7 @@ from rag.stores.tables import (
     CollectionRow,
     DocumentRow,
     EmbeddingRow,
+    MetadataRow,
     TextRow,
     TombstoneRow,
     VersionRow,
@@ -59,6 +60,7 @@ def prune_some(connection: Connection, version_id: int) -> bool:
         return True
     document = connection.scalar(select(VersionRow.document_id).where(VersionRow.id == version_id))
     connection.execute(delete(TextRow).where(TextRow.version_id == version_id))
+    connection.execute(delete(MetadataRow).where(MetadataRow.version_id == version_id))
     connection.execute(delete(VersionRow).where(VersionRow.id == version_id))
     without_versions = ~exists().where(VersionRow.document_id == DocumentRow.id)
     connection.execute(delete(DocumentRow).where(DocumentRow.id == document, without_versions))

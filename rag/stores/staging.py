@@ -13,9 +13,19 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, insert, select, update
 
 from rag.errors import EmbedderChanged, IngestInProgress
+from rag.stores.filtering import metadata_row
 from rag.stores.reading import one_document
 from rag.stores.retirement import next_seq, prune, prune_some, retire
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
+from rag.stores.tables import (
+    ChunkRow,
+    CollectionRow,
+    DocumentRow,
+    EmbeddingRow,
+    MetadataRow,
+    TextRow,
+    VersionRow,
+    VersionStatus,
+)
 from rag.stores.vectors import encode
 
 if TYPE_CHECKING:
@@ -177,6 +187,12 @@ class SqlStagedVersion:
         if document_id is None:
             document = insert(DocumentRow).values(collection_id=self._collection.id, uri=self._source.uri)
             document_id = connection.scalars(document.returning(DocumentRow.id)).one()
+        metadata = self._source.metadata
+        if metadata is None:
+            active = select(VersionRow.details).where(
+                VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE
+            )
+            metadata = connection.scalar(active) or {}
         version_id = connection.scalars(
             insert(VersionRow)
             .values(
@@ -192,9 +208,13 @@ class SqlStagedVersion:
                 chunker=self._collection.fingerprint.chunker,
                 created_at=datetime.now(UTC),
                 owner=str(os.getpid()),
+                details=metadata,
             )
             .returning(VersionRow.id)
         ).one()
+        if metadata:
+            rows = [metadata_row(version_id, key, value) for key, value in metadata.items()]
+            connection.execute(insert(MetadataRow), rows)
         leftovers = select(VersionRow.id).where(
             VersionRow.document_id == document_id,
             VersionRow.status != VersionStatus.ACTIVE,

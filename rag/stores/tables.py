@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -119,6 +122,23 @@ class VersionRow(Base):
     retired_seq: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     owner: Mapped[str | None] = mapped_column(Text)
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)  # SQLAlchemy has taken the name
+
+
+class MetadataRow(Base):
+    """One metadata value of a version, for filters to find; the column of its type holds it, the others are null."""
+
+    __tablename__ = "version_metadata"
+    __table_args__ = (
+        Index("ix_version_metadata_text", "key", "text"),
+        Index("ix_version_metadata_number", "key", "number"),
+    )
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("document_versions.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    text: Mapped[str | None] = mapped_column(Text)
+    number: Mapped[float | None] = mapped_column(Float(53))
+    truth: Mapped[bool | None] = mapped_column(Boolean)
 
 
 class TextRow(Base):

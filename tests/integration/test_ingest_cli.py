@@ -63,6 +63,27 @@ def test_ingest_prints_a_line_per_file_and_a_summary(run, docs):
     assert lines(run("ingest", str(docs), "--json"))[-1]["unchanged"] == 2
 
 
+def test_what_is_said_of_files_is_kept_until_something_else_is_said(run, docs):
+    path = str(docs / "a.md")
+
+    def document():
+        (listed,) = json.loads(run("list", "--json").stdout)["documents"]
+        return listed["metadata"]
+
+    said = ("--meta", "year=2024", "--meta", "team=red", "--meta", "public=true", "--meta", 'room="12"')
+    run("ingest", path, *said)
+    assert document() == {"year": 2024, "team": "red", "public": True, "room": "12"}
+    assert lines(run("ingest", path, "--json"))[0]["outcome"] == "unchanged"
+    assert lines(run("ingest", path, *said, "--json"))[0]["outcome"] == "unchanged"
+    (docs / "a.md").write_text("# Rivers\n\nWater runs up.\n")
+    assert lines(run("ingest", path, "--json"))[0]["outcome"] == "replaced"
+    assert document() == {"year": 2024, "team": "red", "public": True, "room": "12"}
+    assert lines(run("ingest", path, "--meta", "public=1", "--json"))[0]["outcome"] == "replaced"
+    assert document() == {"public": 1}
+    wrong = run("ingest", path, "--meta", "a b=1", exit_code=1)
+    assert "cannot be a key" in wrong.stderr
+
+
 def test_a_failed_file_is_told_and_changes_the_exit_status(run, docs):
     (docs / "c.txt").write_bytes(b"")
     *_, failed, summary = lines(run("ingest", str(docs), "--json", exit_code=1))

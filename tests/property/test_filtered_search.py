@@ -40,14 +40,28 @@ def texts(field, values):
     return plain | ordered | listed
 
 
+def unordered(condition):
+    return condition["operator"] in {"==", "!=", "in", "not in"}
+
+
 COMPARISONS = st.one_of(
     texts("page", st.integers(0, CHUNKS)),
     texts("ordinal", st.integers(0, CHUNKS)),
     texts("size", st.integers(0, DOCUMENTS)),
     texts("media_type", st.sampled_from(MEDIA_TYPES)),
     texts("uri", st.sampled_from([f"/{number:02d}" for number in range(DOCUMENTS + 1)])),
+    texts("meta.year", st.integers(2018, 2026) | st.sampled_from(["2020", 2020.5])),
+    texts("meta.team", st.sampled_from(["red", "blue", 7])),
+    texts("meta.public", st.just(value=True) | st.just(value=1)).filter(unordered),
     texts("document_id", st.integers(1, DOCUMENTS + 1)),
 )
+METADATA = [
+    {},
+    {"year": 2019, "team": "red", "public": True},
+    {"year": 2020, "team": "blue"},
+    {"year": 2020.5, "public": False},
+    {"year": "2020", "team": 7, "public": 1},
+]
 FILTERS = st.recursive(
     COMPARISONS,
     lambda inner: st.fixed_dictionaries(
@@ -63,14 +77,22 @@ def lets_through(condition, row):
     if operator in {"AND", "OR", "NOT"}:
         parts = [lets_through(part, row) for part in condition["conditions"]]
         return {"AND": all(parts), "OR": any(parts), "NOT": not all(parts)}[operator]
-    have, want = row[condition["field"]], condition["value"]
+    have, want = row.get(condition["field"]), condition["value"]
     if operator in {"==", "!="}:
-        return (have == want) == (operator == "==")
+        return same(have, want) == (operator == "==")
     if operator in {"in", "not in"}:
-        return (have in want) == (operator == "in")
-    if have is None:
+        return any(same(have, each) for each in want) == (operator == "in")
+    if have is None or kind(have) != kind(want):
         return False
     return {">": have > want, ">=": have >= want, "<": have < want, "<=": have <= want}[operator]
+
+
+def kind(value):
+    return float if isinstance(value, int | float) and not isinstance(value, bool) else type(value)
+
+
+def same(one, other):
+    return kind(one) == kind(other) and one == other
 
 
 class Shelf:
@@ -101,6 +123,7 @@ class Shelf:
             sha256="",
             size=number,
             mtime_ns=1,
+            metadata=METADATA[number % len(METADATA)],
         )
         with self.store.stage(collection, record) as version:
             version.add_text(0, "".join(pieces))
@@ -131,6 +154,7 @@ class Shelf:
                 "media_type": document.media_type,
                 "uri": document.uri,
                 "document_id": document.id,
+                **{f"meta.{key}": value for key, value in document.metadata.items()},
             }
             for chunk, document in self.store.hydrate(self.collection, ids)
         }
@@ -157,6 +181,23 @@ def test_both_legs_agree_with_brute_force(shelf, condition, k):
     assert set(matched) == set(shelf.rows)
     lexical = [hit.chunk_id for hit in shelf.lexical.search(shelf.collection, "word", k, where=where)]
     assert lexical == [chunk_id for chunk_id in matched if chunk_id in expected][:k]
+
+
+def test_filters_with_true_and_with_one_are_told_apart(shelf):
+    found = [
+        {
+            hit.chunk_id
+            for hit in shelf.vectors.search(
+                shelf.collection,
+                QUERY,
+                1000,
+                where=parse({"field": "meta.public", "operator": "==", "value": value}),
+            )
+        }
+        for value in (True, 1, 1.0)
+    ]
+    assert found[0]
+    assert found[1] == found[2] != found[0]
 
 
 def test_what_a_filter_lets_through_follows_the_collection(tmp_path):

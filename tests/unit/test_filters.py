@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rag.errors import InvalidRequest
-from rag.retrieval.filters import FIELDS, parse
+from rag.retrieval.filters import FIELDS, parse, parse_metadata
 from rag.stores.filtering import _COLUMNS
 from rag.types import Comparison, Junction
 
@@ -59,6 +59,12 @@ def nested(depth):
         ({"field": "page", "operator": "in", "value": list(range(1001))}, "at most 1000 values"),
         ({"field": "updated_at", "operator": "==", "value": "yesterday"}, "ISO 8601"),
         ({"field": "updated_at", "operator": "==", "value": "0001-01-01T00:00:00+14:00"}, "ISO 8601"),
+        ({"field": "meta.", "operator": "==", "value": 1}, "filters.field is 'meta.', but must be one of document_id"),
+        ({"field": "meta.a b", "operator": "==", "value": 1}, "or meta. and a key"),
+        ({"field": "meta.a", "operator": "==", "value": [1]}, "must be a text, a number up to 2.53, true or false"),
+        ({"field": "meta.a", "operator": "==", "value": 2**53 + 1}, "must be a text, a number"),
+        ({"field": "meta.a", "operator": "==", "value": float("nan")}, "must be a text, a number"),
+        ({"field": "meta.a", "operator": "<", "value": True}, "is true, which '<' cannot compare"),
         (nested(20), "nested deeper"),
         ({"operator": "OR", "conditions": [PDF] * 201}, r"filters.conditions\[200\] is one comparison more"),
     ],
@@ -66,6 +72,18 @@ def nested(depth):
 def test_what_cannot_be_used_is_refused(value, says):
     with pytest.raises(InvalidRequest, match=says):
         parse(value)
+
+
+@pytest.mark.parametrize("value", ["x", 7, 7.5, True, None])
+def test_metadata_is_compared_with_values_of_any_type(value):
+    found = parse({"field": "meta.project-2.name", "operator": "==", "value": value})
+    assert found == Comparison(field="meta.project-2.name", operator="==", value=value)
+
+
+@pytest.mark.parametrize("metadata", [{"a b": 1}, {"": 1}, {"x" * 101: 1}, {"a": None}, {"a": [1]}])
+def test_metadata_that_no_filter_could_find_is_refused(metadata):
+    with pytest.raises(InvalidRequest):
+        parse_metadata(metadata)
 
 
 def test_every_field_has_a_column():

@@ -22,10 +22,11 @@ from rag.stores.documents import SqlDocumentStore
 from rag.stores.tables import Base
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 
-SECOND = """
+NEWEST = schema.REVISIONS[-1]
+NEXT = """
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{newest}"
 def upgrade():
     op.execute("ALTER TABLE collections ADD COLUMN note TEXT")
     {then}
@@ -46,9 +47,9 @@ def next_program(monkeypatch, tmp_path, *, then="pass"):
     """Let this process be a newer program, with one more migration."""
     scripts = tmp_path / "scripts"
     shutil.copytree(Path(migrations.__file__).parent, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_more.py").write_text(SECOND.format(then=then))
+    (scripts / "versions" / "9999_more.py").write_text(NEXT.format(then=then, newest=schema.REVISIONS[-1]))
     monkeypatch.setattr(schema, "SCRIPTS", str(scripts))
-    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "9999"))
 
 
 def query(file, sql):
@@ -103,10 +104,10 @@ def test_an_older_database_is_backed_up_and_migrated(settings, database_file, mo
     database.close()
     next_program(monkeypatch, tmp_path)
     database = Database.open(settings)
-    assert database.revision == "0002"
+    assert database.revision == "9999"
     database.close()
-    backup = settings.home / "plumbline.before-migration-from-0001.db"
-    assert query(backup, "SELECT version_num FROM alembic_version") == [("0001",)]
+    backup = settings.home / f"plumbline.before-migration-from-{NEWEST}.db"
+    assert query(backup, "SELECT version_num FROM alembic_version") == [(NEWEST,)]
     assert query(backup, "SELECT text FROM chunks") == [("one",)]
     assert query(database_file, "SELECT note FROM collections") == [(None,)]
 
@@ -116,7 +117,7 @@ def test_a_migration_that_fails_changes_nothing(settings, database_file, monkeyp
     next_program(monkeypatch, tmp_path, then="raise RuntimeError('half way')")
     with pytest.raises(RuntimeError, match="half way"):
         Database.open(settings)
-    assert query(database_file, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert query(database_file, "SELECT version_num FROM alembic_version") == [(NEWEST,)]
     assert "note" not in {row[1] for row in query(database_file, "PRAGMA table_info(collections)")}
 
 
@@ -126,7 +127,7 @@ def test_an_outdated_database_is_refused_where_migrating_is_off(settings, monkey
     Database.open(settings).close()
     Database.open(settings, migrate=False).close()
     next_program(monkeypatch, tmp_path)
-    with pytest.raises(DatabaseOutdated, match=r"0001.*0002"):
+    with pytest.raises(DatabaseOutdated, match=f"{NEWEST}.*9999"):
         Database.open(settings, migrate=False)
 
 
@@ -135,7 +136,7 @@ def test_a_database_of_a_newer_program_is_refused(settings, monkeypatch, tmp_pat
     with monkeypatch.context() as newer:
         next_program(newer, tmp_path)
         Database.open(settings).close()
-    with pytest.raises(DatabaseTooNew, match=r"0002.*0001.*Upgrade Plumbline"):
+    with pytest.raises(DatabaseTooNew, match=f"9999.*{NEWEST}.*Upgrade Plumbline"):
         Database.open(settings, migrate=allowed)
 
 
@@ -165,3 +166,26 @@ def test_processes_that_start_together_migrate_once(settings):
     results = [(process.communicate(timeout=60), process.returncode) for process in started]
     assert [code for _, code in results] == [0, 0, 0], results
     assert {output.strip() for (output, _), _ in results} == {schema.REVISIONS[-1]}
+
+
+def test_documents_of_the_first_revision_are_read_after_the_migration(settings, database_file, monkeypatch):
+    with monkeypatch.context() as first:
+        first.setattr(schema, "REVISIONS", ("0001",))
+        Database.open(settings).close()
+    with closing(sqlite3.connect(database_file)) as connection:
+        connection.executescript(
+            """
+            INSERT INTO collections VALUES (1, 'c', 'p', 'c', 'e', 8, 1, 0, '2026-01-01 00:00:00.000000');
+            INSERT INTO documents VALUES (1, 1, '/a');
+            INSERT INTO document_versions VALUES
+                (1, 1, 1, 'active', 'A', 'text/plain', '', 3, 1, 'p', 'c', 1, 1, NULL,
+                 '2026-01-01 00:00:00.000000', NULL);
+            INSERT INTO document_texts VALUES (1, 0, 'one');
+            INSERT INTO chunks VALUES (1, 1, 0, 0, 3, NULL, 1, '[]', '', 'one');
+            """
+        )
+    database = Database.open(settings)
+    store = SqlDocumentStore(database)
+    (document,) = store.documents(store.collection("c"))
+    assert (document.title, document.metadata) == ("A", {})
+    database.close()
