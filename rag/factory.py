@@ -17,6 +17,7 @@ from rag.pipeline import PipelineOptions, RagPipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from rag.catalog import Catalog
     from rag.config import Settings
@@ -86,6 +87,10 @@ class Library:
         from rag.stores.lexical import FtsIndex
 
         return FtsIndex(self.database)
+
+    @property
+    def index_directory(self) -> Path:
+        return self.settings.home / "indexes"
 
     @property
     def vectors(self) -> LiveVectors:
@@ -214,7 +219,7 @@ class Library:
     def _open_vectors(self) -> LiveVectors:
         from rag.stores.live_vectors import LiveVectors
 
-        return LiveVectors(self.database, directory=self.settings.home / "indexes")
+        return LiveVectors(self.database, directory=self.index_directory)
 
     def _load_embedder(self) -> BiEncoder:
         from rag.embedding.bi_encoder import BiEncoder
