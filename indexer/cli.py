@@ -15,6 +15,7 @@ _COMMANDS = {
     "ingest": "indexer.commands.ingest:ingest",
     "list": "indexer.commands.inventory:list_documents",
     "rebuild": "indexer.commands.rebuild:rebuild",
+    "rollback": "indexer.commands.rollback:rollback",
     "verify": "indexer.commands.verify:verify",
     "status": "indexer.commands.inventory:status",
 }

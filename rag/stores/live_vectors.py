@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import delete, insert, update
 
-from rag.errors import EmbedderChanged, IndexDamaged, StorageError
+from rag.errors import Conflict, EmbedderChanged, IndexDamaged, StorageError
 from rag.stores.changes import added_since, collection_state, generations, removed_since
 from rag.stores.faiss_index import FaissIndex
 from rag.stores.filtering import matching_chunks
 from rag.stores.generations import load_generation, remove_except, write_generation, writing
+from rag.stores.retirement import next_seq
 from rag.stores.tables import CollectionRow, GenerationRow, TombstoneRow
 from rag.telemetry import get_logger
 
@@ -111,6 +112,25 @@ class LiveVectors:
             self._lives.pop(collection.id, None)
             live = self._refresh(collection, from_sql=True)
             live.index.flush()
+
+    def rollback(self, collection: Collection) -> GenerationPointer:
+        """Forget the newest generation and go on from the one before, in every process; returns that one.
+
+        Raises:
+            Conflict: there is none before.
+        """
+        with self._lock(collection.id), writing(self._directory, collection.id):
+            with self._database.write() as connection:
+                known = generations(connection, collection.id)
+                if len(known) < 2:
+                    raise Conflict(
+                        f"The collection {collection.name!r} has no index file before the current one.",
+                        hint=f"Make a new one from the database: indexer rebuild --collection {collection.name}",
+                    )
+                connection.execute(delete(GenerationRow).where(GenerationRow.id == known[0].id))
+                next_seq(connection, collection.id)  # so that every process looks again
+            remove_except(self._directory, collection.id, [generation.directory for generation in known[1:]])
+        return known[1]
 
     def close(self) -> None:
         """Let go of all indexes and the files they map."""
@@ -217,6 +237,8 @@ def _must_reload(live: _Live, state: CollectionState) -> bool:
     """Whether the feed does not lead from the live index to the state, or a newer generation is the shorter way."""
     if live.embedder != state.embedder or not state.feed_floor <= live.seq <= state.seq:
         return True
+    if state.generation is not None and state.generation.seq < live.base_seq:
+        return True  # somebody went back to it
     newer = state.generation is not None and state.generation.seq > live.base_seq
     return newer and live.index.changes >= _worth_flushing(live.index)
 

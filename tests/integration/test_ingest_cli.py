@@ -155,6 +155,15 @@ def test_rebuild_writes_a_generation(run, docs):
     assert state["generation"]["count"] == 3
 
 
+def test_rollback_goes_back_to_the_index_before(run, docs):
+    run("ingest", str(docs))
+    assert "no index file before" in run("rollback", exit_code=1).stderr
+    run("rebuild")
+    assert "back to the index of" in run("rollback").stdout
+    (state,) = json.loads(run("status", "--json").stdout)["collections"]
+    assert state["generation"]["count"] == state["chunks"]
+
+
 def test_a_changed_embedder_is_an_error_that_rebuild_embed_resolves(run, docs, monkeypatch):
     run("ingest", str(docs))
     monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder(name="other", dimension=32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from rag.errors import Conflict
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.live_vectors import LiveVectors
@@ -70,6 +72,11 @@ class TwoProcesses(RuleBasedStateMachine):
     @rule(who=WHO, force=st.booleans())
     def flush(self, who, force):
         self.vectors[who].flush(self.collection, force=force)
+
+    @rule(who=WHO)
+    def rollback(self, who):
+        with contextlib.suppress(Conflict):  # there may be nothing to go back to
+            self.vectors[who].rollback(self.collection)
 
     @rule(who=WHO)
     def rebuild(self, who):

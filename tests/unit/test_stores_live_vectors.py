@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from rag.errors import EmbedderChanged, UnknownCollection
+from rag.errors import Conflict, EmbedderChanged, UnknownCollection
 from rag.protocols import VectorSearch
 from rag.stores import live_vectors
 from rag.stores.changes import generations, removed_since
@@ -235,3 +235,38 @@ def test_a_search_sees_a_document_either_old_or_new(process, collection):
         finally:
             stop.set()
         assert [reader.result() for reader in readers] == [{5}, {5}, {5}]
+
+
+def test_every_process_goes_back_to_the_generation_before(tmp_path):
+    home = tmp_path / "home"
+    databases = [Database.open(settings_in(home)) for _ in range(2)]
+    store = SqlDocumentStore(databases[0])
+    mine, others = (LiveVectors(database, home / "indexes") for database in databases)
+    collection = store.ensure_collection("c", fingerprint())
+    query = unit_vectors(1, seed=3)[0]
+
+    def seqs():
+        with databases[0].read() as connection:
+            return [generation.seq for generation in generations(connection, collection.id)]
+
+    with pytest.raises(Conflict, match="no index file before"):
+        mine.rollback(collection)
+    for number in range(2):
+        ingest(store, collection, f"/{number}", ["one", "two"], seed=number)
+        mine.flush(collection, force=True)
+    before = others.search(collection, query, 9)
+    first, second = reversed(seqs())
+    assert others._lives[collection.id].base_seq == second
+    assert mine.rollback(collection).seq == first
+    assert seqs() == [first]
+    for each in (mine, others):
+        assert [hit.chunk_id for hit in each.search(collection, query, 9)] == [hit.chunk_id for hit in before]
+        assert each._lives[collection.id].base_seq == first
+    ingest(store, collection, "/2", ["three"], seed=5)
+    assert len(others.search(collection, query, 9)) == 5
+    assert others.flush(collection, force=True)
+    found = [[hit.chunk_id for hit in each.search(collection, query, 9)] for each in (mine, others)]
+    assert found[0] == found[1]
+    assert len(list((home / "indexes" / str(collection.id)).glob("*-*"))) == 2
+    for each in (mine, others, *databases):
+        each.close()

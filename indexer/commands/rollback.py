@@ -1,0 +1,29 @@
+"""``indexer rollback``: back to the index file before the newest."""
+
+from __future__ import annotations
+
+import json
+
+import rich_click as click
+
+from indexer.commands.options import collection_option, json_option
+from rag.config import load_settings
+from rag.factory import open_library
+
+
+@click.command()
+@collection_option
+@json_option
+def rollback(collection: str, as_json: bool) -> None:  # noqa: FBT001
+    """Make a collection's previous index file the current one, and forget the newest.
+
+    No document is lost: what has changed since that file was written is followed from the database, by running
+    processes too.
+    """
+    with open_library(load_settings()) as library:
+        target = library.store.collection(collection)
+        current = library.vectors.rollback(target)
+    if as_json:
+        click.echo(json.dumps({"collection": collection, "seq": current.seq, "count": current.count}))
+        return
+    click.echo(f"{collection}: back to the index of {current.count} vectors at seq {current.seq}")
