@@ -61,6 +61,8 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
     columns = (TextColumn("verifying {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"))
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         found = list(verify_database(library.database))
+        if any(finding.area == "database" for finding in found):
+            return found  # nothing that is read from it could be trusted
         for collection in collections:
             task = progress.add_task(printable(collection.name), total=library.store.status(collection).chunks)
             found += verify_documents(library.database, collection, partial(progress.advance, task))

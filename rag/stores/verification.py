@@ -48,26 +48,30 @@ class Finding:
 
 def verify_database(database: Database) -> Iterator[Finding]:
     """The file's own structure, and full text against the chunks. Reads everything once."""
-    with database.read() as connection:
-        problems = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
-        dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    for problem in problems:
-        if problem != "ok":
-            yield Finding(area="database", message=problem, advice="Restore a backup, or ingest the documents anew.")
-    if dangling:
-        tables = ", ".join(sorted({str(row[0]) for row in dangling}))
-        yield Finding(
-            area="database",
-            message=f"{len(dangling)} rows refer to rows that are not there (in {tables}).",
-            advice="Restore a backup, or ingest the documents anew.",
-        )
-    if not _full_text_agrees(database):
+    broken = list(_structure(database))
+    for problem in broken:
+        yield Finding(area="database", message=problem, advice="Restore a backup, or ingest the documents anew.")
+    if not broken and not _full_text_agrees(database):
         yield Finding(
             area="full text",
             message="The full-text index does not agree with the chunks.",
             advice="Run `indexer verify --repair`.",
             repairable=True,
         )
+
+
+def _structure(database: Database) -> Iterator[str]:
+    try:
+        with database.read() as connection:
+            problems = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
+            dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    except DatabaseDamaged as error:  # too broken even for that
+        yield error.message
+        return
+    yield from (problem for problem in problems if problem != "ok")
+    if dangling:
+        tables = ", ".join(sorted({str(row[0]) for row in dangling}))
+        yield f"{len(dangling)} rows refer to rows that are not there (in {tables})."
 
 
 def rebuild_full_text(database: Database) -> None:

@@ -150,6 +150,20 @@ def test_rows_that_contradict_each_other_are_told_and_left(home, verify, stateme
     assert [f for f in verify("--repair", ok=False) if f["area"] == area] == findings
 
 
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.8])
+def test_a_broken_page_of_the_database_is_told(home, verify, share):
+    with closing(sqlite3.connect(home / "plumbline.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    file = home / "plumbline.db"
+    data = bytearray(file.read_bytes())
+    page = int(share * len(data)) // 4096 * 4096
+    data[page : page + 16] = bytes([0xFF]) * 16
+    file.write_bytes(data)
+    findings = verify("--repair", ok=False)
+    assert {finding["area"] for finding in findings} == {"database"}
+    assert "Restore a backup" in findings[0]["advice"]
+
+
 def test_one_collection_can_be_asked_for(home, verify):
     index_files(home)[0].unlink()
     assert verify("-c", "empty") == []
