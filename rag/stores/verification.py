@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import func, select, text
 
 from rag.errors import DatabaseDamaged, IndexDamaged
-from rag.stores.changes import added_since, collection_state, generations, removed_since
+from rag.stores.changes import added_since, collection_state, generations, removed_since, withdraw
 from rag.stores.generations import load_generation
-from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, GenerationRow, TextRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
 from rag.stores.vectors import decode
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def forget_damaged(database: Database, directory: Path, collection: Collection) 
     """Let nobody load the generations that ``verify_index`` complains of. The caller writes a new one."""
     damaged = [generation_id for generation_id, _ in _damaged(database, directory, collection)]
     with database.write() as connection:
-        connection.execute(delete(GenerationRow).where(GenerationRow.id.in_(damaged)))
+        withdraw(connection, collection.id, damaged)
 
 
 def _damaged(database: Database, directory: Path, collection: Collection) -> list[tuple[int, str]]:
