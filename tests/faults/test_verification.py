@@ -68,10 +68,9 @@ def verify(home, monkeypatch):
     return run
 
 
-def damage(home, *statements):
+def damage(home, statement, *values):
     with closing(sqlite3.connect(home / "plumbline.db")) as connection:
-        for statement in statements:
-            connection.execute(statement)
+        connection.execute(statement, values)
         connection.commit()
 
 
@@ -123,7 +122,7 @@ def test_an_index_file_that_lacks_chunks_is_found(home, verify):
 def test_full_text_that_lacks_a_chunk_is_made_anew(home, verify):
     damage(
         home,
-        f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}, rowid, text, context) "
+        f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}, rowid, text, context) "  # noqa: S608  # a constant
         "SELECT 'delete', id, text, context FROM chunks WHERE text = 'five '",
     )
     (finding,) = verify(ok=False)
@@ -137,7 +136,7 @@ def test_full_text_that_lacks_a_chunk_is_made_anew(home, verify):
 
 
 def test_an_emptied_full_text_index_is_made_anew(home, verify):
-    damage(home, f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}) VALUES ('delete-all')")
+    damage(home, f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}) VALUES ('delete-all')")  # noqa: S608  # a constant
     assert [finding["area"] for finding in verify(ok=False)] == ["full text"]
     verify("--repair")
     assert verify() == []
@@ -148,12 +147,12 @@ STORED = unit_vectors(1, seed=4)[0]
 
 @pytest.mark.parametrize(
     "vector",
-    [STORED * 7, STORED * 0.9, STORED * 0, np.full(DIMENSION, np.inf), np.where(STORED == STORED[0], np.nan, STORED)],
+    [STORED * 7, STORED * 0.9, STORED * 0, np.full(DIMENSION, np.inf), np.where(STORED[0] == STORED, np.nan, STORED)],
     ids=["long", "short", "zero", "infinite", "NaN"],
 )
 def test_an_embedding_that_is_not_of_length_1_as_stored_is_told(home, verify, vector):
-    value = np.asarray(vector).astype("<f2").tobytes().hex()
-    damage(home, f"UPDATE embeddings SET vector = x'{value}' WHERE chunk_id = 9")
+    value = np.asarray(vector).astype("<f2").tobytes()
+    damage(home, "UPDATE embeddings SET vector = ? WHERE chunk_id = 9", value)
     (finding,) = [finding for finding in verify(ok=False) if finding["area"] == "embeddings"]
     assert "/long: 1 embeddings" in finding["message"]
     assert finding in verify("--repair", ok=False)
@@ -164,7 +163,7 @@ def test_an_active_chunk_that_is_listed_as_removed_is_given_back(home, verify):
     store, vectors = SqlDocumentStore(database), LiveVectors(database, home / "indexes")
     collection = store.collection("handbook")
     (chunk,) = [hit.chunk_id for hit in FtsIndex(database).search(collection, "five", 1)]
-    damage(home, f"INSERT INTO tombstones VALUES ({chunk}, {collection.id}, {collection.seq})")
+    damage(home, "INSERT INTO tombstones VALUES (?, ?, ?)", chunk, collection.id, collection.seq)
     query = unit_vectors(1, seed=5)[0]
     assert chunk not in {hit.chunk_id for hit in vectors.search(collection, query, 2000)}
     assert "1 chunks that are active are listed as removed" in verify(ok=False)[0]["message"]
@@ -236,7 +235,9 @@ def test_an_index_directory_that_is_being_written_is_none(home, verify, monkeypa
             damage(
                 home,
                 "INSERT INTO index_generations (collection_id, directory, seq, count, size, sha256, created_at) "
-                f"VALUES ({collection_id}, '{collection_id}/{left.name}', 0, 0, 0, '', '2026-01-01 00:00:00.000000')",
+                "VALUES (?, ?, 0, 0, 0, '', '2026-01-01 00:00:00.000000')",
+                collection_id,
+                f"{collection_id}/{left.name}",
             )
             yield
 
@@ -250,7 +251,7 @@ def test_a_version_nobody_finishes_is_a_leftover(home, verify, status):
     collection = SqlDocumentStore(database).collection("handbook")
     version = SqlStagedVersion(database, collection, source("/killed"))
     version.add_chunks(drafts([f"{number} " for number in range(1024)]), unit_vectors(1024, seed=4))
-    damage(home, f"UPDATE document_versions SET status = '{status}' WHERE status = 'staged'")
+    damage(home, "UPDATE document_versions SET status = ? WHERE status = 'staged'", status)
     with IngestLock(home, "handbook"):
         assert verify() == []
     (finding,) = verify()
