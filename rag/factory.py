@@ -228,9 +228,7 @@ class Library:
         return BiEncoder(model.path, name=model.name, sha256=model.sha256, threads=self.settings.threads)
 
 
-def open_library(
-    settings: Settings, *, measured_reuse: PassageReuse | None = None, migrate: bool = True
-) -> Library:
+def open_library(settings: Settings, *, measured_reuse: PassageReuse | None = None, migrate: bool = True) -> Library:
     """Open (and where needed create or migrate, unless ``migrate`` is off) the data directory.
 
     ``measured_reuse`` places passages that way whatever setting and gate say; it is for measuring the gate itself.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rag.stores.generations import Generation
     from rag.types import Collection
 
-# float16 in the table, float32 in the file, both made unit length: the same numbers but for rounding.
+# Of float16 in the table, made unit length in either: the same numbers but for rounding.
 _SAME = 1e-5
 
 # The least share of the true neighbours that a file may have found when it was written.
@@ -131,7 +131,7 @@ def _vectors_problem(connection: Connection, collection: Collection, seq: int, g
         rows[rows == len(base.ids)] = 0
         inside = base.ids[rows] == ids if len(base.ids) else np.zeros(len(ids), np.bool_)
         seen += int(inside.sum())
-        if inside.any() and (np.abs(base.vectors[rows[inside]] - vectors[inside]) > _SAME).any():
+        if inside.any() and (np.abs(base.take(rows[inside]) - vectors[inside]) > _SAME).any():
             return "holds other vectors than the database"
     later = sum(len(ids) for ids, _ in added_since(connection, collection.id, seq, dimension))
     active = connection.scalar(

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
+    from rag.stores.bases import Base
     from rag.stores.changes import CollectionState, GenerationPointer
     from rag.stores.database import Database
-    from rag.stores.faiss_index import Base, View
+    from rag.stores.faiss_index import View
     from rag.stores.generations import Generation
+    from rag.stores.vector_rows import VectorRows
     from rag.types import Collection, Filter, Hit
 
 # Changes since the last generation that are worth writing a new one: searching them in memory costs little.
@@ -220,11 +222,11 @@ class LiveVectors:
         else:
             _log.warning("index rebuilt from SQL", collection=collection.name, vectors=live.index.count())
 
-    def _persist(self, collection: Collection, base: Base) -> Base:
-        """Write a generation of the live index's seq and point to it; returns it as mapped from the file."""
+    def _persist(self, collection: Collection, rows: VectorRows) -> Base:
+        """Write a generation of the live index's seq and point to it; returns it as opened from the files."""
         live = self._lives[collection.id]
         with writing(self._directory, collection.id):
-            written = write_generation(self._directory, collection.id, base, embedder=live.embedder, seq=live.seq)
+            written = write_generation(self._directory, collection.id, rows, embedder=live.embedder, seq=live.seq)
             with self._database.write() as connection:
                 state = collection_state(connection, collection.id, collection.name)
                 _require_embedder(collection, state)
@@ -282,7 +284,7 @@ def _point_to(connection: Connection, collection_id: int, written: Generation) -
             seq=manifest.seq,
             count=manifest.count,
             size=manifest.size,
-            sha256=manifest.sha256,
+            sha256=written.sha256,
             created_at=datetime.now(UTC),
         )
     )

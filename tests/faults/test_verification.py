@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import sys
@@ -178,7 +179,11 @@ def test_an_active_chunk_that_is_listed_as_removed_is_given_back(home, verify):
 @pytest.mark.parametrize(("key", "value", "says"), [("recall_at_10", 0.5, "0.500"), ("count", 77, "77")])
 def test_a_manifest_that_tells_of_another_or_a_poor_index_is_found(home, verify, key, value, says):
     manifest = index_files(home)[1].with_name("manifest.json")
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), key: value}))
+    before = manifest.read_bytes()
+    manifest.write_text(json.dumps({**json.loads(before), key: value}))
+    old, new = (hashlib.sha256(content).hexdigest() for content in (before, manifest.read_bytes()))
+    with closing(sqlite3.connect(home / "plumbline.db")) as connection, connection:
+        assert connection.execute("UPDATE index_generations SET sha256 = ? WHERE sha256 = ?", (new, old)).rowcount == 1
     (finding,) = verify(ok=False)
     assert (finding["area"], finding["severity"]) == ("index", "damage")
     assert says in finding["message"]
