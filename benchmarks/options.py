@@ -16,6 +16,8 @@ from rag.telemetry import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rag.catalog import ModelKind
+
 _QUICK_MODEL = "smollm2-135m-instruct"
 
 
@@ -30,14 +32,16 @@ class Size:
 class Options(argparse.ArgumentParser):
     """A parser that has the common arguments already. ``model`` comes out as a resolved model with its sha256."""
 
-    def __init__(self, name: str, description: str | None) -> None:
+    def __init__(self, name: str, description: str | None, *, kind: ModelKind = "generator") -> None:
         super().__init__(
             prog=f"python -m benchmarks.{name}",
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self._sizes: dict[str, Size] = {}
-        self.add_argument("model", nargs="?", help="a catalog name or a .gguf file (default: the settings' generator)")
+        self._kind = kind
+        what = "a catalog name or a .gguf file" if kind == "generator" else "a catalog name"
+        self.add_argument("model", nargs="?", help=f"{what} (default: the settings' {kind})")
         self.add_argument("--threads", type=int, default=0, help="threads of every side (default: all cores)")
         self.add_argument("--seed", type=int, default=0, help="of everything drawn by chance")
         self.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
@@ -57,9 +61,11 @@ class Options(argparse.ArgumentParser):
                 setattr(options, name, size.quick if options.quick else size.full)
         options.threads = options.threads or available_threads()
         settings = load_settings()
-        wanted = options.model or (_QUICK_MODEL if options.quick else settings.generator)
+        default = settings.embedder if self._kind == "embedder" else settings.generator
+        small = options.quick and self._kind == "generator"
         try:
-            options.model = Catalog.load(settings).resolve(wanted, kind="generator")
+            wanted = options.model or (_QUICK_MODEL if small else default)
+            options.model = Catalog.load(settings).resolve(wanted, kind=self._kind)
         except RagError as error:
             self.error(f"{error} {error.hint or ''}")
         return options

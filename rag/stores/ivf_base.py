@@ -48,8 +48,8 @@ _SEED = 1
 _CANDIDATES, _MOST_CANDIDATES = 100, 800
 _RECALL = 0.997  # the sample that tunes is not what users ask: some more than what is promised
 
-# Rows that are compared one by one where a filter lets few through: the time of about ten searches.
-_SCANNED = 10_000
+# Up to this share of the rows, reading the vectors of all that are wanted is faster than passing over all codes.
+_SCANNED_SHARE = 0.005
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class IvfBase:
         self.tuning = tuning
         self.ids = ids
         self.dimension: int = index.d
-        self.scanned = _SCANNED
+        self.scanned = int(_SCANNED_SHARE * len(ids))
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return self._vectors.take(rows)
