@@ -83,7 +83,7 @@ def back_up(
         revision = revision_of(source, str(database))
         with writing(unfinished, compress=compress) as archive:
             members, left_out = _add_generations(archive, indexes, source.execute(_GENERATIONS).fetchall(), report)
-            _copy(source, copy, report)
+            _copy(source, copy, left_out, report)
             source.execute("ROLLBACK")
             check(copy, revision, str(database), report)
             with copy.open("rb") as file:
@@ -153,7 +153,7 @@ def _require_free(target: Path, *, force: bool) -> None:
         raise Conflict(f"{target} exists.", hint="Choose another name, or replace it with --force.")
 
 
-def _copy(source: sqlite3.Connection, copy: Path, report: Report) -> None:
+def _copy(source: sqlite3.Connection, copy: Path, left_out: list[str], report: Report) -> None:
     page = source.execute("PRAGMA page_size").fetchone()[0]
 
     def step(_status: int, remaining: int, total: int) -> None:
@@ -162,6 +162,8 @@ def _copy(source: sqlite3.Connection, copy: Path, report: Report) -> None:
     with translated(str(copy)), closing(sqlite3.connect(copy)) as target:
         target.execute("PRAGMA synchronous = OFF")  # it is read once and deleted
         source.backup(target, pages=_PAGES, progress=step)
+        target.executemany("DELETE FROM index_generations WHERE directory = ?", [(each,) for each in left_out])
+        target.commit()
 
 
 def _add_generations(

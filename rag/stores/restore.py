@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import Timeout
@@ -25,7 +26,6 @@ from rag.stores.sqlite_errors import storage_error, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rag.stores.archive import ArchiveReader, Report
 
@@ -104,18 +104,23 @@ class _Staged:
         mark = f"before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
         aside = database.with_name(f"{database.name}.{mark}")
         moved: list[Path] = []
-        if indexes.exists():
-            moved.append(indexes.rename(indexes.with_name(f"{indexes.name}.{mark}")))
-        self._indexes.rename(indexes)
-        for suffix in _COMPANIONS:  # there are none of a sound database that nobody uses
-            companion = database.with_name(f"{database.name}{suffix}")
-            if companion.exists():
-                moved.append(companion.rename(aside.with_name(f"{aside.name}{suffix}")))
-        if database.exists():
-            aside.hardlink_to(database)  # under both names, so that at no moment there is no database
-            moved.append(aside)
-        sync(database.parent)
-        self._database.replace(database)
+        with ExitStack() as undo:
+            moves = {indexes: indexes.with_name(f"{indexes.name}.{mark}")}
+            for suffix in _COMPANIONS:  # there are none of a sound database that nobody uses
+                moves[Path(f"{database}{suffix}")] = Path(f"{aside}{suffix}")
+            for path, kept in moves.items():
+                if path.exists():
+                    moved.append(path.rename(kept))
+                    undo.callback(kept.rename, path)
+            self._indexes.rename(indexes)
+            undo.callback(indexes.rename, self._indexes)
+            if database.exists():
+                aside.hardlink_to(database)  # under both names, so that at no moment there is no database
+                undo.callback(aside.unlink)
+                moved.append(aside)
+            sync(database.parent)
+            self._database.replace(database)
+            undo.pop_all()
         sync(database.parent)
         sync(indexes.parent)
         return moved
