@@ -51,12 +51,13 @@ class RecordReader:
         )
 
 
-def write_json_lines(file: IO[bytes], records: Iterable[Record]) -> ExportEnd:
-    """Write all records; returns the last."""
+def write_json_lines(path: Path, records: Iterable[Record]) -> ExportEnd:
+    """Write all records to a new file; returns the last."""
     encoder, last = msgspec.json.Encoder(), None
-    for record in records:
-        file.write(encoder.encode(record) + b"\n")
-        last = record
+    with path.open("xb") as file:
+        for record in records:
+            file.write(encoder.encode(record) + b"\n")
+            last = record
     if not isinstance(last, ExportEnd):
         raise TypeError("records of an export end with its end")
     return last

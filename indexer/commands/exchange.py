@@ -29,13 +29,21 @@ if TYPE_CHECKING:
 @click.command("export")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @collection_option
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "parquet"]),
+    default=None,
+    help="JSON lines, or a Parquet table; parquet if FILE ends in .parquet, else jsonl.",
+)
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option
-def export_collection(file: Path, collection: str, force: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Write a collection's documents with source text, chunks and embeddings, as JSON lines.
+def export_collection(file: Path, collection: str, form: str | None, force: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Write a collection's documents with source text, chunks and embeddings.
 
     Everything is as of one moment, while others may write. FILE is there when it is complete.
     """
+    from indexer.parquet import write_parquet
     from indexer.records import write_json_lines
     from rag.stores.archive import file_errors, sync
     from rag.stores.exchange import records
@@ -52,8 +60,8 @@ def export_collection(file: Path, collection: str, force: bool, as_json: bool) -
             _counting("exporting", total) as advance,
         ):
             unfinished = Path(scratch) / file.name
-            with unfinished.open("xb") as lines:
-                end = write_json_lines(lines, _told(exported, advance))
+            write = write_parquet if (form or file.suffix) in ("parquet", ".parquet") else write_json_lines
+            end = write(unfinished, _told(exported, advance))
             sync(unfinished)
             unfinished.replace(file)
             sync(file.absolute().parent)
@@ -78,13 +86,16 @@ def import_collection(file: Path, collection: str | None, as_json: bool) -> None
     anew. An import that was interrupted goes on when it is run again.
     """
     from indexer.importing import Import, read_header
+    from indexer.parquet import MAGIC, read_parquet
     from indexer.records import read_json_lines
     from rag.stores.archive import file_errors
     from rag.stores.ingest_lock import IngestLock
 
     settings = load_settings()
-    with file_errors(f"the import from {file}"), file.open("rb") as lines:
-        reader = read_json_lines(file, lines)
+    with file_errors(f"the import from {file}"), file.open("rb") as opened:
+        table = opened.read(len(MAGIC)) == MAGIC
+        opened.seek(0)
+        reader = read_parquet(file) if table else read_json_lines(file, opened)
         header = read_header(reader)
         name = collection or header.collection
         with open_library(settings) as library, IngestLock(settings.home, name):

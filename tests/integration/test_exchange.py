@@ -269,3 +269,60 @@ def test_files_that_cannot_be(run, exported, tmp_path):
     assert run("import", tmp_path / "nothing", exit_code=1)["code"] == "storage_error"
     assert run("export", tmp_path / "x", "-c", "unknown", exit_code=1)["code"] == "unknown_collection"
     assert not list(tmp_path.glob(".*")), "nothing is left behind"
+
+
+@pytest.fixture
+def table(run, exported) -> Path:
+    """The same as a Parquet table."""
+    pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+    target = exported.with_suffix(".parquet")
+    told = run("export", target, "-c", "water")
+    assert (told["documents"], target.read_bytes()[:4]) == (2, b"PAR1")
+    return target
+
+
+def test_a_parquet_table_holds_the_same(run, use, exported, table, embedder):
+    before, kept = found("water"), held("water")
+    use("other")
+    embedded = embedder.texts_embedded
+    assert run("import", table)["imported"] == 2
+    assert embedder.texts_embedded == embedded
+    assert (held("water"), found("water")) == (kept, before)
+    again = exported.with_name("again")
+    run("export", again, "-c", "water", "--format", "jsonl")
+    chunks = [[record for record in lines(path) if record["type"] == "chunk"] for path in (exported, again)]
+    assert chunks[0] == chunks[1], "vectors included, to the last bit"
+
+
+def test_a_parquet_table_is_read_by_column(table):
+    from pyarrow import compute, parquet
+
+    read = parquet.read_table(table, columns=["type", "uri", "text", "vector"])
+    chunks = read.filter(compute.equal(read["type"], "chunk"))
+    assert set(read["type"].to_pylist()) == {"export", "document", "text", "chunk", "end"}
+    assert {len(vector) for vector in chunks["vector"].to_pylist()} == {64}
+
+
+@pytest.mark.parametrize("damage", ["cut off", "changed", "rows missing", "columns missing"])
+def test_a_damaged_parquet_table_is_refused(run, use, table, damage):
+    from pyarrow import parquet
+
+    use("other")
+    whole, read = table.read_bytes(), parquet.read_table(table)
+    if damage == "cut off":
+        table.write_bytes(whole[: len(whole) // 2])
+    elif damage == "changed":
+        table.write_bytes(whole[: len(whole) - 200] + bytes(100) + whole[-100:])
+    elif damage == "rows missing":
+        parquet.write_table(read.slice(0, read.num_rows - 1), table)
+    else:
+        parquet.write_table(read.drop_columns(["ordinal"]), table)
+    assert run("import", table, exit_code=1)["code"] == "invalid_request"
+
+
+def test_without_pyarrow_the_extra_is_named(run, use, exported, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    told = run("export", tmp_path / "x", "-c", "water", "--format", "parquet", exit_code=1)
+    assert (told["code"], "plumbline[parquet]" in told["hint"]) == ("invalid_request", True)
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 and so on")
+    assert "plumbline[parquet]" in run("import", tmp_path / "x.parquet", exit_code=1)["hint"]
