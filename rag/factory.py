@@ -228,14 +228,14 @@ class Library:
         return BiEncoder(model.path, name=model.name, sha256=model.sha256, threads=self.settings.threads)
 
 
-def open_library(settings: Settings, *, measured_reuse: PassageReuse | None = None) -> Library:
-    """Open (and where needed create or migrate) the data directory.
+def open_library(settings: Settings, *, measured_reuse: PassageReuse | None = None, migrate: bool = True) -> Library:
+    """Open (and where needed create or migrate, unless ``migrate`` is off) the data directory.
 
     ``measured_reuse`` places passages that way whatever setting and gate say; it is for measuring the gate itself.
 
     Raises:
-        DataDirectoryUnwritable, DatabaseTooNew, DatabaseBusy, DatabaseDamaged.
+        DataDirectoryUnwritable, DatabaseTooNew, DatabaseOutdated, DatabaseBusy, DatabaseDamaged.
     """
     from rag.stores.database import Database
 
-    return Library(settings, Database.open(settings), measured_reuse=measured_reuse)
+    return Library(settings, Database.open(settings, migrate=migrate), measured_reuse=measured_reuse)

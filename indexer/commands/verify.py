@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 from rich.console import Console
@@ -21,41 +21,47 @@ if TYPE_CHECKING:
     from rag.stores.verification import Finding
     from rag.types import Collection
 
+_MARKS: Final = {"damage": "wrong", "leftover": "leftover"}
+
 
 @click.command()
 @click.option("-c", "--collection", default=None, help="Verify this collection only; all if left out.")
-@click.option("--repair", is_flag=True, help="Make anew what is derived: full text and index files.")
+@click.option("--repair", is_flag=True, help="Make full text and index files anew where wrong; remove leftovers.")
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bool) -> None:  # noqa: FBT001
     """Read everything that is stored and tell what does not agree.
 
     Verified are the database's structure, full text, every chunk with its source and its embedding, and every index
-    file. Exits with 1 if something is wrong that was not repaired.
+    file; leftovers are told of too. Exits with 1 if something is wrong that was not repaired; a leftover is not wrong.
+    Without --repair nothing is changed, and a database of an older revision is not migrated but refused.
     """
-    with open_library(load_settings()) as library:
+    with open_library(load_settings(), migrate=repair) as library:
         collections = [library.store.collection(collection)] if collection else library.store.collections()
         found = _verify(library, collections)
-        repaired = _repair(library, collections, found) if repair else []
-        left = [finding for finding in found if finding not in repaired]
+        left = _repair(library, collections, found) if repair else found
+    repaired = [finding for finding in found if finding.repairable and finding not in left]
+    damage = [finding for finding in left if finding.severity == "damage"]
     if as_json:
-        findings = [{**asdict(finding), "repaired": finding in repaired} for finding in found]
-        click.echo(json.dumps({"ok": not left, "collections": [c.name for c in collections], "findings": findings}))
+        findings = [{**asdict(finding), "repaired": finding not in left} for finding in repaired + left]
+        click.echo(json.dumps({"ok": not damage, "collections": [c.name for c in collections], "findings": findings}))
     else:
-        for finding in found:
-            done = finding in repaired
+        for finding in repaired + left:
+            mark = "repaired" if finding in repaired else _MARKS[finding.severity]
             where = f" ({finding.collection})" if finding.collection else ""
-            click.echo(printable(f"{'repaired' if done else 'wrong'}: {finding.area}{where}: {finding.message}"))
-            if not done:
+            click.echo(printable(f"{mark}: {finding.area}{where}: {finding.message}"))
+            if finding in left:
                 click.echo(f"  {finding.advice}")
         counted = f"{len(collections)} collection{'' if len(collections) == 1 else 's'}"
-        click.echo(f"{counted} verified: {'nothing' if not left else f'{len(left)} things'} wrong")
-    if left:
+        click.echo(f"{counted} verified: {'nothing' if not damage else f'{len(damage)} things'} wrong")
+    if damage:
         ctx.exit(EXIT_FAILED)
 
 
 def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
-    from rag.stores.verification import verify_database, verify_documents, verify_index
+    from rag.stores.index_verification import verify_index
+    from rag.stores.leftovers import find_leftovers
+    from rag.stores.verification import verify_database, verify_documents
 
     console = Console(stderr=True)
     columns = (TextColumn("verifying {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"))
@@ -67,18 +73,27 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
             task = progress.add_task(printable(collection.name), total=library.store.status(collection).chunks)
             found += verify_documents(library.database, collection, partial(progress.advance, task))
             found += verify_index(library.database, library.index_directory, collection)
+            found += find_leftovers(library.database, library.settings.home, library.index_directory, collection)
     return found
 
 
 def _repair(library: Library, collections: list[Collection], found: list[Finding]) -> list[Finding]:
-    from rag.stores.verification import forget_damaged, rebuild_full_text
+    """Repair what can be; returns what is found after it."""
+    from rag.stores.index_verification import forget_damaged
+    from rag.stores.leftovers import remove_leftovers
+    from rag.stores.verification import rebuild_full_text
 
-    repairable = [finding for finding in found if finding.repairable]
-    if any(finding.area == "full text" for finding in repairable):
+    if not any(finding.repairable for finding in found):
+        return found
+    if any(finding.area == "full text" for finding in found):
         rebuild_full_text(library.database)
     for collection in collections:
-        if any(finding.area == "index" and finding.collection == collection.name for finding in repairable):
+        mine = [finding for finding in found if finding.collection == collection.name]
+        wrong = {finding.area for finding in mine if finding.severity == "damage"}
+        # From embeddings that are wrong no right index can be made; embedding anew makes one as well.
+        if "index" in wrong and "embeddings" not in wrong:
             forget_damaged(library.database, library.index_directory, collection)
             library.vectors.rebuild(library.store.collection(collection.name))
-    left = set(_verify(library, collections))
-    return [finding for finding in repairable if finding not in left]
+        if any(finding.severity == "leftover" for finding in mine):
+            remove_leftovers(library.database, library.settings.home, library.index_directory, collection)
+    return _verify(library, collections)

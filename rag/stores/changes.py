@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from rag.errors import UnknownCollection
 from rag.stores.tables import (
@@ -26,7 +26,7 @@ from rag.stores.tables import (
 from rag.stores.vectors import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection
@@ -48,10 +48,14 @@ class GenerationPointer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionState:
-    """A collection as an index sees it. The feed is complete since ``feed_floor`` and not before."""
+    """A collection as an index sees it. The feed is complete since ``feed_floor`` and not before.
+
+    An index that was loaded in another ``epoch`` may come from a generation that was withdrawn.
+    """
 
     seq: int
     feed_floor: int
+    epoch: int
     embedder: str
     dimension: int
     generation: GenerationPointer | None
@@ -59,8 +63,9 @@ class CollectionState:
 
 def collection_state(connection: Connection, collection_id: int, name: str) -> CollectionState:
     """Read where a collection is. Raises UnknownCollection."""
-    columns = select(CollectionRow.seq, CollectionRow.feed_floor, CollectionRow.embedder, CollectionRow.dimension)
-    row = connection.execute(columns.where(CollectionRow.id == collection_id)).one_or_none()
+    table = CollectionRow
+    columns = select(table.seq, table.feed_floor, table.index_epoch, table.embedder, table.dimension)
+    row = connection.execute(columns.where(table.id == collection_id)).one_or_none()
     if row is None:
         raise UnknownCollection(
             f"There is no collection {name!r} any more.", hint="`indexer list` shows the collections there are."
@@ -68,6 +73,7 @@ def collection_state(connection: Connection, collection_id: int, name: str) -> C
     return CollectionState(
         seq=row.seq,
         feed_floor=row.feed_floor,
+        epoch=row.index_epoch,
         embedder=row.embedder,
         dimension=row.dimension,
         generation=next(iter(generations(connection, collection_id, since=row.feed_floor)), None),
@@ -88,6 +94,16 @@ def generations(connection: Connection, collection_id: int, *, since: int = 0) -
         )
         for row in rows
     ]
+
+
+def withdraw(connection: Connection, collection_id: int, generation_ids: Iterable[int]) -> None:
+    """Forget generations, and have every process let go of what it loaded before, whichever it was."""
+    connection.execute(delete(GenerationRow).where(GenerationRow.id.in_(list(generation_ids))))
+    connection.execute(
+        update(CollectionRow)
+        .where(CollectionRow.id == collection_id)
+        .values(seq=CollectionRow.seq + 1, index_epoch=CollectionRow.index_epoch + 1)
+    )
 
 
 def removed_since(connection: Connection, collection_id: int, seq: int) -> NDArray[np.int64]:

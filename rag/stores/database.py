@@ -49,20 +49,21 @@ class Database:
 
     @classmethod
     def open(cls, settings: Settings, *, migrate: bool = True, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> Self:
-        """Open the database of these settings; create or migrate it first if ``migrate``.
+        """Open the database of these settings; create or migrate it first if ``migrate``, else write nothing.
 
         Raises:
             DataDirectoryUnwritable: the data directory cannot be made or written.
             DatabaseTooNew: a newer program has migrated it.
-            DatabaseOutdated: it needs a migration and ``migrate`` is off.
+            DatabaseOutdated: it is not there or needs a migration, and ``migrate`` is off.
             DatabaseBusy: another process holds its lock for longer than the timeout (in seconds).
             DatabaseDamaged: it is not a readable SQLite file.
             InvalidSettings: the URL is not one of a SQLite file.
         """
         url = _sqlite_url(settings.sqlalchemy_url)
         path = Path(url.database or "")
-        _make_writable(settings.home)
-        _make_writable(path.parent)
+        if migrate:
+            _make_writable(settings.home)
+            _make_writable(path.parent)
         _refuse_emptied(path, settings.home)
         engine = _create_engine(url, busy_timeout_s)
         try:

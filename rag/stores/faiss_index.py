@@ -1,7 +1,7 @@
-"""Exact nearest neighbours: an immutable FAISS index plus what changed since it was built.
+"""Nearest neighbours: an immutable base plus what changed since it was built.
 
-The *base* is a flat FAISS index, usually mapped from a file. Later vectors stand in a growing array (the *delta*);
-ids that left the base are in a set that its search skips. Searches run on an immutable snapshot and take no lock.
+The *base* is usually opened from files. Later vectors stand in a growing array (the *delta*); ids that left the base
+are in a set that its search skips. Searches run on an immutable snapshot and take no lock.
 """
 
 from __future__ import annotations
@@ -10,123 +10,50 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import faiss
 import numpy as np
 
+from rag.stores import flat_base
+from rag.stores.vector_rows import ArrayRows, MergedRows
 from rag.types import Hit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from rag.stores.bases import Base
+    from rag.stores.vector_rows import VectorRows
+
 _FIRST_CAPACITY = 256
-# Up to this share of the base, reading the wanted rows one by one is faster than passing over all of them.
-_SCANNED_SHARE = 0.2
-_SLICE = 4096  # rows copied at a time into a new base: large indexes are never in memory once more than needed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Base:
-    """A read-only FAISS index of unit vectors. ``ids`` are ascending, row for row those of ``vectors``."""
-
-    index: Any
-    ids: NDArray[np.int64]
-    vectors: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
     base: Base
-    dead: NDArray[np.int64]  # ids of the base that are gone, ascending
-    skip_dead: Any  # FAISS search parameters that leave them out
+    dead: NDArray[np.intp]  # rows of the base that are gone, ascending
+    skip: Any  # what leaves them out of its search
     ids: NDArray[np.int64] = field(repr=False)
     vectors: NDArray[np.float32] = field(repr=False)
     alive: NDArray[np.bool_] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """Some rows of an array of vectors, with their ids."""
-
-    ids: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-    chosen: NDArray[np.intp]
-
-
-def build(ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> Base:
-    """A base in memory of rows in any order, ``vectors`` of shape ``(n, dimension)``."""
-    nothing = _Rows(ids=ids[:0], vectors=vectors[:0], chosen=np.empty(0, np.intp))
-    return _merge(_Rows(ids=ids, vectors=vectors, chosen=np.arange(len(ids))), nothing)
-
-
-def _merge(first: _Rows, second: _Rows) -> Base:
-    """A base in memory of the rows of both."""
-    ids = np.concatenate([first.ids[first.chosen], second.ids[second.chosen]])
-    order = np.argsort(ids, kind="stable")
-    dimension = first.vectors.shape[1]
-    flat: Any = faiss.IndexFlatIP(dimension)
-    # Room for all rows at once: grown by slices, the array would be copied time and again, and end too large.
-    flat.codes.resize(len(ids) * flat.code_size)
-    flat.codes.clear()
-    index: Any = faiss.IndexIDMap(flat)
-    for start in range(0, len(ids), _SLICE):
-        rows = order[start : start + _SLICE]
-        of_first = rows < len(first.chosen)
-        block = np.empty((len(rows), dimension), np.float32)
-        block[of_first] = first.vectors[first.chosen[rows[of_first]]]
-        block[~of_first] = second.vectors[second.chosen[rows[~of_first] - len(first.chosen)]]
-        index.add_with_ids(block, ids[rows])
-    return _view(index)
-
-
-def write(base: Base, path: Path) -> None:
-    """Write a base as a FAISS index file."""
-    faiss.write_index(base.index, str(path))
-
-
-def load(path: Path) -> Base:
-    """Map a file that ``write`` made. The pages are shared between processes and read when they are needed.
-
-    Raises:
-        ValueError: it is not such a file.
-    """
-    try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    except RuntimeError as error:  # FAISS raises nothing narrower
-        raise ValueError(f"{path} is not a FAISS index: {error}") from error
-    flat = isinstance(index, faiss.IndexIDMap) and isinstance(faiss.downcast_index(index.index), faiss.IndexFlatIP)
-    if not flat:
-        raise ValueError(f"{path} holds another kind of index: {type(index).__name__}")
-    return _view(index)
-
-
-def _view(index: Any) -> Base:  # noqa: ANN401  # FAISS is untyped
-    flat: Any = faiss.downcast_index(index.index)
-    count, dimension = index.ntotal, index.d
-    if count == 0:
-        return Base(index=index, ids=np.empty(0, np.int64), vectors=np.empty((0, dimension), np.float32))
-    vectors = faiss.rev_swig_ptr(flat.get_xb(), count * dimension).reshape(count, dimension)
-    return Base(index=index, ids=faiss.vector_to_array(index.id_map), vectors=vectors)
-
-
 class FaissIndex:
     """Implements ``rag.protocols.VectorIndex``. Safe to share between threads.
 
-    ``persist`` is given a base that holds everything, and returns the one to go on with (read back from disk); without
-    it ``flush`` only builds the base in memory.
+    ``persist`` is given all rows for a new base, and returns the base to go on with (read back from disk); without it
+    ``flush`` builds an exact one in memory.
     """
 
     def __init__(
-        self, dimension: int, *, base: Base | None = None, persist: Callable[[Base], Base] | None = None
+        self, dimension: int, *, base: Base | None = None, persist: Callable[[VectorRows], Base] | None = None
     ) -> None:
         self.dimension = dimension
         self._persist = persist
         self._writing = threading.Lock()
         self._rows: dict[int, int] = {}  # row in the delta of each id that is alive there
         self._snapshot: _Snapshot
-        self._start_from(base or build(np.empty(0, np.int64), np.empty((0, dimension), np.float32)))
+        nothing = ArrayRows(np.empty(0, np.int64), np.empty((0, dimension), np.float32))
+        self._start_from(base or flat_base.build(nothing))
 
     def upsert(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Add unit vectors of shape ``(len(ids), dimension)``, in place of those of the same ids."""
@@ -172,12 +99,11 @@ class FaissIndex:
         """Bring all changes into a new base and persist it. Searches go on meanwhile."""
         with self._writing:
             snapshot = self._snapshot
-            kept = np.flatnonzero(~np.isin(snapshot.base.ids, snapshot.dead, assume_unique=True))
-            compacted = _merge(
-                _Rows(ids=snapshot.base.ids, vectors=snapshot.base.vectors, chosen=kept),
-                _Rows(ids=snapshot.ids, vectors=snapshot.vectors, chosen=np.flatnonzero(snapshot.alive)),
-            )
-            self._start_from(self._persist(compacted) if self._persist else compacted)
+            kept = np.ones(len(snapshot.base.ids), np.bool_)
+            kept[snapshot.dead] = False
+            alive = np.flatnonzero(snapshot.alive)
+            rows = MergedRows(snapshot.base, np.flatnonzero(kept), snapshot.ids, snapshot.vectors, alive)
+            self._start_from(self._persist(rows) if self._persist else flat_base.build(rows))
 
     def _start_from(self, base: Base) -> None:
         self._rows.clear()
@@ -185,8 +111,8 @@ class FaissIndex:
         self._vector_buffer = np.empty((0, self.dimension), np.float32)
         self._snapshot = _Snapshot(
             base=base,
-            dead=np.empty(0, np.int64),
-            skip_dead=None,
+            dead=np.empty(0, np.intp),
+            skip=None,
             ids=self._id_buffer,
             vectors=self._vector_buffer,
             alive=np.empty(0, np.bool_),
@@ -219,15 +145,19 @@ class FaissIndex:
             alive = snapshot.alive.copy()
             alive[rows] = False
             snapshot = replace(snapshot, alive=alive)
-        dead = np.union1d(snapshot.dead, np.intersect1d(snapshot.base.ids, ids))
+        dead = np.union1d(snapshot.dead, _rows_of(snapshot.base.ids, np.unique(ids)))
         if len(dead) > len(snapshot.dead):
-            snapshot = replace(snapshot, dead=dead, skip_dead=_skipping(dead))
+            snapshot = replace(snapshot, dead=dead, skip=snapshot.base.leaving_out(dead))
         return snapshot
 
 
-def _skipping(dead: NDArray[np.int64]) -> Any:  # noqa: ANN401  # FAISS is untyped
-    parameters: Any = faiss.SearchParameters  # its Python constructor takes names that its stubs do not know
-    return parameters(sel=faiss.IDSelectorNot(faiss.IDSelectorBatch(dead)))
+def _rows_of(base_ids: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The rows of those ids that the base has; both ascending."""
+    if not len(base_ids):
+        return np.empty(0, np.intp)
+    rows = np.searchsorted(base_ids, ids)
+    found: NDArray[np.intp] = rows[base_ids[np.minimum(rows, len(base_ids) - 1)] == ids]
+    return found
 
 
 _Found = tuple["NDArray[np.int64]", "NDArray[np.float32]"]
@@ -252,21 +182,17 @@ class View:
 
 
 def _search_base(snapshot: _Snapshot, vector: NDArray[np.float32], k: int, among: NDArray[np.int64] | None) -> _Found:
-    live = len(snapshot.base.ids) - len(snapshot.dead)
+    base = snapshot.base
+    live, wanted = len(base.ids) - len(snapshot.dead), None
     if among is not None:
-        among = np.setdiff1d(among, snapshot.dead, assume_unique=True)
-        rows = np.searchsorted(snapshot.base.ids, among)
-        rows = rows[snapshot.base.ids[np.minimum(rows, len(snapshot.base.ids) - 1)] == among] if live else rows[:0]
-        if len(rows) <= _SCANNED_SHARE * live:
-            return _best(snapshot.base.ids[rows], snapshot.base.vectors[rows] @ vector, k)
-        among, live = snapshot.base.ids[rows], len(rows)
+        wanted = np.setdiff1d(_rows_of(base.ids, among), snapshot.dead, assume_unique=True)
+        live = len(wanted)
+        if live <= base.scanned:
+            return _best(base.ids[wanted], base.take(wanted) @ vector, k)
     if live == 0:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    # One query cannot be split between threads; a pool of spinning ones would only take cores from the model.
-    faiss.omp_set_num_threads(1)
-    chosen = snapshot.skip_dead if among is None else _only(among)
-    scores, ids = snapshot.base.index.search(vector[np.newaxis], min(k, live), params=chosen)
-    return ids[0], scores[0]
+    rows, scores = base.search(vector, min(k, live), skip=snapshot.skip, among=wanted)
+    return base.ids[rows], scores
 
 
 def _search_delta(snapshot: _Snapshot, vector: NDArray[np.float32], k: int, among: NDArray[np.int64] | None) -> _Found:
@@ -280,13 +206,3 @@ def _best(ids: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> _Found
         rows = np.argpartition(-scores, k - 1)[:k]
         return ids[rows], scores[rows]
     return ids, scores
-
-
-def _only(ids: NDArray[np.int64]) -> Any:  # noqa: ANN401  # FAISS is untyped
-    """Search parameters that let only these ids through: a bit for each id up to the last."""
-    last = int(ids[-1])
-    chosen = np.zeros(last + 1, np.bool_)
-    chosen[ids] = True
-    selector: Any = faiss.IDSelectorBitmap  # the stubs know neither constructor as it is in Python
-    parameters: Any = faiss.SearchParameters
-    return parameters(sel=selector(np.packbits(chosen, bitorder="little")))

@@ -1,8 +1,9 @@
 """Generations on disk: a directory with an index file and a manifest, complete or not there at all.
 
-    indexes/<collection id>/<seq>-<random>/index.faiss  manifest.json
+    indexes/<collection id>/<seq>-<random>/manifest.json and the files of its kind of index, which the manifest lists
 
-Everything is written under a temporary name and synced before it is renamed; SQL points to it only after that.
+Everything is written under a temporary name and synced before it is renamed; SQL points to it, with the checksum of the
+manifest, only after that.
 """
 
 from __future__ import annotations
@@ -12,40 +13,39 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-import numpy as np
 from filelock import FileLock
 
 from rag.errors import DataDirectoryUnwritable, DiskFull, IndexDamaged
-from rag.stores import faiss_index
+from rag.stores import bases
+from rag.stores.recall import recall, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from rag.stores.faiss_index import Base
+    from rag.stores.bases import Base
+    from rag.stores.vector_rows import VectorRows
 
 # Bump when a file of an older program must not be read as it is; it is then built anew from SQL.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
-_INDEX, _MANIFEST = "index.faiss", "manifest.json"
+_MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished-"
-_RECALL_QUERIES, _RECALL_AT = 32, 10
-_SAME_SCORE = 1e-5  # float32 sums in another order; neighbours this close are interchangeable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a generation holds. ``size`` is of the index file in bytes, ``created`` an RFC 3339 time in UTC.
+    """What a generation holds. ``size`` is of all its files in bytes, ``created`` an RFC 3339 time in UTC.
 
-    ``recall_at_10`` was measured on the finished file, against exact search over a sample of its own vectors.
+    ``files`` are SHA-256 checksums by name. ``recall_at_10`` was measured on the finished files (``stores.recall``),
+    ``build_s`` is the time it took to write and measure them, in seconds.
     """
 
     format_version: int
@@ -56,16 +56,18 @@ class Manifest:
     count: int
     seq: int
     size: int
-    sha256: str
+    files: dict[str, str]
     recall_at_10: float
+    build_s: float
     created: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """A finished generation; ``directory`` is relative to the root of all indexes."""
+    """A finished generation; ``directory`` is relative to the root of all indexes, ``sha256`` is of its manifest."""
 
     directory: str
+    sha256: str
     manifest: Manifest
     base: Base
 
@@ -85,8 +87,8 @@ def writing(root: Path, collection_id: int) -> Iterator[None]:
         lock.release()
 
 
-def write_generation(root: Path, collection_id: int, base: Base, *, embedder: str, seq: int) -> Generation:
-    """Write what ``base`` holds, as of ``seq``, and return it as read back from the disk.
+def write_generation(root: Path, collection_id: int, rows: VectorRows, *, embedder: str, seq: int) -> Generation:
+    """Write an index of ``rows``, as of ``seq``, and return it as read back from the disk.
 
     Raises:
         DiskFull, DataDirectoryUnwritable: the file system refused; nothing is left behind.
@@ -97,7 +99,7 @@ def write_generation(root: Path, collection_id: int, base: Base, *, embedder: st
     try:
         unfinished.mkdir(mode=0o700, parents=True)
         try:
-            manifest, written = _write_files(unfinished, base, embedder=embedder, seq=seq)
+            written = _write_files(unfinished, rows, embedder=embedder, seq=seq)
             unfinished.rename(parent / name)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -105,7 +107,7 @@ def write_generation(root: Path, collection_id: int, base: Base, *, embedder: st
         _sync(parent)
     except (OSError, RuntimeError) as error:  # FAISS reports a failed write as RuntimeError
         raise _write_error(parent, error) from error
-    return Generation(directory=f"{collection_id}/{name}", manifest=manifest, base=written)
+    return replace(written, directory=f"{collection_id}/{name}")
 
 
 def load_generation(root: Path, directory: str, *, sha256: str, embedder: str) -> Generation:
@@ -116,11 +118,12 @@ def load_generation(root: Path, directory: str, *, sha256: str, embedder: str) -
     """
     path = root / directory
     try:
-        manifest = msgspec.json.decode((path / _MANIFEST).read_bytes(), type=Manifest)
-        found = _sha256(path / _INDEX)
-        problem = _problem(manifest, found=found, sha256=sha256, embedder=embedder)
+        content = (path / _MANIFEST).read_bytes()
+        manifest = msgspec.json.decode(content, type=Manifest)
+        problem = _problem(path, content, manifest, sha256=sha256, embedder=embedder)
         if problem is None:
-            return Generation(directory=directory, manifest=manifest, base=faiss_index.load(path / _INDEX))
+            base = bases.load(path, manifest.kind)
+            return Generation(directory=directory, sha256=sha256, manifest=manifest, base=base)
     except (OSError, ValueError) as error:  # msgspec's and FAISS's complaints are ValueErrors here
         problem = str(error)
     raise IndexDamaged(
@@ -141,52 +144,50 @@ def remove_except(root: Path, collection_id: int, keep: Iterable[str]) -> None:
             )  # a leftover costs space, not correctness; the next flush tries again
 
 
-def _write_files(directory: Path, base: Base, *, embedder: str, seq: int) -> tuple[Manifest, Base]:
-    index = directory / _INDEX
-    faiss_index.write(base, index)
-    _sync(index)
-    written = faiss_index.load(index)
+def _write_files(directory: Path, rows: VectorRows, *, embedder: str, seq: int) -> Generation:
+    started = time.monotonic()
+    kind = bases.kind_for(len(rows.ids), rows.dimension)
+    measured = sample(rows)
+    bases.write(rows, directory, kind, measured)
+    files = sorted(directory.iterdir())
+    for file in files:
+        _sync(file)
+    base = bases.load(directory, kind)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         embedder=embedder,
-        dimension=base.vectors.shape[1],
+        dimension=rows.dimension,
         metric="inner_product",
-        kind="flat",
-        count=len(base.ids),
+        kind=kind,
+        count=len(rows.ids),
         seq=seq,
-        size=index.stat().st_size,
-        sha256=_sha256(index),
-        recall_at_10=_recall(written, base.vectors),
+        size=sum(file.stat().st_size for file in files),
+        files={file.name: _sha256(file) for file in files},
+        recall_at_10=recall(base, measured),
+        build_s=round(time.monotonic() - started, 3),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    (directory / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+    content = msgspec.json.format(msgspec.json.encode(manifest))
+    (directory / _MANIFEST).write_bytes(content)
     _sync(directory / _MANIFEST)
     _sync(directory)
-    return manifest, written
+    return Generation(
+        directory=directory.name, sha256=hashlib.sha256(content).hexdigest(), manifest=manifest, base=base
+    )
 
 
-def _problem(manifest: Manifest, *, found: str, sha256: str, embedder: str) -> str | None:
+def _problem(path: Path, content: bytes, manifest: Manifest, *, sha256: str, embedder: str) -> str | None:
     if manifest.format_version != FORMAT_VERSION:
         return f"they have format {manifest.format_version}, this program reads {FORMAT_VERSION}"
-    if not found == sha256 == manifest.sha256:
-        return f"the checksum is {found}, it was {sha256} when the file was written"
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        return f"the checksum of {_MANIFEST} is {found}, it was {sha256} when it was written"
+    for name, expected in manifest.files.items():
+        if (found := _sha256(path / name)) != expected:
+            return f"the checksum of {name} is {found}, it was {expected} when the file was written"
     if manifest.embedder != embedder:
         return f"they were made with the embedder {manifest.embedder}"
     return None
-
-
-def _recall(written: Base, vectors: NDArray[np.float32]) -> float:
-    """The share of the exact 10 nearest that the file finds, ties counted as found; 1.0 for an empty index."""
-    if not len(vectors):
-        return 1.0
-    queries = vectors[np.linspace(0, len(vectors) - 1, min(_RECALL_QUERIES, len(vectors)), dtype=np.int64)]
-    k = min(_RECALL_AT, len(vectors))
-    found = 0
-    for query in queries:
-        exact = np.partition(vectors @ query, -k)[-k]
-        scores, ids = written.index.search(query[np.newaxis], k)
-        found += int(np.sum((ids[0] >= 0) & (scores[0] >= exact - _SAME_SCORE)))
-    return found / (k * len(queries))
 
 
 def _sha256(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Float, Integer, column, literal_column, select, table
 
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from rag.stores.database import Database
     from rag.types import Collection, Filter
 
+# As the newest migration names it.
+FULL_TEXT_TABLE: Final = "chunks_fts"
+
 # Weights of the columns in BM25: a chunk's own words, and those of the title and headings it stands under.
 _TEXT_WEIGHT = 1.0
 _CONTEXT_WEIGHT = 1.0
 
 _WORD = re.compile(r"\w+")
 
-_FTS = table("chunks_fts", column("rowid", Integer))
-_SCORE = literal_column(f"-bm25(chunks_fts, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT})", Float)
+_FTS = table(FULL_TEXT_TABLE, column("rowid", Integer))
+_SCORE = literal_column(f"-bm25({FULL_TEXT_TABLE}, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT})", Float)
 
 
 def match_expression(query: str) -> str | None:
@@ -53,7 +56,7 @@ class FtsIndex:
             select(_FTS.c.rowid.label("chunk_id"), score)
             .join(ChunkRow, ChunkRow.id == _FTS.c.rowid)
             .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-            .where(literal_column("chunks_fts").op("MATCH")(expression))
+            .where(literal_column(FULL_TEXT_TABLE).op("MATCH")(expression))
             .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
             .order_by(score.desc(), _FTS.c.rowid)
             .limit(k)

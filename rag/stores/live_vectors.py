@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -12,11 +13,10 @@ import numpy as np
 from sqlalchemy import delete, insert, update
 
 from rag.errors import Conflict, EmbedderChanged, IndexDamaged, StorageError
-from rag.stores.changes import added_since, collection_state, generations, removed_since
+from rag.stores.changes import added_since, collection_state, generations, removed_since, withdraw
 from rag.stores.faiss_index import FaissIndex
 from rag.stores.filtering import matching_chunks
 from rag.stores.generations import load_generation, remove_except, write_generation, writing
-from rag.stores.retirement import next_seq
 from rag.stores.tables import CollectionRow, GenerationRow, TombstoneRow
 from rag.telemetry import get_logger
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
+    from rag.stores.bases import Base
     from rag.stores.changes import CollectionState, GenerationPointer
     from rag.stores.database import Database
-    from rag.stores.faiss_index import Base, View
+    from rag.stores.faiss_index import View
     from rag.stores.generations import Generation
+    from rag.stores.vector_rows import VectorRows
     from rag.types import Collection, Filter, Hit
 
 # Changes since the last generation that are worth writing a new one: searching them in memory costs little.
@@ -51,10 +53,15 @@ class _Live:
 
     index: FaissIndex
     embedder: str
+    epoch: int
     seq: int
     base_seq: int
     filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # what filters let through at filtered_seq
     filtered_seq: int = -1
+
+
+class _Withdrawn(Exception):  # nothing went wrong: what was to be written is out of date
+    """A generation was withdrawn since the index was loaded, so what comes of it must not be written."""
 
 
 class LiveVectors:
@@ -99,19 +106,22 @@ class LiveVectors:
         Raises:
             DiskFull, DataDirectoryUnwritable: the generation could not be written; searches go on from memory.
         """
-        with self._lock(collection.id):
-            live = self._refresh(collection)
-            if live.index.changes < (1 if force else _worth_flushing(live.index)):
-                return False
-            live.index.flush()
-            return True
+        while True:
+            with self._lock(collection.id), suppress(_Withdrawn):
+                live = self._refresh(collection)
+                if live.index.changes < (1 if force else _worth_flushing(live.index)):
+                    return False
+                live.index.flush()
+                return True
 
     def rebuild(self, collection: Collection) -> None:
         """Build the index from SQL, whatever the files say, and write a new generation. Raises as ``flush``."""
-        with self._lock(collection.id):
-            self._lives.pop(collection.id, None)
-            live = self._refresh(collection, from_sql=True)
-            live.index.flush()
+        while True:
+            with self._lock(collection.id), suppress(_Withdrawn):
+                self._lives.pop(collection.id, None)
+                live = self._refresh(collection, from_sql=True)
+                live.index.flush()
+                return
 
     def rollback(self, collection: Collection) -> GenerationPointer:
         """Forget the newest generation and go on from the one before, in every process; returns that one.
@@ -127,8 +137,7 @@ class LiveVectors:
                         f"The collection {collection.name!r} has no index file before the current one.",
                         hint=f"Make a new one from the database: indexer rebuild --collection {collection.name}",
                     )
-                connection.execute(delete(GenerationRow).where(GenerationRow.id == known[0].id))
-                next_seq(connection, collection.id)  # so that every process looks again
+                withdraw(connection, collection.id, [known[0].id])
             remove_except(self._directory, collection.id, [generation.directory for generation in known[1:]])
         return known[1]
 
@@ -167,7 +176,7 @@ class LiveVectors:
                 generation = None
                 if state.generation is not None and not from_sql:
                     generation, damaged = self._load(collection, state.generation)
-                live = self._start(collection, generation)
+                live = self._start(collection, generation, state.epoch)
                 for ids, vectors in added_since(connection, collection.id, live.seq, state.dimension):
                     live.index.upsert(ids, vectors)  # in pieces, for nobody can search it yet
                 live.index.delete(removed_since(connection, collection.id, live.seq))
@@ -194,30 +203,35 @@ class LiveVectors:
             return None, True
         return found, False
 
-    def _start(self, collection: Collection, generation: Generation | None) -> _Live:
+    def _start(self, collection: Collection, generation: Generation | None, epoch: int) -> _Live:
         index = FaissIndex(
             collection.fingerprint.dimension,
             base=generation.base if generation else None,
             persist=partial(self._persist, collection),
         )
         seq = generation.manifest.seq if generation else 0
-        return _Live(index=index, embedder=collection.fingerprint.embedder, seq=seq, base_seq=seq)
+        return _Live(index=index, embedder=collection.fingerprint.embedder, epoch=epoch, seq=seq, base_seq=seq)
 
     def _replace_damaged(self, collection: Collection, live: _Live) -> None:
         try:
             live.index.flush()
+        except _Withdrawn:
+            _log.info("index loaded anew meanwhile", collection=collection.name)  # the next search does so here
         except StorageError as error:  # the index in memory is whole; only the next start has to rebuild it again
             _log.error("the rebuilt index could not be written", collection=collection.name, error=str(error))
         else:
             _log.warning("index rebuilt from SQL", collection=collection.name, vectors=live.index.count())
 
-    def _persist(self, collection: Collection, base: Base) -> Base:
-        """Write a generation of the live index's seq and point to it; returns it as mapped from the file."""
+    def _persist(self, collection: Collection, rows: VectorRows) -> Base:
+        """Write a generation of the live index's seq and point to it; returns it as opened from the files."""
         live = self._lives[collection.id]
         with writing(self._directory, collection.id):
-            written = write_generation(self._directory, collection.id, base, embedder=live.embedder, seq=live.seq)
+            written = write_generation(self._directory, collection.id, rows, embedder=live.embedder, seq=live.seq)
             with self._database.write() as connection:
-                _require_embedder(collection, collection_state(connection, collection.id, collection.name))
+                state = collection_state(connection, collection.id, collection.name)
+                _require_embedder(collection, state)
+                if state.epoch != live.epoch:
+                    raise _Withdrawn
                 kept = _point_to(connection, collection.id, written)
             remove_except(self._directory, collection.id, kept)
         live.base_seq = live.seq
@@ -235,10 +249,10 @@ def _require_embedder(collection: Collection, state: CollectionState) -> None:
 
 def _must_reload(live: _Live, state: CollectionState) -> bool:
     """Whether the feed does not lead from the live index to the state, or a newer generation is the shorter way."""
-    if live.embedder != state.embedder or not state.feed_floor <= live.seq <= state.seq:
+    if (live.embedder, live.epoch) != (state.embedder, state.epoch):
         return True
-    if state.generation is not None and state.generation.seq < live.base_seq:
-        return True  # somebody went back to it
+    if not state.feed_floor <= live.seq <= state.seq:
+        return True
     newer = state.generation is not None and state.generation.seq > live.base_seq
     return newer and live.index.changes >= _worth_flushing(live.index)
 
@@ -270,7 +284,7 @@ def _point_to(connection: Connection, collection_id: int, written: Generation) -
             seq=manifest.seq,
             count=manifest.count,
             size=manifest.size,
-            sha256=manifest.sha256,
+            sha256=written.sha256,
             created_at=datetime.now(UTC),
         )
     )

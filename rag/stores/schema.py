@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 # Written down so that opening a current database need not load Alembic; a test compares it with the scripts.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 # As a package, not as a path: it works from an installed wheel, and a path may hold characters Alembic interpolates.
 SCRIPTS = "rag.stores:migrations"
 
-_UPGRADE = "Run any Plumbline command that may write (`rag doctor`, `indexer ingest`) to migrate it."
+_UPGRADE = "Run `rag migrate` to bring it to this revision; it is backed up before."
+_CREATE = "`indexer ingest` or `rag migrate` makes one. If there should be one, check RAG_HOME."
 
 
 def revision_of(connection: Connection) -> str | None:
@@ -43,8 +44,11 @@ def require_known(revision: str | None, where: str) -> None:
 def require_current(revision: str | None, where: str) -> None:
     """Raise DatabaseOutdated unless the revision is the newest."""
     if revision != REVISIONS[-1]:
-        found = f"has revision {revision}" if revision else "has no tables yet"
-        raise DatabaseOutdated(f"The database {where} {found}; this program needs {REVISIONS[-1]}.", hint=_UPGRADE)
+        if revision is None:
+            raise DatabaseOutdated(f"There is no database {where} yet.", hint=_CREATE)
+        raise DatabaseOutdated(
+            f"The database {where} has revision {revision}; this program needs {REVISIONS[-1]}.", hint=_UPGRADE
+        )
 
 
 def upgrade(engine: Engine) -> None:

@@ -64,7 +64,10 @@ class Base(DeclarativeBase):
 
 
 class CollectionRow(Base):
-    """``feed_floor``: the change feed is complete only since this seq; a reader further behind must load anew."""
+    """``feed_floor``: the change feed is complete only since this seq; a reader further behind must load anew.
+
+    ``index_epoch`` is raised when a generation is withdrawn: what was loaded before must not be used any more.
+    """
 
     __tablename__ = "collections"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  # SQLAlchemy reads it once; nobody changes it
@@ -77,6 +80,7 @@ class CollectionRow(Base):
     dimension: Mapped[int]
     seq: Mapped[int] = mapped_column(BigInteger, default=0)
     feed_floor: Mapped[int] = mapped_column(BigInteger, default=0)
+    index_epoch: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

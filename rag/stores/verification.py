@@ -1,4 +1,6 @@
-"""Whether what is stored agrees with itself: the database, full text, every chunk, and the vector index files.
+"""Whether what is stored agrees with itself: the database, full text, and every chunk with source and embedding.
+
+The index files are verified in ``index_verification``, what takes space for nothing in ``leftovers``.
 
 SQL is the truth, so what is derived from it (full text, index files) can be repaired; rows that contradict each other
 can only be told, with what to do.
@@ -10,40 +12,46 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import func, select, text
 
-from rag.errors import DatabaseDamaged, IndexDamaged
-from rag.stores.changes import added_since, collection_state, generations, removed_since
-from rag.stores.generations import load_generation
-from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, GenerationRow, TextRow, VersionRow, VersionStatus
-from rag.stores.vectors import decode
+from rag.errors import DatabaseDamaged
+from rag.stores.lexical import FULL_TEXT_TABLE
+from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
+from rag.stores.vectors import stored_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
-    from rag.stores.changes import GenerationPointer
     from rag.stores.database import Database
     from rag.types import Collection
 
-Area = Literal["database", "full text", "documents", "embeddings", "index"]
+Severity = Literal["damage", "leftover"]
+Area = Literal["database", "full text", "documents", "embeddings", "index", "versions"]
 
-# float16 in the table, float32 in the file, both made unit length: the same numbers but for rounding.
-_SAME = 1e-5
+# How far from 1 the length of an embedding may be: rounding its numbers to float16 moves it by less than 0.001.
+_LENGTH_TOLERANCE = 0.01
 _BATCH = 2000
+
+# FTS5's commands are inserts into the column that is named like the table.
+_FULL_TEXT_REBUILD = f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}) VALUES ('rebuild')"  # noqa: S608  # a constant
+_FULL_TEXT_CHECK = f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}, rank) VALUES ('integrity-check', 1)"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something wrong. ``repairable``: it is derived from SQL and can be made anew; else ``advice`` says what to do."""
+    """Something wrong, or (``leftover``) something that is of no use, does no harm and takes space.
+
+    ``repairable``: it is derived from SQL and can be made anew, or removed; else ``advice`` says what to do.
+    """
 
     area: Area
     message: str
     advice: str
     collection: str | None = None
     repairable: bool = False
+    severity: Severity = "damage"
 
 
 def verify_database(database: Database) -> Iterator[Finding]:
@@ -77,7 +85,7 @@ def _structure(database: Database) -> Iterator[str]:
 def rebuild_full_text(database: Database) -> None:
     """Make the full-text index anew from the chunks."""
     with database.write() as connection:
-        connection.execute(text("INSERT INTO chunks_fts(chunks_fts) VALUES ('rebuild')"))
+        connection.execute(text(_FULL_TEXT_REBUILD))
 
 
 def verify_documents(database: Database, collection: Collection, progress: Callable[[int], None]) -> Iterator[Finding]:
@@ -105,43 +113,11 @@ def verify_documents(database: Database, collection: Collection, progress: Calla
         last = version.id
 
 
-def verify_index(database: Database, directory: Path, collection: Collection) -> Iterator[Finding]:
-    """Every generation that SQL points to: its checksum, and its vectors against the embeddings."""
-    for _, problem in _damaged(database, directory, collection):
-        yield Finding(
-            area="index",
-            collection=collection.name,
-            message=problem,
-            advice="Run `indexer verify --repair`.",
-            repairable=True,
-        )
-
-
-def forget_damaged(database: Database, directory: Path, collection: Collection) -> None:
-    """Let nobody load the generations that ``verify_index`` complains of. The caller writes a new one."""
-    damaged = [generation_id for generation_id, _ in _damaged(database, directory, collection)]
-    with database.write() as connection:
-        connection.execute(delete(GenerationRow).where(GenerationRow.id.in_(damaged)))
-
-
-def _damaged(database: Database, directory: Path, collection: Collection) -> list[tuple[int, str]]:
-    with database.read() as connection:  # one snapshot: what is compared is of one moment
-        state = collection_state(connection, collection.id, collection.name)
-        try:
-            problems = [
-                (pointer.id, _generation_problem(connection, directory, collection, pointer, floor=state.feed_floor))
-                for pointer in generations(connection, collection.id)
-            ]
-        except DatabaseDamaged:
-            return []  # embeddings that nothing can be compared with; verify_documents names them
-    return [(generation_id, problem) for generation_id, problem in problems if problem is not None]
-
-
 def _full_text_agrees(database: Database) -> bool:
     """FTS5's own check, which reads every chunk; it takes the write lock and writes nothing."""
     try:
         with database.write() as connection:
-            connection.execute(text("INSERT INTO chunks_fts(chunks_fts, rank) VALUES ('integrity-check', 1)"))
+            connection.execute(text(_FULL_TEXT_CHECK))
     except DatabaseDamaged:
         return False
     return True
@@ -168,17 +144,12 @@ def _document_problems(
     embedded = 0
     for values in chunks.embeddings():
         embedded += len(values)
-        try:
-            rows = decode(values, collection.fingerprint.dimension)
-        except DatabaseDamaged:
-            wrong += sum(len(value) != 2 * collection.fingerprint.dimension for value in values)
-            continue
-        lengths = np.linalg.norm(rows, axis=1)
-        wrong += int(np.sum(~(np.abs(lengths - 1) < 0.01)))
+        lengths = stored_lengths(values, collection.fingerprint.dimension)
+        wrong += int(np.sum(~(np.abs(lengths - 1) < _LENGTH_TOLERANCE)))  # NaN is near nothing
     if embedded != found:
         yield "embeddings", f"{found - embedded} chunks have no embedding.", _EMBED
     if wrong:
-        yield "embeddings", f"{wrong} embeddings are of another length, zero or not finite.", _EMBED
+        yield "embeddings", f"{wrong} embeddings have another dimension, are not of length 1 or not finite.", _EMBED
 
 
 class _Chunks:
@@ -213,39 +184,3 @@ class _Chunks:
         )
         for batch in self._connection.scalars(query.execution_options(yield_per=_BATCH)).partitions():
             yield list(batch)
-
-
-def _generation_problem(
-    connection: Connection, directory: Path, collection: Collection, pointer: GenerationPointer, *, floor: int
-) -> str | None:
-    embedder = collection.fingerprint.embedder
-    try:
-        generation = load_generation(directory, pointer.directory, sha256=pointer.sha256, embedder=embedder)
-    except IndexDamaged as error:
-        return error.message
-    base = generation.base
-    if pointer.seq < floor:
-        return None  # the feed no longer leads from it to what is stored, and nobody loads it
-    expected = np.setdiff1d(base.ids, removed_since(connection, collection.id, pointer.seq))
-    seen = 0
-    for ids, vectors in added_since(connection, collection.id, 0, collection.fingerprint.dimension):
-        rows = np.searchsorted(base.ids, ids)
-        rows[rows == len(base.ids)] = 0
-        inside = base.ids[rows] == ids if len(base.ids) else np.zeros(len(ids), np.bool_)
-        seen += int(inside.sum())
-        if inside.any() and np.abs(base.vectors[rows[inside]] - vectors[inside]).max() > _SAME:
-            return f"The index file {pointer.directory} holds other vectors than the database."
-    later = sum(
-        len(ids) for ids, _ in added_since(connection, collection.id, pointer.seq, collection.fingerprint.dimension)
-    )
-    active = connection.scalar(
-        select(func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
-            VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE
-        )
-    )
-    if seen != len(expected) or seen + later != active:
-        return (
-            f"The index file {pointer.directory} with what came after it stands for {seen + later} of {active} chunks, "
-            f"and holds {len(expected) - seen} that are gone."
-        )
-    return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag.config import Settings
+from rag.stores.vectors import decode, encode
 from rag.types import ChunkDraft, Fingerprint, SourceRecord, Span
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def fingerprint(**changes: object) -> Fingerprint:
 
 
 def unit_vectors(count: int, *, seed: int, dimension: int = DIMENSION) -> NDArray[np.float32]:
+    """As they come back from the database."""
     rows = np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return decode(encode(rows), dimension)
 
 
 def source(uri: str, text: str = "", title: str = "") -> SourceRecord:

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from rag.protocols import VectorIndex
-from rag.stores import faiss_index
+from rag.stores import bases, recall
 from rag.stores.faiss_index import FaissIndex
 from tests.contracts.store_builders import DIMENSION, unit_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from rag.stores.faiss_index import Base
+    from rag.stores.bases import Base
+    from rag.stores.vector_rows import VectorRows
 
 
 def _faiss_in_memory(_: Path) -> VectorIndex:
     return FaissIndex(DIMENSION)
 
 
-def _faiss_on_disk(directory: Path) -> VectorIndex:
-    def persist(base: Base) -> Base:
-        path = directory / "index.faiss"
-        path.unlink(missing_ok=True)  # not over the pages that are mapped
-        faiss_index.write(base, path)
-        return faiss_index.load(path)
-
-    return FaissIndex(DIMENSION, persist=persist)
+FEWEST = {"flat": 0, "ivf": 30}  # there is nothing to learn codes from in fewer
 
 
-@pytest.fixture(params=[_faiss_in_memory, _faiss_on_disk])
+def _on_disk(kind: str) -> Callable[[Path], VectorIndex]:
+    def start(directory: Path) -> VectorIndex:
+        def persist(rows: VectorRows) -> Base:
+            # A directory for each: nothing is written over files that are open.
+            place = Path(tempfile.mkdtemp(dir=directory))
+            suited = kind if len(rows.ids) >= FEWEST[kind] else "flat"
+            bases.write(rows, place, suited, recall.sample(rows))
+            return bases.load(place, suited)
+
+        return FaissIndex(DIMENSION, persist=persist)
+
+    start.__name__ = kind
+    return start
+
+
+@pytest.fixture(params=[_faiss_in_memory, _on_disk("flat"), _on_disk("ivf")])
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> VectorIndex:
     make: Callable[[Path], VectorIndex] = request.param
     return make(tmp_path)

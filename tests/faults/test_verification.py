@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from indexer.cli import main
+from rag.stores import index_verification, schema
 from rag.stores.changes import generations
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.lexical import FtsIndex
+from rag.stores.generations import writing
+from rag.stores.ingest_lock import IngestLock
+from rag.stores.lexical import FULL_TEXT_TABLE, FtsIndex
 from rag.stores.live_vectors import LiveVectors
-from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in, unit_vectors
+from rag.stores.staging import SqlStagedVersion
+from tests.contracts.store_builders import (
+    DIMENSION,
+    chunk_ids,
+    drafts,
+    fingerprint,
+    ingest,
+    settings_in,
+    source,
+    unit_vectors,
+)
 
 LONG = [f"piece {number} of a text that is longer than a stored part of it. " for number in range(1500)]
 
@@ -54,10 +69,9 @@ def verify(home, monkeypatch):
     return run
 
 
-def damage(home, *statements):
+def damage(home, statement, *values):
     with closing(sqlite3.connect(home / "plumbline.db")) as connection:
-        for statement in statements:
-            connection.execute(statement)
+        connection.execute(statement, values)
         connection.commit()
 
 
@@ -109,7 +123,7 @@ def test_an_index_file_that_lacks_chunks_is_found(home, verify):
 def test_full_text_that_lacks_a_chunk_is_made_anew(home, verify):
     damage(
         home,
-        "INSERT INTO chunks_fts(chunks_fts, rowid, text, context) "
+        f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}, rowid, text, context) "  # noqa: S608  # a constant
         "SELECT 'delete', id, text, context FROM chunks WHERE text = 'five '",
     )
     (finding,) = verify(ok=False)
@@ -120,6 +134,167 @@ def test_full_text_that_lacks_a_chunk_is_made_anew(home, verify):
     collection = SqlDocumentStore(database).collection("handbook")
     assert len(FtsIndex(database).search(collection, "five", 5)) == 1
     database.close()
+
+
+def test_an_emptied_full_text_index_is_made_anew(home, verify):
+    damage(home, f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}) VALUES ('delete-all')")  # noqa: S608  # a constant
+    assert [finding["area"] for finding in verify(ok=False)] == ["full text"]
+    verify("--repair")
+    assert verify() == []
+
+
+STORED = unit_vectors(1, seed=4)[0]
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [STORED * 7, STORED * 0.9, STORED * 0, np.full(DIMENSION, np.inf), np.where(STORED[0] == STORED, np.nan, STORED)],
+    ids=["long", "short", "zero", "infinite", "NaN"],
+)
+def test_an_embedding_that_is_not_of_length_1_as_stored_is_told(home, verify, vector):
+    value = np.asarray(vector).astype("<f2").tobytes()
+    damage(home, "UPDATE embeddings SET vector = ? WHERE chunk_id = 9", value)
+    (finding,) = [finding for finding in verify(ok=False) if finding["area"] == "embeddings"]
+    assert "/long: 1 embeddings" in finding["message"]
+    assert finding in verify("--repair", ok=False)
+
+
+def test_an_active_chunk_that_is_listed_as_removed_is_given_back(home, verify):
+    database = Database.open(settings_in(home))
+    store, vectors = SqlDocumentStore(database), LiveVectors(database, home / "indexes")
+    collection = store.collection("handbook")
+    (chunk,) = [hit.chunk_id for hit in FtsIndex(database).search(collection, "five", 1)]
+    damage(home, "INSERT INTO tombstones VALUES (?, ?, ?)", chunk, collection.id, collection.seq)
+    query = unit_vectors(1, seed=5)[0]
+    assert chunk not in {hit.chunk_id for hit in vectors.search(collection, query, 2000)}
+    assert "1 chunks that are active are listed as removed" in verify(ok=False)[0]["message"]
+    verify("--repair")
+    assert verify() == []
+    assert chunk in {hit.chunk_id for hit in vectors.search(collection, query, 2000)}
+    store.delete(collection, [store.document_by_uri(collection, "/b").id])
+    vectors.close()
+    database.close()
+
+
+@pytest.mark.parametrize(("key", "value", "says"), [("recall_at_10", 0.5, "0.500"), ("count", 77, "77")])
+def test_a_manifest_that_tells_of_another_or_a_poor_index_is_found(home, verify, key, value, says):
+    manifest = index_files(home)[1].with_name("manifest.json")
+    before = manifest.read_bytes()
+    manifest.write_text(json.dumps({**json.loads(before), key: value}))
+    old, new = (hashlib.sha256(content).hexdigest() for content in (before, manifest.read_bytes()))
+    with closing(sqlite3.connect(home / "plumbline.db")) as connection, connection:
+        assert connection.execute("UPDATE index_generations SET sha256 = ? WHERE sha256 = ?", (new, old)).rowcount == 1
+    (finding,) = verify(ok=False)
+    assert (finding["area"], finding["severity"]) == ("index", "damage")
+    assert says in finding["message"]
+    verify("--repair")
+    assert verify() == []
+
+
+def test_an_index_that_is_replaced_while_it_is_verified_is_no_damage(home, monkeypatch):
+    database = Database.open(settings_in(home))
+    store, vectors = SqlDocumentStore(database), LiveVectors(database, home / "indexes")
+    collection = store.collection("handbook")
+    load, replaced = index_verification.load_generation, []
+
+    def late(*arguments, **options):
+        while len(replaced) < 2:
+            ingest(store, collection, f"/new/{len(replaced)}", ["six "], seed=3)
+            replaced.append(vectors.flush(collection, force=True))
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(index_verification, "load_generation", late)
+    assert list(index_verification.verify_index(database, home / "indexes", collection)) == []
+    assert replaced == [True, True]
+    vectors.close()
+    database.close()
+
+
+def leave_directory(home, name="000000000009-dead"):
+    left = index_files(home)[0].parent.with_name(name)
+    left.mkdir()
+    (left / "index.faiss").write_bytes(b"x" * 99)
+    return left
+
+
+@pytest.mark.parametrize("name", ["000000000009-dead", ".unfinished-000000000009-dead"])
+def test_an_index_directory_nobody_knows_is_a_leftover(home, verify, name):
+    left = leave_directory(home, name)
+    (finding,) = verify()
+    assert (finding["area"], finding["severity"], finding["repaired"]) == ("index", "leftover", False)
+    assert name in finding["message"]
+    assert left.exists()
+    (finding,) = verify("--repair")
+    assert finding["repaired"]
+    assert not left.exists()
+    assert verify() == []
+
+
+def test_an_index_directory_that_is_being_written_is_none(home, verify, monkeypatch):
+    left = leave_directory(home)
+
+    @contextmanager
+    def busy(root, collection_id):
+        """The lock is got when the one who had it has pointed to the directory."""
+        with writing(root, collection_id):
+            damage(
+                home,
+                "INSERT INTO index_generations (collection_id, directory, seq, count, size, sha256, created_at) "
+                "VALUES (?, ?, 0, 0, 0, '', '2026-01-01 00:00:00.000000')",
+                collection_id,
+                f"{collection_id}/{left.name}",
+            )
+            yield
+
+    monkeypatch.setattr("rag.stores.leftovers.writing", busy)
+    assert verify() == []
+
+
+@pytest.mark.parametrize("status", ["staged", "retired"])
+def test_a_version_nobody_finishes_is_a_leftover(home, verify, status):
+    database = Database.open(settings_in(home))
+    collection = SqlDocumentStore(database).collection("handbook")
+    version = SqlStagedVersion(database, collection, source("/killed"))
+    version.add_chunks(drafts([f"{number} " for number in range(1024)]), unit_vectors(1024, seed=4))
+    damage(home, "UPDATE document_versions SET status = ? WHERE status = 'staged'", status)
+    with IngestLock(home, "handbook"):
+        assert verify() == []
+    (finding,) = verify()
+    assert (finding["area"], finding["severity"]) == ("versions", "leftover")
+    assert "1 versions" in finding["message"]
+    assert "1024 chunks" in finding["message"]
+    assert verify("--repair")[0]["repaired"]
+    assert verify() == []
+    with database.read() as connection:
+        assert not connection.exec_driver_sql("SELECT 1 FROM documents WHERE uri = '/killed'").all()
+    database.close()
+
+
+def refused(home):
+    """The error of a verification that may change nothing; nothing below ``home`` is changed."""
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    result = CliRunner().invoke(main, ["verify"], catch_exceptions=False)
+    assert result.exit_code == 1
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+    return " ".join(result.stderr.split())
+
+
+def test_without_repair_no_database_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "new"))
+    monkeypatch.setattr(sys, "argv", ["indexer", "verify"])
+    assert "There is no database" in refused(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_repair_no_database_is_migrated(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["indexer", "verify"])
+    with monkeypatch.context() as first:
+        first.setattr(schema, "REVISIONS", schema.REVISIONS[:1])
+        Database.open(settings_in(tmp_path)).close()
+    assert "Run `rag migrate`" in refused(tmp_path)
+    assert CliRunner().invoke(main, ["verify", "--repair"], catch_exceptions=False).exit_code == 0
+    assert CliRunner().invoke(main, ["verify"], catch_exceptions=False).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -178,7 +353,9 @@ def test_a_running_process_goes_on_after_the_repair(home, verify):
     before = vectors.search(collection, query, 2000)
     index_files(home)[1].unlink()
     verify("--repair")
-    assert vectors.search(collection, query, 2000) == before
+    after = vectors.search(collection, query, 2000)
+    assert {hit.chunk_id for hit in after} == {hit.chunk_id for hit in before}
+    assert [hit.score for hit in after] == pytest.approx([hit.score for hit in before], abs=1e-5)
     ingest(store, collection, "/new", ["six "], seed=9)
     assert {hit.chunk_id for hit in vectors.search(collection, query, 2000)} == set(chunk_ids(store, collection))
     with database.read() as connection:

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 
-from rag.stores import faiss_index
+from rag.stores import flat_base, vector_rows
 from rag.stores.faiss_index import FaissIndex
 from tests.contracts.store_builders import unit_vectors
 
@@ -24,9 +24,9 @@ def test_flushing_holds_the_vectors_once_more_and_not_again():
 
 
 def test_a_flush_merges_rows_of_any_order_over_many_slices(monkeypatch):
-    monkeypatch.setattr(faiss_index, "_SLICE", 7)
+    monkeypatch.setattr(vector_rows, "_SLICE", 7)
     persisted = []
-    index = FaissIndex(8, persist=lambda base: persisted.append(base) or base)
+    index = FaissIndex(8, persist=lambda rows: persisted.append(flat_base.build(rows)) or persisted[-1])
     vectors = unit_vectors(100, seed=2)
     shuffled = np.random.default_rng(3).permutation(100)
     index.upsert(shuffled[:60], vectors[shuffled[:60]])

@@ -11,7 +11,7 @@ import pytest
 from rag.errors import Conflict, EmbedderChanged, UnknownCollection
 from rag.protocols import VectorSearch
 from rag.stores import live_vectors
-from rag.stores.changes import generations, removed_since
+from rag.stores.changes import generations, removed_since, withdraw
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.live_vectors import LiveVectors
@@ -270,3 +270,70 @@ def test_every_process_goes_back_to_the_generation_before(tmp_path):
     assert len(list((home / "indexes" / str(collection.id)).glob("*-*"))) == 2
     for each in (mine, others, *databases):
         each.close()
+
+
+def base_of(process, collection):
+    return process.vectors._lives[collection.id].index._snapshot.base
+
+
+def test_a_rollback_reaches_a_process_that_searched_at_the_same_seq(processes, process, collection):
+    other = processes()
+    ingest(process.store, collection, "/a", ["one", "two", "three"])
+    process.vectors.rebuild(collection)
+    process.vectors.rebuild(collection)
+    assert len(other.found(collection)) == 3
+    withdrawn = base_of(other, collection)
+    process.vectors.rollback(collection)
+    assert len(other.found(collection)) == 3
+    assert base_of(other, collection) is not withdrawn
+
+
+def test_a_rollback_reaches_a_process_that_was_idle_until_the_next_generations(processes, process, collection):
+    other = processes()
+    for number in range(2):
+        ingest(process.store, collection, f"/{number}", ["text"], seed=number)
+        process.vectors.flush(collection, force=True)
+    other.found(collection)
+    withdrawn = base_of(other, collection)
+    process.vectors.rollback(collection)
+    for _ in range(3):  # until the withdrawn one is like any that was pruned
+        process.vectors.rebuild(collection)
+    assert len(other.found(collection)) == 2
+    assert base_of(other, collection) is not withdrawn
+
+
+def test_a_generation_that_was_only_pruned_is_not_loaded_anew(processes, process, collection):
+    other = processes()
+    ingest(process.store, collection, "/a", ["text"])
+    process.vectors.rebuild(collection)
+    other.found(collection)
+    mapped = base_of(other, collection)
+    for _ in range(3):
+        process.vectors.rebuild(collection)
+    ingest(process.store, collection, "/b", ["more"], seed=1)
+    assert len(other.found(collection)) == 2
+    assert base_of(other, collection) is mapped
+
+
+def test_what_comes_of_a_withdrawn_generation_is_not_written(processes, process, collection, monkeypatch):
+    other = processes()
+    for number in range(2):
+        ingest(process.store, collection, f"/{number}", ["text"], seed=number)
+        process.vectors.flush(collection, force=True)
+    ingest(process.store, collection, "/new", ["text"], seed=7)
+    merged_from = []
+    write = live_vectors.write_generation
+
+    def write_after_a_rollback(root, collection_id, base, **kinds):
+        merged_from.append(base_of(process, collection))
+        if len(merged_from) == 1:
+            with other.database.write() as connection:
+                withdraw(connection, collection_id, [other.known(collection)[0].id])
+        return write(root, collection_id, base, **kinds)
+
+    monkeypatch.setattr(live_vectors, "write_generation", write_after_a_rollback)
+    assert process.vectors.flush(collection, force=True)
+    first, second = merged_from
+    assert first is not second
+    assert process.found(collection) == other.found(collection)
+    assert len(process.found(collection)) == 3

@@ -19,6 +19,7 @@ from rag.errors import DatabaseOutdated, DatabaseTooNew, InvalidSettings
 from rag.stores import migrations, schema
 from rag.stores.database import Database, migrate
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.lexical import FULL_TEXT_TABLE
 from rag.stores.tables import Base
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 
@@ -59,7 +60,7 @@ def query(file, sql):
 
 def test_models_and_migrations_agree(settings):
     def ours(_object, name, kind, _reflected, _compare_to):
-        return not (kind == "table" and name.startswith("chunks_fts"))
+        return not (kind == "table" and name.startswith(FULL_TEXT_TABLE))
 
     database = Database.open(settings)
     with database.read() as connection:
@@ -122,7 +123,7 @@ def test_a_migration_that_fails_changes_nothing(settings, database_file, monkeyp
 
 
 def test_an_outdated_database_is_refused_where_migrating_is_off(settings, monkeypatch, tmp_path):
-    with pytest.raises(DatabaseOutdated, match="no tables"):
+    with pytest.raises(DatabaseOutdated, match="There is no database"):
         Database.open(settings, migrate=False)
     Database.open(settings).close()
     Database.open(settings, migrate=False).close()

@@ -1,0 +1,147 @@
+"""Whether the vector index files agree with the database they were made from.
+
+A search or an ingest may replace them at any time, so a file that cannot be read counts only while SQL points to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import func, select
+
+from rag.errors import DatabaseDamaged, IndexDamaged
+from rag.stores.changes import added_since, collection_state, generations, removed_since, withdraw
+from rag.stores.generations import load_generation
+from rag.stores.reembedding import forget_indexes
+from rag.stores.tables import ChunkRow, TombstoneRow, VersionRow, VersionStatus
+from rag.stores.verification import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from rag.stores.changes import GenerationPointer
+    from rag.stores.database import Database
+    from rag.stores.generations import Generation
+    from rag.types import Collection
+
+# Of float16 in the table, made unit length in either: the same numbers but for rounding.
+_SAME = 1e-5
+
+# The least share of the true neighbours that a file may have found when it was written.
+_LEAST_RECALL = 0.99
+
+
+def verify_index(database: Database, directory: Path, collection: Collection) -> Iterator[Finding]:
+    """The removals that indexes follow, and every generation that SQL points to: its files, and its vectors."""
+    contradicted, damaged = _damaged(database, directory, collection)
+    messages = [problem for _, problem in damaged]
+    if contradicted:
+        messages.insert(
+            0, f"{contradicted} chunks that are active are listed as removed too; dense search misses them."
+        )
+    for message in messages:
+        yield Finding(
+            area="index",
+            collection=collection.name,
+            message=message,
+            advice="Run `indexer verify --repair`.",
+            repairable=True,
+        )
+
+
+def forget_damaged(database: Database, directory: Path, collection: Collection) -> None:
+    """Let nobody load or follow what ``verify_index`` complains of. The caller writes a new generation."""
+    _, damaged = _damaged(database, directory, collection)
+    with database.write() as connection:
+        if _contradicted(connection, collection):
+            forget_indexes(connection, collection.id)  # other processes have followed the wrong removals
+        if damaged:
+            withdraw(connection, collection.id, [generation_id for generation_id, _ in damaged])
+
+
+def _damaged(database: Database, directory: Path, collection: Collection) -> tuple[int, list[tuple[int, str]]]:
+    """How many active chunks have a tombstone, and what is wrong with which generation."""
+    # Embeddings that are not finite are told of by verify_documents; here they compare with nothing.
+    with np.errstate(invalid="ignore"), database.read() as connection:  # one snapshot: all compared is of one moment
+        state = collection_state(connection, collection.id, collection.name)
+        contradicted = _contradicted(connection, collection)
+        problems = []
+        for pointer in generations(connection, collection.id):
+            generation = _load(database, directory, collection, pointer)
+            if isinstance(generation, str):
+                problems.append((pointer.id, generation))
+            elif generation is not None:
+                try:
+                    problem = _problem(connection, collection, pointer, generation, floor=state.feed_floor)
+                except DatabaseDamaged:
+                    continue  # embeddings that nothing can be compared with; verify_documents names them
+                if problem is not None:
+                    problems.append((pointer.id, f"The index file {pointer.directory} {problem}."))
+    return contradicted, problems
+
+
+def _contradicted(connection: Connection, collection: Collection) -> int:
+    query = (
+        select(func.count())
+        .select_from(TombstoneRow)
+        .join(ChunkRow, ChunkRow.id == TombstoneRow.chunk_id)
+        .join(VersionRow, VersionRow.id == ChunkRow.version_id)
+        .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+    )
+    return connection.scalars(query).one()
+
+
+def _load(
+    database: Database, directory: Path, collection: Collection, pointer: GenerationPointer
+) -> Generation | str | None:
+    """The generation; what is wrong with its files; or ``None`` if it was replaced while they were opened."""
+    embedder = collection.fingerprint.embedder
+    try:
+        return load_generation(directory, pointer.directory, sha256=pointer.sha256, embedder=embedder)
+    except IndexDamaged as error:
+        with database.read() as connection:  # a snapshot of its own: what holds by now
+            current = {generation.id for generation in generations(connection, collection.id)}
+        return error.message if pointer.id in current else None
+
+
+def _problem(
+    connection: Connection, collection: Collection, pointer: GenerationPointer, generation: Generation, *, floor: int
+) -> str | None:
+    manifest = generation.manifest
+    told = (manifest.count, manifest.seq, manifest.size)
+    if told != (pointer.count, pointer.seq, pointer.size):
+        return f"is described otherwise by its manifest (count, seq, size: {told}) than by the database"
+    if not manifest.recall_at_10 >= _LEAST_RECALL:
+        return f"found only {manifest.recall_at_10:.3f} of the nearest neighbours when it was written"
+    if pointer.seq < floor:
+        return None  # the feed no longer leads from it to what is stored, and nobody loads it
+    return _vectors_problem(connection, collection, pointer.seq, generation)
+
+
+def _vectors_problem(connection: Connection, collection: Collection, seq: int, generation: Generation) -> str | None:
+    base, dimension = generation.base, collection.fingerprint.dimension
+    expected = np.setdiff1d(base.ids, removed_since(connection, collection.id, seq))
+    seen = 0
+    for ids, vectors in added_since(connection, collection.id, 0, dimension):
+        rows = np.searchsorted(base.ids, ids)
+        rows[rows == len(base.ids)] = 0
+        inside = base.ids[rows] == ids if len(base.ids) else np.zeros(len(ids), np.bool_)
+        seen += int(inside.sum())
+        if inside.any() and (np.abs(base.take(rows[inside]) - vectors[inside]) > _SAME).any():
+            return "holds other vectors than the database"
+    later = sum(len(ids) for ids, _ in added_since(connection, collection.id, seq, dimension))
+    active = connection.scalar(
+        select(func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
+            VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE
+        )
+    )
+    if seen != len(expected) or seen + later != active:
+        return (
+            f"with what came after it stands for {seen + later} of {active} chunks, "
+            f"and holds {len(expected) - seen} that are gone"
+        )
+    return None

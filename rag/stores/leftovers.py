@@ -1,0 +1,106 @@
+"""What is of no use any more and takes space: versions nobody finished or pruned, index directories nobody knows.
+
+The one who is writing them now holds a lock; so what looks left over is looked at again while holding that lock.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from rag.errors import IngestInProgress
+from rag.stores.changes import generations
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.generations import remove_except, writing
+from rag.stores.ingest_lock import IngestLock
+from rag.stores.tables import ChunkRow, VersionRow, VersionStatus
+from rag.stores.verification import Area, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rag.stores.database import Database
+    from rag.types import Collection
+
+
+def find_leftovers(database: Database, home: Path, indexes: Path, collection: Collection) -> Iterator[Finding]:
+    """What ``remove_leftovers`` would remove. ``home`` is the data directory, ``indexes`` that of the generations."""
+    versions, chunks = _versions(database, collection)
+    if versions and not _is_ingesting(home, collection):
+        versions, chunks = _versions(database, collection)  # again: the ingest may have ended in between
+        if versions:
+            message = (
+                f"{versions} versions of documents that were not finished, or are not yet removed: {chunks} chunks."
+            )
+            yield _leftover("versions", collection, message)
+    if _directories(database, indexes, collection):
+        with writing(indexes, collection.id):
+            names = _directories(database, indexes, collection)
+        if names:
+            message = f"{len(names)} index directories that the database does not know: {', '.join(names)}."
+            yield _leftover("index", collection, message)
+
+
+def remove_leftovers(database: Database, home: Path, indexes: Path, collection: Collection) -> None:
+    """Remove them; what a running ingest has staged is left to it."""
+    if _versions(database, collection)[0]:
+        with ExitStack() as held:
+            try:
+                held.enter_context(IngestLock(home, collection.name))
+            except IngestInProgress:
+                pass  # it has removed what others had left when it began
+            else:
+                SqlDocumentStore(database).discard_abandoned(collection)
+    if _directories(database, indexes, collection):
+        with writing(indexes, collection.id):
+            remove_except(indexes, collection.id, _known(database, collection))
+
+
+def _leftover(area: Area, collection: Collection, message: str) -> Finding:
+    return Finding(
+        area=area,
+        collection=collection.name,
+        message=message,
+        advice="It does no harm. `indexer verify --repair` frees the space.",
+        repairable=True,
+        severity="leftover",
+    )
+
+
+def _is_ingesting(home: Path, collection: Collection) -> bool:
+    try:
+        with IngestLock(home, collection.name):
+            return False
+    except IngestInProgress:
+        return True
+
+
+def _versions(database: Database, collection: Collection) -> tuple[int, int]:
+    """Versions that no reader sees, and their chunks."""
+    query = (
+        select(func.count(VersionRow.id.distinct()), func.count(ChunkRow.id))
+        .select_from(VersionRow)
+        .outerjoin(ChunkRow, ChunkRow.version_id == VersionRow.id)
+        .where(VersionRow.collection_id == collection.id, VersionRow.status != VersionStatus.ACTIVE)
+    )
+    with database.read() as connection:
+        versions, chunks = connection.execute(query).one()
+    return versions, chunks
+
+
+def _directories(database: Database, indexes: Path, collection: Collection) -> list[str]:
+    parent = indexes / str(collection.id)
+    if not parent.is_dir():
+        return []
+    known = _known(database, collection)
+    return sorted(
+        path.name for path in parent.iterdir() if path.is_dir() and f"{collection.id}/{path.name}" not in known
+    )
+
+
+def _known(database: Database, collection: Collection) -> list[str]:
+    with database.read() as connection:
+        return [generation.directory for generation in generations(connection, collection.id)]

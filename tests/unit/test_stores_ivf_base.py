@@ -1,0 +1,161 @@
+"""Inverted lists of codes: they find what exact search finds, among all rows and among some."""
+
+from __future__ import annotations
+
+import gc
+import os
+
+import numpy as np
+import pytest
+
+from rag.stores import bases, ivf_base
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.live_vectors import LiveVectors
+from rag.stores.recall import recall, sample
+from rag.stores.vector_rows import ArrayRows
+from rag.stores.vectors import decode, encode
+from tests.contracts.store_builders import chunk_ids, drafts, fingerprint, settings_in, source, unit_vectors
+
+DIMENSION = 32
+COUNT = 6000
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Vectors in clusters, as those of texts are; the ids have gaps."""
+    generator = np.random.default_rng(1)
+    centres = generator.standard_normal((60, DIMENSION))
+    vectors = centres[generator.integers(0, 60, COUNT)] + 0.6 * generator.standard_normal((COUNT, DIMENSION))
+    return ArrayRows(np.arange(COUNT) * 3 + 2**40, decode(encode(vectors.astype(np.float32)), DIMENSION))
+
+
+@pytest.fixture(scope="module")
+def written(rows, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("ivf")
+    ivf_base.write(rows, directory, sample(rows))
+    return directory
+
+
+@pytest.fixture
+def base(written):
+    return ivf_base.load(written)
+
+
+@pytest.fixture(scope="module")
+def queries(rows):
+    generator = np.random.default_rng(7)
+    queries = rows.vectors[generator.integers(0, COUNT, 100)] + 0.1 * generator.standard_normal((100, DIMENSION))
+    return (queries / np.linalg.norm(queries, axis=1, keepdims=True)).astype(np.float32)
+
+
+def share_found(rows, queries, search, allowed):
+    found = 0
+    for query in queries:
+        exact = np.sort(rows.vectors[allowed] @ query)[-10:]
+        numbers, scores = search(query)
+        assert set(numbers) <= set(allowed)
+        assert scores == pytest.approx(rows.vectors[numbers] @ query, abs=1e-6)
+        assert len(scores) == len(exact)
+        found += int(np.sum(scores >= exact[0] - 1e-6))
+    return found / (10 * len(queries))
+
+
+def test_it_finds_what_exact_search_finds(rows, base, queries):
+    everything = np.arange(COUNT)
+    search = lambda query: base.search(query, 10, skip=None, among=None)  # noqa: E731
+    assert share_found(rows, queries, search, everything) >= 0.99
+    assert base.tuning.probes < base._index.nlist  # else it is a slow exact search
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.9])
+def test_among_some_rows_it_finds_what_exact_search_finds(rows, base, queries, share):
+    allowed = np.sort(np.random.default_rng(3).choice(COUNT, max(10, int(COUNT * share)), replace=False))
+    assert share_found(rows, queries, lambda query: base.search(query, 10, skip=None, among=allowed), allowed) >= 0.99
+
+
+def test_among_rows_far_from_the_query_it_finds_the_nearest_of_them(rows, base, queries):
+    query = queries[0]
+    allowed = np.sort(np.argsort(rows.vectors @ query)[:300])  # the furthest of all
+    assert share_found(rows, queries[:1], lambda _: base.search(query, 10, skip=None, among=allowed), allowed) >= 0.9
+
+
+def test_rows_that_are_gone_do_not_take_the_place_of_others(rows, base, queries):
+    query = queries[0]
+    nearest = np.argsort(-(rows.vectors @ query))
+    skip = base.leaving_out(np.sort(nearest[:1000]))
+    numbers, _ = base.search(query, 10, skip=skip, among=None)
+    assert len(numbers) == 10
+    assert not set(numbers) & set(nearest[:1000])
+
+
+def test_everything_can_be_asked_for(base, queries):
+    numbers, scores = base.search(queries[0], COUNT, skip=None, among=None)
+    assert sorted(numbers) == list(range(COUNT))
+    assert np.all(np.diff(scores) <= 0)
+
+
+def test_the_vectors_are_those_that_were_stored(rows, base):
+    some = np.array([5, 4, 5999, 0])
+    assert np.array_equal(base.take(some), rows.vectors[some])
+    assert np.array_equal(base.take(np.arange(100, 200)), rows.vectors[100:200])
+    assert base.take(np.empty(0, np.intp)).shape == (0, DIMENSION)
+
+
+def test_recall_is_measured_and_tuned_for(rows, base):
+    measured = sample(rows)
+    assert recall(base, measured) >= 0.99
+    blind = ivf_base.IvfBase(base._index, base.ids, base._vectors, ivf_base.Tuning(probes=1, candidates=10))
+    assert recall(blind, measured) < 0.9
+
+
+def test_its_file_is_closed_with_it(written):
+    base = ivf_base.load(written)
+    descriptor = base._vectors._file
+    os.fstat(descriptor)
+    del base
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+@pytest.mark.parametrize("name", ["index.faiss", "ids.npy", "vectors.f16", "search.json"])
+def test_a_broken_file_is_told(written, tmp_path, name):
+    for file in written.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[: -5 if file.name == name else None])
+    with pytest.raises((ValueError, OSError)):
+        ivf_base.load(tmp_path)
+
+
+def test_kinds_by_size():
+    assert bases.kind_for(100, 384) == bases.kind_for(50_000, 384) == "flat"
+    assert bases.kind_for(1_000_000, 384) == "ivf"
+    assert bases.kind_for(1_000_000, 383) == "flat"  # its dimensions cannot be paired
+
+
+def test_a_collection_grows_into_the_large_kind_and_shrinks_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(bases, "_FLAT_UP_TO", 100)
+    database = Database.open(settings_in(tmp_path))
+    store = SqlDocumentStore(database)
+    mine, others = (LiveVectors(database, tmp_path / "indexes") for _ in range(2))
+    collection = store.ensure_collection("c", fingerprint())
+    kinds = []
+    query = unit_vectors(1, seed=50)[0]
+    for number, count in enumerate((90, 60, 40)):
+        with store.stage(collection, source(f"/{number}")) as version:
+            texts = [f"{number} {i}" for i in range(count)]
+            version.add_text(0, "".join(texts))
+            version.add_chunks(drafts(texts), unit_vectors(count, seed=number))
+            version.activate()
+        mine.flush(collection, force=True)
+        kinds.append(mine._lives[collection.id].index._snapshot.base.kind)
+    store.delete(collection, [store.document_by_uri(collection, "/0").id])
+    for vectors in (mine, others):
+        assert {hit.chunk_id for hit in vectors.search(collection, query, 1000)} == set(chunk_ids(store, collection))
+    mine.flush(collection, force=True)
+    kinds.append(mine._lives[collection.id].index._snapshot.base.kind)
+    assert kinds == ["flat", "ivf", "ivf", "flat"]
+    for vectors in (mine, others):
+        assert {hit.chunk_id for hit in vectors.search(collection, query, 1000)} == set(chunk_ids(store, collection))
+        vectors.close()
+    database.close()
