@@ -7,14 +7,18 @@ database tells which, and one that is gone is left out: it is made anew from the
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from rag.errors import BackupDamaged, Conflict, DatabaseDamaged, InvalidSettings, NotFound
+import msgspec
+
+from rag.errors import BackupDamaged, Conflict, DatabaseDamaged, IndexDamaged, InvalidSettings, NotFound
 from rag.stores import schema
 from rag.stores.archive import DATABASE, FORMAT_VERSION, CollectionRecord, Manifest, file_errors, sync, writing
 from rag.stores.database import sqlite_path
@@ -29,12 +33,21 @@ if TYPE_CHECKING:
 _BUSY_TIMEOUT_S = 15.0
 _PAGES = 2048  # copied between two reports: 8 MiB
 
+_MANIFEST = "manifest.json"
+
 _COLLECTIONS = """
     SELECT c.name, c.embedder, count(v.id), coalesce(sum(v.chunk_count), 0)
     FROM collections c LEFT JOIN document_versions v ON v.collection_id = c.id AND v.status = 'active'
     GROUP BY c.id ORDER BY c.name
 """
 _GENERATIONS = "SELECT directory, sha256 FROM index_generations ORDER BY collection_id, seq DESC"
+
+
+@dataclass(frozen=True, slots=True)
+class _Checksums:
+    """What a backup needs of a generation's manifest."""
+
+    files: dict[str, str]
 
 
 def places(settings: Settings) -> tuple[Path, Path]:
@@ -169,26 +182,35 @@ def _copy(source: sqlite3.Connection, copy: Path, left_out: list[str], report: R
 def _add_generations(
     archive: ArchiveWriter, indexes: Path, known: list[tuple[str, str]], report: Report
 ) -> tuple[list[Member], list[str]]:
-    """Add the files of all generations; returns them, and those that are gone or damaged."""
+    """Add the files of all generations; returns them, and the generations that are gone or damaged."""
     members: list[Member] = []
     left_out: list[str] = []
     for directory, sha256 in known:
         try:
-            added = _add_generation(archive, indexes, directory, report)
-        except FileNotFoundError:
-            added = []
-        if any(member.sha256 == sha256 for member in added):
-            members += added
-        else:
+            members += _add_generation(archive, indexes, directory, sha256, report)
+        except (FileNotFoundError, IndexDamaged):
             left_out.append(directory)
     return members, left_out
 
 
-def _add_generation(archive: ArchiveWriter, indexes: Path, directory: str, report: Report) -> list[Member]:
+def _add_generation(archive: ArchiveWriter, indexes: Path, directory: str, sha256: str, report: Report) -> list[Member]:
     with ExitStack() as stack:  # all opened before the first is read: what is open is there to the end
         paths = sorted(path for path in (indexes / directory).iterdir() if not path.name.startswith("."))
-        files = [(path.name, stack.enter_context(path.open("rb"))) for path in paths]
-        return [archive.add(f"indexes/{directory}/{name}", file, report) for name, file in files]
+        files = {path.name: stack.enter_context(path.open("rb")) for path in paths}
+        expected = _checksums(files.get(_MANIFEST), sha256)
+        members = {name: archive.add(f"indexes/{directory}/{name}", file, report) for name, file in files.items()}
+    if any(name not in members or members[name].sha256 != known for name, known in expected.items()):
+        raise IndexDamaged(f"The index files in {indexes / directory} are not those that were written.")
+    return list(members.values())
+
+
+def _checksums(manifest: IO[bytes] | None, sha256: str) -> dict[str, str]:
+    """The sha256 of each file, as a generation's manifest has it; its own is ``sha256``."""
+    content = b"" if manifest is None else manifest.read()
+    if manifest is None or hashlib.sha256(content).hexdigest() != sha256:
+        raise IndexDamaged("The manifest of the index files is not the one that was written.")
+    manifest.seek(0)
+    return msgspec.json.decode(content, type=_Checksums).files
 
 
 def _collections(copy: Path) -> tuple[CollectionRecord, ...]:
