@@ -12,6 +12,8 @@ from rag.telemetry import configure_logging
 
 _COMMANDS = {
     "delete": "indexer.commands.delete:delete",
+    "export": "indexer.commands.exchange:export_collection",
+    "import": "indexer.commands.exchange:import_collection",
     "ingest": "indexer.commands.ingest:ingest",
     "list": "indexer.commands.inventory:list_documents",
     "rebuild": "indexer.commands.rebuild:rebuild",

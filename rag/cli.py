@@ -12,10 +12,12 @@ from rag.telemetry import configure_logging
 
 _COMMANDS = {
     "ask": "rag.commands.ask:ask",
+    "backup": "rag.commands.backup:backup",
     "doctor": "rag.commands.doctor:doctor",
     "eval": "rag.commands.evaluate:evaluate",
     "migrate": "rag.commands.migrate:migrate",
     "models": "rag.commands.models:models",
+    "restore": "rag.commands.restore:restore",
     "search": "rag.commands.ask:search",
     "serve": "rag.commands.serve:serve",
 }

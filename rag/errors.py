@@ -14,6 +14,7 @@ RagError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
 │   ├── DataDirectoryUnwritable  DatabaseTooNew  DatabaseOutdated  DatabaseBusy  DatabaseDamaged  IndexDamaged  DiskFull
+│   ├── BackupDamaged
 └── ServiceError
     ├── GenerationFailed  Overloaded  DeadlineExceeded  RemoteUnavailable  ShuttingDown
 
@@ -27,6 +28,7 @@ from typing import ClassVar
 
 __all__ = [
     "AcceleratorUnavailable",
+    "BackupDamaged",
     "Conflict",
     "DataDirectoryUnwritable",
     "DatabaseBusy",
@@ -258,6 +260,10 @@ class IndexDamaged(StorageError):
 
 class DiskFull(StorageError):
     code = "disk_full"
+
+
+class BackupDamaged(StorageError):
+    code = "backup_damaged"
 
 
 class ServiceError(RagError):

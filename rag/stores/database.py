@@ -111,6 +111,16 @@ def migrate(url: str) -> None:
         engine.dispose()
 
 
+def sqlite_path(url: str) -> Path:
+    """The file that a SQLAlchemy URL names. Raises InvalidSettings if it is not one of a SQLite file."""
+    return Path(_sqlite_url(url).database or "")
+
+
+def migration_lock(path: Path) -> FileLock:
+    """Held by the one process that creates, migrates or replaces a database file."""
+    return FileLock(path.with_name(f"{path.name}.migration.lock"))
+
+
 def _sqlite_url(url: str) -> URL:
     try:
         parsed = make_url(url)
@@ -182,9 +192,8 @@ def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool) -> None:
         schema.require_current(revision, str(path))
     if revision == schema.REVISIONS[-1]:
         return
-    lock = path.with_name(f"{path.name}.migration.lock")
     try:
-        with FileLock(lock, timeout=_MIGRATION_TIMEOUT_S), translated(str(path)):
+        with migration_lock(path).acquire(timeout=_MIGRATION_TIMEOUT_S), translated(str(path)):
             _migrate(engine, path)
     except Timeout as error:
         raise DatabaseBusy(

@@ -1,0 +1,84 @@
+"""``rag backup``: database, index files, settings and the models' names in one archive."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from rag import __version__
+from rag.catalog import Catalog
+from rag.commands.archive_display import reporting
+from rag.commands.pull_display import human_bytes
+from rag.config import load_settings
+from rag.errors import RagError
+from rag.generators import GeneratorSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rag.config import Settings
+    from rag.stores.archive import ModelRecord
+
+# May hold secrets: a key, and index addresses with a password in them.
+_SECRET = {"generator_api_key", "pip_command"}
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--compress", is_flag=True, help="Make it smaller; takes longer.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def backup(file: Path, compress: bool, force: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Write all documents, with their embeddings and index files, into one archive.
+
+    Everything else may go on meanwhile: what had been acknowledged when it began is in it. FILE is there when it is
+    complete, not before. Models are not in it, only their names and checksums.
+    """
+    from rag.stores.backup import back_up, places
+
+    settings = load_settings()
+    database, indexes = places(settings)
+    target = file.absolute()
+    with reporting() as report:
+        manifest = back_up(
+            target,
+            database=database,
+            indexes=indexes,
+            program=__version__,
+            settings=without_secrets(settings),
+            models=_models(settings),
+            compress=compress,
+            force=force,
+            report=report,
+        )
+    size = target.stat().st_size
+    if as_json:
+        click.echo(json.dumps({"file": str(target), "bytes": size, **asdict(manifest)}, ensure_ascii=False))
+        return
+    documents = sum(collection.documents for collection in manifest.collections)
+    click.echo(f"{target}: {human_bytes(size)}, {len(manifest.collections)} collections, {documents} documents")
+    for directory in manifest.left_out:
+        click.echo(f"note: the index generation {directory} is gone or damaged and left out; it is made anew", err=True)
+
+
+def without_secrets(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON values, none of which gives access to anything."""
+    shown = settings.model_dump(mode="json", exclude=_SECRET)
+    shown["generator_url"] = GeneratorSource(settings, lambda: Catalog.load(settings)).remote_address
+    return shown
+
+
+def _models(settings: Settings) -> Iterator[ModelRecord]:
+    from rag.stores.archive import ModelRecord
+
+    catalog = Catalog.load(settings)
+    for role, name in zip(("embedder", "generator"), catalog.default_names(settings), strict=False):
+        try:
+            sha256 = catalog.resolve(name).sha256
+        except RagError:  # not on this machine, which is no reason against a backup of the documents
+            sha256 = None
+        yield ModelRecord(role=role, name=name, sha256=sha256)

@@ -1,0 +1,77 @@
+"""``rag restore``: an archive's data into the data directory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from rag.catalog import Catalog
+from rag.commands.archive_display import reporting
+from rag.commands.errors import printable
+from rag.config import load_settings
+from rag.errors import RagError
+
+if TYPE_CHECKING:
+    from rag.config import Settings
+    from rag.stores.archive import Manifest, ModelRecord
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="If there is a database already, move it aside.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Bring an archive of `rag backup` up in the data directory (RAG_HOME).
+
+    All of it is checked first; until then, and after any error, what is there stays as it is. Stop what uses the data
+    directory before. Settings are not restored; models that are missing here are told.
+    """
+    from rag.stores.backup import places
+    from rag.stores.restore import restore as restore_archive
+
+    settings = load_settings()
+    database, indexes = places(settings)
+    with reporting() as report:
+        restored = restore_archive(file.absolute(), database=database, indexes=indexes, force=force, report=report)
+    manifest = restored.manifest
+    notes = _notes(settings, manifest)
+    if as_json:
+        body = {**asdict(manifest), "home": str(settings.home), "notes": notes}
+        click.echo(json.dumps(body | {"moved_aside": [str(path) for path in restored.moved_aside]}, ensure_ascii=False))
+        return
+    documents = sum(collection.documents for collection in manifest.collections)
+    click.echo(
+        f"{settings.home}: {len(manifest.collections)} collections, {documents} documents, as of {manifest.created}"
+    )
+    for path in restored.moved_aside:
+        click.echo(f"moved aside: {path}")
+    for note in notes:
+        click.echo(printable(f"note: {note}"), err=True)
+
+
+def _notes(settings: Settings, manifest: Manifest) -> list[str]:
+    """What is to be done before questions are answered here as they were there."""
+    catalog = Catalog.load(settings)
+    notes = [note for model in manifest.models if (note := _model_note(settings, catalog, model))]
+    if manifest.left_out:
+        notes.append(f"{len(manifest.left_out)} index files were not in the backup; the first searches make them anew.")
+    return notes
+
+
+def _model_note(settings: Settings, catalog: Catalog, model: ModelRecord) -> str | None:
+    configured = settings.embedder if model.role == "embedder" else settings.generator
+    if configured != model.name:
+        return (
+            f"The {model.role} was {model.name}; here RAG_{model.role.upper()} is {configured}. Set it to {model.name}."
+        )
+    try:
+        here = catalog.resolve(model.name)
+    except RagError as error:  # what to do is in it: the command that fetches the model
+        return str(error)
+    if model.sha256 not in (None, here.sha256):
+        return f"The {model.role} {model.name} is another file here than where the backup was made."
+    return None

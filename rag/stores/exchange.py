@@ -1,0 +1,170 @@
+"""A collection's documents as records, to be written in an open format and taken in elsewhere.
+
+One header; then each document followed by its source text in pieces and by its chunks; then an end, by which a reader
+knows that nothing is missing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from sqlalchemy import func, select
+
+from rag.stores.reading import select_collections, to_collection
+from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from sqlalchemy import Connection, Row
+
+    from rag.stores.database import Database
+    from rag.types import Collection
+
+# Bump when an older program would misread the records. New fields with a default do not ask for it.
+FORMAT_VERSION: Final = 1
+
+_ROWS = 500
+
+# What the database can hold.
+_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    pass
+
+
+class ExportHeader(_Record, frozen=True, tag="export"):
+    """``embedder`` is the identity that made the vectors; ``created`` an RFC 3339 time in UTC."""
+
+    format_version: _Count
+    program: str
+    created: str
+    collection: str
+    embedder: str
+    dimension: _Count
+    documents: _Count
+
+
+class ExportedDocument(_Record, frozen=True, tag="document"):
+    """``sha256``, ``size`` in bytes and ``mtime_ns`` are the source's; ``parser`` and ``chunker`` it was made with."""
+
+    uri: str
+    title: str
+    media_type: str
+    sha256: str
+    size: _Count
+    mtime_ns: _Number
+    parser: str
+    chunker: str
+    updated_at: str
+    metadata: dict[str, str | int | float | bool]
+
+
+class ExportedText(_Record, frozen=True, tag="text"):
+    """A piece of the source text; ``start`` is its character offset."""
+
+    uri: str
+    start: _Count
+    text: str
+
+
+class ExportedChunk(_Record, frozen=True, tag="chunk"):
+    """``text`` is the source text from ``start`` to ``end``; ``vector`` is unit length, float16, little endian.
+
+    ``context`` is what full text searches besides the text; it follows from title and headings.
+    """
+
+    uri: str
+    ordinal: _Count
+    start: _Count
+    end: _Count
+    page: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] | None
+    heading_path: tuple[str, ...]
+    context: str
+    token_count: _Count
+    text: str
+    vector: bytes
+
+
+class ExportEnd(_Record, frozen=True, tag="end"):
+    documents: _Count
+    chunks: _Count
+
+
+Record = ExportHeader | ExportedDocument | ExportedText | ExportedChunk | ExportEnd
+
+
+def records(database: Database, collection: Collection, *, program: str) -> Iterator[Record]:
+    """Everything active, by document id, as of one moment; read as it is asked for."""
+    active = (VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+    with database.read() as connection:
+        # Again: since it was read, somebody may have embedded it anew.
+        found = connection.execute(select_collections().where(CollectionRow.id == collection.id)).one()
+        fingerprint = to_collection(found).fingerprint
+        count = connection.scalar(select(func.count()).select_from(VersionRow).where(*active)) or 0
+        yield ExportHeader(
+            format_version=FORMAT_VERSION,
+            program=program,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            collection=collection.name,
+            embedder=fingerprint.embedder,
+            dimension=fingerprint.dimension,
+            documents=count,
+        )
+        chunks = 0
+        query = select(VersionRow, DocumentRow.uri).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+        versions = query.where(*active).order_by(VersionRow.document_id).execution_options(yield_per=_ROWS)
+        for version in connection.execute(versions):
+            yield _document(version)
+            yield from _texts(connection, version.id, version.uri)
+            for chunk in _chunks(connection, version.id, version.uri):
+                chunks += 1
+                yield chunk
+        yield ExportEnd(documents=count, chunks=chunks)
+
+
+def _document(version: Row[*tuple[Any, ...]]) -> ExportedDocument:
+    return ExportedDocument(
+        uri=version.uri,
+        title=version.title,
+        media_type=version.media_type,
+        sha256=version.sha256,
+        size=version.size,
+        mtime_ns=version.mtime_ns,
+        parser=version.parser,
+        chunker=version.chunker,
+        updated_at=version.created_at.isoformat(timespec="seconds"),
+        metadata=version.metadata,
+    )
+
+
+def _texts(connection: Connection, version_id: int, uri: str) -> Iterator[ExportedText]:
+    query = select(TextRow.start, TextRow.text).where(TextRow.version_id == version_id).order_by(TextRow.start)
+    for row in connection.execute(query.execution_options(yield_per=_ROWS)):
+        yield ExportedText(uri=uri, start=row.start, text=row.text)
+
+
+def _chunks(connection: Connection, version_id: int, uri: str) -> Iterator[ExportedChunk]:
+    query = (
+        select(
+            ChunkRow.ordinal,
+            ChunkRow.start,
+            ChunkRow.end,
+            ChunkRow.page,
+            ChunkRow.heading_path,
+            ChunkRow.context,
+            ChunkRow.token_count,
+            ChunkRow.text,
+            EmbeddingRow.vector,
+        )
+        .join(EmbeddingRow, EmbeddingRow.chunk_id == ChunkRow.id)
+        .where(ChunkRow.version_id == version_id)
+        .order_by(ChunkRow.ordinal)
+    )
+    for row in connection.execute(query.execution_options(yield_per=_ROWS)):
+        yield ExportedChunk(uri=uri, **{**row._mapping, "heading_path": tuple(row.heading_path)})

@@ -1,0 +1,96 @@
+"""Processes that back up and restore until they are killed, and a data directory small enough to do it often."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from rag.stores.backup import back_up, places
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.live_vectors import LiveVectors
+from rag.stores.restore import restore
+from tests.contracts.store_builders import fingerprint, ingest, settings_in, unit_vectors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rag.stores.archive import Manifest
+
+_STEPS = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "sqlite3.connect"}
+
+
+def no_report(_doing: str, _done: int, _total: int) -> None:
+    """Nobody looks."""
+
+
+def filled(home: Path, word: str, count: int) -> None:
+    """A data directory with a document of ``count`` chunks and its index file."""
+    database = Database.open(settings_in(home))
+    store = SqlDocumentStore(database)
+    collection = store.ensure_collection("c", fingerprint())
+    ingest(store, collection, f"/{word}", [f"{word} {number}. " for number in range(count)], seed=count)
+    vectors = LiveVectors(database, home / "indexes")
+    vectors.flush(collection, force=True)
+    vectors.close()
+    database.close()
+
+
+def holding(home: Path) -> tuple[list[str], list[str]]:
+    """Uris of the documents, and what a search finds, best first; as the next start sees it."""
+    database = Database.open(settings_in(home))
+    store, vectors = SqlDocumentStore(database), LiveVectors(database, home / "indexes")
+    try:
+        collection = store.collection("c")
+        hits = vectors.search(collection, unit_vectors(1, seed=99)[0], 10_000)
+        chunks = store.hydrate(collection, [hit.chunk_id for hit in hits])
+        return [document.uri for document in store.documents(collection)], [chunk.text for chunk, _ in chunks]
+    finally:
+        vectors.close()
+        database.close()
+
+
+def backed_up(home: Path, target: Path, *, compress: bool = False, force: bool = False) -> Manifest:
+    database, indexes = places(settings_in(home))
+    return back_up(
+        target,
+        database=database,
+        indexes=indexes,
+        program="0",
+        settings={},
+        models=(),
+        report=no_report,
+        compress=compress,
+        force=force,
+    )
+
+
+def restored(home: Path, archive: Path, *, force: bool = False) -> tuple[Path, ...]:
+    database, indexes = places(settings_in(home))
+    return restore(archive, database=database, indexes=indexes, report=no_report, force=force).moved_aside
+
+
+def _die_at(step: int, within: Path) -> None:
+    """Be killed before the ``step``-th time that something within a folder is opened, made, renamed or removed."""
+    left = step
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event in _STEPS and str(within) in str(arguments[0]):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def back_up_and_die(home: Path, target: Path, step: int) -> None:
+    _die_at(step, target.parent)
+    backed_up(home, target)
+
+
+def restore_and_die(home: Path, archive: Path, step: int) -> None:
+    _die_at(step, home)
+    restored(home, archive, force=True)

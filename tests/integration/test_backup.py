@@ -1,0 +1,272 @@
+"""``rag backup`` and ``rag restore``, as a person uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from indexer.cli import main as indexer_main
+from rag.cli import main as rag_main
+from rag.config import load_settings
+from rag.embedding.fake import HashingEmbedder
+from rag.factory import Library, open_library
+from rag.stores import archive, schema
+from tests.contracts.store_builders import fingerprint
+
+QUESTIONS = ("Which water stands?", "How fast is a river in the plain?", "bread")
+
+
+@pytest.fixture
+def use(tmp_path, monkeypatch):
+    """Make a data directory the one that commands use."""
+
+    def choose(name: str):
+        monkeypatch.setenv("RAG_HOME", str(tmp_path / name))
+        return tmp_path / name
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
+    choose("home")
+    return choose
+
+
+@pytest.fixture
+def run(use, monkeypatch):
+    def invoke(program: str, *arguments: object, exit_code: int = 0):
+        given = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", [program, *given])
+        main = {"rag": rag_main, "indexer": indexer_main}[program]
+        result = CliRunner().invoke(main, given, catch_exceptions=False)
+        assert result.exit_code == exit_code, result.output
+        return result
+
+    return invoke
+
+
+def error(result) -> dict:
+    return json.loads(result.stdout)["error"]
+
+
+@pytest.fixture
+def home(run, use, tmp_path):
+    """Two collections with index files."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("# Rivers\n\nWater runs down.\n\n## Speed\n\nIt is slow in the plain.\n")
+    (folder / "b.txt").write_text("LAKES\n\nWater stands.\n")
+    (folder / "c.txt").write_text("Bread is made of flour and water.\n")
+    run("indexer", "ingest", folder / "a.md", folder / "b.txt", "--meta", "year=2024")
+    run("indexer", "ingest", folder / "c.txt", "-c", "kitchen")
+    run("indexer", "rebuild")
+    run("indexer", "rebuild", "-c", "kitchen")
+    return use("home")
+
+
+def found() -> dict:
+    """Everything that searches find, with their scores."""
+    with open_library(load_settings()) as library:
+        return {
+            (collection.name, question): asyncio.run(
+                library.pipeline.search(question, collection=collection.name)
+            ).passages
+            for collection in library.store.collections()
+            for question in QUESTIONS
+        }
+
+
+@pytest.mark.parametrize("options", [(), ("--compress",)])
+def test_what_is_restored_answers_as_before(run, use, home, tmp_path, options):
+    before = found()
+    told = json.loads(run("rag", "backup", tmp_path / "b.zip", "--json", *options).stdout)
+    assert told["bytes"] == (tmp_path / "b.zip").stat().st_size
+    assert [(c["name"], c["documents"]) for c in told["collections"]] == [("default", 2), ("kitchen", 1)]
+    assert told["left_out"] == []
+    use("other")
+    restored = json.loads(run("rag", "restore", tmp_path / "b.zip", "--json").stdout)
+    assert restored["moved_aside"] == []
+    assert found() == before
+    assert any(passages for passages in before.values())
+    assert json.loads(run("indexer", "verify", "--json").stdout)["findings"] == []
+    listed = json.loads(run("indexer", "list", "--json").stdout)["documents"]
+    assert [document["metadata"] for document in listed] == [{"year": 2024}] * 2
+    with closing(sqlite3.connect(tmp_path / "other" / "plumbline.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    kept = {path.relative_to(tmp_path / "other") for path in (tmp_path / "other" / "indexes").rglob("*.faiss")}
+    assert kept == {path.relative_to(home) for path in (home / "indexes").rglob("*.faiss")}
+
+
+def test_people_are_told_in_words(run, use, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_MODELS_DIR", str(tmp_path / "no-models"))
+    assert "2 collections, 3 documents" in run("rag", "backup", tmp_path / "b.zip").stdout
+    use("other")
+    result = run("rag", "restore", tmp_path / "b.zip")
+    assert "2 collections, 3 documents" in result.stdout
+    assert "rag models pull all-minilm-l6-v2" in result.stderr
+    assert "rag models pull qwen2.5-coder-1.5b-instruct" in result.stderr
+
+
+def test_another_embedder_is_told(run, use, home, tmp_path, monkeypatch):
+    run("rag", "backup", tmp_path / "b.zip")
+    use("other")
+    monkeypatch.setenv("RAG_EMBEDDER", "another")
+    (note,) = [
+        note
+        for note in json.loads(run("rag", "restore", tmp_path / "b.zip", "--json").stdout)["notes"]
+        if "embedder" in note
+    ]
+    assert "RAG_EMBEDDER is another. Set it to all-minilm-l6-v2" in note
+
+
+def test_a_backup_holds_no_secrets(run, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_GENERATOR_URL", "http://user:hush-1@host:8080/v1?token=hush-2")
+    monkeypatch.setenv("RAG_GENERATOR_API_KEY", "hush-3")
+    monkeypatch.setenv("RAG_PIP_COMMAND", "pip --index-url https://user:hush-4@host")
+    told = run("rag", "backup", tmp_path / "b.zip", "--json").stdout
+    assert json.loads(told)["settings"]["generator_url"] == "http://host:8080/v1"
+    assert "hush" not in told
+    assert b"hush" not in (tmp_path / "b.zip").read_bytes()
+    assert (tmp_path / "b.zip").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_existing_file_is_replaced_only_by_force(run, home, tmp_path):
+    target = tmp_path / "b.zip"
+    target.write_text("precious")
+    assert error(run("rag", "backup", target, "--json", exit_code=1))["code"] == "conflict"
+    assert target.read_text() == "precious"
+    run("rag", "backup", target, "--force")
+    with archive.reading(target, lambda *_: None) as opened:
+        assert len(opened.manifest.collections) == 2
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_postgresql_has_tools_of_its_own(run, tmp_path, monkeypatch, command):
+    monkeypatch.setenv("RAG_DATABASE_URL", "postgresql+psycopg://user:secret@host/db")
+    told = error(run("rag", command, tmp_path / "b.zip", "--json", exit_code=1))
+    assert (told["code"], "pg_dump" in told["hint"], "secret" in str(told)) == ("invalid_settings", True, False)
+
+
+def test_nothing_to_back_up(run, use, tmp_path):
+    assert error(run("rag", "backup", tmp_path / "b.zip", "--json", exit_code=1))["code"] == "not_found"
+    assert not (tmp_path / "home").exists()
+    use("home").mkdir()
+    sqlite3.connect(tmp_path / "home" / "plumbline.db").close()
+    (tmp_path / "home" / "plumbline.db").touch()
+    assert error(run("rag", "backup", tmp_path / "b.zip", "--json", exit_code=1))["code"] == "not_found"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
+def test_a_place_that_is_not_there(run, home, tmp_path):
+    told = error(run("rag", "backup", tmp_path / "nowhere" / "b.zip", "--json", exit_code=1))
+    assert told["code"] == "storage_error"
+    assert "nowhere" in told["message"]
+    assert error(run("rag", "restore", tmp_path / "b.zip", "--force", "--json", exit_code=1))["code"] == "storage_error"
+
+
+def test_a_database_that_is_there_is_moved_aside_by_force(run, use, home, tmp_path):
+    run("rag", "backup", tmp_path / "b.zip")
+    before = found()
+    run("indexer", "delete", str(tmp_path / "docs" / "a.md"))
+    after = found()
+    assert after != before
+    assert error(run("rag", "restore", tmp_path / "b.zip", "--json", exit_code=1))["code"] == "conflict"
+    assert found() == after
+    aside = json.loads(run("rag", "restore", tmp_path / "b.zip", "--force", "--json").stdout)["moved_aside"]
+    assert found() == before
+    old = use("old")
+    old.mkdir()
+    indexes, database = sorted(aside)
+    shutil.move(database, old / "plumbline.db")
+    shutil.move(indexes, old / "indexes")
+    assert found() == after
+
+
+def test_a_data_directory_in_use_is_left_alone(run, home, tmp_path):
+    run("rag", "backup", tmp_path / "b.zip")
+    with open_library(load_settings()) as library:
+        library.store.collections()
+        told = error(run("rag", "restore", tmp_path / "b.zip", "--force", "--json", exit_code=1))
+        assert (told["code"], "rag serve" in told["hint"]) == ("database_busy", True)
+        library.store.ensure_collection("new", fingerprint())
+    run("rag", "restore", tmp_path / "b.zip", "--force")
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_index_files_that_are_no_good_are_made_anew(run, use, home, tmp_path, damage):
+    before = found()
+    victim = max((home / "indexes" / "1").iterdir())
+    if damage == "gone":
+        shutil.rmtree(victim)
+    else:
+        (victim / "index.faiss").write_bytes(b"nothing")
+    result = run("rag", "backup", tmp_path / "b.zip", "--json")
+    assert json.loads(result.stdout)["left_out"] == [f"1/{victim.name}"]
+    use("other")
+    notes = json.loads(run("rag", "restore", tmp_path / "b.zip", "--json").stdout)["notes"]
+    assert any("1 index files were not in the backup" in note for note in notes)
+    assert not list((tmp_path / "other" / "indexes").glob(f"1/{victim.name}"))
+    assert found() == before
+    assert json.loads(run("indexer", "verify", "--json").stdout)["ok"]
+
+
+def test_an_older_backup_is_migrated_when_it_is_opened(run, use, tmp_path, monkeypatch):
+    use("old")
+    with monkeypatch.context() as older:
+        older.setattr(schema, "REVISIONS", ("0001",))
+        run("rag", "migrate")
+    told = json.loads(run("rag", "backup", tmp_path / "b.zip", "--json").stdout)
+    assert told["revision"] == "0001"  # and not migrated for the sake of a copy
+    use("new")
+    run("rag", "restore", tmp_path / "b.zip")
+    with open_library(load_settings()) as library:
+        assert library.database.revision == schema.REVISIONS[-1]
+
+
+@pytest.mark.parametrize("newer", ["revision", "format"])
+def test_a_newer_programs_backup_is_refused(run, use, home, tmp_path, monkeypatch, newer):
+    run("rag", "backup", tmp_path / "b.zip")
+    use("other")
+    if newer == "revision":
+        monkeypatch.setattr(schema, "REVISIONS", ("0000",))
+    else:
+        monkeypatch.setattr(archive, "FORMAT_VERSION", 0)
+    assert error(run("rag", "restore", tmp_path / "b.zip", "--json", exit_code=1))["code"] == "database_too_new"
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_damaged_database_is_not_passed_off_as_a_backup(run, home, tmp_path):
+    data = bytearray((home / "plumbline.db").read_bytes())
+    for page in range(2, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 16] = b"\xa5" * 16
+    (home / "plumbline.db").write_bytes(data)
+    told = error(run("rag", "backup", tmp_path / "b.zip", "--json", exit_code=1))
+    assert told["code"] == "database_damaged"
+    assert not (tmp_path / "b.zip").exists()
+
+
+def test_a_damaged_database_can_be_replaced(run, home, tmp_path):
+    run("rag", "backup", tmp_path / "b.zip")
+    before = found()
+    (home / "plumbline.db").write_bytes(b"noise" * 5000)
+    (home / "plumbline.db-wal").write_bytes(b"more noise")
+    aside = json.loads(run("rag", "restore", tmp_path / "b.zip", "--force", "--json").stdout)["moved_aside"]
+    assert [Path(path).read_bytes() for path in aside if "plumbline.db" in Path(path).name] == [b"noise" * 5000]
+    assert found() == before
+
+
+def test_a_database_somewhere_else(run, use, home, tmp_path, monkeypatch):
+    before = found()
+    run("rag", "backup", tmp_path / "b.zip")
+    use("other")
+    monkeypatch.setenv("RAG_DATABASE_URL", f"sqlite:///{tmp_path / 'elsewhere' / 'data.db'}")
+    run("rag", "restore", tmp_path / "b.zip")
+    assert (tmp_path / "elsewhere" / "data.db").exists()
+    assert found() == before
+    run("rag", "backup", tmp_path / "c.zip")
