@@ -1,4 +1,4 @@
-"""Full-text search by SQLite's FTS5. The triggers of the migration keep its index; everything else of it is here."""
+"""Full-text search by SQLite's FTS5 over the terms of chunks. The triggers of the migration keep its index."""
 
 from __future__ import annotations
 
@@ -7,36 +7,88 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Float, Integer, column, literal_column, select, table
 
+from rag.stores.analysis import languages_of
 from rag.stores.filtering import condition
 from rag.stores.stopwords import STOP_WORDS
 from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.terms import is_character, word_terms
 from rag.types import Hit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from rag.stores.database import Database
     from rag.types import Collection, Filter
 
 # As the newest migration names it.
-FULL_TEXT_TABLE: Final = "chunks_fts"
+FULL_TEXT_TABLE: Final = "chunk_terms_fts"
 
 # Weights of the columns in BM25: a chunk's own words, and those of the title and headings it stands under.
 _TEXT_WEIGHT = 1.0
 _CONTEXT_WEIGHT = 1.0
 
-_WORD = re.compile(r"\w+")
+_PART = re.compile(r'"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+)')
+_PREFIX = re.compile(r"[^\W_]{2,}\*")
+_PUNCTUATION = ".,;:!?'()[]{}"
+# The letters that a stem may be shorter than the beginning of a word that somebody asks for.
+_STEM_ENDINGS = 5
+_SHORTEST_STEM = 3
 
 _FTS = table(FULL_TEXT_TABLE, column("rowid", Integer))
 _SCORE = literal_column(f"-bm25({FULL_TEXT_TABLE}, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT})", Float)
 
 
-def match_expression(query: str) -> str | None:
-    """An FTS5 expression that finds any of the query's words; ``None`` if it has no words.
+def match_expression(query: str, languages: Sequence[str | None] = (None,)) -> str | None:
+    """An FTS5 expression that finds any part of the query in texts of these languages; ``None`` if it has no words.
 
-    Every word is quoted, so nothing in it is syntax. Stop words are left out unless there are no others.
+    Parts are words, ``"phrases"`` and the beginnings of words (``begin*``). Words that are joined by punctuation, as in
+    ``E-4021``, count each and once more together. Stop words are left out unless there is nothing else. Every term is
+    quoted, so nothing in it is syntax.
     """
-    words = list(dict.fromkeys(_WORD.findall(query)))  # as written: FTS5 folds case in its own way
-    telling = [word for word in words if word.lower() not in STOP_WORDS] or words
-    return " OR ".join(f'"{word}"' for word in telling) or None
+    telling: dict[str, None] = {}
+    stop_words: dict[str, None] = {}
+    for part in _PART.finditer(query):
+        if part["phrase"] is not None:
+            found = _phrases(part["phrase"], languages)
+        elif _PREFIX.fullmatch(part["word"]):
+            found = _beginnings(part["word"].rstrip("*"), languages)
+        else:
+            found = _words(part["word"], languages, stop_words)
+        telling.update(dict.fromkeys(found))
+    return " OR ".join(telling or stop_words) or None
+
+
+def _phrases(text: str, languages: Sequence[str | None]) -> Iterator[str]:
+    for reading in word_terms(text, languages):
+        yield _quoted(reading)
+
+
+def _words(part: str, languages: Sequence[str | None], stop_words: dict[str, None]) -> Iterator[str]:
+    """Each term of a part; stop words go into the dictionary instead."""
+    stops = part.casefold().strip(_PUNCTUATION) in STOP_WORDS
+    for reading in word_terms(part, languages):
+        for term in reading:
+            expression = f"{_quoted([term])} *" if is_character(term) else _quoted([term])
+            if stops:
+                stop_words[expression] = None
+            else:
+                yield expression
+        if len(reading) > 1 and any(term.isascii() for term in reading):
+            yield _quoted(reading)
+
+
+def _beginnings(beginning: str, languages: Sequence[str | None]) -> Iterator[str]:
+    """Terms that begin so, and stems of words that do: these may end before it."""
+    for term, *more in word_terms(beginning, languages):
+        yield f"{_quoted([term, *more])} *"
+    folded = beginning.casefold()
+    yield f"{_quoted([folded])} *"
+    for end in range(max(_SHORTEST_STEM, len(folded) - _STEM_ENDINGS), len(folded)):
+        yield _quoted([folded[:end]])
+
+
+def _quoted(terms: Iterable[str]) -> str:
+    return f'"{" ".join(terms)}"'
 
 
 class FtsIndex:
@@ -46,22 +98,22 @@ class FtsIndex:
         self._database = database
 
     def search(self, collection: Collection, query: str, k: int, *, where: Filter | None = None) -> list[Hit]:
-        """At most ``k`` active chunks that hold a word of the query and pass the filter, best first."""
-        expression = match_expression(query)
-        if expression is None:
-            return []
+        """At most ``k`` active chunks that hold a part of the query and pass the filter, best first."""
         score = _SCORE.label("score")
-        # Ties are broken by id so that the same query gives the same ranking in every process.
-        found = (
-            select(_FTS.c.rowid.label("chunk_id"), score)
-            .join(ChunkRow, ChunkRow.id == _FTS.c.rowid)
-            .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-            .where(literal_column(FULL_TEXT_TABLE).op("MATCH")(expression))
-            .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
-            .order_by(score.desc(), _FTS.c.rowid)
-            .limit(k)
-        )
-        if where is not None:
-            found = found.join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(condition(where))
         with self._database.read() as connection:
+            expression = match_expression(query, languages_of(connection, collection.id))
+            if expression is None:
+                return []
+            # Ties are broken by id so that the same query gives the same ranking in every process.
+            found = (
+                select(_FTS.c.rowid.label("chunk_id"), score)
+                .join(ChunkRow, ChunkRow.id == _FTS.c.rowid)
+                .join(VersionRow, VersionRow.id == ChunkRow.version_id)
+                .where(literal_column(FULL_TEXT_TABLE).op("MATCH")(expression))
+                .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+                .order_by(score.desc(), _FTS.c.rowid)
+                .limit(k)
+            )
+            if where is not None:
+                found = found.join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(condition(where))
             return [Hit(chunk_id=row.chunk_id, score=row.score) for row in connection.execute(found)]

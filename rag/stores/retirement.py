@@ -12,6 +12,7 @@ from sqlalchemy import delete, exists, insert, literal, select, update
 
 from rag.stores.tables import (
     ChunkRow,
+    ChunkTermsRow,
     CollectionRow,
     DocumentRow,
     EmbeddingRow,
@@ -55,6 +56,7 @@ def prune_some(connection: Connection, version_id: int) -> bool:
     """Delete a batch of the rows of a version that is staged or retired; returns whether any are left."""
     ids = connection.scalars(select(ChunkRow.id).where(ChunkRow.version_id == version_id).limit(_BATCH)).all()
     connection.execute(delete(EmbeddingRow).where(EmbeddingRow.chunk_id.in_(ids)))
+    connection.execute(delete(ChunkTermsRow).where(ChunkTermsRow.chunk_id.in_(ids)))
     connection.execute(delete(ChunkRow).where(ChunkRow.id.in_(ids)))
     if len(ids) == _BATCH:
         return True

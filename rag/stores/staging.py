@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, insert, select, update
 
 from rag.errors import EmbedderChanged, IngestInProgress
+from rag.stores.analysis import note_language, terms_row
 from rag.stores.filtering import metadata_row
+from rag.stores.language import language_of
 from rag.stores.reading import one_document
 from rag.stores.retirement import next_seq, prune, prune_some, retire
 from rag.stores.tables import (
     ChunkRow,
+    ChunkTermsRow,
     CollectionRow,
     DocumentRow,
     EmbeddingRow,
@@ -158,17 +161,26 @@ class SqlStagedVersion:
                 "page": chunk.page,
                 "token_count": chunk.token_count,
                 "heading_path": list(chunk.heading_path),
-                "context": " ".join(dict.fromkeys((self._source.title, *chunk.heading_path))),
+                "context": self._context(chunk),
                 "text": chunk.text,
             }
             for chunk, _ in self._chunks
         ]
         inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
-        ids = connection.scalars(inserted, rows)
+        ids = connection.scalars(inserted, rows).all()
         vectors = [
             {"chunk_id": chunk_id, "vector": vector} for chunk_id, (_, vector) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(EmbeddingRow), vectors)
+        language = connection.scalar(select(VersionRow.language).where(VersionRow.id == version_id))
+        analysed = [
+            terms_row(chunk_id, chunk.text, self._context(chunk), language)
+            for chunk_id, (chunk, _) in zip(ids, self._chunks, strict=True)
+        ]
+        connection.execute(insert(ChunkTermsRow), analysed)
+
+    def _context(self, chunk: ChunkDraft) -> str:
+        return " ".join(dict.fromkeys((self._source.title, *chunk.heading_path)))
 
     def _require_version(self, connection: Connection) -> int:
         """Create the version's row with the first write; after that make sure that it is still there."""
@@ -193,6 +205,8 @@ class SqlStagedVersion:
                 VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE
             )
             metadata = connection.scalar(active) or {}
+        language = language_of("".join(self._pieces) or " ".join(chunk.text for chunk, _ in self._chunks))
+        note_language(connection, self._collection.id, language)
         version_id = connection.scalars(
             insert(VersionRow)
             .values(
@@ -209,6 +223,7 @@ class SqlStagedVersion:
                 created_at=datetime.now(UTC),
                 owner=str(os.getpid()),
                 details=metadata,
+                language=language,
             )
             .returning(VersionRow.id)
         ).one()

@@ -94,7 +94,10 @@ class DocumentRow(Base):
 
 
 class VersionRow(Base):
-    """``parser`` and ``chunker`` are those it was made with; ``owner`` names the process that stages it."""
+    """``parser`` and ``chunker`` are those it was made with; ``owner`` names the process that stages it.
+
+    ``language`` is an ISO 639-1 code where it is known and its words can be stemmed.
+    """
 
     __tablename__ = "document_versions"
     __table_args__ = (
@@ -126,6 +129,7 @@ class VersionRow(Base):
     retired_seq: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     owner: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)  # SQLAlchemy has taken the name
 
 
@@ -171,6 +175,25 @@ class ChunkRow(Base):
     heading_path: Mapped[list[str]] = mapped_column(JSON)
     context: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
+
+
+class ChunkTermsRow(Base):
+    """A chunk's words as full text compares them, separated by spaces (``rag.stores.terms``)."""
+
+    __tablename__ = "chunk_terms"
+
+    chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(Text)
+    context: Mapped[str] = mapped_column(Text)
+
+
+class LanguageRow(Base):
+    """A language that a text of the collection is, or once was, written in: queries are read in all of them."""
+
+    __tablename__ = "collection_languages"
+
+    collection_id: Mapped[int] = mapped_column(Key, ForeignKey("collections.id"), primary_key=True, autoincrement=False)
+    language: Mapped[str] = mapped_column(Text, primary_key=True)
 
 
 class EmbeddingRow(Base):

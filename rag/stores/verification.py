@@ -15,6 +15,7 @@ import numpy as np
 from sqlalchemy import func, select, text
 
 from rag.errors import DatabaseDamaged
+from rag.stores.analysis import add_missing_terms, missing_terms
 from rag.stores.lexical import FULL_TEXT_TABLE
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
 from rag.stores.vectors import stored_lengths
@@ -59,7 +60,7 @@ def verify_database(database: Database) -> Iterator[Finding]:
     broken = list(_structure(database))
     for problem in broken:
         yield Finding(area="database", message=problem, advice="Restore a backup, or ingest the documents anew.")
-    if not broken and not _full_text_agrees(database):
+    if not broken and not (_has_all_terms(database) and _full_text_agrees(database)):
         yield Finding(
             area="full text",
             message="The full-text index does not agree with the chunks.",
@@ -83,9 +84,10 @@ def _structure(database: Database) -> Iterator[str]:
 
 
 def rebuild_full_text(database: Database) -> None:
-    """Make the full-text index anew from the chunks."""
+    """Make the full-text index anew from the chunks' terms, and terms for the chunks that have none."""
     with database.write() as connection:
         connection.execute(text(_FULL_TEXT_REBUILD))
+        add_missing_terms(connection)
 
 
 def verify_documents(database: Database, collection: Collection, progress: Callable[[int], None]) -> Iterator[Finding]:
@@ -111,6 +113,11 @@ def verify_documents(database: Database, collection: Collection, progress: Calla
             yield Finding(area=area, collection=collection.name, message=f"{version.uri}: {message}", advice=advice)
         progress(version.chunk_count)
         last = version.id
+
+
+def _has_all_terms(database: Database) -> bool:
+    with database.read() as connection:
+        return missing_terms(connection) == 0
 
 
 def _full_text_agrees(database: Database) -> bool:

@@ -105,3 +105,76 @@ def test_only_active_versions_of_the_collection_are_found(store, index, collecti
     assert index.search(collection, "old", 5) == []
     store.delete(collection, [document.id])
     assert index.search(collection, "alpha", 5) == []
+
+
+LANGUAGES = {
+    "en": "The contract may be terminated by either party with three months' notice.",
+    "de": "Der Vertrag kann von jeder der Parteien mit einer Frist von drei Monaten gekündigt werden.",
+    "fr": "Le locataire doit payer les réparations des fenêtres cassées pendant la location.",
+    "ru": "Сотрудники получают тридцать дней отпуска в каждом календарном году.",
+    "ar": "يحصل الموظفون على ثلاثين يوما من الإجازة في كل سنة.",
+    "hi": "कर्मचारियों को हर साल तीस दिन की छुट्टियाँ मिलती हैं।",
+    "zh": "員工每年享有三十天的年假,未休完的假期可以順延。",
+    "ja": "データベースの索引は毎晩再構築されます。",
+    "ko": "데이터베이스의 색인은 매일 밤 다시 만들어집니다.",
+    "th": "พนักงานมีสิทธิลาพักร้อนสามสิบวันต่อปี",
+}
+
+
+@pytest.fixture
+def library(store, collection):
+    for language, text in LANGUAGES.items():
+        ingest(store, collection, f"/{language}", [text])
+    return collection
+
+
+@pytest.mark.parametrize(
+    ("language", "query"),
+    [
+        ("en", "terminating contracts"),
+        ("de", "Kündigung von Verträgen"),
+        ("de", "vertrage"),
+        ("fr", "réparer une fenêtre cassée"),
+        ("ru", "отпуск сотрудника"),
+        ("ar", "إجازة الموظف"),
+        ("hi", "छुट्टी कितने दिन"),
+        ("zh", "年假有幾天?"),
+        ("zh", "休"),
+        ("zh", "延"),  # the last character of a run
+        ("ja", "索引の再構築"),
+        ("ko", "데이터베이스 색인"),
+        ("th", "ลาพักร้อนกี่วัน"),
+    ],
+)
+def test_every_language_finds_its_passage(store, index, library, language, query):
+    hits = index.search(library, query, 1)
+    assert texts(store, library, hits) == [LANGUAGES[language]]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ('"three months"', ["en"]),
+        ('"months three"', []),
+        ('"三十天的年假"', ["zh"]),
+        ('"年假三十天"', []),
+        ("termin*", ["en"]),
+        ("terminat*", ["en"]),
+        ("Vertr*", ["de"]),
+        ("сотруд*", ["ru"]),
+        ("zzz*", []),
+    ],
+)
+def test_phrases_and_beginnings(store, index, library, query, found):
+    hits = index.search(library, query, 10)
+    assert texts(store, library, hits) == [LANGUAGES[language] for language in found]
+
+
+def test_identifiers_are_found_whole_and_in_part(store, index, collection):
+    wanted = ["Error E-4021: the disk is full.", "Call open_file(path) first.", "Write to help@example.org."]
+    ingest(
+        store, collection, "/codes", [*wanted, "E numbers stand for additives; 4021 of them are known.", "Files open."]
+    )
+    for query, text in zip(["E-4021", "open_file", "help@example.org"], wanted, strict=True):
+        assert texts(store, collection, index.search(collection, query, 1)) == [text]
+    assert wanted[0] in texts(store, collection, index.search(collection, "4021", 5))

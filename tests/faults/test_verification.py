@@ -329,9 +329,12 @@ def test_rows_that_contradict_each_other_are_told_and_left(home, verify, stateme
 def test_a_broken_page_of_the_database_is_told(home, verify, share):
     with closing(sqlite3.connect(home / "plumbline.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        used = "SELECT min(pageno) FROM dbstat WHERE pagetype = 'leaf' AND pageno > ?"  # not one that is free
+        (number,) = connection.execute(used, (int(share * pages),)).fetchone()
     file = home / "plumbline.db"
     data = bytearray(file.read_bytes())
-    page = int(share * len(data)) // 4096 * 4096
+    page = 4096 * (number - 1)
     data[page : page + 16] = bytes([0xFF]) * 16
     file.write_bytes(data)
     findings = verify("--repair", ok=False)

@@ -1,0 +1,88 @@
+"""Terms of texts and queries in many languages and scripts."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag.stores.language import language_of
+from rag.stores.lexical import match_expression
+from rag.stores.terms import terms, word_terms
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("The organizations of Straße 7", "en", ["the", "organiz", "of", "strass", "7"]),
+        ("Café naïve ÅNGSTRÖM", None, ["cafe", "naiv", "angstrom"]),
+        ("Die Verträge wurden gekündigt", "de", ["die", "vertrag", "wurd", "gekundigt"]),
+        ("E-4021 v1.2 foo_bar", None, ["e", "4021", "v1", "2", "foo", "bar"]),
+        ("किताबें", "hi", ["किताब"]),
+        ("機器學習 AI水", "zh", ["機器", "器學", "學習", "習", "ai", "水"]),
+        ("カタカナー", "ja", ["カタ", "タカ", "カナ", "ナー", "ー"]),
+        ("데이터", "ko", ["데이", "이터", "터"]),
+        ("เรียน", None, ["เรี", "รีย", "ยน", "น"]),
+        ("договоры", "en", ["договор"]),  # Russian words in an English text
+        ("خانه‌ها", None, ["خان"]),  # a joiner between letters is not a word's end
+        ("ﬁle ＡＢＣ", None, ["file", "abc"]),
+        ("...  —", None, []),
+    ],
+)
+def test_terms(text, language, expected):
+    assert terms(text, language) == expected
+
+
+def test_no_term_can_be_taken_apart_by_the_tokenizer():
+    text = "".join(chr(number) for number in range(1, 0x3100)) + " a_b-c’d·e"
+    for term in terms(text, None):
+        assert not [letter for letter in term if letter.isascii() and not letter.isalnum()], term
+
+
+@pytest.mark.parametrize(
+    ("left_out", "written"), [("uber", "über"), ("ecole", "école"), ("елка", "ёлка"), ("كِتَاب", "كتاب")]
+)
+def test_marks_may_be_left_out(left_out, written):
+    assert terms(left_out, None) == terms(written, None)
+
+
+def test_a_word_of_a_query_is_read_in_every_language_of_the_collection():
+    assert word_terms("Verträgen", ["de", "en", None]) == [["vertrag"], ["vertragen"]]
+    assert word_terms("2024", ["de", "en", None]) == [["2024"]]
+    assert word_terms("...", ["en"]) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "expression"),
+    [
+        ("cache", '"cach"'),
+        ("the cache", '"cach"'),
+        ("the", '"the"'),
+        ("error E-4021", '"error" OR "e" OR "4021" OR "e 4021"'),
+        ('"error codes" list', '"error code" OR "list"'),
+        ("學習", '"學習"'),
+        ("水", '"水" *'),
+        ('"機器學習"', '"機器 器學 學習"'),
+        ('unfinished "phrase', '"unfinish" OR "phrase"'),
+        ("config*", '"config" * OR "con" OR "conf" OR "confi"'),
+        ('") OR * NEAR(', '"near"'),
+        ("", None),
+        ("?!", None),
+    ],
+)
+def test_expressions(query, expression):
+    assert match_expression(query) == expression
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The contract may be terminated by either party with three months' notice.", "en"),
+        ("Der Vertrag kann von jeder Partei mit einer Frist von drei Monaten gekündigt werden.", "de"),
+        ("Le contrat peut être résilié par chacune des parties avec un préavis de trois mois.", "fr"),
+        ("Договор может быть расторгнут любой стороной за три месяца.", "ru"),
+        ("機器學習是人工智能的一個分支", None),  # nothing to stem
+        ("4711", None),
+        ("", None),
+    ],
+)
+def test_the_language_of_a_text(text, language):
+    assert language_of(text) == language
