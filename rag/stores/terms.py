@@ -85,17 +85,25 @@ def terms(text: str, language: str | None) -> list[str]:
 
 def word_terms(word: str, languages: Iterable[str | None]) -> list[list[str]]:
     """What a word of a query may be in texts of these languages: different lists of consecutive terms."""
-    readings: dict[tuple[str, ...], None] = {}
-    for language in languages:
-        reading = tuple(term for term in _terms(word, language, whole=False))
-        if reading:
-            readings[reading] = None
-    return [list(reading) for reading in readings]
+    return _different(list(_terms(word, language, whole=False)) for language in languages)
+
+
+def phrase_terms(phrase: str, languages: Iterable[str | None]) -> list[list[str]]:
+    """What a phrase may be in texts of these languages: its terms as they follow each other in a text that goes on."""
+    readings = [terms(phrase, language) for language in languages]
+    for reading in readings:
+        if len(reading) > 1 and is_character(reading[-1]) and reading[-2].endswith(reading[-1]):
+            reading.pop()  # in the text the last pair may be followed by others
+    return _different(readings)
 
 
 def is_character(term: str) -> bool:
     """Whether a term is a single character of a script written without spaces: it begins pairs and stands alone."""
     return not term.isascii() and len(_CHARACTER.findall(term)) == 1 and _UNSPACED.fullmatch(term) is not None
+
+
+def _different(readings: Iterable[list[str]]) -> list[list[str]]:
+    return [list(reading) for reading in dict.fromkeys(map(tuple, readings)) if reading]
 
 
 def _terms(text: str, language: str | None, *, whole: bool = True) -> Iterator[str]:

@@ -19,8 +19,9 @@ from rag.errors import DatabaseOutdated, DatabaseTooNew, InvalidSettings
 from rag.stores import migrations, schema
 from rag.stores.database import Database, migrate
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.lexical import FULL_TEXT_TABLE
+from rag.stores.lexical import FULL_TEXT_TABLE, FtsIndex
 from rag.stores.tables import Base
+from rag.stores.verification import verify_database
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 
 NEWEST = schema.REVISIONS[-1]
@@ -190,3 +191,43 @@ def test_documents_of_the_first_revision_are_read_after_the_migration(settings, 
     (document,) = store.documents(store.collection("c"))
     assert (document.title, document.metadata) == ("A", {})
     database.close()
+
+
+def test_full_text_of_an_older_database_is_made_anew(settings, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(schema, "REVISIONS", ("0001", "0002", "0003"))
+        Database.open(settings).close()
+    texts = {
+        "/de": "Der Vertrag wurde mit einer Frist von drei Monaten gekündigt",
+        "/zh": "員工每年享有三十天的年假。",
+    }
+    with closing(sqlite3.connect(settings.home / "plumbline.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO collections (id, name, parser, chunker, embedder, dimension, seq, feed_floor, created_at)"
+            " VALUES (1, 'c', 'p', 'k', 'e', 8, 2, 0, '2026-01-01 00:00:00')"
+        )
+        for number, (uri, text) in enumerate(texts.items(), 1):
+            connection.execute("INSERT INTO documents (id, collection_id, uri) VALUES (?, 1, ?)", (number, uri))
+            connection.execute(
+                "INSERT INTO document_versions (id, document_id, collection_id, status, title, media_type, sha256,"
+                " size, mtime_ns, parser, chunker, chunk_count, activated_seq, created_at)"
+                " VALUES (?, ?, 1, 'active', '', 'text/plain', '', 1, 1, 'p', 'k', 1, ?, '2026-01-01 00:00:00')",
+                (number, number, number),
+            )
+            connection.execute("INSERT INTO document_texts VALUES (?, 0, ?)", (number, text))
+            connection.execute(
+                "INSERT INTO chunks (id, version_id, ordinal, start, end, token_count, heading_path, context, text)"
+                " VALUES (?, ?, 0, 0, ?, 9, '[]', 'Titel', ?)",
+                (number, number, len(text), text),
+            )
+    database = Database.open(settings)
+    index, collection = FtsIndex(database), SqlDocumentStore(database).collection("c")
+    for words, chunk_id in [("Verträge", 1), ("年假", 2), ("titel", 1)]:
+        assert index.search(collection, words, 1)[0].chunk_id == chunk_id
+    assert list(verify_database(database)) == []
+    database.close()
+    assert query_languages(settings) == [("de",), (None,)]
+
+
+def query_languages(settings):
+    return query(settings.home / "plumbline.db", "SELECT language FROM document_versions ORDER BY id")
