@@ -16,6 +16,7 @@ import numpy as np
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.ingest_lock import IngestLock
+from rag.stores.language import language_of
 from rag.stores.live_vectors import LiveVectors
 from tests.contracts.store_builders import DIMENSION, drafts, fingerprint, settings_in, source
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rag.types import Collection
+
+language_of("")  # loaded once by the fork server, for a process that lives for .3 s has no time for it
 
 COLLECTION = "killed"
 URIS = [f"/document-{number}" for number in range(8)]
