@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from rag.stores.vector_rows import VectorRows
     from rag.types import Collection, Filter, Hit
 
-# Changes since the last generation that are worth writing a new one: searching them in memory costs little.
+# Changes since the last generation that are worth writing a new one: fewer cost little to search in memory, and so many
+# (they are compared one by one) as much as searching a large base.
 _FLUSH_AT = 1000
 _FLUSH_SHARE = 0.1
+_FLUSH_BY = 20_000
 
 # Generations kept in SQL and on disk: the current one, and the one that a slower process may be about to load.
 _KEPT = 2
@@ -258,7 +260,7 @@ def _must_reload(live: _Live, state: CollectionState) -> bool:
 
 
 def _worth_flushing(index: FaissIndex) -> int:
-    return max(_FLUSH_AT, int(_FLUSH_SHARE * index.count()))
+    return max(_FLUSH_AT, min(_FLUSH_BY, int(_FLUSH_SHARE * index.count())))
 
 
 def _follow(connection: Connection, collection_id: int, live: _Live, state: CollectionState) -> None:
