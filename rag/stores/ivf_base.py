@@ -93,7 +93,7 @@ class IvfBase:
         lists, count = self._index.nlist, len(self.ids)
         live = count if among is None else len(among)
         if among is None and skip is not None:
-            live -= int(skip.sum())
+            live -= int(np.count_nonzero(skip))
         selector = None if among is None else _only(among, count)
         # The fewer rows count, the further away are the nearest of them.
         probes = min(lists, self.tuning.probes * count // live)
