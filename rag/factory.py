@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rag.model_types import PassageReuse
     from rag.protocols import Embedder, Generator
     from rag.retrieval.retriever import Retriever
+    from rag.stores.compaction import Compaction
     from rag.stores.database import Database
     from rag.stores.documents import SqlDocumentStore
     from rag.stores.lexical import FtsIndex
@@ -69,6 +70,7 @@ class Library:
         self._generator = _Once(self.generator_source.open)
         self._retriever = _Once(self._make_retriever)
         self._vectors = _Once(self._open_vectors)
+        self._compaction: Compaction | None = None
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -133,6 +135,14 @@ class Library:
         self._embedder().load()
         self._generator()
 
+    def maintain(self) -> None:
+        """From now on, until it is closed, write index files in the background when searches grow longer."""
+        from rag.stores.compaction import Compaction
+
+        if self._compaction is None:
+            self._compaction = Compaction(self.vectors)
+            self._compaction.start()
+
     def readiness(self) -> list[Check]:
         """What works and what does not, without loading anything that is not loaded."""
         checks = [self._database_check()]
@@ -147,6 +157,8 @@ class Library:
         """Stop the model's thread and close the database."""
         if self._generator.value is not None:
             self._generator.value.close()
+        if self._compaction is not None:
+            self._compaction.stop()
         if self._vectors.value is not None:
             self._vectors.value.close()
         self.database.close()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rag.stores.recall import Sample
     from rag.stores.vector_rows import VectorRows
 
-_FLAT_UP_TO = 50_000
+FLAT_UP_TO = 50_000
 
 
 class Base(Protocol):
@@ -27,6 +27,7 @@ class Base(Protocol):
 
     kind: str
     ids: NDArray[np.int64]
+    count: int
     dimension: int
     scanned: int  # so many rows are compared one by one sooner than the search finds them among all
 
@@ -55,7 +56,7 @@ class Base(Protocol):
 
 def kind_for(count: int, dimension: int) -> str:
     """The kind that suits so many vectors."""
-    large = count > _FLAT_UP_TO and ivf_base.can_hold(dimension)
+    large = count > FLAT_UP_TO and ivf_base.can_hold(dimension)
     return ivf_base.KIND if large else flat_base.KIND
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from rag.errors import UnknownCollection
 from rag.stores.tables import (
@@ -104,6 +104,13 @@ def withdraw(connection: Connection, collection_id: int, generation_ids: Iterabl
         .where(CollectionRow.id == collection_id)
         .values(seq=CollectionRow.seq + 1, index_epoch=CollectionRow.index_epoch + 1)
     )
+
+
+def active_chunks(connection: Connection, collection_id: int) -> int:
+    """How many chunks a collection's active versions have."""
+    count = func.coalesce(func.sum(VersionRow.chunk_count), 0)
+    active = (VersionRow.collection_id == collection_id, VersionRow.status == VersionStatus.ACTIVE)
+    return connection.execute(select(count).where(*active)).scalar_one()
 
 
 def removed_since(connection: Connection, collection_id: int, seq: int) -> NDArray[np.int64]:

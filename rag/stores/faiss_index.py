@@ -17,12 +17,9 @@ from rag.stores.vector_rows import ArrayRows, MergedRows
 from rag.types import Hit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from rag.stores.bases import Base
-    from rag.stores.vector_rows import VectorRows
 
 _FIRST_CAPACITY = 256
 
@@ -38,22 +35,14 @@ class _Snapshot:
 
 
 class FaissIndex:
-    """Implements ``rag.protocols.VectorIndex``. Safe to share between threads.
+    """Implements ``rag.protocols.VectorIndex``. Safe to share between threads."""
 
-    ``persist`` is given all rows for a new base, and returns the base to go on with (read back from disk); without it
-    ``flush`` builds an exact one in memory.
-    """
-
-    def __init__(
-        self, dimension: int, *, base: Base | None = None, persist: Callable[[VectorRows], Base] | None = None
-    ) -> None:
+    def __init__(self, dimension: int, *, base: Base | None = None) -> None:
         self.dimension = dimension
-        self._persist = persist
         self._writing = threading.Lock()
         self._rows: dict[int, int] = {}  # row in the delta of each id that is alive there
-        self._snapshot: _Snapshot
         nothing = ArrayRows(np.empty(0, np.int64), np.empty((0, dimension), np.float32))
-        self._start_from(base or flat_base.build(nothing))
+        self._snapshot = self._start_from(base or flat_base.build(nothing))
 
     def upsert(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Add unit vectors of shape ``(len(ids), dimension)``, in place of those of the same ids."""
@@ -70,10 +59,8 @@ class FaissIndex:
             raise ValueError(f"{len(ids)} ids of dimension {self.dimension} do not fit vectors of {vectors.shape}")
         last = {int(chunk_id): row for row, chunk_id in enumerate(ids)}  # of an id given twice the last one counts
         with self._writing:
-            snapshot = self._without(self._snapshot, np.concatenate([removed, ids]))
-            if last:
-                snapshot = self._with(snapshot, np.fromiter(last, np.int64, len(last)), vectors[list(last.values())])
-            self._snapshot = snapshot
+            different = np.fromiter(last, np.int64, len(last))
+            self._snapshot = self._changed(self._snapshot, removed, different, vectors[list(last.values())])
 
     def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> list[Hit]:
         """At most ``k`` hits by inner product, best first, equal ones by id; fewer only if the index holds fewer.
@@ -96,20 +83,33 @@ class FaissIndex:
         return len(self._snapshot.ids) + len(self._snapshot.dead)
 
     def flush(self) -> None:
-        """Bring all changes into a new base and persist it. Searches go on meanwhile."""
-        with self._writing:
-            snapshot = self._snapshot
-            kept = np.ones(len(snapshot.base.ids), np.bool_)
-            kept[snapshot.dead] = False
-            alive = np.flatnonzero(snapshot.alive)
-            rows = MergedRows(snapshot.base, np.flatnonzero(kept), snapshot.ids, snapshot.vectors, alive)
-            self._start_from(self._persist(rows) if self._persist else flat_base.build(rows))
+        """Bring all changes into a new base in memory."""
+        before = self.view()
+        self.rebase(before, flat_base.build(before.rows()))
 
-    def _start_from(self, base: Base) -> None:
+    def rebase(self, before: View, base: Base) -> None:
+        """Go on from ``base``, which holds the rows of ``before``; what changed since then stands beside it.
+
+        Building a base takes long, and neither searches nor changes need wait for it.
+
+        Raises:
+            ValueError: the index has another base by now than it had before.
+        """
+        with self._writing:
+            now, then = self._snapshot, before.snapshot
+            if now.base is not then.base:
+                raise ValueError("a view of this index before it went on from another base")
+            later = len(then.ids) + np.flatnonzero(now.alive[len(then.ids) :])
+            present = np.concatenate([np.delete(now.base.ids, now.dead), now.ids[now.alive]])
+            ids, vectors = now.ids[later], now.vectors[later]
+            gone = np.setdiff1d(base.ids, present, assume_unique=True)
+            self._snapshot = self._changed(self._start_from(base), gone, ids, vectors)
+
+    def _start_from(self, base: Base) -> _Snapshot:
         self._rows.clear()
         self._id_buffer = np.empty(0, np.int64)
         self._vector_buffer = np.empty((0, self.dimension), np.float32)
-        self._snapshot = _Snapshot(
+        return _Snapshot(
             base=base,
             dead=np.empty(0, np.intp),
             skip=None,
@@ -117,6 +117,12 @@ class FaissIndex:
             vectors=self._vector_buffer,
             alive=np.empty(0, np.bool_),
         )
+
+    def _changed(
+        self, snapshot: _Snapshot, removed: NDArray[np.int64], ids: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> _Snapshot:
+        snapshot = self._without(snapshot, np.concatenate([removed, ids]))
+        return self._with(snapshot, ids, vectors) if len(ids) else snapshot
 
     def _with(self, snapshot: _Snapshot, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> _Snapshot:
         used = len(snapshot.ids)
@@ -167,13 +173,21 @@ class View:
     """One state of an index, for searches that must agree with something else of that moment."""
 
     def __init__(self, snapshot: _Snapshot) -> None:
-        self._snapshot = snapshot
+        self.snapshot = snapshot
+
+    def rows(self) -> MergedRows:
+        """All vectors that are found, for a new base."""
+        snapshot = self.snapshot
+        kept = np.ones(len(snapshot.base.ids), np.bool_)
+        kept[snapshot.dead] = False
+        alive = np.flatnonzero(snapshot.alive)
+        return MergedRows(snapshot.base, np.flatnonzero(kept), snapshot.ids, snapshot.vectors, alive)
 
     def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> list[Hit]:
         """As ``FaissIndex.search``."""
         if k < 1:
             return []
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         found = [_search_base(snapshot, vector, k, among), _search_delta(snapshot, vector, k, among)]
         ids = np.concatenate([part[0] for part in found])
         scores = np.concatenate([part[1] for part in found])

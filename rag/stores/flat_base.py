@@ -32,6 +32,7 @@ class FlatBase:
         flat: Any = faiss.downcast_index(index.index)
         count = index.ntotal
         self._index, self._flat = index, flat
+        self.count: int = count
         self.dimension: int = index.d
         self.ids: NDArray[np.int64] = faiss.vector_to_array(index.id_map) if count else np.empty(0, np.int64)
         self.vectors: NDArray[np.float32] = (

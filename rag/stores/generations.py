@@ -80,7 +80,7 @@ def writing(root: Path, collection_id: int) -> Iterator[None]:
         lock = FileLock(root / f"{collection_id}.lock")
         lock.acquire()
     except OSError as error:
-        raise _write_error(root, error) from error
+        raise write_error(root, error) from error
     try:
         yield
     finally:
@@ -106,7 +106,7 @@ def write_generation(root: Path, collection_id: int, rows: VectorRows, *, embedd
             raise
         _sync(parent)
     except (OSError, RuntimeError) as error:  # FAISS reports a failed write as RuntimeError
-        raise _write_error(parent, error) from error
+        raise write_error(parent, error) from error
     return replace(written, directory=f"{collection_id}/{name}")
 
 
@@ -204,7 +204,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_error(directory: Path, error: Exception) -> DiskFull | DataDirectoryUnwritable:
+def write_error(directory: Path, error: Exception) -> DiskFull | DataDirectoryUnwritable:
+    """What is said where the file system refused."""
     if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(directory.anchor).free == 0:
         return DiskFull(
             f"The disk that holds {directory} is full.", hint="Free some space; the index is rebuilt from SQL."

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 import faiss
@@ -18,8 +17,9 @@ import msgspec
 import numpy as np
 
 from rag.stores.recall import recall
-from rag.stores.vector_rows import slices
-from rag.stores.vectors import STORED, from_stored
+from rag.stores.stored_vectors import StoredVectors
+from rag.stores.vector_rows import MergedRows, slices
+from rag.stores.vectors import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,15 +48,23 @@ _SEED = 1
 _CANDIDATES, _MOST_CANDIDATES = 100, 800
 _RECALL = 0.997  # the sample that tunes is not what users ask: some more than what is promised
 
+# What was trained serves until this share of the rows it was trained for has come since, or has gone.
+_NEW_SHARE = 0.5
+
 # Up to this share of the rows, reading the vectors of all that are wanted is faster than passing over all codes.
 _SCANNED_SHARE = 0.005
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """How it is searched: lists looked through, and candidates compared exactly for the ten best."""
+    """How it is searched: lists looked through, and candidates compared exactly for the ten best.
+
+    ``trained``: the number of rows that lists and codes were made for; ``since``: rows that came after that.
+    """
 
     probes: int
     candidates: int
+    trained: int = 0
+    since: int = 0
 
 
 class IvfBase:
@@ -69,6 +77,7 @@ class IvfBase:
         self._vectors = vectors
         self.tuning = tuning
         self.ids = ids
+        self.count = len(ids)
         self.dimension: int = index.d
         self.scanned = int(_SCANNED_SHARE * len(ids))
 
@@ -79,6 +88,31 @@ class IvfBase:
         gone = np.zeros(len(self.ids), np.bool_)
         gone[dead] = True
         return gone
+
+    def filled_with(self, vectors: StoredVectors, before: NDArray[np.intp]) -> Any:  # noqa: ANN401
+        """A FAISS index with the same lists and codes, of other vectors; ``before`` are their rows here, or -1."""
+        old = self._index
+        quantizer = faiss.clone_index(old.quantizer)
+        pack: Any = faiss.IndexIVFPQFastScan
+        unpacked: Any = faiss.IndexIVFPQ(
+            quantizer, self.dimension, old.nlist, old.M, _CODE_BITS, faiss.METRIC_INNER_PRODUCT
+        )
+        unpacked.by_residual, unpacked.pq, unpacked.is_trained = old.by_residual, old.pq, True
+        known = _lists_of(old)
+        faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
+        start = 0
+        for block in slices(vectors):
+            rows = np.arange(start, start + len(block), dtype=np.int64)
+            places = before[start : start + len(block)]
+            lists = known[places]
+            new = places < 0
+            if new.any():
+                lists[new] = quantizer.search(block[new], 1)[1][:, 0]
+            unpacked.add_core(*(len(block), faiss.swig_ptr(block), faiss.swig_ptr(rows), faiss.swig_ptr(lists)))
+            start += len(block)
+        index = pack(unpacked)
+        index.centroids = quantizer  # packing borrows them: they must live as long as the index does
+        return index
 
     def search(
         self,
@@ -115,44 +149,39 @@ class IvfBase:
         return rows[best], scores[best]
 
 
-class StoredVectors:
-    """The rows of a file of float16 vectors, read when they are asked for."""
-
-    def __init__(self, path: Path, count: int, dimension: int) -> None:
-        """Open it. Raises ValueError if it has another size."""
-        self._file = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)  # searches of other threads may still read when it is replaced
-        self._row_bytes = dimension * STORED.itemsize
-        self._dimension = dimension
-        found = os.fstat(self._file).st_size
-        if found != count * self._row_bytes:
-            raise ValueError(f"{path} has {found} bytes, not {count * self._row_bytes}")
-
-    def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """As ``VectorRows.take``. Not mapped: pages once touched would count as memory of every process for good."""
-        size, file, read = self._row_bytes, self._file, os.pread
-        if len(rows) > 1 and np.all(np.diff(rows) == 1):
-            content = read(file, size * len(rows), size * int(rows[0]))
-        else:
-            content = b"".join([read(file, size, size * row) for row in rows.tolist()])
-        return from_stored(content, len(rows), self._dimension)
+def _lists_of(index: Any) -> NDArray[np.int64]:  # noqa: ANN401
+    """The list that each row is in."""
+    lists = np.empty(index.ntotal, np.int64)
+    for number in range(index.nlist):
+        size = index.invlists.list_size(number)
+        if size:
+            lists[faiss.rev_swig_ptr(index.invlists.get_ids(number), size)] = number
+    return lists
 
 
 def write(rows: VectorRows, directory: Path, measured: Sample) -> None:
     """Train, fill and tune an index, and write its files. Memory beyond the codes is bounded by the sample.
 
+    Rows that come for the most part from such a base keep its lists and codes, which saves most of the time.
+
     Raises:
         OSError, RuntimeError: a file could not be written.
     """
-    index = _trained(rows)
     with (directory / _VECTORS).open("wb") as file:
         for block in slices(rows):
-            index.add(np.ascontiguousarray(block))
             file.write(block.astype(STORED).tobytes())
+    vectors = StoredVectors.open(directory / _VECTORS, len(rows.ids), rows.dimension)
+
+    def tuned(index: Any, start: Tuning) -> tuple[Tuning, bool]:  # noqa: ANN401
+        return _tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), index.nlist, measured, start)
+
+    index, start = _taken_over(rows, vectors)
+    tuning, enough = tuned(index, start) if index is not None else (start, False)
+    if not enough:
+        index, start = _trained(rows, vectors)
+        tuning, _ = tuned(index, start)
     faiss.write_index(index, str(directory / _INDEX))
     np.save(directory / _IDS, rows.ids)
-    vectors = StoredVectors(directory / _VECTORS, len(rows.ids), rows.dimension)
-    tuning = _tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), index.nlist, measured)
     (directory / _TUNING).write_bytes(msgspec.json.encode(tuning))
 
 
@@ -171,7 +200,7 @@ def load(directory: Path) -> IvfBase:
     if not isinstance(index, faiss.IndexIVFPQFastScan) or index.ntotal != len(ids):
         raise ValueError(f"{path} holds another index: {type(index).__name__} of {index.ntotal} vectors")
     tuning = msgspec.json.decode((directory / _TUNING).read_bytes(), type=Tuning)
-    return IvfBase(index, ids, StoredVectors(directory / _VECTORS, len(ids), index.d), tuning)
+    return IvfBase(index, ids, StoredVectors.open(directory / _VECTORS, len(ids), index.d), tuning)
 
 
 def can_hold(dimension: int) -> bool:
@@ -179,13 +208,14 @@ def can_hold(dimension: int) -> bool:
     return dimension % 2 == 0
 
 
-def _trained(rows: VectorRows) -> Any:  # noqa: ANN401
+def _trained(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning]:
+    """An index of all rows, with lists and codes made for them, and the tuning to begin with."""
     count, dimension = len(rows.ids), rows.dimension
     lists = 1 << max(2, round(math.log2(_LISTS_PER_ROOT * math.sqrt(count))))
     generator = np.random.default_rng(_SEED)
     points = generator.choice(count, min(count, _POINTS_PER_LIST * lists), replace=False)
     points.sort()
-    sample = rows.take(points)
+    sample = vectors.take(points)
     faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
     means: Any = faiss.Kmeans
     clusters = means(dimension, lists, niter=_ITERATIONS, spherical=True, seed=1, min_points_per_centroid=1)
@@ -196,22 +226,43 @@ def _trained(rows: VectorRows) -> Any:  # noqa: ANN401
     fast_scan: Any = faiss.IndexIVFPQFastScan
     index = fast_scan(quantizer, dimension, lists, codes, _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
     index.train(sample[generator.permutation(len(sample))[:_CODE_TRAINING]])
-    return index
+    for block in slices(vectors):
+        index.add(block)
+    return index, Tuning(probes=_first_probes(lists), candidates=_CANDIDATES, trained=count)
 
 
-def _tuned(searching: Callable[[Tuning], IvfBase], lists: int, measured: Sample) -> Tuning:
-    """The least work that finds what it should; the most there is if nothing does."""
-    candidates = _CANDIDATES
+def _taken_over(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning]:
+    """An index of all rows with the lists and codes of the base they come from; none if these do not suit any more."""
+    base = rows.base if isinstance(rows, MergedRows) else None
+    nothing = Tuning(probes=0, candidates=0)
+    if not isinstance(rows, MergedRows) or not isinstance(base, IvfBase):
+        return None, nothing
+    before = rows.rows_of_base()
+    tuning = msgspec.structs.replace(base.tuning, since=base.tuning.since + int(np.count_nonzero(before < 0)))
+    fewest = (1 - _NEW_SHARE) * tuning.trained
+    if tuning.since > _NEW_SHARE * tuning.trained or len(before) < fewest:
+        return None, nothing
+    return base.filled_with(vectors, before), tuning
+
+
+def _first_probes(lists: int) -> int:
+    return max(1, lists // 256)
+
+
+def _tuned(searching: Callable[[Tuning], IvfBase], lists: int, measured: Sample, start: Tuning) -> tuple[Tuning, bool]:
+    """The least work that finds what it should, and whether it does; the most there is if nothing does."""
+    candidates = start.candidates
     while True:
-        probes = max(1, lists // 256)
+        probes = _first_probes(lists)
         while True:
-            tuning = Tuning(probes=probes, candidates=candidates)
+            tuning = msgspec.structs.replace(start, probes=probes, candidates=candidates)
             enough = recall(searching(tuning), measured) >= _RECALL
             if enough or probes == lists:
                 break
             probes = min(lists, math.ceil(probes * 1.25))
-        if (enough and probes <= lists // 4) or candidates >= _MOST_CANDIDATES:
-            return tuning
+        narrow = enough and probes <= lists // 4
+        if narrow or candidates >= _MOST_CANDIDATES:
+            return tuning, narrow
         candidates *= 2
 
 

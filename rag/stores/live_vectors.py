@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import delete, insert, update
 
-from rag.errors import Conflict, EmbedderChanged, IndexDamaged, StorageError
-from rag.stores.changes import added_since, collection_state, generations, removed_since, withdraw
+from rag.errors import Conflict, IndexDamaged, StorageError
+from rag.stores import bases
+from rag.stores.changes import active_chunks, added_since, collection_state, generations, removed_since, withdraw
 from rag.stores.faiss_index import FaissIndex
 from rag.stores.filtering import matching_chunks
-from rag.stores.generations import load_generation, remove_except, write_generation, writing
-from rag.stores.tables import CollectionRow, GenerationRow, TombstoneRow
+from rag.stores.generations import load_generation, remove_except, writing
+from rag.stores.publication import Withdrawn, publish, require_embedder
+from rag.stores.spool import Spool
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
-    from rag.stores.bases import Base
     from rag.stores.changes import CollectionState, GenerationPointer
     from rag.stores.database import Database
     from rag.stores.faiss_index import View
@@ -40,9 +38,6 @@ _FLUSH_AT = 1000
 _FLUSH_SHARE = 0.1
 _FLUSH_BY = 20_000
 
-# Generations kept in SQL and on disk: the current one, and the one that a slower process may be about to load.
-_KEPT = 2
-
 # Filters whose chunks are remembered until the collection changes: callers ask with the same few time and again.
 _FILTERS_HELD = 32
 
@@ -51,19 +46,19 @@ _log = get_logger("stores")
 
 @dataclass(slots=True, kw_only=True)
 class _Live:
-    """One collection's index in this process, complete up to ``seq``; its base is complete up to ``base_seq``."""
+    """One collection's index in this process, complete up to ``seq``; its base is complete up to ``base_seq``.
+
+    ``replaces_damaged``: it was built because the generation it should have come from cannot be used.
+    """
 
     index: FaissIndex
     embedder: str
     epoch: int
     seq: int
     base_seq: int
+    replaces_damaged: bool = False
     filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # what filters let through at filtered_seq
     filtered_seq: int = -1
-
-
-class _Withdrawn(Exception):  # nothing went wrong: what was to be written is out of date
-    """A generation was withdrawn since the index was loaded, so what comes of it must not be written."""
 
 
 class LiveVectors:
@@ -76,8 +71,9 @@ class LiveVectors:
         self._database = database
         self._directory = directory
         self._lives: dict[int, _Live] = {}
-        self._locks: dict[int, threading.Lock] = {}
-        self._locks_lock = threading.Lock()
+        self._locks = _Locks()
+        self._writers = _Locks()  # one at a time writes a generation, and nobody else waits for it
+        self._grown: Callable[[Collection], None] | None = None
 
     def search(
         self, collection: Collection, vector: NDArray[np.float32], k: int, *, where: Filter | None = None
@@ -95,35 +91,50 @@ class LiveVectors:
             return view.search(vector, k, among=among)
         with self._database.read() as connection:
             state = collection_state(connection, collection.id, collection.name)
-        _require_embedder(collection, state)
+        require_embedder(collection, state)
         live = self._lives.get(collection.id)
         if live is None or live.seq != state.seq:
-            with self._lock(collection.id):
-                live = self._refresh(collection)
+            live = self._followed(collection)
         return live.index.search(vector, k)
 
     def flush(self, collection: Collection, *, force: bool = False) -> bool:
         """Write a new generation if enough has changed, or anything if ``force``; returns whether it was written.
 
+        Searches go on meanwhile, and see what changes meanwhile.
+
         Raises:
             DiskFull, DataDirectoryUnwritable: the generation could not be written; searches go on from memory.
         """
-        while True:
-            with self._lock(collection.id), suppress(_Withdrawn):
-                live = self._refresh(collection)
-                if live.index.changes < (1 if force else _worth_flushing(live.index)):
-                    return False
-                live.index.flush()
-                return True
+        return self._flush(collection, lambda index: 1 if force else _worth_flushing(index))
 
     def rebuild(self, collection: Collection) -> None:
         """Build the index from SQL, whatever the files say, and write a new generation. Raises as ``flush``."""
-        while True:
-            with self._lock(collection.id), suppress(_Withdrawn):
-                self._lives.pop(collection.id, None)
-                live = self._refresh(collection, from_sql=True)
-                live.index.flush()
-                return
+        with self._writers.of(collection.id):
+            while True:
+                with self._database.read() as connection:
+                    state = collection_state(connection, collection.id, collection.name)
+                    require_embedder(collection, state)
+                    spool = self._spooled(connection, collection)
+                with spool:
+                    try:
+                        self._publish(collection, spool, state)
+                    except Withdrawn:
+                        continue
+                break
+        with self._locks.of(collection.id):
+            self._lives.pop(collection.id, None)
+
+    def follow_grown(self, grown: Callable[[Collection], None]) -> None:
+        """Have somebody told, by the thread that searches, when ``compact`` has something to do."""
+        self._grown = grown
+
+    def compact(self, collection: Collection) -> None:
+        """Make searches short again after many changes: go on from a newer generation, or write one.
+
+        Searches go on meanwhile, and see what changes meanwhile. Raises as ``flush``.
+        """
+        if not self._adopt(collection):
+            self.flush(collection)
 
     def rollback(self, collection: Collection) -> GenerationPointer:
         """Forget the newest generation and go on from the one before, in every process; returns that one.
@@ -131,7 +142,7 @@ class LiveVectors:
         Raises:
             Conflict: there is none before.
         """
-        with self._lock(collection.id), writing(self._directory, collection.id):
+        with self._locks.of(collection.id), writing(self._directory, collection.id):
             with self._database.write() as connection:
                 known = generations(connection, collection.id)
                 if len(known) < 2:
@@ -147,14 +158,10 @@ class LiveVectors:
         """Let go of all indexes and the files they map."""
         self._lives.clear()
 
-    def _lock(self, collection_id: int) -> threading.Lock:
-        with self._locks_lock:
-            return self._locks.setdefault(collection_id, threading.Lock())
-
     def _filtered(self, collection: Collection, where: Filter) -> tuple[View, NDArray[np.int64]]:
         """The index and the chunks that the filter lets through, both of the same seq."""
         key = repr(where)  # not the filter itself: in Python those with 1 and with True are equal
-        with self._lock(collection.id):
+        with self._locks.of(collection.id):
             while True:
                 live = self._refresh(collection)
                 if live.filtered_seq != live.seq or len(live.filtered) >= _FILTERS_HELD:
@@ -167,27 +174,55 @@ class LiveVectors:
                         live.filtered[key] = matching_chunks(connection, collection.id, where)
                 return live.index.view(), live.filtered[key]
 
-    def _refresh(self, collection: Collection, *, from_sql: bool = False) -> _Live:
+    def _followed(self, collection: Collection) -> _Live:
+        """The index, brought up to the collection's seq."""
+        with self._locks.of(collection.id):
+            live = self._refresh(collection)
+            mends, live.replaces_damaged = live.replaces_damaged, False
+        if mends:
+            self._replace_damaged(collection)
+        return live
+
+    def _refresh(self, collection: Collection) -> _Live:
         """Bring the index up to the collection's seq. The caller holds the collection's lock."""
-        damaged = False
         with self._database.read() as connection:  # one snapshot: seq, pointer and feed agree
             state = collection_state(connection, collection.id, collection.name)
-            _require_embedder(collection, state)
+            require_embedder(collection, state)
             live = self._lives.get(collection.id)
-            if live is None or _must_reload(live, state):
-                generation = None
-                if state.generation is not None and not from_sql:
-                    generation, damaged = self._load(collection, state.generation)
-                live = self._start(collection, generation, state.epoch)
-                for ids, vectors in added_since(connection, collection.id, live.seq, state.dimension):
-                    live.index.upsert(ids, vectors)  # in pieces, for nobody can search it yet
-                live.index.delete(removed_since(connection, collection.id, live.seq))
-                live.seq = state.seq
+            if live is None or self._must_reload(live, state):
+                live = self._opened(connection, collection, state)
             elif live.seq != state.seq:
                 _follow(connection, collection.id, live, state)
         self._lives[collection.id] = live
-        if damaged:
-            self._replace_damaged(collection, live)
+        if self._grown is not None and live.index.changes >= _worth_flushing(live.index):
+            self._grown(collection)
+        return live
+
+    def _must_reload(self, live: _Live, state: CollectionState) -> bool:
+        """Whether the feed does not lead from the live index to the state, or a newer generation is the shorter way."""
+        if (live.embedder, live.epoch) != (state.embedder, state.epoch):
+            return True
+        if not state.feed_floor <= live.seq <= state.seq:
+            return True
+        if self._grown is not None:
+            return False  # no search waits for what is done beside them
+        newer = state.generation is not None and state.generation.seq > live.base_seq
+        return newer and live.index.changes >= _worth_flushing(live.index)
+
+    def _opened(self, connection: Connection, collection: Collection, state: CollectionState) -> _Live:
+        """An index of its own: the current generation, or else one of what SQL holds, and the feed since."""
+        generation, damaged = None, False
+        if state.generation is not None:
+            generation, damaged = self._load(collection, state.generation)
+        if generation is None and active_chunks(connection, collection.id) > bases.FLAT_UP_TO:
+            generation = self._built(connection, collection, state)
+            damaged = damaged and generation is None
+        live = self._started(collection, generation, state.epoch)
+        live.replaces_damaged = damaged
+        for ids, vectors in added_since(connection, collection.id, live.seq, state.dimension):
+            live.index.upsert(ids, vectors)  # in pieces, for nobody can search it yet
+        live.index.delete(removed_since(connection, collection.id, live.seq))
+        live.seq = state.seq
         return live
 
     def _load(self, collection: Collection, pointer: GenerationPointer) -> tuple[Generation | None, bool]:
@@ -205,58 +240,71 @@ class LiveVectors:
             return None, True
         return found, False
 
-    def _start(self, collection: Collection, generation: Generation | None, epoch: int) -> _Live:
-        index = FaissIndex(
-            collection.fingerprint.dimension,
-            base=generation.base if generation else None,
-            persist=partial(self._persist, collection),
-        )
+    def _built(self, connection: Connection, collection: Collection, state: CollectionState) -> Generation | None:
+        """A generation of what SQL holds, which is too much to compare one by one; none if it cannot be written."""
+        _log.info("building an index from SQL", collection=collection.name)
+        try:
+            with self._spooled(connection, collection) as spool:
+                return self._publish(collection, spool, state)
+        except Withdrawn:
+            _log.info("index loaded anew meanwhile", collection=collection.name)  # the next search does so here
+        except StorageError as error:
+            _log.error("the index could not be written", collection=collection.name, error=str(error))
+        return None
+
+    def _spooled(self, connection: Connection, collection: Collection) -> Spool:
+        dimension = collection.fingerprint.dimension
+        return Spool(self._directory, dimension, added_since(connection, collection.id, 0, dimension))
+
+    def _publish(self, collection: Collection, rows: VectorRows, state: CollectionState) -> Generation:
+        return publish(self._database, self._directory, collection, rows, epoch=state.epoch, seq=state.seq)
+
+    def _started(self, collection: Collection, generation: Generation | None, epoch: int) -> _Live:
+        index = FaissIndex(collection.fingerprint.dimension, base=generation.base if generation else None)
         seq = generation.manifest.seq if generation else 0
         return _Live(index=index, embedder=collection.fingerprint.embedder, epoch=epoch, seq=seq, base_seq=seq)
 
-    def _replace_damaged(self, collection: Collection, live: _Live) -> None:
+    def _replace_damaged(self, collection: Collection) -> None:
         try:
-            live.index.flush()
-        except _Withdrawn:
-            _log.info("index loaded anew meanwhile", collection=collection.name)  # the next search does so here
+            self._flush(collection, lambda _: 0)
         except StorageError as error:  # the index in memory is whole; only the next start has to rebuild it again
             _log.error("the rebuilt index could not be written", collection=collection.name, error=str(error))
         else:
-            _log.warning("index rebuilt from SQL", collection=collection.name, vectors=live.index.count())
+            _log.warning("index rebuilt from SQL", collection=collection.name)
 
-    def _persist(self, collection: Collection, rows: VectorRows) -> Base:
-        """Write a generation of the live index's seq and point to it; returns it as opened from the files."""
-        live = self._lives[collection.id]
-        with writing(self._directory, collection.id):
-            written = write_generation(self._directory, collection.id, rows, embedder=live.embedder, seq=live.seq)
-            with self._database.write() as connection:
+    def _flush(self, collection: Collection, least: Callable[[FaissIndex], int]) -> bool:
+        with self._writers.of(collection.id):
+            while True:
+                with self._locks.of(collection.id):
+                    live = self._refresh(collection)
+                    if live.index.changes < least(live.index):
+                        return False
+                    before, seq = live.index.view(), live.seq
+                try:
+                    written = publish(
+                        self._database, self._directory, collection, before.rows(), epoch=live.epoch, seq=seq
+                    )
+                except Withdrawn:
+                    continue
+                with self._locks.of(collection.id):
+                    live.index.rebase(before, written.base)
+                    live.base_seq = seq
+                return True
+
+    def _adopt(self, collection: Collection) -> bool:
+        """Go on from the current generation if it is newer than the base; returns whether it was."""
+        with self._writers.of(collection.id):
+            live = self._lives.get(collection.id)
+            with self._database.read() as connection:
                 state = collection_state(connection, collection.id, collection.name)
-                _require_embedder(collection, state)
-                if state.epoch != live.epoch:
-                    raise _Withdrawn
-                kept = _point_to(connection, collection.id, written)
-            remove_except(self._directory, collection.id, kept)
-        live.base_seq = live.seq
-        return written.base
-
-
-def _require_embedder(collection: Collection, state: CollectionState) -> None:
-    fingerprint = collection.fingerprint
-    if (fingerprint.embedder, fingerprint.dimension) != (state.embedder, state.dimension):
-        raise EmbedderChanged(
-            f"The collection {collection.name!r} was embedded anew with {state.embedder}.",
-            hint="Start this program again with RAG_EMBEDDER set to that model.",
-        )
-
-
-def _must_reload(live: _Live, state: CollectionState) -> bool:
-    """Whether the feed does not lead from the live index to the state, or a newer generation is the shorter way."""
-    if (live.embedder, live.epoch) != (state.embedder, state.epoch):
-        return True
-    if not state.feed_floor <= live.seq <= state.seq:
-        return True
-    newer = state.generation is not None and state.generation.seq > live.base_seq
-    return newer and live.index.changes >= _worth_flushing(live.index)
+                require_embedder(collection, state)
+                if live is None or state.generation is None or state.generation.seq <= live.base_seq:
+                    return False
+                opened = self._opened(connection, collection, state)
+            with self._locks.of(collection.id):
+                if self._lives.get(collection.id) is live:
+                    self._lives[collection.id] = opened
+            return not opened.replaces_damaged
 
 
 def _worth_flushing(index: FaissIndex) -> int:
@@ -276,31 +324,13 @@ def _follow(connection: Connection, collection_id: int, live: _Live, state: Coll
     live.seq = state.seq
 
 
-def _point_to(connection: Connection, collection_id: int, written: Generation) -> list[str]:
-    """Make a generation current, forget those no reader needs; returns the directories that are kept."""
-    manifest = written.manifest
-    connection.execute(
-        insert(GenerationRow).values(
-            collection_id=collection_id,
-            directory=written.directory,
-            seq=manifest.seq,
-            count=manifest.count,
-            size=manifest.size,
-            sha256=written.sha256,
-            created_at=datetime.now(UTC),
-        )
-    )
-    known = generations(connection, collection_id)
-    kept, old = known[:_KEPT], known[_KEPT:]
-    connection.execute(delete(GenerationRow).where(GenerationRow.id.in_([generation.id for generation in old])))
-    if old:
-        # A reader behind the oldest generation that is kept loads a newer one; nobody needs these tombstones.
-        floor = kept[-1].seq
-        gone = delete(TombstoneRow).where(TombstoneRow.collection_id == collection_id, TombstoneRow.seq <= floor)
-        connection.execute(gone)
-        connection.execute(
-            update(CollectionRow)
-            .where(CollectionRow.id == collection_id, CollectionRow.feed_floor < floor)
-            .values(feed_floor=floor)
-        )
-    return [generation.directory for generation in kept]
+class _Locks:
+    """A lock for each collection."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.Lock] = {}
+        self._adding = threading.Lock()
+
+    def of(self, collection_id: int) -> threading.Lock:
+        with self._adding:
+            return self._locks.setdefault(collection_id, threading.Lock())

@@ -24,6 +24,11 @@ class VectorRows(Protocol):
         ...
 
     @property
+    def count(self) -> int:
+        """Number of rows."""
+        ...
+
+    @property
     def dimension(self) -> int:
         """Length of each vector."""
         ...
@@ -33,10 +38,16 @@ class VectorRows(Protocol):
         ...
 
 
-def slices(source: VectorRows) -> Iterator[NDArray[np.float32]]:
+class _Rows(Protocol):
+    @property
+    def count(self) -> int: ...
+    def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]: ...
+
+
+def slices(source: _Rows) -> Iterator[NDArray[np.float32]]:
     """All vectors in order, a few thousand at a time."""
-    for start in range(0, len(source.ids), _SLICE):
-        yield source.take(np.arange(start, min(start + _SLICE, len(source.ids))))
+    for start in range(0, source.count, _SLICE):
+        yield source.take(np.arange(start, min(start + _SLICE, source.count)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,10 @@ class ArrayRows:
 
     ids: NDArray[np.int64]
     vectors: NDArray[np.float32]
+
+    @property
+    def count(self) -> int:
+        return len(self.ids)
 
     @property
     def dimension(self) -> int:
@@ -67,15 +82,23 @@ class MergedRows:
     ) -> None:
         together = np.concatenate([base.ids[kept], ids[alive]])
         self._order = np.argsort(together, kind="stable")
-        self._base, self._kept = base, kept
+        self.base, self._kept = base, kept
         self._vectors, self._alive = vectors, alive
         self.ids: NDArray[np.int64] = together[self._order]
+        self.count = len(self.ids)
         self.dimension = base.dimension
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         places = self._order[rows]
         of_base = places < len(self._kept)
         found = np.empty((len(rows), self.dimension), np.float32)
-        found[of_base] = self._base.take(self._kept[places[of_base]])
+        found[of_base] = self.base.take(self._kept[places[of_base]])
         found[~of_base] = self._vectors[self._alive[places[~of_base] - len(self._kept)]]
         return found
+
+    def rows_of_base(self) -> NDArray[np.intp]:
+        """The row in ``base`` of each row; -1 for those that are of the array."""
+        rows = np.full(len(self._order), -1, np.intp)
+        of_base = self._order < len(self._kept)
+        rows[of_base] = self._kept[self._order[of_base]]
+        return rows

@@ -17,9 +17,6 @@ from tests.contracts.store_builders import DIMENSION, unit_vectors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rag.stores.bases import Base
-    from rag.stores.vector_rows import VectorRows
-
 
 def _faiss_in_memory(_: Path) -> VectorIndex:
     return FaissIndex(DIMENSION)
@@ -28,16 +25,26 @@ def _faiss_in_memory(_: Path) -> VectorIndex:
 FEWEST = {"flat": 0, "ivf": 30}  # there is nothing to learn codes from in fewer
 
 
+class OnDisk(FaissIndex):
+    """Goes on from files after every flush."""
+
+    def __init__(self, directory: Path, kind: str) -> None:
+        super().__init__(DIMENSION)
+        self._directory, self._kind = directory, kind
+
+    def flush(self) -> None:
+        before = self.view()
+        rows = before.rows()
+        # A directory for each: nothing is written over files that are open.
+        place = Path(tempfile.mkdtemp(dir=self._directory))
+        suited = self._kind if len(rows.ids) >= FEWEST[self._kind] else "flat"
+        bases.write(rows, place, suited, recall.sample(rows))
+        self.rebase(before, bases.load(place, suited))
+
+
 def _on_disk(kind: str) -> Callable[[Path], VectorIndex]:
     def start(directory: Path) -> VectorIndex:
-        def persist(rows: VectorRows) -> Base:
-            # A directory for each: nothing is written over files that are open.
-            place = Path(tempfile.mkdtemp(dir=directory))
-            suited = kind if len(rows.ids) >= FEWEST[kind] else "flat"
-            bases.write(rows, place, suited, recall.sample(rows))
-            return bases.load(place, suited)
-
-        return FaissIndex(DIMENSION, persist=persist)
+        return OnDisk(directory, kind)
 
     start.__name__ = kind
     return start

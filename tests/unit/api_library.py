@@ -188,6 +188,9 @@ class ScriptedLibrary:
         if not loading:
             self.loaded.set()
 
+    def maintain(self):
+        """Nothing of a scripted library grows."""
+
     def warm_up(self):
         assert self.loaded.wait(30)
         if self._load_error:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import tracemalloc
 
 import numpy as np
+import pytest
 
 from rag.stores import flat_base, vector_rows
 from rag.stores.faiss_index import FaissIndex
@@ -25,8 +26,7 @@ def test_flushing_holds_the_vectors_once_more_and_not_again():
 
 def test_a_flush_merges_rows_of_any_order_over_many_slices(monkeypatch):
     monkeypatch.setattr(vector_rows, "_SLICE", 7)
-    persisted = []
-    index = FaissIndex(8, persist=lambda rows: persisted.append(flat_base.build(rows)) or persisted[-1])
+    index = FaissIndex(8)
     vectors = unit_vectors(100, seed=2)
     shuffled = np.random.default_rng(3).permutation(100)
     index.upsert(shuffled[:60], vectors[shuffled[:60]])
@@ -36,5 +36,28 @@ def test_a_flush_merges_rows_of_any_order_over_many_slices(monkeypatch):
     index.delete(shuffled[-1:])
     index.flush()
     alive = np.sort(shuffled[2:-1])
-    assert persisted[-1].ids.tolist() == alive.tolist()
-    assert np.array_equal(persisted[-1].vectors, vectors[alive])
+    base = index.view().snapshot.base
+    assert base.ids.tolist() == alive.tolist()
+    assert np.array_equal(base.vectors, vectors[alive])
+
+
+def test_changes_while_a_base_is_built_stand_beside_it():
+    vectors = unit_vectors(12, seed=4)
+    index = FaissIndex(8)
+    index.upsert(np.arange(6), vectors[:6])
+    index.flush()
+    index.upsert(np.arange(6, 8), vectors[6:8])
+    before = index.view()
+    base = flat_base.build(before.rows())
+    index.delete(np.array([0, 6]))  # of the old base, and of what was new
+    index.upsert(np.array([1, 7, 9]), vectors[[10, 11, 9]])
+    index.rebase(before, base)
+    expected = {1: 10, 2: 2, 3: 3, 4: 4, 5: 5, 7: 11, 9: 9}
+    assert index.count() == len(expected)
+    for chunk_id, row in expected.items():
+        best = index.search(vectors[row], 1)[0]
+        assert (best.chunk_id, round(best.score, 5)) == (chunk_id, 1.0)
+    index.delete(np.array([9, 2]))
+    assert {hit.chunk_id for hit in index.search(vectors[0], 20)} == {1, 3, 4, 5, 7}
+    with pytest.raises(ValueError, match="another base"):
+        index.rebase(before, base)

@@ -13,7 +13,7 @@ from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.recall import recall, sample
-from rag.stores.vector_rows import ArrayRows
+from rag.stores.vector_rows import ArrayRows, MergedRows
 from rag.stores.vectors import decode, encode
 from tests.contracts.store_builders import chunk_ids, drafts, fingerprint, settings_in, source, unit_vectors
 
@@ -134,7 +134,7 @@ def test_kinds_by_size():
 
 
 def test_a_collection_grows_into_the_large_kind_and_shrinks_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(bases, "_FLAT_UP_TO", 100)
+    monkeypatch.setattr(bases, "FLAT_UP_TO", 100)
     database = Database.open(settings_in(tmp_path))
     store = SqlDocumentStore(database)
     mine, others = (LiveVectors(database, tmp_path / "indexes") for _ in range(2))
@@ -159,3 +159,39 @@ def test_a_collection_grows_into_the_large_kind_and_shrinks_back(tmp_path, monke
         assert {hit.chunk_id for hit in vectors.search(collection, query, 1000)} == set(chunk_ids(store, collection))
         vectors.close()
     database.close()
+
+
+def test_a_base_that_grew_keeps_its_lists_and_codes_and_finds_as_much(rows, queries, written, tmp_path, monkeypatch):
+    first = ArrayRows(rows.ids[: COUNT - 1000], rows.vectors[: COUNT - 1000])
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    ivf_base.write(first, tmp_path / "first", sample(first))
+    before = ivf_base.load(tmp_path / "first")
+    kept = np.arange(500, len(first.ids))  # some went, too
+    new = np.arange(1000)[::-1]
+    grown = MergedRows(before, kept, rows.ids[COUNT - 1000 :], rows.vectors[COUNT - 1000 :], new)
+    monkeypatch.setattr(ivf_base, "_trained", None)
+    ivf_base.write(grown, tmp_path / "second", sample(grown))
+    base = ivf_base.load(tmp_path / "second")
+    assert (base.tuning.trained, base.tuning.since, base.count) == (COUNT - 1000, 1000, COUNT - 500)
+    assert np.array_equal(base.ids, rows.ids[500:])
+    assert np.array_equal(base.take(np.arange(base.count)), grown.take(np.arange(base.count)))
+    assert recall(base, sample(grown)) >= 0.99
+
+    def search(query):
+        found, scores = base.search(query, 10, skip=None, among=None)
+        return found + 500, scores
+
+    assert share_found(rows, queries, search, np.arange(500, COUNT)) >= 0.97
+
+
+def test_a_base_that_has_changed_too_much_is_trained_anew(rows, tmp_path):
+    first = ArrayRows(rows.ids[:3000], rows.vectors[:3000])
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    ivf_base.write(first, tmp_path / "first", sample(first))
+    before = ivf_base.load(tmp_path / "first")
+    grown = MergedRows(before, np.arange(3000), rows.ids[3000:5000], rows.vectors[3000:5000], np.arange(2000))
+    ivf_base.write(grown, tmp_path / "second", sample(grown))
+    tuning = ivf_base.load(tmp_path / "second").tuning
+    assert (tuning.trained, tuning.since) == (5000, 0)

@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from rag.errors import Conflict, EmbedderChanged, UnknownCollection
+from rag.errors import Conflict, DiskFull, EmbedderChanged, UnknownCollection
 from rag.protocols import VectorSearch
-from rag.stores import live_vectors
+from rag.stores import bases, live_vectors, publication
 from rag.stores.changes import generations, removed_since, withdraw
+from rag.stores.compaction import Compaction
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.publication import publish
 from rag.types import Collection
 from tests.contracts.store_builders import chunk_ids, drafts, fingerprint, ingest, settings_in, source, unit_vectors
 
@@ -208,7 +210,8 @@ def test_a_slow_writer_cannot_bring_back_vectors_that_were_replaced(processes, p
     slow.found(collection)
     ids = np.array(chunk_ids(process.store, collection))
     process.store.replace_embeddings(collection, fingerprint(), [(ids, unit_vectors(3, seed=7))])
-    slow.vectors._lives[collection.id].index.flush()
+    live = slow.vectors._lives[collection.id]
+    publish(slow.database, slow.directory, collection, live.index.view().rows(), epoch=live.epoch, seq=live.seq)
     for each in (slow, process, processes()):
         best = each.vectors.search(collection, unit_vectors(3, seed=7)[1], 1)[0]
         assert (best.chunk_id, round(best.score, 3)) == (ids[1], 1.0)
@@ -273,7 +276,7 @@ def test_every_process_goes_back_to_the_generation_before(tmp_path):
 
 
 def base_of(process, collection):
-    return process.vectors._lives[collection.id].index._snapshot.base
+    return process.vectors._lives[collection.id].index.view().snapshot.base
 
 
 def test_a_rollback_reaches_a_process_that_searched_at_the_same_seq(processes, process, collection):
@@ -322,7 +325,7 @@ def test_what_comes_of_a_withdrawn_generation_is_not_written(processes, process,
         process.vectors.flush(collection, force=True)
     ingest(process.store, collection, "/new", ["text"], seed=7)
     merged_from = []
-    write = live_vectors.write_generation
+    write = publication.write_generation
 
     def write_after_a_rollback(root, collection_id, base, **kinds):
         merged_from.append(base_of(process, collection))
@@ -331,9 +334,120 @@ def test_what_comes_of_a_withdrawn_generation_is_not_written(processes, process,
                 withdraw(connection, collection_id, [other.known(collection)[0].id])
         return write(root, collection_id, base, **kinds)
 
-    monkeypatch.setattr(live_vectors, "write_generation", write_after_a_rollback)
+    monkeypatch.setattr(publication, "write_generation", write_after_a_rollback)
     assert process.vectors.flush(collection, force=True)
     first, second = merged_from
     assert first is not second
     assert process.found(collection) == other.found(collection)
     assert len(process.found(collection)) == 3
+
+
+@pytest.fixture
+def held_up(monkeypatch):
+    """Writing a generation waits for ``go``; ``begun`` says that it waits."""
+    begun, go = threading.Event(), threading.Event()
+    write = publication.write_generation
+
+    def wait(*arguments, **named):
+        begun.set()
+        assert go.wait(60)
+        return write(*arguments, **named)
+
+    monkeypatch.setattr(publication, "write_generation", wait)
+    yield begun, go
+    go.set()
+
+
+def test_searches_go_on_and_stay_fresh_while_a_generation_is_written(process, collection, held_up):
+    begun, go = held_up
+    gone = ingest(process.store, collection, "/a", ["one", "two"])
+    ingest(process.store, collection, "/b", ["three"], seed=3)
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(process.vectors.flush, collection, force=True)
+        assert begun.wait(60)
+        ingest(process.store, collection, "/c", ["four"], seed=4)
+        process.store.delete(collection, [gone.id])
+        assert process.found(collection) == set(chunk_ids(process.store, collection))
+        go.set()
+        assert flushed.result() is True
+    live = process.vectors._lives[collection.id]
+    assert (live.base_seq, live.seq, live.index.changes) == (2, 4, 3)  # two gone from the base, one beside it
+    assert process.found(collection) == set(chunk_ids(process.store, collection))
+
+
+def test_a_service_compacts_what_has_grown_beside_its_searches(process, collection, monkeypatch, held_up):
+    begun, go = held_up
+    monkeypatch.setattr(live_vectors, "_FLUSH_AT", 3)
+    compaction = Compaction(process.vectors)
+    compaction.start()
+    try:
+        ingest(process.store, collection, "/a", ["text"] * 4)
+        assert len(process.found(collection)) == 4
+        assert begun.wait(60)
+        ingest(process.store, collection, "/b", ["text"], seed=1)
+        assert len(process.found(collection)) == 5
+        go.set()
+    finally:
+        compaction.stop()
+    assert process.store.status(collection).generation.count == 4
+    assert process.vectors._lives[collection.id].index.changes == 1
+
+
+def test_a_service_goes_on_from_what_another_process_wrote(processes, process, collection, monkeypatch):
+    monkeypatch.setattr(live_vectors, "_FLUSH_AT", 3)
+    other = processes()
+    other.found(collection)
+    compaction = Compaction(other.vectors)
+    compaction.start()
+    ingest(process.store, collection, "/a", ["text"] * 10)
+    process.vectors.flush(collection)
+    assert len(other.found(collection)) == 10
+    compaction.stop()
+    assert len(process.known(collection)) == 1
+    assert other.vectors._lives[collection.id].index.changes == 0
+    assert len(other.found(collection)) == 10
+
+
+def test_a_compaction_that_fails_does_not_end_the_thread(process, collection, monkeypatch):
+    monkeypatch.setattr(live_vectors, "_FLUSH_AT", 1)
+    compaction = Compaction(process.vectors)
+    compaction.start()
+    compact, called = process.vectors.compact, threading.Semaphore(0)
+
+    def refuse(_):
+        called.release()
+        raise DiskFull("full", hint="none")
+
+    monkeypatch.setattr(process.vectors, "compact", refuse)
+    ingest(process.store, collection, "/a", ["text"])
+    process.found(collection)
+    assert called.acquire(timeout=60)
+    monkeypatch.setattr(process.vectors, "compact", compact)
+    other = process.store.ensure_collection("other", fingerprint())
+    ingest(process.store, other, "/a", ["text"])
+    process.found(other)
+    compaction.stop()
+    assert process.store.status(other).generation.count == 1
+    assert process.store.status(collection).generation is None
+
+
+def test_a_large_collection_is_built_from_sql_without_holding_it_in_memory(process, collection, monkeypatch):
+    monkeypatch.setattr(bases, "FLAT_UP_TO", 30)
+    for number in range(4):
+        ingest(process.store, collection, f"/{number}", ["text"] * 20, seed=number)
+    assert process.found(collection) == set(chunk_ids(process.store, collection))
+    live = process.vectors._lives[collection.id]
+    assert (live.index.changes, live.index.count()) == (0, 80)
+    assert process.store.status(collection).generation.count == 80
+
+
+def test_a_large_collection_is_searched_though_its_index_cannot_be_written(process, collection, monkeypatch):
+    monkeypatch.setattr(bases, "FLAT_UP_TO", 30)
+    ingest(process.store, collection, "/a", ["text"] * 40)
+
+    def full(*_, **__):
+        raise DiskFull("full", hint="none")
+
+    monkeypatch.setattr(publication, "write_generation", full)
+    assert len(process.found(collection)) == 40
+    assert process.store.status(collection).generation is None

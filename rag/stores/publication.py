@@ -1,0 +1,95 @@
+"""A generation on its way into use: its files are written, then SQL points to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, update
+
+from rag.errors import EmbedderChanged
+from rag.stores.changes import collection_state, generations
+from rag.stores.generations import remove_except, write_generation, writing
+from rag.stores.tables import CollectionRow, GenerationRow, TombstoneRow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from rag.stores.changes import CollectionState
+    from rag.stores.database import Database
+    from rag.stores.generations import Generation
+    from rag.stores.vector_rows import VectorRows
+    from rag.types import Collection
+
+# Generations kept in SQL and on disk: the current one, and the one that a slower process may be about to load.
+_KEPT = 2
+
+
+class Withdrawn(Exception):  # nothing went wrong: what was to be written is out of date
+    """A generation was withdrawn since the index was loaded, so what comes of it must not be written."""
+
+
+def publish(
+    database: Database, root: Path, collection: Collection, rows: VectorRows, *, epoch: int, seq: int
+) -> Generation:
+    """Write ``rows``, the collection as of ``seq``, and point to them; returns them as opened from the files.
+
+    Takes as long as building the index does, but locks the database only at its end.
+
+    Raises:
+        Withdrawn: the index's epoch is another by now.
+        EmbedderChanged, UnknownCollection: the collection is another one, or gone.
+        DiskFull, DataDirectoryUnwritable: the files could not be written.
+    """
+    with writing(root, collection.id):
+        written = write_generation(root, collection.id, rows, embedder=collection.fingerprint.embedder, seq=seq)
+        with database.write() as connection:
+            state = collection_state(connection, collection.id, collection.name)
+            require_embedder(collection, state)
+            if state.epoch != epoch:
+                raise Withdrawn
+            kept = _point_to(connection, collection.id, written)
+        remove_except(root, collection.id, kept)
+    return written
+
+
+def require_embedder(collection: Collection, state: CollectionState) -> None:
+    """Raise EmbedderChanged unless the collection's vectors are of the model that its value names."""
+    fingerprint = collection.fingerprint
+    if (fingerprint.embedder, fingerprint.dimension) != (state.embedder, state.dimension):
+        raise EmbedderChanged(
+            f"The collection {collection.name!r} was embedded anew with {state.embedder}.",
+            hint="Start this program again with RAG_EMBEDDER set to that model.",
+        )
+
+
+def _point_to(connection: Connection, collection_id: int, written: Generation) -> list[str]:
+    """Make a generation current, forget those no reader needs; returns the directories that are kept."""
+    manifest = written.manifest
+    connection.execute(
+        insert(GenerationRow).values(
+            collection_id=collection_id,
+            directory=written.directory,
+            seq=manifest.seq,
+            count=manifest.count,
+            size=manifest.size,
+            sha256=written.sha256,
+            created_at=datetime.now(UTC),
+        )
+    )
+    known = generations(connection, collection_id)
+    kept, old = known[:_KEPT], known[_KEPT:]
+    connection.execute(delete(GenerationRow).where(GenerationRow.id.in_([generation.id for generation in old])))
+    if old:
+        # A reader behind the oldest generation that is kept loads a newer one; nobody needs these tombstones.
+        floor = kept[-1].seq
+        gone = delete(TombstoneRow).where(TombstoneRow.collection_id == collection_id, TombstoneRow.seq <= floor)
+        connection.execute(gone)
+        connection.execute(
+            update(CollectionRow)
+            .where(CollectionRow.id == collection_id, CollectionRow.feed_floor < floor)
+            .values(feed_floor=floor)
+        )
+    return [generation.directory for generation in kept]
