@@ -92,7 +92,7 @@ class IvfBase:
     def filled_with(self, vectors: StoredVectors, before: NDArray[np.intp]) -> Any:  # noqa: ANN401
         """A FAISS index with the same lists and codes, of other vectors; ``before`` are their rows here, or -1."""
         old = self._index
-        quantizer = faiss.clone_index(old.quantizer)
+        quantizer: Any = faiss.clone_index(old.quantizer)
         pack: Any = faiss.IndexIVFPQFastScan
         unpacked: Any = faiss.IndexIVFPQ(
             quantizer, self.dimension, old.nlist, old.M, _CODE_BITS, faiss.METRIC_INNER_PRODUCT
@@ -111,7 +111,8 @@ class IvfBase:
             unpacked.add_core(*(len(block), faiss.swig_ptr(block), faiss.swig_ptr(rows), faiss.swig_ptr(lists)))
             start += len(block)
         index = pack(unpacked)
-        index.centroids = quantizer  # packing borrows them: they must live as long as the index does
+        index.own_fields = True  # packing only borrows the centroids
+        quantizer.this.disown()
         return index
 
     def search(
