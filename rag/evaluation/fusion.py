@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from rag.retrieval.fusion import DENSE_WEIGHT
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -27,32 +25,37 @@ if TYPE_CHECKING:
 # Shares of the dense leg that are tried; the ends are left out, because a leg without a share cannot order what only it
 # has found.
 WEIGHTS: Final = tuple(round(0.05 * step, 2) for step in range(1, 20))
-DEFAULT_PLACE: Final = WEIGHTS.index(DENSE_WEIGHT)
 _CUT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Legs:
     """What both legs found for one query: ids in ascending order, each leg's score of each (NaN where it has none),
-    each id's grade, and the discounted gain of the best possible ten.
+    the judgment each id satisfies (-1 where none), the grades by judgment, and the discounted gain of the best
+    possible ten.
     """
 
     ids: NDArray[np.int64]
     dense: NDArray[np.float64]
     lexical: NDArray[np.float64]
+    judgments: NDArray[np.int64]
     grades: NDArray[np.float64]
     ideal: float
 
 
-def legs(dense: Sequence[Hit], lexical: Sequence[Hit], grades: Mapping[int, int]) -> Legs:
-    """``grades``: the relevant chunks (found or not) with their grades, at least one above 0."""
+def legs(dense: Sequence[Hit], lexical: Sequence[Hit], judgments: Mapping[int, int], grades: Sequence[float]) -> Legs:
+    """``grades`` are those of what should be found, all above 0; ``judgments`` maps chunk ids to places in them.
+
+    Several chunks may satisfy one judgment, such as those of a relevant document: the best of them counts.
+    """
     ids = np.array(sorted({hit.chunk_id for hit in (*dense, *lexical)}), dtype=np.int64)
-    best = np.array(sorted(grades.values(), reverse=True)[:_CUT], dtype=np.float64)
+    best = np.array(sorted(grades, reverse=True)[:_CUT], dtype=np.float64)
     return Legs(
         ids=ids,
         dense=_scores(ids, dense),
         lexical=_scores(ids, lexical),
-        grades=np.array([grades.get(int(chunk_id), 0) for chunk_id in ids], dtype=np.float64),
+        judgments=np.array([judgments.get(int(chunk_id), -1) for chunk_id in ids], dtype=np.int64),
+        grades=np.array(grades, dtype=np.float64),
         ideal=float((best * _discounts(len(best))).sum()),
     )
 
@@ -111,15 +114,20 @@ METHODS: Final[Mapping[str, tuple[Normalisation, Normalisation]]] = {
 }
 
 
-def ndcg_by_weight(found: Legs, method: str = CONVEX) -> NDArray[np.float64]:
-    """nDCG@10 (gain: the grade, as trec_eval's) of one query for each of ``WEIGHTS``; equal scores rank by id."""
+def best_ten(found: Legs, weight: float, method: str = CONVEX) -> NDArray[np.int64]:
+    """Places in ``found.ids`` of the ten that rank first; equal scores rank by id."""
     by_dense, by_lexical = METHODS[method]
     dense, lexical = _normalised(found.dense, by_dense), _normalised(found.lexical, by_lexical)
-    values = np.zeros(len(WEIGHTS))
-    for place, weight in enumerate(WEIGHTS):
-        best = np.argsort(-(weight * dense + (1 - weight) * lexical), kind="stable")[:_CUT]
-        values[place] = (found.grades[best] * _discounts(len(best))).sum() / found.ideal
-    return values
+    return np.argsort(-(weight * dense + (1 - weight) * lexical), kind="stable")[:_CUT]
+
+
+def ndcg(found: Legs, weight: float, method: str = CONVEX) -> float:
+    """nDCG@10 of one query (gain: the grade, as trec_eval's)."""
+    satisfied = found.judgments[best_ten(found, weight, method)]
+    judgments, ranks = np.unique(satisfied, return_index=True)
+    counted = judgments >= 0
+    gains = found.grades[judgments[counted]] * _discounts(_CUT)[ranks[counted]]
+    return float(gains.sum() / found.ideal)
 
 
 def _normalised(scores: NDArray[np.float64], normalisation: Normalisation) -> NDArray[np.float64]:
@@ -130,6 +138,7 @@ def _normalised(scores: NDArray[np.float64], normalisation: Normalisation) -> ND
     return values
 
 
-def ndcg_table(found: Sequence[Legs], method: str = CONVEX) -> NDArray[np.float64]:
+def ndcg_table(found: Sequence[Legs], weights: Sequence[float] = WEIGHTS, method: str = CONVEX) -> NDArray[np.float64]:
     """nDCG@10 of shape ``(queries, weights)``."""
-    return np.array([ndcg_by_weight(each, method) for each in found]).reshape(len(found), len(WEIGHTS))
+    values = [[ndcg(each, weight, method) for weight in weights] for each in found]
+    return np.array(values, dtype=np.float64).reshape(len(found), len(weights))

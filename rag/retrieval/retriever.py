@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rag.protocols import Embedder, LexicalIndex, PassageStore, VectorSearch
-    from rag.types import Collection, Filter
+    from rag.types import Collection, Filter, Hit
 
 Leg = Literal["hybrid", "dense", "lexical"]
 
@@ -54,6 +54,12 @@ class Retriever:
         self._embedder = embedder
         self._vectors = vectors
         self._lexical = lexical
+
+    def both_legs(self, collection: Collection, query: str) -> tuple[list[Hit], list[Hit]]:
+        """What hybrid retrieval fuses, dense and lexical hits, as deep as it looks (for tuning)."""
+        self._admit(collection)
+        vector = self._embedder.embed_query(query)
+        return self._vectors.search(collection, vector, _DEPTH), self._lexical.search(collection, query, _DEPTH)
 
     def retrieve(
         self, collection: Collection, query: str, k: int, *, where: Filter | None = None, leg: Leg = "hybrid"

@@ -226,9 +226,7 @@ class SqlDocumentStore:
                 raise EmbedderChanged(
                     f"The collection {collection.name!r} was embedded anew meanwhile.", hint="Tune it again."
                 )
-            connection.execute(
-                update(CollectionRow).where(CollectionRow.id == current.id).values(dense_weight=weight)
-            )
+            connection.execute(update(CollectionRow).where(CollectionRow.id == current.id).values(dense_weight=weight))
             return self._require(connection, collection.name)
 
     def status(self, collection: Collection) -> CollectionStatus:
