@@ -39,7 +39,8 @@ def tune_collection(collection: str, path: Path | None, reset: bool, dry_run: bo
 
     Each line of the queries says what is relevant by documents, chunks, or words that a relevant passage contains:
     {"query": "...", "uris": [...], "chunk_ids": [...], "contains": [...]}. The weight is changed only where queries
-    that had no part in its choice gain clearly; every process searches with it at once. Interrupted, it changes nothing.
+    that had no part in its choice gain clearly; every process searches with it at once. An interrupted run changes
+    nothing.
     """
     if (path is None) == (not reset):
         raise click.UsageError("Give either --queries or --reset.")
@@ -93,7 +94,7 @@ def _figures(tuning: Tuning | None) -> dict[str, object]:
         },
         "best": {"dense_weight": tuning.best, "ndcg@10": tuning.best_ndcg, "ndcg@10_ci95": tuning.best_interval},
         "gain": tuning.gain,
-        "gain_ci95": tuning.gain_interval,
+        "gain_ci99": tuning.gain_interval,
         "clear": tuning.clear,
     }
 
@@ -101,7 +102,7 @@ def _figures(tuning: Tuning | None) -> dict[str, object]:
 def _show(collection: Collection, tuning: Tuning | None, wanted: float | None, *, changed: bool) -> None:
     if tuning is not None:
         before, best, gain = tuning.before_interval, tuning.best_interval, tuning.gain_interval
-        click.echo(f"{tuning.queries} labelled queries, ndcg@10 with 95% intervals")
+        click.echo(f"{tuning.queries} labelled queries, ndcg@10 with 95% intervals, the gain with a 99% one")
         click.echo(f"now   weight {tuning.before:g}: {tuning.before_ndcg:.3f} ({before[0]:.3f} – {before[1]:.3f})")
         click.echo(f"best  weight {tuning.best:g}: {tuning.best_ndcg:.3f} ({best[0]:.3f} – {best[1]:.3f})")
         click.echo(f"gain on queries left out: {tuning.gain:+.3f} ({gain[0]:+.3f} – {gain[1]:+.3f})")

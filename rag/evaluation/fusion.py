@@ -1,9 +1,9 @@
 """Ways to make one ranking of two legs, and how good each is on labelled queries, by the dense leg's share.
 
 Every way is a weighted sum of two normalised scores, so a search is done once and all ways are arithmetic. Rank fusion
-is Cormack, Clarke and Büttcher, SIGIR 2009; the others are as in Bruch, Gai and Ingber, "An Analysis of Fusion Functions
-for Hybrid Retrieval", ACM TOIS 42(1), 2023, and ``distribution`` is the score fusion of vector databases, three standard
-deviations around the mean.
+is Cormack, Clarke and Büttcher, SIGIR 2009; the convex combinations are as in Bruch, Gai and Ingber, "An Analysis of
+Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023; ``distribution`` is the distribution-based score fusion of
+vector databases: three standard deviations around the mean.
 """
 
 from __future__ import annotations

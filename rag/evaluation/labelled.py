@@ -1,8 +1,8 @@
 """Labelled queries for a collection of the user's own: what each should find, and what both legs found for it.
 
-A file has one JSON object a line, ``{"query": ..., "uris": [...], "chunk_ids": [...], "contains": [...]}``; at least one
-of the three lists says what is relevant: documents, chunks, or words that stand in a relevant passage. A folder
-has ``queries.jsonl`` and ``qrels.tsv`` as an evaluation folder has, with documents' uris for corpus ids.
+A file has one JSON object a line, ``{"query": ..., "uris": [...], "chunk_ids": [...], "contains": [...]}``; at least
+one of the three lists says what is relevant: documents, chunks, or words that stand in a relevant passage. A folder has
+``queries.jsonl`` and ``qrels.tsv`` as an evaluation folder has, with documents' uris for corpus ids.
 """
 
 from __future__ import annotations
