@@ -299,11 +299,16 @@ class Fingerprint(Response, frozen=True, kw_only=True):
 
 
 class Collection(Response, frozen=True, kw_only=True):
-    """A set of documents searched as one; ``seq`` grows with every change."""
+    """A set of documents searched as one; ``seq`` grows with every change.
+
+    ``dense_weight`` is the share of similarity in meaning, beside full text, that searches rank with where it has been
+    tuned; null is the default share.
+    """
 
     name: str
     seq: int
     fingerprint: Fingerprint
+    dense_weight: float | None
 
 
 class CollectionsResponse(Response, frozen=True, kw_only=True):

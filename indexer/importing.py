@@ -99,6 +99,8 @@ class Import:
             collection,
             Fingerprint(parser=PARSER_VERSION, chunker=CHUNKER_VERSION, embedder=wanted[0], dimension=wanted[1]),
         )
+        if held is None and self._embedder is None and header.dense_weight is not None:
+            self.collection = store.set_dense_weight(self.collection, header.dense_weight)
         store.discard_abandoned(self.collection)
 
     def run(self) -> ImportReport:

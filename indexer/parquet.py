@@ -38,7 +38,7 @@ def write_parquet(path: Path, records: Iterable[Record]) -> ExportEnd:
     """Write all records to a new file; returns the last. Raises InvalidRequest if pyarrow is not installed."""
     pa, parquet = _libraries()
     names = dict.fromkeys(name for record in _RECORDS.values() for name in record.__struct_fields__)
-    special = {"heading_path": pa.list_(pa.string()), "vector": pa.list_(pa.float32())}
+    special = {"heading_path": pa.list_(pa.string()), "vector": pa.list_(pa.float32()), "dense_weight": pa.float64()}
     special |= {name: pa.int64() for name in _NUMBERS}
     columns = [("type", pa.string()), *((name, special.get(name, pa.string())) for name in names)]
     schema, rest, last = pa.schema(columns), iter(records), None

@@ -20,6 +20,7 @@ _COMMANDS = {
     "restore": "rag.commands.restore:restore",
     "search": "rag.commands.ask:search",
     "serve": "rag.commands.serve:serve",
+    "tune": "rag.commands.tune:tune_collection",
 }
 
 

@@ -199,6 +199,13 @@ class DocumentStore(PassageStore, Protocol):
     def discard_abandoned(self, collection: Collection) -> int:
         """Remove what dead processes left staged; only for the holder of the collection's ingest lock."""
 
+    def set_dense_weight(self, collection: Collection, weight: float | None) -> Collection:
+        """Set the dense leg's share (above 0, below 1) in the collection's hybrid ranking; ``None`` is the default.
+
+        Raises:
+            EmbedderChanged: the collection was embedded anew since it was read.
+        """
+
     def collections(self) -> list[Collection]: ...
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None: ...
     def stage(self, collection: Collection, source: SourceRecord) -> AbstractContextManager[StagedVersion]:

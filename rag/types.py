@@ -49,12 +49,16 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """A named set of documents that is searched as one. ``seq`` grows with every committed change."""
+    """A named set of documents that is searched as one. ``seq`` grows with every committed change.
+
+    ``dense_weight`` (above 0, below 1) is the dense leg's share in its hybrid ranking; ``None`` is the default share.
+    """
 
     id: int
     name: str
     fingerprint: Fingerprint
     seq: int
+    dense_weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
+from rag.commands.fusion import fusion
 from rag.commands.gate import gate
 from rag.commands.measuring import (
     answers_limit_option,
@@ -44,6 +45,7 @@ def evaluate() -> None:
     """
 
 
+evaluate.add_command(fusion)
 evaluate.add_command(gate)
 
 

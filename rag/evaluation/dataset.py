@@ -138,6 +138,17 @@ def load_dataset(directory: Path, *, need_answers: bool = False) -> Dataset:
     )
 
 
+def load_judged_queries(directory: Path) -> tuple[list[Query], dict[str, dict[str, int]]]:
+    """Queries and judgments of a folder, whatever its judgments name; ``corpus.jsonl`` need not be there.
+
+    Raises:
+        InvalidRequest: naming the file and line that cannot be used, and why.
+    """
+    queries = _by_id(directory / "queries.jsonl", _QueryLine)
+    qrels = _qrels(directory / "qrels.tsv", queries.keys(), None)
+    return [Query(id=line.id, text=line.text) for _, line in queries.values() if line.id in qrels], qrels
+
+
 def _reference(line: _AnswerLine) -> Reference:
     return Reference(
         answers=tuple(map(str, line.answers)),
@@ -163,7 +174,7 @@ def _by_id(path: Path, kind: type[Line]) -> dict[str, tuple[str, Line]]:
     return lines
 
 
-def _qrels(path: Path, queries: Container[str], corpus: Container[str]) -> dict[str, dict[str, int]]:
+def _qrels(path: Path, queries: Container[str], corpus: Container[str] | None) -> dict[str, dict[str, int]]:
     """Relevant documents and their grades by query; judgments of 0 or less say "not relevant" and are left out."""
     lines = _lines(path)
     place, header = next(lines, (f"{path}:1", b""))
@@ -175,7 +186,7 @@ def _qrels(path: Path, queries: Container[str], corpus: Container[str]) -> dict[
         query, document, grade = _judgment(place, raw)
         if query not in queries:
             raise _refused(place, f"the query {query!r} is not in queries.jsonl")
-        if document not in corpus:
+        if corpus is not None and document not in corpus:
             raise _refused(place, f"the document {document!r} is not in corpus.jsonl")
         if (query, document) in seen:
             raise _refused(place, "the same pair is judged on an earlier line too")

@@ -14,12 +14,12 @@ _SEED = 20_240_229
 _CONFIDENCE = 0.95
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Bounds of the 95% interval of the mean, or ``None`` without values. The questions are what is resampled."""
+def mean_interval(values: Sequence[float], *, confidence: float = _CONFIDENCE) -> tuple[float, float] | None:
+    """Bounds of the interval of the mean, or ``None`` without values. The questions are what is resampled."""
     if not values:
         return None
     sample = np.asarray(values, dtype=np.float64)
     picks = np.random.default_rng(_SEED).integers(len(sample), size=(_RESAMPLES, len(sample)))
-    tail = (1 - _CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     low, high = np.quantile(sample[picks].mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 DENSE_WEIGHT = 0.5
 
 
-def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], *, weight: float = DENSE_WEIGHT) -> list[tuple[int, Scores]]:
-    """Chunk ids with all their scores, best first. ``weight`` (0..1) is the dense leg's share; ties go to lower ids."""
+def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], *, weight: float | None = None) -> list[tuple[int, Scores]]:
+    """Chunk ids with all their scores, best first.
+
+    ``weight`` (above 0, below 1) is the dense leg's share, ``DENSE_WEIGHT`` if ``None``; ties go to lower ids.
+    """
+    weight = DENSE_WEIGHT if weight is None else weight
     raw_dense = {hit.chunk_id: hit.score for hit in dense}
     raw_lexical = {hit.chunk_id: hit.score for hit in lexical}
     low = min(raw_dense.values(), default=0.0)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rag.protocols import Embedder, LexicalIndex, PassageStore, VectorSearch
-    from rag.types import Collection, Filter
+    from rag.types import Collection, Filter, Hit
 
 Leg = Literal["hybrid", "dense", "lexical"]
 
@@ -55,6 +55,12 @@ class Retriever:
         self._vectors = vectors
         self._lexical = lexical
 
+    def both_legs(self, collection: Collection, query: str) -> tuple[list[Hit], list[Hit]]:
+        """What hybrid retrieval fuses, dense and lexical hits, as deep as it looks (for tuning)."""
+        self._admit(collection)
+        vector = self._embedder.embed_query(query)
+        return self._vectors.search(collection, vector, _DEPTH), self._lexical.search(collection, query, _DEPTH)
+
     def retrieve(
         self, collection: Collection, query: str, k: int, *, where: Filter | None = None, leg: Leg = "hybrid"
     ) -> Retrieval:
@@ -65,7 +71,7 @@ class Retriever:
         embedded = time.perf_counter()
         dense = self._vectors.search(collection, vector, _DEPTH, where=where) if vector is not None else []
         lexical = self._lexical.search(collection, query, _DEPTH, where=where) if leg != "dense" else []
-        ranked = fuse(dense, lexical)[:k]
+        ranked = fuse(dense, lexical, weight=collection.dense_weight)[:k]
         found = {
             chunk.id: (chunk, document)
             for chunk, document in self._store.hydrate(collection, [chunk_id for chunk_id, _ in ranked])

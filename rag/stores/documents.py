@@ -210,6 +210,25 @@ class SqlDocumentStore:
         reembedding.replace(self._database, collection, fingerprint, batches)
         return self.collection(collection.name)
 
+    def set_dense_weight(self, collection: Collection, weight: float | None) -> Collection:
+        """Rank hybrid searches with this share of the dense leg from now on, in every process; ``None``: the default.
+
+        Raises:
+            UnknownCollection: it is gone.
+            EmbedderChanged: it was embedded anew since it was read, so the weight is another embedder's.
+            ValueError: the weight is not above 0 and below 1.
+        """
+        if weight is not None and not 0 < weight < 1:
+            raise ValueError(f"a weight is above 0 and below 1, not {weight}")
+        with self._database.write() as connection:
+            current = self._require(connection, collection.name)
+            if current.fingerprint.embedder != collection.fingerprint.embedder:
+                raise EmbedderChanged(
+                    f"The collection {collection.name!r} was embedded anew meanwhile.", hint="Tune it again."
+                )
+            connection.execute(update(CollectionRow).where(CollectionRow.id == current.id).values(dense_weight=weight))
+            return self._require(connection, collection.name)
+
     def status(self, collection: Collection) -> CollectionStatus:
         """Counts of what is active, and the current index file."""
         counts = select(func.count(), func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
@@ -250,10 +269,18 @@ class SqlDocumentStore:
                 f"the settings name {new[0]} (dimension {new[1]}).",
                 hint=f"Set RAG_EMBEDDER back, or run `indexer rebuild --collection {found.name} --embed`.",
             )
-        if old != new:
+        changed = old != new
+        if changed:
             reembedding.forget_indexes(connection, found.id)
         connection.execute(
             update(CollectionRow)
             .where(CollectionRow.id == found.id)
-            .values(parser=wanted.parser, chunker=wanted.chunker, embedder=wanted.embedder, dimension=wanted.dimension)
+            .values(
+                parser=wanted.parser,
+                chunker=wanted.chunker,
+                embedder=wanted.embedder,
+                dimension=wanted.dimension,
+                # It was tuned for the other embedder.
+                dense_weight=None if changed else found.dense_weight,
+            )
         )

@@ -39,7 +39,10 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class ExportHeader(_Record, frozen=True, tag="export"):
-    """``embedder`` is the identity that made the vectors; ``created`` an RFC 3339 time in UTC."""
+    """``embedder`` is the identity that made the vectors; ``created`` an RFC 3339 time in UTC.
+
+    ``dense_weight`` was tuned for that embedder; ``None`` is the default.
+    """
 
     format_version: _Count
     program: str
@@ -48,6 +51,7 @@ class ExportHeader(_Record, frozen=True, tag="export"):
     embedder: str
     dimension: _Count
     documents: _Count
+    dense_weight: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
 
 
 class ExportedDocument(_Record, frozen=True, tag="document"):
@@ -105,16 +109,17 @@ def records(database: Database, collection: Collection, *, program: str) -> Iter
     with database.read() as connection:
         # Again: since it was read, somebody may have embedded it anew.
         found = connection.execute(select_collections().where(CollectionRow.id == collection.id)).one()
-        fingerprint = to_collection(found).fingerprint
+        current = to_collection(found)
         count = connection.scalar(select(func.count()).select_from(VersionRow).where(*active)) or 0
         yield ExportHeader(
             format_version=FORMAT_VERSION,
             program=program,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             collection=collection.name,
-            embedder=fingerprint.embedder,
-            dimension=fingerprint.dimension,
+            embedder=current.fingerprint.embedder,
+            dimension=current.fingerprint.dimension,
             documents=count,
+            dense_weight=current.dense_weight,
         )
         chunks = 0
         query = select(VersionRow, DocumentRow.uri).join(DocumentRow, DocumentRow.id == VersionRow.document_id)

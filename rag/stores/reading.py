@@ -44,12 +44,13 @@ def select_collections() -> Select[*tuple[Any, ...]]:
         CollectionRow.embedder,
         CollectionRow.dimension,
         CollectionRow.seq,
+        CollectionRow.dense_weight,
     ).order_by(CollectionRow.name)
 
 
 def to_collection(row: Row[*tuple[Any, ...]]) -> Collection:
     fingerprint = Fingerprint(parser=row.parser, chunker=row.chunker, embedder=row.embedder, dimension=row.dimension)
-    return Collection(id=row.id, name=row.name, fingerprint=fingerprint, seq=row.seq)
+    return Collection(id=row.id, name=row.name, fingerprint=fingerprint, seq=row.seq, dense_weight=row.dense_weight)
 
 
 def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:

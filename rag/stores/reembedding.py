@@ -116,7 +116,7 @@ def _swap(connection: Connection, collection: Collection, fingerprint: Fingerpri
     connection.execute(
         update(CollectionRow)
         .where(CollectionRow.id == collection.id)
-        .values(embedder=fingerprint.embedder, dimension=fingerprint.dimension)
+        .values(embedder=fingerprint.embedder, dimension=fingerprint.dimension, dense_weight=None)
     )
 
 

@@ -67,6 +67,7 @@ class CollectionRow(Base):
     """``feed_floor``: the change feed is complete only since this seq; a reader further behind must load anew.
 
     ``index_epoch`` is raised when a generation is withdrawn: what was loaded before must not be used any more.
+    ``dense_weight`` was tuned for this embedder; null is the default weight.
     """
 
     __tablename__ = "collections"
@@ -81,6 +82,7 @@ class CollectionRow(Base):
     seq: Mapped[int] = mapped_column(BigInteger, default=0)
     feed_floor: Mapped[int] = mapped_column(BigInteger, default=0)
     index_epoch: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    dense_weight: Mapped[float | None] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -186,3 +186,33 @@ def test_text_pieces_must_join(store, collection):
         version.add_text(0, "abc")
         with pytest.raises(ValueError, match="ends at 3"):
             version.add_text(4, "d")
+
+
+def test_a_dense_weight_is_kept_and_can_be_taken_back(store, collection):
+    assert collection.dense_weight is None
+    assert store.set_dense_weight(collection, 0.7) == store.collection("handbook")
+    assert store.collection("handbook").dense_weight == 0.7
+    assert store.status(collection).collection.dense_weight == 0.7
+    assert store.set_dense_weight(collection, None).dense_weight is None
+
+
+@pytest.mark.parametrize("weight", [0, 1, -0.1, 1.5, float("nan")])
+def test_a_dense_weight_leaves_both_legs_a_share(store, collection, weight):
+    with pytest.raises(ValueError, match="above 0 and below 1"):
+        store.set_dense_weight(collection, weight)
+
+
+def test_a_dense_weight_outlives_a_new_parser_but_not_a_new_embedder(store, collection):
+    store.set_dense_weight(collection, 0.7)
+    assert store.ensure_collection("handbook", fingerprint(parser="parser-2")).dense_weight == 0.7
+    assert store.ensure_collection("handbook", fingerprint(embedder="embedder-2")).dense_weight is None
+    with pytest.raises(EmbedderChanged, match="embedded anew meanwhile"):
+        store.set_dense_weight(collection, 0.7)
+
+
+def test_embedding_anew_forgets_the_dense_weight(store, collection):
+    ingest(store, collection, "/a", ["one"])
+    store.set_dense_weight(collection, 0.7)
+    ids = np.array(chunk_ids(store, collection), dtype=np.int64)
+    batches = [(ids, vectors(1, seed=1))]
+    assert store.replace_embeddings(collection, fingerprint(embedder="embedder-2"), batches).dense_weight is None

@@ -155,6 +155,17 @@ def test_the_table_for_people_names_every_leg(folder: Path) -> None:
     assert all(word in shown for word in ("dense", "lexical", "hybrid", "4 queries over 6 documents"))
 
 
+def test_all_ways_of_fusion_are_compared(folder: Path) -> None:
+    found = report("fusion", folder, folder, "--limit", 3)
+    assert [(each["dataset"], each["queries"]) for each in found["sets"]] == [("made", 3)] * 2
+    for figures in found["sets"][0]["methods"].values():
+        assert figures["equal"] == {"ndcg@10": 1.0, "ndcg@10_ci95": [1.0, 1.0]}
+        assert set(figures["ndcg@10"]) == set(found["macro"]["convex"]["ndcg@10"])
+    assert found["macro"]["rank 60"]["own_best"] == 1.0
+    shown = run("fusion", folder, folder).stdout
+    assert all(word in shown for word in ("convex", "rank 60", "4 queries", "mean of 2 sets"))
+
+
 def test_a_wrong_folder_is_an_error_with_a_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq-bees\tnowhere\t1\n")
     monkeypatch.setattr("sys.argv", ["rag", "--json"])

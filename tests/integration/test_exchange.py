@@ -326,3 +326,28 @@ def test_without_pyarrow_the_extra_is_named(run, use, exported, tmp_path, monkey
     assert (told["code"], "plumbline[parquet]" in told["hint"]) == ("invalid_request", True)
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and so on")
     assert "plumbline[parquet]" in run("import", tmp_path / "x.parquet", exit_code=1)["hint"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_tuned_weight_travels_with_the_embeddings_it_was_tuned_for(run, use, exported, tmp_path, form, monkeypatch):
+    with open_library(load_settings()) as library:
+        library.store.set_dense_weight(library.store.collection("water"), 0.7)
+    file = tmp_path / f"tuned.{form}"
+    run("export", file, "-c", "water")
+
+    def weight() -> float | None:
+        with open_library(load_settings()) as library:
+            return library.store.collection("water").dense_weight
+
+    use("second")
+    run("import", file)
+    assert weight() == 0.7
+    with open_library(load_settings()) as library:
+        library.store.set_dense_weight(library.store.collection("water"), 0.3)
+    run("import", file)
+    assert weight() == 0.3, "a collection that is there keeps its own"
+    use("third")
+    other = HashingEmbedder(name="another")
+    monkeypatch.setattr(Library, "_load_embedder", lambda self: other)
+    run("import", file)
+    assert weight() is None, "tuned for another embedder"

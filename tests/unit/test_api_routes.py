@@ -235,6 +235,7 @@ async def test_collections():
                     "name": "default",
                     "seq": 4,
                     "fingerprint": {"parser": "p1", "chunker": "c1", "embedder": "e1", "dimension": 3},
+                    "dense_weight": None,
                 }
             ]
         }

@@ -22,6 +22,13 @@ def test_raw_scores_are_kept_and_absent_legs_are_none() -> None:
     assert (scores[3].dense, scores[3].lexical) == (None, 3.0)
 
 
+def test_no_weight_means_the_default() -> None:
+    dense, lexical = hits(c1=0.9, c2=0.1), hits(c2=5.0, c1=0.5)
+    # By hand: c1 is best in meaning and has a tenth of the best words, c2 the other way round.
+    assert {i: s.fused for i, s in fuse(dense, lexical)} == {1: 0.55, 2: 0.5}
+    assert fuse(dense, lexical) == fuse(dense, lexical, weight=0.5)
+
+
 def test_weight_moves_the_winner_between_the_legs() -> None:
     dense, lexical = hits(c1=0.9, c2=0.1), hits(c2=5.0, c1=0.5)
     assert order(fuse(dense, lexical, weight=0.9))[0] == 1

@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rag.errors import InvalidRequest
+from rag.evaluation.labelled import read_labelled
+
+
+def written(path: Path, *lines: object) -> Path:
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return path
+
+
+def test_each_way_to_say_what_is_relevant_is_read(tmp_path) -> None:
+    file = written(
+        tmp_path / "q.jsonl",
+        {"query": "one", "uris": ["/a", "/a", "/b"]},
+        "",
+        {"query": "two", "chunk_ids": [4], "contains": ["Two  Years"]},
+    )
+    first, second = read_labelled(file)
+    assert (first.text, first.uris, first.chunk_ids, first.contains) == ("one", {"/a": 1, "/b": 1}, (), ())
+    assert (second.chunk_ids, second.contains, second.place) == ((4,), ("two years",), f"{file}:3")
+
+
+def test_a_folder_names_documents_by_uri_and_needs_no_corpus(tmp_path) -> None:
+    written(tmp_path / "queries.jsonl", {"_id": "1", "text": "one"}, {"_id": "2", "text": "unjudged"})
+    written(tmp_path / "qrels.tsv", "query-id\tcorpus-id\tscore", "1\t/a\t2", "1\t/b\t0")
+    (query,) = read_labelled(tmp_path)
+    assert (query.text, query.uris) == ("one", {"/a": 2})
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ({"query": "one"}, "does not say what is relevant"),
+        ({"query": " ", "uris": ["/a"]}, "matching regex"),
+        ({"query": "one", "contains": [" "]}, "matching regex"),
+        ({"query": "one", "uri": ["/a"]}, "unknown field `uri`"),
+        ({"uris": ["/a"]}, "missing required field `query`"),
+        ("{", "truncated"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path, line, why) -> None:
+    file = written(tmp_path / "q.jsonl", {"query": "fine", "uris": ["/a"]}, line)
+    with pytest.raises(InvalidRequest, match=f"q.jsonl:2 cannot be used: .*{why}"):
+        read_labelled(file)
+
+
+def test_a_missing_file_is_named(tmp_path) -> None:
+    with pytest.raises(InvalidRequest, match=r"none.jsonl cannot be read"):
+        read_labelled(tmp_path / "none.jsonl")
