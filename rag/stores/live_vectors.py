@@ -5,15 +5,14 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, update
 
 from rag.errors import Conflict, EmbedderChanged, IndexDamaged, StorageError
-from rag.stores.changes import added_since, collection_state, generations, removed_since, withdraw
+from rag.stores.changes import added_since, collection_state, generations, point_to, removed_since, withdraw
 from rag.stores.faiss_index import FaissIndex
 from rag.stores.filtering import matching_chunks
 from rag.stores.generations import load_generation, remove_except, write_generation, writing
@@ -234,7 +233,7 @@ class LiveVectors:
                 _require_embedder(collection, state)
                 if state.epoch != live.epoch:
                     raise _Withdrawn
-                kept = _point_to(connection, collection.id, written)
+                kept = _make_current(connection, collection.id, written)
             remove_except(self._directory, collection.id, kept)
         live.base_seq = live.seq
         return written.base
@@ -245,7 +244,7 @@ def _require_embedder(collection: Collection, state: CollectionState) -> None:
     if (fingerprint.embedder, fingerprint.dimension) != (state.embedder, state.dimension):
         raise EmbedderChanged(
             f"The collection {collection.name!r} was embedded anew with {state.embedder}.",
-            hint="Start this program again with RAG_EMBEDDER set to that model.",
+            hint="Ask again: the collection is read anew with every question.",
         )
 
 
@@ -276,20 +275,9 @@ def _follow(connection: Connection, collection_id: int, live: _Live, state: Coll
     live.seq = state.seq
 
 
-def _point_to(connection: Connection, collection_id: int, written: Generation) -> list[str]:
+def _make_current(connection: Connection, collection_id: int, written: Generation) -> list[str]:
     """Make a generation current, forget those no reader needs; returns the directories that are kept."""
-    manifest = written.manifest
-    connection.execute(
-        insert(GenerationRow).values(
-            collection_id=collection_id,
-            directory=written.directory,
-            seq=manifest.seq,
-            count=manifest.count,
-            size=manifest.size,
-            sha256=written.sha256,
-            created_at=datetime.now(UTC),
-        )
-    )
+    point_to(connection, collection_id, written)
     known = generations(connection, collection_id)
     kept, old = known[:_KEPT], known[_KEPT:]
     connection.execute(delete(GenerationRow).where(GenerationRow.id.in_([generation.id for generation in old])))
