@@ -111,6 +111,12 @@ def _run(library: Library, collection: Collection, *, back: bool, force: bool, a
             _sentence(collection, target, report),
             as_json=as_json,
         )
+        if report.too_long and not as_json:
+            click.echo(
+                f"note: {report.too_long} chunks are longer than this embedder reads, so their ends are not searched "
+                "by meaning; delete and ingest their documents again to cut them to its length.",
+                err=True,
+            )
     return report.outcome == "swapped"
 
 
@@ -171,13 +177,7 @@ def _sentence(collection: Collection, target: EmbeddingSet, report: ReembedRepor
             f"{collection.name}: stopped after embedding {report.embedded} chunks, which are kept; searches use "
             f"{collection.fingerprint.embedder} as before. Give the same command again to go on."
         )
-    done = f"{collection.name}: serving embeddings by {target.embedder}; {report.embedded} chunks embedded now"
-    if report.too_long:
-        done += (
-            f"\nnote: {report.too_long} chunks are longer than this embedder reads, so their ends are not searched by "
-            "meaning; delete and ingest their documents again to cut them to its length."
-        )
-    return done
+    return f"{collection.name}: serving embeddings by {target.embedder}; {report.embedded} chunks embedded now"
 
 
 def _say(body: dict[str, Any], text: str, *, as_json: bool) -> None:

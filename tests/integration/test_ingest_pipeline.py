@@ -110,7 +110,7 @@ def test_another_embedder_is_refused_before_anything_is_read(tmp_path, docs):
     with ingesting(tmp_path / "home", embedder=HashingEmbedder(name="other")) as library:
         with pytest.raises(EmbedderChanged) as caught:
             library.ingest(docs)
-        assert "rebuild" in caught.value.hint
+        assert "indexer reembed" in caught.value.hint
         assert len(library.documents()) == 4
         assert library.embedder.texts_embedded == 0
 
