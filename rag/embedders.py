@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from rag.errors import EmbedderChanged, ModelError, NotFound, RagError
+from rag.errors import EmbedderChanged, NotFound, RagError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,10 +61,10 @@ class CollectionEmbedders:
             raise _unavailable(collection, error.message, hint=error.hint) from error
 
     def _configured_or_none(self) -> Embedder | None:
-        """The configured one, if its model is there: collections of other embedders can do without it."""
+        """The configured one, if it can be had: collections of other embedders do without it."""
         try:
             return self._configured()
-        except ModelError:
+        except RagError:
             return None
 
 

@@ -217,7 +217,8 @@ def test_a_slow_writer_cannot_bring_back_vectors_that_were_replaced(processes, p
     slow.found(collection)
     ids = np.array(chunk_ids(process.store, collection))
     swap_in(process.database, process.directory, collection, fingerprint(), unit_vectors(3, seed=7))
-    slow.vectors._lives[collection.id].index.flush()
+    with pytest.raises(live_vectors._Withdrawn):
+        slow.vectors._lives[collection.id].index.flush()
     for each in (slow, process, processes()):
         best = each.vectors.search(collection, unit_vectors(3, seed=7)[1], 1)[0]
         assert (best.chunk_id, round(best.score, 3)) == (ids[1], 1.0)
