@@ -1,4 +1,4 @@
-"""A re-embedding that is killed at any moment, or finds the disk full: the old vectors serve, and the next run goes on."""
+"""A re-embedding that is killed at any moment, or finds the disk full: the old vectors serve, the next run goes on."""
 
 from __future__ import annotations
 
