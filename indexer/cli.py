@@ -17,6 +17,7 @@ _COMMANDS = {
     "ingest": "indexer.commands.ingest:ingest",
     "list": "indexer.commands.inventory:list_documents",
     "rebuild": "indexer.commands.rebuild:rebuild",
+    "reembed": "indexer.commands.reembed:reembed",
     "rollback": "indexer.commands.rollback:rollback",
     "verify": "indexer.commands.verify:verify",
     "status": "indexer.commands.inventory:status",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
@@ -14,11 +15,11 @@ from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Outcome, SourceFailure, SourceResult, Watcher
 from indexer.sources import Source, expand
 from rag.embedding.context import contextual_text
-from rag.errors import SourceError, SourceHasNoText, SourceUnreadable
+from rag.errors import EmbedderChanged, SourceError, SourceHasNoText, SourceUnreadable
 from rag.types import Fingerprint, SourceRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from indexer.detection import Detected
@@ -45,10 +46,16 @@ class IngestPipeline:
     """Takes documents into a collection. The caller holds the collection's ingest lock."""
 
     def __init__(
-        self, *, store: DocumentStore, embedder: Embedder, parsers: IsolatedParsers, max_file_bytes: int
+        self,
+        *,
+        store: DocumentStore,
+        embedder_for: Callable[[str], Embedder],
+        parsers: IsolatedParsers,
+        max_file_bytes: int,
     ) -> None:
+        """``embedder_for`` gives the embedder of a collection by its name, of one that is not there yet, too."""
         self._store = store
-        self._embedder = embedder
+        self._embedder_for = embedder_for
         self._parsers = parsers
         self._max_file_bytes = max_file_bytes
 
@@ -73,8 +80,8 @@ class IngestPipeline:
         sources = list(expand(paths))
         target = None
         if any(source.error is None for source in sources):  # a mistyped path must not leave an empty collection
-            target = self._store.ensure_collection(collection, fingerprint_of(self._embedder))
-            self._store.discard_abandoned(target)
+            target = self._open(collection)
+            self._store.discard_abandoned(target.collection)
         watcher.found(len(sources))
         report = IngestReport()
         for number, source in enumerate(sources):
@@ -88,29 +95,25 @@ class IngestPipeline:
         report.seconds = time.monotonic() - started
         return report
 
+    def _open(self, name: str) -> _Target:
+        embedder = self._embedder_for(name)
+        return _Target(self._store.ensure_collection(name, fingerprint_of(embedder)), embedder)
+
     def _take(
         self,
-        collection: Collection | None,
+        target: _Target | None,
         source: SourcePath,
         metadata: Mapping[str, MetadataValue] | None,
         watcher: Watcher,
     ) -> SourceResult:
         started = time.monotonic()
-        ingestion = _SourceIngestion(self._store, self._embedder, self._parsers, metadata, watcher)
+        ingestion = _SourceIngestion(self._store, self._parsers, metadata, watcher)
         try:
             if source.error is not None:
                 raise source.error
-            if collection is None:
+            if target is None:
                 raise TypeError("only a source that comes with an error needs no collection")
-            for _attempt in range(_ATTEMPTS):
-                with Source(source.path, max_bytes=self._max_file_bytes) as opened:
-                    result = ingestion.run(collection, opened)
-                if result is not None:
-                    break
-            else:
-                raise SourceUnreadable(
-                    f"{source.path} kept changing while it was read.", hint="Ingest it when nothing writes to it."
-                )
+            result = self._read(target, source, ingestion)
         except SourceError as error:
             return SourceResult(
                 uri=source.uri,
@@ -129,6 +132,29 @@ class IngestPipeline:
             notices=tuple(ingestion.notices),
         )
 
+    def _read(self, target: _Target, source: SourcePath, ingestion: _SourceIngestion) -> tuple[Outcome, int, int]:
+        for _attempt in range(_ATTEMPTS):
+            try:
+                with Source(source.path, max_bytes=self._max_file_bytes) as opened:
+                    result = ingestion.run(target, opened)
+            except EmbedderChanged:  # embedded anew since the run began: its other embedder takes the rest
+                opened_again = self._open(target.collection.name)
+                target.collection, target.embedder = opened_again.collection, opened_again.embedder
+                continue
+            if result is not None:
+                return result
+        raise SourceUnreadable(
+            f"{source.path} kept changing while it was read.", hint="Ingest it when nothing writes to it."
+        )
+
+
+@dataclass(slots=True)
+class _Target:
+    """Where a run's documents go; both change when the collection is embedded anew meanwhile."""
+
+    collection: Collection
+    embedder: Embedder
+
 
 def _written(metadata: Mapping[str, MetadataValue]) -> str:
     """For comparing: in Python 1, 1.0 and True are equal."""
@@ -141,21 +167,20 @@ class _SourceIngestion:
     def __init__(
         self,
         store: DocumentStore,
-        embedder: Embedder,
         parsers: IsolatedParsers,
         metadata: Mapping[str, MetadataValue] | None,
         watcher: Watcher,
     ) -> None:
         self._store = store
         self._metadata = metadata
-        self._embedder = embedder
         self._parsers = parsers
         self._watcher = watcher
         self.notices: list[str] = []
 
-    def run(self, collection: Collection, source: Source) -> tuple[Outcome, int, int] | None:
+    def run(self, target: _Target, source: Source) -> tuple[Outcome, int, int] | None:
         """Outcome, document id and chunks written; None if the file changed while it was read."""
         self.notices.clear()
+        collection, self._embedder = target.collection, target.embedder
         stored = self._store.stored_source(collection, source.uri)
         current = stored is not None and (stored.parser, stored.chunker) == (PARSER_VERSION, CHUNKER_VERSION)
         if stored and self._metadata is not None:

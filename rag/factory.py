@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from rag.errors import EmbedderChanged, RagError
+from rag.embedders import CollectionEmbedders
+from rag.errors import RagError, UnknownCollection
 from rag.generators import GeneratorSource
 from rag.pipeline import PipelineOptions, RagPipeline
 
@@ -67,6 +68,7 @@ class Library:
         self.database = database
         self.generator_source = GeneratorSource(settings, lambda: self.catalog, measured_reuse=measured_reuse)
         self._embedder = _Once(self._load_embedder)
+        self._embedders = CollectionEmbedders(configured=self._embedder, open_named=self._open_embedder)
         self._generator = _Once(self.generator_source.open)
         self._retriever = _Once(self._make_retriever)
         self._vectors = _Once(self._open_vectors)
@@ -100,7 +102,24 @@ class Library:
 
     @property
     def embedder(self) -> Embedder:
+        """The configured one, which new collections are embedded with."""
         return self._embedder()
+
+    def embedder_of(self, collection: Collection) -> Embedder:
+        """The one that made the collection's embeddings, whatever is configured.
+
+        Raises:
+            EmbedderChanged: the catalog does not have it, or it cannot be loaded.
+        """
+        return self._embedders.of(collection)
+
+    def embedder_for(self, collection: str) -> Embedder:
+        """The one to take documents into a collection with: its own, or the configured one if it has no documents."""
+        try:
+            found = self.store.collection(collection)
+            return self.embedder_of(found) if self.store.documents(found, limit=1) else self.embedder
+        except UnknownCollection:
+            return self.embedder
 
     @property
     def generator(self) -> Generator:
@@ -179,19 +198,10 @@ class Library:
     def _fingerprint_check(self, collection: Collection) -> Check:
         name = f"collection {collection.name}"
         try:
-            self._require_same_embedder(collection)
+            self.embedder_of(collection)
         except RagError as error:
             return Check(name=name, ok=False, detail=str(error))
         return Check(name=name, ok=True, detail=f"seq {collection.seq}, {collection.fingerprint.embedder}")
-
-    def _require_same_embedder(self, collection: Collection) -> None:
-        identity = self.embedder.identity
-        if collection.fingerprint.embedder != identity:
-            raise EmbedderChanged(
-                f"Collection '{collection.name}' was embedded with {collection.fingerprint.embedder}, "
-                f"but the configured embedder is {identity}.",
-                hint=f"Set RAG_EMBEDDER back, or run: indexer rebuild --collection {collection.name} --embed",
-            )
 
     def _generator_check(self) -> Check:
         generator, address = self.loaded_generator, self.generator_source.remote_address
@@ -222,10 +232,9 @@ class Library:
 
         return Retriever(
             store=self.store,
-            embedder=self.embedder,
+            embedder_of=self.embedder_of,
             vectors=self.vectors,
             lexical=self.lexical,
-            admit=self._require_same_embedder,
         )
 
     def _open_vectors(self) -> LiveVectors:
@@ -234,9 +243,12 @@ class Library:
         return LiveVectors(self.database, directory=self.index_directory)
 
     def _load_embedder(self) -> BiEncoder:
+        return self._open_embedder(self.settings.embedder)
+
+    def _open_embedder(self, name: str) -> BiEncoder:
         from rag.embedding.bi_encoder import BiEncoder
 
-        model = self.catalog.resolve(self.settings.embedder)
+        model = self.catalog.resolve(name, kind="embedder")
         return BiEncoder(model.path, name=model.name, sha256=model.sha256, threads=self.settings.threads)
 
 

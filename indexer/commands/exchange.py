@@ -105,7 +105,7 @@ def import_collection(file: Path, collection: str | None, as_json: bool) -> None
                     reader,
                     store=library.store,
                     collection=name,
-                    embedder=lambda: library.embedder,
+                    embedder=lambda: library.embedder_for(name),
                     advance=advance,
                 )
                 report = importing.run()

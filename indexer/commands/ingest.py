@@ -59,7 +59,10 @@ def ingest(
         parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
         with parsers, Interruption() as interruption:
             pipeline = IngestPipeline(
-                store=library.store, embedder=library.embedder, parsers=parsers, max_file_bytes=settings.max_file_bytes
+                store=library.store,
+                embedder_for=library.embedder_for,
+                parsers=parsers,
+                max_file_bytes=settings.max_file_bytes,
             )
             on_result = _print_result if as_json else None
             with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first asks to stop after the current document, the second stops at once."""
+"""Ctrl-C: the first asks to stop after what is at work (a document, say), the second stops at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Interruption:
     """While entered, SIGINT and SIGTERM set ``requested``; a second one raises KeyboardInterrupt."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: str = "document") -> None:
+        self._after = after
         self._requested = False
         self._before: dict[int, signal._HANDLER] = {}
 
@@ -38,4 +39,4 @@ class Interruption:
         if self._requested:
             raise KeyboardInterrupt
         self._requested = True
-        click.echo("Stopping after this document; press Ctrl-C again to stop now.", err=True)
+        click.echo(f"Stopping after this {self._after}; press Ctrl-C again to stop now.", err=True)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from rag.errors import EmbedderChanged
 from rag.retrieval.fusion import fuse
 from rag.types import Passage
 
@@ -43,15 +44,13 @@ class Retriever:
         self,
         *,
         store: PassageStore,
-        embedder: Embedder,
+        embedder_of: Callable[[Collection], Embedder],
         vectors: VectorSearch,
         lexical: LexicalIndex,
-        admit: Callable[[Collection], None],
     ) -> None:
-        """``admit`` raises if the collection's vectors cannot be compared with the embedder's."""
-        self._admit = admit
+        """``embedder_of`` gives the embedder that made a collection's vectors, or raises EmbedderChanged."""
         self._store = store
-        self._embedder = embedder
+        self._embedder_of = embedder_of
         self._vectors = vectors
         self._lexical = lexical
 
@@ -64,10 +63,20 @@ class Retriever:
     def retrieve(
         self, collection: Collection, query: str, k: int, *, where: Filter | None = None, leg: Leg = "hybrid"
     ) -> Retrieval:
-        """The ``k`` best passages of those the filter lets through; ``leg`` restricts the search (for evaluation)."""
-        self._admit(collection)
+        """The ``k`` best passages of those the filter lets through; ``leg`` restricts the search (for evaluation).
+
+        Raises:
+            EmbedderChanged: the embedder that made the collection's vectors cannot be loaded.
+        """
+        try:
+            return self._retrieve(collection, query, k, where, leg)
+        except EmbedderChanged:
+            # Embedded anew since the collection was read; if that is not the reason, it is raised again.
+            return self._retrieve(self._store.collection(collection.name), query, k, where, leg)
+
+    def _retrieve(self, collection: Collection, query: str, k: int, where: Filter | None, leg: Leg) -> Retrieval:
         started = time.perf_counter()
-        vector = self._embedder.embed_query(query) if leg != "lexical" else None
+        vector = self._embedder_of(collection).embed_query(query) if leg != "lexical" else None
         embedded = time.perf_counter()
         dense = self._vectors.search(collection, vector, _DEPTH, where=where) if vector is not None else []
         lexical = self._lexical.search(collection, query, _DEPTH, where=where) if leg != "dense" else []

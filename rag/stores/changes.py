@@ -8,12 +8,15 @@ so no id is both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from rag.errors import UnknownCollection
+from rag.stores.embedding_sets import live_set
+from rag.stores.retirement import next_seq
 from rag.stores.tables import (
     ChunkRow,
     CollectionRow,
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection
+
+    from rag.stores.generations import Generation
 
 _BATCH = 4096
 
@@ -96,6 +101,22 @@ def generations(connection: Connection, collection_id: int, *, since: int = 0) -
     ]
 
 
+def point_to(connection: Connection, collection_id: int, written: Generation) -> None:
+    """Note a generation that is complete on disk; it is the current one if none has a higher seq."""
+    manifest = written.manifest
+    connection.execute(
+        insert(GenerationRow).values(
+            collection_id=collection_id,
+            directory=written.directory,
+            seq=manifest.seq,
+            count=manifest.count,
+            size=manifest.size,
+            sha256=written.sha256,
+            created_at=datetime.now(UTC),
+        )
+    )
+
+
 def withdraw(connection: Connection, collection_id: int, generation_ids: Iterable[int]) -> None:
     """Forget generations, and have every process let go of what it loaded before, whichever it was."""
     connection.execute(delete(GenerationRow).where(GenerationRow.id.in_(list(generation_ids))))
@@ -104,6 +125,14 @@ def withdraw(connection: Connection, collection_id: int, generation_ids: Iterabl
         .where(CollectionRow.id == collection_id)
         .values(seq=CollectionRow.seq + 1, index_epoch=CollectionRow.index_epoch + 1)
     )
+
+
+def forget_indexes(connection: Connection, collection_id: int) -> None:
+    """Make every reader load anew: no generation and no feed leads from what was to what is."""
+    seq = next_seq(connection, collection_id)
+    connection.execute(update(CollectionRow).where(CollectionRow.id == collection_id).values(feed_floor=seq))
+    connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection_id))
+    connection.execute(delete(TombstoneRow).where(TombstoneRow.collection_id == collection_id))
 
 
 def active_chunks(connection: Connection, collection_id: int) -> int:
@@ -122,9 +151,12 @@ def removed_since(connection: Connection, collection_id: int, seq: int) -> NDArr
 
 
 def added_since(
-    connection: Connection, collection_id: int, seq: int, dimension: int
+    connection: Connection, collection_id: int, seq: int, dimension: int, *, set_id: int | None = None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Batches of ids and unit vectors of the active chunks that were added after ``seq``; all of them since 0."""
+    """Batches of ids and unit vectors of the active chunks that were added after ``seq``; all of them since 0.
+
+    The vectors are those of the live set, or of the set ``set_id``.
+    """
     rows = connection.execute(
         select(EmbeddingRow.chunk_id, EmbeddingRow.vector)
         .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
@@ -133,6 +165,7 @@ def added_since(
             VersionRow.collection_id == collection_id,
             VersionRow.status == VersionStatus.ACTIVE,
             VersionRow.activated_seq > seq,
+            EmbeddingRow.set_id == (live_set(collection_id) if set_id is None else set_id),
         )
         .execution_options(yield_per=_BATCH)
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, insert, select, update
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
-from rag.stores import reembedding
-from rag.stores.changes import generations
+from rag.stores.changes import forget_indexes, generations
+from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.reading import (
     one_document,
     select_collections,
@@ -23,17 +23,16 @@ from rag.stores.reading import (
 from rag.stores.retirement import next_seq, prune, retire
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
-from rag.types import CollectionStatus, GenerationInfo, StoredSource
+from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
     from sqlalchemy import Connection
 
     from rag.stores.database import Database
-    from rag.types import Chunk, Collection, Document, EmbeddingInput, Fingerprint, SourceRecord, Span
+    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span
 
 _BATCH = 500  # ids in one statement
 
@@ -53,16 +52,16 @@ class SqlDocumentStore:
         with self._database.write() as connection:
             found = self._find(connection, name)
             if found is None:
-                connection.execute(
-                    insert(CollectionRow).values(
-                        name=name,
-                        parser=fingerprint.parser,
-                        chunker=fingerprint.chunker,
-                        embedder=fingerprint.embedder,
-                        dimension=fingerprint.dimension,
-                        created_at=datetime.now(UTC),
-                    )
+                created = insert(CollectionRow).values(
+                    name=name,
+                    parser=fingerprint.parser,
+                    chunker=fingerprint.chunker,
+                    embedder=fingerprint.embedder,
+                    dimension=fingerprint.dimension,
+                    created_at=datetime.now(UTC),
                 )
+                collection_id = connection.scalars(created.returning(CollectionRow.id)).one()
+                create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
             elif found.fingerprint != fingerprint:
                 self._change(connection, found, fingerprint)
             return self._require(connection, name)
@@ -196,19 +195,24 @@ class SqlDocumentStore:
             )
             return "".join(pieces)[span.start - first : span.end - first]
 
-    def embedding_inputs(self, collection: Collection) -> Iterator[EmbeddingInput]:
-        """The active chunks by id, for embedding the collection anew. Short transactions; nothing is locked."""
-        return reembedding.inputs(self._database, collection)
-
-    def replace_embeddings(
-        self,
-        collection: Collection,
-        fingerprint: Fingerprint,
-        batches: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]],
-    ) -> Collection:
-        """Swap all embeddings of a collection for those of another embedder; see ``rag.stores.reembedding``."""
-        reembedding.replace(self._database, collection, fingerprint, batches)
-        return self.collection(collection.name)
+    def embedding_inputs(
+        self, collection: Collection, *, lacking: EmbeddingSet | None = None
+    ) -> Iterator[EmbeddingInput]:
+        """The active chunks by id, or those the set ``lacking`` has no vector of. Short reads; nothing is locked."""
+        last = 0
+        while True:
+            query = select_passages(collection).where(ChunkRow.id > last).order_by(ChunkRow.id).limit(_BATCH)
+            if lacking is not None:
+                query = query.where(~has_vector(lacking))
+            with self._database.read() as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return
+            for row in rows:
+                yield EmbeddingInput(
+                    chunk_id=row.chunk_id, title=row.title, heading_path=tuple(row.heading_path), text=row.text
+                )
+            last = rows[-1].chunk_id
 
     def set_dense_weight(self, collection: Collection, weight: float | None) -> Collection:
         """Rank hybrid searches with this share of the dense leg from now on, in every process; ``None``: the default.
@@ -267,11 +271,12 @@ class SqlDocumentStore:
             raise EmbedderChanged(
                 f"The collection {found.name!r} was embedded with {old[0]} (dimension {old[1]}); "
                 f"the settings name {new[0]} (dimension {new[1]}).",
-                hint=f"Set RAG_EMBEDDER back, or run `indexer rebuild --collection {found.name} --embed`.",
+                hint=f"Set RAG_EMBEDDER back, or run `indexer reembed --collection {found.name}`.",
             )
         changed = old != new
         if changed:
-            reembedding.forget_indexes(connection, found.id)
+            forget_indexes(connection, found.id)
+            change_live(connection, found.id, wanted.embedder, wanted.dimension)
         connection.execute(
             update(CollectionRow)
             .where(CollectionRow.id == found.id)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from sqlalchemy import func, select
 
+from rag.stores.embedding_sets import live_set
 from rag.stores.reading import select_collections, to_collection
 from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
 
@@ -121,13 +122,14 @@ def records(database: Database, collection: Collection, *, program: str) -> Iter
             documents=count,
             dense_weight=current.dense_weight,
         )
+        set_id = connection.scalars(select(live_set(collection.id))).one()
         chunks = 0
         query = select(VersionRow, DocumentRow.uri).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
         versions = query.where(*active).order_by(VersionRow.document_id).execution_options(yield_per=_ROWS)
         for version in connection.execute(versions):
             yield _document(version)
             yield from _texts(connection, version.id, version.uri)
-            for chunk in _chunks(connection, version.id, version.uri):
+            for chunk in _chunks(connection, version.id, version.uri, set_id):
                 chunks += 1
                 yield chunk
         yield ExportEnd(documents=count, chunks=chunks)
@@ -154,7 +156,7 @@ def _texts(connection: Connection, version_id: int, uri: str) -> Iterator[Export
         yield ExportedText(uri=uri, start=row.start, text=row.text)
 
 
-def _chunks(connection: Connection, version_id: int, uri: str) -> Iterator[ExportedChunk]:
+def _chunks(connection: Connection, version_id: int, uri: str, set_id: int) -> Iterator[ExportedChunk]:
     query = (
         select(
             ChunkRow.ordinal,
@@ -168,7 +170,7 @@ def _chunks(connection: Connection, version_id: int, uri: str) -> Iterator[Expor
             EmbeddingRow.vector,
         )
         .join(EmbeddingRow, EmbeddingRow.chunk_id == ChunkRow.id)
-        .where(ChunkRow.version_id == version_id)
+        .where(ChunkRow.version_id == version_id, EmbeddingRow.set_id == set_id)
         .order_by(ChunkRow.ordinal)
     )
     for row in connection.execute(query.execution_options(yield_per=_ROWS)):

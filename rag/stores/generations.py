@@ -131,6 +131,21 @@ def load_generation(root: Path, directory: str, *, sha256: str, embedder: str) -
     )
 
 
+def move_generation(source: Path, root: Path, directory: str) -> None:
+    """Bring a finished generation from one root to another of the same file system; opened files stay open.
+
+    Raises:
+        DiskFull, DataDirectoryUnwritable: the file system refused.
+    """
+    target = root / directory
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (source / directory).rename(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise write_error(target.parent, error) from error
+
+
 def remove_except(root: Path, collection_id: int, keep: Iterable[str]) -> None:
     """Delete all other generations of a collection. Only for the holder of its write lock.
 

@@ -11,9 +11,15 @@ import numpy as np
 from sqlalchemy import func, select
 
 from rag.errors import DatabaseDamaged, IndexDamaged
-from rag.stores.changes import added_since, collection_state, generations, removed_since, withdraw
+from rag.stores.changes import (
+    added_since,
+    collection_state,
+    forget_indexes,
+    generations,
+    removed_since,
+    withdraw,
+)
 from rag.stores.generations import load_generation
-from rag.stores.reembedding import forget_indexes
 from rag.stores.tables import ChunkRow, TombstoneRow, VersionRow, VersionStatus
 from rag.stores.verification import Finding
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout
 
-from rag.errors import DataDirectoryUnwritable, IngestInProgress
+from rag.errors import Conflict, DataDirectoryUnwritable, IngestInProgress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,12 +21,14 @@ class IngestLock:
     ``home`` is the data directory. The holder's process id is in a file beside the lock, for the error message alone.
     """
 
+    _name = "ingest"
+
     def __init__(self, home: Path, collection: str) -> None:
         name = hashlib.sha256(collection.encode()).hexdigest()[:16]  # a collection's name may hold any character
         self._collection = collection
         self._directory = home / "locks"
-        self._lock = FileLock(self._directory / f"ingest-{name}.lock")
-        self._holder = self._directory / f"ingest-{name}.pid"
+        self._lock = FileLock(self._directory / f"{self._name}-{name}.lock")
+        self._holder = self._directory / f"{self._name}-{name}.pid"
 
     def __enter__(self) -> Self:
         """Take the lock, or raise IngestInProgress at once."""
@@ -35,10 +37,7 @@ class IngestLock:
             self._lock.acquire(timeout=0)
             self._holder.write_text(str(os.getpid()))
         except Timeout as error:
-            raise IngestInProgress(
-                f"Process {self._holder_pid()} is already ingesting into the collection {self._collection!r}.",
-                hint="Wait for it to finish, or end it, and try again.",
-            ) from error
+            raise self._refusal(self._holder_pid(), self._collection) from error
         except OSError as error:
             raise DataDirectoryUnwritable(
                 f"The lock file {self._lock.lock_file} cannot be written: {error.strerror or error}.",
@@ -52,8 +51,26 @@ class IngestLock:
         self._holder.unlink(missing_ok=True)  # before the release: afterwards it may be the next holder's
         self._lock.release()
 
+    def _refusal(self, pid: str, collection: str) -> Conflict:
+        return IngestInProgress(
+            f"Process {pid} is already ingesting into the collection {collection!r}.",
+            hint="Wait for it to finish, or end it, and try again.",
+        )
+
     def _holder_pid(self) -> str:
         try:
             return self._holder.read_text() or "unknown"
         except FileNotFoundError:  # it has the lock and has not yet written its id, or is about to let go
             return "unknown"
+
+
+class ReembeddingLock(IngestLock):
+    """Held by the process that embeds a collection anew; documents may come and go meanwhile."""
+
+    _name = "reembed"
+
+    def _refusal(self, pid: str, collection: str) -> Conflict:
+        return Conflict(
+            f"Process {pid} is already embedding the collection {collection!r} anew.",
+            hint=f"Wait for it to finish; what it does is shown by: indexer reembed --collection {collection} --status",
+        )

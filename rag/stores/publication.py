@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, update
 
 from rag.errors import EmbedderChanged
-from rag.stores.changes import collection_state, generations
+from rag.stores.changes import collection_state, generations, point_to
 from rag.stores.generations import remove_except, write_generation, writing
 from rag.stores.tables import CollectionRow, GenerationRow, TombstoneRow
 
@@ -50,7 +49,7 @@ def publish(
             require_embedder(collection, state)
             if state.epoch != epoch:
                 raise Withdrawn
-            kept = _point_to(connection, collection.id, written)
+            kept = _make_current(connection, collection.id, written)
         remove_except(root, collection.id, kept)
     return written
 
@@ -61,24 +60,13 @@ def require_embedder(collection: Collection, state: CollectionState) -> None:
     if (fingerprint.embedder, fingerprint.dimension) != (state.embedder, state.dimension):
         raise EmbedderChanged(
             f"The collection {collection.name!r} was embedded anew with {state.embedder}.",
-            hint="Start this program again with RAG_EMBEDDER set to that model.",
+            hint="Ask again: the collection is read anew with every question.",
         )
 
 
-def _point_to(connection: Connection, collection_id: int, written: Generation) -> list[str]:
+def _make_current(connection: Connection, collection_id: int, written: Generation) -> list[str]:
     """Make a generation current, forget those no reader needs; returns the directories that are kept."""
-    manifest = written.manifest
-    connection.execute(
-        insert(GenerationRow).values(
-            collection_id=collection_id,
-            directory=written.directory,
-            seq=manifest.seq,
-            count=manifest.count,
-            size=manifest.size,
-            sha256=written.sha256,
-            created_at=datetime.now(UTC),
-        )
-    )
+    point_to(connection, collection_id, written)
     known = generations(connection, collection_id)
     kept, old = known[:_KEPT], known[_KEPT:]
     connection.execute(delete(GenerationRow).where(GenerationRow.id.in_([generation.id for generation in old])))

@@ -1,128 +1,165 @@
-"""Embedding a collection anew while it serves.
+"""The index of a set of embeddings that does not serve yet, made beside the one that does, and the swap of the two.
 
-The new vectors are computed one batch after another and spooled to a temporary file; only then one transaction swaps
-them in, so that readers have either all old or all new vectors and nobody waits while the model works.
+The files are made in a directory of their own, ``building``, for in that of the collection a writer removes what SQL
+does not know; with the swap they move there.
 """
 
 from __future__ import annotations
 
-import tempfile
-from typing import IO, TYPE_CHECKING
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, func, insert, select, update
+import numpy as np
+from sqlalchemy import delete, select, update
 
-from rag.errors import Conflict
-from rag.stores.reading import select_passages
+from rag.errors import DatabaseDamaged
+from rag.stores import embedding_sets
+from rag.stores.changes import added_since, collection_state, point_to
+from rag.stores.generations import load_generation, move_generation, remove_except, write_generation, writing
 from rag.stores.retirement import next_seq
-from rag.stores.tables import (
-    ChunkRow,
-    CollectionRow,
-    EmbeddingRow,
-    GenerationRow,
-    TombstoneRow,
-    VersionRow,
-    VersionStatus,
-)
-from rag.stores.vectors import encode
-from rag.types import EmbeddingInput
+from rag.stores.tables import ChunkRow, CollectionRow, EmbeddingRow, GenerationRow, VersionRow, VersionStatus
+from rag.stores.vector_rows import ArrayRows
+from rag.stores.vectors import LENGTH_TOLERANCE, decode, stored_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
-    from sqlalchemy import Connection
 
     from rag.stores.database import Database
-    from rag.types import Collection, Fingerprint
+    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.generations import Generation
+    from rag.types import Collection
 
-_BATCH = 512
-_ID_BYTES = 8
-
-
-def inputs(database: Database, collection: Collection) -> Iterator[EmbeddingInput]:
-    """The active chunks by id, read in short transactions."""
-    last = 0
-    while True:
-        query = select_passages(collection).where(ChunkRow.id > last).order_by(ChunkRow.id).limit(_BATCH)
-        with database.read() as connection:
-            rows = connection.execute(query).all()
-        if not rows:
-            return
-        for row in rows:
-            yield EmbeddingInput(
-                chunk_id=row.chunk_id, title=row.title, heading_path=tuple(row.heading_path), text=row.text
-            )
-        last = rows[-1].chunk_id
+_BUILDING: Final = "building"
+_BATCH: Final = 4096
 
 
-def replace(
-    database: Database,
-    collection: Collection,
-    fingerprint: Fingerprint,
-    batches: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]],
-) -> None:
-    """Swap in the vectors of ``batches`` (ids and rows of the fingerprint's dimension), all at once.
+class Swap(StrEnum):
+    """What came of trying: done, or what has to be done before."""
+
+    DONE = "done"
+    CHUNKS_MISSING = "chunks missing"
+    INDEX_STALE = "index stale"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextIndex:
+    """A generation of a set that does not serve, opened from its files; ``root`` is where it is for now."""
+
+    generation: Generation
+    root: Path
+
+
+def wrong_vectors(database: Database, collection: Collection, set_id: int | None = None) -> int:
+    """How many active chunks have no vector in the set (the live one if ``None``), or one that is not a unit vector of
+    its dimension.
+    """
+    with database.read() as connection:
+        dimension = collection_state(connection, collection.id, collection.name).dimension
+        wanted = embedding_sets.live_set(collection.id) if set_id is None else set_id
+        joined = (EmbeddingRow.chunk_id == ChunkRow.id) & (EmbeddingRow.set_id == wanted)
+        rows = connection.scalars(
+            select(EmbeddingRow.vector)
+            .select_from(ChunkRow)
+            .join(VersionRow, VersionRow.id == ChunkRow.version_id)
+            .outerjoin(EmbeddingRow, joined)
+            .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+            .execution_options(yield_per=_BATCH)
+        )
+        wrong = 0
+        for batch in rows.partitions():
+            lengths = stored_lengths([value or b"" for value in batch], dimension)
+            wrong += int(np.sum(~(np.abs(lengths - 1) < LENGTH_TOLERANCE)))  # NaN is near nothing
+    return wrong
+
+
+def build_index(database: Database, indexes: Path, collection: Collection, target: EmbeddingSet) -> NextIndex | None:
+    """Write a generation of the set as of now; ``None`` if an active chunk has no vector in it yet.
 
     Raises:
-        Conflict: an active chunk has no new vector, because a document was added meanwhile.
-        ValueError: ids and vectors do not agree in shape, or a vector is zero or not finite.
+        DatabaseDamaged: a vector is not one of the set's dimension, of unit length and finite.
+        DiskFull, DataDirectoryUnwritable: the file system refused; nothing is left behind.
     """
-    with tempfile.TemporaryFile(dir=database.path.parent) as spool:
-        for ids, vectors in batches:
-            if vectors.shape != (len(ids), fingerprint.dimension):
-                raise ValueError(f"{len(ids)} ids do not fit vectors of shape {vectors.shape}")
-            for chunk_id, value in zip(ids, encode(vectors), strict=True):
-                spool.write(int(chunk_id).to_bytes(_ID_BYTES, "little") + value)
-        with database.write() as connection:
-            _swap(connection, collection, fingerprint, spool)
-
-
-def forget_indexes(connection: Connection, collection_id: int) -> None:
-    """Make every reader load anew: no generation and no feed leads from the old vectors to the new ones."""
-    seq = next_seq(connection, collection_id)
-    connection.execute(update(CollectionRow).where(CollectionRow.id == collection_id).values(feed_floor=seq))
-    connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection_id))
-    connection.execute(delete(TombstoneRow).where(TombstoneRow.collection_id == collection_id))
-
-
-def _swap(connection: Connection, collection: Collection, fingerprint: Fingerprint, spool: IO[bytes]) -> None:
-    active = (
-        select(ChunkRow.id)
-        .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        .where(VersionRow.collection_id == collection.id)
-    )
-    connection.execute(delete(EmbeddingRow).where(EmbeddingRow.chunk_id.in_(active)))
-    for rows in _spooled(spool, fingerprint.dimension):
-        present = set(connection.scalars(active.where(ChunkRow.id.in_([chunk_id for chunk_id, _ in rows]))))
-        # A document that was deleted meanwhile is no loss; one that was added is, and is counted below.
-        values = [{"chunk_id": chunk_id, "vector": vector} for chunk_id, vector in rows if chunk_id in present]
-        if values:
-            connection.execute(insert(EmbeddingRow), values)
-    missing = connection.scalars(
-        select(func.count())
-        .select_from(ChunkRow)
-        .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        .outerjoin(EmbeddingRow, EmbeddingRow.chunk_id == ChunkRow.id)
-        .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
-        .where(EmbeddingRow.chunk_id.is_(None))
-    ).one()
-    if missing:
-        raise Conflict(
-            f"{missing} chunks were added to {collection.name!r} while it was embedded anew.",
-            hint="Run the command again when no ingest is running.",
+    with database.read() as connection:  # one snapshot: seq, chunks and vectors agree
+        seq = collection_state(connection, collection.id, collection.name).seq
+        if connection.scalars(embedding_sets.missing(target)).one():
+            return None
+        ids, vectors = [np.empty(0, np.int64)], [np.empty((0, target.dimension), np.float32)]
+        for some_ids, some in added_since(connection, collection.id, 0, target.dimension, set_id=target.id):
+            ids.append(some_ids)
+            vectors.append(some)
+    order = np.argsort(np.concatenate(ids))
+    rows = ArrayRows(np.concatenate(ids)[order], np.concatenate(vectors)[order])
+    # Decoding makes any finite numbers a unit vector again, but neither zeros nor what is not finite.
+    if not np.all(np.abs(np.linalg.norm(rows.vectors, axis=1) - 1) < LENGTH_TOLERANCE):
+        raise DatabaseDamaged(
+            f"Some of the embeddings of {collection.name!r} by {target.embedder} are zero or not finite.",
+            hint=f"Begin anew: indexer reembed --collection {collection.name} --cancel, then without --cancel.",
         )
-    forget_indexes(connection, collection.id)
-    connection.execute(
-        update(CollectionRow)
-        .where(CollectionRow.id == collection.id)
-        .values(embedder=fingerprint.embedder, dimension=fingerprint.dimension, dense_weight=None)
-    )
+    root = indexes / _BUILDING
+    written = write_generation(root, collection.id, rows, embedder=target.embedder, seq=seq)
+    opened = load_generation(root, written.directory, sha256=written.sha256, embedder=target.embedder)
+    return NextIndex(generation=opened, root=root)
 
 
-def _spooled(spool: IO[bytes], dimension: int) -> Iterator[list[tuple[int, bytes]]]:
-    spool.seek(0)
-    size = _ID_BYTES + 2 * dimension
-    while block := spool.read(size * _BATCH):
-        records = [block[start : start + size] for start in range(0, len(block), size)]
-        yield [(int.from_bytes(record[:_ID_BYTES], "little"), record[_ID_BYTES:]) for record in records]
+def remove_unfinished(indexes: Path, collection: Collection) -> None:
+    """Remove what was built and not swapped in. Only for the holder of the collection's re-embedding lock."""
+    shutil.rmtree(indexes / _BUILDING / str(collection.id), ignore_errors=True)  # the next run tries again
+
+
+def vectors_of(database: Database, target: EmbeddingSet, ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+    """The set's unit vectors of some chunks, as far as it has them."""
+    query = select(EmbeddingRow.chunk_id, EmbeddingRow.vector).where(EmbeddingRow.chunk_id.in_(ids))
+    with database.read() as connection:
+        rows = connection.execute(query.where(EmbeddingRow.set_id == target.id)).all()
+    vectors = decode([row.vector for row in rows], target.dimension)
+    return {row.chunk_id: vector for row, vector in zip(rows, vectors, strict=True)}
+
+
+def complete_at(database: Database, collection: Collection, target: EmbeddingSet) -> int | None:
+    """The collection's seq if the set has a vector of every active chunk; else ``None``."""
+    with database.read() as connection:
+        seq = collection_state(connection, collection.id, collection.name).seq
+        return None if connection.scalars(embedding_sets.missing(target)).one() else seq
+
+
+def swap(
+    database: Database, indexes: Path, collection: Collection, target: EmbeddingSet, index: NextIndex, *, seen: int
+) -> Swap:
+    """Have the set serve with its index, if it still has every chunk; ``seen`` is the seq at which it had.
+
+    Raises:
+        Conflict: the set was cancelled meanwhile.
+    """
+    generation = index.generation
+    with writing(indexes, collection.id):
+        with database.write() as connection:
+            embedding_sets.require(connection, target)
+            state = collection_state(connection, collection.id, collection.name)
+            if generation.manifest.seq < state.feed_floor:
+                return Swap.INDEX_STALE
+            # Whatever it had it still has; so only what was activated since is looked at while the others wait.
+            if connection.scalars(embedding_sets.missing(target, since=seen)).one():
+                return Swap.CHUNKS_MISSING
+            embedding_sets.make_live(connection, target)
+            next_seq(connection, collection.id)
+            connection.execute(
+                update(CollectionRow)
+                .where(CollectionRow.id == collection.id)
+                # The epoch keeps a process that is writing an index of the old vectors from pointing to it.
+                .values(
+                    embedder=target.embedder,
+                    dimension=target.dimension,
+                    dense_weight=None,  # it was tuned for the vectors that leave
+                    index_epoch=CollectionRow.index_epoch + 1,
+                )
+            )
+            connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection.id))
+            move_generation(index.root, indexes, generation.directory)
+            point_to(connection, collection.id, generation)
+        remove_except(indexes, collection.id, [generation.directory])
+    return Swap.DONE

@@ -14,6 +14,7 @@ from sqlalchemy import exists, insert, select, update
 
 from rag.errors import EmbedderChanged, IngestInProgress
 from rag.stores.analysis import note_language, terms_row
+from rag.stores.embedding_sets import live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
 from rag.stores.reading import one_document
@@ -54,6 +55,7 @@ class SqlStagedVersion:
         self._collection = collection
         self._source = source
         self._version_id: int | None = None
+        self._set_id: int | None = None
         self._pieces: list[str] = []
         self._written_characters = 0
         self._held_characters = 0
@@ -152,6 +154,7 @@ class SqlStagedVersion:
     def _write_chunks(self, connection: Connection, version_id: int) -> None:
         if not self._chunks:
             return
+        self._require_embedder(connection)
         rows = [
             {
                 "version_id": version_id,
@@ -169,7 +172,8 @@ class SqlStagedVersion:
         inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
         ids = connection.scalars(inserted, rows).all()
         vectors = [
-            {"chunk_id": chunk_id, "vector": vector} for chunk_id, (_, vector) in zip(ids, self._chunks, strict=True)
+            {"set_id": self._set_id, "chunk_id": chunk_id, "vector": vector}
+            for chunk_id, (_, vector) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(EmbeddingRow), vectors)
         language = connection.scalar(select(VersionRow.language).where(VersionRow.id == version_id))
@@ -241,8 +245,13 @@ class SqlStagedVersion:
         return version_id
 
     def _require_embedder(self, connection: Connection) -> None:
-        embedder = connection.scalar(select(CollectionRow.embedder).where(CollectionRow.id == self._collection.id))
-        if embedder != self._collection.fingerprint.embedder:
+        """Every chunk is embedded by the collection's embedder and in its live set, now as when this was begun."""
+        fingerprint = self._collection.fingerprint
+        query = select(CollectionRow.embedder, CollectionRow.dimension, live_set(self._collection.id).label("set_id"))
+        row = connection.execute(query.where(CollectionRow.id == self._collection.id)).one()
+        self._set_id = self._set_id or row.set_id
+        wanted = (fingerprint.embedder, fingerprint.dimension, self._set_id)
+        if (row.embedder, row.dimension, row.set_id) != wanted:
             raise EmbedderChanged(
                 f"The collection {self._collection.name!r} was embedded anew while {self._source.uri} was read.",
                 hint="Ingest it again.",

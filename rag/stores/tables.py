@@ -39,6 +39,13 @@ class VersionStatus(StrEnum):
     RETIRED = "retired"
 
 
+class SetState(StrEnum):
+    BUILDING = "building"
+    LIVE = "live"
+    PREVIOUS = "previous"
+    DROPPED = "dropped"
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware time in UTC, kept naive because SQLite has no time zones."""
 
@@ -198,11 +205,43 @@ class LanguageRow(Base):
     language: Mapped[str] = mapped_column(Text, primary_key=True)
 
 
+class EmbeddingSetRow(Base):
+    """Embeddings of a collection by one embedder: one ``live`` set serves, at most one is ``building`` beside it, and
+    at most one, ``previous``, served before. ``dropped`` ones are nobody's; their rows are being deleted.
+
+    ``too_long`` counts the chunks that were longer than the embedder reads when they were embedded anew.
+    """
+
+    __tablename__ = "embedding_sets"
+    __table_args__ = (
+        Index(
+            "uq_embedding_sets_state",
+            "collection_id",
+            "state",
+            unique=True,
+            sqlite_where=text("state <> 'dropped'"),
+            postgresql_where=text("state <> 'dropped'"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id"))
+    state: Mapped[str] = mapped_column(Text)
+    embedder: Mapped[str] = mapped_column(Text)
+    dimension: Mapped[int]
+    too_long: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class EmbeddingRow(Base):
     """``vector``: unit length, float16, little endian."""
 
     __tablename__ = "embeddings"
+    # Deleting a chunk asks whether anybody refers to it, in any set.
+    __table_args__ = (Index("ix_embeddings_chunk_id", "chunk_id"),)
 
+    set_id: Mapped[int] = mapped_column(Key, ForeignKey("embedding_sets.id"), primary_key=True, autoincrement=False)
     chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
     vector: Mapped[bytes] = mapped_column(LargeBinary)
 

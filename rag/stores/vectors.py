@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 STORED = np.dtype("<f2")
 
+# How far from 1 the length of a stored embedding may be: rounding its numbers moves it by less than 0.001.
+LENGTH_TOLERANCE = 0.01
+
 
 def encode(vectors: NDArray[np.float32]) -> list[bytes]:
     """One value of the embeddings table for each row of an array of shape ``(n, dimension)``.
@@ -54,7 +57,7 @@ def decode(values: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
     if any(len(value) != dimension * STORED.itemsize for value in values):
         raise DatabaseDamaged(
             f"A stored embedding does not have the dimension {dimension} of its collection.",
-            hint="Run `indexer rebuild --embed` to embed the collection anew.",
+            hint="Run `indexer reembed` to embed the collection anew.",
         )
     return from_stored(b"".join(values), len(values), dimension)
 

@@ -16,9 +16,10 @@ from sqlalchemy import func, select, text
 
 from rag.errors import DatabaseDamaged
 from rag.stores.analysis import add_missing_terms, missing_terms
+from rag.stores.embedding_sets import live_set
 from rag.stores.lexical import FULL_TEXT_TABLE
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
-from rag.stores.vectors import stored_lengths
+from rag.stores.vectors import LENGTH_TOLERANCE, stored_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 Severity = Literal["damage", "leftover"]
 Area = Literal["database", "full text", "documents", "embeddings", "index", "versions"]
 
-# How far from 1 the length of an embedding may be: rounding its numbers to float16 moves it by less than 0.001.
-_LENGTH_TOLERANCE = 0.01
 _BATCH = 2000
 
 # FTS5's commands are inserts into the column that is named like the table.
@@ -132,13 +131,13 @@ def _full_text_agrees(database: Database) -> bool:
 
 _Problem = tuple[Area, str, str]
 _AGAIN = "Delete the document and ingest it again."
-_EMBED = "Run `indexer rebuild --embed`."
+_EMBED = "Run `indexer reembed`."
 
 
 def _document_problems(
     connection: Connection, version_id: int, chunk_count: int, collection: Collection
 ) -> Iterator[_Problem]:
-    chunks = _Chunks(connection, version_id)
+    chunks = _Chunks(connection, version_id, collection.id)
     found = misplaced = 0
     for start, end, chunk_text in chunks.texts():
         found += 1
@@ -152,7 +151,7 @@ def _document_problems(
     for values in chunks.embeddings():
         embedded += len(values)
         lengths = stored_lengths(values, collection.fingerprint.dimension)
-        wrong += int(np.sum(~(np.abs(lengths - 1) < _LENGTH_TOLERANCE)))  # NaN is near nothing
+        wrong += int(np.sum(~(np.abs(lengths - 1) < LENGTH_TOLERANCE)))  # NaN is near nothing
     if embedded != found:
         yield "embeddings", f"{found - embedded} chunks have no embedding.", _EMBED
     if wrong:
@@ -162,8 +161,9 @@ def _document_problems(
 class _Chunks:
     """A version's chunks and the text they are of, a part at a time."""
 
-    def __init__(self, connection: Connection, version_id: int) -> None:
+    def __init__(self, connection: Connection, version_id: int, collection_id: int) -> None:
         self._connection = connection
+        self._collection_id = collection_id
         self._version_id = version_id
         self._start, self._text = 0, ""
 
@@ -187,7 +187,7 @@ class _Chunks:
         query = (
             select(EmbeddingRow.vector)
             .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
-            .where(ChunkRow.version_id == self._version_id)
+            .where(ChunkRow.version_id == self._version_id, EmbeddingRow.set_id == live_set(self._collection_id))
         )
         for batch in self._connection.scalars(query.execution_options(yield_per=_BATCH)).partitions():
             yield list(batch)

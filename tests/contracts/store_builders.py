@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag.config import Settings
+from rag.stores import embedding_sets, reembedding
+from rag.stores.documents import SqlDocumentStore
 from rag.stores.vectors import decode, encode
 from rag.types import ChunkDraft, Fingerprint, SourceRecord, Span
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rag.stores.documents import SqlDocumentStore
+    from rag.stores.database import Database
     from rag.types import Collection, Document
 
 DIMENSION = 8
@@ -79,3 +81,18 @@ def ingest(
 
 def chunk_ids(store: SqlDocumentStore, collection: Collection) -> list[int]:
     return [item.chunk_id for item in store.embedding_inputs(collection)]
+
+
+def swap_in(
+    database: Database, indexes: Path, collection: Collection, changed: Fingerprint, vectors: NDArray[np.float32]
+) -> None:
+    """Give the active chunks, by id, these vectors of another embedder, and have them serve."""
+    ids = chunk_ids(SqlDocumentStore(database), collection)
+    target = embedding_sets.begin(database, collection, changed.embedder, changed.dimension)
+    embedding_sets.add(database, target, ids, encode(vectors), too_long=0)
+    index = reembedding.build_index(database, indexes, collection, target)
+    seen = reembedding.complete_at(database, collection, target)
+    assert index is not None
+    assert seen is not None
+    outcome = reembedding.swap(database, indexes, collection, target, index, seen=seen)
+    assert outcome is reembedding.Swap.DONE

@@ -57,7 +57,7 @@ def test_a_new_parser_is_noted_and_documents_keep_theirs(store, collection):
 @pytest.mark.parametrize("change", [{"embedder": "embedder-2"}, {"dimension": DIMENSION + 1}])
 def test_another_embedder_is_refused_once_there_are_embeddings(store, collection, change):
     ingest(store, collection, "/a", ["one"])
-    with pytest.raises(EmbedderChanged, match="indexer rebuild --collection handbook --embed"):
+    with pytest.raises(EmbedderChanged, match="indexer reembed --collection handbook"):
         store.ensure_collection("handbook", fingerprint(**change))
     assert store.collection("handbook").fingerprint == fingerprint()
 

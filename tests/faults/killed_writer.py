@@ -8,16 +8,19 @@ import hashlib
 import json
 import os
 import random
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rag.stores import embedding_sets, reembedding
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.ingest_lock import IngestLock
 from rag.stores.language import language_of
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.vectors import encode
 from tests.contracts.store_builders import DIMENSION, drafts, fingerprint, settings_in, source
 
 if TYPE_CHECKING:
@@ -109,13 +112,23 @@ class Writer:
         self.index.search(collection, vector(collection.fingerprint.embedder, "anything"), 10)
 
     def embed_anew(self) -> None:
+        """Every step of a re-embedding in its order; a process that comes after goes on where this one is killed."""
         collection = self.collection
         embedder = EMBEDDERS[collection.fingerprint.embedder == EMBEDDERS[0]]
-        inputs = list(self.store.embedding_inputs(collection))
-        ids = np.array([item.chunk_id for item in inputs], np.int64)
         self.say(intent="embed", embedder=embedder)
-        rows = vectors(embedder, [item.text for item in inputs])
-        self.store.replace_embeddings(collection, fingerprint(embedder=embedder), [(ids, rows)])
+        embedding_sets.delete_dropped(self.database, collection)
+        target = embedding_sets.begin(self.database, collection, embedder, DIMENSION)
+        inputs = self.store.embedding_inputs(collection, lacking=target)
+        while batch := list(islice(inputs, 100)):
+            values = encode(vectors(embedder, [item.text for item in batch]))
+            embedding_sets.add(self.database, target, [item.chunk_id for item in batch], values, too_long=0)
+        indexes = self.home / "indexes"
+        reembedding.remove_unfinished(indexes, collection)
+        seen = reembedding.complete_at(self.database, collection, target)
+        index = reembedding.build_index(self.database, indexes, collection, target)
+        if index is None or seen is None:
+            raise AssertionError("nobody else writes")
+        reembedding.swap(self.database, indexes, collection, target, index, seen=seen)
         self.say(done=True)
 
 

@@ -31,7 +31,10 @@ class Ingesting:
 
     def ingest(self, *paths: Path, collection: str = "default", watcher: Watcher | None = None) -> IngestReport:
         pipeline = IngestPipeline(
-            store=self.store, embedder=self.embedder, parsers=self.parsers, max_file_bytes=self.max_file_bytes
+            store=self.store,
+            embedder_for=lambda _collection: self.embedder,
+            parsers=self.parsers,
+            max_file_bytes=self.max_file_bytes,
         )
         return pipeline.ingest(paths, collection=collection, watcher=watcher)
 

@@ -182,7 +182,7 @@ def test_a_collection_of_a_third_embedder_refuses(run, use, exported, monkeypatc
     run("ingest", tmp_path / "docs" / "a.md", "-c", "water")
     monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder(name="third"))
     told = run("import", exported, exit_code=1)
-    assert (told["code"], "--embed" in told["hint"]) == ("embedder_changed", True)
+    assert (told["code"], "indexer reembed" in told["hint"]) == ("embedder_changed", True)
 
 
 def change(kind: str, number: int = 0, **values):

@@ -164,27 +164,6 @@ def test_rollback_goes_back_to_the_index_before(run, docs):
     assert state["generation"]["count"] == state["chunks"]
 
 
-def test_a_changed_embedder_is_an_error_that_rebuild_embed_resolves(run, docs, monkeypatch):
-    run("ingest", str(docs))
-    monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder(name="other", dimension=32))
-    (docs / "c.txt").write_text("Water falls.")
-    result = run("ingest", str(docs), "--json", exit_code=1)
-    error = json.loads(result.stdout)["error"]
-    assert error["code"] == "embedder_changed"
-    assert "indexer rebuild --collection default --embed" in error["hint"]
-    assert json.loads(run("rebuild", "--embed", "--json").stdout)["embedder"] == "other@32"
-    assert lines(run("ingest", str(docs), "--json"))[-1]["ingested"] == 1
-
-
-def test_rebuild_tells_of_chunks_that_the_new_embedder_cannot_read_whole(run, docs, monkeypatch):
-    (docs / "long.txt").write_text("Rivers carry water to the sea. " * 20)
-    run("ingest", str(docs))
-    monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder(name="short", max_tokens=32))
-    assert json.loads(run("rebuild", "--embed", "--json").stdout)["too_long"] == 1
-    result = run("rebuild", "--embed")
-    assert "longer than this embedder reads" in result.stderr
-
-
 def test_two_ingests_at_once(run, docs, home):
     with IngestLock(home, "default"):
         result = run("ingest", str(docs), "--json", exit_code=1)

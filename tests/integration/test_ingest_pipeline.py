@@ -110,9 +110,33 @@ def test_another_embedder_is_refused_before_anything_is_read(tmp_path, docs):
     with ingesting(tmp_path / "home", embedder=HashingEmbedder(name="other")) as library:
         with pytest.raises(EmbedderChanged) as caught:
             library.ingest(docs)
-        assert "rebuild" in caught.value.hint
+        assert "indexer reembed" in caught.value.hint
         assert len(library.documents()) == 4
         assert library.embedder.texts_embedded == 0
+
+
+def test_a_new_chunker_takes_a_collection_over_document_by_document(library: Ingesting, docs, monkeypatch):
+    """A run that is stopped goes on: what has new chunks is skipped, and what has not serves its old ones."""
+
+    class StopAfterTwo(Watcher):
+        done = 0
+
+        def finished(self, result):
+            self.done += 1
+
+        def stop(self):
+            return self.done == 2
+
+    library.ingest(docs)
+    before = {chunk.id for chunk, _ in library.chunks()}
+    monkeypatch.setattr("indexer.pipeline.CHUNKER_VERSION", "chunker of tomorrow")
+    report = library.ingest(docs, watcher=StopAfterTwo())
+    assert (report.replaced, report.skipped) == (2, 2)
+    assert len({document.id for _, document in library.chunks()}) == 4
+    assert before & {chunk.id for chunk, _ in library.chunks()}
+    report = library.ingest(docs)
+    assert (report.unchanged, report.replaced) == (2, 2)
+    assert not before & {chunk.id for chunk, _ in library.chunks()}
 
 
 def test_collections_are_apart(library: Ingesting, docs):

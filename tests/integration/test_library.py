@@ -59,7 +59,7 @@ def test_a_generator_that_stopped_is_not_ready(library) -> None:
 async def test_a_collection_of_another_embedder_is_refused_with_the_way_out(library) -> None:
     fingerprint = Fingerprint(parser="p", chunker="c", embedder="another@1", dimension=384)
     library.store.ensure_collection("old", fingerprint)
-    with pytest.raises(EmbedderChanged, match="indexer rebuild --collection old --embed"):
+    with pytest.raises(EmbedderChanged, match=r"another@1.*indexer reembed --collection old"):
         await library.pipeline.search("anything", collection="old")
     assert not check(library, "collection old").ok
 

@@ -18,7 +18,16 @@ from rag.stores.documents import SqlDocumentStore
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.publication import publish
 from rag.types import Collection
-from tests.contracts.store_builders import chunk_ids, drafts, fingerprint, ingest, settings_in, source, unit_vectors
+from tests.contracts.store_builders import (
+    chunk_ids,
+    drafts,
+    fingerprint,
+    ingest,
+    settings_in,
+    source,
+    swap_in,
+    unit_vectors,
+)
 
 QUERY = unit_vectors(1, seed=99)[0]
 
@@ -191,8 +200,8 @@ def test_a_collection_embedded_anew_serves_the_new_vectors(processes, process, c
         ("T", ("H",), text) for text in ("one", "two", "three")
     ]
     vectors = unit_vectors(3, seed=7, dimension=4)
-    batches = [(np.array([item.chunk_id]), vectors[row : row + 1]) for row, item in enumerate(inputs)]
-    changed = process.store.replace_embeddings(collection, fingerprint(embedder="embedder-2", dimension=4), batches)
+    swap_in(process.database, process.directory, collection, fingerprint(embedder="embedder-2", dimension=4), vectors)
+    changed = process.store.collection("handbook")
     assert changed.fingerprint.embedder == "embedder-2"
     for each in (reader, process, processes()):
         with pytest.raises(EmbedderChanged):
@@ -209,9 +218,10 @@ def test_a_slow_writer_cannot_bring_back_vectors_that_were_replaced(processes, p
     ingest(process.store, collection, "/a", ["one", "two", "three"])
     slow.found(collection)
     ids = np.array(chunk_ids(process.store, collection))
-    process.store.replace_embeddings(collection, fingerprint(), [(ids, unit_vectors(3, seed=7))])
+    swap_in(process.database, process.directory, collection, fingerprint(), unit_vectors(3, seed=7))
     live = slow.vectors._lives[collection.id]
-    publish(slow.database, slow.directory, collection, live.index.view().rows(), epoch=live.epoch, seq=live.seq)
+    with pytest.raises(publication.Withdrawn):
+        publish(slow.database, slow.directory, collection, live.index.view().rows(), epoch=live.epoch, seq=live.seq)
     for each in (slow, process, processes()):
         best = each.vectors.search(collection, unit_vectors(3, seed=7)[1], 1)[0]
         assert (best.chunk_id, round(best.score, 3)) == (ids[1], 1.0)

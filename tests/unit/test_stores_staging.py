@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from sqlalchemy import event, func, select
 
 from rag.errors import DatabaseBusy, EmbedderChanged, IngestInProgress, UnknownDocument
-from rag.stores import documents, retirement, staging
+from rag.stores import documents, reembedding, retirement, staging
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.lexical import FtsIndex
@@ -21,6 +20,7 @@ from tests.contracts.store_builders import (
     ingest,
     settings_in,
     source,
+    swap_in,
     unit_vectors,
 )
 
@@ -154,17 +154,30 @@ def test_an_activation_that_found_the_database_locked_can_be_tried_again(databas
     assert document.chunk_count == 1
 
 
-def test_a_version_of_the_old_embedder_cannot_be_activated(store, collection):
+@pytest.mark.parametrize("embedder", ["embedder-2", "embedder-1"])
+@pytest.mark.parametrize("spilled", [False, True])
+def test_a_version_of_before_a_reembedding_cannot_be_activated(
+    database, store, collection, tmp_path, monkeypatch, embedder, spilled
+):
+    """Not one that is half on the disk either, though the same model has embedded both: its vectors are elsewhere."""
+    if spilled:
+        monkeypatch.setattr(staging, "_HELD_CHUNKS", 1)
     ingest(store, collection, "/a", ["one"])
+    changed = fingerprint(embedder=embedder)
     with store.stage(collection, source("/b")) as version:
         version.add_chunks(drafts(["two"]), unit_vectors(1, seed=0))
-        ids = store.embedding_inputs(collection)
-        vectors = [(_ids(ids), unit_vectors(1, seed=3))]
-        store.replace_embeddings(collection, fingerprint(embedder="embedder-2"), vectors)
-        with pytest.raises(EmbedderChanged):
+        swap_in(database, tmp_path / "indexes", collection, changed, unit_vectors(1, seed=3))
+        if changed == fingerprint() and not spilled:  # nothing of it is written yet
             version.activate()
-    assert len(store.documents(collection)) == 1
+        else:
+            with pytest.raises(EmbedderChanged):
+                version.activate()
+    with database.read() as connection:
+        sets = connection.scalars(select(EmbeddingRow.set_id).distinct()).all()
+    assert len(store.documents(store.collection("handbook"))) == (2 if changed == fingerprint() and not spilled else 1)
+    assert len(sets) == 2  # the live and the previous one, and nothing that belongs to neither
+    assert_every_chunk_has_a_vector(database, store)
 
 
-def _ids(inputs):
-    return np.array([item.chunk_id for item in inputs], np.int64)
+def assert_every_chunk_has_a_vector(database, store):
+    assert reembedding.wrong_vectors(database, store.collection("handbook")) == 0

@@ -1,0 +1,184 @@
+"""``indexer reembed``: another embedder for a collection that goes on serving."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from indexer.commands.interruption import Interruption
+from indexer.commands.options import collection_option, json_option
+from rag.commands.errors import EXIT_FAILED
+from rag.config import load_settings
+from rag.errors import Conflict
+from rag.factory import open_library
+
+if TYPE_CHECKING:
+    from indexer.reembedding import ReembedReport
+    from rag.factory import Library
+    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.types import Collection
+
+_ACTIONS = ("cancel", "rollback", "forget_previous", "status")
+
+
+@click.command()
+@collection_option
+@click.option("--embedder", metavar="NAME", help="The model to embed with; RAG_EMBEDDER if left out.")
+@click.option("--force", is_flag=True, help="Swap even if recall or sample queries say that it is worse.")
+@click.option("--cancel", is_flag=True, help="Drop the embeddings that are being made, also while that runs.")
+@click.option("--rollback", is_flag=True, help="Go back to the embeddings that served before the last swap.")
+@click.option("--forget-previous", is_flag=True, help="Free the space of those that served before the last swap.")
+@click.option("--status", is_flag=True, help="Tell which embeddings there are and how far they are.")
+@json_option
+@click.pass_context
+def reembed(
+    ctx: click.Context,
+    /,
+    collection: str,
+    embedder: str | None,
+    force: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+    **actions: bool,
+) -> None:
+    """Embed a collection anew while it serves, and swap when the new embeddings are complete and validated.
+
+    Documents may be ingested and deleted meanwhile. A run that was stopped or killed goes on when the same command is
+    given again. Chunks stay as they are; no source is read.
+
+    Before the swap the number of embeddings, the recall of their index and sample queries are checked; embeddings that
+    are worse than those that serve are refused. Programs that are running go on with the new ones without a restart.
+
+    With --json, one JSON object a line is printed for each batch, for the validation and for the whole run.
+    """
+    chosen = [name for name in _ACTIONS if actions[name]]
+    if len(chosen) > 1 or (chosen and embedder):
+        raise click.UsageError("--embedder, --cancel, --rollback, --forget-previous and --status exclude each other.")
+    settings = load_settings()
+    if embedder:
+        settings = settings.model_copy(update={"embedder": embedder})
+    with open_library(settings) as library:
+        target = library.store.collection(collection)
+        match chosen:
+            case ["status"]:
+                _show_status(library, target, as_json=as_json)
+            case ["cancel"]:
+                _drop(library, target, "building", as_json=as_json)
+            case ["forget_previous"]:
+                _drop(library, target, "previous", as_json=as_json)
+            case rollback:
+                finished = _run(library, target, back=bool(rollback), force=force, as_json=as_json)
+                ctx.exit(0 if finished else EXIT_FAILED)
+
+
+def _run(library: Library, collection: Collection, *, back: bool, force: bool, as_json: bool) -> bool:
+    """Returns whether the embeddings asked for serve now."""
+    from indexer.commands.reembed_display import ReembedDisplay
+    from indexer.reembedding import Reembedding
+    from rag.stores import embedding_sets
+    from rag.stores.ingest_lock import ReembeddingLock
+
+    with ReembeddingLock(library.settings.home, collection.name):
+        embedding_sets.delete_dropped(library.database, collection)
+        target = _previous(library, collection) if back else _begin(library, collection)
+        if target is None:
+            _say(
+                {"type": "summary", "collection": collection.name, "outcome": "unchanged"},
+                f"{collection.name}: embedded with {collection.fingerprint.embedder} already, and whole",
+                as_json=as_json,
+            )
+            return True
+        fingerprint = replace(collection.fingerprint, embedder=target.embedder, dimension=target.dimension)
+        made_with = replace(collection, fingerprint=fingerprint)
+        interruption = Interruption("batch")
+        with interruption, ReembedDisplay(as_json=as_json, stop=interruption.requested) as display:
+            run = Reembedding(
+                library, collection, target, embedder=lambda: library.embedder_of(made_with), watcher=display
+            )
+            report = run.run(sampled=not back, force=force)
+        _say(
+            {
+                "type": "summary",
+                "collection": collection.name,
+                "embedder": target.embedder,
+                "outcome": report.outcome,
+                "embedded": report.embedded,
+                "too_long": report.too_long,
+                "validation": asdict(report.validation) if report.validation else None,
+            },
+            _sentence(collection, target, report),
+            as_json=as_json,
+        )
+        if report.too_long and not as_json:
+            click.echo(
+                f"note: {report.too_long} chunks are longer than this embedder reads, so their ends are not searched "
+                "by meaning; delete and ingest their documents again to cut them to its length.",
+                err=True,
+            )
+    return report.outcome == "swapped"
+
+
+def _begin(library: Library, collection: Collection) -> EmbeddingSet | None:
+    """The set to work on; ``None`` if the collection has whole embeddings of this embedder already."""
+    from rag.stores import embedding_sets, reembedding
+
+    embedder = library.embedder
+    live = (collection.fingerprint.embedder, collection.fingerprint.dimension)
+    if live == (embedder.identity, embedder.dimension) and not reembedding.wrong_vectors(library.database, collection):
+        return None
+    return embedding_sets.begin(library.database, collection, embedder.identity, embedder.dimension)
+
+
+def _previous(library: Library, collection: Collection) -> EmbeddingSet:
+    from rag.stores import embedding_sets
+    from rag.stores.tables import SetState
+
+    with library.database.read() as connection:
+        found = embedding_sets.find(connection, collection, SetState.PREVIOUS)
+    if found is None:
+        raise Conflict(
+            f"The collection {collection.name!r} has no embeddings of before to go back to.",
+            hint="They are kept from a swap until the next one, or until --forget-previous.",
+        )
+    return found
+
+
+def _drop(library: Library, collection: Collection, state: str, *, as_json: bool) -> None:
+    from rag.stores import embedding_sets
+    from rag.stores.tables import SetState
+
+    dropped = embedding_sets.drop(library.database, collection, SetState(state))
+    what = f"the embeddings by {dropped.embedder} were dropped" if dropped else f"there are no {state} embeddings"
+    body = {"collection": collection.name, "dropped": dropped.embedder if dropped else None}
+    _say(body, f"{collection.name}: {what}", as_json=as_json)
+
+
+def _show_status(library: Library, collection: Collection, *, as_json: bool) -> None:
+    from rag.stores import embedding_sets
+    from rag.stores.tables import SetState
+
+    total = library.store.status(collection).chunks
+    found: list[dict[str, Any]] = []
+    with library.database.read() as connection:
+        for state in (SetState.LIVE, SetState.BUILDING, SetState.PREVIOUS):
+            each = embedding_sets.find(connection, collection, state)
+            if each is not None:
+                done = total - connection.scalars(embedding_sets.missing(each)).one()
+                found.append({"state": str(state), "embedder": each.embedder, "done": done, "chunks": total})
+    lines = [f"{each['state']:9} {each['embedder']}: {each['done']} of {total} chunks" for each in found]
+    _say({"collection": collection.name, "embeddings": found}, "\n".join(lines), as_json=as_json)
+
+
+def _sentence(collection: Collection, target: EmbeddingSet, report: ReembedReport) -> str:
+    if report.outcome == "stopped":
+        return (
+            f"{collection.name}: stopped after embedding {report.embedded} chunks, which are kept; searches use "
+            f"{collection.fingerprint.embedder} as before. Give the same command again to go on."
+        )
+    return f"{collection.name}: serving embeddings by {target.embedder}; {report.embedded} chunks embedded now"
+
+
+def _say(body: dict[str, Any], text: str, *, as_json: bool) -> None:
+    click.echo(json.dumps(body, ensure_ascii=False) if as_json else text)

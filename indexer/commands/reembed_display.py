@@ -1,0 +1,82 @@
+"""Shows a re-embedding while it runs: a bar on a terminal, or a JSON object for every batch."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Self
+
+import rich_click as click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from indexer.reembedding import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from indexer.reembedding import Validation
+
+
+class ReembedDisplay(Watcher):
+    """Draws on standard error where that is a terminal; with ``as_json`` prints on standard output instead."""
+
+    def __init__(self, *, as_json: bool, stop: Callable[[], bool]) -> None:
+        self._as_json = as_json
+        self._stop = stop
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("chunks · {task.fields[rate]}/s ·"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=as_json or not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("embedding", total=None, rate="0")
+        self._began: tuple[float, int] | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def progress(self, done: int, total: int) -> None:
+        began, before = self._began = self._began or (time.monotonic(), done)
+        elapsed = time.monotonic() - began
+        rate = (done - before) / elapsed if elapsed else 0.0
+        self._bar.update(self._task, description="embedding", completed=done, total=total, rate=f"{rate:.0f}")
+        self._print({"type": "progress", "done": done, "total": total, "chunks_per_second": round(rate, 1)})
+
+    def step(self, name: str) -> None:
+        self._bar.update(self._task, description=name)
+        self._print({"type": "step", "name": name})
+
+    def validated(self, validation: Validation) -> None:
+        self._print({"type": "validation", **asdict(validation)})
+        if not self._as_json:
+            click.echo(sentence(validation))
+
+    def stop(self) -> bool:
+        return self._stop()
+
+    def _print(self, line: dict[str, object]) -> None:
+        if self._as_json:
+            click.echo(json.dumps(line))
+
+
+def sentence(validation: Validation) -> str:
+    """What was measured, in one line for people."""
+    parts = [f"{validation.chunks} chunks", f"index {validation.index}, recall@10 {validation.recall_at_10:.3f}"]
+    if validation.found is not None:
+        before = "not measured" if validation.found_before is None else f"{validation.found_before:.1%}"
+        parts.append(
+            f"{validation.queries} sample queries find their passage in the first {validation.k}: "
+            f"{validation.found:.1%} (before: {before})"
+        )
+    return "validated: " + "; ".join(parts)

@@ -1,0 +1,225 @@
+"""Embedding a live collection anew: a second set of embeddings grows beside the one that serves, and takes its place.
+
+Documents come and go meanwhile. A run that ends before the swap, however it ends, is taken up by the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Literal
+
+from indexer.sample_queries import SampleQueries
+from rag.embedding.context import contextual_text
+from rag.errors import Conflict, EmbedderChanged
+from rag.stores import embedding_sets, reembedding
+from rag.stores.tables import SetState
+from rag.stores.vectors import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rag.factory import Library
+    from rag.protocols import Embedder
+    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.reembedding import NextIndex
+    from rag.types import Collection
+
+# Enough for the embedder to sort by length; so much a killed run has to do again.
+_BATCH: Final = 256
+
+# The least share of the true neighbours that the index of the new set may find.
+_LEAST_RECALL: Final = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What was measured before the swap. ``found`` is the share of sample queries whose own passage was among the
+    first ``k`` in the new embeddings, ``found_before`` in those that served; ``None`` where it was not measured.
+    """
+
+    chunks: int
+    index: str
+    recall_at_10: float
+    queries: int
+    k: int
+    found: float | None
+    found_before: float | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReembedReport:
+    """``embedded`` chunks were embedded by this run; ``too_long`` of all are longer than the embedder reads."""
+
+    outcome: Literal["swapped", "stopped"]
+    embedded: int
+    too_long: int
+    validation: Validation | None
+
+
+class Watcher:
+    """Follows a run; every method may be overridden. ``stop`` is asked between batches."""
+
+    def progress(self, done: int, total: int) -> None:
+        """So many of so many chunks have a vector."""
+
+    def step(self, name: str) -> None:
+        """Something longer begins: building the index, or asking the sample queries."""
+
+    def validated(self, validation: Validation) -> None:
+        """Measured, and about to be swapped in or refused."""
+
+    def stop(self) -> bool:
+        return False
+
+
+class _Stopped(Exception):  # nothing went wrong: what was done is kept
+    """The watcher asked to stop."""
+
+
+class Reembedding:
+    """One run on one set. The caller holds the collection's ``ReembeddingLock``."""
+
+    def __init__(
+        self,
+        library: Library,
+        collection: Collection,
+        target: EmbeddingSet,
+        *,
+        embedder: Callable[[], Embedder],
+        watcher: Watcher | None = None,
+    ) -> None:
+        """``embedder`` is the target's; it is asked when something has to be embedded."""
+        self._library = library
+        self._database = library.database
+        self._indexes = library.index_directory
+        self._collection = collection
+        self._target = target
+        self._embedder = embedder
+        self._watcher = watcher or Watcher()
+        self._embedded = 0
+
+    def run(self, *, sampled: bool = True, force: bool = False) -> ReembedReport:
+        """Embed what is missing, build the index, validate, swap. ``force`` swaps whatever was measured.
+
+        ``sampled`` asks sample queries of both sets; going back to a set that has served before needs none.
+
+        Raises:
+            Conflict: what was measured is too bad, or the set was cancelled by another process.
+            StorageError, ModelError: the run cannot go on; what was embedded is kept.
+        """
+        validation = None
+        try:
+            reembedding.remove_unfinished(self._indexes, self._collection)
+            index = self._build()
+            validation = self._validate(index, sampled=sampled)
+            self._watcher.validated(validation)
+            if validation.problems and not force:
+                raise self._refusal(validation)
+            while (outcome := self._swap(index)) is not reembedding.Swap.DONE:
+                if outcome is reembedding.Swap.INDEX_STALE:
+                    index = self._build()
+        except _Stopped:
+            return self._report("stopped", validation)
+        finally:
+            reembedding.remove_unfinished(self._indexes, self._collection)
+        embedding_sets.delete_dropped(self._database, self._collection)
+        return self._report("swapped", validation)
+
+    def _build(self) -> NextIndex:
+        """The index of the set, once that has every chunk."""
+        while True:
+            self._complete()
+            self._watcher.step("building the index")
+            index = reembedding.build_index(self._database, self._indexes, self._collection, self._target)
+            if index is not None:
+                return index
+
+    def _complete(self) -> int:
+        """Embed until nothing is missing; returns the seq at which nothing was."""
+        while (seq := reembedding.complete_at(self._database, self._collection, self._target)) is None:
+            self._embed_missing()
+        return seq
+
+    def _embed_missing(self) -> None:
+        total = self._library.store.status(self._collection).chunks
+        with self._database.read() as connection:
+            done = total - connection.scalars(embedding_sets.missing(self._target)).one()
+        embedder = self._embedder()
+        inputs = self._library.store.embedding_inputs(self._collection, lacking=self._target)
+        self._watcher.progress(done, total)
+        while batch := list(islice(inputs, _BATCH)):
+            self._go_on()
+            texts = [contextual_text(item.title, item.heading_path, item.text) for item in batch]
+            too_long = sum(count > embedder.max_tokens for count in embedder.count_tokens(texts))
+            values = encode(embedder.embed_passages(texts))
+            ids = [item.chunk_id for item in batch]
+            written = embedding_sets.add(self._database, self._target, ids, values, too_long=too_long)
+            self._embedded += written
+            done += written
+            self._watcher.progress(min(done, total), total)
+
+    def _validate(self, index: NextIndex, *, sampled: bool) -> Validation:
+        self._go_on()
+        manifest = index.generation.manifest
+        problems = []
+        if manifest.recall_at_10 < _LEAST_RECALL:
+            problems.append(f"the index finds {manifest.recall_at_10:.3f} of the nearest neighbours")
+        queries, k, found, before = 0, 0, None, None
+        if sampled and manifest.count:
+            self._watcher.step("asking sample queries")
+            samples = SampleQueries(self._library, self._collection, index.generation.base.ids)
+            queries, k = len(samples), samples.k
+            found = samples.found_in(index, self._target, self._embedder(), go_on=self._go_on)
+            before = self._found_before(samples)
+            problem = samples.problem(found, before)
+            problems += [problem] if problem else []
+        return Validation(
+            chunks=manifest.count,
+            index=manifest.kind,
+            recall_at_10=manifest.recall_at_10,
+            queries=queries,
+            k=k,
+            found=found,
+            found_before=before,
+            problems=tuple(problems),
+        )
+
+    def _found_before(self, samples: SampleQueries) -> float | None:
+        """The share found in the set that serves; ``None`` if its embedder is not there any more."""
+        try:
+            embedder = self._library.embedder_of(self._collection)
+        except EmbedderChanged:
+            return None
+        with self._database.read() as connection:
+            live = embedding_sets.find(connection, self._collection, SetState.LIVE)
+        return None if live is None else samples.found_live(live, embedder, go_on=self._go_on)
+
+    def _swap(self, index: NextIndex) -> reembedding.Swap:
+        self._go_on()
+        seen = self._complete()
+        return reembedding.swap(self._database, self._indexes, self._collection, self._target, index, seen=seen)
+
+    def _go_on(self) -> None:
+        if self._watcher.stop():
+            raise _Stopped
+
+    def _refusal(self, validation: Validation) -> Conflict:
+        name = self._collection.name
+        return Conflict(
+            f"The new embeddings of {name!r} were not swapped in: {'; '.join(validation.problems)}.",
+            hint="Those that were serving go on serving. Swap all the same with --force, or drop the new ones: "
+            f"indexer reembed --collection {name} --cancel",
+        )
+
+    def _report(self, outcome: Literal["swapped", "stopped"], validation: Validation | None) -> ReembedReport:
+        with self._database.read() as connection:
+            state = SetState.LIVE if outcome == "swapped" else self._target.state
+            now = embedding_sets.find(connection, self._collection, state)
+        return ReembedReport(
+            outcome=outcome,
+            embedded=self._embedded,
+            too_long=now.too_long if now else 0,
+            validation=validation,
+        )

@@ -1,0 +1,117 @@
+"""Whether new embeddings find what the old ones do: passages are looked for by a few of their own words.
+
+The measure is known-item search: a query made of a stretch from the middle of a passage should bring that passage among
+the first ones. It needs no labels, and both sets of embeddings get the same queries, each from its own embedder.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from rag.stores import reembedding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from rag.factory import Library
+    from rag.protocols import Embedder
+    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.reembedding import NextIndex
+    from rag.types import Collection
+
+_QUERIES: Final = 200
+_SEED: Final = 0
+_K: Final = 10
+_CHARACTERS: Final = 80
+
+# The standard error of a difference of two shares of 200 is at most .05, and less as both are of the same queries: a
+# loss of .1 is hardly chance.
+_ACCEPTED_LOSS: Final = 0.1
+
+# Where the old embedder is not there to compare with, embeddings that find less than half are taken for broken.
+_LEAST_ALONE: Final = 0.5
+
+# Float32 sums in another order; passages this close (duplicates) are interchangeable.
+_SAME_SCORE: Final = 1e-5
+
+
+class SampleQueries:
+    """Queries of randomly drawn passages, the same for the same collection. ``k`` is smaller in small collections,
+    where ten passages would be most of them.
+    """
+
+    def __init__(self, library: Library, collection: Collection, ids: NDArray[np.int64]) -> None:
+        """``ids`` are all chunks, of which some are drawn; those that are deleted meanwhile do not count."""
+        self._library = library
+        self._collection = collection
+        self.k = max(1, min(_K, len(ids) // 10))
+        drawn = np.random.default_rng(_SEED).choice(ids, size=min(_QUERIES, len(ids)), replace=False)
+        found = library.store.hydrate(collection, [int(chunk_id) for chunk_id in np.sort(drawn)])
+        self._queries = {chunk.id: _stretch(chunk.text) for chunk, _ in found}
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+    def found_in(
+        self, index: NextIndex, target: EmbeddingSet, embedder: Embedder, *, go_on: Callable[[], None]
+    ) -> float:
+        """The share found in an index that does not serve yet; ``go_on`` is called before each query."""
+
+        def last_score(query: NDArray[np.float32]) -> float:
+            _, scores = index.generation.base.search(query, self.k, skip=None, among=None)
+            return float(scores.min()) if len(scores) else -1.0
+
+        return self._share(target, embedder, last_score, go_on)
+
+    def found_live(self, live: EmbeddingSet, embedder: Embedder, *, go_on: Callable[[], None]) -> float:
+        """The share found by searching the collection as it serves."""
+
+        def last_score(query: NDArray[np.float32]) -> float:
+            hits = self._library.vectors.search(self._collection, query, self.k)
+            return hits[-1].score if hits else -1.0
+
+        return self._share(live, embedder, last_score, go_on)
+
+    def problem(self, found: float, before: float | None) -> str | None:
+        """Why the new embeddings should not serve, if so."""
+        if before is None:
+            least, than = _LEAST_ALONE, "at least half is asked for where the old embedder is gone"
+        else:
+            least, than = before - _ACCEPTED_LOSS, f"{before:.0%} with those that serve"
+        if found >= least:
+            return None
+        return f"{found:.0%} of {len(self)} sample queries find their passage among the first {self.k}, {than}"
+
+    def _share(
+        self,
+        of: EmbeddingSet,
+        embedder: Embedder,
+        last_score: Callable[[NDArray[np.float32]], float],
+        go_on: Callable[[], None],
+    ) -> float:
+        own = reembedding.vectors_of(self._library.database, of, list(self._queries))
+        found: list[bool] = []
+        for chunk_id, vector in own.items():
+            go_on()
+            query = embedder.embed_query(self._queries[chunk_id])
+            found.append(float(query @ vector) >= last_score(query) - _SAME_SCORE)
+        return _mean(found)
+
+
+def _mean(found: Iterable[bool]) -> float:
+    values = list(found)
+    return sum(values) / len(values) if values else 1.0
+
+
+def _stretch(text: str) -> str:
+    """About 80 characters from the middle, in whole words where there are spaces."""
+    start = (len(text) - _CHARACTERS) // 2
+    if start <= 0:
+        return text
+    piece = text[start : start + _CHARACTERS]
+    words = piece.split()
+    return " ".join(words[1:-1]) if len(words) > 3 else piece

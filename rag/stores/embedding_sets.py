@@ -1,0 +1,205 @@
+"""Sets of embeddings: one serves, and another may be made beside it in short transactions and then take its place.
+
+The swap changes which set is the live one and copies nothing, so it takes milliseconds however many chunks there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import delete, exists, func, insert, select, update
+
+from rag.errors import Conflict
+from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow, VersionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Exists, ScalarSelect, Select
+
+    from rag.stores.database import Database
+    from rag.types import Collection
+
+# Rows deleted in one transaction: the write lock is free for others in between.
+_DROPPED_AT_ONCE: Final = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSet:
+    """A row of ``embedding_sets``; ``collection`` is the name, for messages."""
+
+    id: int
+    collection_id: int
+    collection: str
+    state: SetState
+    embedder: str
+    dimension: int
+    too_long: int
+
+
+def live_set(collection_id: int) -> ScalarSelect[int]:
+    """The id of the set that serves, for use in a statement."""
+    mine = (EmbeddingSetRow.collection_id == collection_id, EmbeddingSetRow.state == SetState.LIVE)
+    return select(EmbeddingSetRow.id).where(*mine).scalar_subquery()
+
+
+def create_live(connection: Connection, collection_id: int, embedder: str, dimension: int) -> None:
+    """The first set of a new collection."""
+    _insert(connection, collection_id, SetState.LIVE, embedder, dimension)
+
+
+def change_live(connection: Connection, collection_id: int, embedder: str, dimension: int) -> None:
+    """Have the live set, which is empty, be of another embedder; sets beside it are of no use any more."""
+    mine = EmbeddingSetRow.collection_id == collection_id
+    live = (mine, EmbeddingSetRow.state == SetState.LIVE)
+    connection.execute(update(EmbeddingSetRow).where(*live).values(embedder=embedder, dimension=dimension))
+    others = (mine, EmbeddingSetRow.state != SetState.LIVE)
+    connection.execute(update(EmbeddingSetRow).where(*others).values(state=SetState.DROPPED))
+
+
+def find(connection: Connection, collection: Collection, state: SetState) -> EmbeddingSet | None:
+    """The collection's set in this state; there is at most one, but for dropped ones."""
+    query = select(EmbeddingSetRow).where(EmbeddingSetRow.collection_id == collection.id)
+    row = connection.execute(query.where(EmbeddingSetRow.state == state).limit(1)).one_or_none()
+    if row is None:
+        return None
+    return EmbeddingSet(
+        id=row.id,
+        collection_id=collection.id,
+        collection=collection.name,
+        state=state,
+        embedder=row.embedder,
+        dimension=row.dimension,
+        too_long=row.too_long,
+    )
+
+
+def begin(database: Database, collection: Collection, embedder: str, dimension: int) -> EmbeddingSet:
+    """The set being built with this embedder: a new one, or what an earlier run has left of it.
+
+    Raises:
+        Conflict: one of another embedder is being built.
+    """
+    with database.write() as connection:
+        found = find(connection, collection, SetState.BUILDING)
+        if found is None:
+            _insert(connection, collection.id, SetState.BUILDING, embedder, dimension)
+            found = find(connection, collection, SetState.BUILDING)
+    if found is None:
+        raise AssertionError("a set that was inserted is there")
+    if (found.embedder, found.dimension) != (embedder, dimension):
+        raise Conflict(
+            f"The collection {collection.name!r} is being embedded anew with {found.embedder} already.",
+            hint=f"Finish that with RAG_EMBEDDER set to it, or: indexer reembed --collection {collection.name} "
+            "--cancel",
+        )
+    return found
+
+
+def missing(target: EmbeddingSet, *, since: int = 0) -> Select[int]:
+    """How many active chunks the set lacks, of versions activated after ``since``."""
+    return (
+        select(func.count())
+        .select_from(ChunkRow)
+        .join(VersionRow, VersionRow.id == ChunkRow.version_id)
+        .where(VersionRow.collection_id == target.collection_id, VersionRow.status == VersionStatus.ACTIVE)
+        .where(VersionRow.activated_seq > since, ~has_vector(target))
+    )
+
+
+def has_vector(target: EmbeddingSet) -> Exists:
+    """Whether the set has a vector of a statement's chunk."""
+    return exists().where(EmbeddingRow.set_id == target.id, EmbeddingRow.chunk_id == ChunkRow.id)
+
+
+def add(database: Database, target: EmbeddingSet, ids: Sequence[int], values: Sequence[bytes], *, too_long: int) -> int:
+    """Write vectors of chunks, but for those deleted meanwhile; returns how many were written.
+
+    Raises:
+        Conflict: the set was cancelled or forgotten.
+    """
+    with database.write() as connection:
+        require(connection, target)
+        present = set(connection.scalars(select(ChunkRow.id).where(ChunkRow.id.in_(ids))))
+        rows = [
+            {"set_id": target.id, "chunk_id": chunk_id, "vector": value}
+            for chunk_id, value in zip(ids, values, strict=True)
+            if chunk_id in present
+        ]
+        if rows:
+            connection.execute(insert(EmbeddingRow), rows)
+        counted = update(EmbeddingSetRow).where(EmbeddingSetRow.id == target.id)
+        connection.execute(counted.values(too_long=EmbeddingSetRow.too_long + too_long))
+    return len(rows)
+
+
+def require(connection: Connection, target: EmbeddingSet) -> None:
+    """Raise Conflict unless the set is still there and in the state it was read in."""
+    state = connection.scalar(select(EmbeddingSetRow.state).where(EmbeddingSetRow.id == target.id))
+    if state != target.state:
+        raise Conflict(
+            f"The new embeddings of {target.collection!r} by {target.embedder} were cancelled meanwhile.",
+            hint="The embeddings that were serving go on serving.",
+        )
+
+
+def make_live(connection: Connection, target: EmbeddingSet) -> None:
+    """Have the set serve; the one that served becomes the previous one, and the one before that is dropped."""
+    mine = EmbeddingSetRow.collection_id == target.collection_id
+
+    def move(state: SetState, to: SetState) -> None:
+        connection.execute(update(EmbeddingSetRow).where(mine, EmbeddingSetRow.state == state).values(state=to))
+
+    # At no moment two sets in one state: the target first leaves its own.
+    connection.execute(update(EmbeddingSetRow).where(EmbeddingSetRow.id == target.id).values(state=SetState.DROPPED))
+    move(SetState.PREVIOUS, SetState.DROPPED)
+    move(SetState.LIVE, SetState.PREVIOUS)
+    connection.execute(update(EmbeddingSetRow).where(EmbeddingSetRow.id == target.id).values(state=SetState.LIVE))
+
+
+def drop(database: Database, collection: Collection, state: SetState) -> EmbeddingSet | None:
+    """Drop the set in this state, and what is left of sets dropped before; returns it, if there was one."""
+    with database.write() as connection:
+        found = find(connection, collection, state)
+        if found is not None:
+            gone = update(EmbeddingSetRow).where(EmbeddingSetRow.id == found.id).values(state=SetState.DROPPED)
+            connection.execute(gone)
+    delete_dropped(database, collection)
+    return found
+
+
+def delete_dropped(database: Database, collection: Collection) -> None:
+    """Delete the rows of dropped sets, in batches. A run that dies here is taken up by the next."""
+    more = True
+    while more:
+        with database.write() as connection:
+            more = _delete_some(connection, collection)
+
+
+def _delete_some(connection: Connection, collection: Collection) -> bool:
+    found = find(connection, collection, SetState.DROPPED)
+    if found is None:
+        return False
+    some = select(EmbeddingRow.chunk_id).where(EmbeddingRow.set_id == found.id).limit(_DROPPED_AT_ONCE)
+    ids = connection.scalars(some.order_by(EmbeddingRow.chunk_id)).all()
+    if ids:
+        within = (EmbeddingRow.set_id == found.id, EmbeddingRow.chunk_id <= ids[-1])
+        connection.execute(delete(EmbeddingRow).where(*within))
+    else:
+        connection.execute(delete(EmbeddingSetRow).where(EmbeddingSetRow.id == found.id))
+    return True
+
+
+def _insert(connection: Connection, collection_id: int, state: SetState, embedder: str, dimension: int) -> None:
+    connection.execute(
+        insert(EmbeddingSetRow).values(
+            collection_id=collection_id,
+            state=state,
+            embedder=embedder,
+            dimension=dimension,
+            too_long=0,
+            created_at=datetime.now(UTC),
+        )
+    )
