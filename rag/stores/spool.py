@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from rag.stores.generations import write_error
-from rag.stores.stored_vectors import StoredVectors
-from rag.stores.vectors import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +36,7 @@ class Spool:
         try:
             for some, vectors in batches:
                 ids.append(some)
-                self._file.write(vectors.astype(STORED).tobytes())
+                self._file.write(vectors.astype(np.float32).tobytes())
             self._file.flush()
         except BaseException as error:
             self._file.close()
@@ -51,11 +48,15 @@ class Spool:
         self.ids: NDArray[np.int64] = arrived[self._order]
         self.count = len(arrived)
         self.dimension = dimension
-        self._vectors = StoredVectors(os.dup(self._file.fileno()), self.count, dimension)
+        # Not as the database stores them: what was made unit length would be rounded a second time.
+        shape = (self.count, dimension)
+        self._vectors: NDArray[np.float32] = (
+            np.memmap(self._file, np.float32, "r", shape=shape) if self.count else np.empty(shape, np.float32)
+        )
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """As ``VectorRows.take``."""
-        return self._vectors.take(self._order[rows])
+        return np.asarray(self._vectors[self._order[rows]])
 
     def __enter__(self) -> Self:
         return self
