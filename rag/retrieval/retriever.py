@@ -56,8 +56,7 @@ class Retriever:
 
     def both_legs(self, collection: Collection, query: str) -> tuple[list[Hit], list[Hit]]:
         """What hybrid retrieval fuses, dense and lexical hits, as deep as it looks (for tuning)."""
-        self._admit(collection)
-        vector = self._embedder.embed_query(query)
+        vector = self._embedder_of(collection).embed_query(query)
         return self._vectors.search(collection, vector, _DEPTH), self._lexical.search(collection, query, _DEPTH)
 
     def retrieve(

@@ -208,11 +208,3 @@ def test_a_dense_weight_outlives_a_new_parser_but_not_a_new_embedder(store, coll
     assert store.ensure_collection("handbook", fingerprint(embedder="embedder-2")).dense_weight is None
     with pytest.raises(EmbedderChanged, match="embedded anew meanwhile"):
         store.set_dense_weight(collection, 0.7)
-
-
-def test_embedding_anew_forgets_the_dense_weight(store, collection):
-    ingest(store, collection, "/a", ["one"])
-    store.set_dense_weight(collection, 0.7)
-    ids = np.array(chunk_ids(store, collection), dtype=np.int64)
-    batches = [(ids, vectors(1, seed=1))]
-    assert store.replace_embeddings(collection, fingerprint(embedder="embedder-2"), batches).dense_weight is None

@@ -221,3 +221,16 @@ def test_embeddings_of_an_older_database_become_the_live_set(home, monkeypatch):
     assert [(hit.chunk_id, round(hit.score, 3)) for hit in hits] == [(9, 1.0)]
     assert sets(database, collection) == {SetState.LIVE: "embedder-1"}
     database.close()
+
+
+def test_embedding_anew_forgets_the_dense_weight(tmp_path):
+    home = tmp_path / "tuned"
+    database = Database.open(settings_in(home))
+    store = SqlDocumentStore(database)
+    collection = store.ensure_collection("tuned", fingerprint())
+    ingest(store, collection, "/a", ["one"])
+    assert store.set_dense_weight(collection, 0.7).dense_weight == 0.7
+    changed = fingerprint(embedder="embedder-2")
+    swap_in(database, home / "indexes", collection, changed, unit_vectors(1, seed=1))
+    assert store.collection("tuned").dense_weight is None
+    database.close()
