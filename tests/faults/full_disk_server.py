@@ -1,0 +1,95 @@
+"""Runs commands, each in a fork of this process, on a disk that fills up (``full_disk.c``, loaded before Python).
+
+Reads a request a line from standard input and writes an answer a line. Everything is imported once, so that a sweep
+over every write of a command does not start a Python for each.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+import indexer.cli
+import indexer.commands.delete
+import indexer.commands.exchange
+import indexer.commands.ingest
+import indexer.commands.rebuild
+import indexer.commands.reembed
+import indexer.commands.verify
+import indexer.parquet
+import indexer.reembedding
+import rag.cli
+import rag.commands.backup
+import rag.commands.migrate
+import rag.commands.restore
+import rag.stores.index_verification
+import rag.stores.leftovers
+import rag.stores.restore
+import rag.stores.schema
+from rag.embedding.fake import HashingEmbedder
+from rag.factory import Library
+from rag.stores import bases
+from rag.stores.language import language_of
+
+PROGRAMS = {"indexer": indexer.cli.main, "rag": rag.cli.main}
+
+
+def _open_embedder(_library: Library, name: str) -> HashingEmbedder:
+    return HashingEmbedder(name=name, dimension=16)
+
+
+def _run(request: dict, library: ctypes.CDLL) -> int:
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    bases.FLAT_UP_TO = request["flat_up_to"]
+    sys.argv = request["command"]
+    library.full_disk_from(os.fsencode(request["folder"]), request["full_from"])
+    try:
+        PROGRAMS[request["command"][0]].main(request["command"][1:])
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except click.ClickException:
+        return 2
+    except BaseException:  # as the interpreter itself would end
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _child(request: dict, library: ctypes.CDLL, calls: int) -> int:
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        with Path(request[name]).open("wb") as file:  # beside the disk that fills up
+            os.dup2(file.fileno(), descriptor)
+    status = _run(request, library)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.write(calls, str(library.full_disk_calls()).encode())
+    return status
+
+
+def main() -> None:
+    language_of("")
+    Library._open_embedder = _open_embedder
+    library = ctypes.CDLL(None)
+    library.full_disk_from.argtypes = [ctypes.c_char_p, ctypes.c_long]
+    library.full_disk_calls.restype = ctypes.c_long
+    for line in sys.stdin:
+        ours, theirs = os.pipe()
+        if (child := os.fork()) == 0:
+            os.close(ours)
+            os._exit(_child(json.loads(line), library, theirs))
+        os.close(theirs)
+        with open(ours, "rb") as counted:  # noqa: PTH123  # a descriptor
+            calls = counted.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps({"status": status, "calls": int(calls or -1)}), flush=True)  # noqa: T201  # the answer
+
+
+if __name__ == "__main__":
+    main()
