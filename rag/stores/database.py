@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 
 from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, InvalidSettings
 from rag.stores import schema
+from rag.stores.room import disk_full, is_full
 from rag.stores.sqlite_errors import translated
 from rag.telemetry import get_logger
 
@@ -149,6 +150,8 @@ def _make_writable(directory: Path) -> None:
         ):  # asking for permissions is not proof: root, full and read-only disks
             pass
     except OSError as error:
+        if is_full(directory, error):
+            raise disk_full(directory) from error
         raise DataDirectoryUnwritable(
             f"The data directory {directory} cannot be written: {error.strerror or error}.",
             hint="Correct its owner or permissions, or set RAG_HOME to a directory you can write to.",

@@ -8,7 +8,6 @@ manifest, only after that.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
@@ -25,6 +24,7 @@ from filelock import FileLock
 from rag.errors import DataDirectoryUnwritable, DiskFull, IndexDamaged
 from rag.stores import bases
 from rag.stores.recall import recall, sample
+from rag.stores.room import disk_full, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -221,10 +221,8 @@ def _sync(path: Path) -> None:
 
 def write_error(directory: Path, error: Exception) -> DiskFull | DataDirectoryUnwritable:
     """What is said where the file system refused."""
-    if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(directory.anchor).free == 0:
-        return DiskFull(
-            f"The disk that holds {directory} is full.", hint="Free some space; the index is rebuilt from SQL."
-        )
+    if is_full(directory, error):
+        return disk_full(directory)
     return DataDirectoryUnwritable(
         f"The index could not be written to {directory}: {error}.",
         hint="Correct the owner or permissions of the data directory; searches go on from memory.",

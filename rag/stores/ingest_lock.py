@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from filelock import FileLock, Timeout
 
 from rag.errors import Conflict, DataDirectoryUnwritable, IngestInProgress
+from rag.stores.room import disk_full, is_full
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,9 @@ class IngestLock:
         except Timeout as error:
             raise self._refusal(self._holder_pid(), self._collection) from error
         except OSError as error:
+            self._lock.release()
+            if is_full(self._directory, error):
+                raise disk_full(self._directory) from error
             raise DataDirectoryUnwritable(
                 f"The lock file {self._lock.lock_file} cannot be written: {error.strerror or error}.",
                 hint="Correct the owner or permissions of the data directory, or set RAG_HOME to another one.",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, DiskFull, StorageError
+from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, StorageError
+from rag.stores.room import disk_full, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_WRITING = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _PRIMARY_CODE = 0xFF  # extended result codes keep the primary code in the low byte
 
 
@@ -29,8 +32,9 @@ def storage_error(error: sqlite3.Error, where: str) -> StorageError:
             f"The database {where} is damaged ({error}).",
             hint="Restore a backup, or move the file away and ingest the documents again.",
         )
-    if code == sqlite3.SQLITE_FULL:
-        return DiskFull(f"The disk that holds {where} is full.", hint="Free some space and try again; nothing is lost.")
+    # On a full disk a database cannot even be opened for reading, and not every refusal says why.
+    if code == sqlite3.SQLITE_FULL or (code in _WRITING and is_full(Path(where).parent, error)):
+        return disk_full(Path(where).parent)
     if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
         return DataDirectoryUnwritable(
             f"The database {where} cannot be opened for writing ({error}).",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,8 +33,10 @@ class Ended:
     @property
     def code(self) -> str | None:
         """The code of the error that ended it."""
-        lines = [json.loads(line) for line in self.stdout.splitlines()]
-        return next((line["error"]["code"] for line in lines if "uri" not in line and "error" in line), None)
+        lines = [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
+        told = re.search(r"error\[(\w+)\]", self.stderr)  # where there is no --json
+        coded = (line["error"]["code"] for line in lines if "uri" not in line and "error" in line)
+        return next(coded, told and told[1])
 
 
 class FullDisk:
