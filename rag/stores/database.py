@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, InvalidSettings
+from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, InvalidSettings, StorageError
 from rag.stores import schema
 from rag.stores.room import disk_full, is_full
 from rag.stores.sqlite_errors import translated
@@ -150,12 +150,16 @@ def _make_writable(directory: Path) -> None:
         ):  # asking for permissions is not proof: root, full and read-only disks
             pass
     except OSError as error:
-        if is_full(directory, error):
-            raise disk_full(directory) from error
-        raise DataDirectoryUnwritable(
-            f"The data directory {directory} cannot be written: {error.strerror or error}.",
-            hint="Correct its owner or permissions, or set RAG_HOME to a directory you can write to.",
-        ) from error
+        raise _unwritable(directory, error) from error
+
+
+def _unwritable(directory: Path, error: OSError) -> StorageError:
+    if is_full(directory, error):
+        return disk_full(directory)
+    return DataDirectoryUnwritable(
+        f"The data directory {directory} cannot be written: {error.strerror or error}.",
+        hint="Correct its owner or permissions, or set RAG_HOME to a directory you can write to.",
+    )
 
 
 def _refuse_emptied(path: Path, home: Path) -> None:
@@ -203,6 +207,8 @@ def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool) -> None:
             f"Another process has been migrating the database {path} for {_MIGRATION_TIMEOUT_S:.0f} seconds.",
             hint="Wait for it, or end it if it hangs, and try again.",
         ) from error
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
 
 
 def _revision(engine: Engine, path: Path) -> str | None:

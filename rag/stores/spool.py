@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -39,7 +40,8 @@ class Spool:
                 self._file.write(vectors.astype(np.float32).tobytes())
             self._file.flush()
         except BaseException as error:
-            self._file.close()
+            with suppress(OSError):  # it tries once more to write what it holds
+                self._file.close()
             if isinstance(error, OSError):
                 raise write_error(directory, error) from error
             raise
