@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -49,7 +50,8 @@ class Compaction:
             self._grown.put(collection)
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)  # of this thread and those it starts
+        if sys.platform == "linux":  # elsewhere it is not a thread that has a priority
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)  # of this thread and those it starts
         while (collection := self._grown.get()) is not None:
             try:
                 self._vectors.compact(collection)

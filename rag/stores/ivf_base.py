@@ -108,7 +108,7 @@ class IvfBase:
             new = places < 0
             if new.any():
                 lists[new] = quantizer.search(block[new], 1)[1][:, 0]
-            unpacked.add_core(*(len(block), faiss.swig_ptr(block), faiss.swig_ptr(rows), faiss.swig_ptr(lists)))
+            unpacked.add_core(len(block), *(faiss.swig_ptr(array) for array in (block, rows, lists)))
             start += len(block)
         index = pack(unpacked)
         index.own_fields = True  # packing only borrows the centroids
@@ -173,14 +173,13 @@ def write(rows: VectorRows, directory: Path, measured: Sample) -> None:
             file.write(block.astype(STORED).tobytes())
     vectors = StoredVectors.open(directory / _VECTORS, len(rows.ids), rows.dimension)
 
-    def tuned(index: Any, start: Tuning) -> tuple[Tuning, bool]:  # noqa: ANN401
-        return _tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), index.nlist, measured, start)
+    def tuned(index: Any, start: Tuning) -> tuple[Any, Tuning, bool]:  # noqa: ANN401
+        return index, *_tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), index.nlist, measured, start)
 
-    index, start = _taken_over(rows, vectors)
-    tuning, enough = tuned(index, start) if index is not None else (start, False)
-    if not enough:
-        index, start = _trained(rows, vectors)
-        tuning, _ = tuned(index, start)
+    kept = _taken_over(rows, vectors)
+    index, tuning, enough = tuned(*(kept or _trained(vectors)))
+    if kept and not enough:
+        index, tuning, _ = tuned(*_trained(vectors))
     faiss.write_index(index, str(directory / _INDEX))
     np.save(directory / _IDS, rows.ids)
     (directory / _TUNING).write_bytes(msgspec.json.encode(tuning))
@@ -209,9 +208,9 @@ def can_hold(dimension: int) -> bool:
     return dimension % 2 == 0
 
 
-def _trained(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning]:
+def _trained(vectors: StoredVectors) -> tuple[Any, Tuning]:
     """An index of all rows, with lists and codes made for them, and the tuning to begin with."""
-    count, dimension = len(rows.ids), rows.dimension
+    count, dimension = vectors.count, vectors.dimension
     lists = 1 << max(2, round(math.log2(_LISTS_PER_ROOT * math.sqrt(count))))
     generator = np.random.default_rng(_SEED)
     points = generator.choice(count, min(count, _POINTS_PER_LIST * lists), replace=False)
@@ -232,17 +231,15 @@ def _trained(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning]:
     return index, Tuning(probes=_first_probes(lists), candidates=_CANDIDATES, trained=count)
 
 
-def _taken_over(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning]:
+def _taken_over(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning] | None:
     """An index of all rows with the lists and codes of the base they come from; none if these do not suit any more."""
-    base = rows.base if isinstance(rows, MergedRows) else None
-    nothing = Tuning(probes=0, candidates=0)
-    if not isinstance(rows, MergedRows) or not isinstance(base, IvfBase):
-        return None, nothing
+    if not isinstance(rows, MergedRows) or not isinstance(base := rows.base, IvfBase):
+        return None
     before = rows.rows_of_base()
     tuning = msgspec.structs.replace(base.tuning, since=base.tuning.since + int(np.count_nonzero(before < 0)))
     fewest = (1 - _NEW_SHARE) * tuning.trained
     if tuning.since > _NEW_SHARE * tuning.trained or len(before) < fewest:
-        return None, nothing
+        return None
     return base.filled_with(vectors, before), tuning
 
 

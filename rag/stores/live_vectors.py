@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -87,14 +88,11 @@ class LiveVectors:
             UnknownCollection: it is gone.
         """
         if where is not None:
-            view, among = self._filtered(collection, where)
+            live, view, among = self._filtered(collection, where)
+            self._mend(collection, live)
             return view.search(vector, k, among=among)
-        with self._database.read() as connection:
-            state = collection_state(connection, collection.id, collection.name)
-        require_embedder(collection, state)
-        live = self._lives.get(collection.id)
-        if live is None or live.seq != state.seq:
-            live = self._followed(collection)
+        live = self._followed(collection)
+        self._mend(collection, live)
         return live.index.search(vector, k)
 
     def flush(self, collection: Collection, *, force: bool = False) -> bool:
@@ -117,7 +115,7 @@ class LiveVectors:
                     spool = self._spooled(connection, collection)
                 with spool:
                     try:
-                        self._publish(collection, spool, state)
+                        self._publish(collection, spool, epoch=state.epoch, seq=state.seq)
                     except Withdrawn:
                         continue
                 break
@@ -158,7 +156,18 @@ class LiveVectors:
         """Let go of all indexes and the files they map."""
         self._lives.clear()
 
-    def _filtered(self, collection: Collection, where: Filter) -> tuple[View, NDArray[np.int64]]:
+    def _followed(self, collection: Collection) -> _Live:
+        """The index, brought up to the collection's seq; no lock is taken where nothing has changed."""
+        with self._database.read() as connection:
+            state = collection_state(connection, collection.id, collection.name)
+        require_embedder(collection, state)
+        live = self._lives.get(collection.id)
+        if live is None or live.seq != state.seq:
+            with self._locks.of(collection.id):
+                live = self._refresh(collection)
+        return live
+
+    def _filtered(self, collection: Collection, where: Filter) -> tuple[_Live, View, NDArray[np.int64]]:
         """The index and the chunks that the filter lets through, both of the same seq."""
         key = repr(where)  # not the filter itself: in Python those with 1 and with True are equal
         with self._locks.of(collection.id):
@@ -172,16 +181,7 @@ class LiveVectors:
                         if collection_state(connection, collection.id, collection.name).seq != live.seq:
                             continue  # somebody committed between the two reads
                         live.filtered[key] = matching_chunks(connection, collection.id, where)
-                return live.index.view(), live.filtered[key]
-
-    def _followed(self, collection: Collection) -> _Live:
-        """The index, brought up to the collection's seq."""
-        with self._locks.of(collection.id):
-            live = self._refresh(collection)
-            mends, live.replaces_damaged = live.replaces_damaged, False
-        if mends:
-            self._replace_damaged(collection)
-        return live
+                return live, live.index.view(), live.filtered[key]
 
     def _refresh(self, collection: Collection) -> _Live:
         """Bring the index up to the collection's seq. The caller holds the collection's lock."""
@@ -245,7 +245,7 @@ class LiveVectors:
         _log.info("building an index from SQL", collection=collection.name)
         try:
             with self._spooled(connection, collection) as spool:
-                return self._publish(collection, spool, state)
+                return self._publish(collection, spool, epoch=state.epoch, seq=state.seq)
         except Withdrawn:
             _log.info("index loaded anew meanwhile", collection=collection.name)  # the next search does so here
         except StorageError as error:
@@ -256,34 +256,37 @@ class LiveVectors:
         dimension = collection.fingerprint.dimension
         return Spool(self._directory, dimension, added_since(connection, collection.id, 0, dimension))
 
-    def _publish(self, collection: Collection, rows: VectorRows, state: CollectionState) -> Generation:
-        return publish(self._database, self._directory, collection, rows, epoch=state.epoch, seq=state.seq)
+    def _publish(self, collection: Collection, rows: VectorRows, *, epoch: int, seq: int) -> Generation:
+        return publish(self._database, self._directory, collection, rows, epoch=epoch, seq=seq)
 
     def _started(self, collection: Collection, generation: Generation | None, epoch: int) -> _Live:
         index = FaissIndex(collection.fingerprint.dimension, base=generation.base if generation else None)
         seq = generation.manifest.seq if generation else 0
         return _Live(index=index, embedder=collection.fingerprint.embedder, epoch=epoch, seq=seq, base_seq=seq)
 
-    def _replace_damaged(self, collection: Collection) -> None:
+    def _mend(self, collection: Collection, live: _Live) -> None:
+        """Write a generation in place of one that cannot be used."""
+        if not live.replaces_damaged:
+            return
         try:
-            self._flush(collection, lambda _: 0)
+            written = self._flush(collection, lambda _: math.inf)
         except StorageError as error:  # the index in memory is whole; only the next start has to rebuild it again
             _log.error("the rebuilt index could not be written", collection=collection.name, error=str(error))
         else:
-            _log.warning("index rebuilt from SQL", collection=collection.name)
+            if written:  # and not by a search beside this one
+                _log.warning("index rebuilt from SQL", collection=collection.name)
 
-    def _flush(self, collection: Collection, least: Callable[[FaissIndex], int]) -> bool:
+    def _flush(self, collection: Collection, least: Callable[[FaissIndex], float]) -> bool:
         with self._writers.of(collection.id):
             while True:
                 with self._locks.of(collection.id):
                     live = self._refresh(collection)
-                    if live.index.changes < least(live.index):
+                    if not live.replaces_damaged and live.index.changes < least(live.index):
                         return False
+                    live.replaces_damaged = False  # tried once: a disk that is full may be so for long
                     before, seq = live.index.view(), live.seq
                 try:
-                    written = publish(
-                        self._database, self._directory, collection, before.rows(), epoch=live.epoch, seq=seq
-                    )
+                    written = self._publish(collection, before.rows(), epoch=live.epoch, seq=seq)
                 except Withdrawn:
                     continue
                 with self._locks.of(collection.id):

@@ -19,12 +19,12 @@ from rag.stores import embedding_sets
 from rag.stores.changes import added_since, collection_state, point_to
 from rag.stores.generations import load_generation, move_generation, remove_except, write_generation, writing
 from rag.stores.retirement import next_seq
+from rag.stores.spool import Spool
 from rag.stores.tables import ChunkRow, CollectionRow, EmbeddingRow, GenerationRow, VersionRow, VersionStatus
-from rag.stores.vector_rows import ArrayRows
-from rag.stores.vectors import LENGTH_TOLERANCE, decode, stored_lengths
+from rag.stores.vectors import LENGTH_TOLERANCE, decode, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from rag.stores.embedding_sets import EmbeddingSet
     from rag.stores.generations import Generation
     from rag.types import Collection
+
+    _Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 _BUILDING: Final = "building"
 _BATCH: Final = 4096
@@ -54,27 +56,20 @@ class NextIndex:
     root: Path
 
 
-def wrong_vectors(database: Database, collection: Collection, set_id: int | None = None) -> int:
-    """How many active chunks have no vector in the set (the live one if ``None``), or one that is not a unit vector of
-    its dimension.
-    """
+def wrong_vectors(database: Database, collection: Collection) -> int:
+    """How many active chunks have no vector that serves, or one that is not a unit vector of the dimension."""
     with database.read() as connection:
         dimension = collection_state(connection, collection.id, collection.name).dimension
-        wanted = embedding_sets.live_set(collection.id) if set_id is None else set_id
-        joined = (EmbeddingRow.chunk_id == ChunkRow.id) & (EmbeddingRow.set_id == wanted)
+        serving = EmbeddingRow.set_id == embedding_sets.live_set(collection.id)
         rows = connection.scalars(
             select(EmbeddingRow.vector)
             .select_from(ChunkRow)
             .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-            .outerjoin(EmbeddingRow, joined)
+            .outerjoin(EmbeddingRow, (EmbeddingRow.chunk_id == ChunkRow.id) & serving)
             .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
             .execution_options(yield_per=_BATCH)
         )
-        wrong = 0
-        for batch in rows.partitions():
-            lengths = stored_lengths([value or b"" for value in batch], dimension)
-            wrong += int(np.sum(~(np.abs(lengths - 1) < LENGTH_TOLERANCE)))  # NaN is near nothing
-    return wrong
+        return sum(wrong([value or b"" for value in batch], dimension) for batch in rows.partitions())
 
 
 def build_index(database: Database, indexes: Path, collection: Collection, target: EmbeddingSet) -> NextIndex | None:
@@ -88,22 +83,24 @@ def build_index(database: Database, indexes: Path, collection: Collection, targe
         seq = collection_state(connection, collection.id, collection.name).seq
         if connection.scalars(embedding_sets.missing(target)).one():
             return None
-        ids, vectors = [np.empty(0, np.int64)], [np.empty((0, target.dimension), np.float32)]
-        for some_ids, some in added_since(connection, collection.id, 0, target.dimension, set_id=target.id):
-            ids.append(some_ids)
-            vectors.append(some)
-    order = np.argsort(np.concatenate(ids))
-    rows = ArrayRows(np.concatenate(ids)[order], np.concatenate(vectors)[order])
-    # Decoding makes any finite numbers a unit vector again, but neither zeros nor what is not finite.
-    if not np.all(np.abs(np.linalg.norm(rows.vectors, axis=1) - 1) < LENGTH_TOLERANCE):
-        raise DatabaseDamaged(
-            f"Some of the embeddings of {collection.name!r} by {target.embedder} are zero or not finite.",
-            hint=f"Begin anew: indexer reembed --collection {collection.name} --cancel, then without --cancel.",
-        )
+        vectors = added_since(connection, collection.id, 0, target.dimension, set_id=target.id)
+        spool = Spool(indexes, target.dimension, _whole(vectors, target))
     root = indexes / _BUILDING
-    written = write_generation(root, collection.id, rows, embedder=target.embedder, seq=seq)
+    with spool:
+        written = write_generation(root, collection.id, spool, embedder=target.embedder, seq=seq)
     opened = load_generation(root, written.directory, sha256=written.sha256, embedder=target.embedder)
     return NextIndex(generation=opened, root=root)
+
+
+def _whole(batches: Iterable[_Batch], target: EmbeddingSet) -> Iterator[_Batch]:
+    """The batches. Decoding makes any finite numbers a unit vector again, but neither zeros nor what is not finite."""
+    for ids, vectors in batches:
+        if not np.all(np.abs(np.linalg.norm(vectors, axis=1) - 1) < LENGTH_TOLERANCE):
+            raise DatabaseDamaged(
+                f"Some of the embeddings of {target.collection!r} by {target.embedder} are zero or not finite.",
+                hint=f"Begin anew: indexer reembed --collection {target.collection} --cancel, then without --cancel.",
+            )
+        yield ids, vectors
 
 
 def remove_unfinished(indexes: Path, collection: Collection) -> None:

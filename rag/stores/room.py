@@ -29,5 +29,6 @@ def is_full(directory: Path, error: BaseException) -> bool:
 
 def disk_full(directory: Path) -> DiskFull:
     return DiskFull(
-        f"The disk that holds {directory} is full.", hint="Free some space and try again; nothing that was kept is lost."
+        f"The disk that holds {directory} is full.",
+        hint="Free some space and try again; nothing that was kept is lost.",
     )

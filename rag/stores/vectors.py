@@ -48,6 +48,11 @@ def stored_lengths(values: Sequence[bytes], dimension: int) -> NDArray[np.float6
     return lengths
 
 
+def wrong(values: Sequence[bytes], dimension: int) -> int:
+    """How many values are not what ``encode`` makes: of another dimension, not of length 1, or not finite."""
+    return int(np.sum(~(np.abs(stored_lengths(values, dimension) - 1) < LENGTH_TOLERANCE)))  # NaN is near nothing
+
+
 def decode(values: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
     """Rows of unit length, of shape ``(len(values), dimension)``.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from sqlalchemy import func, select, text
 
 from rag.errors import DatabaseDamaged
@@ -19,7 +18,7 @@ from rag.stores.analysis import add_missing_terms, missing_terms
 from rag.stores.embedding_sets import live_set
 from rag.stores.lexical import FULL_TEXT_TABLE
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
-from rag.stores.vectors import LENGTH_TOLERANCE, stored_lengths
+from rag.stores.vectors import wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,16 +145,14 @@ def _document_problems(
         yield "documents", f"it has {found} chunks, not {chunk_count}.", _AGAIN
     if misplaced:
         yield "documents", f"{misplaced} chunks are not what the source text has in their place.", _AGAIN
-    wrong = 0
-    embedded = 0
+    misshapen = embedded = 0
     for values in chunks.embeddings():
         embedded += len(values)
-        lengths = stored_lengths(values, collection.fingerprint.dimension)
-        wrong += int(np.sum(~(np.abs(lengths - 1) < LENGTH_TOLERANCE)))  # NaN is near nothing
+        misshapen += wrong(values, collection.fingerprint.dimension)
     if embedded != found:
         yield "embeddings", f"{found - embedded} chunks have no embedding.", _EMBED
-    if wrong:
-        yield "embeddings", f"{wrong} embeddings have another dimension, are not of length 1 or not finite.", _EMBED
+    if misshapen:
+        yield "embeddings", f"{misshapen} embeddings have another dimension, are not of length 1 or not finite.", _EMBED
 
 
 class _Chunks:

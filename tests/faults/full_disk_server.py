@@ -56,7 +56,7 @@ def _run(request: dict, library: ctypes.CDLL) -> int:
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except click.ClickException:
         return 2
-    except BaseException:  # as the interpreter itself would end
+    except BaseException:  # noqa: BLE001  # as the interpreter itself would end
         traceback.print_exc()
         return 1
     return 0

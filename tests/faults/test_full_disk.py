@@ -1,4 +1,4 @@
-"""The disk fills up at any write of any command: a clear error, nothing lost, and with room again nobody has to help."""
+"""The disk fills up at any write of any command: a clear error, nothing lost, and later nobody has to help."""
 
 from __future__ import annotations
 

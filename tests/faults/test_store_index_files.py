@@ -14,7 +14,9 @@ from rag.errors import DatabaseBusy, DataDirectoryUnwritable
 from rag.stores.changes import generations
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.generations import load_generation
 from rag.stores.live_vectors import LiveVectors
+from rag.types import Comparison
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in, unit_vectors
 
 QUERY = unit_vectors(1, seed=9)[0]
@@ -162,3 +164,20 @@ def test_a_database_restored_from_a_backup_is_followed_back(database, store, col
         backup.backup(live)
     assert {hit.chunk_id for hit in vectors.search(collection, QUERY, 10)} == set(chunk_ids(store, collection))
     assert len(chunk_ids(store, collection)) == 5
+
+
+@pytest.mark.parametrize("use", ["search", "filtered search", "flush"])
+def test_whoever_meets_a_damaged_file_first_has_it_made_anew(database, store, collection, home, use):
+    before = current(database, collection)
+    flip_a_byte(home / "indexes" / before.directory)
+    vectors = LiveVectors(database, home / "indexes")
+    if use == "flush":
+        assert vectors.flush(collection) is True  # though little has changed
+    else:
+        where = Comparison(field="ordinal", operator=">=", value=0) if use == "filtered search" else None
+        found = {hit.chunk_id for hit in vectors.search(collection, QUERY, 9, where=where)}
+        assert found == set(chunk_ids(store, collection))
+    after = current(database, collection)
+    assert after.directory != before.directory
+    load_generation(home / "indexes", after.directory, sha256=after.sha256, embedder=fingerprint().embedder)
+    assert vectors.flush(collection) is False
