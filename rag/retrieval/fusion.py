@@ -7,6 +7,7 @@ the ranking (cosines of one query crowd into a narrow band), BM25 scores are div
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from rag.types import Scores
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 DENSE_WEIGHT = 0.5
 
 
-def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], *, weight: float | None = None) -> list[tuple[int, Scores]]:
-    """Chunk ids with all their scores, best first.
+def fuse(
+    dense: Sequence[Hit], lexical: Sequence[Hit], *, weight: float | None = None, k: int | None = None
+) -> list[tuple[int, Scores]]:
+    """The ``k`` best chunk ids (all if ``None``) with all their scores, best first.
 
     ``weight`` (above 0, below 1) is the dense leg's share, ``DENSE_WEIGHT`` if ``None``; ties go to lower ids.
     """
@@ -31,17 +34,12 @@ def fuse(dense: Sequence[Hit], lexical: Sequence[Hit], *, weight: float | None =
     low = min(raw_dense.values(), default=0.0)
     width = max(raw_dense.values(), default=0.0) - low
     best = max(raw_lexical.values(), default=0.0)
-
-    def fused(chunk_id: int) -> float:
-        score = 0.0
-        if chunk_id in raw_dense:
-            score += weight * ((raw_dense[chunk_id] - low) / width if width > 0 else 1.0)
-        if chunk_id in raw_lexical and best > 0:
-            score += (1 - weight) * raw_lexical[chunk_id] / best
-        return score
-
-    ranked = [
-        (chunk_id, Scores(dense=raw_dense.get(chunk_id), lexical=raw_lexical.get(chunk_id), fused=fused(chunk_id)))
-        for chunk_id in raw_dense.keys() | raw_lexical.keys()
+    fused = {chunk_id: weight * ((score - low) / width if width > 0 else 1.0) for chunk_id, score in raw_dense.items()}
+    for chunk_id, score in raw_lexical.items():
+        fused[chunk_id] = fused.get(chunk_id, 0.0) + ((1 - weight) * score / best if best > 0 else 0.0)
+    # Of some hundred hits a handful is asked for: neither all of them are sorted nor made into values.
+    ranked = nsmallest(len(fused) if k is None else k, ((-score, chunk_id) for chunk_id, score in fused.items()))
+    return [
+        (chunk_id, Scores(dense=raw_dense.get(chunk_id), lexical=raw_lexical.get(chunk_id), fused=-score))
+        for score, chunk_id in ranked
     ]
-    return sorted(ranked, key=lambda row: (-row[1].fused, row[0]))

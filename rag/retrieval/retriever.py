@@ -79,7 +79,7 @@ class Retriever:
         embedded = time.perf_counter()
         dense = self._vectors.search(collection, vector, _DEPTH, where=where) if vector is not None else []
         lexical = self._lexical.search(collection, query, _DEPTH, where=where) if leg != "dense" else []
-        ranked = fuse(dense, lexical, weight=collection.dense_weight)[:k]
+        ranked = fuse(dense, lexical, weight=collection.dense_weight, k=k)
         found = {
             chunk.id: (chunk, document)
             for chunk, document in self._store.hydrate(collection, [chunk_id for chunk_id, _ in ranked])

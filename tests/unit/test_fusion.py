@@ -1,3 +1,5 @@
+import pytest
+
 from rag.retrieval.fusion import fuse
 from rag.types import Hit
 
@@ -43,3 +45,10 @@ def test_one_leg_alone_keeps_its_order_and_equal_scores_go_by_id() -> None:
 
 def test_equal_dense_scores_do_not_divide_by_zero() -> None:
     assert dict(fuse(hits(c1=0.4, c2=0.4), []))[1].fused == 0.5
+
+
+@pytest.mark.parametrize("k", [1, 3, 50])
+def test_the_best_are_the_first_of_all(k):
+    dense = [Hit(chunk_id=n, score=1 / (1 + n % 7)) for n in range(20)]
+    lexical = [Hit(chunk_id=n, score=float(n % 5)) for n in range(10, 40)]
+    assert fuse(dense, lexical, k=k) == fuse(dense, lexical)[:k]
