@@ -33,7 +33,7 @@ from rag.types import ChunkDraft, Fingerprint, SourceRecord, Span
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -77,13 +77,13 @@ def main() -> None:
 
 
 class _Given:
-    """An embedder whose vectors are known: the question is the number of its row."""
+    """An embedder that knows the vectors of some questions."""
 
-    def __init__(self, vectors: NDArray[np.float32]) -> None:
-        self._vectors = vectors
+    def __init__(self, questions: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        self._vectors = dict(zip(map(str.strip, questions), vectors, strict=True))
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
-        return self._vectors[int(text.split(" ", 1)[0])]
+        return self._vectors[text]
 
 
 class _Timed:
@@ -105,9 +105,11 @@ def _library(work: Path) -> Library:
     return Library(settings, Database.open(settings))
 
 
-def _pipeline(library: Library, vectors: NDArray[np.float32]) -> tuple[RagPipeline, _Timed, _Timed]:
+def _pipeline(
+    library: Library, questions: Sequence[str], vectors: NDArray[np.float32]
+) -> tuple[RagPipeline, _Timed, _Timed]:
     dense, lexical = _Timed(library.vectors.search), _Timed(library.lexical.search)
-    given: Any = _Given(vectors)
+    given: Any = _Given(questions, vectors)
     retriever = Retriever(store=library.store, embedder_of=lambda _: given, vectors=dense, lexical=lexical)
     options = PipelineOptions(top_k=6, min_dense_score=0.0, min_answerability=0.0, max_answer_tokens=64)
 
@@ -185,11 +187,11 @@ def _search(work: Path) -> None:
     questions, queries = json.loads((work / "questions.json").read_text()), np.load(work / "queries.npy")
     rows = []
     with _library(work) as library:
-        pipeline, dense, lexical = _pipeline(library, queries)
+        pipeline, dense, lexical = _pipeline(library, questions, queries)
 
         async def ask() -> None:
-            for number in (*range(5), *range(len(questions))):  # the first are to warm up
-                found = await pipeline.search(f"{number} {questions[number]}", collection=_NAME)
+            for question in (*questions[:5], *questions):  # the first are to warm up
+                found = await pipeline.search(question, collection=_NAME)
                 timings = found.timings
                 total, embed = timings.total_ms or 0.0, timings.embed_ms or 0.0
                 rows.append((total - embed - dense.ms - lexical.ms, dense.ms, lexical.ms, total - embed))
@@ -201,9 +203,9 @@ def _search(work: Path) -> None:
 
 def _start(work: Path) -> None:
     with _library(work) as library:
-        pipeline, *_ = _pipeline(library, np.load(work / "queries.npy"))
-        question = json.loads((work / "questions.json").read_text())[0]
-        found = asyncio.run(pipeline.search(f"0 {question}", collection=_NAME))
+        questions = json.loads((work / "questions.json").read_text())
+        pipeline, *_ = _pipeline(library, questions, np.load(work / "queries.npy"))
+        found = asyncio.run(pipeline.search(questions[0], collection=_NAME))
         print(json.dumps({"ready": time.monotonic(), "found": len(found.passages)}), flush=True)
 
 
@@ -233,11 +235,12 @@ def _seen(options: argparse.Namespace) -> list[float]:
 
 def _wait(work: Path) -> None:
     with _library(work) as library:
-        pipeline, *_ = _pipeline(library, np.load(work / "new.npy"))
+        wordless = ["?" * (number + 1) for number in range(_SEEN)]  # or passages with the same words might rank first
+        pipeline, *_ = _pipeline(library, wordless, np.load(work / "new.npy"))
         for number in range(_SEEN):
             waits = False
             while True:
-                found = asyncio.run(pipeline.search(f"{number} ?", collection=_NAME))
+                found = asyncio.run(pipeline.search(wordless[number], collection=_NAME))
                 if any(passage.document.uri == f"/new/{number}" for passage in found.passages):
                     break
                 if not waits:

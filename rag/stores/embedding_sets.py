@@ -1,6 +1,6 @@
 """Sets of embeddings: one serves, and another may be made beside it in short transactions and then take its place.
 
-The swap changes which set is the live one and copies nothing, so it takes milliseconds however many chunks there are.
+The swap changes which set is the live one and copies nothing.
 """
 
 from __future__ import annotations
