@@ -16,6 +16,7 @@ from api.metrics import Metrics
 from api.openapi import openapi_config
 from api.problems import problem_response
 from api.requests import StrictRequest
+from api.routes.changes import ChangesController
 from api.routes.collections import CollectionsController
 from api.routes.documents import DocumentsController
 from api.routes.metrics import MetricsController
@@ -64,6 +65,7 @@ def create_app(settings: Settings, library: Library | None = None, *, ready_wait
             QueryController,
             SearchController,
             DocumentsController,
+            ChangesController,
             CollectionsController,
             MetricsController,
         ],

@@ -10,7 +10,7 @@ from rag.model_types import Caller, Priority
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
 
-    from api.schemas import QueryRequest
+    from api.bodies import QueryRequest
 
 
 def client_key(connection: ASGIConnection[Any, Any, Any, Any]) -> str:

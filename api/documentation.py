@@ -11,7 +11,7 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Reference, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
-from api import schemas
+from api import bodies, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,10 +116,10 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
 def refine(document: OpenAPI) -> None:
     """Add what schemas are for and both forms of an answer; take out Litestar's own error shape."""
     for name, schema in document.components.schemas.items():
-        shape = getattr(schemas, name, None)
+        shape = getattr(schemas, name, None) or getattr(bodies, name, None)
         if inspect.isclass(shape):
             schema.description = schema.description or inspect.getdoc(shape)
-            if issubclass(shape, schemas.Request):
+            if issubclass(shape, bodies.Request):
                 schema.additional_properties = False
     for operation in _operations(document):
         operation.responses = {

@@ -14,8 +14,9 @@ from litestar import Request
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import InternalServerException
 
+from api.bodies import MAX_QUESTION_CHARACTERS
 from api.problems import ClientDisconnected, InvalidFields, MalformedJson, UnsupportedMediaType
-from api.schemas import MAX_QUESTION_CHARACTERS, FieldError
+from api.schemas import FieldError
 from rag.errors import EmptyQuestion, QuestionTooLong, UnknownAdapter
 from rag.retrieval.filters import parse
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
     from litestar.handlers import BaseRouteHandler
 
-    from api.schemas import QueryRequest, SearchRequest
+    from api.bodies import QueryRequest, SearchRequest
     from rag.types import Filter
 
 _LOCATED = re.compile(r"^(?P<detail>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)

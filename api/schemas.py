@@ -1,118 +1,13 @@
-"""The JSON of the HTTP API, and of the command line's ``--json``.
-
-Requests are strict: unknown fields are errors. Responses are what OpenAPI publishes.
-"""
+"""The JSON that the HTTP API answers with, and the command line's ``--json``: what OpenAPI publishes."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from rag.model_types import PassageReuse
 from rag.types import RefusalCode
-
-MAX_QUESTION_CHARACTERS = 20_000
-MAX_K = 100
-
-CollectionName = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=200,
-        extra_json_schema={"description": "Collection to search.", "examples": ["default"]},
-    ),
-]
-PassageCount = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=MAX_K,
-        extra_json_schema={"description": "Passages to retrieve; the server's setting if left out.", "examples": [6]},
-    ),
-]
-
-
-def _question(description: str) -> Meta:
-    # The bounds are for readers of the schema; api.requests checks them, with codes of their own.
-    return Meta(
-        extra_json_schema={
-            "description": description,
-            "examples": ["What does a KV cache store?"],
-            "extra": {"min_length": 1, "max_length": MAX_QUESTION_CHARACTERS, "pattern": r"\S"},
-        },
-    )
-
-
-_stream = Meta(
-    extra_json_schema={"description": "Answer as server-sent events. If left out, the Accept header decides."}
-)
-Timeout = Annotated[
-    float,
-    Meta(
-        gt=0,
-        extra_json_schema={
-            "description": "Seconds after which the request is given up; the server's setting may be shorter.",
-            "examples": [30.0],
-        },
-    ),
-]
-_priority = Meta(
-    extra_json_schema={"description": "`batch` waits while somebody's `interactive` request waits for the model."}
-)
-_deterministic = Meta(
-    extra_json_schema={
-        "description": "Write the answer so that asking again gives the same to the last bit, whatever else is running."
-    }
-)
-AdapterName = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=200,
-        extra_json_schema={"description": "LoRA adapter to write the answer with, by its name in the settings."},
-    ),
-]
-
-
-Filters = Annotated[
-    dict[str, Any],
-    Meta(
-        extra_json_schema={
-            "description": "Search only what this filter lets through: comparisons (`field`, `operator`, `value`) "
-            "joined by `AND`, `OR` and `NOT` (`operator`, `conditions`).",
-            "examples": [{"field": "media_type", "operator": "==", "value": "application/pdf"}],
-        }
-    ),
-]
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of request bodies."""
-
-
-class QueryRequest(Request, frozen=True, kw_only=True):
-    """A question to answer from a collection's documents."""
-
-    question: Annotated[str, _question("The question, in the documents' language. Must not be blank.")]
-    collection: CollectionName = "default"
-    k: PassageCount | None = None
-    filters: Filters | None = None
-    stream: Annotated[bool | None, _stream] = None
-    timeout_s: Timeout | None = None
-    priority: Annotated[Literal["interactive", "batch"], _priority] = "interactive"
-    deterministic: Annotated[bool, _deterministic] = False
-    adapter: AdapterName | None = None
-
-
-class SearchRequest(Request, frozen=True, kw_only=True):
-    """A query to find passages for, without asking the language model."""
-
-    query: Annotated[str, _question("The words to search for. Must not be blank.")]
-    collection: CollectionName = "default"
-    k: PassageCount | None = None
-    filters: Filters | None = None
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -287,6 +182,54 @@ class DocumentsResponse(Response, frozen=True, kw_only=True):
 
     documents: tuple[Document, ...]
     next: int | None
+
+
+class DocumentVersion(Response, frozen=True, kw_only=True):
+    """What a document held from `since` until `until` (RFC 3339, UTC), which is null while it is active."""
+
+    id: int
+    document_id: int
+    collection: str
+    uri: str
+    title: str
+    media_type: str
+    sha256: str
+    size: int
+    chunk_count: int
+    since: str
+    until: str | None
+    metadata: dict[str, str | int | float | bool]
+
+
+class VersionsResponse(Response, frozen=True, kw_only=True):
+    """The versions of a document that are kept, newest first."""
+
+    versions: tuple[DocumentVersion, ...]
+
+
+class DocumentChange(Response, frozen=True, kw_only=True):
+    """What happened to a document at a time (RFC 3339, UTC)."""
+
+    kind: Literal["added", "replaced", "deleted"]
+    at: str
+    collection: str
+    document_id: int
+    uri: str
+    title: str
+    chunk_count: int
+    version_id: int | None
+    previous_version_id: int | None
+
+
+class ChangesResponse(Response, frozen=True, kw_only=True):
+    """What changed, oldest first. `next` is the `after` of the next page, null on the last one.
+
+    Nothing before `history_begins` (RFC 3339, UTC) is told.
+    """
+
+    changes: tuple[DocumentChange, ...]
+    next: str | None
+    history_begins: str
 
 
 class Fingerprint(Response, frozen=True, kw_only=True):

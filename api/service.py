@@ -17,12 +17,14 @@ from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
+    from datetime import datetime
 
     from api.metrics import Metrics
     from rag.config import Settings
     from rag.model_types import Caller
     from rag.protocols import DocumentStore, Generator
-    from rag.types import AnswerEvent, Filter, SearchResult
+    from rag.types import AnswerEvent, Collection, Filter, SearchResult
+    from rag.version_types import DocumentChange, DocumentVersion, Place
 
 _RETRY_WARM_UP_S = 10.0  # a damaged model file of gigabytes is read whole to find that out
 _LET_GO_S = 10.0  # what was cancelled lets go within a step of the model
@@ -34,7 +36,9 @@ _log = get_logger("api")
 class Pipeline(Protocol):
     """The use case, as the routes call it."""
 
-    async def search(self, query: str, *, collection: str, k: int | None, where: Filter | None) -> SearchResult: ...
+    async def search(
+        self, query: str, *, collection: str, k: int | None, where: Filter | None, as_of: datetime | None
+    ) -> SearchResult: ...
     def stream(
         self,
         question: str,
@@ -42,6 +46,7 @@ class Pipeline(Protocol):
         collection: str,
         k: int | None,
         where: Filter | None,
+        as_of: datetime | None,
         caller: Caller,
         deterministic: bool,
         adapter: str | None,
@@ -59,11 +64,29 @@ class Check(Protocol):
     def detail(self) -> str: ...
 
 
+class History(Protocol):
+    """What was, as the routes read it; ``rag.stores.history.History`` says more."""
+
+    def versions(self, collection: Collection, document_id: int) -> list[DocumentVersion]: ...
+    def begins(self, collection: Collection) -> datetime: ...
+    def changes(
+        self,
+        collection: Collection,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        after: Place | None,
+        limit: int,
+    ) -> list[tuple[Place, DocumentChange]]: ...
+
+
 class Library(Protocol):
     """What ``rag.factory.open_library`` returns, as far as this service needs it."""
 
     @property
     def store(self) -> DocumentStore: ...
+    @property
+    def history(self) -> History: ...
     @property
     def pipeline(self) -> Pipeline: ...
     @property

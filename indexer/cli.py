@@ -11,11 +11,14 @@ from rag.commands.lazy import LazyGroup
 from rag.telemetry import configure_logging
 
 _COMMANDS = {
+    "changes": "indexer.commands.history:changes",
     "delete": "indexer.commands.delete:delete",
     "export": "indexer.commands.exchange:export_collection",
+    "history": "indexer.commands.history:history",
     "import": "indexer.commands.exchange:import_collection",
     "ingest": "indexer.commands.ingest:ingest",
     "list": "indexer.commands.inventory:list_documents",
+    "prune": "indexer.commands.history:prune",
     "rebuild": "indexer.commands.rebuild:rebuild",
     "reembed": "indexer.commands.reembed:reembed",
     "rollback": "indexer.commands.rollback:rollback",

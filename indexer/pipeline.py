@@ -82,6 +82,7 @@ class IngestPipeline:
         if any(source.error is None for source in sources):  # a mistyped path must not leave an empty collection
             target = self._open(collection)
             self._store.discard_abandoned(target.collection)
+            self._store.expire(target.collection)
         watcher.found(len(sources))
         report = IngestReport()
         for number, source in enumerate(sources):

@@ -104,6 +104,10 @@ class Settings(BaseSettings):
         int, Field(ge=0, description="time that running answers get to finish when the service is stopped")
     ] = 30
 
+    retention_days: Annotated[
+        float, Field(ge=0, le=36_500, description="how long replaced and deleted documents can be asked about; 0: not")
+    ] = 30
+
     max_file_bytes: Annotated[int, Field(ge=1, description="larger files are refused")] = 1 << 30
     parse_timeout_s: Annotated[float, Field(gt=0, description="time limit for parsing one file")] = 120.0
     parse_memory_bytes: Annotated[int, Field(ge=1 << 28, description="memory limit for parsing one file")] = 2 << 30

@@ -4,7 +4,7 @@ RagError
 ├── InputError                what was asked cannot be done as asked
 │   ├── EmptyQuestion  QuestionTooLong  InvalidRequest  InvalidSettings  UnsupportedSampling
 ├── NotFound
-│   ├── UnknownCollection  UnknownDocument  UnknownModel  UnknownAdapter
+│   ├── UnknownCollection  UnknownDocument  UnknownModel  UnknownAdapter  HistoryGone
 ├── Conflict
 │   ├── IngestInProgress  EmbedderChanged  PortInUse
 ├── SourceError               one document could not be taken in; the others go on
@@ -40,6 +40,7 @@ __all__ = [
     "EmbedderChanged",
     "EmptyQuestion",
     "GenerationFailed",
+    "HistoryGone",
     "IndexDamaged",
     "IngestInProgress",
     "InputError",
@@ -128,6 +129,12 @@ class UnknownCollection(NotFound):
 
 class UnknownDocument(NotFound):
     code = "unknown_document"
+
+
+class HistoryGone(NotFound):
+    """What was asked about is longer ago than versions are kept."""
+
+    code = "history_gone"
 
 
 class UnknownModel(NotFound):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rag.stores.compaction import Compaction
     from rag.stores.database import Database
     from rag.stores.documents import SqlDocumentStore
+    from rag.stores.expiry import Expiry
+    from rag.stores.history import History
     from rag.stores.lexical import FtsIndex
     from rag.stores.live_vectors import LiveVectors
     from rag.types import Collection
@@ -72,7 +75,7 @@ class Library:
         self._generator = _Once(self.generator_source.open)
         self._retriever = _Once(self._make_retriever)
         self._vectors = _Once(self._open_vectors)
-        self._compaction: Compaction | None = None
+        self._maintenance: tuple[Compaction | Expiry, ...] = ()
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -84,7 +87,13 @@ class Library:
     def store(self) -> SqlDocumentStore:
         from rag.stores.documents import SqlDocumentStore
 
-        return SqlDocumentStore(self.database)
+        return SqlDocumentStore(self.database, retention=timedelta(days=self.settings.retention_days))
+
+    @cached_property
+    def history(self) -> History:
+        from rag.stores.history import History
+
+        return History(self.database)
 
     @cached_property
     def lexical(self) -> FtsIndex:
@@ -114,10 +123,10 @@ class Library:
         return self._embedders.of(collection)
 
     def embedder_for(self, collection: str) -> Embedder:
-        """The one to take documents into a collection with: its own, or the configured one if it has no documents."""
+        """The one to take documents into a collection with: its own, or the configured one if it is empty."""
         try:
             found = self.store.collection(collection)
-            return self.embedder_of(found) if self.store.documents(found, limit=1) else self.embedder
+            return self.embedder if self.store.is_empty(found) else self.embedder_of(found)
         except UnknownCollection:
             return self.embedder
 
@@ -155,12 +164,14 @@ class Library:
         self._generator()
 
     def maintain(self) -> None:
-        """From now on, until it is closed, write index files in the background when searches grow longer."""
+        """From now on, until it is closed, write index files when searches grow longer, and let old versions expire."""
         from rag.stores.compaction import Compaction
+        from rag.stores.expiry import Expiry
 
-        if self._compaction is None:
-            self._compaction = Compaction(self.vectors)
-            self._compaction.start()
+        if not self._maintenance:
+            self._maintenance = (Compaction(self.vectors), Expiry(self.store))
+            for each in self._maintenance:
+                each.start()
 
     def readiness(self) -> list[Check]:
         """What works and what does not, without loading anything that is not loaded."""
@@ -176,8 +187,8 @@ class Library:
         """Stop the model's thread and close the database."""
         if self._generator.value is not None:
             self._generator.value.close()
-        if self._compaction is not None:
-            self._compaction.stop()
+        for each in self._maintenance:
+            each.stop()
         if self._vectors.value is not None:
             self._vectors.value.close()
         self.database.close()

@@ -36,6 +36,7 @@ from rag.types import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from datetime import datetime
 
     from rag.generation.context import PackedContext
     from rag.model_types import Caller
@@ -139,14 +140,18 @@ class RagPipeline:
         collection: str = DEFAULT_COLLECTION,
         k: int | None = None,
         where: Filter | None = None,
+        as_of: datetime | None = None,
     ) -> SearchResult:
         """The passages of a collection that fit a query best, of those that the filter lets through.
 
+        With ``as_of`` (an aware time) of what was active at that moment.
+
         Raises:
-            EmptyQuestion, InvalidRequest (k out of range), UnknownCollection, EmbedderChanged.
+            EmptyQuestion, InvalidRequest (k out of range, a time in the future), UnknownCollection, EmbedderChanged,
+            HistoryGone.
         """
         run = _Run(question=_checked(query))
-        found = await self._retrieve(run, collection, k, where)
+        found = await self._retrieve(run, collection, k, where, as_of)
         return SearchResult(
             passages=found.passages, timings=replace(run.timings, total_ms=run.ms()), trace_id=run.trace_id
         )
@@ -158,6 +163,7 @@ class RagPipeline:
         collection: str = DEFAULT_COLLECTION,
         k: int | None = None,
         where: Filter | None = None,
+        as_of: datetime | None = None,
         caller: Caller = ANYONE,
         deterministic: bool = False,
         adapter: str | None = None,
@@ -168,6 +174,7 @@ class RagPipeline:
             collection=collection,
             k=k,
             where=where,
+            as_of=as_of,
             caller=caller,
             deterministic=deterministic,
             adapter=adapter,
@@ -181,13 +188,14 @@ class RagPipeline:
         collection: str = DEFAULT_COLLECTION,
         k: int | None = None,
         where: Filter | None = None,
+        as_of: datetime | None = None,
         caller: Caller = ANYONE,
         deterministic: bool = False,
         adapter: str | None = None,
     ) -> _Events:
         """Events of one answer: passages, then deltas with their citations, then done or refused.
 
-        Only passages that the filter ``where`` lets through are searched.
+        Only passages that the filter ``where`` lets through are searched, and with ``as_of`` only what was active then.
 
         Closing the iterator cancels generation before the next token. The caller's timeout covers all of it: search,
         judging the passages and writing the answer. ``deterministic`` and ``adapter`` hold for both
@@ -198,15 +206,15 @@ class RagPipeline:
         (``Usage.followed_by``). A refusal between the two has what the first took.
 
         Raises:
-            EmptyQuestion, QuestionTooLong, InvalidRequest, UnknownCollection, EmbedderChanged, GenerationFailed,
-            Overloaded, DeadlineExceeded, UnsupportedSampling, UnknownAdapter.
+            EmptyQuestion, QuestionTooLong, InvalidRequest, UnknownCollection, HistoryGone, EmbedderChanged,
+            GenerationFailed, Overloaded, DeadlineExceeded, UnsupportedSampling, UnknownAdapter.
         """
         sampling = SamplingParams(deterministic=deterministic, adapter=adapter)
         run = _Run(question=_checked(question), caller=caller, sampling=sampling)
         if len(run.question.encode()) > _SURELY_FITTING_BYTES:
             generator = await asyncio.to_thread(self._generator)
             await asyncio.to_thread(require_fits, run.question, generator)
-        found = await self._retrieve(run, collection, k, where)
+        found = await self._retrieve(run, collection, k, where, as_of)
         refusal = self._retrieval_refusal(found, filtered=where is not None)
         if refusal:
             yield PassagesEvent(passages=found.passages, trace_id=run.trace_id)
@@ -227,14 +235,16 @@ class RagPipeline:
             async for event in events:
                 yield event
 
-    async def _retrieve(self, run: _Run, collection: str, k: int | None, where: Filter | None) -> Retrieval:
+    async def _retrieve(
+        self, run: _Run, collection: str, k: int | None, where: Filter | None, as_of: datetime | None
+    ) -> Retrieval:
         k = self._options.top_k if k is None else k
         if not 1 <= k <= MAX_K:
             raise InvalidRequest(f"k is {k}, but must be from 1 to {MAX_K}.")
 
         def retrieve() -> Retrieval:
             target = self._store.collection(collection)
-            return self._retriever().retrieve(target, run.question, k, where=where)
+            return self._retriever().retrieve(target, run.question, k, where=where, as_of=as_of)
 
         found = await asyncio.to_thread(retrieve)
         run.timings = replace(run.timings, embed_ms=found.embed_ms, search_ms=found.search_ms)

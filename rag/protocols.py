@@ -13,6 +13,7 @@ from rag.model_types import ANYONE
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime, timedelta
 
     import numpy as np
     from numpy.typing import NDArray
@@ -150,17 +151,37 @@ class VectorSearch(Protocol):
     """Dense search that is never stale: it brings its index up to ``collection.seq`` before it answers."""
 
     def search(
-        self, collection: Collection, vector: NDArray[np.float32], k: int, *, where: Filter | None = None
+        self,
+        collection: Collection,
+        vector: NDArray[np.float32],
+        k: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
     ) -> list[Hit]:
-        """The best ``k`` of the chunks that the filter lets through; fewer only if there are fewer of them."""
+        """The best ``k`` of the chunks that the filter lets through; fewer only if there are fewer of them.
+
+        With ``as_of``, an aware time, of the chunks that were active at that moment.
+        """
 
 
 @runtime_checkable
 class LexicalIndex(Protocol):
     """Full-text search over the active chunks of a collection, scored by BM25, best first."""
 
-    def search(self, collection: Collection, query: str, k: int, *, where: Filter | None = None) -> list[Hit]:
-        """The best ``k`` of the chunks that hold a word of the query and that the filter lets through."""
+    def search(
+        self,
+        collection: Collection,
+        query: str,
+        k: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Hit]:
+        """The best ``k`` of the chunks that hold a word of the query and that the filter lets through.
+
+        With ``as_of``, an aware time, of the chunks that were active at that moment.
+        """
 
 
 @runtime_checkable
@@ -170,8 +191,14 @@ class PassageStore(Protocol):
     def collection(self, name: str) -> Collection:
         """Raises UnknownCollection."""
 
-    def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list[tuple[Chunk, Document]]:
-        """Chunks of active versions in the order asked; ids that are gone are left out."""
+    def hydrate(
+        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+    ) -> list[tuple[Chunk, Document]]:
+        """Chunks of active versions, or of those active ``as_of`` a moment, in the order asked; others are left out.
+
+        Raises:
+            HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
+        """
 
 
 class StagedVersion(Protocol):
@@ -216,3 +243,6 @@ class DocumentStore(PassageStore, Protocol):
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
         """Retire documents; returns how many were active."""
+
+    def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
+        """Delete the versions that ended longer ago than they are to be kept, or than ``older_than``; how many."""

@@ -162,11 +162,16 @@ class GenerationInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionStatus:
-    """What a collection holds. ``database_bytes`` is the whole database; ``generation`` is the current index file."""
+    """What a collection holds. ``database_bytes`` is the whole database; ``generation`` is the current index file.
+
+    ``past_versions`` were replaced or deleted and are kept for a while; ``history_begins`` is since when all are known.
+    """
 
     collection: Collection
     documents: int
     chunks: int
+    past_versions: int
+    history_begins: str
     generation: GenerationInfo | None
     database_bytes: int
 

@@ -11,10 +11,11 @@ from litestar.params import JSONBody
 from litestar.response import ServerSentEvent
 
 from api import presentation
+from api.bodies import QueryRequest
 from api.callers import after, caller_of
 from api.documentation import EVENT_STREAM, problems
 from api.requests import StrictRequest, filter_of, require_adapter, require_json, require_words
-from api.schemas import QueryRequest, QueryResponse
+from api.schemas import QueryResponse
 from api.service import Service
 from api.streaming import open_stream, until_disconnected
 from rag.pipeline import final_answer
@@ -41,7 +42,7 @@ class QueryController(Controller):
         guards=[require_json],
         status_code=200,
         response_description="The answer or the refusal.",
-        responses=problems(400, 404, 409, 413, 415, 422, 429, 502, 503, 504),
+        responses=problems(400, 404, 409, 410, 413, 415, 422, 429, 502, 503, 504),
     )
     async def query(
         self, request: StrictRequest, data: JSONBody[QueryRequest], service: NamedDependency[Service]
@@ -60,6 +61,7 @@ class QueryController(Controller):
                     collection=data.collection,
                     k=data.k,
                     where=where,
+                    as_of=data.as_of,
                     caller=after(caller, time.monotonic() - arrived),
                     deterministic=data.deterministic,
                     adapter=data.adapter,

@@ -7,9 +7,10 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from api import presentation
+from api.bodies import SearchRequest
 from api.documentation import problems
 from api.requests import StrictRequest, filter_of, require_json, require_words
-from api.schemas import SearchRequest, SearchResponse
+from api.schemas import SearchResponse
 from api.service import Service
 from api.streaming import until_disconnected
 
@@ -25,7 +26,7 @@ class SearchController(Controller):
         description="The passages that fit the query best, by meaning and by words. No language model is asked.",
         guards=[require_json],
         status_code=200,
-        responses=problems(400, 404, 409, 413, 415, 422, 429, 503),
+        responses=problems(400, 404, 409, 410, 413, 415, 422, 429, 503),
     )
     async def search(
         self, request: StrictRequest, data: JSONBody[SearchRequest], service: NamedDependency[Service]
@@ -34,5 +35,5 @@ class SearchController(Controller):
         where = filter_of(data)
         with service.admission.enter():
             pipeline = await until_disconnected(request, service.pipeline())
-            work = pipeline.search(data.query, collection=data.collection, k=data.k, where=where)
+            work = pipeline.search(data.query, collection=data.collection, k=data.k, where=where, as_of=data.as_of)
             return presentation.search_result(await until_disconnected(request, work))

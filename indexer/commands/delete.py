@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 @collection_option
 @json_option
 def delete(documents: tuple[str, ...], collection: str, as_json: bool) -> None:  # noqa: FBT001
-    """Delete documents, each given by its id, its path or its URI. If one is unknown, none is deleted."""
+    """Delete documents, each given by its id, its path or its URI. If one is unknown, none is deleted.
+
+    They are not found any more from now on. Questions about the past (--as-of) find them until RAG_RETENTION_DAYS have
+    passed.
+    """
     with open_library(load_settings()) as library:
         target = library.store.collection(collection)
         found = {document.id: document for document in (find(library.store, target, name) for name in documents)}

@@ -80,8 +80,9 @@ def all_documents(store: DocumentStore, collection: Collection) -> Iterator[Docu
 def _line(state: CollectionStatus) -> str:
     collection, generation = state.collection, state.generation
     index = f"index of {generation.count} vectors at seq {generation.seq}" if generation else "index in memory only"
+    past = f", {state.past_versions} past versions since {state.history_begins[:19]}" if state.past_versions else ""
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"
     return (
         f"{collection.name}: {state.documents} documents, {state.chunks} chunks, seq {collection.seq}, {index}, "
-        f"embedder {collection.fingerprint.embedder}, dense weight {weight}"
+        f"embedder {collection.fingerprint.embedder}, dense weight {weight}{past}"
     )

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from rag.commands.errors import EXIT_FAILED, printable, report
+from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.errors import EmptyQuestion, InvalidRequest, RagError
 from rag.factory import open_library
@@ -26,6 +27,7 @@ from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, Passage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from datetime import datetime
 
     from rag.types import AnswerEvent, Citation, Filter, Passage
 
@@ -41,6 +43,12 @@ _filter = click.option(
     callback=lambda _ctx, _param, value: filter_from(value),
     help="Search only what this filter lets through; docs/api.md shows its shape.",
 )
+_as_of = click.option(
+    "--as-of",
+    metavar="TIME",
+    callback=lambda _ctx, _param, value: time_from(value),
+    help="Ask what the documents said then: 2026-01-31T12:00:00Z, or how long ago: 90m, 12h, 7d, 2w.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _deterministic = click.option(
     "--deterministic", is_flag=True, help="Write answers that are the same to the last bit when asked again."
@@ -54,6 +62,7 @@ _adapter = click.option("--adapter", metavar="NAME", default=None, help="LoRA ad
 @_collection
 @_k
 @_filter
+@_as_of
 @_deterministic
 @_adapter
 @_json
@@ -65,6 +74,7 @@ def ask(
     collection: str,
     k: int | None,
     where: Filter | None,
+    as_of: datetime | None,
     deterministic: bool,  # noqa: FBT001 - click passes flags by name
     adapter: str | None,
     as_json: bool,  # noqa: FBT001
@@ -83,6 +93,7 @@ def ask(
             collection=collection,
             k=k,
             where=where,
+            as_of=as_of,
             caller=Caller(timeout_s=settings.request_timeout_s),
             deterministic=deterministic,
             adapter=adapter,
@@ -97,11 +108,19 @@ def ask(
 @_collection
 @_k
 @_filter
+@_as_of
 @_json
-def search(query: str, collection: str, k: int | None, where: Filter | None, as_json: bool) -> None:  # noqa: FBT001
+def search(
+    query: str,
+    collection: str,
+    k: int | None,
+    where: Filter | None,
+    as_of: datetime | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Find the passages that fit QUERY best; no language model is used."""
     with open_library(load_settings()) as library:
-        result = asyncio.run(library.pipeline.search(query, collection=collection, k=k, where=where))
+        result = asyncio.run(library.pipeline.search(query, collection=collection, k=k, where=where, as_of=as_of))
     if as_json:
         from api.presentation import search_result
 

@@ -12,6 +12,7 @@ from rag.types import Passage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from rag.protocols import Embedder, LexicalIndex, PassageStore, VectorSearch
     from rag.types import Collection, Filter, Hit
@@ -60,29 +61,41 @@ class Retriever:
         return self._vectors.search(collection, vector, _DEPTH), self._lexical.search(collection, query, _DEPTH)
 
     def retrieve(
-        self, collection: Collection, query: str, k: int, *, where: Filter | None = None, leg: Leg = "hybrid"
+        self,
+        collection: Collection,
+        query: str,
+        k: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+        leg: Leg = "hybrid",
     ) -> Retrieval:
         """The ``k`` best passages of those the filter lets through; ``leg`` restricts the search (for evaluation).
 
+        With ``as_of``, of what was active at that moment.
+
         Raises:
             EmbedderChanged: the embedder that made the collection's vectors cannot be loaded.
+            HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
         """
         try:
-            return self._retrieve(collection, query, k, where, leg)
+            return self._retrieve(collection, query, k, where, as_of, leg)
         except EmbedderChanged:
             # Embedded anew since the collection was read; if that is not the reason, it is raised again.
-            return self._retrieve(self._store.collection(collection.name), query, k, where, leg)
+            return self._retrieve(self._store.collection(collection.name), query, k, where, as_of, leg)
 
-    def _retrieve(self, collection: Collection, query: str, k: int, where: Filter | None, leg: Leg) -> Retrieval:
+    def _retrieve(
+        self, collection: Collection, query: str, k: int, where: Filter | None, as_of: datetime | None, leg: Leg
+    ) -> Retrieval:
         started = time.perf_counter()
         vector = self._embedder_of(collection).embed_query(query) if leg != "lexical" else None
         embedded = time.perf_counter()
-        dense = self._vectors.search(collection, vector, _DEPTH, where=where) if vector is not None else []
-        lexical = self._lexical.search(collection, query, _DEPTH, where=where) if leg != "dense" else []
+        dense = self._vectors.search(collection, vector, _DEPTH, where=where, as_of=as_of) if vector is not None else []
+        lexical = self._lexical.search(collection, query, _DEPTH, where=where, as_of=as_of) if leg != "dense" else []
         ranked = fuse(dense, lexical, weight=collection.dense_weight, k=k)
         found = {
             chunk.id: (chunk, document)
-            for chunk, document in self._store.hydrate(collection, [chunk_id for chunk_id, _ in ranked])
+            for chunk, document in self._store.hydrate(collection, [chunk_id for chunk_id, _ in ranked], as_of=as_of)
         }
         passages = tuple(
             Passage(chunk=found[chunk_id][0], document=found[chunk_id][1], scores=scores)

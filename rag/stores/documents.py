@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, insert, select, update
@@ -11,6 +11,7 @@ from sqlalchemy import func, insert, select, update
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
 from rag.stores.changes import forget_indexes, generations
 from rag.stores.embedding_sets import change_live, create_live, has_vector
+from rag.stores.history import require_known
 from rag.stores.reading import (
     one_document,
     select_collections,
@@ -20,9 +21,10 @@ from rag.stores.reading import (
     to_collection,
     to_document,
 )
-from rag.stores.retirement import next_seq, prune, retire
+from rag.stores.retirement import expire, next_change, prune, retire
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.stores.tables import KEPT, ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.stores.visibility import visible
 from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
 
 if TYPE_CHECKING:
@@ -38,10 +40,14 @@ _BATCH = 500  # ids in one statement
 
 
 class SqlDocumentStore:
-    """Implements ``rag.protocols.DocumentStore`` over SQL. Safe to share between threads."""
+    """Implements ``rag.protocols.DocumentStore`` over SQL. Safe to share between threads.
 
-    def __init__(self, database: Database) -> None:
+    ``retention`` is how long versions that were replaced or deleted are kept for questions about the past.
+    """
+
+    def __init__(self, database: Database, *, retention: timedelta = timedelta(0)) -> None:
         self._database = database
+        self._retention = retention
 
     def ensure_collection(self, name: str, fingerprint: Fingerprint) -> Collection:
         """Create or open a collection. A new parser or chunker is noted; documents keep what they were made with.
@@ -104,7 +110,7 @@ class SqlDocumentStore:
 
         What a process that died had staged of the same source is removed.
         """
-        version = SqlStagedVersion(self._database, collection, source)
+        version = SqlStagedVersion(self._database, collection, source, keep_former=bool(self._retention))
         try:
             yield version
         finally:
@@ -115,6 +121,11 @@ class SqlDocumentStore:
         query = select_documents(collection).where(DocumentRow.id > after).order_by(DocumentRow.id).limit(limit)
         with self._database.read() as connection:
             return [to_document(row, collection) for row in connection.execute(query)]
+
+    def is_empty(self, collection: Collection) -> bool:
+        """Whether nothing is embedded in it: it has no version, active, kept, staged or leaving."""
+        with self._database.read() as connection:
+            return _has_no_version(connection, collection.id)
 
     def document(self, collection: Collection, document_id: int) -> Document:
         """Raises UnknownDocument."""
@@ -132,7 +143,7 @@ class SqlDocumentStore:
             return one_document(connection, collection, DocumentRow.uri == uri)
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
-        """Retire documents and delete their rows; returns how many were active."""
+        """Retire documents; returns how many were active. Their rows go now, or when the retention has passed."""
         wanted = list(document_ids)
         retired: list[int] = []
         with self._database.write() as connection:
@@ -144,44 +155,63 @@ class SqlDocumentStore:
                 )
                 retired.extend(connection.scalars(query))
             if retired:
-                seq = next_seq(connection, collection.id)
-                for version_id in retired:
-                    retire(connection, version_id, collection.id, seq)
-        prune(self._database, retired)
+                seq, at = next_change(connection, collection.id)
+                retire(connection, retired, collection.id, seq, at, keep=bool(self._retention))
+        if not self._retention:
+            prune(self._database, retired)
         return len(retired)
+
+    def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
+        """Delete the versions that ended longer ago than the retention, or than ``older_than``; returns how many."""
+        before = datetime.now(UTC) - (self._retention if older_than is None else older_than)
+        gone = 0
+        while True:
+            with self._database.write() as connection:
+                ids = expire(connection, collection.id, before)
+            if not ids:
+                return gone
+            prune(self._database, ids)
+            gone += len(ids)
 
     def discard_abandoned(self, collection: Collection) -> int:
         """Remove what processes that died had staged or not finished deleting; returns the number of versions.
 
         Only for the holder of the collection's IngestLock: it cannot tell a dead process from a busy one.
         """
-        query = select(VersionRow.id).where(
-            VersionRow.collection_id == collection.id, VersionRow.status != VersionStatus.ACTIVE
-        )
+        query = select(VersionRow.id).where(VersionRow.collection_id == collection.id, VersionRow.status.not_in(KEPT))
         with self._database.read() as connection:
             abandoned = connection.scalars(query).all()
         prune(self._database, abandoned)
         return len(abandoned)
 
-    def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list[tuple[Chunk, Document]]:
-        """Chunks of active versions in the order asked; ids that are gone are left out."""
+    def hydrate(
+        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+    ) -> list[tuple[Chunk, Document]]:
+        """Chunks of versions that are active, or were ``as_of`` a moment, in the order asked; others are left out.
+
+        Raises:
+            HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
+        """
+        passages = select_passages(collection, visible(as_of))
         found: dict[int, tuple[Chunk, Document]] = {}
         with self._database.read() as connection:
+            if as_of is not None:
+                require_known(connection, collection, as_of)
             for start in range(0, len(chunk_ids), _BATCH):
-                query = select_passages(collection).where(ChunkRow.id.in_(chunk_ids[start : start + _BATCH]))
+                query = passages.where(ChunkRow.id.in_(chunk_ids[start : start + _BATCH]))
                 for row in connection.execute(query):
                     found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
-    def source_text(self, document_id: int, span: Span) -> str:
-        """The active version's text within the span, in characters; cut where the text ends.
+    def source_text(self, document_id: int, span: Span, *, as_of: datetime | None = None) -> str:
+        """The text within the span, in characters, of the version that is active or was; cut where the text ends.
 
         Raises:
-            UnknownDocument: it is not active.
+            UnknownDocument: there is none.
         """
-        active = (VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE)
+        mine = (VersionRow.document_id == document_id, visible(as_of))
         with self._database.read() as connection:
-            version_id = connection.scalar(select(VersionRow.id).where(*active))
+            version_id = connection.scalar(select(VersionRow.id).where(*mine))
             if version_id is None:
                 raise UnknownDocument(f"There is no document {document_id}.", hint="It may have been deleted.")
             before = select(func.max(TextRow.start)).where(
@@ -198,12 +228,14 @@ class SqlDocumentStore:
     def embedding_inputs(
         self, collection: Collection, *, lacking: EmbeddingSet | None = None
     ) -> Iterator[EmbeddingInput]:
-        """The active chunks by id, or those the set ``lacking`` has no vector of. Short reads; nothing is locked."""
+        """The active chunks by id, or those of any version that is kept of which the set ``lacking`` has no vector.
+
+        Short reads; nothing is locked.
+        """
         last = 0
+        versions = visible() if lacking is None else VersionRow.status.in_(KEPT) & ~has_vector(lacking)
         while True:
-            query = select_passages(collection).where(ChunkRow.id > last).order_by(ChunkRow.id).limit(_BATCH)
-            if lacking is not None:
-                query = query.where(~has_vector(lacking))
+            query = select_passages(collection, versions).where(ChunkRow.id > last).order_by(ChunkRow.id).limit(_BATCH)
             with self._database.read() as connection:
                 rows = connection.execute(query).all()
             if not rows:
@@ -238,14 +270,22 @@ class SqlDocumentStore:
         counts = select(func.count(), func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
             VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE
         )
+        past = select(func.count()).where(
+            VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.RETIRED
+        )
+        begins = select(func.coalesce(CollectionRow.history_floor, CollectionRow.created_at))
         with self._database.read() as connection:
             current = self._require(connection, collection.name)
             documents, chunks = connection.execute(counts).one()
+            past_versions = connection.execute(past).scalar_one()
+            history_begins = connection.execute(begins.where(CollectionRow.id == collection.id)).scalar_one()
             newest = next(iter(generations(connection, collection.id)), None)
         return CollectionStatus(
             collection=current,
             documents=documents,
             chunks=chunks,
+            past_versions=past_versions,
+            history_begins=history_begins.isoformat(timespec="seconds"),
             generation=GenerationInfo(seq=newest.seq, count=newest.count, size=newest.size) if newest else None,
             database_bytes=self._database.size_bytes(),
         )
@@ -267,7 +307,7 @@ class SqlDocumentStore:
     def _change(self, connection: Connection, found: Collection, wanted: Fingerprint) -> None:
         old = (found.fingerprint.embedder, found.fingerprint.dimension)
         new = (wanted.embedder, wanted.dimension)
-        if old != new and connection.scalar(select(VersionRow.id).where(VersionRow.collection_id == found.id).limit(1)):
+        if old != new and not _has_no_version(connection, found.id):
             raise EmbedderChanged(
                 f"The collection {found.name!r} was embedded with {old[0]} (dimension {old[1]}); "
                 f"the settings name {new[0]} (dimension {new[1]}).",
@@ -289,3 +329,7 @@ class SqlDocumentStore:
                 dense_weight=None if changed else found.dense_weight,
             )
         )
+
+
+def _has_no_version(connection: Connection, collection_id: int) -> bool:
+    return connection.scalar(select(VersionRow.id).where(VersionRow.collection_id == collection_id).limit(1)) is None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete, exists, func, insert, select, update
 
 from rag.errors import Conflict
-from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow, VersionStatus
+from rag.stores.tables import KEPT, ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,12 +99,12 @@ def begin(database: Database, collection: Collection, embedder: str, dimension: 
 
 
 def missing(target: EmbeddingSet, *, since: int = 0) -> Select[int]:
-    """How many active chunks the set lacks, of versions activated after ``since``."""
+    """How many chunks the set lacks, of versions that are kept and were activated after ``since``."""
     return (
         select(func.count())
         .select_from(ChunkRow)
         .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        .where(VersionRow.collection_id == target.collection_id, VersionRow.status == VersionStatus.ACTIVE)
+        .where(VersionRow.collection_id == target.collection_id, VersionRow.status.in_(KEPT))
         .where(VersionRow.activated_seq > since, ~has_vector(target))
     )
 

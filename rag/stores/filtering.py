@@ -6,10 +6,10 @@ import operator as operators
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
-from sqlalchemy import and_, false, func, not_, or_, select
+from sqlalchemy import and_, false, func, not_, or_, select, true
 
 from rag.retrieval.filters import METADATA
-from rag.stores.tables import ChunkRow, DocumentRow, MetadataRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, DocumentRow, MetadataRow, VersionRow
 from rag.types import Comparison
 
 if TYPE_CHECKING:
@@ -55,13 +55,15 @@ def condition(where: Filter) -> ColumnElement[bool]:
     return and_(*parts) if where.operator == "AND" else not_(and_(*parts))
 
 
-def matching_chunks(connection: Connection, collection_id: int, where: Filter) -> NDArray[np.int64]:
-    """Ids, ascending, of a collection's active chunks that the filter lets through."""
+def matching_chunks(
+    connection: Connection, collection_id: int, where: Filter | None, versions: ColumnElement[bool]
+) -> NDArray[np.int64]:
+    """Ids, ascending, of a collection's chunks that the filter lets through, of those versions."""
     ids = connection.scalars(
         select(ChunkRow.id)
         .join(VersionRow, VersionRow.id == ChunkRow.version_id)
         .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-        .where(VersionRow.collection_id == collection_id, VersionRow.status == VersionStatus.ACTIVE, condition(where))
+        .where(VersionRow.collection_id == collection_id, versions, true() if where is None else condition(where))
     )
     return np.sort(np.fromiter(ids, dtype=np.int64))
 

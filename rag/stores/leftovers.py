@@ -15,7 +15,7 @@ from rag.stores.changes import generations
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.generations import remove_except, writing
 from rag.stores.ingest_lock import IngestLock
-from rag.stores.tables import ChunkRow, VersionRow, VersionStatus
+from rag.stores.tables import KEPT, ChunkRow, VersionRow
 from rag.stores.verification import Area, Finding
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _versions(database: Database, collection: Collection) -> tuple[int, int]:
         select(func.count(VersionRow.id.distinct()), func.count(ChunkRow.id))
         .select_from(VersionRow)
         .outerjoin(ChunkRow, ChunkRow.version_id == VersionRow.id)
-        .where(VersionRow.collection_id == collection.id, VersionRow.status != VersionStatus.ACTIVE)
+        .where(VersionRow.collection_id == collection.id, VersionRow.status.not_in(KEPT))
     )
     with database.read() as connection:
         versions, chunks = connection.execute(query).one()

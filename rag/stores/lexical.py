@@ -10,12 +10,14 @@ from sqlalchemy import Float, Integer, column, literal_column, select, table
 from rag.stores.analysis import languages_of
 from rag.stores.filtering import condition
 from rag.stores.stopwords import STOP_WORDS
-from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, DocumentRow, VersionRow
 from rag.stores.terms import is_character, phrase_terms, word_terms
+from rag.stores.visibility import visible
 from rag.types import Hit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from rag.stores.database import Database
     from rag.types import Collection, Filter
@@ -99,8 +101,16 @@ class FtsIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def search(self, collection: Collection, query: str, k: int, *, where: Filter | None = None) -> list[Hit]:
-        """At most ``k`` active chunks that hold a part of the query and pass the filter, best first."""
+    def search(
+        self,
+        collection: Collection,
+        query: str,
+        k: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Hit]:
+        """At most ``k`` chunks, active now or at a moment, that hold a part of the query and pass the filter."""
         score = _SCORE.label("score")
         with self._database.read() as connection:
             expression = match_expression(query, languages_of(connection, collection.id))
@@ -112,7 +122,7 @@ class FtsIndex:
                 .join(ChunkRow, ChunkRow.id == _FTS.c.rowid)
                 .join(VersionRow, VersionRow.id == ChunkRow.version_id)
                 .where(literal_column(FULL_TEXT_TABLE).op("MATCH")(expression))
-                .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+                .where(VersionRow.collection_id == collection.id, visible(as_of))
                 .order_by(score.desc(), _FTS.c.rowid)
                 .limit(k)
             )

@@ -15,12 +15,16 @@ from rag.stores.changes import active_chunks, added_since, collection_state, gen
 from rag.stores.faiss_index import FaissIndex
 from rag.stores.filtering import matching_chunks
 from rag.stores.generations import load_generation, remove_except, writing
+from rag.stores.past_vectors import merged, search_retired
 from rag.stores.publication import Withdrawn, publish, require_embedder
 from rag.stores.spool import Spool
+from rag.stores.tables import VersionRow, VersionStatus
+from rag.stores.visibility import visible
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -77,16 +81,25 @@ class LiveVectors:
         self._grown: Callable[[Collection], None] | None = None
 
     def search(
-        self, collection: Collection, vector: NDArray[np.float32], k: int, *, where: Filter | None = None
+        self,
+        collection: Collection,
+        vector: NDArray[np.float32],
+        k: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
     ) -> list[Hit]:
         """At most ``k`` active chunks by cosine, best first; all that was committed before the call is seen.
 
-        With a filter, the best of those it lets through: fewer than ``k`` only if there are fewer of them.
+        With a filter, the best of those it lets through: fewer than ``k`` only if there are fewer of them. With
+        ``as_of``, of the chunks that were active at that moment.
 
         Raises:
             EmbedderChanged: the collection was embedded anew since ``collection`` was read.
             UnknownCollection: it is gone.
         """
+        if as_of is not None:
+            return self._search_past(collection, vector, k, where, as_of)
         if where is not None:
             live, view, among = self._filtered(collection, where)
             self._mend(collection, live)
@@ -180,8 +193,25 @@ class LiveVectors:
                     with self._database.read() as connection:
                         if collection_state(connection, collection.id, collection.name).seq != live.seq:
                             continue  # somebody committed between the two reads
-                        live.filtered[key] = matching_chunks(connection, collection.id, where)
+                        live.filtered[key] = matching_chunks(connection, collection.id, where, visible())
                 return live, live.index.view(), live.filtered[key]
+
+    def _search_past(
+        self, collection: Collection, vector: NDArray[np.float32], k: int, where: Filter | None, as_of: datetime
+    ) -> list[Hit]:
+        """Of what was active at the moment, what still is by the index, the rest by its vectors in SQL."""
+        while True:
+            with self._locks.of(collection.id):
+                live = self._refresh(collection)
+                view, seq = live.index.view(), live.seq
+            with self._database.read() as connection:
+                if collection_state(connection, collection.id, collection.name).seq != seq:
+                    continue  # somebody committed between the two reads
+                still = VersionRow.status == VersionStatus.ACTIVE
+                among = matching_chunks(connection, collection.id, where, still & visible(as_of))
+                past = search_retired(connection, collection.id, vector, k, where=where, as_of=as_of)
+            self._mend(collection, live)
+            return merged(view.search(vector, k, among=among), past, k)
 
     def _refresh(self, collection: Collection) -> _Live:
         """Bring the index up to the collection's seq. The caller holds the collection's lock."""

@@ -1,4 +1,4 @@
-"""Rows to domain values. Readers see active versions only."""
+"""Rows to domain values. Readers see active versions, or those that were active at a moment they ask about."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, VersionRow
+from rag.stores.visibility import visible
 from rag.types import Chunk, Collection, Document, Fingerprint, Span
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:
     return (
         select(*_DOCUMENT)
         .join(VersionRow, VersionRow.document_id == DocumentRow.id)
-        .where(DocumentRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+        .where(DocumentRow.collection_id == collection.id, visible())
     )
 
 
@@ -82,13 +83,13 @@ def one_document(connection: Connection, collection: Collection, condition: Colu
     return None if row is None else to_document(row, collection)
 
 
-def select_passages(collection: Collection) -> Select[*tuple[Any, ...]]:
-    """The chunks of a collection's active documents, each with its document."""
+def select_passages(collection: Collection, condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """The chunks of those of a collection's versions that the condition lets through, each with its document."""
     return (
         select(*_CHUNK, *_DOCUMENT)
         .join(VersionRow, VersionRow.id == ChunkRow.version_id)
         .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-        .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+        .where(VersionRow.collection_id == collection.id, condition)
     )
 
 

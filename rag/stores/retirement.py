@@ -1,14 +1,16 @@
 """How versions leave: readers lose them in one transaction, their rows go in batches after it.
 
-Deleting the rows of a long document takes seconds; batches keep the write lock free for others in between. A crash
-in the middle leaves rows that no reader sees and that the next prune removes.
+A version that was active is first *retired*: only who asks about the past reads it. When its time is over (at once, if
+nothing is kept) it is *leaving*. Deleting the rows of a long document takes seconds; batches keep the write lock free
+for others in between. A crash in the middle leaves rows that no reader sees and that the next prune removes.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, exists, insert, literal, select, update
+from sqlalchemy import delete, exists, insert, literal, or_, select, update
 
 from rag.stores.tables import (
     ChunkRow,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from rag.stores.database import Database
 
 _BATCH = 2000
+_VERSIONS = 500  # in one statement
+_TICK = timedelta(microseconds=1)  # as fine as the database keeps times
 
 
 def next_seq(connection: Connection, collection_id: int) -> int:
@@ -39,21 +43,82 @@ def next_seq(connection: Connection, collection_id: int) -> int:
     return connection.execute(statement.returning(CollectionRow.seq)).scalar_one()
 
 
-def retire(connection: Connection, version_id: int, collection_id: int, seq: int) -> None:
-    """Take an active version from the readers; leave a tombstone for each of its chunks."""
-    connection.execute(
-        update(VersionRow).where(VersionRow.id == version_id).values(status=VersionStatus.RETIRED, retired_seq=seq)
-    )
-    connection.execute(
-        insert(TombstoneRow).from_select(
-            ["chunk_id", "collection_id", "seq"],
-            select(ChunkRow.id, literal(collection_id), literal(seq)).where(ChunkRow.version_id == version_id),
-        )
-    )
+def next_change(connection: Connection, collection_id: int) -> tuple[int, datetime]:
+    """Raise the collection's seq by one; returns it with the time of the change.
+
+    The time is that of the machine's clock, but later than that of every change before: a clock that was set back must
+    not put an end before its beginning.
+    """
+    before = connection.scalar(select(CollectionRow.changed_at).where(CollectionRow.id == collection_id))
+    at = datetime.now(UTC)
+    if before is not None:
+        at = max(at, before + _TICK)
+    seq = next_seq(connection, collection_id)
+    connection.execute(update(CollectionRow).where(CollectionRow.id == collection_id).values(changed_at=at))
+    return seq, at
+
+
+def retire(
+    connection: Connection, version_ids: Sequence[int], collection_id: int, seq: int, at: datetime, *, keep: bool
+) -> None:
+    """Take active versions from the readers of the present, in the change ``seq``; their chunks get tombstones.
+
+    With ``keep`` those who ask about the time before ``at`` go on reading them; else the history begins at ``at``, and
+    their rows are to be pruned.
+    """
+    status = VersionStatus.RETIRED if keep else VersionStatus.LEAVING
+    ended = {"status": status, "retired_seq": seq, "retired_at": at}
+    for start in range(0, len(version_ids), _VERSIONS):
+        some = version_ids[start : start + _VERSIONS]
+        connection.execute(update(VersionRow).where(VersionRow.id.in_(some)).values(**ended))
+        _entomb(connection, some, collection_id, seq)
+    if not keep:
+        _begin_history(connection, collection_id, at)
+
+
+def let_go(connection: Connection, version_ids: Sequence[int], collection_id: int) -> None:
+    """Take retired versions from those who ask about the past; their rows are to be pruned.
+
+    Their chunks get new tombstones, for those who have read them since the first (model state is kept of what was
+    asked).
+    """
+    seq = next_seq(connection, collection_id)
+    for start in range(0, len(version_ids), _VERSIONS):
+        some = version_ids[start : start + _VERSIONS]
+        connection.execute(update(VersionRow).where(VersionRow.id.in_(some)).values(status=VersionStatus.LEAVING))
+        _entomb(connection, some, collection_id, seq)
+
+
+def expire(connection: Connection, collection_id: int, before: datetime) -> list[int]:
+    """Let go of some of the versions that ended before a time, the oldest first; returns them, none when all are gone.
+
+    The history of the collection begins when the last of them ended.
+    """
+    mine = (VersionRow.collection_id == collection_id, VersionRow.status == VersionStatus.RETIRED)
+    query = select(VersionRow.id, VersionRow.retired_at).where(*mine, VersionRow.retired_at < before)
+    rows = connection.execute(query.order_by(VersionRow.retired_at, VersionRow.id).limit(_VERSIONS)).all()
+    if not rows:
+        return []
+    ids = [row.id for row in rows]
+    let_go(connection, ids, collection_id)
+    _begin_history(connection, collection_id, rows[-1].retired_at)
+    return ids
+
+
+def _entomb(connection: Connection, version_ids: Sequence[int], collection_id: int, seq: int) -> None:
+    chunks = select(ChunkRow.id).where(ChunkRow.version_id.in_(version_ids))
+    connection.execute(delete(TombstoneRow).where(TombstoneRow.chunk_id.in_(chunks)))
+    rows = select(ChunkRow.id, literal(collection_id), literal(seq)).where(ChunkRow.version_id.in_(version_ids))
+    connection.execute(insert(TombstoneRow).from_select(["chunk_id", "collection_id", "seq"], rows))
+
+
+def _begin_history(connection: Connection, collection_id: int, at: datetime) -> None:
+    later = or_(CollectionRow.history_floor.is_(None), CollectionRow.history_floor < at)
+    connection.execute(update(CollectionRow).where(CollectionRow.id == collection_id, later).values(history_floor=at))
 
 
 def prune_some(connection: Connection, version_id: int) -> bool:
-    """Delete a batch of the rows of a version that is staged or retired; returns whether any are left."""
+    """Delete a batch of the rows of a version that is staged or leaving; returns whether any are left."""
     ids = connection.scalars(select(ChunkRow.id).where(ChunkRow.version_id == version_id).limit(_BATCH)).all()
     connection.execute(delete(EmbeddingRow).where(EmbeddingRow.chunk_id.in_(ids)))
     connection.execute(delete(ChunkTermsRow).where(ChunkTermsRow.chunk_id.in_(ids)))
@@ -70,7 +135,7 @@ def prune_some(connection: Connection, version_id: int) -> bool:
 
 
 def prune(database: Database, version_ids: Sequence[int]) -> None:
-    """Delete all rows of versions that are staged or retired, in batches."""
+    """Delete all rows of versions that are staged or leaving, in batches."""
     for version_id in version_ids:
         more = True
         while more:

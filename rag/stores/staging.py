@@ -18,8 +18,9 @@ from rag.stores.embedding_sets import live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
 from rag.stores.reading import one_document
-from rag.stores.retirement import next_seq, prune, prune_some, retire
+from rag.stores.retirement import next_change, prune, prune_some, retire
 from rag.stores.tables import (
+    KEPT,
     ChunkRow,
     ChunkTermsRow,
     CollectionRow,
@@ -50,8 +51,12 @@ _HELD_CHUNKS = 1024
 class SqlStagedVersion:
     """Implements ``rag.protocols.StagedVersion``. Used by one thread."""
 
-    def __init__(self, database: Database, collection: Collection, source: SourceRecord) -> None:
+    def __init__(
+        self, database: Database, collection: Collection, source: SourceRecord, *, keep_former: bool = False
+    ) -> None:
+        """``keep_former``: the version that this one replaces stays for questions about the past."""
         self._database = database
+        self._keep_former = keep_former
         self._collection = collection
         self._source = source
         self._version_id: int | None = None
@@ -107,12 +112,13 @@ class SqlStagedVersion:
             self._require_embedder(connection)
             version_id = self._write_held(connection)
             document_id, before = self._swap(connection, version_id)
-            left_over = before is not None and prune_some(connection, before)
+            going = None if self._keep_former else before
+            left_over = going is not None and prune_some(connection, going)
             document = one_document(connection, self._collection, DocumentRow.id == document_id)
         self._closed = True
         self._version_id = None
-        if before is not None and left_over:
-            prune(self._database, [before])
+        if going is not None and left_over:
+            prune(self._database, [going])
         if document is None:
             raise AssertionError("an activated version is active")
         return document
@@ -236,7 +242,7 @@ class SqlStagedVersion:
             connection.execute(insert(MetadataRow), rows)
         leftovers = select(VersionRow.id).where(
             VersionRow.document_id == document_id,
-            VersionRow.status != VersionStatus.ACTIVE,
+            VersionRow.status.not_in(KEPT),
             VersionRow.id != version_id,
         )
         for leftover in connection.scalars(leftovers).all():
@@ -259,7 +265,7 @@ class SqlStagedVersion:
 
     def _swap(self, connection: Connection, version_id: int) -> tuple[int, int | None]:
         """Activate the staged version; returns the document and the version that was active before."""
-        seq = next_seq(connection, self._collection.id)
+        seq, at = next_change(connection, self._collection.id)
         document_id = connection.scalars(select(VersionRow.document_id).where(VersionRow.id == version_id)).one()
         before = connection.scalar(
             select(VersionRow.id).where(
@@ -267,7 +273,7 @@ class SqlStagedVersion:
             )
         )
         if before is not None:
-            retire(connection, before, self._collection.id, seq)
+            retire(connection, [before], self._collection.id, seq, at, keep=self._keep_former)
         connection.execute(
             update(VersionRow)
             .where(VersionRow.id == version_id)
@@ -275,7 +281,7 @@ class SqlStagedVersion:
                 status=VersionStatus.ACTIVE,
                 activated_seq=seq,
                 chunk_count=self._chunk_count,
-                created_at=datetime.now(UTC),
+                created_at=at,
                 owner=None,
             )
         )

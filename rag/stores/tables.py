@@ -1,7 +1,8 @@
 """The database's tables. The migrations create them; a test keeps the two alike.
 
 A *version* row belongs to one state: ``staged`` rows are being written and are seen by nobody, ``active`` rows are
-what everyone reads, ``retired`` rows wait to be pruned. At most one version of a document is active.
+what everyone reads, ``retired`` rows were active and are seen by who asks about the past, ``leaving`` rows are seen by
+nobody any more and are being deleted. At most one version of a document is active.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ class VersionStatus(StrEnum):
     STAGED = "staged"
     ACTIVE = "active"
     RETIRED = "retired"
+    LEAVING = "leaving"
+
+
+# The versions that somebody may still read, now or in the past.
+KEPT = (VersionStatus.ACTIVE, VersionStatus.RETIRED)
 
 
 class SetState(StrEnum):
@@ -74,6 +80,8 @@ class CollectionRow(Base):
     """``feed_floor``: the change feed is complete only since this seq; a reader further behind must load anew.
 
     ``index_epoch`` is raised when a generation is withdrawn: what was loaded before must not be used any more.
+    ``changed_at`` is the time of the last change and never goes back, whatever the machine's clock does. What was
+    before ``history_floor`` is not known any more: versions that ended up to then are gone.
     ``dense_weight`` was tuned for this embedder; null is the default weight.
     """
 
@@ -91,6 +99,8 @@ class CollectionRow(Base):
     index_epoch: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     dense_weight: Mapped[float | None] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    history_floor: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class DocumentRow(Base):
@@ -105,7 +115,8 @@ class DocumentRow(Base):
 class VersionRow(Base):
     """``parser`` and ``chunker`` are those it was made with; ``owner`` names the process that stages it.
 
-    ``language`` is an ISO 639-1 code where it is known and its words can be stemmed.
+    ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
+    (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
     """
 
     __tablename__ = "document_versions"
@@ -119,6 +130,7 @@ class VersionRow(Base):
         ),
         Index("ix_document_versions_document_id", "document_id"),
         Index("ix_document_versions_changes", "collection_id", "status", "activated_seq"),
+        Index("ix_document_versions_retired_at", "collection_id", "status", "retired_at"),
         {"sqlite_autoincrement": True},
     )
 
@@ -137,6 +149,7 @@ class VersionRow(Base):
     activated_seq: Mapped[int | None] = mapped_column(BigInteger)
     retired_seq: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     owner: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str | None] = mapped_column(Text)
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)  # SQLAlchemy has taken the name

@@ -17,7 +17,7 @@ from rag.errors import DatabaseDamaged
 from rag.stores.analysis import add_missing_terms, missing_terms
 from rag.stores.embedding_sets import live_set
 from rag.stores.lexical import FULL_TEXT_TABLE
-from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
+from rag.stores.tables import KEPT, ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
 from rag.stores.vectors import wrong
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def rebuild_full_text(database: Database) -> None:
 
 
 def verify_documents(database: Database, collection: Collection, progress: Callable[[int], None]) -> Iterator[Finding]:
-    """Every active document's chunks: their number, their text in the source, their embeddings.
+    """The chunks of every version that is kept: their number, their text in the source, their embeddings.
 
     ``progress`` is told the chunks of each document that is done. One document at a time, each in a read of its own.
     """
@@ -99,7 +99,7 @@ def verify_documents(database: Database, collection: Collection, progress: Calla
             version = connection.execute(
                 select(VersionRow.id, VersionRow.chunk_count, DocumentRow.uri)
                 .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-                .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+                .where(VersionRow.collection_id == collection.id, VersionRow.status.in_(KEPT))
                 .where(VersionRow.id > last)
                 .order_by(VersionRow.id)
                 .limit(1)

@@ -282,3 +282,36 @@ def test_file_names_cannot_steer_the_terminal(run, docs):
         assert not {"\x1b", "\x07", "\x9b"} & set(text)
     assert "c\ufffd]0;x\ufffd.txt" in listed.stdout
     assert "c\ufffd]0;x\ufffd.txt" in deleted.stdout
+
+
+def test_what_a_document_said_before_is_found_and_what_changed_is_told(run, docs):
+    path = docs / "a.md"
+    run("ingest", str(docs))
+    (before,) = lines(run("changes", "--json", "--until", "2999-01-01"))[:1]
+    path.write_text("# Rivers\n\nWater runs up.\n")
+    run("ingest", str(docs))
+    run("delete", str(path))
+    kinds = [(change["kind"], Path(change["uri"]).name) for change in lines(run("changes", "--json"))]
+    assert kinds == [("added", "a.md"), ("added", "b.txt"), ("replaced", "a.md"), ("deleted", "a.md")]
+    assert "deleted" in run("changes", "--since", "1h").output
+    versions = json.loads(run("history", str(path), "--json").stdout)["versions"]
+    assert versions == json.loads(run("history", str(before["document_id"]), "--json").stdout)["versions"]
+    assert versions[1]["since"] == before["at"]
+    assert "2 chunks" in run("history", str(path)).output
+    assert "2 past versions" in run("status").output
+
+    def found(moment):
+        from rag.commands.ask import search
+
+        result = CliRunner().invoke(search, ["water", "--as-of", moment, "--json"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return {passage["text"] for passage in json.loads(result.stdout)["passages"] if passage["uri"] == str(path)}
+
+    assert any("Water runs down." in text for text in found(versions[1]["since"]))
+    assert any("Water runs up." in text for text in found(versions[0]["since"]))
+    assert found(versions[0]["until"]) == set()
+
+    run("prune", "--older-than", "0")
+    assert lines(run("changes", "--json")) == []
+    assert "unknown_document" in run("history", str(path), "--json", exit_code=1).output
+    assert "invalid_request" in run("changes", "--since", "yesterday", "--json", exit_code=1).output

@@ -94,8 +94,8 @@ class ScriptedPipeline:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def search(self, query, *, collection, k, where):
-        events = [event async for event in self.stream(query, collection=collection, k=k, where=where)]
+    async def search(self, query, *, collection, k, where, as_of):
+        events = [event async for event in self.stream(query, collection=collection, k=k, where=where, as_of=as_of)]
         return SearchResult(passages=events[0].passages, timings=Timings(total_ms=1), trace_id=events[0].trace_id)
 
     async def stream(self, question, *, collection, k, **options):

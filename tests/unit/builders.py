@@ -8,6 +8,7 @@ from rag.types import Chunk, Collection, Document, Fingerprint, Passage, Scores,
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 
 def make_passage(
@@ -50,5 +51,5 @@ class OneCollection:
         fingerprint = Fingerprint(parser="p", chunker="c", embedder="e", dimension=2)
         return Collection(id=1, name=name, fingerprint=fingerprint, seq=1)
 
-    def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list:
+    def hydrate(self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None) -> list:
         raise AssertionError("a scripted retriever hydrates nothing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
@@ -67,16 +68,29 @@ def test_json_carries_the_whole_usage_and_the_times(run):
 @pytest.mark.parametrize("extra", [(), ("--json",)])
 def test_options_reach_the_pipeline(run, library, extra):
     where = '{"field": "page", "operator": "<=", "value": 3}'
-    run("What?", "-k", "3", "--filter", where, "--deterministic", "--adapter", "legal", *extra)
+    run(
+        "What?",
+        "-k",
+        "3",
+        "--filter",
+        where,
+        "--as-of",
+        "2026-01-31T12:00:00Z",
+        "--deterministic",
+        "--adapter",
+        "legal",
+        *extra,
+    )
     run("What?", *extra)
     assert library.pipeline.asked == [("What?", "default", 3), ("What?", "default", None)]
     caller = Caller(timeout_s=50)
     assert library.pipeline.options == [
         {
             "where": Comparison(field="page", operator="<=", value=3),
+            "as_of": datetime(2026, 1, 31, 12, tzinfo=UTC),
             "caller": caller,
             "deterministic": True,
             "adapter": "legal",
         },
-        {"where": None, "caller": caller, "deterministic": False, "adapter": None},
+        {"where": None, "as_of": None, "caller": caller, "deterministic": False, "adapter": None},
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
 
 import pytest
 
@@ -52,7 +53,9 @@ class ScriptedRetriever:
         self.filters: list[Filter | None] = []
         self._found = passages, best_dense
 
-    def retrieve(self, collection: Collection, query: str, k: int, *, where: Filter | None) -> Retrieval:
+    def retrieve(
+        self, collection: Collection, query: str, k: int, *, where: Filter | None, as_of: datetime | None
+    ) -> Retrieval:
         self.filters.append(where)
         self.asked.append((query, k))
         passages, best = self._found

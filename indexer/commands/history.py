@@ -1,0 +1,126 @@
+"""``indexer changes``, ``history`` and ``prune``: what was there before, and how long it is kept."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import rich_click as click
+
+from indexer.commands.options import collection_option, json_option
+from indexer.sources import uri_of
+from rag.commands.errors import printable
+from rag.commands.times import time_from
+from rag.config import load_settings
+from rag.errors import UnknownDocument
+from rag.factory import open_library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from rag.stores.history import History
+    from rag.types import Collection
+    from rag.version_types import DocumentChange, DocumentVersion
+
+_PAGE = 500
+_WHEN = "A time like 2026-01-31T12:00:00Z, or how long ago: 90m, 12h, 7d, 2w."
+
+
+@click.command()
+@click.option("--since", metavar="TIME", help=f"Only later changes. {_WHEN}")
+@click.option("--until", metavar="TIME", help="Only changes up to then.")
+@collection_option
+@json_option
+def changes(since: str | None, until: str | None, collection: str, as_json: bool) -> None:  # noqa: FBT001
+    """Show which documents were added, replaced and deleted, oldest first, as far back as that is kept."""
+    with open_library(load_settings()) as library:
+        target = library.store.collection(collection)
+        found = all_changes(library.history, target, since=time_from(since), until=time_from(until))
+        if as_json:
+            for change in found:
+                click.echo(json.dumps(msgspec.to_builtins(change), ensure_ascii=False))
+            return
+        nothing = True
+        for change in found:
+            nothing = False
+            click.echo(f"{change.at[:19]} {change.kind:<8} {change.document_id} {printable(change.uri)}")
+        if nothing:
+            begins = library.history.begins(target).isoformat(timespec="seconds")
+            click.echo(f"Nothing has changed. The history of {collection!r} begins at {begins}.")
+
+
+@click.command()
+@click.argument("document", metavar="DOCUMENT")
+@collection_option
+@json_option
+def history(document: str, collection: str, as_json: bool) -> None:  # noqa: FBT001
+    """Show the versions of a document that are kept, newest first; it is given by its id, its path or its URI.
+
+    What it said at a time is found with `rag search --as-of` and `rag ask --as-of`.
+    """
+    with open_library(load_settings()) as library:
+        target = library.store.collection(collection)
+        versions = library.history.versions(target, find_past(library.history, target, document))
+    if as_json:
+        body = {"collection": collection, "versions": msgspec.to_builtins(versions)}
+        click.echo(json.dumps(body, ensure_ascii=False))
+        return
+    click.echo(f"{versions[0].document_id} {printable(versions[0].uri)}")
+    for version in versions:
+        click.echo(f"  {_period(version)}  {version.size:,} bytes, {version.chunk_count} chunks  {version.sha256[:12]}")
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Delete what ended longer ago than this; RAG_RETENTION_DAYS if left out.",
+)
+@collection_option
+@json_option
+def prune(older_than: float | None, collection: str, as_json: bool) -> None:  # noqa: FBT001
+    """Delete versions of documents that were replaced or deleted long enough ago.
+
+    Ingesting and running services do the same for what is older than RAG_RETENTION_DAYS.
+    """
+    with open_library(load_settings()) as library:
+        target = library.store.collection(collection)
+        age = None if older_than is None else timedelta(days=older_than)
+        count = library.store.expire(target, older_than=age)
+        begins = library.history.begins(target).isoformat(timespec="seconds")
+    if as_json:
+        click.echo(json.dumps({"collection": collection, "deleted": count, "history_begins": begins}))
+        return
+    click.echo(f"{collection}: deleted {count} versions; the history begins at {begins}")
+
+
+def find_past(history: History, collection: Collection, name: str) -> int:
+    """The id of the document that has or had this URI, path or id, in this order. Raises UnknownDocument."""
+    for uri in (name, uri_of(Path(name))):
+        if (found := history.document_id(collection, uri)) is not None:
+            return found
+    if name.isascii() and name.isdigit():
+        return int(name)
+    raise UnknownDocument(
+        f"No version of a document {name!r} is kept in the collection {collection.name!r}.",
+        hint="`indexer list` shows the documents there are, `indexer changes` those there were.",
+    )
+
+
+def all_changes(
+    history: History, collection: Collection, *, since: datetime | None, until: datetime | None
+) -> Iterator[DocumentChange]:
+    """Every change between two times, page by page."""
+    after = None
+    while page := history.changes(collection, since=since, until=until, after=after, limit=_PAGE):
+        yield from (change for _, change in page)
+        after = page[-1][0]
+
+
+def _period(version: DocumentVersion) -> str:
+    return f"{version.since[:19]} – {'now' if version.until is None else version.until[:19]:<19}"

@@ -1,0 +1,50 @@
+"""Versions that were kept long enough are deleted while a service runs, by a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from rag.errors import RagError
+from rag.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from rag.stores.documents import SqlDocumentStore
+
+# Retention counts in days; an hour more or less is nobody's loss.
+_EVERY_S: Final = 3600.0
+
+_log = get_logger("stores")
+
+
+class Expiry:
+    """Expires all collections at once and then every hour. Stop it before the database is closed."""
+
+    def __init__(self, store: SqlDocumentStore, *, every_s: float = _EVERY_S) -> None:
+        self._store = store
+        self._every_s = every_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="version-expiry", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the deletion that is under way end, and nothing more begin."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                for collection in self._store.collections():
+                    if self._stopped.is_set():
+                        return
+                    if gone := self._store.expire(collection):
+                        _log.info("versions expired", collection=collection.name, versions=gone)
+            except RagError as error:  # busy, or the disk is full: they are as well deleted an hour later
+                _log.error("versions not expired", code=error.code, detail=str(error))
+            except Exception:  # noqa: BLE001  # logged; the next hour is another try
+                _log.exception("versions not expired")
+            if self._stopped.wait(self._every_s):
+                return

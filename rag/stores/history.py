@@ -1,0 +1,206 @@
+"""What was: the versions of a document, and what changed between two moments.
+
+Versions that were replaced or deleted are kept for the time of ``RAG_RETENTION_DAYS``. Times are those of the
+collection's own clock (``rag.stores.retirement.next_change``), which never goes back.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, case, exists, func, literal, null, or_, select, union_all
+from sqlalchemy.orm import aliased
+
+from rag.errors import HistoryGone, InvalidRequest, UnknownDocument
+from rag.stores.tables import KEPT, CollectionRow, DocumentRow, VersionRow, VersionStatus
+from rag.version_types import ChangeKind, DocumentChange, DocumentVersion, Place
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row, Select
+
+    from rag.stores.database import Database
+    from rag.types import Collection
+
+
+def require_known(connection: Connection, collection: Collection, as_of: datetime) -> None:
+    """Check that what the collection held at a moment is still there.
+
+    Raises:
+        HistoryGone: versions that were active then may be gone.
+        InvalidRequest: the moment lies in the future.
+    """
+    columns = select(CollectionRow.history_floor, CollectionRow.changed_at)
+    row = connection.execute(columns.where(CollectionRow.id == collection.id)).one_or_none()
+    if row is None:  # the collection is gone, and whoever reads it is told so
+        return
+    now = datetime.now(UTC)
+    latest = max(now, row.changed_at or now)
+    if as_of > latest:
+        raise InvalidRequest(
+            f"{_shown(as_of)} lies in the future; here it is {_shown(latest)}.",
+            hint="Leave the time out to ask about now.",
+        )
+    if row.history_floor is not None and as_of < row.history_floor:
+        raise HistoryGone(
+            f"What the collection {collection.name!r} held at {_shown(as_of)} is not kept any more: its history begins "
+            f"at {_shown(row.history_floor)}.",
+            hint="RAG_RETENTION_DAYS says how long replaced and deleted documents are kept.",
+        )
+
+
+class History:
+    """Reads a collection's past. Safe to share between threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def versions(self, collection: Collection, document_id: int) -> list[DocumentVersion]:
+        """The versions of a document that are kept, newest first; it may have been deleted.
+
+        Raises:
+            UnknownDocument: there are none.
+        """
+        query = (
+            select(VersionRow, DocumentRow.uri)
+            .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            .where(VersionRow.document_id == document_id, VersionRow.status.in_(KEPT))
+            .where(VersionRow.collection_id == collection.id)
+            .order_by(VersionRow.activated_seq.desc())
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        if not rows:
+            raise UnknownDocument(
+                f"No version of a document {document_id} is kept in the collection {collection.name!r}.",
+                hint="`indexer list` shows the documents there are, `indexer changes` those there were.",
+            )
+        return [_to_version(row, collection) for row in rows]
+
+    def document_id(self, collection: Collection, uri: str) -> int | None:
+        """The id of a document that is there or was there, by its URI."""
+        mine = (DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
+        kept = exists().where(VersionRow.document_id == DocumentRow.id, VersionRow.status.in_(KEPT))
+        with self._database.read() as connection:
+            return connection.scalar(select(DocumentRow.id).where(*mine, kept))
+
+    def begins(self, collection: Collection) -> datetime:
+        """Since when all that changed is known."""
+        query = select(func.coalesce(CollectionRow.history_floor, CollectionRow.created_at))
+        with self._database.read() as connection:
+            return connection.execute(query.where(CollectionRow.id == collection.id)).scalar_one()
+
+    def changes(
+        self,
+        collection: Collection,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: Place | None = None,
+        limit: int = 100,
+    ) -> list[tuple[Place, DocumentChange]]:
+        """What changed later than ``since`` (or since the history begins) and not later than ``until``, oldest first.
+
+        At most ``limit``; ``after`` is the place of the last one that was had already.
+
+        Raises:
+            HistoryGone: what changed since then is not all known any more.
+            InvalidRequest: ``since`` lies in the future.
+        """
+        events = union_all(_beginnings(collection.id), _ends(collection.id)).subquery()
+        at = events.c.at
+        query = select(events).order_by(events.c.seq, events.c.document_id).limit(limit)
+        with self._database.read() as connection:
+            if since is not None:
+                require_known(connection, collection, since)
+            floor = select(CollectionRow.history_floor).where(CollectionRow.id == collection.id)
+            since = since or connection.scalar(floor)
+            if since is not None:
+                query = query.where(at > since)
+            if until is not None:
+                query = query.where(at <= until)
+            if after is not None:
+                later = and_(events.c.seq == after.seq, events.c.document_id > after.document_id)
+                query = query.where(or_(events.c.seq > after.seq, later))
+            rows = connection.execute(query).all()
+        return [(Place(seq=row.seq, document_id=row.document_id), _to_change(row, collection)) for row in rows]
+
+
+def _beginnings(collection_id: int) -> Select[*tuple[Any, ...]]:
+    """Versions that became active, each with the one that it replaced."""
+    new, old = aliased(VersionRow), aliased(VersionRow)
+    replaced = and_(old.document_id == new.document_id, old.retired_seq == new.activated_seq, old.status.in_(KEPT))
+    kind = case((old.id.is_(None), literal(ChangeKind.ADDED.value)), else_=literal(ChangeKind.REPLACED.value))
+    return (
+        select(
+            new.activated_seq.label("seq"),
+            new.document_id,
+            new.created_at.label("at"),
+            kind.label("kind"),
+            DocumentRow.uri,
+            new.title,
+            new.chunk_count,
+            new.id.label("version_id"),
+            old.id.label("previous_version_id"),
+        )
+        .join(DocumentRow, DocumentRow.id == new.document_id)
+        .outerjoin(old, replaced)
+        .where(new.collection_id == collection_id, new.status.in_(KEPT))
+    )
+
+
+def _ends(collection_id: int) -> Select[*tuple[Any, ...]]:
+    """Versions that ended with nothing in their place."""
+    old, new = aliased(VersionRow), aliased(VersionRow)
+    followed = exists().where(new.document_id == old.document_id, new.activated_seq == old.retired_seq)
+    return (
+        select(
+            old.retired_seq,
+            old.document_id,
+            old.retired_at,
+            literal(ChangeKind.DELETED.value),
+            DocumentRow.uri,
+            old.title,
+            old.chunk_count,
+            null(),
+            old.id,
+        )
+        .join(DocumentRow, DocumentRow.id == old.document_id)
+        .where(old.collection_id == collection_id, old.status == VersionStatus.RETIRED, ~followed)
+    )
+
+
+def _to_version(row: Row[*tuple[Any, ...]], collection: Collection) -> DocumentVersion:
+    return DocumentVersion(
+        id=row.id,
+        document_id=row.document_id,
+        collection=collection.name,
+        uri=row.uri,
+        title=row.title,
+        media_type=row.media_type,
+        sha256=row.sha256,
+        size=row.size,
+        chunk_count=row.chunk_count,
+        since=_shown(row.created_at),
+        until=None if row.retired_at is None else _shown(row.retired_at),
+        metadata=row.metadata,
+    )
+
+
+def _to_change(row: Row[*tuple[Any, ...]], collection: Collection) -> DocumentChange:
+    return DocumentChange(
+        kind=ChangeKind(row.kind),
+        at=_shown(row.at),
+        collection=collection.name,
+        document_id=row.document_id,
+        uri=row.uri,
+        title=row.title,
+        chunk_count=row.chunk_count,
+        version_id=row.version_id,
+        previous_version_id=row.previous_version_id,
+    )
+
+
+def _shown(time: datetime) -> str:
+    """With microseconds, so that what is read can be asked for again exactly."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,66 @@
+"""Domain values of the past: versions of documents, and what happened to documents. Immutable and free of I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rag.types import MetadataValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentVersion:
+    """A source's content from ``since`` until ``until`` (RFC 3339, UTC); ``until`` is ``None`` while it is active.
+
+    The other fields are as in ``Document``.
+    """
+
+    id: int
+    document_id: int
+    collection: str
+    uri: str
+    title: str
+    media_type: str
+    sha256: str
+    size: int
+    chunk_count: int
+    since: str
+    until: str | None
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+
+
+class ChangeKind(StrEnum):
+    ADDED = "added"
+    REPLACED = "replaced"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentChange:
+    """What happened to a document ``at`` a time (RFC 3339, UTC).
+
+    ``title`` and ``chunk_count`` are those of the new version ``version_id``, or, of a deleted document, those of its
+    last. ``previous_version_id`` is the version that ended, if there was one.
+    """
+
+    kind: ChangeKind
+    at: str
+    collection: str
+    document_id: int
+    uri: str
+    title: str
+    chunk_count: int
+    version_id: int | None
+    previous_version_id: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in the list of changes one stands: each is of one document in one change of its collection."""
+
+    seq: int
+    document_id: int

@@ -1,0 +1,229 @@
+"""What was: versions that are kept, what changed, and where the history ends."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from rag.errors import DatabaseBusy, HistoryGone, InvalidRequest, UnknownDocument
+from rag.stores import retirement, schema
+from rag.stores.changes import removed_since
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.expiry import Expiry
+from rag.stores.history import History
+from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
+from rag.types import Span
+from rag.version_types import ChangeKind
+from tests.contracts.store_builders import fingerprint, ingest, settings_in
+
+MONTH = timedelta(days=30)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database.open(settings_in(tmp_path))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database):
+    return SqlDocumentStore(database, retention=MONTH)
+
+
+@pytest.fixture
+def history(database):
+    return History(database)
+
+
+@pytest.fixture
+def collection(store):
+    return store.ensure_collection("c", fingerprint())
+
+
+def told(history, collection, **bounds):
+    return [(change.kind.value, change.uri) for _, change in history.changes(collection, **bounds)]
+
+
+def rows(database, *tables):
+    with database.read() as connection:
+        return [connection.scalar(select(func.count()).select_from(table)) for table in tables]
+
+
+def set_clock(monkeypatch, moment):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return moment.astimezone(tz)
+
+    monkeypatch.setattr(retirement, "datetime", Clock)
+
+
+def test_what_happened_to_documents_is_told_in_order(store, history, collection):
+    first = ingest(store, collection, "/a", ["one"])
+    ingest(store, collection, "/b", ["two"])
+    ingest(store, collection, "/a", ["one", "more"], seed=1)
+    store.delete(collection, [first.id])
+    again = ingest(store, collection, "/a", ["back"], seed=2)
+    assert again.id == first.id
+    expected = [("added", "/a"), ("added", "/b"), ("replaced", "/a"), ("deleted", "/a"), ("added", "/a")]
+    assert told(history, collection) == expected
+    changes = [change for _, change in history.changes(collection)]
+    versions = history.versions(collection, first.id)
+    assert [version.chunk_count for version in versions] == [1, 2, 1]
+    assert [version.until is None for version in versions] == [True, False, False]
+    assert changes[2].version_id == versions[1].id
+    assert changes[2].previous_version_id == versions[2].id
+    assert (changes[3].version_id, changes[3].previous_version_id) == (None, versions[1].id)
+    assert versions[1].since == versions[2].until == changes[2].at
+    assert changes[3].kind is ChangeKind.DELETED
+
+
+def test_changes_are_had_page_by_page_and_between_times(store, history, collection):
+    ids = [ingest(store, collection, f"/{number}", ["text"], seed=number).id for number in range(5)]
+    store.delete(collection, ids)  # five changes at one moment
+    paged, after = [], None
+    while page := history.changes(collection, after=after, limit=3):
+        assert len(page) <= 3
+        paged += [change for _, change in page]
+        after = page[-1][0]
+    assert paged == [change for _, change in history.changes(collection)]
+    assert len(paged) == 10
+    second = datetime.fromisoformat(paged[1].at)
+    assert told(history, collection, since=second)[:3] == [("added", "/2"), ("added", "/3"), ("added", "/4")]
+    assert told(history, collection, until=second) == [("added", "/0"), ("added", "/1")]
+    assert told(history, collection, since=second, until=second) == []
+
+
+def test_a_deleted_document_is_known_by_its_uri_until_it_expires(store, history, collection, database):
+    document = ingest(store, collection, "/a", ["one", "two"])
+    store.delete(collection, [document.id])
+    assert store.document_by_uri(collection, "/a") is None
+    assert store.stored_source(collection, "/a") is None
+    assert history.document_id(collection, "/a") == document.id
+    assert store.status(collection).past_versions == 1
+    assert store.expire(collection) == 0
+    assert store.expire(collection, older_than=timedelta(seconds=-1)) == 1
+    assert history.document_id(collection, "/a") is None
+    with pytest.raises(UnknownDocument):
+        history.versions(collection, document.id)
+    assert rows(database, VersionRow, ChunkRow, EmbeddingRow, TextRow, DocumentRow) == [0] * 5
+
+
+def test_the_history_begins_where_versions_are_gone(store, history, collection):
+    before = datetime.now(UTC)
+    ingest(store, collection, "/a", ["one"])
+    ingest(store, collection, "/a", ["two"], seed=1)
+    ingest(store, collection, "/b", ["three"], seed=2)
+    assert store.hydrate(collection, [], as_of=before) == []
+    store.expire(collection, older_than=timedelta(seconds=-1))
+    begins = history.begins(collection)
+    assert told(history, collection) == [("added", "/b")]
+    for ask in (
+        lambda: store.hydrate(collection, [], as_of=begins - timedelta(microseconds=1)),
+        lambda: history.changes(collection, since=before),
+    ):
+        with pytest.raises(HistoryGone, match="begins at"):
+            ask()
+    assert store.hydrate(collection, [], as_of=begins) == []
+
+
+def test_without_retention_the_history_begins_with_the_last_change(database):
+    store, history = SqlDocumentStore(database), History(database)
+    collection = store.ensure_collection("c", fingerprint())
+    ingest(store, collection, "/a", ["one"])
+    ingest(store, collection, "/a", ["two"], seed=1)
+    (version,) = history.versions(collection, 1)
+    assert datetime.fromisoformat(version.since) == history.begins(collection)
+    assert rows(database, VersionRow, ChunkRow) == [1, 1]
+
+
+def test_the_future_is_not_known(store, collection):
+    with pytest.raises(InvalidRequest, match="future"):
+        store.hydrate(collection, [], as_of=datetime.now(UTC) + timedelta(hours=1))
+
+
+def test_chunks_that_expire_are_told_of_a_second_time(store, database, collection):
+    """Who reads the past may have kept something of them since they were replaced."""
+    document = ingest(store, collection, "/a", ["one", "two"])
+    with database.read() as connection:
+        ids = set(connection.scalars(select(ChunkRow.id)))
+    store.delete(collection, [document.id])
+    seq = store.collection("c").seq
+    store.expire(collection, older_than=timedelta(seconds=-1))
+    with database.read() as connection:
+        assert set(removed_since(connection, collection.id, seq).tolist()) == ids
+
+
+def test_a_running_service_lets_versions_expire(store, database, collection):
+    store.delete(collection, [ingest(store, collection, "/a", ["one"]).id])
+    past = SqlDocumentStore(database, retention=timedelta(microseconds=1))
+    expiry = Expiry(past, every_s=0.01)
+    expiry.start()
+    deadline = time.monotonic() + 30
+    while rows(database, VersionRow) != [0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    expiry.stop()
+    assert rows(database, VersionRow, ChunkRow) == [0, 0]
+
+
+def test_an_expiry_that_fails_is_tried_again(collection, monkeypatch):
+    tried = threading.Semaphore(0)
+
+    class Busy:
+        def collections(self):
+            tried.release()
+            raise DatabaseBusy("Somebody writes.")
+
+    expiry = Expiry(Busy(), every_s=0.01)
+    expiry.start()
+    assert all(tried.acquire(timeout=30) for _ in range(3))
+    expiry.stop()
+
+
+def test_a_clock_that_is_set_back_puts_nothing_out_of_order(store, history, collection, monkeypatch):
+    present = datetime.now(UTC)
+    for number, moment in enumerate([present, present - timedelta(hours=5), datetime(1970, 1, 1, tzinfo=UTC)]):
+        set_clock(monkeypatch, moment)
+        ingest(store, collection, "/a", [f"text {number}"], seed=number)
+    versions = history.versions(collection, 1)
+    times = [datetime.fromisoformat(version.since) for version in reversed(versions)]
+    assert times == sorted(set(times))
+    assert [version.until for version in versions] == [None, versions[0].since, versions[1].since]
+    assert times[0] >= present
+    found = [store.source_text(1, Span(start=0, end=100), as_of=time) for time in times]
+    assert found == ["text 0", "text 1", "text 2"]
+    assert store.expire(collection) == 0
+
+
+def test_a_database_from_before_knows_its_history_from_then_on(tmp_path, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(schema, "REVISIONS", schema.REVISIONS[: schema.REVISIONS.index("0008")])
+        Database.open(settings_in(tmp_path)).close()
+    with closing(sqlite3.connect(tmp_path / "plumbline.db")) as connection:
+        connection.executescript(
+            """
+            INSERT INTO collections (id, name, parser, chunker, embedder, dimension, seq, feed_floor, created_at)
+                VALUES (1, 'c', 'p', 'c', 'e', 8, 3, 0, '2026-01-01 00:00:00.000000');
+            INSERT INTO documents (id, collection_id, uri) VALUES (1, 1, '/a');
+            INSERT INTO document_versions (id, document_id, collection_id, status, title, media_type, sha256, size,
+                mtime_ns, parser, chunker, chunk_count, activated_seq, retired_seq, created_at, metadata) VALUES
+                (1, 1, 1, 'retired', 't', 'm', 's', 1, 1, 'p', 'c', 0, 1, 2, '2026-01-02 00:00:00.000000', '{}'),
+                (2, 1, 1, 'active', 't', 'm', 's', 1, 1, 'p', 'c', 0, 2, NULL, '2026-01-03 00:00:00.000000', '{}');
+            """
+        )
+    database = Database.open(settings_in(tmp_path))
+    store, history = SqlDocumentStore(database, retention=MONTH), History(database)
+    collection = store.collection("c")
+    assert history.begins(collection) == datetime(2026, 1, 3, tzinfo=UTC)
+    assert len(history.versions(collection, 1)) == 1
+    assert store.discard_abandoned(collection) == 1
+    assert rows(database, VersionRow) == [1]
+    database.close()
