@@ -64,3 +64,17 @@ class Place:
 
     seq: int
     document_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """A place that a purge has searched: how many things were looked at, how many were removed, how many are left.
+
+    ``note`` says what is to be done about those left, or about what could not be searched.
+    """
+
+    place: str
+    searched: int
+    removed: int
+    left: int
+    note: str = ""

@@ -9,31 +9,52 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
+from indexer.commands.history import find_past
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.options import collection_option, json_option
 from indexer.sources import uri_of
-from rag.commands.errors import printable
+from rag.commands.errors import EXIT_FAILED, printable
 from rag.config import load_settings
 from rag.errors import UnknownDocument
 from rag.factory import open_library
 
 if TYPE_CHECKING:
+    from rag.factory import Library
     from rag.stores.documents import SqlDocumentStore
     from rag.types import Collection, Document
+    from rag.version_types import Searched
 
 
 @click.command()
 @click.argument("documents", nargs=-1, required=True, metavar="DOCUMENT...")
+@click.option(
+    "--purge",
+    is_flag=True,
+    help="Delete all their versions for good, those of deleted documents too, and report what was searched.",
+)
 @collection_option
 @json_option
-def delete(documents: tuple[str, ...], collection: str, as_json: bool) -> None:  # noqa: FBT001
+@click.pass_context
+def delete(
+    ctx: click.Context,
+    documents: tuple[str, ...],
+    purge: bool,  # noqa: FBT001
+    collection: str,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Delete documents, each given by its id, its path or its URI. If one is unknown, none is deleted.
 
     They are not found any more from now on. Questions about the past (--as-of) find them until RAG_RETENTION_DAYS have
-    passed.
+    passed, and until then index files may hold their vectors; --purge leaves nothing of them, and exits with 1 if it
+    cannot be sure of that.
     """
     with open_library(load_settings()) as library:
         target = library.store.collection(collection)
+        if purge:
+            ids = list(dict.fromkeys(find_past(library.history, target, name) for name in documents))
+            report = purged(library, target, ids)
+            _tell(report, collection, ids, as_json=as_json)
+            ctx.exit(EXIT_FAILED if any(place.left for place in report) else 0)
         found = {document.id: document for document in (find(library.store, target, name) for name in documents)}
         count = library.store.delete(target, found)
         if as_json:
@@ -44,6 +65,32 @@ def delete(documents: tuple[str, ...], collection: str, as_json: bool) -> None: 
                 click.echo(f"deleted {document.id} {printable(document.uri)}")
         if (problem := write_index(library, library.store.collection(collection))) is not None:
             warn(problem)
+
+
+def purged(library: Library, collection: Collection, document_ids: list[int]) -> list[Searched]:
+    """Purge documents from all that this data directory holds; what was searched."""
+    from rag.stores.purge import purge
+
+    settings = library.settings
+    return purge(
+        library.database,
+        library.vectors,
+        collection,
+        document_ids,
+        home=settings.home,
+        indexes=library.index_directory,
+    )
+
+
+def _tell(report: list[Searched], collection: str, document_ids: list[int], *, as_json: bool) -> None:
+    if as_json:
+        searched = msgspec.to_builtins(report)
+        click.echo(json.dumps({"collection": collection, "purged": document_ids, "searched": searched}))
+        return
+    for place in report:
+        click.echo(f"{place.place}: {place.searched} searched, {place.removed} removed, {place.left} left")
+        if place.note:
+            click.echo(f"  {printable(place.note)}")
 
 
 def find(store: SqlDocumentStore, collection: Collection, name: str) -> Document:

@@ -6,8 +6,9 @@ is on the disk. (``NORMAL`` would lose the last commits when the power fails, an
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _BUSY_TIMEOUT_S = 15.0
 _MIGRATION_TIMEOUT_S = 600.0
+# A search reads for milliseconds; who reads for longer makes a backup, or an export.
+_READERS_END_S = 3.0
 
 # Execution option that makes a transaction take SQLite's write lock at once: a transaction that reads first and then
 # writes would fail, not wait, if another process wrote in between.
@@ -95,6 +98,17 @@ class Database:
         """Bytes on disk, the write-ahead log included."""
         files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def truncate_log(self) -> bool:
+        """Bring the write-ahead log into the database and empty it; False if a reader of another moment keeps it."""
+        with translated(str(self.path)), closing(sqlite3.connect(self.path, timeout=_READERS_END_S)) as connection:
+            busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return not busy
+
+    def changes_of(self, connection: Connection) -> int:
+        """Rows that a connection has ever changed, those of internal tables included."""
+        driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # SQLAlchemy knows no more than that there is one
+        return driver.total_changes
 
     def close(self) -> None:
         self._reader.dispose()
@@ -182,6 +196,7 @@ def _create_engine(url: URL, busy_timeout_s: float) -> Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA secure_delete = ON")  # what is deleted leaves no bytes in the file
         cursor.close()
 
     @event.listens_for(engine, "begin")

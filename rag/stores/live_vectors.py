@@ -165,6 +165,19 @@ class LiveVectors:
             remove_except(self._directory, collection.id, [generation.directory for generation in known[1:]])
         return known[1]
 
+    def forget_former(self, collection: Collection) -> int:
+        """Write a generation of what is active, and delete all others, so that none holds what is gone; how many.
+
+        In every process the next search goes on from the one that is left. Raises as ``flush``.
+        """
+        self.flush(collection, force=True)
+        with self._locks.of(collection.id), writing(self._directory, collection.id):
+            with self._database.write() as connection:
+                known = generations(connection, collection.id)
+                withdraw(connection, collection.id, [generation.id for generation in known[1:]])
+            remove_except(self._directory, collection.id, [generation.directory for generation in known[:1]])
+        return len(known[1:])
+
     def close(self) -> None:
         """Let go of all indexes and the files they map."""
         self._lives.clear()

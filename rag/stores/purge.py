@@ -1,0 +1,175 @@
+"""Documents out of everything that is stored, now and for certain: rows, full text, index files, freed bytes.
+
+A plain delete takes a document from the readers and keeps it for questions about the past; its vectors stay in index
+files until these are written anew. A purge ends all of that, then looks whether it has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from sqlalchemy import func, select, text
+
+from rag.errors import IndexDamaged
+from rag.stores.changes import generations
+from rag.stores.generations import load_generation
+from rag.stores.ingest_lock import ReembeddingLock
+from rag.stores.lexical import FULL_TEXT_TABLE
+from rag.stores.reembedding import remove_unfinished
+from rag.stores.retirement import let_go, next_change, prune, retire
+from rag.stores.tables import (
+    ChunkRow,
+    ChunkTermsRow,
+    EmbeddingRow,
+    MetadataRow,
+    TextRow,
+    VersionRow,
+    VersionStatus,
+)
+from rag.version_types import Searched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from rag.stores.database import Database
+    from rag.stores.live_vectors import LiveVectors
+    from rag.types import Collection
+
+_BATCH: Final = 500  # ids in one statement
+# Pages of full text that are merged in one transaction: others may write in between.
+_MERGED_PAGES: Final = 500
+# What a migration and a restore leave beside the data, which may hold anything that was there then.
+_COPIES: Final = "*.before-*"
+_MERGE = text(f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}, rank) VALUES ('merge', :pages)")  # noqa: S608  # a constant
+_IN_FULL_TEXT = f"SELECT count(*) FROM {FULL_TEXT_TABLE}_docsize WHERE id = :id"  # noqa: S608  # a constant
+
+
+def purge(
+    database: Database,
+    vectors: LiveVectors,
+    collection: Collection,
+    document_ids: Sequence[int],
+    *,
+    home: Path,
+    indexes: Path,
+) -> list[Searched]:
+    """Remove all versions of documents, those from the past included, then look for what is left of them.
+
+    ``home`` is the data directory, ``indexes`` that of the generations. Running programs go on; they search without the
+    documents from their next search on. Stopped in the middle it can be run again.
+
+    Raises:
+        Conflict: the collection is being embedded anew, and the index that is made meanwhile may hold them.
+        DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
+    """
+    with ReembeddingLock(home, collection.name):
+        remove_unfinished(indexes, collection)
+        versions, chunks = _hide(database, collection, document_ids)
+        prune(database, versions)
+        _merge_full_text(database)
+        forgotten = vectors.forget_former(collection)
+    log = "the write-ahead log"
+    waiting = 0 if database.truncate_log() else 1
+    busy = "Another program reads it just now; run the purge again." if waiting else ""
+    copies = sorted({path.name for folder in (home, database.path.parent) for path in folder.glob(_COPIES)})
+    kept = f"Remove them if you do not need them: {', '.join(copies)}." if copies else ""
+    return [
+        *_rows(database, versions, chunks),
+        _full_text(database, chunks),
+        _index_files(database, indexes, collection, chunks, forgotten),
+        Searched(place=log, searched=1, removed=1 - waiting, left=waiting, note=busy),
+        Searched(place="copies from before a migration or restore", searched=0, removed=0, left=0, note=kept),
+    ]
+
+
+def _hide(database: Database, collection: Collection, document_ids: Sequence[int]) -> tuple[list[int], list[int]]:
+    """In one transaction nobody reads any of it any more; returns the ids of the versions and of their chunks."""
+    with database.write() as connection:
+        query = select(VersionRow.id, VersionRow.status).where(VersionRow.collection_id == collection.id)
+        rows = [
+            row
+            for some in _batches(document_ids)
+            for row in connection.execute(query.where(VersionRow.document_id.in_(some)))
+        ]
+        versions = [row.id for row in rows]
+        chunks = [
+            chunk
+            for some in _batches(versions)
+            for chunk in connection.scalars(select(ChunkRow.id).where(ChunkRow.version_id.in_(some)))
+        ]
+        if versions:
+            seq, at = next_change(connection, collection.id)
+            active = [row.id for row in rows if row.status == VersionStatus.ACTIVE]
+            retire(connection, active, collection.id, seq, at, keep=True)
+            let_go(connection, versions, collection.id)
+    return versions, chunks
+
+
+def _merge_full_text(database: Database) -> None:
+    """Bring full text into one segment: deleted entries stay in those they came with until these are merged.
+
+    In steps, as SQLite's documentation of FTS5's ``merge`` command has it.
+    """
+    pages = -_MERGED_PAGES  # the first step marks all segments for merging
+    more = True
+    while more:
+        with database.write() as connection:
+            before = database.changes_of(connection)
+            connection.execute(_MERGE, {"pages": pages})
+            more = database.changes_of(connection) - before >= 2
+        pages = _MERGED_PAGES
+
+
+def _rows(database: Database, versions: list[int], chunks: list[int]) -> Iterator[Searched]:
+    by_version = (VersionRow.id, TextRow.version_id, MetadataRow.version_id)
+    by_chunk = (ChunkRow.id, EmbeddingRow.chunk_id)
+    with database.read() as connection:
+        for place, ids, columns in (("versions", versions, by_version), ("chunks", chunks, by_chunk)):
+            left = sum(_count(connection, column, ids) for column in columns)
+            yield _searched(place, len(ids), left)
+
+
+def _full_text(database: Database, chunks: list[int]) -> Searched:
+    with database.read() as connection:
+        left = _count(connection, ChunkTermsRow.chunk_id, chunks)
+        left += sum(connection.execute(text(_IN_FULL_TEXT), {"id": chunk}).scalar_one() for chunk in chunks)
+    return _searched("full text", len(chunks), left)
+
+
+def _index_files(
+    database: Database, indexes: Path, collection: Collection, chunks: list[int], forgotten: int
+) -> Searched:
+    """Every index that is left is opened and searched; one that cannot be read counts as left."""
+    with database.read() as connection:
+        known = generations(connection, collection.id)
+    left = 0
+    for each in known:
+        try:
+            found = load_generation(
+                indexes, each.directory, sha256=each.sha256, embedder=collection.fingerprint.embedder
+            )
+        except IndexDamaged:
+            left += 1
+        else:
+            left += bool(np.isin(chunks, found.base.ids).any())
+    note = f"Run `indexer rebuild --collection {collection.name}` and the purge again." if left else ""
+    return Searched(place="index files", searched=len(known) + forgotten, removed=forgotten, left=left, note=note)
+
+
+def _searched(place: str, count: int, left: int) -> Searched:
+    note = "Run `indexer verify --repair` and the purge again." if left else ""
+    return Searched(place=place, searched=count, removed=max(count - left, 0), left=left, note=note)
+
+
+def _count(connection: Connection, column: InstrumentedAttribute[int], ids: Sequence[int]) -> int:
+    counts = (connection.scalar(select(func.count()).where(column.in_(some))) for some in _batches(ids))
+    return sum(count or 0 for count in counts)
+
+
+def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))

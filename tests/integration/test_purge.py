@@ -1,0 +1,158 @@
+"""A purge leaves no byte of a document in any file of the data directory, and says what it has searched."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from indexer.cli import main
+from rag.config import Settings
+from rag.embedding.fake import HashingEmbedder
+from rag.factory import Library, open_library
+
+WORD = "zanzibarquux"  # one word, in full text as it stands
+OTHER = "harmlessword"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(home, monkeypatch):
+    def invoke(*arguments: str, exit_code: int = 0):
+        monkeypatch.setattr(sys, "argv", ["indexer", *arguments])
+        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+        assert result.exit_code == exit_code, result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def docs(tmp_path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for number in range(30):
+        (folder / f"{number}.txt").write_text(f"{OTHER} number {number} says nothing. " * 20)
+    (folder / "secret.txt").write_text(f"The word is {WORD}. " * 200)
+    return folder
+
+
+def places(home: Path, *needles: bytes) -> set[str]:
+    """Where any of these bytes are, in every file below the data directory."""
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert files
+    return {path.name for path in files if any(needle in path.read_bytes() for needle in needles)}
+
+
+def vectors_of(home: Path, word: str) -> list[bytes]:
+    """The stored vectors of the chunks that hold a word, in the two forms they have on disk."""
+    with sqlite3.connect(home / "plumbline.db") as connection:
+        query = "SELECT e.vector FROM embeddings e JOIN chunks c ON c.id = e.chunk_id WHERE c.text LIKE ?"
+        rows = [row[0] for row in connection.execute(query, (f"%{word}%",))]
+    as_float32 = [np.frombuffer(row, "<f2").astype("<f4") for row in rows]
+    return rows + [(row / np.linalg.norm(row)).astype("<f4").tobytes()[:64] for row in as_float32]
+
+
+def test_nothing_is_left_of_a_purged_document(run, docs, home):
+    path = docs / "secret.txt"
+    run("ingest", str(docs))
+    path.write_text(f"The word was {WORD}, and is not told any more. " * 100)
+    run("ingest", str(docs))
+    run("rebuild")
+    vectors = vectors_of(home, WORD)
+    assert vectors
+    assert places(home, WORD.encode())
+    assert places(home, *vectors) > {"plumbline.db"}
+
+    report = json.loads(run("delete", "--purge", str(path), "--json").stdout)
+
+    found = {each["place"]: each for each in report["searched"]}
+    assert found["versions"] == {"place": "versions", "searched": 2, "removed": 2, "left": 0, "note": ""}
+    assert found["chunks"]["searched"] == found["full text"]["searched"] > 2
+    assert {each["left"] for each in report["searched"]} == {0}
+    assert places(home, WORD.encode(), *vectors) == set()
+    assert places(home, OTHER.encode())
+    assert json.loads(run("verify", "--json").stdout)["findings"] == []
+    assert "unknown_document" in run("delete", "--purge", str(path), "--json", exit_code=1).output
+
+
+def test_a_document_that_was_deleted_before_can_be_purged(run, docs, home):
+    path = docs / "secret.txt"
+    run("ingest", str(docs))
+    vectors = vectors_of(home, WORD)
+    run("delete", str(path))
+    assert places(home, WORD.encode())
+    assert "full text" in run("delete", "--purge", str(path)).output
+    assert places(home, WORD.encode(), *vectors) == set()
+
+
+def test_other_processes_go_on_from_the_index_that_is_left(run, docs, home):
+    run("ingest", str(docs))
+    with open_library(Settings(_env_file=None)) as other:
+        collection = other.store.collection("default")
+        query = HashingEmbedder().embed_query(WORD)
+        before = other.vectors.search(collection, query, 100)
+        run("delete", "--purge", str(docs / "secret.txt"))
+        after = other.vectors.search(other.store.collection("default"), query, 100)
+        assert 0 < len(after) < len(before)
+        assert {path.name for path in (home / "indexes" / str(collection.id)).iterdir() if path.is_dir()} == {
+            Path(generation).name for generation in _directories(home)
+        }
+
+
+def test_what_was_purged_is_not_found_in_the_past_and_the_rest_is(run, docs, home):
+    run("ingest", str(docs))
+    moment = json.loads(run("changes", "--json").stdout.splitlines()[-1])["at"]
+    (docs / "1.txt").write_text("something else")
+    run("ingest", str(docs))
+    run("delete", "--purge", str(docs / "secret.txt"))
+    from rag.commands.ask import search
+
+    result = CliRunner().invoke(search, [OTHER, "-k", "100", "--as-of", moment, "--json"], catch_exceptions=False)
+    found = {Path(passage["uri"]).name for passage in json.loads(result.stdout)["passages"]}
+    assert found == {f"{number}.txt" for number in range(30)}
+
+
+def test_a_copy_from_before_a_migration_is_named(run, docs, home):
+    run("ingest", str(docs))
+    (home / "plumbline.before-migration-from-0001.db").write_bytes(b"")
+    result = run("delete", "--purge", str(docs / "secret.txt"))
+    assert "plumbline.before-migration-from-0001.db" in result.output
+
+
+def test_a_log_that_somebody_reads_is_told(run, docs, home):
+    run("ingest", str(docs))
+    reader = sqlite3.connect(home / "plumbline.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM chunks").fetchone()
+    result = run("delete", "--purge", str(docs / "secret.txt"), "--json", exit_code=1)
+    (log,) = [each for each in json.loads(result.stdout)["searched"] if each["left"]]
+    assert log["place"] == "the write-ahead log"
+    reader.close()
+    run("delete", "--purge", str(docs / "0.txt"))
+    assert places(home, WORD.encode()) == set()
+
+
+def test_a_collection_that_is_embedded_anew_is_not_purged(run, docs, home):
+    from rag.stores.ingest_lock import ReembeddingLock
+
+    run("ingest", str(docs))
+    with ReembeddingLock(home, "default"):
+        assert "conflict" in run("delete", "--purge", str(docs / "secret.txt"), "--json", exit_code=1).output
+
+
+def _directories(home: Path) -> list[str]:
+    with sqlite3.connect(home / "plumbline.db") as connection:
+        return [row[0] for row in connection.execute("SELECT directory FROM index_generations")]
