@@ -142,6 +142,20 @@ class StoredSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSource:
+    """A source as its active document knows it. ``current``: made by the parser and chunker of its collection."""
+
+    document_id: int
+    uri: str
+    title: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    current: bool
+    metadata: Mapping[str, MetadataValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingInput:
     """An active chunk with what its embedding is made of, for embedding a collection anew."""
 
