@@ -4,9 +4,9 @@ RagError
 ├── InputError                what was asked cannot be done as asked
 │   ├── EmptyQuestion  QuestionTooLong  InvalidRequest  InvalidSettings  UnsupportedSampling
 ├── NotFound
-│   ├── UnknownCollection  UnknownDocument  UnknownModel  UnknownAdapter  HistoryGone
+│   ├── UnknownCollection  UnknownDocument  UnknownModel  UnknownAdapter  UnknownJob  HistoryGone
 ├── Conflict
-│   ├── IngestInProgress  EmbedderChanged  PortInUse
+│   ├── IngestInProgress  EmbedderChanged  PortInUse  JobLost
 ├── SourceError               one document could not be taken in; the others go on
 │   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
 │   ├── SourceDamaged  SourceTooLarge  SourceHasNoText  ParserTimeout  ParserOutOfMemory  ParserCrashed
@@ -46,6 +46,7 @@ __all__ = [
     "InputError",
     "InvalidRequest",
     "InvalidSettings",
+    "JobLost",
     "ModelCorrupt",
     "ModelError",
     "ModelMissing",
@@ -76,6 +77,7 @@ __all__ = [
     "UnknownAdapter",
     "UnknownCollection",
     "UnknownDocument",
+    "UnknownJob",
     "UnknownModel",
     "UnsupportedSampling",
 ]
@@ -137,6 +139,10 @@ class HistoryGone(NotFound):
     code = "history_gone"
 
 
+class UnknownJob(NotFound):
+    code = "unknown_job"
+
+
 class UnknownModel(NotFound):
     code = "unknown_model"
 
@@ -155,6 +161,12 @@ class IngestInProgress(Conflict):
 
 class EmbedderChanged(Conflict):
     code = "embedder_changed"
+
+
+class JobLost(Conflict):
+    """A worker's job was taken over by another."""
+
+    code = "job_lost"
 
 
 class PortInUse(Conflict):
