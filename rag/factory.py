@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from rag.model_types import PassageReuse
     from rag.protocols import Embedder, Generator
     from rag.retrieval.retriever import Retriever
+    from rag.stores.blobs import Blobs
     from rag.stores.compaction import Compaction
     from rag.stores.database import Database
     from rag.stores.documents import SqlDocumentStore
     from rag.stores.expiry import Expiry
     from rag.stores.history import History
+    from rag.stores.jobs import JobQueue
     from rag.stores.lexical import FtsIndex
     from rag.stores.live_vectors import LiveVectors
     from rag.types import Collection
@@ -94,6 +96,18 @@ class Library:
         from rag.stores.history import History
 
         return History(self.database)
+
+    @cached_property
+    def jobs(self) -> JobQueue:
+        from rag.stores.jobs import JobQueue
+
+        return JobQueue(self.database)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        from rag.stores.blobs import Blobs
+
+        return Blobs(self.settings.home / "blobs")
 
     @cached_property
     def lexical(self) -> FtsIndex:
