@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO, cast
 
-from litestar.datastructures import UploadFile
 from litestar.enums import RequestEncodingType
 from litestar.params import Body
 
 from api import presentation
+from api.bodies import UploadForm
 from api.problems import InvalidFields
 from api.schemas import FieldError, Job
 from api.service import Library
 from rag.job_types import JobRequest, Upload
 from rag.retrieval.filters import parse_metadata
-from rag.types import DEFAULT_COLLECTION
 
 _LONGEST_NAME = 200
 _LONGEST_URI = 2000
-
-
-@dataclass(kw_only=True)
-class UploadForm:
-    """``file`` may be given several times; then there is no ``uri``. ``metadata`` is a JSON object."""
-
-    file: list[UploadFile]
-    collection: str = DEFAULT_COLLECTION
-    uri: str | None = None
-    metadata: str | None = None
 
 
 Form = Annotated[UploadForm, Body(media_type=RequestEncodingType.MULTI_PART)]
