@@ -1,0 +1,67 @@
+"""All model state stored below a directory, by whichever process and model: what it depends on, and removing it.
+
+Needs no model and no engine, so that the process that deletes a document can remove what was stored of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from os import scandir
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag.inference.kv.snapshot_files import SnapshotDamaged, read_chunks
+from rag.inference.kv.snapshot_folder import FILE_NAME, FOLDER_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredState:
+    """A file. ``chunks`` is None where it cannot tell: it is damaged, of another version, or not written to its end."""
+
+    path: Path
+    chunks: frozenset[int] | None
+
+    def depends_only_on(self, chunks: frozenset[int]) -> bool:
+        return self.chunks is not None and self.chunks <= chunks
+
+
+def stored_states(directory: Path) -> list[StoredState]:
+    """Every file of model state below ``directory``, those being written included; none if there is no directory.
+
+    Raises:
+        OSError: a folder or a file cannot be read.
+    """
+    found = []
+    for path in _files(directory):
+        with contextlib.suppress(FileNotFoundError):  # a running engine has just removed or renamed it
+            found.append(StoredState(path=path, chunks=_chunks(path)))
+    return found
+
+
+def remove(states: Iterable[StoredState]) -> int:
+    """Delete files; how many were there. Raises OSError at the first that cannot be deleted."""
+    removed = 0
+    for state in states:
+        with contextlib.suppress(FileNotFoundError):
+            state.path.unlink()
+            removed += 1
+    return removed
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    with contextlib.suppress(FileNotFoundError), scandir(directory) as folders:
+        for folder in folders:
+            if FOLDER_NAME.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False):
+                with scandir(folder) as entries:
+                    yield from (Path(entry.path) for entry in entries if FILE_NAME.fullmatch(entry.name))
+
+
+def _chunks(path: Path) -> frozenset[int] | None:
+    try:
+        return read_chunks(path)
+    except SnapshotDamaged:
+        return None
