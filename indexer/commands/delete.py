@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
+from indexer.commands.erasing import as_object, tell
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.options import collection_option, json_option
 from indexer.sources import uri_of
-from rag.commands.errors import printable
+from rag.commands.errors import EXIT_FAILED, printable
 from rag.config import load_settings
 from rag.errors import UnknownDocument
 from rag.factory import open_library
@@ -26,20 +27,28 @@ if TYPE_CHECKING:
 @click.argument("documents", nargs=-1, required=True, metavar="DOCUMENT...")
 @collection_option
 @json_option
-def delete(documents: tuple[str, ...], collection: str, as_json: bool) -> None:  # noqa: FBT001
-    """Delete documents, each given by its id, its path or its URI. If one is unknown, none is deleted."""
+@click.pass_context
+def delete(ctx: click.Context, documents: tuple[str, ...], collection: str, as_json: bool) -> None:  # noqa: FBT001
+    """Delete documents, each given by its id, its path or its URI. If one is unknown, none is deleted.
+
+    Model state made of them is erased as well, on disk and in every process with a model over this data directory.
+    Exits with 1 if one of those does not confirm it.
+    """
     with open_library(load_settings()) as library:
         target = library.store.collection(collection)
         found = {document.id: document for document in (find(library.store, target, name) for name in documents)}
         count = library.store.delete(target, found)
+        erased = library.erase_deleted()
         if as_json:
             body = {"collection": collection, "deleted": count, "documents": msgspec.to_builtins(list(found.values()))}
-            click.echo(json.dumps(body))
+            click.echo(json.dumps(body | {"model_state": as_object(erased)}))
         else:
             for document in found.values():
                 click.echo(f"deleted {document.id} {printable(document.uri)}")
+        tell(erased, quiet=as_json)
         if (problem := write_index(library, library.store.collection(collection))) is not None:
             warn(problem)
+    ctx.exit(EXIT_FAILED if erased.problem else 0)
 
 
 def find(store: SqlDocumentStore, collection: Collection, name: str) -> Document:

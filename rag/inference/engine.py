@@ -148,6 +148,9 @@ class Engine:
         """Forget, in memory and on disk, all state that depends on chunks that are gone, and keep nothing of them that
         requests under way bring. Waits for at most one model step; works whatever the engine is doing, also once it has
         ended.
+
+        Raises:
+            GenerationFailed: something went wrong with it. Nothing is in memory any more; try again for the disk.
         """
         erasure = Erasure(gone=gone)
         with self._gate:
@@ -216,8 +219,9 @@ class Engine:
         try:
             self._counters.states_erased += erasure.run(self._tree, self._lane)
         except Exception as error:  # noqa: BLE001 - the tree may be half changed: nothing in it can be trusted
-            self._fail_all(failure_of(error))
-            erasure.done.set_exception(error)
+            failure = failure_of(error)
+            self._fail_all(failure)
+            erasure.done.set_exception(failure)
         self._room_changed = True
 
     def _drop_ended(self) -> None:

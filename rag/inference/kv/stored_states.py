@@ -43,12 +43,18 @@ def stored_states(directory: Path) -> list[StoredState]:
 
 
 def remove(states: Iterable[StoredState]) -> int:
-    """Delete files; how many were there. Raises OSError at the first that cannot be deleted."""
-    removed = 0
+    """Delete files; how many were there. Raises OSError if one cannot be deleted, once the others are."""
+    removed, failure = 0, None
     for state in states:
-        with contextlib.suppress(FileNotFoundError):
+        try:
             state.path.unlink()
             removed += 1
+        except FileNotFoundError:  # a running engine was faster
+            continue
+        except OSError as error:
+            failure = error
+    if failure is not None:
+        raise failure
     return removed
 
 
