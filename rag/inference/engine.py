@@ -220,8 +220,8 @@ class Engine:
             self._counters.states_erased += erasure.run(self._tree, self._lane)
         except Exception as error:  # noqa: BLE001 - the tree may be half changed: nothing in it can be trusted
             failure = failure_of(error)
+            erasure.done.set_exception(failure)  # before anything else can go wrong: somebody waits
             self._fail_all(failure)
-            erasure.done.set_exception(failure)
         self._room_changed = True
 
     def _drop_ended(self) -> None:
