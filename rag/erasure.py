@@ -189,6 +189,8 @@ class DeletionFollower:
             self._thread.join()
         try:
             self.look()
+        except RagError as error:  # whoever deletes looks through the files itself once this process has left
+            _log.warning("the last look for deletions failed", code=error.code, detail=str(error))
         finally:
             self._registration.close()
 

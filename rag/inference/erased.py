@@ -15,7 +15,7 @@ _REMEMBERED_S = 3600.0
 
 
 class Erased:
-    """The chunks that went within the last hour. Its methods may be called from any thread."""
+    """The chunks that went within the last hour, or a little longer ago. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 from rag.inference import erased as erased_module
 from rag.inference.erased import Erased
 from rag.inference.kv import snapshot_folder
+from rag.inference.kv import stored_states as stored_states_module
 from rag.inference.kv.snapshot_files import SnapshotDamaged, read_chunks, root_key, snapshot_key, write_snapshot
 from rag.inference.kv.snapshots import Snapshot, SnapshotStore
 from rag.inference.kv.stored_states import remove, stored_states
@@ -252,3 +254,21 @@ def test_what_is_being_written_is_waited_for(
     settled.join()
     assert stored_states(tmp_path / "kv") == []
     assert snapshot(1).key not in store
+
+
+def test_a_folder_that_goes_meanwhile_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = snapshot(1, 7)
+    for identity in ("model-a", "model-b", "model-c"):
+        folder = tmp_path / root_key(identity).hex()
+        folder.mkdir()
+        write_snapshot(folder / f"{whole.key.hex()}.kv", root_key(identity), whole, STATE)
+    scandir, seen = stored_states_module.scandir, []
+
+    def removing(folder: object) -> object:
+        seen.append(folder)
+        if len(seen) == 2:  # the first of the three
+            shutil.rmtree(folder)  # type: ignore[arg-type]
+        return scandir(folder)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stored_states_module, "scandir", removing)
+    assert [state.chunks for state in stored_states(tmp_path)] == [frozenset({7})] * 2

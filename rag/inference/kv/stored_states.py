@@ -16,6 +16,7 @@ from rag.inference.kv.snapshot_folder import FILE_NAME, FOLDER_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from os import DirEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +60,18 @@ def remove(states: Iterable[StoredState]) -> int:
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    with contextlib.suppress(FileNotFoundError), scandir(directory) as folders:
-        for folder in folders:
-            if FOLDER_NAME.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False):
-                with scandir(folder) as entries:
-                    yield from (Path(entry.path) for entry in entries if FILE_NAME.fullmatch(entry.name))
+    for folder in _entries(directory):
+        if FOLDER_NAME.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False):
+            yield from (Path(entry.path) for entry in _entries(folder) if FILE_NAME.fullmatch(entry.name))
+
+
+def _entries(folder: Path | DirEntry[str]) -> list[DirEntry[str]]:
+    """Nothing if it is not there, or not any more: engines remove folders that are empty."""
+    try:
+        with scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
 
 
 def _chunks(path: Path) -> frozenset[int] | None:
