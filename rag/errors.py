@@ -14,7 +14,7 @@ RagError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
 │   ├── DataDirectoryUnwritable  DatabaseTooNew  DatabaseOutdated  DatabaseBusy  DatabaseDamaged  IndexDamaged  DiskFull
-│   ├── BackupDamaged
+│   ├── BackupDamaged  ErasureIncomplete
 └── ServiceError
     ├── GenerationFailed  Overloaded  DeadlineExceeded  RemoteUnavailable  ShuttingDown
 
@@ -39,6 +39,7 @@ __all__ = [
     "DiskFull",
     "EmbedderChanged",
     "EmptyQuestion",
+    "ErasureIncomplete",
     "GenerationFailed",
     "HistoryGone",
     "IndexDamaged",
@@ -283,6 +284,12 @@ class DiskFull(StorageError):
 
 class BackupDamaged(StorageError):
     code = "backup_damaged"
+
+
+class ErasureIncomplete(StorageError):
+    """Documents are deleted, but a process or a file may still hold model state made of their passages."""
+
+    code = "erasure_incomplete"
 
 
 class ServiceError(RagError):

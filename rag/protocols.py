@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         GenerationChunk,
         GeneratorInfo,
         GeneratorStats,
+        Gone,
         Prompt,
         SamplingParams,
         TokenProbabilities,
@@ -119,6 +120,9 @@ class Generator(Protocol):
 
         Prompts that begin alike share that work. Raises as ``stream``, and ValueError if ``text`` has no tokens.
         """
+
+    def erase(self, gone: Gone) -> None:
+        """Forget whatever is kept of chunks that are gone, for good: also what requests under way bring of them."""
 
     async def drain(self) -> None:
         """Take no new request and wait for those under way."""

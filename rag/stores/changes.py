@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, text, update
 
 from rag.errors import UnknownCollection
 from rag.stores.embedding_sets import live_set
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from rag.stores.generations import Generation
 
 _BATCH = 4096
+_ASKED = 500  # ids in one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,42 @@ def removed_since(connection: Connection, collection_id: int, seq: int) -> NDArr
         select(TombstoneRow.chunk_id).where(TombstoneRow.collection_id == collection_id, TombstoneRow.seq > seq)
     )
     return np.fromiter(ids, dtype=np.int64)
+
+
+def feeds(connection: Connection) -> dict[int, tuple[int, int]]:
+    """Of every collection by id: its seq, and since which one its feed is complete."""
+    table = CollectionRow
+    return {
+        row.id: (row.seq, row.feed_floor) for row in connection.execute(select(table.id, table.seq, table.feed_floor))
+    }
+
+
+def chunks_there(connection: Connection, among: Iterable[int]) -> set[int]:
+    """Which of these chunks a version holds that is active, or is being written.
+
+    Not those of versions that are kept for questions about the past: what such a question needs is computed again.
+    """
+    wanted = sorted(among)
+    found: set[int] = set()
+    for start in range(0, len(wanted), _ASKED):
+        found.update(connection.scalars(_chunks_there().where(ChunkRow.id.in_(wanted[start : start + _ASKED]))))
+    return found
+
+
+def all_chunks(connection: Connection) -> tuple[frozenset[int], int]:
+    """Every chunk that is there, as `chunks_there` takes it, and the highest id that a chunk has or ever had."""
+    there: frozenset[int] = frozenset(connection.scalars(_chunks_there().execution_options(yield_per=_BATCH)))
+    used = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
+    return there, connection.scalar(used, {"table": ChunkRow.__tablename__}) or 0
+
+
+def _chunks_there() -> Select[int]:
+    version = VersionRow
+    return (
+        select(ChunkRow.id)
+        .join(version, version.id == ChunkRow.version_id)
+        .where(version.status.in_((VersionStatus.ACTIVE, VersionStatus.STAGED)))
+    )
 
 
 def added_since(
