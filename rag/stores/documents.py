@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
 from rag.stores.changes import forget_indexes, generations
+from rag.stores.collection_rows import change_collection, collection_row, collection_rows, insert_collection
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.reading import (
+    VISIBLE,
+    joined,
     one_document,
-    select_collections,
+    require_chunk,
+    require_version,
     select_documents,
     select_passages,
     to_chunk,
@@ -22,7 +25,7 @@ from rag.stores.reading import (
 )
 from rag.stores.retirement import next_seq, prune, retire
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, DocumentRow, TextRow, VersionRow, VersionStatus
 from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
 
 if TYPE_CHECKING:
@@ -52,15 +55,7 @@ class SqlDocumentStore:
         with self._database.write() as connection:
             found = self._find(connection, name)
             if found is None:
-                created = insert(CollectionRow).values(
-                    name=name,
-                    parser=fingerprint.parser,
-                    chunker=fingerprint.chunker,
-                    embedder=fingerprint.embedder,
-                    dimension=fingerprint.dimension,
-                    created_at=datetime.now(UTC),
-                )
-                collection_id = connection.scalars(created.returning(CollectionRow.id)).one()
+                collection_id = insert_collection(connection, name, fingerprint)
                 create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
             elif found.fingerprint != fingerprint:
                 self._change(connection, found, fingerprint)
@@ -69,7 +64,7 @@ class SqlDocumentStore:
     def collections(self) -> list[Collection]:
         """All collections by name."""
         with self._database.read() as connection:
-            return [to_collection(row) for row in connection.execute(select_collections())]
+            return [to_collection(row) for row in collection_rows(connection)]
 
     def collection(self, name: str) -> Collection:
         """Raises UnknownCollection."""
@@ -79,15 +74,16 @@ class SqlDocumentStore:
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None:
         """What is known of a source's active version; ``None`` if it has none."""
         query = (
-            select(VersionRow)
+            select(VersionRow, DocumentRow.uri)
             .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
             .where(DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
-            .where(VersionRow.status == VersionStatus.ACTIVE)
+            .where(VISIBLE)
         )
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
+        require_version(row)
         return StoredSource(
             document_id=row.document_id,
             sha256=row.sha256,
@@ -178,6 +174,7 @@ class SqlDocumentStore:
 
         Raises:
             UnknownDocument: it is not active.
+            DatabaseDamaged: the text is not as it was written.
         """
         active = (VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE)
         with self._database.read() as connection:
@@ -188,12 +185,12 @@ class SqlDocumentStore:
                 TextRow.version_id == version_id, TextRow.start <= span.start
             )
             first = connection.scalar(before) or 0
-            pieces = connection.scalars(
-                select(TextRow.text)
+            pieces = connection.execute(
+                select(TextRow)
                 .where(TextRow.version_id == version_id, TextRow.start >= first, TextRow.start < span.end)
                 .order_by(TextRow.start)
             )
-            return "".join(pieces)[span.start - first : span.end - first]
+            return joined(pieces.all(), first)[span.start - first : span.end - first]
 
     def embedding_inputs(
         self, collection: Collection, *, lacking: EmbeddingSet | None = None
@@ -209,6 +206,8 @@ class SqlDocumentStore:
             if not rows:
                 return
             for row in rows:
+                require_chunk(row)
+                require_version(row)
                 yield EmbeddingInput(
                     chunk_id=row.chunk_id, title=row.title, heading_path=tuple(row.heading_path), text=row.text
                 )
@@ -230,7 +229,7 @@ class SqlDocumentStore:
                 raise EmbedderChanged(
                     f"The collection {collection.name!r} was embedded anew meanwhile.", hint="Tune it again."
                 )
-            connection.execute(update(CollectionRow).where(CollectionRow.id == current.id).values(dense_weight=weight))
+            change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
             return self._require(connection, collection.name)
 
     def status(self, collection: Collection) -> CollectionStatus:
@@ -251,8 +250,8 @@ class SqlDocumentStore:
         )
 
     def _find(self, connection: Connection, name: str) -> Collection | None:
-        row = connection.execute(select_collections().where(CollectionRow.name == name)).one_or_none()
-        return None if row is None else to_collection(row)
+        # Among all of them: one whose name is damaged is told, and not made a second time.
+        return next((to_collection(row) for row in collection_rows(connection) if row.name == name), None)
 
     def _require(self, connection: Connection, name: str) -> Collection:
         found = self._find(connection, name)
@@ -277,15 +276,13 @@ class SqlDocumentStore:
         if changed:
             forget_indexes(connection, found.id)
             change_live(connection, found.id, wanted.embedder, wanted.dimension)
-        connection.execute(
-            update(CollectionRow)
-            .where(CollectionRow.id == found.id)
-            .values(
-                parser=wanted.parser,
-                chunker=wanted.chunker,
-                embedder=wanted.embedder,
-                dimension=wanted.dimension,
-                # It was tuned for the other embedder.
-                dense_weight=None if changed else found.dense_weight,
-            )
+        change_collection(
+            connection,
+            collection_row(connection, found.id),
+            parser=wanted.parser,
+            chunker=wanted.chunker,
+            embedder=wanted.embedder,
+            dimension=wanted.dimension,
+            # It was tuned for the other embedder.
+            dense_weight=None if changed else found.dense_weight,
         )

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.checksums import chunk_checksum, damaged, text_checksum, version_checksum
+from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
 from rag.types import Chunk, Collection, Document, Fingerprint, Span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import ColumnElement, Connection, Row, Select
+
+_AGAIN = "Delete the document and ingest it again, or restore a backup."
+
+# Not only the active ones: of a status that is damaged a reader shall hear, see ``require_version``.
+VISIBLE = VersionRow.status.not_in([VersionStatus.STAGED, VersionStatus.RETIRED])
 
 _DOCUMENT = (
     DocumentRow.id,
     DocumentRow.uri,
+    VersionRow.document_id,
+    VersionRow.collection_id,
+    VersionRow.status,
+    VersionRow.mtime_ns,
+    VersionRow.parser,
+    VersionRow.chunker,
+    VersionRow.language,
+    VersionRow.activated_seq,
+    VersionRow.checksum,
     VersionRow.title,
     VersionRow.media_type,
     VersionRow.sha256,
@@ -25,6 +42,8 @@ _DOCUMENT = (
 )
 _CHUNK = (
     ChunkRow.id.label("chunk_id"),
+    ChunkRow.version_id,
+    ChunkRow.checksum.label("chunk_checksum"),
     ChunkRow.ordinal,
     ChunkRow.text,
     ChunkRow.start,
@@ -33,19 +52,6 @@ _CHUNK = (
     ChunkRow.heading_path,
     ChunkRow.token_count,
 )
-
-
-def select_collections() -> Select[*tuple[Any, ...]]:
-    return select(
-        CollectionRow.id,
-        CollectionRow.name,
-        CollectionRow.parser,
-        CollectionRow.chunker,
-        CollectionRow.embedder,
-        CollectionRow.dimension,
-        CollectionRow.seq,
-        CollectionRow.dense_weight,
-    ).order_by(CollectionRow.name)
 
 
 def to_collection(row: Row[*tuple[Any, ...]]) -> Collection:
@@ -58,11 +64,19 @@ def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:
     return (
         select(*_DOCUMENT)
         .join(VersionRow, VersionRow.document_id == DocumentRow.id)
-        .where(DocumentRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+        .where(DocumentRow.collection_id == collection.id, VISIBLE)
     )
 
 
+def require_version(row: Row[*tuple[Any, ...]]) -> None:
+    """Raise DatabaseDamaged unless a visible version, with its document's uri, is as it was written."""
+    if row.status != VersionStatus.ACTIVE or version_checksum(row) != row.checksum:
+        raise damaged(f"What is stored of the document {row.uri!r}", _AGAIN)
+
+
 def to_document(row: Row[*tuple[Any, ...]], collection: Collection) -> Document:
+    """Raises DatabaseDamaged."""
+    require_version(row)
     return Document(
         id=row.id,
         collection=collection.name,
@@ -84,15 +98,39 @@ def one_document(connection: Connection, collection: Collection, condition: Colu
 
 def select_passages(collection: Collection) -> Select[*tuple[Any, ...]]:
     """The chunks of a collection's active documents, each with its document."""
+    mine = or_(VersionRow.collection_id == collection.id, DocumentRow.collection_id == collection.id)
     return (
         select(*_CHUNK, *_DOCUMENT)
-        .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-        .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+        # A chunk without a version, and one that is in two collections, are damaged and shall be told.
+        .outerjoin(VersionRow, VersionRow.id == ChunkRow.version_id)
+        .outerjoin(DocumentRow, DocumentRow.id == VersionRow.document_id)
+        .where(or_(DocumentRow.id.is_(None), and_(mine, VISIBLE)))
     )
 
 
+def require_chunk(of: Row[*tuple[Any, ...]]) -> None:
+    """Raise DatabaseDamaged unless a chunk is as it was written."""
+    found = chunk_checksum(
+        of.version_id, of.ordinal, of.start, of.end, of.page, of.heading_path, of.token_count, of.text
+    )
+    if found != of.chunk_checksum:
+        raise damaged(f"A passage of the document {of.uri!r}", _AGAIN)
+
+
+def joined(pieces: Iterable[Row[*tuple[Any, ...]]], start: int) -> str:
+    """The source text from ``start``. Raises DatabaseDamaged unless its pieces are as they were written."""
+    texts = []
+    for piece in pieces:
+        if piece.start != start or text_checksum(piece.version_id, start, piece.text) != piece.checksum:
+            raise damaged("A document's source text", _AGAIN)
+        texts.append(piece.text)
+        start += len(piece.text)
+    return "".join(texts)
+
+
 def to_chunk(row: Row[*tuple[Any, ...]]) -> Chunk:
+    """Raises DatabaseDamaged."""
+    require_chunk(row)
     return Chunk(
         id=row.chunk_id,
         document_id=row.id,

@@ -12,15 +12,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
 from rag.errors import DatabaseDamaged
 from rag.stores import embedding_sets
 from rag.stores.changes import added_since, collection_state, point_to
+from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.generations import load_generation, move_generation, remove_except, write_generation, writing
-from rag.stores.retirement import next_seq
 from rag.stores.spool import Spool
-from rag.stores.tables import ChunkRow, CollectionRow, EmbeddingRow, GenerationRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, EmbeddingRow, GenerationRow, VersionRow, VersionStatus
 from rag.stores.vectors import LENGTH_TOLERANCE, decode, wrong
 
 if TYPE_CHECKING:
@@ -110,9 +110,12 @@ def remove_unfinished(indexes: Path, collection: Collection) -> None:
 
 def vectors_of(database: Database, target: EmbeddingSet, ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
     """The set's unit vectors of some chunks, as far as it has them."""
-    query = select(EmbeddingRow.chunk_id, EmbeddingRow.vector).where(EmbeddingRow.chunk_id.in_(ids))
+    query = select(EmbeddingRow.chunk_id, EmbeddingRow.vector, EmbeddingRow.checksum).where(
+        EmbeddingRow.chunk_id.in_(ids)
+    )
     with database.read() as connection:
         rows = connection.execute(query.where(EmbeddingRow.set_id == target.id)).all()
+    embedding_sets.require_whole(target.id, rows)
     vectors = decode([row.vector for row in rows], target.dimension)
     return {row.chunk_id: vector for row, vector in zip(rows, vectors, strict=True)}
 
@@ -143,17 +146,16 @@ def swap(
             if connection.scalars(embedding_sets.missing(target, since=seen)).one():
                 return Swap.CHUNKS_MISSING
             embedding_sets.make_live(connection, target)
-            next_seq(connection, collection.id)
-            connection.execute(
-                update(CollectionRow)
-                .where(CollectionRow.id == collection.id)
-                # The epoch keeps a process that is writing an index of the old vectors from pointing to it.
-                .values(
-                    embedder=target.embedder,
-                    dimension=target.dimension,
-                    dense_weight=None,  # it was tuned for the vectors that leave
-                    index_epoch=CollectionRow.index_epoch + 1,
-                )
+            row = collection_row(connection, collection.id, collection.name)
+            change_collection(
+                connection,
+                row,
+                seq=row.seq + 1,
+                embedder=target.embedder,
+                dimension=target.dimension,
+                dense_weight=None,  # it was tuned for the vectors that leave
+                # Keeps a process that is writing an index of the old vectors from pointing to it.
+                index_epoch=row.index_epoch + 1,
             )
             connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection.id))
             move_generation(index.root, indexes, generation.directory)

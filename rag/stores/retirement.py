@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, insert, literal, select, update
 
+from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.tables import (
     ChunkRow,
     ChunkTermsRow,
-    CollectionRow,
     DocumentRow,
     EmbeddingRow,
     MetadataRow,
@@ -35,8 +35,9 @@ _BATCH = 2000
 
 def next_seq(connection: Connection, collection_id: int) -> int:
     """Raise the collection's seq by one and return it."""
-    statement = update(CollectionRow).where(CollectionRow.id == collection_id).values(seq=CollectionRow.seq + 1)
-    return connection.execute(statement.returning(CollectionRow.seq)).scalar_one()
+    row = collection_row(connection, collection_id)
+    change_collection(connection, row, seq=row.seq + 1)
+    return int(row.seq) + 1
 
 
 def retire(connection: Connection, version_id: int, collection_id: int, seq: int) -> None:
