@@ -12,10 +12,12 @@ from rag.stores.changes import forget_indexes, generations
 from rag.stores.collection_rows import change_collection, collection_row, collection_rows, insert_collection
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.reading import (
+    UNSEEN,
     VISIBLE,
     joined,
     one_document,
     require_chunk,
+    require_gone,
     require_version,
     select_documents,
     select_passages,
@@ -151,22 +153,26 @@ class SqlDocumentStore:
 
         Only for the holder of the collection's IngestLock: it cannot tell a dead process from a busy one.
         """
-        query = select(VersionRow.id).where(
-            VersionRow.collection_id == collection.id, VersionRow.status != VersionStatus.ACTIVE
-        )
+        query = select(VersionRow.id).where(VersionRow.collection_id == collection.id, UNSEEN)
         with self._database.read() as connection:
             abandoned = connection.scalars(query).all()
         prune(self._database, abandoned)
         return len(abandoned)
 
     def hydrate(self, collection: Collection, chunk_ids: Sequence[int]) -> list[tuple[Chunk, Document]]:
-        """Chunks of active versions in the order asked; ids that are gone are left out."""
+        """Chunks of active versions in the order asked; ids that are gone are left out.
+
+        Raises:
+            DatabaseDamaged: a chunk or its document is not as it was written.
+        """
         found: dict[int, tuple[Chunk, Document]] = {}
         with self._database.read() as connection:
             for start in range(0, len(chunk_ids), _BATCH):
                 query = select_passages(collection).where(ChunkRow.id.in_(chunk_ids[start : start + _BATCH]))
                 for row in connection.execute(query):
                     found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
+            if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
+                require_gone(connection, gone)
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
     def source_text(self, document_id: int, span: Span) -> str:

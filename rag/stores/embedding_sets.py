@@ -61,7 +61,7 @@ def require_whole(set_id: int, rows: Iterable[Row[*tuple[Any, ...]]]) -> None:
     if wrong:
         raise DatabaseDamaged(
             f"{wrong} stored embeddings are not as they were written: the database is damaged.",
-            hint="`indexer verify --repair` embeds these passages anew.",
+            hint="`indexer reembed` makes them anew; nothing else of the collection is changed.",
         )
 
 

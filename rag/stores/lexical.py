@@ -9,8 +9,9 @@ from sqlalchemy import Float, Integer, column, literal_column, select, table
 
 from rag.stores.analysis import languages_of
 from rag.stores.filtering import condition
+from rag.stores.reading import VISIBLE
 from rag.stores.stopwords import STOP_WORDS
-from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, DocumentRow, VersionRow
 from rag.stores.terms import is_character, phrase_terms, word_terms
 from rag.types import Hit
 
@@ -112,7 +113,7 @@ class FtsIndex:
                 .join(ChunkRow, ChunkRow.id == _FTS.c.rowid)
                 .join(VersionRow, VersionRow.id == ChunkRow.version_id)
                 .where(literal_column(FULL_TEXT_TABLE).op("MATCH")(expression))
-                .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+                .where(VersionRow.collection_id == collection.id, VISIBLE)
                 .order_by(score.desc(), _FTS.c.rowid)
                 .limit(k)
             )

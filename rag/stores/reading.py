@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, exists, or_, select
 
 from rag.stores.checksums import chunk_checksum, damaged, text_checksum, version_checksum
-from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
 from rag.types import Chunk, Collection, Document, Fingerprint, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
+_BATCH = 500  # ids in one statement
 _AGAIN = "Delete the document and ingest it again, or restore a backup."
 
+# Written or leaving. Not whatever is not active: a status that is damaged is neither.
+UNSEEN = VersionRow.status.in_([VersionStatus.STAGED, VersionStatus.RETIRED])
 # Not only the active ones: of a status that is damaged a reader shall hear, see ``require_version``.
-VISIBLE = VersionRow.status.not_in([VersionStatus.STAGED, VersionStatus.RETIRED])
+VISIBLE = ~UNSEEN
 
 _DOCUMENT = (
     DocumentRow.id,
@@ -115,6 +118,15 @@ def require_chunk(of: Row[*tuple[Any, ...]]) -> None:
     )
     if found != of.chunk_checksum:
         raise damaged(f"A passage of the document {of.uri!r}", _AGAIN)
+
+
+def require_gone(connection: Connection, chunk_ids: Sequence[int]) -> None:
+    """Raise DatabaseDamaged if one of these chunks is not there but its embedding is: they go together."""
+    there = exists().where(ChunkRow.id == EmbeddingRow.chunk_id)
+    for start in range(0, len(chunk_ids), _BATCH):
+        mine = EmbeddingRow.chunk_id.in_(chunk_ids[start : start + _BATCH])
+        if connection.scalar(select(EmbeddingRow.chunk_id).where(mine, ~there).limit(1)) is not None:
+            raise damaged("The list of passages", "Restore a backup.")
 
 
 def joined(pieces: Iterable[Row[*tuple[Any, ...]]], start: int) -> str:

@@ -18,7 +18,7 @@ from rag.stores.collection_rows import collection_row
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
-from rag.stores.reading import one_document
+from rag.stores.reading import UNSEEN, one_document
 from rag.stores.retirement import next_seq, prune, prune_some, retire
 from rag.stores.rows import chunk_row, context_of, seal_version, text_row, vector_row
 from rag.stores.tables import (
@@ -219,7 +219,7 @@ class SqlStagedVersion:
             connection.execute(insert(MetadataRow), rows)
         leftovers = select(VersionRow.id).where(
             VersionRow.document_id == document_id,
-            VersionRow.status != VersionStatus.ACTIVE,
+            UNSEEN,
             VersionRow.id != version_id,
         )
         for leftover in connection.scalars(leftovers).all():
