@@ -121,7 +121,6 @@ def test_a_flipped_byte_is_told_or_does_no_harm(written, expected, tmp_path, mon
         ("UPDATE collections SET name = 'bandbook'", "the collection 'bandbook'"),
         ("UPDATE embedding_sets SET state = 'live!' WHERE state = 'live'", "embeddings that serve"),
         ("UPDATE chunks SET text = CAST(x'ff' || text AS TEXT)", "Could not decode"),
-        ("UPDATE chunks SET version_id = 999 WHERE id = 1", "A passage"),
     ],
 )
 def test_a_value_that_is_not_as_it_was_written_is_told(written, tmp_path, monkeypatch, statement, says):
