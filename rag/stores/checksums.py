@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
+# Made once: ``json.dumps`` makes one with each call where keys are sorted.
+_WRITTEN: Final = json.JSONEncoder(sort_keys=True).encode
+
 _VERIFY: Final = "`indexer verify` tells all that is damaged."
 
 
@@ -55,7 +58,7 @@ def version_checksum(version: Row[*tuple[Any, ...]]) -> int:
     of = version
     numbers = f"{of.document_id}\x1f{of.collection_id}\x1f{of.size}\x1f{of.mtime_ns}\x1f{of.chunk_count}"
     words = f"{of.uri}\x1f{of.title}\x1f{of.media_type}\x1f{of.sha256}\x1f{of.parser}\x1f{of.chunker}\x1f{of.language}"
-    rest = f"{of.activated_seq}\x1f{of.created_at}\x1f{json.dumps(of.metadata, sort_keys=True)}"
+    rest = f"{of.activated_seq}\x1f{of.created_at}\x1f{_WRITTEN(of.metadata)}"
     return crc32(f"{numbers}\x1f{words}\x1f{rest}".encode())
 
 

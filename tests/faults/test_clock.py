@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rag.inference.kv.snapshot_files import file_bytes
 from rag.inference.kv.snapshots import Snapshot, SnapshotStore, root_key, snapshot_key
+from tests.faults.backups import restored
 from tests.faults.stored_state import state_of
 
 HERE = Path(__file__).parent
@@ -81,15 +83,13 @@ def test_programs_whose_clock_moves_back(clock, tmp_path):
     home = tmp_path / "home"
     to_1970 = 3600 - int(time.time())
     seqs = []
-    for number, shift in enumerate([0, LATER, HOURS, to_1970]):
+    for number, shift in enumerate([LATER, HOURS, to_1970]):
         told = live(clock, home, number, shift)
         assert abs(told["now"] - time.time() - shift) < 120, "the clock was moved"
         seqs.append(told["seq"])
         state = state_of(home)
         assert {uri for _, uri in state} == {"/always", *(f"/kept-{each}" for each in range(number + 1))}
         assert state["c", "/always"][1] == (f"later{number} always ",)
-        from tests.faults.backups import restored
-
         restored(tmp_path / f"restored-{number}", tmp_path / f"{number}.zip")
         assert state_of(tmp_path / f"restored-{number}") == state
     assert seqs == sorted(set(seqs))
@@ -97,7 +97,6 @@ def test_programs_whose_clock_moves_back(clock, tmp_path):
 
 def test_stored_model_state_is_kept_in_the_order_of_use(tmp_path, monkeypatch):
     """Least recently used first out, though what was used last was used at an earlier time by the clock."""
-    from rag.inference.kv.snapshot_files import file_bytes
 
     def snapshot(number):
         ids = np.arange(number, number + 3, dtype=np.int32)
@@ -110,7 +109,7 @@ def test_stored_model_state_is_kept_in_the_order_of_use(tmp_path, monkeypatch):
     room = 2 * file_bytes(snapshot(0), size)
 
     def opened():
-        return SnapshotStore(tmp_path / "kv", "model", ram_bytes=0, disk_bytes=room)
+        return SnapshotStore(ram_bytes=room, disk_bytes=room, directory=tmp_path / "kv", identity="model")
 
     for number in range(4):
         store = opened()
