@@ -34,9 +34,10 @@ _MARKS: Final = {"damage": "wrong", "leftover": "leftover"}
 def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bool) -> None:  # noqa: FBT001
     """Read everything that is stored and tell what does not agree.
 
-    Verified are the database's structure, full text, every chunk with its source and its embedding, and every index
-    file; leftovers are told of too. Exits with 1 if something is wrong that was not repaired; a leftover is not wrong.
-    Without --repair nothing is changed, and a database of an older revision is not migrated but refused.
+    Verified are the database's structure and its write-ahead log, the checksum of every row, what full text and
+    filters compare against what it is made of, and every index file; leftovers are told of too. Exits with 1 if
+    something is wrong that was not repaired; a leftover is not wrong. Without --repair nothing is changed, and a
+    database of an older revision is not migrated but refused.
     """
     settings = load_settings()
     lost = _mend_log(settings) if repair else []
@@ -91,9 +92,9 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
     columns = (TextColumn("verifying {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"))
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         found = list(verify_database(library.database))
-        found += find_strays(library.database, library.settings.home, library.index_directory)
         if any(finding.area == "database" for finding in found):
             return found  # nothing that is read from it could be trusted
+        found += find_strays(library.database, library.settings.home, library.index_directory)
         for collection in collections:
             task = progress.add_task(printable(collection.name), total=library.store.status(collection).chunks)
             found += verify_collection(library.database, collection)

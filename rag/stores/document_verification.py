@@ -87,9 +87,9 @@ def repair_documents(database: Database, collection: Collection) -> None:
             last = _next(connection, collection, last) or 0
             if not last:
                 return
-            version, damaged = _Version(connection, last, collection), set[str]()
+            version = _Version(connection, last, collection)
             try:
-                damaged = {message for _, message, _ in version.derived()}
+                damaged = set() if any(version.stored()) else {message for _, message, _ in version.derived()}
             except DatabaseDamaged:
                 continue  # nothing right could be made of it
         if damaged:
@@ -113,8 +113,10 @@ def _problems(connection: Connection, version_id: int, collection: Collection) -
     version = _Version(connection, version_id, collection)
     try:
         found += version.stored()
+        whole = not found
         found += version.embedded()
-        found += version.derived()
+        if whole:  # else it would be compared with what is damaged
+            found += version.derived()
     except DatabaseDamaged as error:  # a value that cannot even be read
         found.append(("documents", error.message, _AGAIN))
     return [(area, f"{uri}: {message}", advice) for area, message, advice in found], version.chunks

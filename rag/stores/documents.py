@@ -114,10 +114,10 @@ class SqlDocumentStore:
         with self._database.read() as connection:
             return [to_document(row, collection) for row in connection.execute(query)]
 
-    def document(self, collection: Collection, document_id: int) -> Document:
-        """Raises UnknownDocument."""
+    def document(self, collection: Collection, document_id: int, *, damaged_too: bool = False) -> Document:
+        """Raises UnknownDocument, and DatabaseDamaged unless ``damaged_too``."""
         with self._database.read() as connection:
-            found = one_document(connection, collection, DocumentRow.id == document_id)
+            found = one_document(connection, collection, DocumentRow.id == document_id, damaged_too=damaged_too)
         if found is None:
             raise UnknownDocument(
                 f"There is no document {document_id} in the collection {collection.name!r}.",
@@ -125,9 +125,10 @@ class SqlDocumentStore:
             )
         return found
 
-    def document_by_uri(self, collection: Collection, uri: str) -> Document | None:
+    def document_by_uri(self, collection: Collection, uri: str, *, damaged_too: bool = False) -> Document | None:
+        """Raises DatabaseDamaged unless ``damaged_too``."""
         with self._database.read() as connection:
-            return one_document(connection, collection, DocumentRow.uri == uri)
+            return one_document(connection, collection, DocumentRow.uri == uri, damaged_too=damaged_too)
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
         """Retire documents and delete their rows; returns how many were active."""
@@ -137,7 +138,7 @@ class SqlDocumentStore:
             for start in range(0, len(wanted), _BATCH):
                 query = select(VersionRow.id).where(
                     VersionRow.collection_id == collection.id,
-                    VersionRow.status == VersionStatus.ACTIVE,
+                    VISIBLE,
                     VersionRow.document_id.in_(wanted[start : start + _BATCH]),
                 )
                 retired.extend(connection.scalars(query))

@@ -77,9 +77,10 @@ def require_version(row: Row[*tuple[Any, ...]]) -> None:
         raise damaged(f"What is stored of the document {row.uri!r}", _AGAIN)
 
 
-def to_document(row: Row[*tuple[Any, ...]], collection: Collection) -> Document:
-    """Raises DatabaseDamaged."""
-    require_version(row)
+def to_document(row: Row[*tuple[Any, ...]], collection: Collection, *, damaged_too: bool = False) -> Document:
+    """Raises DatabaseDamaged, but for ``damaged_too``: what is to be deleted need not be whole."""
+    if not damaged_too:
+        require_version(row)
     return Document(
         id=row.id,
         collection=collection.name,
@@ -94,9 +95,11 @@ def to_document(row: Row[*tuple[Any, ...]], collection: Collection) -> Document:
     )
 
 
-def one_document(connection: Connection, collection: Collection, condition: ColumnElement[bool]) -> Document | None:
+def one_document(
+    connection: Connection, collection: Collection, condition: ColumnElement[bool], *, damaged_too: bool = False
+) -> Document | None:
     row = connection.execute(select_documents(collection).where(condition)).one_or_none()
-    return None if row is None else to_document(row, collection)
+    return None if row is None else to_document(row, collection, damaged_too=damaged_too)
 
 
 def select_passages(collection: Collection) -> Select[*tuple[Any, ...]]:

@@ -18,7 +18,7 @@ from rag.stores.collection_rows import collection_row
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
-from rag.stores.reading import UNSEEN, one_document
+from rag.stores.reading import UNSEEN, VISIBLE, one_document, require_version
 from rag.stores.retirement import next_seq, prune, prune_some, retire
 from rag.stores.rows import chunk_row, context_of, seal_version, text_row, vector_row
 from rag.stores.tables import (
@@ -188,10 +188,11 @@ class SqlStagedVersion:
             document_id = connection.scalars(document.returning(DocumentRow.id)).one()
         metadata = self._source.metadata
         if metadata is None:
-            active = select(VersionRow.details).where(
-                VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE
-            )
-            metadata = connection.scalar(active) or {}
+            active = select(VersionRow, DocumentRow.uri).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            before = connection.execute(active.where(VersionRow.document_id == document_id, VISIBLE)).one_or_none()
+            if before is not None:
+                require_version(before)  # or what is damaged would be written as if it were whole
+            metadata = {} if before is None else before.metadata
         language = language_of("".join(self._pieces) or " ".join(chunk.text for chunk, _ in self._chunks))
         note_language(connection, self._collection.id, language)
         version_id = connection.scalars(

@@ -218,3 +218,25 @@ def test_a_holder_of_a_lock_whose_name_is_damaged_is_no_traceback(written, tmp_p
         pid.write_bytes(b"\xff\xfe12")
         with pytest.raises(IngestInProgress), IngestLock(tmp_path, "c"):
             pass
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE document_versions SET title = 'Other' WHERE document_id = 1", "/document-0"),
+        ("UPDATE documents SET uri = '/dxcument-0' WHERE id = 1", "1"),
+        ("UPDATE chunks SET text = replace(text, 'water', 'later') WHERE version_id = 1", "/document-0"),
+        ("UPDATE document_versions SET status = 'actjve' WHERE document_id = 1", "/document-0"),
+    ],
+)
+def test_a_damaged_document_can_be_deleted(written, expected, tmp_path, monkeypatch, statement, named):
+    home = tmp_path / "home"
+    shutil.copytree(written["rest"], home)
+    monkeypatch.setenv("RAG_HOME", str(home))
+    with closing(sqlite3.connect(home / "plumbline.db")) as connection, connection:
+        connection.execute(statement)
+    assert "Delete the document and ingest it again." in {finding["advice"] for finding in findings()}
+    result = CliRunner().invoke(main, ["delete", "-c", "handbook", named], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert findings() == []
+    assert everything(home)["documents"] == [each for each in expected["documents"] if each.id != 1]
