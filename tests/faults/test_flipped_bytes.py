@@ -81,9 +81,9 @@ class Tried:
 @pytest.mark.parametrize(
     ("state", "pattern", "each", "most"),
     [
-        ("rest", "indexes/1/*/*", 1, 4),
-        ("rest", "plumbline.db", 1, 24),
-        ("killed", "plumbline.db-wal", 1, 8),
+        ("rest", "indexes/1/*/*", 1, 2),
+        ("rest", "plumbline.db", 1, 16),
+        ("killed", "plumbline.db-wal", 1, 6),
         pytest.param("rest", "indexes/1/*/*", 4, None, marks=pytest.mark.slow),
         pytest.param("rest", "plumbline.db", 8, None, marks=pytest.mark.slow),
         pytest.param("killed", "plumbline.db", 1, None, marks=pytest.mark.slow),
