@@ -17,14 +17,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from rag.errors import DatabaseDamaged
 from rag.stores.sqlite_errors import translated
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 _HEADER: Final = 32
@@ -94,19 +93,23 @@ def _is_damaged(log: _Log, index: bytes) -> bool:
 
 def _index(database: Path) -> bytes:
     """The header of the log's index, or nothing if there is none that can be trusted."""
-    path = database.with_name(f"{database.name}-shm")
-    if not path.exists():
+    try:
+        with database.with_name(f"{database.name}-shm").open("rb") as file:
+            first, second = file.read(_INDEX_HEADER), file.read(_INDEX_HEADER)
+    except OSError:  # there is none, or SQLite itself will say why it cannot be read
         return b""
-    with path.open("rb") as file:
-        first, second = file.read(_INDEX_HEADER), file.read(_INDEX_HEADER)
     return first if first == second and len(first) == _INDEX_HEADER and any(first) else b""
 
 
 def _read(path: Path) -> _Log | None:
     """What the log holds; ``None`` if it holds nothing."""
-    if not path.exists():
+    try:
+        file = path.open("rb")
+    except OSError:  # as with the index; whoever closes the database last removes both
         return None
-    with path.open("rb") as file:
+    import numpy as np  # takes longer than opening a database that has no log
+
+    with file:
         header = file.read(_HEADER)
         magic, page = int.from_bytes(header[:4]), int.from_bytes(header[8:12])
         salts = header[16:24]
@@ -145,7 +148,7 @@ def _stored(header: bytes, at: int) -> tuple[int, int]:
 
 def _sums(words: NDArray[Any]) -> NDArray[np.uint32]:
     """What each row of words adds to the checksum, of shape ``(rows, 2)``; all is modulo 2**32."""
-    return words.astype(np.uint32) @ _coefficients(words.shape[1])[0]
+    return words.astype("u4") @ _coefficients(words.shape[1])[0]
 
 
 @lru_cache(maxsize=4)
@@ -154,6 +157,8 @@ def _coefficients(words: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
 
     Of every two words ``x0, x1``: ``s0 += x0 + s1``, then ``s1 += x1 + s0``.
     """
+    import numpy as np
+
     step, first = np.array([[1, 1], [1, 2]], np.uint32), np.array([[1, 0], [1, 1]], np.uint32)
     power, parts = np.eye(2, dtype=np.uint32), []
     for _ in range(words // 2):
