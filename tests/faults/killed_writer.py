@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexer.reembedding import Reembedding
+from rag.errors import Conflict
 from rag.factory import open_library
 from rag.stores import embedding_sets
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
@@ -160,8 +161,7 @@ class Writer:
         embedder = self.other(collection)
         with ReembeddingLock(self.home, COLLECTION):
             embedding_sets.delete_dropped(self.database, collection)
-            target = embedding_sets.begin(self.database, collection, embedder, DIMENSION)
-            self.swap_in(target, sampled=True)
+            self.swap_in(self.begun(collection, embedder), sampled=True)
 
     def go_back(self) -> None:
         collection = self.collection
@@ -186,11 +186,18 @@ class Writer:
     def cancel(self) -> None:
         """Half of a set, and away with it."""
         collection = self.collection
-        target = embedding_sets.begin(self.database, collection, self.other(collection), DIMENSION)
+        target = self.begun(collection, self.other(collection))
         some = list(islice(self.store.embedding_inputs(collection, lacking=target), 100))
         values = encode(vectors(target.embedder, [item.text for item in some]))
         embedding_sets.add(self.database, target, [item.chunk_id for item in some], values, too_long=0)
         embedding_sets.drop(self.database, collection, SetState.BUILDING)
+
+    def begun(self, collection: Collection, embedder: str) -> embedding_sets.EmbeddingSet:
+        try:
+            return embedding_sets.begin(self.database, collection, embedder, DIMENSION)
+        except Conflict:  # a killed run was at the embedder that serves again since; as the error says, cancel that
+            embedding_sets.drop(self.database, collection, SetState.BUILDING)
+            return embedding_sets.begin(self.database, collection, embedder, DIMENSION)
 
     def forget(self) -> None:
         embedding_sets.drop(self.database, self.collection, SetState.PREVIOUS)
