@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
-from rag.errors import Conflict, EmbedderChanged
+from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged
 from rag.stores import embedding_sets, reembedding
 from rag.stores.tables import SetState
 from rag.stores.vectors import encode
@@ -187,14 +187,14 @@ class Reembedding:
         )
 
     def _found_before(self, samples: SampleQueries) -> float | None:
-        """The share found in the set that serves; ``None`` if its embedder is not there any more."""
+        """The share found in the set that serves; ``None`` if its embedder is not there any more, or it is damaged."""
         try:
             embedder = self._library.embedder_of(self._collection)
-        except EmbedderChanged:
+            with self._database.read() as connection:
+                live = embedding_sets.find(connection, self._collection, SetState.LIVE)
+            return None if live is None else samples.found_live(live, embedder, go_on=self._go_on)
+        except (EmbedderChanged, DatabaseDamaged):
             return None
-        with self._database.read() as connection:
-            live = embedding_sets.find(connection, self._collection, SetState.LIVE)
-        return None if live is None else samples.found_live(live, embedder, go_on=self._go_on)
 
     def _swap(self, index: NextIndex) -> reembedding.Swap:
         self._go_on()

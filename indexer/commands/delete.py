@@ -112,16 +112,16 @@ def _tell(report: list[Searched], collection: str, document_ids: list[int], *, a
 
 
 def find(store: SqlDocumentStore, collection: Collection, name: str) -> Document:
-    """The document with this URI, path or id, in this order: a file may be named ``12``.
+    """The document with this URI, path or id, in this order: a file may be named ``12``. A damaged one too.
 
     Raises:
         UnknownDocument: there is none.
     """
     for uri in (name, uri_of(Path(name))):
-        if (document := store.document_by_uri(collection, uri)) is not None:
+        if (document := store.document_by_uri(collection, uri, damaged_too=True)) is not None:
             return document
     if name.isascii() and name.isdigit():
-        return store.document(collection, int(name))
+        return store.document(collection, int(name), damaged_too=True)
     raise UnknownDocument(
         f"There is no document {name!r} in the collection {collection.name!r}.",
         hint="`indexer list` shows the documents there are.",

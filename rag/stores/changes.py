@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, func, insert, select, text
 
-from rag.errors import UnknownCollection
-from rag.stores.embedding_sets import live_set
-from rag.stores.retirement import next_seq
+from rag.stores.collection_rows import change_collection, collection_row
+from rag.stores.embedding_sets import require_live_set, require_whole
 from rag.stores.tables import (
     ChunkRow,
     CollectionRow,
@@ -68,14 +67,8 @@ class CollectionState:
 
 
 def collection_state(connection: Connection, collection_id: int, name: str) -> CollectionState:
-    """Read where a collection is. Raises UnknownCollection."""
-    table = CollectionRow
-    columns = select(table.seq, table.feed_floor, table.index_epoch, table.embedder, table.dimension)
-    row = connection.execute(columns.where(table.id == collection_id)).one_or_none()
-    if row is None:
-        raise UnknownCollection(
-            f"There is no collection {name!r} any more.", hint="`indexer list` shows the collections there are."
-        )
+    """Read where a collection is. Raises UnknownCollection, DatabaseDamaged."""
+    row = collection_row(connection, collection_id, name)
     return CollectionState(
         seq=row.seq,
         feed_floor=row.feed_floor,
@@ -121,17 +114,14 @@ def point_to(connection: Connection, collection_id: int, written: Generation) ->
 def withdraw(connection: Connection, collection_id: int, generation_ids: Iterable[int]) -> None:
     """Forget generations, and have every process let go of what it loaded before, whichever it was."""
     connection.execute(delete(GenerationRow).where(GenerationRow.id.in_(list(generation_ids))))
-    connection.execute(
-        update(CollectionRow)
-        .where(CollectionRow.id == collection_id)
-        .values(seq=CollectionRow.seq + 1, index_epoch=CollectionRow.index_epoch + 1)
-    )
+    row = collection_row(connection, collection_id)
+    change_collection(connection, row, seq=row.seq + 1, index_epoch=row.index_epoch + 1)
 
 
 def forget_indexes(connection: Connection, collection_id: int) -> None:
     """Make every reader load anew: no generation and no feed leads from what was to what is."""
-    seq = next_seq(connection, collection_id)
-    connection.execute(update(CollectionRow).where(CollectionRow.id == collection_id).values(feed_floor=seq))
+    row = collection_row(connection, collection_id)
+    change_collection(connection, row, seq=row.seq + 1, feed_floor=row.seq + 1)
     connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection_id))
     connection.execute(delete(TombstoneRow).where(TombstoneRow.collection_id == collection_id))
 
@@ -192,21 +182,24 @@ def added_since(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Batches of ids and unit vectors of the active chunks that were added after ``seq``; all of them since 0.
 
-    The vectors are those of the live set, or of the set ``set_id``.
+    The vectors are those of the live set, or of the set ``set_id``. Raises DatabaseDamaged.
     """
+    if set_id is None:
+        set_id = require_live_set(connection, collection_id)
     rows = connection.execute(
-        select(EmbeddingRow.chunk_id, EmbeddingRow.vector)
+        select(EmbeddingRow.chunk_id, EmbeddingRow.vector, EmbeddingRow.checksum)
         .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
         .join(VersionRow, VersionRow.id == ChunkRow.version_id)
         .where(
             VersionRow.collection_id == collection_id,
             VersionRow.status == VersionStatus.ACTIVE,
             VersionRow.activated_seq > seq,
-            EmbeddingRow.set_id == (live_set(collection_id) if set_id is None else set_id),
+            EmbeddingRow.set_id == set_id,
         )
         .execution_options(yield_per=_BATCH)
     )
     for batch in rows.partitions():
+        require_whole(set_id, batch)
         yield (
             np.array([row.chunk_id for row in batch], dtype=np.int64),
             decode([row.vector for row in batch], dimension),

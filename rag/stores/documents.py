@@ -6,15 +6,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
 from rag.stores.changes import forget_indexes, generations
+from rag.stores.collection_rows import change_collection, collection_row, collection_rows, insert_collection
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.history import require_known
 from rag.stores.reading import (
+    joined,
     one_document,
-    select_collections,
+    require_chunk,
+    require_gone,
+    require_version,
     select_documents,
     select_passages,
     to_chunk,
@@ -23,8 +27,8 @@ from rag.stores.reading import (
 )
 from rag.stores.retirement import expire, next_change, prune, retire
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.tables import KEPT, ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
-from rag.stores.visibility import visible
+from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.stores.visibility import KEPT, UNSEEN, visible
 from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
 
 if TYPE_CHECKING:
@@ -58,15 +62,7 @@ class SqlDocumentStore:
         with self._database.write() as connection:
             found = self._find(connection, name)
             if found is None:
-                created = insert(CollectionRow).values(
-                    name=name,
-                    parser=fingerprint.parser,
-                    chunker=fingerprint.chunker,
-                    embedder=fingerprint.embedder,
-                    dimension=fingerprint.dimension,
-                    created_at=datetime.now(UTC),
-                )
-                collection_id = connection.scalars(created.returning(CollectionRow.id)).one()
+                collection_id = insert_collection(connection, name, fingerprint)
                 create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
             elif found.fingerprint != fingerprint:
                 self._change(connection, found, fingerprint)
@@ -75,7 +71,7 @@ class SqlDocumentStore:
     def collections(self) -> list[Collection]:
         """All collections by name."""
         with self._database.read() as connection:
-            return [to_collection(row) for row in connection.execute(select_collections())]
+            return [to_collection(row) for row in collection_rows(connection)]
 
     def collection(self, name: str) -> Collection:
         """Raises UnknownCollection."""
@@ -85,15 +81,16 @@ class SqlDocumentStore:
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None:
         """What is known of a source's active version; ``None`` if it has none."""
         query = (
-            select(VersionRow)
+            select(VersionRow, DocumentRow.uri)
             .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
             .where(DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
-            .where(VersionRow.status == VersionStatus.ACTIVE)
+            .where(visible())
         )
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
+        require_version(row)
         return StoredSource(
             document_id=row.document_id,
             sha256=row.sha256,
@@ -127,10 +124,10 @@ class SqlDocumentStore:
         with self._database.read() as connection:
             return _has_no_version(connection, collection.id)
 
-    def document(self, collection: Collection, document_id: int) -> Document:
-        """Raises UnknownDocument."""
+    def document(self, collection: Collection, document_id: int, *, damaged_too: bool = False) -> Document:
+        """Raises UnknownDocument, and DatabaseDamaged unless ``damaged_too``."""
         with self._database.read() as connection:
-            found = one_document(connection, collection, DocumentRow.id == document_id)
+            found = one_document(connection, collection, DocumentRow.id == document_id, damaged_too=damaged_too)
         if found is None:
             raise UnknownDocument(
                 f"There is no document {document_id} in the collection {collection.name!r}.",
@@ -138,9 +135,10 @@ class SqlDocumentStore:
             )
         return found
 
-    def document_by_uri(self, collection: Collection, uri: str) -> Document | None:
+    def document_by_uri(self, collection: Collection, uri: str, *, damaged_too: bool = False) -> Document | None:
+        """Raises DatabaseDamaged unless ``damaged_too``."""
         with self._database.read() as connection:
-            return one_document(connection, collection, DocumentRow.uri == uri)
+            return one_document(connection, collection, DocumentRow.uri == uri, damaged_too=damaged_too)
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
         """Retire documents; returns how many were active. Their rows go now, or when the retention has passed."""
@@ -150,7 +148,7 @@ class SqlDocumentStore:
             for start in range(0, len(wanted), _BATCH):
                 query = select(VersionRow.id).where(
                     VersionRow.collection_id == collection.id,
-                    VersionRow.status == VersionStatus.ACTIVE,
+                    visible(),
                     VersionRow.document_id.in_(wanted[start : start + _BATCH]),
                 )
                 retired.extend(connection.scalars(query))
@@ -178,7 +176,7 @@ class SqlDocumentStore:
 
         Only for the holder of the collection's IngestLock: it cannot tell a dead process from a busy one.
         """
-        query = select(VersionRow.id).where(VersionRow.collection_id == collection.id, VersionRow.status.not_in(KEPT))
+        query = select(VersionRow.id).where(VersionRow.collection_id == collection.id, UNSEEN)
         with self._database.read() as connection:
             abandoned = connection.scalars(query).all()
         prune(self._database, abandoned)
@@ -191,6 +189,7 @@ class SqlDocumentStore:
 
         Raises:
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
+            DatabaseDamaged: a chunk or its document is not as it was written.
         """
         passages = select_passages(collection, visible(as_of))
         found: dict[int, tuple[Chunk, Document]] = {}
@@ -201,6 +200,8 @@ class SqlDocumentStore:
                 query = passages.where(ChunkRow.id.in_(chunk_ids[start : start + _BATCH]))
                 for row in connection.execute(query):
                     found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
+            if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
+                require_gone(connection, gone)
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
     def source_text(self, document_id: int, span: Span, *, as_of: datetime | None = None) -> str:
@@ -208,6 +209,7 @@ class SqlDocumentStore:
 
         Raises:
             UnknownDocument: there is none.
+            DatabaseDamaged: the text is not as it was written.
         """
         mine = (VersionRow.document_id == document_id, visible(as_of))
         with self._database.read() as connection:
@@ -218,12 +220,12 @@ class SqlDocumentStore:
                 TextRow.version_id == version_id, TextRow.start <= span.start
             )
             first = connection.scalar(before) or 0
-            pieces = connection.scalars(
-                select(TextRow.text)
+            pieces = connection.execute(
+                select(TextRow)
                 .where(TextRow.version_id == version_id, TextRow.start >= first, TextRow.start < span.end)
                 .order_by(TextRow.start)
             )
-            return "".join(pieces)[span.start - first : span.end - first]
+            return joined(pieces.all(), first)[span.start - first : span.end - first]
 
     def embedding_inputs(
         self, collection: Collection, *, lacking: EmbeddingSet | None = None
@@ -233,7 +235,7 @@ class SqlDocumentStore:
         Short reads; nothing is locked.
         """
         last = 0
-        versions = visible() if lacking is None else VersionRow.status.in_(KEPT) & ~has_vector(lacking)
+        versions = visible() if lacking is None else KEPT & ~has_vector(lacking)
         while True:
             query = select_passages(collection, versions).where(ChunkRow.id > last).order_by(ChunkRow.id).limit(_BATCH)
             with self._database.read() as connection:
@@ -241,6 +243,8 @@ class SqlDocumentStore:
             if not rows:
                 return
             for row in rows:
+                require_chunk(row)
+                require_version(row)
                 yield EmbeddingInput(
                     chunk_id=row.chunk_id, title=row.title, heading_path=tuple(row.heading_path), text=row.text
                 )
@@ -262,7 +266,7 @@ class SqlDocumentStore:
                 raise EmbedderChanged(
                     f"The collection {collection.name!r} was embedded anew meanwhile.", hint="Tune it again."
                 )
-            connection.execute(update(CollectionRow).where(CollectionRow.id == current.id).values(dense_weight=weight))
+            change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
             return self._require(connection, collection.name)
 
     def status(self, collection: Collection) -> CollectionStatus:
@@ -291,8 +295,8 @@ class SqlDocumentStore:
         )
 
     def _find(self, connection: Connection, name: str) -> Collection | None:
-        row = connection.execute(select_collections().where(CollectionRow.name == name)).one_or_none()
-        return None if row is None else to_collection(row)
+        # Among all of them: one whose name is damaged is told, and not made a second time.
+        return next((to_collection(row) for row in collection_rows(connection) if row.name == name), None)
 
     def _require(self, connection: Connection, name: str) -> Collection:
         found = self._find(connection, name)
@@ -317,17 +321,15 @@ class SqlDocumentStore:
         if changed:
             forget_indexes(connection, found.id)
             change_live(connection, found.id, wanted.embedder, wanted.dimension)
-        connection.execute(
-            update(CollectionRow)
-            .where(CollectionRow.id == found.id)
-            .values(
-                parser=wanted.parser,
-                chunker=wanted.chunker,
-                embedder=wanted.embedder,
-                dimension=wanted.dimension,
-                # It was tuned for the other embedder.
-                dense_weight=None if changed else found.dense_weight,
-            )
+        change_collection(
+            connection,
+            collection_row(connection, found.id),
+            parser=wanted.parser,
+            chunker=wanted.chunker,
+            embedder=wanted.embedder,
+            dimension=wanted.dimension,
+            # It was tuned for the other embedder.
+            dense_weight=None if changed else found.dense_weight,
         )
 
 

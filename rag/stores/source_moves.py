@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import func, literal, or_, select, update
 
 from rag.stores.retirement import next_change
+from rag.stores.rows import seal_version
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
+from rag.stores.visibility import KEPT
 from rag.types import KnownSource
 
 if TYPE_CHECKING:
@@ -75,9 +77,15 @@ def move_sources(database: Database, collection: Collection, moves: Mapping[int,
                 continue
             after = literal(uri).concat(func.substr(DocumentRow.uri, len(before) + 1))
             both = or_(DocumentRow.id == document_id, _begins_with(f"{before}{_MEMBER}"))
+            both_now = (DocumentRow.id == document_id, _begins_with(f"{uri}{_MEMBER}"))
+            versions = (
+                select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(mine, KEPT)
+            )
             connection.execute(update(DocumentRow).where(mine, both).values(uri=after))
             active = (VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE)
             connection.execute(update(VersionRow).where(*active).values(mtime_ns=mtime_ns))
+            for version_id in connection.scalars(versions.where(or_(*both_now))).all():
+                seal_version(connection, version_id)
             moved.add(document_id)
         if moved:
             next_change(connection, collection.id)  # what a filter lets through may be something else now

@@ -14,16 +14,16 @@ from sqlalchemy import exists, insert, select, update
 
 from rag.errors import EmbedderChanged, IngestInProgress
 from rag.stores.analysis import note_language, terms_row
-from rag.stores.embedding_sets import live_set
+from rag.stores.collection_rows import collection_row
+from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
-from rag.stores.reading import one_document
+from rag.stores.reading import one_document, require_version
 from rag.stores.retirement import next_change, prune, prune_some, retire
+from rag.stores.rows import chunk_row, context_of, seal_version, text_row, vector_row
 from rag.stores.tables import (
-    KEPT,
     ChunkRow,
     ChunkTermsRow,
-    CollectionRow,
     DocumentRow,
     EmbeddingRow,
     MetadataRow,
@@ -32,6 +32,7 @@ from rag.stores.tables import (
     VersionStatus,
 )
 from rag.stores.vectors import encode
+from rag.stores.visibility import UNSEEN, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,11 +146,7 @@ class SqlStagedVersion:
         version_id = self._require_version(connection)
         text = "".join(self._pieces)
         pieces = [
-            {
-                "version_id": version_id,
-                "start": self._written_characters + start,
-                "text": text[start : start + _PIECE_CHARACTERS],
-            }
+            text_row(version_id, self._written_characters + start, text[start : start + _PIECE_CHARACTERS])
             for start in range(0, len(text), _PIECE_CHARACTERS)
         ]
         if pieces:
@@ -160,26 +157,12 @@ class SqlStagedVersion:
     def _write_chunks(self, connection: Connection, version_id: int) -> None:
         if not self._chunks:
             return
-        self._require_embedder(connection)
-        rows = [
-            {
-                "version_id": version_id,
-                "ordinal": chunk.ordinal,
-                "start": chunk.span.start,
-                "end": chunk.span.end,
-                "page": chunk.page,
-                "token_count": chunk.token_count,
-                "heading_path": list(chunk.heading_path),
-                "context": self._context(chunk),
-                "text": chunk.text,
-            }
-            for chunk, _ in self._chunks
-        ]
+        rows = [chunk_row(version_id, chunk, self._context(chunk)) for chunk, _ in self._chunks]
         inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
         ids = connection.scalars(inserted, rows).all()
+        set_id = self._require_embedder(connection)
         vectors = [
-            {"set_id": self._set_id, "chunk_id": chunk_id, "vector": vector}
-            for chunk_id, (_, vector) in zip(ids, self._chunks, strict=True)
+            vector_row(set_id, chunk_id, vector) for chunk_id, (_, vector) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(EmbeddingRow), vectors)
         language = connection.scalar(select(VersionRow.language).where(VersionRow.id == version_id))
@@ -190,7 +173,7 @@ class SqlStagedVersion:
         connection.execute(insert(ChunkTermsRow), analysed)
 
     def _context(self, chunk: ChunkDraft) -> str:
-        return " ".join(dict.fromkeys((self._source.title, *chunk.heading_path)))
+        return context_of(self._source.title, chunk.heading_path)
 
     def _require_version(self, connection: Connection) -> int:
         """Create the version's row with the first write; after that make sure that it is still there."""
@@ -211,10 +194,11 @@ class SqlStagedVersion:
             document_id = connection.scalars(document.returning(DocumentRow.id)).one()
         metadata = self._source.metadata
         if metadata is None:
-            active = select(VersionRow.details).where(
-                VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE
-            )
-            metadata = connection.scalar(active) or {}
+            active = select(VersionRow, DocumentRow.uri).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            before = connection.execute(active.where(VersionRow.document_id == document_id, visible())).one_or_none()
+            if before is not None:
+                require_version(before)  # or what is damaged would be written as if it were whole
+            metadata = {} if before is None else before.metadata
         language = language_of("".join(self._pieces) or " ".join(chunk.text for chunk, _ in self._chunks))
         note_language(connection, self._collection.id, language)
         version_id = connection.scalars(
@@ -242,7 +226,7 @@ class SqlStagedVersion:
             connection.execute(insert(MetadataRow), rows)
         leftovers = select(VersionRow.id).where(
             VersionRow.document_id == document_id,
-            VersionRow.status.not_in(KEPT),
+            UNSEEN,
             VersionRow.id != version_id,
         )
         for leftover in connection.scalars(leftovers).all():
@@ -250,18 +234,19 @@ class SqlStagedVersion:
                 pass
         return version_id
 
-    def _require_embedder(self, connection: Connection) -> None:
-        """Every chunk is embedded by the collection's embedder and in its live set, now as when this was begun."""
+    def _require_embedder(self, connection: Connection) -> int:
+        """The live set, which is the one it was when this was begun, as is the collection's embedder."""
         fingerprint = self._collection.fingerprint
-        query = select(CollectionRow.embedder, CollectionRow.dimension, live_set(self._collection.id).label("set_id"))
-        row = connection.execute(query.where(CollectionRow.id == self._collection.id)).one()
-        self._set_id = self._set_id or row.set_id
+        row = collection_row(connection, self._collection.id, self._collection.name)
+        live = require_live_set(connection, self._collection.id)
+        self._set_id = self._set_id or live
         wanted = (fingerprint.embedder, fingerprint.dimension, self._set_id)
-        if (row.embedder, row.dimension, row.set_id) != wanted:
+        if (row.embedder, row.dimension, live) != wanted:
             raise EmbedderChanged(
                 f"The collection {self._collection.name!r} was embedded anew while {self._source.uri} was read.",
                 hint="Ingest it again.",
             )
+        return live
 
     def _swap(self, connection: Connection, version_id: int) -> tuple[int, int | None]:
         """Activate the staged version; returns the document and the version that was active before."""
@@ -285,4 +270,5 @@ class SqlStagedVersion:
                 owner=None,
             )
         )
+        seal_version(connection, version_id)
         return document_id, before

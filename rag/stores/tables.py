@@ -3,13 +3,15 @@
 A *version* row belongs to one state: ``staged`` rows are being written and are seen by nobody, ``active`` rows are
 what everyone reads, ``retired`` rows were active and are seen by who asks about the past, ``leaving`` rows are seen by
 nobody any more and are being deleted. At most one version of a document is active.
+
+``checksum`` columns are those of ``rag.stores.checksums``.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
@@ -30,6 +32,11 @@ from sqlalchemy import (
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from rag.errors import DatabaseDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # SQLite only makes an INTEGER (not BIGINT) key the row's own id; both hold 64 bits there.
 Key = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -41,10 +48,6 @@ class VersionStatus(StrEnum):
     LEAVING = "leaving"
 
 
-# The versions that somebody may still read, now or in the past.
-KEPT = (VersionStatus.ACTIVE, VersionStatus.RETIRED)
-
-
 class SetState(StrEnum):
     BUILDING = "building"
     LIVE = "live"
@@ -52,7 +55,32 @@ class SetState(StrEnum):
     DROPPED = "dropped"
 
 
-class UtcDateTime(TypeDecorator[datetime]):
+class _Readable(TypeDecorator[Any]):
+    """What is written in a notation of its own. Something that is not in it raises DatabaseDamaged."""
+
+    __abstract__ = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        process = super().result_processor(dialect, coltype)
+
+        def read(value: object) -> object:
+            try:
+                return value if process is None else process(value)
+            except (ValueError, TypeError, AttributeError) as error:
+                raise DatabaseDamaged(
+                    f"The database is damaged: a stored value cannot be read ({error}).",
+                    hint="`indexer verify` tells what is damaged; restore a backup, or ingest the documents anew.",
+                ) from error
+
+        return read
+
+
+class StoredJson(_Readable):
+    impl = JSON
+    cache_ok = True
+
+
+class UtcDateTime(_Readable):
     """An aware time in UTC, kept naive because SQLite has no time zones."""
 
     impl = SqlDateTime
@@ -101,6 +129,7 @@ class CollectionRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     history_floor: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class DocumentRow(Base):
@@ -152,7 +181,10 @@ class VersionRow(Base):
     retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     owner: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str | None] = mapped_column(Text)
-    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)  # SQLAlchemy has taken the name
+    details: Mapped[dict[str, Any]] = mapped_column(
+        "metadata", StoredJson, default=dict
+    )  # SQLAlchemy has taken the name
+    checksum: Mapped[int] = mapped_column(BigInteger, default=0)  # of an activated version
 
 
 class MetadataRow(Base):
@@ -179,6 +211,7 @@ class TextRow(Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("document_versions.id"), primary_key=True)
     start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     text: Mapped[str] = mapped_column(Text)
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class ChunkRow(Base):
@@ -194,9 +227,10 @@ class ChunkRow(Base):
     end: Mapped[int] = mapped_column(BigInteger)
     page: Mapped[int | None]
     token_count: Mapped[int]
-    heading_path: Mapped[list[str]] = mapped_column(JSON)
+    heading_path: Mapped[list[str]] = mapped_column(StoredJson)
     context: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class ChunkTermsRow(Base):
@@ -257,6 +291,7 @@ class EmbeddingRow(Base):
     set_id: Mapped[int] = mapped_column(Key, ForeignKey("embedding_sets.id"), primary_key=True, autoincrement=False)
     chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
     vector: Mapped[bytes] = mapped_column(LargeBinary)
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class TombstoneRow(Base):

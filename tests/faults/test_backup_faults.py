@@ -19,9 +19,10 @@ import pytest
 from rag.errors import BackupDamaged, DatabaseDamaged, DiskFull
 from rag.stores import archive
 from rag.stores.database import Database
+from rag.stores.document_verification import verify_documents
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index_verification import verify_index
-from rag.stores.verification import verify_database, verify_documents
+from rag.stores.verification import verify_database
 from tests.contracts.store_builders import settings_in
 from tests.faults.backups import back_up_and_die, backed_up, filled, holding, no_report, restore_and_die, restored
 from tests.faults.killed_writer import write_until_killed
