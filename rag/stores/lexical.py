@@ -7,6 +7,7 @@ have found (docs/decisions/0021-rare-terms-find.md).
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Float, Integer, column, literal, literal_column, select, table
@@ -34,9 +35,14 @@ _TEXT_WEIGHT = 1.0
 _CONTEXT_WEIGHT = 1.0
 _SCOPE_WEIGHT = 0.0
 
-# Chunks that are scored for the terms which find, if these are several, and for one alone.
-_SCORED = 20_000
-_SCORED_FOR_ONE = 100_000
+# Chunks that are scored for the terms which find: so many in any case, and further ones up to the other number as long
+# as the terms that do not find weigh more than a share of those that do (docs/lab-log.md, 2026-11-25).
+_SCORED = 10_000
+_SCORED_AT_MOST = 60_000
+_REST = 0.5
+
+# Candidates for each of the k: frequent terms change the order of what rare ones found, and some chunks do not count.
+_CANDIDATES = 2
 
 _FTS = table(FULL_TEXT_TABLE, column("rowid", Integer))
 _SCORE = literal_column(f"-bm25({FULL_TEXT_TABLE}, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT}, {_SCOPE_WEIGHT})", Float)
@@ -77,7 +83,7 @@ class _Search:
         self._statistics = counted.statistics
         self._collection = collection
         self._k = k
-        self._depth = 2 * k  # frequent terms change the order, and some chunks do not count
+        self._depth = _CANDIDATES * k
         self._where = where
         self._scope = f'"{scope_term(collection.id)}"'
         own, half = counted.of(self._scope), self._statistics.chunks / 2
@@ -86,7 +92,7 @@ class _Search:
 
     def best(self, terms: Sequence[QueryTerm]) -> dict[int, float]:
         """Chunks and their scores: at least ``k``, if there are so many, and the best among them."""
-        weighed = sorted((_Weighed(self._counted.of(term.expression), term) for term in terms), key=_rows)
+        weighed = sorted((_Weighed(self._counted.of(term.expression), term) for term in terms), key=attrgetter("rows"))
         finding = self._finding(weighed)
         frequent = weighed[len(finding) :]
         found = self._found([each.term for each in finding], frequent) if finding else {}
@@ -97,12 +103,20 @@ class _Search:
         return found
 
     def _finding(self, weighed: Sequence[_Weighed]) -> Sequence[_Weighed]:
-        """The rarest terms: all chunks that hold one are scored."""
-        scored = 0.0
-        for number, each in enumerate(weighed):
+        """The rarest terms: all chunks that hold one are scored.
+
+        A chunk that holds none of them is hardly among the best where the rest weigh little beside them: the bound of
+        MaxScore (Turtle and Flood, IPM 1995), taken loosely.
+        """
+        weights = [self._statistics.weight(each.rows) for each in weighed]
+        rest, scored, finding = sum(weights), 0.0, 0.0
+        for number, (each, weight) in enumerate(zip(weighed, weights, strict=True)):
             scored += each.rows
-            if each.rows > _SCORED_FOR_ONE or (number and scored > _SCORED and not self._small):
+            enough = scored > (_SCORED if rest < _REST * finding else _SCORED_AT_MOST)
+            if each.rows > _SCORED_AT_MOST or (number and enough and not self._small):
                 return weighed[:number]
+            finding += weight
+            rest -= weight
         return weighed
 
     def _found(self, terms: Sequence[QueryTerm], frequent: Sequence[_Weighed]) -> dict[int, float]:
@@ -141,22 +155,19 @@ class _Search:
     def _scored(self, query: Select[*tuple[Any, ...]], terms: Sequence[_Weighed]) -> dict[int, float]:
         """The query's chunks with its scores, to which those of the terms are added."""
         if not terms:
-            return {row.chunk_id: row.score for row in self._connection.execute(query)}
+            return dict(map(tuple, self._connection.execute(query).all()))
         found = query.subquery()
         held = select(found.c.chunk_id, found.c.score, ChunkTermsRow.text, ChunkTermsRow.context)
-        rows = self._connection.execute(held.join(ChunkTermsRow, ChunkTermsRow.chunk_id == found.c.chunk_id))
-        weights = [(self._statistics.weight(each.rows), each.term) for each in terms]
-        return {chunk_id: score + self._score(text, context, weights) for chunk_id, score, text, context in rows}
-
-    def _score(self, text: str, context: str, weights: Sequence[tuple[float, QueryTerm]]) -> float:
-        length = len(text.split()) + len(context.split()) + 1  # and its scope
-        spaced = f" {text} \n {context} ".replace(" ", "  ")  # no phrase goes from one to the other
+        rows = self._connection.execute(held.join(ChunkTermsRow, ChunkTermsRow.chunk_id == found.c.chunk_id)).all()
+        weights = [(each.term.pattern, self._statistics.weight(each.rows)) for each in terms]
         saturated = self._statistics.saturated
-        return sum(weight * saturated(term.occurrences(spaced), length) for weight, term in weights)
-
-
-def _rows(weighed: _Weighed) -> float:
-    return weighed.rows
+        scores: dict[int, float] = {}
+        for chunk_id, score, text, context in rows:  # a thousand times: what is here takes as long as the query
+            length = 1 + text.count(" ") + context.count(" ") + bool(text) + bool(context)  # the first is its scope
+            spaced = f" {text} \n {context} ".replace(" ", "  ")  # no phrase goes from one to the other
+            counts = [(spaced.count(pattern), weight) for pattern, weight in weights]
+            scores[chunk_id] = score + sum(weight * saturated(count, length) for count, weight in counts if count)
+        return scores
 
 
 def _best(query: Select[*tuple[Any, ...]], count: int) -> Select[*tuple[Any, ...]]:

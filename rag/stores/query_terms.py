@@ -34,10 +34,10 @@ class QueryTerm:
         """As FTS5 reads it. Quoted, so nothing in it is syntax."""
         return f'"{" ".join(self.words)}"{" *" if self.beginning else ""}'
 
-    def occurrences(self, spaced: str) -> int:
-        """How often a text has it. ``spaced``: with two spaces between terms, and one at either end."""
-        sought = f" {'  '.join(self.words)}"
-        return spaced.count(sought if self.beginning else f"{sought} ")
+    @property
+    def pattern(self) -> str:
+        """What a text holds as often as this, if two spaces stand between its terms and one at either end."""
+        return f" {'  '.join(self.words)}{'' if self.beginning else ' '}"
 
 
 def query_terms(query: str, languages: Sequence[str | None] = (None,)) -> list[QueryTerm]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import text
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, TextClause
 
 # As the newest migration names it.
 FULL_TEXT_TABLE: Final = "chunk_terms_fts"
@@ -24,10 +24,17 @@ _LEAST_WEIGHT = 1e-6  # FTS5's, of a term that most chunks hold
 # FTS5's "averages" record: varints of the number of rows and of the tokens in each column.
 _AVERAGES = text(f"SELECT block FROM {FULL_TEXT_TABLE}_data WHERE id = 1")  # noqa: S608  # a constant
 _NEWEST = text("SELECT max(chunk_id) FROM chunk_terms")
-_COUNT = text(
-    f"SELECT count(*), max(rowid) FROM (SELECT rowid FROM {FULL_TEXT_TABLE}"  # noqa: S608  # a constant
-    f" WHERE {FULL_TEXT_TABLE} MATCH :term ORDER BY rowid LIMIT {COUNTED})"
-)
+
+
+def counting(limit: int) -> TextClause:
+    """Of the rows that match, the number and the highest id, of the first so many."""
+    return text(
+        f"SELECT count(*), max(rowid) FROM (SELECT rowid FROM {FULL_TEXT_TABLE}"  # noqa: S608  # a constant
+        f" WHERE {FULL_TEXT_TABLE} MATCH :term ORDER BY rowid LIMIT {limit})"
+    )
+
+
+_COUNT = counting(COUNTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +100,12 @@ class _Held:
 
 
 def _statistics(connection: Connection, state: bytes) -> Statistics:
-    chunks, *tokens = _varints(state) or [0]
+    chunks, *tokens = numbers(state) or [0]
     newest = connection.execute(_NEWEST).scalar() or 0
     return Statistics(chunks, max(1.0, sum(tokens) / max(1, chunks)), newest)
 
 
-def _varints(block: bytes) -> list[int]:
+def numbers(block: bytes) -> list[int]:
     """Numbers of seven bits a byte, the highest first; every byte but the last of a number has its eighth bit set."""
     numbers, number = [], 0
     for byte in block:
