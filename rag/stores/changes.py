@@ -186,18 +186,22 @@ def added_since(
     """
     if set_id is None:
         set_id = require_live_set(connection, collection_id)
-    rows = connection.execute(
-        select(EmbeddingRow.chunk_id, EmbeddingRow.vector, EmbeddingRow.checksum)
-        .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
-        .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        .where(
-            VersionRow.collection_id == collection_id,
-            VersionRow.status == VersionStatus.ACTIVE,
-            VersionRow.activated_seq > seq,
-            EmbeddingRow.set_id == set_id,
-        )
-        .execution_options(yield_per=_BATCH)
+    found = select(EmbeddingRow.chunk_id, EmbeddingRow.vector, EmbeddingRow.checksum).where(
+        EmbeddingRow.set_id == set_id
     )
+    added = (
+        VersionRow.collection_id == collection_id,
+        VersionRow.status == VersionStatus.ACTIVE,
+        VersionRow.activated_seq > seq,
+    )
+    if seq > 0:
+        # From the few versions to their vectors. Left to itself, SQLite goes through all vectors of the set for that.
+        chunks = select(ChunkRow.id).join(VersionRow, VersionRow.id == ChunkRow.version_id).where(*added)
+        found = found.where(EmbeddingRow.chunk_id.in_(chunks))
+    else:
+        found = found.join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
+        found = found.join(VersionRow, VersionRow.id == ChunkRow.version_id).where(*added)
+    rows = connection.execute(found.execution_options(yield_per=_BATCH))
     for batch in rows.partitions():
         require_whole(set_id, batch)
         yield (

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     AnyRow = Row[*tuple[Any, ...]]
 
 _BATCH = 2000
-_AGAIN = "Delete the document and ingest it again."
+_AGAIN = "Delete the document with --purge and ingest it again."
 _EMBED = "Run `indexer reembed`."
 _DERIVED = "Run `indexer verify --repair`."
 
@@ -135,8 +135,9 @@ class _Version:
     def stored(self) -> Iterator[_Problem]:
         """What can only be told."""
         version = self._row()
-        expected = (VersionStatus.ACTIVE, self._collection.id, version.checksum)
-        if (version.status, version.document_collection, version_checksum(version)) != expected:
+        known = version.status in {VersionStatus.ACTIVE, VersionStatus.RETIRED}
+        expected = (self._collection.id, version.checksum)
+        if not known or (version.document_collection, version_checksum(version)) != expected:
             yield "documents", "what is stored of it is not as it was written.", _AGAIN
         if not self._text_is_whole():
             yield "documents", "its source text is not as it was written.", _AGAIN
@@ -210,14 +211,16 @@ class _Version:
                 ChunkRow.heading_path,
                 ChunkTermsRow.text.label("terms"),
                 ChunkTermsRow.context.label("context_terms"),
+                ChunkTermsRow.scope,
             )
             .outerjoin(ChunkTermsRow, ChunkTermsRow.chunk_id == ChunkRow.id)
             .where(ChunkRow.version_id == self._id)
             .execution_options(yield_per=_BATCH)
         )
         for row in rows:
-            wanted = terms_row(row.id, row.text, context_of(version.title, row.heading_path), version.language)
-            if (row.terms, row.context_terms) != (wanted["text"], wanted["context"]):
+            context = context_of(version.title, row.heading_path)
+            wanted = terms_row(version.collection_id, row.id, row.text, context, version.language)
+            if (row.terms, row.context_terms, row.scope) != (wanted["text"], wanted["context"], wanted["scope"]):
                 yield wanted
 
     def _chunks(self) -> Iterator[AnyRow]:

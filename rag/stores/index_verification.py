@@ -5,6 +5,7 @@ A search or an ingest may replace them at any time, so a file that cannot be rea
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,6 +75,8 @@ def _damaged(database: Database, directory: Path, collection: Collection) -> tup
     # Embeddings that are not finite are told of by verify_documents; here they compare with nothing.
     with np.errstate(invalid="ignore"), database.read() as connection:  # one snapshot: all compared is of one moment
         state = collection_state(connection, collection.id, collection.name)
+        made_with = replace(collection.fingerprint, embedder=state.embedder, dimension=state.dimension)
+        collection = replace(collection, fingerprint=made_with)  # it may have been embedded anew since it was read
         contradicted = _contradicted(connection, collection)
         problems = []
         for pointer in generations(connection, collection.id):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
 _BATCH = 500  # ids in one statement
-_AGAIN = "Delete the document and ingest it again, or restore a backup."
+_AGAIN = "Delete the document with --purge and ingest it again, or restore a backup."
 
 _DOCUMENT = (
     DocumentRow.id,

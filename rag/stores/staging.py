@@ -167,7 +167,7 @@ class SqlStagedVersion:
         connection.execute(insert(EmbeddingRow), vectors)
         language = connection.scalar(select(VersionRow.language).where(VersionRow.id == version_id))
         analysed = [
-            terms_row(chunk_id, chunk.text, self._context(chunk), language)
+            terms_row(self._collection.id, chunk_id, chunk.text, self._context(chunk), language)
             for chunk_id, (chunk, _) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(ChunkTermsRow), analysed)

@@ -234,13 +234,17 @@ class ChunkRow(Base):
 
 
 class ChunkTermsRow(Base):
-    """A chunk's words as full text compares them, separated by spaces (``rag.stores.terms``)."""
+    """A chunk's words as full text compares them, separated by spaces (``rag.stores.terms``).
+
+    ``scope``: a term that every chunk of the collection has and no text.
+    """
 
     __tablename__ = "chunk_terms"
 
     chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
     text: Mapped[str] = mapped_column(Text)
     context: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(Text)
 
 
 class LanguageRow(Base):

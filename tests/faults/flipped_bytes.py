@@ -38,7 +38,7 @@ def write_history(home: Path) -> None:
     """
     chance = random.Random(1)  # noqa: S311  # for a test
     living = home.with_name("living")
-    with open_library(Settings(home=living, _env_file=None)) as library:
+    with open_library(Settings(home=living, retention_days=0, _env_file=None)) as library:
         collection = library.store.ensure_collection("handbook", _made_by(0))
         for number in range(12):
             _ingest(library, f"/document-{number}", chance, embedder=0)

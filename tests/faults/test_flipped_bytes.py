@@ -235,8 +235,8 @@ def test_a_damaged_document_can_be_deleted(written, expected, tmp_path, monkeypa
     monkeypatch.setenv("RAG_HOME", str(home))
     with closing(sqlite3.connect(home / "plumbline.db")) as connection, connection:
         connection.execute(statement)
-    assert "Delete the document and ingest it again." in {finding["advice"] for finding in findings()}
-    result = CliRunner().invoke(main, ["delete", "-c", "handbook", named], catch_exceptions=False)
+    assert "Delete the document with --purge and ingest it again." in {finding["advice"] for finding in findings()}
+    result = CliRunner().invoke(main, ["delete", "--purge", "-c", "handbook", named], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert findings() == []
     assert everything(home)["documents"] == [each for each in expected["documents"] if each.id != 1]

@@ -254,7 +254,7 @@ def test_an_index_directory_that_is_being_written_is_none(home, verify, monkeypa
     assert verify() == []
 
 
-@pytest.mark.parametrize("status", ["staged", "retired"])
+@pytest.mark.parametrize("status", ["staged", "leaving"])
 def test_a_version_nobody_finishes_is_a_leftover(home, verify, status):
     database = Database.open(settings_in(home))
     collection = SqlDocumentStore(database).collection("handbook")
