@@ -1,4 +1,4 @@
-"""The sentence-transformers bi-encoder, loaded from a local folder and never from a hub."""
+"""A bi-encoder in the folder format of sentence-transformers, loaded from disk and never from a hub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from rag.embedding.batches import token_budget_batches
@@ -18,25 +19,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from sentence_transformers import SentenceTransformer
+
+    from rag.embedding.packed_bert import PackedBert
+    from rag.embedding.padded import PaddedNetwork
 
 _log = get_logger("embedding")
 
-# 32 texts of 128 tokens: on 2 cores throughput is flat from here on, and activations stay under 100 MB.
-_BATCH_TOKENS = 4096
+# Four long texts: their activations, some 6 MB a layer, stay in the caches; 4096 took a fifth longer (docs/lab-log.md).
+_BATCH_TOKENS = 1024
 
 
 class BiEncoder:
-    """Implements ``rag.protocols.Embedder``. Calls are serialized: torch already uses every core for one batch.
+    """Implements ``rag.protocols.Embedder``. Batches are serialized: torch already uses every core for one.
 
     The tokenizer is read at once (milliseconds), the network on the first embedding (seconds): counting tokens and
-    listing documents never wait for torch.
+    listing documents never wait for torch. BERT models are computed without padding (``rag.embedding.packed_bert``) on
+    the processor; others, and all of them on an accelerator, by sentence-transformers.
     """
 
     def __init__(self, path: Path, *, name: str, sha256: str, threads: int = 0) -> None:
         self._path = path
         self._threads = threads
-        self._model: SentenceTransformer | None = None
+        self._network: PackedBert | PaddedNetwork | None = None
         self._lock = threading.Lock()
         try:
             self._tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
@@ -65,22 +69,17 @@ class BiEncoder:
         return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
 
     def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        lengths = self.count_tokens(texts)
-        cut = sum(length > self._max_tokens for length in lengths)
-        if cut:
-            _log.warning("texts longer than the embedder reads are cut", texts=cut, max_tokens=self._max_tokens)
-        return self._encode_batches(texts, lengths)
+        return self._embed(texts)
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """A query longer than the embedder reads is embedded by windows and averaged, so no word is lost."""
-        windows = self._windows(text)
-        mean = self._encode_batches(windows, self.count_tokens(windows)).mean(axis=0)
+        mean = self._embed(self._windows(text)).mean(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
 
     @property
     def loaded(self) -> bool:
         """Whether the network is in memory."""
-        return self._model is not None
+        return self._network is not None
 
     def load(self) -> None:
         """Load the network now instead of at the first embedding."""
@@ -96,44 +95,42 @@ class BiEncoder:
         windows = [offsets[i : i + size] for i in range(0, len(offsets), size)]
         return [text[window[0][0] : window[-1][1]] for window in windows]
 
-    def _encode_batches(self, texts: Sequence[str], lengths: Sequence[int]) -> NDArray[np.float32]:
+    def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        cut = sum(len(text) > self._max_tokens for text in ids)
+        if cut:
+            _log.warning("texts longer than the embedder reads are cut", texts=cut, max_tokens=self._max_tokens)
+            ids = [self._cut(text) for text in ids]
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
-        for batch in token_budget_batches([min(n, self._max_tokens) for n in lengths], _BATCH_TOKENS):
-            vectors[batch] = self._encode([texts[i] for i in batch])
+        for batch in token_budget_batches([len(text) for text in ids], _BATCH_TOKENS):
+            with self._lock:
+                vectors[batch] = self._load().encode([texts[i] for i in batch], [ids[i] for i in batch])
         return vectors
 
-    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        with self._lock:
-            vectors = self._load().encode(
-                texts,
-                batch_size=len(texts),
-                normalize_embeddings=True,
-                convert_to_numpy=True,
-                show_progress_bar=False,
-            )
-        return np.ascontiguousarray(vectors, dtype=np.float32)
+    def _cut(self, ids: list[int]) -> list[int]:
+        """The first tokens and the one that ends a text."""
+        return ids if len(ids) <= self._max_tokens else [*ids[: self._max_tokens - 1], ids[-1]]
 
-    def _load(self) -> SentenceTransformer:
-        if self._model is None:
+    def _load(self) -> PackedBert | PaddedNetwork:
+        if self._network is None:
             import torch
-            from sentence_transformers import SentenceTransformer
-            from transformers.utils import logging as transformers_logging
-
-            # Its bar writes to standard error even where that is no terminal; loading takes milliseconds.
-            transformers_logging.disable_progress_bar()
 
             if self._threads:
                 torch.set_num_threads(self._threads)
             try:
-                self._model = SentenceTransformer(
-                    str(self._path), local_files_only=True, trust_remote_code=False, device=None
-                )
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                self._network = self._open(on_processor=not torch.accelerator.is_available())
+            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
                 raise ModelUnloadable(
                     f"The embedding model at {self._path} cannot be loaded: {error}.",
                     hint=f"Run: rag models verify {self._path.name}",
                 ) from error
-        return self._model
+        return self._network
+
+    def _open(self, *, on_processor: bool) -> PackedBert | PaddedNetwork:
+        from rag.embedding.packed_bert import PackedBert, is_packable
+        from rag.embedding.padded import PaddedNetwork
+
+        return PackedBert(self._path) if on_processor and is_packable(self._path) else PaddedNetwork(self._path)
 
 
 def _limits(path: Path) -> tuple[int, int]:
