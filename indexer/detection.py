@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pathlib import PurePath
 
     from indexer.sources import SourceScan
 
@@ -81,7 +81,7 @@ class Detected:
     encoding: str
 
 
-def detect(path: Path, scan: SourceScan) -> Detected:
+def detect(path: PurePath, scan: SourceScan) -> Detected:
     """Decide how to read a file.
 
     Raises:
@@ -105,7 +105,7 @@ def _marked_encoding(head: bytes) -> str | None:
     return next((name for mark, name in _BOMS if head.startswith(mark)), None)
 
 
-def _refuse_known_binary(path: Path, scan: SourceScan) -> None:
+def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
     head = scan.head
     name = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if name is None and head.startswith(b"PK\x03\x04"):
@@ -163,7 +163,7 @@ def _magic_name(head: bytes) -> str | None:
     return f"of another format ({best.name})"
 
 
-def _encoding(path: Path, scan: SourceScan) -> str:
+def _encoding(path: PurePath, scan: SourceScan) -> str:
     head = scan.head
     if (name := _utf16(head)) is not None:
         return name
@@ -183,7 +183,7 @@ def _encoding(path: Path, scan: SourceScan) -> str:
     return _guessed_encoding(path, sample)
 
 
-def _guessed_encoding(path: Path, sample: bytes) -> str:
+def _guessed_encoding(path: PurePath, sample: bytes) -> str:
     from charset_normalizer import from_bytes
 
     # The common ones first: of two readings that both make sense, the rarer one is rarely meant.
@@ -203,11 +203,11 @@ def _known_codec(name: str) -> bool:
         return False
 
 
-def _looks_like_html(path: Path, head: bytes) -> bool:
+def _looks_like_html(path: PurePath, head: bytes) -> bool:
     return bool(_HTML_START.match(head)) or path.suffix.lower() in _HTML_SUFFIXES
 
 
-def _text_type(path: Path, head: bytes, encoding: str) -> str:
+def _text_type(path: PurePath, head: bytes, encoding: str) -> str:
     if encoding.startswith(("utf-16", "utf-32")):
         # Tags are searched for in bytes; a stray odd byte at the end of the head does not matter here.
         head = head.decode(encoding, errors="replace").encode("utf-8", errors="replace")

@@ -19,8 +19,8 @@ from rag.errors import EmbedderChanged, SourceError, SourceHasNoText, SourceUnre
 from rag.types import Fingerprint, SourceRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path, PurePath
 
     from indexer.detection import Detected
     from indexer.isolation import IsolatedParsers
@@ -75,9 +75,19 @@ class IngestPipeline:
             EmbedderChanged: the collection holds embeddings of another embedder.
             StorageError, Conflict, ModelError: the run cannot go on; what was finished is kept.
         """
+        return self.ingest_sources(list(expand(paths)), collection=collection, metadata=metadata, watcher=watcher)
+
+    def ingest_sources(
+        self,
+        sources: Sequence[SourcePath],
+        *,
+        collection: str,
+        metadata: Mapping[str, MetadataValue] | None = None,
+        watcher: Watcher | None = None,
+    ) -> IngestReport:
+        """As ``ingest``, of files that are known already."""
         watcher = watcher or Watcher()
         started = time.monotonic()
-        sources = list(expand(paths))
         target = None
         if any(source.error is None for source in sources):  # a mistyped path must not leave an empty collection
             target = self._open(collection)
@@ -95,6 +105,9 @@ class IngestPipeline:
             watcher.finished(result)
         report.seconds = time.monotonic() - started
         return report
+
+    def _opened(self, source: SourcePath) -> Source:
+        return Source(source.path, max_bytes=self._max_file_bytes, address=source.address, name=source.name)
 
     def _open(self, name: str) -> _Target:
         embedder = self._embedder_for(name)
@@ -136,7 +149,7 @@ class IngestPipeline:
     def _read(self, target: _Target, source: SourcePath, ingestion: _SourceIngestion) -> tuple[Outcome, int, int]:
         for _attempt in range(_ATTEMPTS):
             try:
-                with Source(source.path, max_bytes=self._max_file_bytes) as opened:
+                with self._opened(source) as opened:
                     result = ingestion.run(target, opened)
             except EmbedderChanged:  # embedded anew since the run began: its other embedder takes the rest
                 opened_again = self._open(target.collection.name)
@@ -233,7 +246,7 @@ class _SourceIngestion:
                 break
         return opening
 
-    def _title(self, path: Path, opening: list[Pieces]) -> str:
+    def _title(self, path: PurePath, opening: list[Pieces]) -> str:
         own = next((pieces.title for pieces in opening if pieces.title), "")
         blocks = opening[-1].blocks if opening else []
         first = next((block for block in blocks if block.kind is BlockKind.HEADING), None)

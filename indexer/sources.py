@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, Self
 
 from rag.errors import SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
@@ -53,14 +53,19 @@ class SourceScan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePath:
-    """A file to take in, or the reason why a path that was asked for cannot be."""
+    """A file to take in, or the reason why a path that was asked for cannot be.
+
+    ``address`` and ``name`` are of a file that was handed over: its URI, and what its sender calls it.
+    """
 
     path: Path
     error: SourceError | None = None
+    address: str | None = None
+    name: PurePath | None = None
 
     @property
     def uri(self) -> str:
-        return uri_of(self.path)
+        return self.address or uri_of(self.path)
 
 
 def uri_of(path: Path) -> str:
@@ -162,9 +167,11 @@ class Source:
         SourceNotFound, SourceUnreadable, SourceTooLarge.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int) -> None:
-        self.path = path
-        self.uri = uri_of(path)
+    def __init__(self, path: Path, *, max_bytes: int, address: str | None = None, name: PurePath | None = None) -> None:
+        """``address`` and ``name`` are as in ``SourcePath``."""
+        self._on_disk = path
+        self.path: PurePath = name or path
+        self.uri = address or uri_of(path)
         self._max_bytes = max_bytes
         self._file: BinaryIO | None = None
         self.opened = SourceStat(size=0, mtime_ns=0, inode=0)
@@ -172,7 +179,7 @@ class Source:
     def __enter__(self) -> Self:
         try:
             # Non-blocking: opening a FIFO without a writer must not wait for one.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(self._on_disk, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise _not_found(self.path) from error
         except (OSError, ValueError) as error:
@@ -201,7 +208,7 @@ class Source:
     def changed(self) -> bool:
         """Whether the file at the path is no longer what was opened: written to, replaced or gone."""
         try:
-            return _stat_of(self.path.stat()) != self.opened
+            return _stat_of(self._on_disk.stat()) != self.opened
         except OSError:
             return True
 
@@ -260,13 +267,13 @@ def _file_kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "special file")
 
 
-def _not_found(path: Path) -> SourceNotFound:
+def _not_found(path: PurePath) -> SourceNotFound:
     return SourceNotFound(
         f"{path} does not exist.", hint="Check the path; relative paths start at the working directory."
     )
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> SourceUnreadable:
+def _unreadable(path: PurePath, error: OSError | ValueError) -> SourceUnreadable:
     number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, None)
     hint = _UNREADABLE_HINTS.get(number or 0, "See whether another program can open it.")
     return SourceUnreadable(f"{path} cannot be read: {reason or error}.", hint=hint)
