@@ -1,16 +1,18 @@
-"""Word documents (docx): body text in order; headers, footers, comments and tables of contents left out.
+"""Word documents (docx): body text in order; headers, footers and tables of contents left out.
 
 Source: ECMA-376 part 1 (WordprocessingML). Pages are those of the program that saved it, where it wrote them down.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.docx_styles import Numbering, Style, Styles, apply_properties
 from indexer.parsers.docx_tables import is_layout, table_cells, table_rows
-from indexer.parsers.docx_text import NoteMark, ParagraphText, paragraph_text
+from indexer.parsers.docx_text import COMMENT, NoteMark, ParagraphText, paragraph_text
+from indexer.parsers.office_comments import comment_line
 from indexer.parsers.office_drawings import Drawings
 from indexer.parsers.office_package import main_part, package_title, related, relations
 from indexer.parsers.tables import TableWriter
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
 _CONTAINERS: Final = frozenset({"w:document", "w:body", "w:sdt", "w:sdtContent", "w:customXml", "w:ins", "w:moveTo"})
 _PAGE_MARK: Final = b"lastRenderedPageBreak"
+# What is set in a typewriter's font may be prose.
+_CODE_SIGN = re.compile(r"[(){}\[\]=<>;_\\|$#]|^\s{2,}", re.MULTILINE)
 _GROUP_CHARS: Final = 8_192
 _MAX_BOX_DEPTH: Final = 8
 
 
 def parse_docx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - XML says its encoding itself
-    """Yield headings, paragraphs, lists, code and tables; foot- and endnotes follow the paragraph that names them.
+    """Yield headings, paragraphs, lists, code and tables; notes and comments follow the paragraph that they belong to.
 
     Raises:
         SourceDamaged, SourceEncrypted, SourceTooLarge: as the container or its XML shows.
@@ -57,7 +61,7 @@ class _BodyReader:
         self._numbering = Numbering(archive, related(found, "numbering"), self._styles)
         self._notes = {
             (kind, attribute(note, "w:id")): note
-            for kind in ("footnote", "endnote")
+            for kind in ("footnote", "endnote", COMMENT)
             if (notes := related(found, f"{kind}s")) in archive
             for note in read_xml(archive, notes)
         }
@@ -113,7 +117,7 @@ class _BodyReader:
             indent = "  " * style.numbering[1]
             item = text.replace("\n", f"\n{indent}  ")
             yield from self._collect(f"{indent}{marker} {item}" if marker else f"{indent}{item}", BlockKind.LIST)
-        elif content.code or style.is_code:
+        elif style.is_code or (content.code and _CODE_SIGN.search(content.text)):
             yield from self._collect(content.text.rstrip(), BlockKind.CODE)
         else:
             yield from self.finish()
@@ -130,9 +134,11 @@ class _BodyReader:
 
     def _attached(self, content: ParagraphText) -> Iterator[Block]:
         """Text boxes, drawings and notes, which a paragraph only holds in place."""
-        if not (content.boxes or content.drawings or content.notes):
+        if not (content.boxes or content.drawings or content.captions or content.notes):
             return
         yield from self.finish()
+        for caption in dict.fromkeys(content.captions):
+            yield Block(text=f"{caption}\n\n", page=self._page)
         for relation in content.drawings:
             yield from self._drawings.blocks(relation, self._page)
         for box in content.boxes if self._depth < _MAX_BOX_DEPTH else ():
@@ -140,9 +146,14 @@ class _BodyReader:
             yield from self._all(box)
             self._depth -= 1
         for note in content.notes:
-            text = self._plain(self._notes[note]) if note in self._notes else ""
-            if text:
-                yield Block(text=f"{self._mark(note)} {text}\n\n", page=self._page)
+            found = self._notes.get(note)
+            if found is None or not (text := self._plain(found)):
+                continue
+            if note[0] == COMMENT:
+                line = comment_line(attribute(found, "w:author"), attribute(found, "w:date"), text)
+            else:
+                line = f"{self._mark(note)} {text}"
+            yield Block(text=f"{line}\n\n", page=self._page)
 
     def _all(self, elements: Iterable[_Element]) -> Iterator[Block]:
         for element in elements:

@@ -66,7 +66,7 @@ class Styles:
 
     def _resolve(self, style_id: str) -> Style:
         style = Style()
-        chain = []
+        chain: list[_Element] = []
         while (element := self._elements.get(style_id)) is not None and len(chain) < _MAX_BASES:
             chain.append(element)
             style_id = _value(element, "w:basedOn")

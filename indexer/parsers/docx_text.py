@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import one_line
 from indexer.parsers.docx_styles import is_monospaced
+from indexer.parsers.office_drawings import alternative_text
 from indexer.parsers.office_math import math_text
 from indexer.parsers.xml_parts import attribute, child, name_of
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
+COMMENT: Final = "comment"
 _NEVER_TEXT: Final = frozenset(
     {
         "w:pPr", "w:rPr", "w:sdtPr", "w:del", "w:moveFrom", "w:delText", "w:instrText", "w:fldData", "w:rt",
-        "w:commentReference", "w:annotationRef",
+        "w:annotationRef",
     }
 )  # fmt: skip
 _CHARACTERS: Final = {"w:tab": "\t", "w:ptab": "\t", "w:cr": "\n", "w:noBreakHyphen": "-"}
@@ -30,8 +32,8 @@ class ParagraphText:
     """What a paragraph holds. ``text`` has its line breaks and tabs.
 
     ``breaks_before`` and ``breaks_inside`` count the pages that Word began before and within its text when it last
-    laid the document out. ``notes`` are (part, id) of foot- and endnotes; ``boxes`` are text boxes' contents;
-    ``drawings`` are ids of relations to charts and diagrams. ``code`` says that all of it is in a monospaced font.
+    laid the document out. ``notes`` are (kind, id) of footnotes, endnotes and comments; ``boxes`` are text boxes' contents;
+    ``drawings`` are ids of relations to charts and diagrams; ``captions`` describe pictures. ``code`` says that all of it is in a monospaced font.
     """
 
     text: str = ""
@@ -40,6 +42,7 @@ class ParagraphText:
     notes: list[tuple[str, str]] = field(default_factory=list)
     boxes: list[_Element] = field(default_factory=list)
     drawings: list[str] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
     code: bool = False
 
     @property
@@ -93,9 +96,9 @@ class _Reader:
 
     def _run(self, run: _Element) -> None:
         properties = child(run, "w:rPr")
-        if properties is not None and (vanish := child(properties, "w:vanish")) is not None:
-            if attribute(vanish, "w:val") not in _OFF:
-                return
+        vanish = None if properties is None else child(properties, "w:vanish")
+        if vanish is not None and attribute(vanish, "w:val") not in _OFF:
+            return
         before = len(self.parts)
         self.walk(run)
         if any(part.strip() for part in self.parts[before:]):
@@ -120,7 +123,8 @@ class _Reader:
     def _note(self, element: _Element) -> None:
         note = (name_of(element.tag).removeprefix("w:").removesuffix("Reference"), attribute(element, "w:id"))
         self.found.notes.append(note)
-        self.parts.append(self._note_mark(note))
+        if note[0] != COMMENT:
+            self.parts.append(self._note_mark(note))
 
     def _alternatives(self, element: _Element) -> None:
         # The same picture or box twice, for newer and older programs.
@@ -146,16 +150,22 @@ class _Reader:
         if relation := attribute(element, "r:id") or attribute(element, "r:dm"):
             self.found.drawings.append(relation)
 
+    def _picture(self, element: _Element) -> None:
+        if text := alternative_text(element):
+            self.found.captions.append(text)
+
     _READERS: Final = {
         "w:br": _break,
         "w:lastRenderedPageBreak": _page_break,
         "w:sym": _symbol,
         "w:footnoteReference": _note,
         "w:endnoteReference": _note,
+        "w:commentReference": _note,
         "mc:AlternateContent": _alternatives,
         "w:sdt": _control,
         "w:txbxContent": _box,
         "m:oMath": _math,
+        "pic:cNvPr": _picture,
         "c:chart": _drawing,
         "dgm:relIds": _drawing,
     }

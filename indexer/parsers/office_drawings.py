@@ -1,8 +1,9 @@
-"""Charts and diagrams of Word and PowerPoint documents as text: a chart is a table, a diagram a list."""
+"""Charts, diagrams and pictures of office documents as text: tables, lists, and what was said of a picture."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, BlockKind, bounded, one_line
 from indexer.parsers.office_package import relations
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
 
     from indexer.parsers.office_package import Relation
     from indexer.parsers.zip_limits import LimitedZip
+
+# What programs write where nobody described a picture.
+_MACHINE_WORDS = re.compile(
+    r"\b(?:description automatically|automatically|ai-?) ?generated\b|^picture \d+$|^image\d*$", re.I
+)
+_FILE_NAME = re.compile(r"^\S+\.(?:png|jpe?g|gif|bmp|tiff?|svg|emf|wmf|webp)$|^(?:https?|file|[a-z]):", re.I)
+_MIN_WORDS: Final = 2
+
+
+def alternative_text(properties: _Element) -> str:
+    """What a person wrote of a picture; empty for file names and for what programs write by themselves."""
+    text = one_line(properties.get("descr") or "")
+    if _MACHINE_WORDS.search(text) or _FILE_NAME.match(text) or len(text.split()) < _MIN_WORDS:
+        return ""
+    return text
 
 
 class Drawings:

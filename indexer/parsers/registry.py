@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from indexer.detection import HTML, MARKDOWN, PDF, TEXT
-from indexer.office_detection import DOCX
+from indexer.office_detection import DOCX, ODS, PPTX, XLS, XLSX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,10 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         HTML: "indexer.parsers.html:parse_html",
         PDF: "indexer.parsers.pdf:parse_pdf",
         DOCX: "indexer.parsers.docx:parse_docx",
+        PPTX: "indexer.parsers.pptx:parse_pptx",
+        XLSX: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        XLS: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        ODS: "indexer.parsers.spreadsheet:parse_spreadsheet",
     }
 )
 
