@@ -27,8 +27,13 @@ _MIN_WORDS: Final = 2
 
 
 def alternative_text(properties: _Element) -> str:
-    """What a person wrote of a picture; empty for file names and for what programs write by themselves."""
-    text = one_line(properties.get("descr") or "")
+    """What a person wrote of the picture with these non-visual properties."""
+    return useful_description(properties.get("descr") or "")
+
+
+def useful_description(text: str) -> str:
+    """A picture's description; empty for file names and for what programs write by themselves."""
+    text = one_line(text)
     if _MACHINE_WORDS.search(text) or _FILE_NAME.match(text) or len(text.split()) < _MIN_WORDS:
         return ""
     return text

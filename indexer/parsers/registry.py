@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from indexer.detection import HTML, MARKDOWN, PDF, TEXT
-from indexer.office_detection import DOCX, ODS, PPTX, XLS, XLSX
+from indexer.office_detection import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,12 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         PPTX: "indexer.parsers.pptx:parse_pptx",
         XLSX: "indexer.parsers.spreadsheet:parse_spreadsheet",
         XLS: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        DOC: "indexer.parsers.doc:parse_doc",
+        PPT: "indexer.parsers.ppt:parse_ppt",
+        RTF: "indexer.parsers.rtf:parse_rtf",
+        EPUB: "indexer.parsers.epub:parse_epub",
+        ODT: "indexer.parsers.odf:parse_odt",
+        ODP: "indexer.parsers.odf:parse_odp",
         ODS: "indexer.parsers.spreadsheet:parse_spreadsheet",
     }
 )
