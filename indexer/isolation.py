@@ -28,7 +28,7 @@ _MAX_TEXT_CHARS: Final = 1 << 26
 _MAX_TEXT_PER_BYTE: Final = 4
 _STDERR_TAIL: Final = 4000
 _KEPT_ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
-_OUT_OF_MEMORY: Final = ("MemoryError", "out of memory", "Memory allocation failed", "Cannot allocate memory")
+_OUT_OF_MEMORY: Final = ("MemoryError", "out of memory", "emory allocation ", "Cannot allocate memory")
 
 _CRASH_HINT: Final = "The file may be damaged; other files are not affected."
 

@@ -32,8 +32,9 @@ class ParagraphText:
     """What a paragraph holds. ``text`` has its line breaks and tabs.
 
     ``breaks_before`` and ``breaks_inside`` count the pages that Word began before and within its text when it last
-    laid the document out. ``notes`` are (kind, id) of footnotes, endnotes and comments; ``boxes`` are text boxes' contents;
-    ``drawings`` are ids of relations to charts and diagrams; ``captions`` describe pictures. ``code`` says that all of it is in a monospaced font.
+    laid the document out. ``notes`` are (kind, id) of footnotes, endnotes and comments; ``boxes`` are the contents of
+    text boxes; ``drawings`` are ids of relations to charts and diagrams; ``captions`` describe pictures. ``code`` says
+    that all of it is in a monospaced font.
     """
 
     text: str = ""

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 # What programs write where nobody described a picture.
 _MACHINE_WORDS = re.compile(
-    r"\b(?:description automatically|automatically|ai-?) ?generated\b|^picture \d+$|^image\d*$", re.I
+    r"\b(?:description automatically|automatically|ai-?) ?generated\b|^picture \d+$|^image\d*$", re.IGNORECASE
 )
-_FILE_NAME = re.compile(r"^\S+\.(?:png|jpe?g|gif|bmp|tiff?|svg|emf|wmf|webp)$|^(?:https?|file|[a-z]):", re.I)
+_FILE_NAME = re.compile(r"^\S+\.(?:png|jpe?g|gif|bmp|tiff?|svg|emf|wmf|webp)$|^(?:https?|file|[a-z]):", re.IGNORECASE)
 _MIN_WORDS: Final = 2
 
 

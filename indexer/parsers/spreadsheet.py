@@ -6,9 +6,9 @@ Excel's newer format alone.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.sheet_rows import sheet_blocks
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ZIP_MARK: Final = b"PK\x03\x04"
 _HINT: Final = "The file may be damaged; get or export it again."
 _ROWS_PER_SIGN_OF_LIFE: Final = 1000
-# A rectangle this large with a cell in two of its corners is what a slip of the mouse leaves; calamine would fill it.
+# More is decoration: whole columns merged by a slip of the mouse.
 _MAX_MERGED_CELLS: Final = 100_000
 
 
@@ -141,7 +141,7 @@ class _Merged:
                 cells[column] = cells[column] or text
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A value as text: whole numbers without a point, dates without an empty time."""
     if isinstance(value, str):
         return value
@@ -149,7 +149,7 @@ def _shown(value: Any) -> str:
         return str(value).upper()
     if isinstance(value, float):
         return f"{value:.15g}"
-    if isinstance(value, datetime.datetime):
-        midnight = value.time() == datetime.time()
+    if isinstance(value, dt.datetime):
+        midnight = value.time() == dt.time()
         return value.date().isoformat() if midnight else value.isoformat(sep=" ", timespec="seconds")
     return str(value)
