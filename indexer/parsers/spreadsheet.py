@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.compound_file import CompoundFile
 from indexer.parsers.sheet_rows import sheet_blocks
 from indexer.parsers.workbook_parts import WorkbookParts
 from indexer.parsers.zip_limits import LimitedZip
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _ZIP_MARK: Final = b"PK\x03\x04"
 _HINT: Final = "The file may be damaged; get or export it again."
 _ROWS_PER_SIGN_OF_LIFE: Final = 1000
+# Calamine holds the rectangle around all cells, 32 bytes for each.
+_MAX_CELLS: Final = 1 << 26
 # More is decoration: whole columns merged by a slip of the mouse.
 _MAX_MERGED_CELLS: Final = 100_000
 
@@ -41,6 +45,11 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
         parts = WorkbookParts(LimitedZip(file))
         if title := parts.title:
             yield Title(text=title)
+    else:
+        # Calamine follows the chain of a stream without end where it leads in circles; olefile sees that it does.
+        file.seek(0)
+        compound = CompoundFile(file)
+        compound.read("Workbook" if "Workbook" in compound else "Book")
     file.seek(0)
     workbook = _opened(file)
     for number, name in enumerate(workbook.sheet_names, start=1):
@@ -55,6 +64,11 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
 
 
 def _sheet(workbook: CalamineWorkbook, name: str, number: int, parts: WorkbookParts | None) -> Iterator[Block | None]:
+    if parts is not None and (cells := parts.extent(name)) > _MAX_CELLS:
+        raise SourceTooLarge(
+            f"The sheet {name} reaches over {cells:,} cells, more than {_MAX_CELLS:,}.",
+            hint="Look for a stray value far from the others (Ctrl+End in Excel), delete it and save.",
+        )
     for position, block in enumerate(sheet_blocks(_rows(workbook, name), page=number)):
         yield from bounded(block)
         if position % _ROWS_PER_SIGN_OF_LIFE == 0:
@@ -66,14 +80,8 @@ def _sheet(workbook: CalamineWorkbook, name: str, number: int, parts: WorkbookPa
 def _opened(file: BinaryIO) -> CalamineWorkbook:
     import python_calamine
 
-    try:
+    with _told("This workbook"):
         return python_calamine.CalamineWorkbook.from_filelike(file)
-    except python_calamine.PasswordError as error:
-        raise SourceEncrypted(
-            "This workbook is protected by a password.", hint="Save a copy without the password and ingest that."
-        ) from error
-    except (python_calamine.CalamineError, OSError, ValueError) as error:
-        raise SourceDamaged(f"This workbook cannot be opened: {error}.", hint=_HINT) from error
 
 
 def _rows(workbook: CalamineWorkbook, name: str) -> Iterator[list[str]]:
@@ -82,6 +90,10 @@ def _rows(workbook: CalamineWorkbook, name: str) -> Iterator[list[str]]:
         return
     merged = _Merged(sheet)
     for number, row in enumerate(sheet.iter_rows()):
+        if number not in merged.rows and row.count("") == len(row):
+            # Most rows of a sheet that reaches to the last one possible.
+            yield []
+            continue
         cells = [_shown(value) for value in row]
         merged.fill(number, cells)
         yield cells
@@ -90,28 +102,39 @@ def _rows(workbook: CalamineWorkbook, name: str) -> Iterator[list[str]]:
 def _loaded(workbook: CalamineWorkbook, name: str) -> CalamineSheet | None:
     import python_calamine
 
+    with _told(f"The sheet {name}"):
+        try:
+            return workbook.get_sheet_by_name(name)
+        except python_calamine.WorksheetNotFound:
+            # A sheet that is a chart has no cells.
+            return None
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Calamine's errors as those of the source."""
+    import python_calamine
+
     try:
-        return workbook.get_sheet_by_name(name)
-    except python_calamine.WorksheetNotFound:
-        # A sheet that is a chart has no cells.
-        return None
+        yield
+    except python_calamine.PasswordError as error:
+        raise SourceEncrypted(
+            "This workbook is protected by a password.", hint="Save a copy without the password and ingest that."
+        ) from error
     except (python_calamine.CalamineError, OSError, ValueError) as error:
-        raise SourceDamaged(f"The sheet {name} cannot be read: {error}.", hint=_HINT) from error
+        raise SourceDamaged(f"{what} cannot be read: {error}.", hint=_HINT) from error
     except BaseException as error:
-        # Not an Exception: calamine's own guard against a rectangle that no memory could hold.
+        # Rust's panics are no Exception for Python; here they are damage that calamine does not expect.
         if type(error).__name__ != "PanicException":
             raise
-        raise SourceTooLarge(
-            f"The sheet {name} reaches further than it can be read.",
-            hint="Look for a stray value far from the others (Ctrl+End in Excel), delete it and save.",
-        ) from error
+        raise SourceDamaged(f"{what} cannot be read: {error}.", hint=_HINT) from error
 
 
 class _Merged:
     """Merged cells: their text stands in each cell that they cover, but a title over the whole width only once."""
 
     def __init__(self, sheet: CalamineSheet) -> None:
-        self._at: Mapping[int, list[tuple[int, int]]] = {}
+        self.rows: Mapping[int, list[tuple[int, int]]] = {}
         start = sheet.start or (0, 0)
         self._first = start[1]
         at: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -125,11 +148,11 @@ class _Merged:
             for row in range(top, bottom + 1):
                 at[row].append((left, last))
                 self._sources[row, left] = (top, left)
-        self._at = at
+        self.rows = at
         self._texts: dict[tuple[int, int], str] = {}
 
     def fill(self, row: int, cells: list[str]) -> None:
-        for left, last in self._at.get(row, ()):
+        for left, last in self.rows.get(row, ()):
             place = left - self._first
             if not 0 <= place < len(cells):
                 continue

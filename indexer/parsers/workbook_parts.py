@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, one_line
 from indexer.parsers.office_comments import sheet_comments
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
     from indexer.parsers.zip_limits import LimitedZip
+
+# A cell that is not only formatted: its tag does not end where it begins.
+_FILLED_CELL = re.compile(rb'<(?:\w+:)?c\s[^<>]*?\br="([A-Z]{1,3})(\d{1,7})"[^<>]*(?<!/)>')
+_READ_BYTES: Final = 1 << 18
+_MAX_TAG_BYTES: Final = 1 << 10
 
 
 class WorkbookParts:
@@ -38,6 +44,25 @@ class WorkbookParts:
             if relation is not None and relation.target in archive:
                 self._sheets[sheet.get("name") or ""] = relation.target
 
+    def extent(self, name: str) -> int:
+        """Cells of the rectangle from A1 to the last row and the last column that hold something.
+
+        0 where that is not known.
+        """
+        sheet = self._sheets.get(name)
+        if sheet is None:
+            return 0
+        rows = columns = 0
+        with self._archive.open(sheet) as stream:
+            rest = b""
+            while data := stream.read(_READ_BYTES):
+                data = rest + data
+                for match in _FILLED_CELL.finditer(data):
+                    rows = max(rows, int(match[2]))
+                    columns = max(columns, _column(match[1]))
+                rest = data[data.rfind(b"<") :][-_MAX_TAG_BYTES:]
+        return rows * columns
+
     def blocks(self, name: str, page: int) -> Iterator[Block]:
         """Text boxes, charts and comments of the sheet of this name."""
         sheet = self._sheets.get(name)
@@ -53,6 +78,13 @@ class WorkbookParts:
                     yield Block(text=f"{text}\n\n", page=page)
         for line in sheet_comments(self._archive, self._main, sheet):
             yield Block(text=f"{line}\n\n", page=page)
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - ord("A") + 1
+    return number
 
 
 def _text(body: _Element) -> str:

@@ -91,7 +91,7 @@ class LimitedZip:
             raise SourceDamaged(f"Its part {name} is missing.", hint=_DAMAGED_HINT)
         try:
             return _Member(name, self._archive.open(member))
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError) as error:
             raise _unreadable(name, error) from error
 
 
@@ -111,7 +111,7 @@ class _Member:
     def read(self, size: int = -1) -> bytes:
         try:
             return self._stream.read(size)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
             raise _unreadable(self._name, error) from error
 
 

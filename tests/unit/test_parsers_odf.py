@@ -83,7 +83,8 @@ def test_pages_are_those_that_were_written_down():
 
 def test_slides():
     def frame(kind: str, text: str) -> str:
-        return f'<draw:frame presentation:class="{kind}"><draw:text-box><text:p>{text}</text:p></draw:text-box></draw:frame>'
+        box = f"<draw:text-box><text:p>{text}</text:p></draw:text-box>"
+        return f'<draw:frame presentation:class="{kind}">{box}</draw:frame>'
 
     notes = f"<presentation:notes>{frame('notes', 'say it')}{frame('page', '1')}</presentation:notes>"
     body = (

@@ -16,7 +16,8 @@ def shown(found: list[Block]) -> list[tuple[str, str, int | None]]:
 def test_a_slide_is_a_page_and_a_section_without_its_furniture():
     slides = [
         shape("text before the title") + shape("Welcome", kind="title") + shape("3", kind="sldNum")
-        + shape("Imprint", kind="ftr") + shape("one\ntwo", bullet="buChar char='-'") + shape("a\nb", bullet="buAutoNum type='x'"),
+        + shape("Imprint", kind="ftr") + shape("one\ntwo", bullet="buChar char='-'")
+        + shape("a\nb", bullet="buAutoNum type='x'"),
         shape("no title here"),
     ]  # fmt: skip
     assert shown(blocks(pptx(slides))) == [
