@@ -56,7 +56,7 @@ _NOT_READ = (
     (re.compile(r"\[([^\]]*)\]\([^)\s]*(?:\s+\"[^\"]*\")?\)"), r"\1"),
     (re.compile(r"</?[a-zA-Z][^>\n]*>"), " "),
     (re.compile(r"\\[a-zA-Z]+"), " "),
-    (re.compile(r"\\([^\w\s])"), r"\1"),
+    (re.compile(r"\\([^a-zA-Z\d\s])"), r"\1"),
     (re.compile(r"(?<![^\W_])_+|_+(?![^\W_])"), " "),
 )
 

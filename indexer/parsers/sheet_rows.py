@@ -34,13 +34,17 @@ class _SheetWriter:
         # The first rows of a new table, until its header is known.
         self._opening: list[Sequence[str]] = []
         self._between = True
+        self._gap = False
 
     def add(self, cells: Sequence[str]) -> Iterator[Block]:
         filled = [cell for cell in cells if cell]
         if not filled:
+            self._gap = self._between = True
+            return
+        if self._gap and self._opening and not self._goes_on(cells):
             yield from self._start()
-            self._between = True
-        elif self._opening:
+        self._gap = False
+        if self._opening:
             self._opening.append(cells)
             if len(self._opening) >= _AHEAD_ROWS:
                 yield from self._start()
@@ -55,6 +59,11 @@ class _SheetWriter:
             self._between = False
             if self._table is not None:
                 yield from self._table.add(cells, self._page)
+
+    def _goes_on(self, cells: Sequence[str]) -> bool:
+        """Whether a row of data follows a gap below rows that are all header."""
+        headers = len(self._opening) < _MAX_HEADER_ROWS and all(map(names_columns, self._opening))
+        return headers and sum(map(bool, cells)) > 1 and not names_columns(cells)
 
     def finish(self) -> Iterator[Block]:
         yield from self._start()

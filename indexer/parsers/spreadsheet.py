@@ -96,7 +96,9 @@ def _rows(workbook: CalamineWorkbook, name: str) -> Iterator[list[str]]:
             continue
         cells = [_shown(value) for value in row]
         merged.fill(number, cells)
-        yield cells
+        filled = {cell for cell in cells if cell}
+        # A title over several columns is one.
+        yield list(filled) if len(filled) == 1 and number in merged.rows else cells
 
 
 def _loaded(workbook: CalamineWorkbook, name: str) -> CalamineSheet | None:

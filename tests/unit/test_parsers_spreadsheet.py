@@ -32,8 +32,8 @@ def test_merged_cells_say_their_text_in_each_place_but_a_title_only_once():
     cells = {"B2": "Region", "C2": "Count", "D2": "Share", "B3": "North", "C3": 1, "D3": 2, "C4": 3, "D4": 4}
     (_heading, found) = blocks(xlsx({"S": cells}, merged="B3:B4"))
     assert found.text == "Region | Count | Share\nNorth | 1 | 2\nNorth | 3 | 4\n\n"
-    wide = {"A1": "Ducks of the year", "A3": "Name", "B3": "Age", "A4": "Ann", "B4": 7}
-    assert [b.text for b in blocks(xlsx({"S": wide}, merged="A1:B1"))[1:]] == [
+    wide = {"A1": "Ducks of the year", "A3": "Name", "B3": "Age", "A4": "Ann", "B4": 7, "C9": "end"}
+    assert [b.text for b in blocks(xlsx({"S": wide}, merged="A1:B1"))[1:-1]] == [
         "Ducks of the year\n\n",
         "Name | Age\nAnn | 7\n\n",
     ]
@@ -50,6 +50,11 @@ def test_a_table_goes_on_after_a_gap_unless_a_new_header_follows():
         ("Name | Age\nAnn | 7\n\n", None),
         ("City | Land\nRome | Italy\n\n", None),
     ]
+
+
+def test_a_gap_below_the_header_does_not_part_it_from_its_rows():
+    rows = [["CHF", "Sales"], ["Region", "2023"], [""], ["North", "1"], ["South", "2"]]
+    assert texts(rows) == [("CHF | Sales\nRegion | 2023\nNorth | 1\nSouth | 2\n\n", "CHF Region | Sales 2023")]
 
 
 def test_several_rows_of_words_above_numbers_name_the_columns_together():
