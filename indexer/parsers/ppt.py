@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.compound_file import HINT, CompoundFile
+from indexer.parsers.ppt_records import BYTES, CHARS, Record, Records
+from indexer.parsers.tables import table_blocks
 from rag.errors import SourceDamaged, SourceEncrypted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
 _ENCRYPTED: Final = 0xF3D1C4DF
-_CONTAINER: Final = 0xF
 # Kinds of records.
 _SLIDE_LIST, _SLIDE_PERSIST, _NOTES_ATOM, _USER_EDIT, _PERSIST = 0x0FF0, 0x03F3, 0x03F1, 0x0FF5, 0x1772
-_TEXT_KIND, _CHARS, _BYTES, _OUTLINE_TEXT = 0x0F9F, 0x0FA0, 0x0FA8, 0x0F9E
-_SHAPE, _PLACEHOLDER = 0xF004, 0x0BC3
+_TEXT_KIND, _OUTLINE_TEXT = 0x0F9F, 0x0F9E
+_GROUP, _SHAPE, _PLACEHOLDER = 0xF003, 0xF004, 0x0BC3
 _SLIDES, _NOTES = 0, 2
 _TITLES: Final = frozenset({0, 6})
 _BODIES: Final = frozenset({1, 5, 7, 8})
@@ -33,13 +34,13 @@ _MAX_DEPTH: Final = 32
 _MAX_EDITS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    kind: int
-    instance: int
-    start: int
-    end: int
-    holds_records: bool
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """A text of a slide with its kind, or the rows of a table."""
+
+    kind: int = 4
+    text: str = ""
+    rows: Sequence[Sequence[str]] = ()
 
 
 def parse_ppt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - texts say how they are stored
@@ -68,9 +69,9 @@ def parse_ppt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
 
 class _Presentation:
     def __init__(self, data: bytes, last_edit: int) -> None:
-        self._data = data
+        self._records = Records(data)
         self._offsets, document = self._persisted(last_edit)
-        self._document = self._record(self._offsets.get(document, 0))
+        self._document = self._records.at(self._offsets.get(document, 0))
 
     def blocks(self) -> Iterator[Block]:
         notes = dict(self._notes())
@@ -79,21 +80,19 @@ class _Presentation:
             for text in notes.get(identity, ()):
                 yield Block(text=f"Notes: {text}\n\n", page=number)
 
-    def _slide(self, slide: _Record | None, outline: list[tuple[int, str]], number: int) -> Iterator[Block]:
-        texts = [] if slide is None else list(self._shapes(slide, outline))
-        title = next((text for kind, text in texts if kind in _TITLES and text), "")
-        heading = one_line(title)
+    def _slide(self, slide: Record | None, outline: list[_Piece], number: int) -> Iterator[Block]:
+        pieces = [] if slide is None else list(self._shapes(slide, outline))
+        title = next((piece for piece in pieces if piece.kind in _TITLES and piece.text), None)
+        heading = "" if title is None else one_line(title.text)
         if not 0 < len(heading) <= MAX_HEADING_CHARS:
             # A slide without a title must not stand under the one before it.
-            title, heading = "", f"Slide {number}"
+            title, heading = None, f"Slide {number}"
         yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=1, heading=heading, page=number)
-        for kind, text in texts:
-            if not text or (kind in _TITLES and text == title):
-                continue
-            if kind in _BODIES and "\n" in text:
-                yield Block(text="- " + text.replace("\n", "\n- ") + "\n\n", kind=BlockKind.LIST, page=number)
-            else:
-                yield Block(text=f"{text}\n\n", page=number)
+        for piece in pieces:
+            if piece.rows:
+                yield from table_blocks(piece.rows, header_rows=1, page=number)
+            elif piece.text and piece is not title:
+                yield _text_block(piece, number)
 
     def _persisted(self, edit: int) -> tuple[Mapping[int, int], int]:
         """Where the newest version of each object is: every save adds to the end and names the save before it."""
@@ -102,97 +101,83 @@ class _Presentation:
         seen: set[int] = set()
         while edit and edit not in seen and len(seen) < _MAX_EDITS:
             seen.add(edit)
-            record = self._record(edit)
+            record = self._records.at(edit)
             if record.kind != _USER_EDIT:
                 raise SourceDamaged("This presentation does not say where its slides are.", hint=HINT)
-            before, directory, root = struct.unpack_from("<3I", self._data, record.start + 8)
+            before, directory, root = (self._records.number(record, place) for place in (8, 12, 16))
             document = document or root
-            self._add_directory(self._record(directory), offsets)
+            self._add_directory(self._records.at(directory), offsets)
             edit = before
         return offsets, document
 
-    def _add_directory(self, record: _Record, offsets: dict[int, int]) -> None:
-        at = record.start
-        while record.kind == _PERSIST and at + 4 <= record.end:
-            entry = struct.unpack_from("<I", self._data, at)[0]
+    def _add_directory(self, record: Record, offsets: dict[int, int]) -> None:
+        place = 0
+        while record.kind == _PERSIST and record.start + place + 4 <= record.end:
+            entry = self._records.number(record, place)
             first, count = entry & 0xFFFFF, entry >> 20
-            for i, offset in enumerate(struct.unpack_from(f"<{count}I", self._data, at + 4)):
-                offsets.setdefault(first + i, offset)
-            at += 4 + 4 * count
+            for i in range(count):
+                offsets.setdefault(first + i, self._records.number(record, place + 4 + 4 * i))
+            place += 4 + 4 * count
 
-    def _listed(self, instance: int) -> Iterator[tuple[_Record | None, int, list[tuple[int, str]]]]:
+    def _listed(self, instance: int) -> Iterator[tuple[Record | None, int, list[_Piece]]]:
         """Slides, or notes, in their order: the object, its identity, and the texts of its outline."""
-        for found in self._children(self._document):
+        for found in self._records.children(self._document):
             if found.kind != _SLIDE_LIST or found.instance != instance:
                 continue
-            current: tuple[_Record | None, int, list[tuple[int, str]]] | None = None
+            current: tuple[Record | None, int, list[_Piece]] | None = None
             kind = 0
-            for record in self._children(found):
+            for record in self._records.children(found):
                 if record.kind == _SLIDE_PERSIST:
                     if current is not None:
                         yield current
-                    reference, _flags, _texts, identity = struct.unpack_from("<4I", self._data, record.start)
-                    offset = self._offsets.get(reference)
-                    current = (None if offset is None else self._record(offset), identity, [])
+                    offset = self._offsets.get(self._records.number(record))
+                    slide = None if offset is None else self._records.at(offset)
+                    current = (slide, self._records.number(record, 12), [])
                 elif record.kind == _TEXT_KIND:
-                    kind = struct.unpack_from("<I", self._data, record.start)[0]
-                elif record.kind in {_CHARS, _BYTES} and current is not None:
-                    current[2].append((kind, self._text(record)))
+                    kind = self._records.number(record)
+                elif record.kind in {CHARS, BYTES} and current is not None:
+                    current[2].append(_Piece(kind=kind, text=self._records.text(record)))
             if current is not None:
                 yield current
 
     def _notes(self) -> Iterator[tuple[int, list[str]]]:
         for notes, _identity, _texts in self._listed(_NOTES):
-            atom = next((r for r in self._children(notes) if r.kind == _NOTES_ATOM), None) if notes else None
-            if notes is not None and atom is not None:
-                slide = struct.unpack_from("<I", self._data, atom.start)[0]
-                yield slide, [text for kind, text in self._shapes(notes, []) if kind == _NOTES_TEXT and text]
+            if notes is None:
+                continue
+            atom = next((record for record in self._records.children(notes) if record.kind == _NOTES_ATOM), None)
+            if atom is not None:
+                texts = [piece.text for piece in self._shapes(notes, []) if piece.kind == _NOTES_TEXT and piece.text]
+                yield self._records.number(atom), texts
 
-    def _shapes(self, container: _Record, outline: list[tuple[int, str]], depth: int = 0) -> Iterator[tuple[int, str]]:
-        for record in self._children(container):
+    def _shapes(self, container: Record, outline: list[_Piece], depth: int = 0) -> Iterator[_Piece]:
+        for record in self._records.children(container):
             if record.kind == _SHAPE:
                 if not self._is_furniture(record):
                     yield from self._texts(record, outline)
+            elif record.kind == _GROUP and self._records.is_table(record):
+                yield _Piece(rows=self._records.table_rows(record))
             elif record.holds_records and depth < _MAX_DEPTH:
                 yield from self._shapes(record, outline, depth + 1)
 
-    def _texts(self, shape: _Record, outline: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-        kind = 4
-        for record in self._all(shape):
+    def _texts(self, shape: Record, outline: list[_Piece]) -> Iterator[_Piece]:
+        kind = _Piece().kind
+        for record in self._records.all_in(shape):
             if record.kind == _TEXT_KIND:
-                kind = struct.unpack_from("<I", self._data, record.start)[0]
-            elif record.kind in {_CHARS, _BYTES}:
-                yield kind, self._text(record)
+                kind = self._records.number(record)
+            elif record.kind in {CHARS, BYTES}:
+                yield _Piece(kind=kind, text=self._records.text(record))
             elif record.kind == _OUTLINE_TEXT:
-                index = struct.unpack_from("<I", self._data, record.start)[0]
+                index = self._records.number(record)
                 if index < len(outline):
                     yield outline[index]
 
-    def _is_furniture(self, shape: _Record) -> bool:
-        places = (r for r in self._all(shape) if r.kind == _PLACEHOLDER and r.start + 4 < r.end)
-        return any(self._data[record.start + 4] in _FURNITURE for record in places)
+    def _is_furniture(self, shape: Record) -> bool:
+        places = (r for r in self._records.all_in(shape) if r.kind == _PLACEHOLDER and r.start + 4 < r.end)
+        return any(self._records.data[record.start + 4] in _FURNITURE for record in places)
 
-    def _all(self, container: _Record, depth: int = 0) -> Iterator[_Record]:
-        for record in self._children(container):
-            yield record
-            if record.holds_records and depth < _MAX_DEPTH:
-                yield from self._all(record, depth + 1)
 
-    def _children(self, container: _Record) -> Iterator[_Record]:
-        at = container.start
-        while at + 8 <= container.end:
-            record = self._record(at)
-            yield record
-            at = record.end
-
-    def _record(self, offset: int) -> _Record:
-        head, kind, length = struct.unpack_from("<HHI", self._data, offset)
-        holds = head & 0xF == _CONTAINER or kind == 0xF00D
-        end = min(offset + 8 + length, len(self._data))
-        return _Record(kind, head >> 4, offset + 8, end, holds)
-
-    def _text(self, record: _Record) -> str:
-        data = self._data[record.start : record.end]
-        text = data.decode("utf-16-le", errors="replace") if record.kind == _CHARS else data.decode("latin-1")
-        lines = text.replace("\x0b", "\r").replace("\x00", "").split("\r")
-        return "\n".join(line for each in lines if (line := one_line(each)))
+def _text_block(piece: _Piece, page: int) -> Block:
+    if piece.kind in _BODIES and "\n" in piece.text:
+        text = "- " + piece.text.replace("\n", "\n- ") + "\n\n"
+        return Block(text=text, kind=BlockKind.LIST, page=page)
+    return Block(text=f"{piece.text}\n\n", page=page)

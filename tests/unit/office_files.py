@@ -283,8 +283,18 @@ def record(kind: int, content: bytes, *, instance: int = 0, container: bool = Fa
     return struct.pack("<HHI", instance << 4 | (0xF if container else 0), kind, len(content)) + content
 
 
-def ppt(slides: Sequence[tuple[str, Sequence[str]]], *, encrypted: bool = False) -> bytes:
-    """A PowerPoint 97 presentation: titles in the outline, further texts in shapes of the slide."""
+def cells_of_ppt(cells: Mapping[tuple[int, int, int, int], str]) -> bytes:
+    """A table of a PowerPoint 97 slide: left, top, right and bottom of each cell, and its text."""
+    shapes = record(0xF004, record(0xF122, struct.pack("<HI", 0x039F, 1), instance=1), container=True)
+    for place, text in cells.items():
+        anchor = record(0xF00F, struct.pack("<4i", *place))
+        box = record(0xF00D, record(0x0FA8, text.encode("latin-1")), container=True)
+        shapes += record(0xF004, anchor + box, container=True)
+    return record(0xF003, shapes, container=True)
+
+
+def ppt(slides: Sequence[tuple[str, Sequence[str]]], *, encrypted: bool = False, table: bytes = b"") -> bytes:
+    """A PowerPoint 97 presentation: titles in the outline, further texts and a table in shapes of each slide."""
     outline, stream, offsets = b"", b"", []
     for number, (title, texts) in enumerate(slides):
         outline += record(0x03F3, struct.pack("<5I", number + 2, 0, 0, 256 + number, 0))
@@ -298,7 +308,7 @@ def ppt(slides: Sequence[tuple[str, Sequence[str]]], *, encrypted: bool = False)
         # A slide number, which repeats on every slide.
         shapes += _textbox(record(0x0FA8, b"number"), record(0x0BC3, struct.pack("<IBBH", 0, 8, 0, 0)))
         offsets.append(len(stream))
-        stream += record(0x03EE, record(0x040C, shapes, container=True), container=True)
+        stream += record(0x03EE, record(0x040C, shapes + table, container=True), container=True)
     offsets.insert(0, len(stream))
     stream += record(0x03E8, record(0x0FF0, outline, container=True), container=True)
     directory = len(stream)

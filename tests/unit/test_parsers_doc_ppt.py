@@ -7,7 +7,7 @@ from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.doc import parse_doc
 from indexer.parsers.ppt import parse_ppt
 from rag.errors import SourceDamaged, SourceEncrypted, SourceUnsupported
-from tests.unit.office_files import compound, doc, ppt
+from tests.unit.office_files import cells_of_ppt, compound, doc, ppt
 
 IN_TABLE = b"\x16\x24\x01"
 ENDS_ROW = IN_TABLE + b"\x17\x24\x01"
@@ -86,6 +86,24 @@ def test_slides_of_an_old_presentation():
         (BlockKind.LIST, "- one\n- two\n\n", 1),
         (BlockKind.HEADING, "Slide 2\n\n", 2),
         (BlockKind.PARAGRAPH, "untitled\n\n", 2),
+    ]
+
+
+def test_a_table_of_an_old_presentation_is_a_grid_of_shapes():
+    cells = {
+        (0, 0, 10, 10): "Year",
+        (10, 0, 30, 10): "Ducks",
+        (0, 10, 10, 30): "2019",
+        (10, 10, 20, 20): "1",
+        (20, 10, 30, 20): "2",
+        (20, 20, 30, 30): "4",
+        (10, 20, 20, 30): "3",
+        (0, 0, 30, 0): "a line, not a cell",
+    }
+    found = blocks(parse_ppt, ppt([("Title", [])], table=cells_of_ppt(cells)))
+    assert [(b.kind.value, b.text) for b in found] == [
+        ("heading", "Title\n\n"),
+        ("table", "Year | Ducks | Ducks\n2019 | 1 | 2\n2019 | 3 | 4\n\n"),
     ]
 
 
