@@ -88,7 +88,7 @@ class _Writer:
         if paragraph.ends_row:
             if self._table is None:
                 yield from self._end_list()
-                self._table = TableWriter(1)
+                self._table = TableWriter()
             yield from self._table.add(self._cells, None)
             self._cells = []
         elif paragraph.ends_cell:
@@ -124,7 +124,7 @@ class _Writer:
     def _end_table(self) -> Iterator[Block]:
         if self._cell or self._cells:
             # A last row that the file does not end.
-            self._table = self._table or TableWriter(1)
+            self._table = self._table or TableWriter()
             yield from self._table.add([*self._cells, *self._cell], None)
             self._cells, self._cell = [], []
         if self._table is not None:

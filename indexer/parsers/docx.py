@@ -168,7 +168,7 @@ class _BodyReader:
                     yield from self._all(cell.element)
             return
         attached: list[ParagraphText] = []
-        writer = TableWriter(max(1, sum(row.header for row in rows)))
+        writer = TableWriter(sum(row.header for row in rows) or None)
         for cells in table_cells(rows, lambda cell: self._cell(cell, attached)):
             page = self._page
             self._turn(max((content.breaks_before for content in attached), default=0))

@@ -151,7 +151,8 @@ class BlockWriter:
             yield Block(text=f"{text}\n\n")
         rows = list(element.iter("tr"))
         heads = sum(1 for row in rows if row.getparent().tag == "thead")
-        yield from table_blocks(_grid(rows), header_rows=max(1, heads))
+        marked = heads or int(bool(rows) and any(cell.tag == "th" for cell in rows[0]))
+        yield from table_blocks(_grid(rows), header_rows=marked or None)
 
 
 def is_data_table(table: HtmlElement) -> bool:

@@ -221,7 +221,7 @@ class BodyReader:
                         yield from self.blocks(inner)
                     yield from self.finish()
             return
-        writer = TableWriter(max(1, len(headers)))
+        writer = TableWriter(len(headers) or None)
         for row, texts in zip(rows, _filled(rows, self._plain), strict=True):
             before = row.getprevious()
             self._turn(int(before is not None and name_of(before.tag) == "text:soft-page-break"))

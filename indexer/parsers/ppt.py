@@ -90,7 +90,7 @@ class _Presentation:
         yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=1, heading=heading, page=number)
         for piece in pieces:
             if piece.rows:
-                yield from table_blocks(piece.rows, header_rows=1, page=number)
+                yield from table_blocks(piece.rows, page=number)
             elif piece.text and piece is not title:
                 yield _text_block(piece, number)
 

@@ -51,7 +51,7 @@ def _blocks(text: str) -> Iterator[Block]:
     for line in text.split("\n"):
         row = line.rstrip().endswith(_CELL)
         if row and table is None:
-            table = TableWriter(1)
+            table = TableWriter()
         elif not row and table is not None and line.strip():
             yield from table.finish()
             table = None

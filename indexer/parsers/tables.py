@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 # Longer headers would leave a chunk little room if it carried them along; each cell says its column's name instead.
 MAX_HEADER_CHARS: Final = 160
+# What is longer, in one column or on the whole, is text that somebody set in columns.
+_MAX_NAME_CHARS: Final = 120
+_MEAN_NAME_CHARS: Final = 60
 _SEPARATOR: Final = " | "
 _BLOCK_CHARS: Final = 8_192
 _NUMBER = re.compile(r"^[-+(−–]?[$€£¥]?\s?\d[\d\s.,:/'’\-]*\)?\s?(?:%|[€$£¥])?$")
@@ -29,17 +32,22 @@ def table_blocks(
 
 
 def names_columns(cells: Sequence[str]) -> bool:
-    """Whether a row may be a header: most of what it holds are words, or years."""
+    """Whether a row may be a header: most of what it holds are words, or years, and no text of any length."""
     filled = [cell for cell in cells if cell]
     numbers = sum(1 for cell in filled if _NUMBER.match(cell) and not _YEAR.match(cell))
-    return len(filled) > 1 and 2 * numbers < len(filled)
+    return len(filled) > 1 and 2 * numbers < len(filled) and _are_names(filled)
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    lengths = [len(cell) for cell in cells if cell]
+    return max(lengths, default=0) <= _MAX_NAME_CHARS and sum(lengths) <= _MEAN_NAME_CHARS * len(lengths)
 
 
 class TableWriter:
     """Hands out a table in pieces, soon after their rows have come. Rows without text are left out.
 
     Rows are written as cells between bars. Where the header is longer than ``MAX_HEADER_CHARS`` the rows below it are
-    written as ``name: value`` for each cell that holds something. ``header_rows`` is how many rows at the start name
+    written as ``name: value`` for each cell that holds something, if these are names and not text. ``header_rows`` is how many rows at the start name
     the columns; ``None`` asks the first row itself.
     """
 
@@ -82,10 +90,11 @@ class TableWriter:
         columns = [[row[i] for row in self._top if i < len(row) and row[i]] for i in range(width)]
         self._names = [" ".join(dict.fromkeys(parts)) for parts in columns]
         header = _SEPARATOR.join(self._names).strip(_SEPARATOR)
-        self._as_records = len(header) > MAX_HEADER_CHARS
-        self._below = "" if self._as_records else header
+        carried = len(header) <= MAX_HEADER_CHARS
+        self._as_records = not carried and _are_names(self._names)
+        self._below = header if carried else ""
         # A header of several rows cannot be read from the text's first line.
-        self._header = "" if self._as_records else None if len(self._top) == 1 else header
+        self._header = None if carried and len(self._top) == 1 else self._below
 
     def _record(self, cells: Sequence[str]) -> str:
         names = [*self._names, *[""] * len(cells)]

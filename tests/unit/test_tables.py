@@ -67,3 +67,11 @@ def test_a_new_page_is_a_new_block_under_the_same_header():
 def test_cells_are_one_line_each_and_empty_ends_are_left_out():
     (found,) = table_blocks([["a\n b", "c", ""], ["", "d", ""]])
     assert found.text == "a b | c\n | d\n\n"
+
+
+def test_text_that_was_set_in_columns_is_not_repeated_in_every_row():
+    prose = ["A sentence of some length that no column is called by. " * 3, "Another one, just as long as that. " * 4]
+    for header_rows in (None, 1):
+        (found,) = table_blocks([prose, ["short", "words"]], header_rows=header_rows)
+        assert found.text.splitlines()[1:2] == ["short | words"]
+        assert found.header == ""
