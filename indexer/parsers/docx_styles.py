@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.xml_parts import attribute, child, read_xml
+from indexer.parsers.xml_parts import attribute, child, read_xml, whole_number
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -19,6 +19,7 @@ _CONTENTS_NAME = re.compile(r"^toc \d$|^table of figures$")
 _MONOSPACED = re.compile(r"mono|courier|consolas|menlo|lucida console|fixedsys|source code", re.IGNORECASE)
 _BODY_LEVEL: Final = 9
 _MAX_BASES: Final = 20
+_MAX_DEPTH: Final = 8
 _LEVEL_MARK = re.compile(r"%([1-9])")
 _ROMAN: Final = (
     (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"),
@@ -85,13 +86,13 @@ class Styles:
 
 def apply_properties(style: Style, properties: _Element) -> None:
     """Let a ``w:pPr`` change what a style says."""
-    if (level := _value(properties, "w:outlineLvl")).isdigit():
-        style.level = int(level) + 1 if int(level) < _BODY_LEVEL else None
+    if (level := whole_number(_value(properties, "w:outlineLvl"), -1)) >= 0:
+        style.level = level + 1 if level < _BODY_LEVEL else None
     if (numbering := child(properties, "w:numPr")) is not None:
         number = _value(numbering, "w:numId")
-        level = _value(numbering, "w:ilvl")
         before = style.numbering or ("", 0)
-        style.numbering = (number or before[0], min(int(level), 8) if level.isdigit() else before[1])
+        depth = min(whole_number(_value(numbering, "w:ilvl"), before[1]), _MAX_DEPTH)
+        style.numbering = (number or before[0], depth)
         if number == "0":
             style.numbering = None
 
@@ -141,9 +142,9 @@ class Numbering:
 
     def _override(self, number: str, element: _Element) -> None:
         for override in element:
-            level, start = attribute(override, "w:ilvl"), _value(override, "w:startOverride")
-            if level.isdigit() and start.isdigit():
-                self._starts[number, int(level)] = int(start)
+            start = whole_number(_value(override, "w:startOverride"), -1)
+            if start >= 0:
+                self._starts[number, whole_number(attribute(override, "w:ilvl"))] = start
 
     def marker(self, numbering: tuple[str, int]) -> str:
         """The next item's number as Word shows it; ``-`` for bullets, empty for an item that shows nothing."""
@@ -171,13 +172,11 @@ class Numbering:
 def _levels(definition: _Element) -> dict[int, _Level]:
     levels = {}
     for element in definition:
-        depth = attribute(element, "w:ilvl")
-        if element.tag.endswith("}lvl") and depth.isdigit():
-            start = _value(element, "w:start")
-            levels[int(depth)] = _Level(
+        if element.tag.endswith("}lvl"):
+            levels[whole_number(attribute(element, "w:ilvl"))] = _Level(
                 format=_value(element, "w:numFmt") or "decimal",
                 text=_value(element, "w:lvlText"),
-                start=int(start) if start.isdigit() else 1,
+                start=whole_number(_value(element, "w:start"), 1),
             )
     return levels
 

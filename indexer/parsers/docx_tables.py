@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.xml_parts import attribute, child, name_of
+from indexer.parsers.xml_parts import attribute, child, name_of, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -100,5 +100,4 @@ def _cell(element: _Element) -> Cell:
 
 def _count(properties: _Element, name: str, default: int) -> int:
     found = child(properties, name)
-    value = "" if found is None else attribute(found, "w:val")
-    return min(int(value), _MAX_COLUMNS) if value.isdigit() else default
+    return default if found is None else min(whole_number(attribute(found, "w:val"), default), _MAX_COLUMNS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
 from indexer.parsers.tables import table_blocks
+from indexer.parsers.xml_parts import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -193,8 +194,7 @@ def _reaching(above: dict[int, tuple[int, str]], below: dict[int, tuple[int, str
 
 
 def _span(cell: HtmlElement, name: str) -> int:
-    value = (cell.get(name) or "").strip()
-    return max(1, min(int(value), _MAX_SPAN)) if value.isascii() and value.isdigit() and len(value) < 9 else 1
+    return max(1, min(whole_number((cell.get(name) or "").strip(), 1), _MAX_SPAN))
 
 
 def _cell_text(cell: HtmlElement) -> str:
@@ -214,5 +214,4 @@ def _cell_text(cell: HtmlElement) -> str:
 
 
 def _start_number(element: HtmlElement) -> int:
-    start = element.get("start") or ""
-    return int(start) - 1 if start.isascii() and start.isdigit() and len(start) < 9 else 0
+    return whole_number(element.get("start"), 1) - 1

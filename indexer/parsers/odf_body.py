@@ -9,7 +9,7 @@ from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
 from indexer.parsers.office_comments import comment_line
 from indexer.parsers.office_drawings import useful_description
 from indexer.parsers.tables import TableWriter
-from indexer.parsers.xml_parts import attribute, child, name_of
+from indexer.parsers.xml_parts import attribute, child, name_of, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +30,7 @@ _ROWS: Final = frozenset({"table:table-rows", "table:table-row-group", "table:ta
 # Spreadsheet programs repeat an empty cell to the end of the sheet.
 _MAX_REPEATED: Final = 100
 _MAX_DEPTH: Final = 8
+_MAX_LEVEL: Final = 9
 _GROUP_CHARS: Final = 8_192
 
 
@@ -119,8 +120,7 @@ class BodyReader:
 
     def _level(self, element: _Element, style: str) -> int | None:
         if name_of(element.tag) == "text:h":
-            level = attribute(element, "text:outline-level")
-            return min(int(level), 9) if level.isdigit() and int(level) else 1
+            return max(1, min(whole_number(attribute(element, "text:outline-level"), 1), _MAX_LEVEL))
         return 1 if self._styles.is_title(style) else None
 
     def _collect(self, line: str, kind: BlockKind) -> Iterator[Block]:
@@ -141,8 +141,7 @@ class BodyReader:
                 continue
             marker = "  "
             if name_of(item.tag) == "text:list-item":
-                start = attribute(item, "text:start-value")
-                number = int(start) if start.isdigit() and len(start) < 9 else number + 1
+                number = whole_number(attribute(item, "text:start-value"), number + 1)
                 marker = f"{number}. " if ordered else "- "
             for inner in item:
                 name = name_of(inner.tag)
@@ -178,8 +177,7 @@ class BodyReader:
         for inner in element:
             name = name_of(inner.tag)
             if name == "text:s":
-                count = attribute(inner, "text:c", "1")
-                inline.parts.append(" " * min(int(count) if count.isdigit() else 1, 100))
+                inline.parts.append(" " * min(whole_number(attribute(inner, "text:c"), 1), _MAX_REPEATED))
             elif name == "text:tab":
                 inline.parts.append("\t")
             elif name == "text:line-break":
@@ -264,5 +262,4 @@ def _rows(table: _Element) -> Iterator[_Element]:
 
 
 def _count(cell: _Element, name: str) -> int:
-    value = attribute(cell, name)
-    return int(value) if value.isdigit() and len(value) < 9 else 1
+    return whole_number(attribute(cell, name), 1)

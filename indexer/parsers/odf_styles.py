@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.xml_parts import attribute, child, name_of, read_xml
+from indexer.parsers.xml_parts import attribute, child, name_of, read_xml, whole_number
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -37,11 +37,9 @@ class OdfStyles:
                 self._parents[own] = attribute(style, "style:parent-style-name")
             elif name == "text:list-style":
                 for level in style:
-                    depth = attribute(level, "text:level")
-                    if depth.isdigit():
-                        numbered = name_of(level.tag) == "text:list-level-style-number"
-                        shown = bool(attribute(level, "style:num-format"))
-                        self._ordered[own, int(depth)] = numbered and shown
+                    depth = whole_number(attribute(level, "text:level"))
+                    numbered = name_of(level.tag) == "text:list-level-style-number"
+                    self._ordered[own, depth] = numbered and bool(attribute(level, "style:num-format"))
 
     def is_code(self, style: str) -> bool:
         return not _CODE.isdisjoint(self._family(style))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from indexer.parsers.blocks import one_line
 from indexer.parsers.office_package import related, relations
-from indexer.parsers.xml_parts import child, name_of, read_xml
+from indexer.parsers.xml_parts import child, name_of, read_xml, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,38 +39,46 @@ def slide_comments(archive: LimitedZip, main: str, slide: str) -> Iterator[str]:
 
 
 def sheet_comments(archive: LimitedZip, main: str, sheet: str) -> Iterator[str]:
-    """Notes and threads of comments on the cells of a sheet."""
+    """Threads of comments on the cells of a sheet, then notes."""
     found = relations(archive, sheet)
-    threads = set()
-    if (part := related(found, "threadedComment")) in archive:
-        people = related(relations(archive, main), "person")
-        names = (
-            {p.get("id") or "": p.get("displayName") or "" for p in read_xml(archive, people)}
-            if people in archive
-            else {}
-        )
-        for element in read_xml(archive, part):
-            text = "".join(inner.text or "" for inner in element if _local(inner) == "text")
-            if text.strip():
-                threads.add(element.get("ref"))
-                person = names.get(element.get("personId") or "", "")
-                yield comment_line(person, element.get("dT") or "", text)
-    if (part := related(found, "comments")) not in archive:
+    threads = dict(_threads(archive, related(found, "threadedComment"), main))
+    for lines in threads.values():
+        yield from lines
+    for cell, line in _notes(archive, related(found, "comments")):
+        # For older programs every thread is a note, too.
+        if cell not in threads:
+            yield line
+
+
+def _threads(archive: LimitedZip, part: str, main: str) -> Iterator[tuple[str, list[str]]]:
+    """Cells, and what was said of each."""
+    if part not in archive:
+        return
+    people = related(relations(archive, main), "person")
+    names = {}
+    if people in archive:
+        names = {person.get("id"): person.get("displayName") or "" for person in read_xml(archive, people)}
+    said: dict[str, list[str]] = {}
+    for element in read_xml(archive, part):
+        if text := _comment_text(element):
+            line = comment_line(names.get(element.get("personId"), ""), element.get("dT") or "", text)
+            said.setdefault(element.get("ref") or "", []).append(line)
+    yield from said.items()
+
+
+def _notes(archive: LimitedZip, part: str) -> Iterator[tuple[str, str]]:
+    if part not in archive:
         return
     root = read_xml(archive, part)
-    listed = child(root, "x:authors")
+    listed, comments = child(root, "x:authors"), child(root, "x:commentList")
     authors = [] if listed is None else [author.text or "" for author in listed]
-    comments = child(root, "x:commentList")
     for element in () if comments is None else comments:
-        # For older programs every thread is a note, too.
-        number = element.get("authorId") or ""
-        if element.get("ref") not in threads:
-            author = authors[int(number)] if number.isdigit() and int(number) < len(authors) else ""
-            text = "".join(t.text or "" for t in element.iter() if name_of(t.tag) == "x:t").strip()
-            # Excel repeats the author's name as the first line.
-            text = text.removeprefix(f"{author}:").strip()
-            if text:
-                yield comment_line(author, "", text)
+        number = whole_number(element.get("authorId"), len(authors))
+        author = authors[number] if number < len(authors) else ""
+        text = "".join(t.text or "" for t in element.iter() if name_of(t.tag) == "x:t").strip()
+        # Excel repeats the author's name as the first line.
+        if text := text.removeprefix(f"{author}:").strip():
+            yield element.get("ref") or "", comment_line(author, "", text)
 
 
 def _comment_text(comment: _Element) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import Block, BlockKind, bounded, one_line
 from indexer.parsers.office_package import relations
 from indexer.parsers.tables import table_blocks
-from indexer.parsers.xml_parts import attribute, child, name_of, read_xml
+from indexer.parsers.xml_parts import attribute, child, name_of, read_xml, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,11 +91,8 @@ def _points(data: _Element | None) -> dict[int, str]:
     """Cached values by their place."""
     points = {}
     for element in () if data is None else data.iter():
-        if name_of(element.tag) == "c:pt":
-            value = child(element, "c:v")
-            index = element.get("idx") or ""
-            if value is not None and index.isdigit():
-                points[int(index)] = _number(value.text or "")
+        if name_of(element.tag) == "c:pt" and (value := child(element, "c:v")) is not None:
+            points[whole_number(element.get("idx"))] = _number(value.text or "")
     return points
 
 

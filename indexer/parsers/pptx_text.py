@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import one_line
 from indexer.parsers.office_math import math_text
 from indexer.parsers.office_package import related, relations
-from indexer.parsers.xml_parts import child, name_of, read_xml
+from indexer.parsers.xml_parts import child, name_of, read_xml, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,8 +67,7 @@ def body_lines(shape: _Element, styles: Sequence[_Element]) -> Iterator[Line]:
         if not text:
             continue
         properties = child(paragraph, "a:pPr")
-        level = properties.get("lvl", "0") if properties is not None else "0"
-        depth = min(int(level), _MAX_LEVEL) if level.isdigit() else 0
+        depth = 0 if properties is None else min(whole_number(properties.get("lvl")), _MAX_LEVEL)
         bullet = _bullet([properties, *(child(style, f"a:lvl{depth + 1}pPr") for style in styles)])
         for deeper in [other for other in counts if other > depth or (other == depth and bullet != "a:buAutoNum")]:
             del counts[deeper]

@@ -46,9 +46,9 @@ def _are_names(cells: Sequence[str]) -> bool:
 class TableWriter:
     """Hands out a table in pieces, soon after their rows have come. Rows without text are left out.
 
-    Rows are written as cells between bars. Where the header is longer than ``MAX_HEADER_CHARS`` the rows below it are
-    written as ``name: value`` for each cell that holds something, if these are names and not text. ``header_rows`` is how many rows at the start name
-    the columns; ``None`` asks the first row itself.
+    Rows are written as cells between bars. Where the header is longer than ``MAX_HEADER_CHARS``, and names columns
+    rather than being text, the rows below it are written as ``name: value`` for each cell that holds something.
+    ``header_rows`` is how many rows at the start name the columns; ``None`` asks the first row itself.
     """
 
     def __init__(self, header_rows: int | None = None) -> None:

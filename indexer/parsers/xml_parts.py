@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from indexer.parsers.zip_limits import LimitedZip
 
 _DAMAGED_HINT: Final = "The file may be damaged; get or export it again."
+_MAX_DIGITS: Final = 9
 _READ_BYTES: Final = 1 << 16
 _ENTITY: Final = "<!ENTITY"
 _ENTITY_MARKS: Final = tuple(_ENTITY.encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
@@ -64,6 +65,11 @@ def attribute(element: _Element, name: str, default: str = "") -> str:
         if name_of(key) == name:
             return str(value)
     return default
+
+
+def whole_number(text: str | None, default: int = 0) -> int:
+    """A number of up to nine ASCII digits; the default for anything else, which documents made to hurt are full of."""
+    return int(text) if text and len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit() else default
 
 
 def child(element: _Element, *names: str) -> _Element | None:

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from indexer.parsers import zip_limits
-from indexer.parsers.xml_parts import name_of, read_xml, top_elements
+from indexer.parsers.xml_parts import name_of, read_xml, top_elements, whole_number
 from indexer.parsers.zip_limits import LimitedZip
 from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge
 from tests.unit.office_files import zipped
@@ -92,3 +92,7 @@ def test_elements_come_one_at_a_time_from_nested_containers_only():
         for element in top_elements(opened({"x": xml}), "x", frozenset({"r", "box"}))
     ]
     assert found == [("p", "1"), ("p", "2"), ("p", "inside"), ("q", "")]
+
+
+def test_numbers_are_whole_and_of_a_size_that_documents_have():
+    assert [whole_number(text, 7) for text in ("12", "", None, "-1", "²", "٣", "1.5", "9" * 5000)] == [12, *[7] * 7]
