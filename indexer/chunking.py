@@ -82,7 +82,14 @@ class _Chunker:
         self._ordinal = 0
 
     def add(self, block: Block) -> Iterator[ChunkDraft]:
-        unit = Unit(start=self._offset, text=block.text, kind=block.kind, page=block.page)
+        unit = Unit(
+            start=self._offset,
+            text=block.text,
+            kind=block.kind,
+            page=block.page,
+            table_header=block.header or "",
+            headed=block.kind is BlockKind.TABLE and block.header is None,
+        )
         self._offset += len(block.text)
         if block.kind is BlockKind.HEADING:
             yield from self._pack(final=True)

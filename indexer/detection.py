@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from indexer.office_detection import office_type
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ HTML: Final = "text/html"
 MARKDOWN: Final = "text/markdown"
 TEXT: Final = "text/plain"
 
-READABLE: Final = "text, Markdown, HTML and PDF"
+READABLE: Final = "text, Markdown, HTML, PDF, EPUB and office documents"
 
 _MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 _HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
@@ -58,24 +59,17 @@ _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 # Formats made of text that read as noise, and ones that the table of magic numbers names poorly.
 _MARKS: Final = (
-    (b"{\\rtf", "a Rich Text document"),
     (b"%!PS", "a PostScript file"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office document"),
     (b"SQLite format 3\x00", "a SQLite database"),
     (b"GGUF", "a GGUF model"),
 )
-_ZIP_MEMBERS: Final = (
-    (b"word/", "a Word document (docx)"),
-    (b"xl/", "an Excel workbook (xlsx)"),
-    (b"ppt/", "a PowerPoint presentation (pptx)"),
-    (b"mimetypeapplication/epub", "an EPUB book"),
-    (b"mimetypeapplication/vnd.oasis", "an OpenDocument file"),
-)
+_ZIP_MEMBERS: Final = ((b"mimetypeapplication/vnd.oasis", "an OpenDocument file that is no text, sheet or slides"),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detected:
-    """A media type that a parser exists for, and the encoding of its text (unused for PDF)."""
+    """A media type that a parser exists for, and the encoding of its text (unused for formats that say it inside)."""
 
     media_type: str
     encoding: str
@@ -88,12 +82,15 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
         SourceEmpty: no bytes.
         SourceUnsupported: a known format that no parser reads.
         SourceBinary: not text and no known format either, or a binary file with a text file's name.
+        SourceEncrypted: an office document behind a password.
     """
     if not scan.size:
         raise SourceEmpty(f"{path} is empty.", hint="If it should not be, get it again.")
     head = scan.head
     if b"%PDF-" in head[:_PDF_MARK_BYTES]:
         return Detected(media_type=PDF, encoding="utf-8")
+    if (office := office_type(path, head)) is not None:
+        return Detected(media_type=office, encoding="utf-8")
     encoding = _marked_encoding(head)
     if encoding is None:
         _refuse_known_binary(path, scan)
@@ -116,7 +113,7 @@ def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
             raise SourceBinary(f"{path} holds binary data, not text.", hint=f"Plumbline reads {READABLE}.")
     if name is None:
         return
-    if path.suffix.lower() in _TEXT_SUFFIXES and not name.startswith(("a Rich", "a Post")):
+    if path.suffix.lower() in _TEXT_SUFFIXES and not name.startswith("a Post"):
         raise SourceBinary(f"{path} is named like a text file, but it is {name}.", hint=f"Plumbline reads {READABLE}.")
     raise SourceUnsupported(
         f"{path} is {name}, which no parser reads.", hint=f"Plumbline reads {READABLE}; export it to one of these."

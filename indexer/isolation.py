@@ -26,9 +26,11 @@ _FILES_PER_PROCESS: Final = 200
 # More text than this from one file is not a document but a bomb: formats that compress can write any amount.
 _MAX_TEXT_CHARS: Final = 1 << 26
 _MAX_TEXT_PER_BYTE: Final = 4
-_STDERR_TAIL: Final = 4000
+_STDERR_TAIL: Final = 16_000
 _KEPT_ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 _OUT_OF_MEMORY: Final = ("MemoryError", "out of memory", "Memory allocation failed", "Cannot allocate memory")
+# What Rust's libraries say before they abort; Python's own last words come after it.
+_RUST_OUT_OF_MEMORY: Final = "memory allocation of "
 
 _CRASH_HINT: Final = "The file may be damaged; other files are not affected."
 
@@ -187,8 +189,10 @@ class _Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
-        said = self._last_words()
-        if status == -signal.SIGKILL or any(mark in said for mark in _OUT_OF_MEMORY):
+        errors = self._error_output()
+        said = _last_words(errors)
+        aborted = status == -signal.SIGABRT and _RUST_OUT_OF_MEMORY in errors
+        if status == -signal.SIGKILL or aborted or any(mark in said for mark in _OUT_OF_MEMORY):
             return out_of_memory(self._memory_bytes)
         if status < 0:
             cause = f"signal {signal.Signals(-status).name}"
@@ -197,13 +201,17 @@ class _Child:
             cause = said or f"exit status {status}"
         return ParserCrashed(f"The parser crashed on this file ({cause}).", hint=_CRASH_HINT)
 
-    def _last_words(self) -> str:
+    def _error_output(self) -> str:
         end = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, end - _STDERR_TAIL))
-        lines = self._stderr.read().decode("utf-8", errors="replace").splitlines()
-        fatal = [line for line in lines if line.startswith("Fatal Python error: ")]
-        spoken = fatal or [line for line in lines if line.strip()]
-        return spoken[-1].strip()[:300] if spoken else ""
+        return self._stderr.read().decode("utf-8", errors="replace")
+
+
+def _last_words(errors: str) -> str:
+    lines = errors.splitlines()
+    fatal = [line for line in lines if line.startswith("Fatal Python error: ")]
+    spoken = fatal or [line for line in lines if line.strip()]
+    return spoken[-1].strip()[:300] if spoken else ""
 
 
 def out_of_memory(memory_bytes: int) -> ParserOutOfMemory:

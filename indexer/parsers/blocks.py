@@ -17,6 +17,8 @@ MAX_BLOCK_CHARS: Final = 16_384
 MAX_HEADING_CHARS: Final = 200
 
 _WHITE_SPACE = re.compile(r"\s+")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_CELL_RULES = re.compile(r"^[\s|:+=\-]*$")
 _SENTENCE_END = re.compile(r"[.!?。！？][\"'”’)\]]*\s+")
 
 
@@ -34,7 +36,9 @@ class Block:
 
     ``text`` holds the white space that follows the piece, too, so that joining all blocks gives the source text that
     offsets are counted in. ``heading`` and ``level`` (1 is outermost) are set for headings: ``heading`` is the title
-    without markup. ``page`` counts from 1.
+    without markup. ``page`` counts from 1: pages, slides or sheets. ``header`` is for tables, whose rows are lines: the
+    names of the columns where the text does not begin with them, empty where rows say them themselves or nobody does;
+    ``None``: the first row holds them.
     """
 
     text: str
@@ -42,6 +46,7 @@ class Block:
     level: int = 0
     heading: str = ""
     page: int | None = None
+    header: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +85,22 @@ def bounded(block: Block) -> Iterator[Block]:
         yield block
         return
     kind = BlockKind.PARAGRAPH if block.kind is BlockKind.HEADING else block.kind
+    header, below = block.header, block.header
+    if kind is BlockKind.TABLE and header is None:
+        below, _end = first_row(text)
     start = 0
     while start < len(text):
         end = cut_point(text, start, kind)
-        yield Block(text=text[start:end], kind=kind, page=block.page)
+        yield Block(text=text[start:end], kind=kind, page=block.page, header=below if start else header)
         start = end
+
+
+def first_row(table: str) -> tuple[str, int]:
+    """The cells of a table's first row, and where the row ends."""
+    for match in _LINE.finditer(table):
+        if match[0].strip() and not _CELL_RULES.match(match[0]):
+            return match[0].strip().strip("| "), match.end()
+    return "", len(table)
 
 
 def cut_point(text: str, start: int, kind: BlockKind = BlockKind.PARAGRAPH) -> int:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from indexer.detection import HTML, MARKDOWN, PDF, TEXT
+from indexer.office_detection import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from indexer.parsers.blocks import Parser
 
 # Bump when a parser yields other text for the same bytes: unchanged files are then read again.
-PARSER_VERSION: Final = "plumbline-parsers-1"
+PARSER_VERSION: Final = "plumbline-parsers-2"
 
 PARSERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -22,6 +23,17 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         MARKDOWN: "indexer.parsers.markdown:parse_markdown",
         HTML: "indexer.parsers.html:parse_html",
         PDF: "indexer.parsers.pdf:parse_pdf",
+        DOCX: "indexer.parsers.docx:parse_docx",
+        PPTX: "indexer.parsers.pptx:parse_pptx",
+        XLSX: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        XLS: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        DOC: "indexer.parsers.doc:parse_doc",
+        PPT: "indexer.parsers.ppt:parse_ppt",
+        RTF: "indexer.parsers.rtf:parse_rtf",
+        EPUB: "indexer.parsers.epub:parse_epub",
+        ODT: "indexer.parsers.odf:parse_odt",
+        ODP: "indexer.parsers.odf:parse_odp",
+        ODS: "indexer.parsers.spreadsheet:parse_spreadsheet",
     }
 )
 

@@ -104,17 +104,15 @@ def test_binary_posing_as_text_is_refused(detected, name, content):
 
 
 def test_known_formats_are_named_in_the_refusal(detected, tmp_path):
-    for member, word in [("word/document.xml", "Word"), ("xl/workbook.xml", "Excel"), ("other.txt", "ZIP")]:
+    for member in ("word/document.xml", "other.txt"):
         archive = tmp_path / "made.zip"
         with zipfile.ZipFile(archive, "w") as file:
             file.writestr(member, bytes(100))
-        with pytest.raises(SourceUnsupported, match=word) as caught:
-            detected("made.docx", archive.read_bytes())
+        with pytest.raises(SourceUnsupported, match="ZIP") as caught:
+            detected("made.zip", archive.read_bytes())
         assert "Markdown" in caught.value.hint
     with pytest.raises(SourceUnsupported, match="Portable Network Graphics"):
         detected("picture.png", PNG)
-    with pytest.raises(SourceUnsupported, match="Rich Text"):
-        detected("letter.rtf", rb"{\rtf1\ansi text}")
     with pytest.raises(SourceUnsupported, match="XML"):
         detected("data.xml", b"<?xml version='1.0'?><items><item/></items>")
 
