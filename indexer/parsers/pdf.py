@@ -7,7 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Notice, Parsed, Title, bounded, one_line
-from indexer.parsers.pdf_blocks import PageWriter, Style
+from indexer.parsers.pdf_blocks import PageWriter, Style, folded
+from indexer.parsers.pdf_columns import in_reading_order
 from indexer.parsers.pdf_lines import Line, page_lines
 from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText
 
@@ -94,7 +95,7 @@ def _lines(document: PdfDocument, index: int) -> list[Line]:
     try:
         page = document[index]
         try:
-            return page_lines(page)
+            return in_reading_order(page_lines(page).lines)
         finally:
             page.close()
     except pypdfium2.PdfiumError as error:
@@ -120,7 +121,7 @@ def _shape(line: Line) -> str:
 
 def _margins(lines: Sequence[Line]) -> list[Line]:
     """Lines that stand at the top and the bottom of a page, wherever they stand in its stream."""
-    ordered = sorted((line for line in lines if line.in_margin), key=lambda line: -line.top)
+    ordered = sorted((line for line in lines if line.in_margin), key=lambda line: -line.base)
     return ordered[:_MARGIN_LINES] + ordered[max(_MARGIN_LINES, len(ordered) - _MARGIN_LINES) :]
 
 
