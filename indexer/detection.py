@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from indexer.image_detection import image_type
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ HTML: Final = "text/html"
 MARKDOWN: Final = "text/markdown"
 TEXT: Final = "text/plain"
 
-READABLE: Final = "text, Markdown, HTML and PDF"
+READABLE: Final = "text, Markdown, HTML, PDF and images"
 
 _MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 _HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
@@ -94,6 +95,8 @@ def detect(path: Path, scan: SourceScan) -> Detected:
     head = scan.head
     if b"%PDF-" in head[:_PDF_MARK_BYTES]:
         return Detected(media_type=PDF, encoding="utf-8")
+    if (image := image_type(head)) is not None:
+        return Detected(media_type=image, encoding="utf-8")
     encoding = _marked_encoding(head)
     if encoding is None:
         _refuse_known_binary(path, scan)

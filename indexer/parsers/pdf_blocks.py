@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
+from indexer.parsers.pdf_lines import SAME_LINE
 from indexer.parsers.pdf_tables import LIST_MARK, Table, with_tables
 
 if TYPE_CHECKING:
@@ -27,15 +28,17 @@ _ITEM_GAP: Final = 2.0
 _CODE_GAP: Final = 3.0
 # An indent of this many font sizes begins a paragraph.
 _INDENT: Final = 0.7
-_LIST_ITEM = re.compile(rf"^{LIST_MARK}(?:\s+|$)")
+_LIST_ITEM = re.compile(rf"^{LIST_MARK}\s+\S")
 _CAPTION = re.compile(
     r"^(?:table|figure|fig|tab|tabelle|abbildung|abb|tableau|tabla|figura|tabella)\.?\s*[A-Z]?\d", re.IGNORECASE
 )
-_SENTENCE_END: Final = tuple(".!?:;。！？”\"’)")
+_SENTENCE_END: Final = tuple('.!?:;。！？”"’)')
 # Words that keep their hyphen when it falls on a line's end.
 _KEPT_HYPHEN = re.compile(r"(?:^|[\s(])(?:self|non|well|high|low|all|cross|ex|half|quasi|state-of-the)$", re.IGNORECASE)
 _LAST_WORD = re.compile(r"[\w-]+$")
 _FIRST_WORD = re.compile(r"^\w+")
+_NUMBER = re.compile(r"^\d+(?:\.\d+)*\.?\s+")
+_CONTENTS_ENTRY = re.compile(r"^\d+(?:\.\d+)*\.?\s.*\s\d+$|(?:\.\s*){4,}\d+$")
 _COMPOUND = re.compile(r"\w+(?:-\w+)+")
 _MAX_COMPOUNDS: Final = 20_000
 
@@ -65,7 +68,9 @@ class Style:
 
     def heading_level(self, line: Line) -> int | None:
         """Level of the heading this line would be, or None for body text."""
-        if not any(character.isalpha() for character in line.text) or line.turned or _CAPTION.match(line.text):
+        if not any(character.isalpha() for character in line.text) or line.turned:
+            return None
+        if _CAPTION.match(line.text) or _CONTENTS_ENTRY.search(line.text):
             return None
         if line.size > self.body_size * _HEADING_SCALE:
             return min(_MAX_LEVEL, 1 + sum(size > line.size for size in self.heading_sizes))
@@ -115,10 +120,17 @@ class PageWriter:
     def _row(self, piece: Line | Table, page: int) -> _Row:
         if isinstance(piece, Table):
             return _Row(line=None, table=piece)
-        level = self.outline.get((page, folded(piece.text)))
+        level = self._outline_level(piece.text, page)
         if level is None:
             level = self.style.heading_level(piece)
         return _Row(line=piece, level=level, item=level is None and bool(_LIST_ITEM.match(piece.text)))
+
+    def _outline_level(self, text: str, page: int) -> int | None:
+        if not self.outline or len(text) > MAX_HEADING_CHARS:
+            return None
+        level = self.outline.get((page, folded(text)))
+        # An outline may leave out the number of a section.
+        return self.outline.get((page, folded(_NUMBER.sub("", text)))) if level is None else level
 
     def _joins(self, group: list[_Row], row: _Row) -> bool:
         first, last = group[0], group[-1]
@@ -129,22 +141,13 @@ class PageWriter:
         usual = max(self.style.pitch, min(above.size, below.size))
         if last.level is not None or row.level is not None:
             return last.level == row.level and abs(above.size - below.size) <= 0.5 and 0 < step <= _HEADING_GAP * usual
-        if above.mono and below.mono:
-            return 0 < step <= _CODE_GAP * usual
-        if abs(above.size - below.size) > 1.0 or above.mono != below.mono:
-            return False
+        if abs(step) <= SAME_LINE * usual:
+            return True  # an index or an exponent
+        if above.mono or below.mono:
+            return above.mono == below.mono and 0 < step <= _CODE_GAP * usual
         if row.item:
-            return first.item and 0 < step <= _ITEM_GAP * usual
-        if _CAPTION.match(below.text):
-            return False
-        if step <= 0:
-            # On to the next column, in the middle of a sentence or of a word.
-            goes_on = above.hyphenated or (below.text[0].islower() and not above.text.endswith(_SENTENCE_END))
-            return goes_on and below.left > above.left + above.width / 2
-        if step > _PARAGRAPH_GAP * usual:
-            return False
-        indented = below.left > above.left + _INDENT * below.size and above.text.endswith(_SENTENCE_END)
-        return not indented or first.item
+            return first.item and abs(above.size - below.size) <= 1.0 and 0 < step <= _ITEM_GAP * usual
+        return _is_one_paragraph(above, below, step / usual, in_list=first.item)
 
     def _block(self, group: list[_Row], page: int) -> Block:
         first = group[0]
@@ -165,22 +168,36 @@ class PageWriter:
         text = ""
         hyphenated = False
         for row in group:
-            assert row.line is not None
+            if (line := row.line) is None:
+                continue
             if not text:
-                text = row.line.text
+                text = line.text
             elif hyphenated:
-                text += self._hyphen(text, row.line.text) + row.line.text
+                text += self._hyphen(text, line.text) + line.text
             else:
-                text += ("\n" if row.item else " ") + row.line.text
-            hyphenated = row.line.hyphenated
+                text += ("\n" if row.item else " ") + line.text
+            hyphenated = line.hyphenated
         return f"{text}-" if hyphenated else text
 
     def _hyphen(self, before: str, after: str) -> str:
-        """The hyphen between a word's halves if it belongs to the word: before names and figures, in known compounds."""
+        """The hyphen of a word cut at a line's end if it is the word's own: before names and figures, in compounds."""
         if not after[0].islower() or _KEPT_HYPHEN.search(before):
             return "-"
         last, first = _LAST_WORD.search(before), _FIRST_WORD.search(after)
         return "-" if last and first and f"{last[0]}-{first[0]}".lower() in self._compounds else ""
+
+
+def _is_one_paragraph(above: Line, below: Line, step: float, *, in_list: bool) -> bool:
+    """Whether a line goes on with the paragraph above it; ``step`` is the distance in usual line distances."""
+    if abs(above.size - below.size) > 1.0 or _CAPTION.match(below.text):
+        return False
+    ends = above.text.endswith(_SENTENCE_END)
+    if step <= 0:
+        # On to the next column, in the middle of a sentence or of a word.
+        goes_on = above.hyphenated or (below.text[0].islower() and not ends)
+        return goes_on and below.left > above.left + above.width / 2
+    indented = ends and below.left > above.left + _INDENT * below.size
+    return step <= _PARAGRAPH_GAP and (in_list or not indented)
 
 
 def folded(title: str) -> str:

@@ -19,7 +19,7 @@ _SPACE_GAP: Final = 0.14
 # Baselines this near, in font sizes, are one line: super- and subscripts stand up to this far off.
 SAME_LINE: Final = 0.5
 # Share of a page's height, at the top and at the bottom, where headers and footers stand.
-_MARGIN_SHARE: Final = 0.12
+_MARGIN_SHARE: Final = 0.17
 # Medium is a weight below bold; "Medi" is how the PostScript fonts abbreviate their bold.
 _BOLD = re.compile(rb"bold|black|heavy|demi|medi(?!um)|cmb|sfbx|[-,]bd", re.IGNORECASE)
 _MONOSPACE = re.compile(rb"mono|courier|consol|typewriter|cmtt|sftt|menlo|andale|fixed", re.IGNORECASE)
@@ -27,12 +27,17 @@ _FORCE_BOLD_FLAG: Final = 1 << 18
 _FIXED_PITCH_FLAG: Final = 1
 # PDFium puts a mark where a word is cut by a hyphen at a line's end, instead of hyphen and line break. The same code
 # point stands for characters whose meaning is unknown.
-_PIECES = re.compile(r"(?P<end>[\r\n]+)|(?P<word>[^\s\x00-\x1f\x7f\ufffe\ufeff]+)|(?P<mark>[\x02\ufffe])")
+_PIECES = re.compile(
+    r"(?P<end>[\r\n]+)|(?P<word>[^\s\x00-\x1f\x7f\ufffe\ufeff]+)|(?P<mark>[\x02\ufffe])",
+)
 # Code points that no ToUnicode table stands behind: private use, where symbol fonts are mapped, and "unknown".
 _UNMAPPED = re.compile(r"[\x00\ufffd\ufffe\ue000-\uf8ff]")
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 # The lam-alef ligatures stand for two letters, which PDFium turns round with the rest of the line.
 _TURNED_LAM_ALEF = re.compile("[\u0627\u0622\u0623\u0625]\u0644")
+_LIGATURES: Final = str.maketrans(
+    {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
+)
 _SCRIPT_BORDER = re.compile(r"(?<=[A-Za-z])(?=[\u0620-\u06d3])|(?<=[\u0620-\u06d3])(?=[A-Za-z])")
 
 
@@ -41,8 +46,9 @@ class Line:
     """A run of words on one baseline without wide gaps; a row of a table is several of them, side by side.
 
     Coordinates are in points, upwards and to the right as the text is read, whatever the page's rotation.
-    ``hyphenated`` lines end inside a word whose hyphen is left out. ``in_margin`` lines stand where headers and
-    footers do; ``turned`` ones run in another direction than the page's text.
+    ``words`` has left, right and text of each word. ``hyphenated`` lines end inside a word whose hyphen is left out.
+    ``in_margin`` lines stand where headers and footers do; ``turned`` ones run in another direction than the page's
+    text.
     """
 
     left: float
@@ -52,6 +58,7 @@ class Line:
     bold: bool = False
     mono: bool = False
     text: str = ""
+    words: list[tuple[float, float, str]] = field(default_factory=list)
     hyphenated: bool = False
     in_margin: bool = False
     turned: bool = False
@@ -118,6 +125,12 @@ def _rejoined(lines: list[Line]) -> list[Line]:
             continue
         space = " " if line.left - last.right > _SPACE_GAP * last.size else ""
         last.text += space + line.text
+        if space:
+            last.words.extend(line.words)
+        else:
+            left, _, text = last.words.pop()
+            _, right, more = line.words[0]
+            last.words.extend([(left, right, text + more), *line.words[1:]])
         last.right = max(last.right, line.right)
         last.hyphenated = line.hyphenated
         if len(line.text) > len(last.text) - len(line.text):
@@ -142,7 +155,6 @@ class _LineReader:
         self._name = ctypes.create_string_buffer(128)
         self._flags = ctypes.c_int()
         self._turn = 0
-        self._words: list[str] = []
         self._longest = self._last = 0
         self.text = self._text()
 
@@ -165,42 +177,56 @@ class _LineReader:
         marked = False
         for piece in _PIECES.finditer(self.text):
             kind = piece.lastgroup
-            if kind == "word":
+            if kind == "mark":
+                marked = line is not None
+                continue
+            if line is not None and kind == "end":
+                line.hyphenated = marked
+                yield self._ended(line)
+                line = None
+            elif kind == "word":
                 start, end = piece.span()
                 if line is None:
                     self._turn = self._quarter_turns(start)
-                left, right, base, size = self._place(start, end)
-                if line is not None:
-                    below = marked and abs(base - line.base) > SAME_LINE * line.size
-                    if below or max(left - line.right, line.left - right) > _CELL_GAP * line.size:
-                        line.hyphenated = below
-                        yield self._ended(line)
-                        line = None
+                place = self._place(start, end)
+                if line is not None and not self._goes_on(line, place, start, marked=marked):
+                    line.hyphenated = marked
+                    yield self._ended(line)
+                    line = None
                 if line is None:
-                    line = Line(left=left, right=right)
-                    self._begin(line, start)
-                elif marked:
-                    self._words[-1] += self._word(start, end)
-                line.left, line.right = min(line.left, left), max(line.right, right)
-                if end - start > self._longest:
-                    # Marks, initials and raised figures have sizes of their own.
-                    self._longest, line.base, line.size = end - start, base, size
-                if not marked or not self._words:
-                    self._words.append(self._word(start, end))
-                self._last, marked = end - 1, False
-            elif line is not None and kind == "end":
-                line.hyphenated = marked
-                yield self._ended(line)
-                line, marked = None, False
-            else:
-                marked = line is not None
+                    line = Line(left=place[0], right=place[1])
+                    self._longest, marked = 0, False
+                    self._look(line, start)
+                self._add(line, place, start, end, glued=marked)
+            marked = False
         if line is not None:
             line.hyphenated = marked
             yield self._ended(line)
 
-    def _begin(self, line: Line, index: int) -> None:
-        self._words, self._longest = [], 0
-        self._look(line, index)
+    def _goes_on(self, line: Line, place: tuple[float, float, float, float], start: int, *, marked: bool) -> bool:
+        left, right, base, _ = place
+        if marked and abs(base - line.base) > SAME_LINE * line.size:
+            return False
+        if max(left - line.right, line.left - right) <= _CELL_GAP * line.size:
+            return True
+        # The wide gaps of code are spaces, not columns.
+        last, following = Line(left=0, right=0), Line(left=0, right=0)
+        self._look(last, self._last)
+        self._look(following, start)
+        return last.mono and following.mono and abs(base - line.base) <= SAME_LINE * line.size
+
+    def _add(self, line: Line, place: tuple[float, float, float, float], start: int, end: int, *, glued: bool) -> None:
+        left, right, base, size = place
+        word = self._word(start, end)
+        if glued:
+            left, _, before = line.words.pop()
+            word = before + word
+        line.words.append((left, right, word))
+        line.left, line.right = min(line.left, left), max(line.right, right)
+        if end - start > self._longest:
+            # Marks, initials and raised figures have sizes of their own.
+            self._longest, line.base, line.size = end - start, base, size
+        self._last = end - 1
 
     def _place(self, start: int, end: int) -> tuple[float, float, float, float]:
         """Left, right, baseline and size of a word, as if the text were not turned."""
@@ -232,7 +258,8 @@ class _LineReader:
         if not word.isascii():
             if any("\ud800" <= character <= "\udfff" for character in word):
                 word = word.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-            elif _RIGHT_TO_LEFT.search(word):
+            word = word.translate(_LIGATURES)
+            if _RIGHT_TO_LEFT.search(word):
                 word = _SCRIPT_BORDER.sub(" ", self._lam_alef(word, start))
         return word
 
@@ -256,7 +283,7 @@ class _LineReader:
         line.mono = bool(_MONOSPACE.search(name)) or bool(flags & _FIXED_PITCH_FLAG)
 
     def _ended(self, line: Line) -> tuple[Line, int]:
-        line.text = " ".join(self._words)
+        line.text = " ".join(word for _, _, word in line.words)
         if line.bold or line.mono:
             # A bold word at the start is an emphasis, not a heading.
             bold, mono = line.bold, line.mono

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.pdf_lines import SAME_LINE
@@ -19,6 +20,11 @@ _MAX_CELL_LINES: Final = 8
 # Rows further apart than this many usual line distances are not one table's.
 _ROW_GAP: Final = 3.5
 _WRAP_GAP: Final = 1.3
+# What stands above a table may look like a row of it.
+_STARTS_TRIED: Final = 3
+_MAX_LINES: Final = 2000
+# Two rows are a table only if their cells are further apart than justified text moves its sentences, in font sizes.
+_SURE_GAP: Final = 1.6
 # Two cells side by side that are both longer than this are columns of text.
 _PROSE_CHARS: Final = 50
 LIST_MARK: Final = r"(?:[•‣▪◦●○■□▢–*\-\uf0b7\uf0a7\uf06f\uf0d8\uf0fc]|\(?\d{1,3}[.)]|\(?[a-z][.)])"
@@ -37,14 +43,6 @@ class Table:
         return "\n".join(" | ".join(row).strip() for row in self.rows)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Region:
-    """Consecutive lines that may be a table."""
-
-    lines: list[Line] = field(default_factory=list)
-    columns: list[tuple[float, float]] = field(default_factory=list)
-
-
 def with_tables(lines: Sequence[Line], pitch: float) -> Iterator[Line | Table]:
     """Replace the lines of tables by tables, and join other lines that stand side by side.
 
@@ -54,11 +52,21 @@ def with_tables(lines: Sequence[Line], pitch: float) -> Iterator[Line | Table]:
     while start < len(lines):
         end = _region_end(lines, start, pitch)
         region = lines[start:end]
-        if len(region) > 1 and (table := _table(region, pitch)) is not None:
-            yield table
+        for skipped in _row_starts(region)[:_STARTS_TRIED]:
+            if (table := _table(region[skipped:], pitch)) is not None:
+                yield from _side_by_side(region[:skipped])
+                yield table
+                break
         else:
             yield from _side_by_side(region)
         start = end
+
+
+def _row_starts(region: Sequence[Line]) -> list[int]:
+    """Where the rows of a region begin, as far as its lines come row by row; none if it has no two lines."""
+    if len(region) < 2:
+        return []
+    return [0, *(i for i in range(1, len(region)) if region[i - 1].base - region[i].base > SAME_LINE * region[i].size)]
 
 
 def _beside(line: Line, other: Line) -> bool:
@@ -73,7 +81,7 @@ def _region_end(lines: Sequence[Line], start: int, pitch: float) -> int:
     if (second := _first_beside(lines, start, pitch)) is None:
         return start + 1
     end = second + 1
-    while end < len(lines):
+    while end < min(len(lines), start + _MAX_LINES):
         line = lines[end]
         region = lines[start:end]
         bottom = min(other.base for other in region)
@@ -115,8 +123,7 @@ def _is_wrapped(line: Line, region: Sequence[Line], pitch: float) -> bool:
     nearest = min(above, key=lambda other: other.base)
     leftmost = min(other.left for other in region)
     near = nearest.base - line.base <= _WRAP_GAP * max(pitch, line.size)
-    alone = all(other.left >= line.right or other.right <= line.left or other is nearest for other in region[-6:])
-    return near and alone and line.left > leftmost + line.size and len(above) <= len(region)
+    return near and line.left > leftmost + line.size
 
 
 def _visual_rows(lines: Sequence[Line]) -> list[list[Line]]:
@@ -140,6 +147,8 @@ def _table(region: Sequence[Line], pitch: float) -> Table | None:
     if len(columns) < 2 or all(_ONLY_MARK.match(row[0].text) for row in multiple):
         return None
     if len(columns) == 2 and _is_prose(multiple):
+        return None
+    if len(multiple) == 2 and min(_narrowest_gap(row) for row in multiple) < _SURE_GAP:
         return None
     rows: list[list[str]] = []
     last: list[Line] = []
@@ -176,16 +185,30 @@ def _is_prose(rows: Sequence[Sequence[Line]]) -> bool:
     return long * 2 > len(rows) and full * 3 > len(rows)
 
 
+def _narrowest_gap(row: Sequence[Line]) -> float:
+    return min((right.left - left.right) / max(left.size, 1.0) for left, right in pairwise(row))
+
+
 def _cells(row: Sequence[Line], columns: Sequence[tuple[float, float]]) -> list[str]:
     cells = [""] * len(columns)
     for line in row:
-        def distance(index: int, line: Line = line) -> tuple[float, int]:
-            left, right = columns[index]
-            return max(left - line.right, line.left - right, 0.0), index
-
-        column = min(range(len(columns)), key=distance)
-        cells[column] = f"{cells[column]} {line.text}".strip()
+        for left, right, text in _parts(line, columns):
+            distances = [max(start - right, left - end, 0.0) for start, end in columns]
+            column = distances.index(min(distances))
+            cells[column] = f"{cells[column]} {text}".strip()
     return cells
+
+
+def _parts(line: Line, columns: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, str]]:
+    """The line, cut where the space between two of its words is the space between two columns."""
+    gutters = [(end, start) for (_, end), (start, _) in pairwise(columns) if line.left < end and line.right > start]
+    words: list[tuple[float, float, str]] = []
+    for word in line.words:
+        if words and any(words[-1][1] <= start and word[0] >= end for end, start in gutters):
+            yield words[0][0], words[-1][1], " ".join(text for _, _, text in words)
+            words = []
+        words.append(word)
+    yield words[0][0], words[-1][1], " ".join(text for _, _, text in words)
 
 
 def _wraps(cells: Sequence[str], columns: Sequence[tuple[float, float]], step: float, pitch: float) -> bool:

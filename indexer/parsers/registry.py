@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from indexer.detection import HTML, MARKDOWN, PDF, TEXT
+from indexer.image_detection import BMP, JPEG, PNG, TIFF, WEBP
+from indexer.parsers.ocr import ocr_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from indexer.parsers.blocks import Parser
 
 # Bump when a parser yields other text for the same bytes: unchanged files are then read again.
-PARSER_VERSION: Final = "plumbline-parsers-1"
+# With text recognition installed, scanned pages that were left out before are found.
+PARSER_VERSION: Final = "plumbline-parsers-2" + ("+ocr" if ocr_installed() else "")
 
 PARSERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -22,6 +25,7 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         MARKDOWN: "indexer.parsers.markdown:parse_markdown",
         HTML: "indexer.parsers.html:parse_html",
         PDF: "indexer.parsers.pdf:parse_pdf",
+        **dict.fromkeys((PNG, JPEG, TIFF, BMP, WEBP), "indexer.parsers.image:parse_image"),
     }
 )
 
