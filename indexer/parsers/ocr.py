@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from indexer.parsers.pdf_lines import Line, PageLines
+from indexer.parsers.pdf_lines import Line, PageLines, margin
 from rag.errors import SourceNeedsOcr
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _page_lines(boxes: list[_Box], texts: list[str], *, width: int, height: int)
                 size=round(size * 2) / 2,
                 text=text,
                 words=_words(text, box),
-                in_margin=not 0.12 * height < base < 0.88 * height,
+                margin=margin(base, height),
                 turned=box.is_tall and len(text) >= _TELLING_CHARS,
             )
         )

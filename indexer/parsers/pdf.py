@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import Notice, Parsed, Title, bounded, one_line
 from indexer.parsers.ocr import INSTALL
 from indexer.parsers.pdf_blocks import PageWriter, Style
-from indexer.parsers.pdf_outline import outline_levels
-from indexer.parsers.pdf_pages import Origin, Page, read_page
+from indexer.parsers.pdf_file import PdfFile
+from indexer.parsers.pdf_pages import Origin
 from indexer.parsers.pdf_running import Running
-from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText, SourceNeedsOcr
+from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
-    from pypdfium2 import PdfDocument
-
+    from indexer.parsers.pdf_pages import Page
     from rag.errors import SourceError
 
 # Pages read ahead to learn the body's font size and what repeats on every page.
 _SAMPLE_PAGES: Final = 12
-_PASSWORD_ERROR: Final = 4
 # Titles that word processors and printers leave behind name a file, not the text.
 _FILE_TITLE = re.compile(
     r"\.(?:docx?|pptx?|xlsx?|tex|dvi|indd|pdf|odt|rtf|md|html?)$|^microsoft word|^untitled", re.IGNORECASE
@@ -39,46 +37,33 @@ def parse_pdf(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
         SourceHasNoText: it has pages, but no text on any of them.
         SourceNeedsOcr: all of its pages are images, and the extra ``ocr`` is not installed.
     """
-    import pypdfium2
-
-    try:
-        document = pypdfium2.PdfDocument(file)
-    except pypdfium2.PdfiumError as error:
-        if error.err_code == _PASSWORD_ERROR:
-            raise SourceEncrypted(
-                "This PDF is protected by a password.", hint="Save a copy without the password and ingest that."
-            ) from error
-        raise SourceDamaged(
-            f"This PDF cannot be opened: {error}", hint="The file may be cut off; get or export it again."
-        ) from error
-    try:
+    with PdfFile(file) as document:
         yield from _parse(document)
-    finally:
-        document.close()
 
 
-def _parse(document: PdfDocument) -> Iterator[Parsed]:
-    count = len(document)
+def _parse(document: PdfFile) -> Iterator[Parsed]:
+    count = document.page_count
     if not count:
         raise SourceDamaged("This PDF has no pages.", hint="The file may be cut off; get or export it again.")
-    if title := _title(document):
+    if title := _title(document.metadata_title):
         yield Title(text=title)
     sample: dict[int, Page] = {}
     for index in _sampled(count):
-        sample[index] = read_page(document, index)
+        sample[index] = document.read(index)
         yield None
     running = Running.of([page.lines for page in sample.values()])
     style = Style.of([line for page in sample.values() for line in page.lines if page.origin is not Origin.OCR])
-    writer = PageWriter(style, outline_levels(document))
+    writer = PageWriter(style, document.outline())
     origins: dict[Origin, list[int]] = {origin: [] for origin in Origin}
     found = False
     for index in range(count):
-        page = sample.pop(index) if index in sample else read_page(document, index)
+        page = sample.pop(index) if index in sample else document.read(index)
         number = index + 1
-        origins[page.origin].append(number)
+        if page.origin is not Origin.TEXT:
+            origins[page.origin].append(number)
         # Scans differ from the text around them, and from each other.
         own = PageWriter(Style.of(page.lines)) if page.origin is Origin.OCR else writer
-        for block in own.blocks(list(running.without(page.lines, number)), page=number):
+        for block in own.blocks(running.without(page.lines, number), page=number):
             found = True
             yield from bounded(block)
         yield None
@@ -113,8 +98,8 @@ def _notices(count: int, origins: dict[Origin, list[int]]) -> Iterator[Notice]:
         yield Notice(message=f"{len(blank)} of {count} pages hold no text: {_ranges(blank)}")
 
 
-def _title(document: PdfDocument) -> str:
-    title = one_line(document.get_metadata_value("Title").replace("\x00", ""))
+def _title(title: str) -> str:
+    title = one_line(title.replace("\x00", ""))
     return "" if _FILE_TITLE.search(title) or len(title) < 3 else title[:300]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -18,8 +19,9 @@ _CELL_GAP: Final = 0.8
 _SPACE_GAP: Final = 0.14
 # Baselines this near, in font sizes, are one line: super- and subscripts stand up to this far off.
 SAME_LINE: Final = 0.5
-# Share of a page's height, at the top and at the bottom, where headers and footers stand.
-_MARGIN_SHARE: Final = 0.17
+# Shares of a page's height, at the top and at the bottom, where headers and footers stand.
+TOP_MARGIN: Final = 0.12
+BOTTOM_MARGIN: Final = 0.17
 # Medium is a weight below bold; "Medi" is how the PostScript fonts abbreviate their bold.
 _BOLD = re.compile(rb"bold|black|heavy|demi|medi(?!um)|cmb|sfbx|[-,]bd", re.IGNORECASE)
 _MONOSPACE = re.compile(rb"mono|courier|consol|typewriter|cmtt|sftt|menlo|andale|fixed", re.IGNORECASE)
@@ -47,8 +49,8 @@ class Line:
 
     Coordinates are in points, upwards and to the right as the text is read, whatever the page's rotation.
     ``words`` has left, right and text of each word. ``hyphenated`` lines end inside a word whose hyphen is left out.
-    ``in_margin`` lines stand where headers and footers do; ``turned`` ones run in another direction than the page's
-    text.
+    ``margin`` is 1 where headers stand, -1 where footers do, else 0; ``turned`` lines run in another direction than
+    the page's text.
     """
 
     left: float
@@ -60,7 +62,7 @@ class Line:
     text: str = ""
     words: list[tuple[float, float, str]] = field(default_factory=list)
     hyphenated: bool = False
-    in_margin: bool = False
+    margin: int = 0
     turned: bool = False
 
     @property
@@ -94,11 +96,10 @@ def page_lines(page: PdfPage) -> PageLines:
     left, low, right, high = page.get_bbox()
     turn = _main_turn(lines)
     width, height = (high - low, right - left) if turn % 2 else (right - left, high - low)
-    origin = {0: low, 1: -right, 2: -high, 3: left}[turn]
+    origin = (low, -right, -high, left)[turn]
     for line, own_turn in lines:
         line.turned = own_turn != turn
-        above = line.base - origin
-        line.in_margin = not line.turned and (above > height * (1 - _MARGIN_SHARE) or above < height * _MARGIN_SHARE)
+        line.margin = 0 if line.turned else margin(line.base - origin, height)
     return PageLines(
         lines=_rejoined([line for line, _ in lines]),
         width=width,
@@ -106,6 +107,11 @@ def page_lines(page: PdfPage) -> PageLines:
         characters=sum(len(line.text) for line, _ in lines),
         unmapped=len(_UNMAPPED.findall(text)) - sum(line.hyphenated for line, _ in lines),
     )
+
+
+def margin(above: float, height: float) -> int:
+    """1, -1 or 0 for a line so far above the lower end of a page of this height."""
+    return int(above > height * (1 - TOP_MARGIN)) - int(above < height * BOTTOM_MARGIN)
 
 
 def _main_turn(lines: list[tuple[Line, int]]) -> int:
@@ -250,8 +256,9 @@ class _LineReader:
         return -high, -low, x, round((right - left) * 2) / 2
 
     def _quarter_turns(self, index: int) -> int:
+        # Radians, clockwise; -1 for an error.
         angle = self._raw.FPDFText_GetCharAngle(self._page, index)
-        return round(angle / 1.5707963) % 4 if angle > 0 else 0
+        return -round(angle / (math.pi / 2)) % 4 if angle > 0 else 0
 
     def _word(self, start: int, end: int) -> str:
         word = self.text[start:end]

@@ -11,7 +11,7 @@ from indexer.parsers.blocks import one_line
 from indexer.parsers.pdf_lines import SAME_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from indexer.parsers.pdf_lines import Line
 
@@ -61,8 +61,11 @@ class Running:
         texts = sorted(shape for shape in self.left_out if any(map(str.isalpha, shape)))
         return "; ".join(f"“{text[:_SHOWN_CHARS]}”" for text in texts[:_SHOWN]) + ("; …" if len(texts) > _SHOWN else "")
 
-    def without(self, lines: Sequence[Line], page: int) -> Iterator[Line]:
-        """The lines of a page without furniture: from its edges inwards, as far as there is any."""
+    def without(self, lines: Sequence[Line], page: int) -> list[Line]:
+        """The lines of a page without furniture: from its edges inwards, as far as there is any.
+
+        A page that would be left empty keeps what is no page number.
+        """
         furniture: set[int] = set()
         for top, shapes in ((True, self.top), (False, self.bottom)):
             for row in _rows(lines, top=top):
@@ -70,8 +73,10 @@ class Running:
                 if not found:
                     break
                 furniture.update(map(id, found))
-                self.left_out.update(shapes.intersection(map(_shape, found)))
-        return (line for line in lines if id(line) not in furniture)
+        if all(id(line) in furniture for line in lines):
+            return [line for line in lines if not _is_page_number(line, page)]
+        self.left_out.update(_shape(line) for line in lines if id(line) in furniture)
+        return [line for line in lines if id(line) not in furniture]
 
 
 def _is_page_number(line: Line, page: int) -> bool:
@@ -85,10 +90,7 @@ def _shape(line: Line) -> str:
 
 def _rows(lines: Sequence[Line], *, top: bool) -> list[list[Line]]:
     """The outermost lines at the top or the bottom of a page by their height, the outermost first."""
-    if not lines:
-        return []
-    middle = (max(line.base for line in lines) + min(line.base for line in lines)) / 2
-    inside = [line for line in lines if line.in_margin and (line.base > middle) == top]
+    inside = [line for line in lines if line.margin == (1 if top else -1)]
     rows: list[list[Line]] = []
     for line in sorted(inside, key=lambda line: -line.base if top else line.base):
         if rows and abs(rows[-1][0].base - line.base) <= SAME_LINE * line.size:
