@@ -53,7 +53,7 @@ class Running:
                 shape for lines in pages for shape in {_shape(line) for row in _rows(lines, top=top) for line in row}
             )
             found.append(frozenset(shape for shape, times in seen.items() if times >= enough))
-        return cls(*found)
+        return cls(top=found[0], bottom=found[1])
 
     @property
     def shown(self) -> str:

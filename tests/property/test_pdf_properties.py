@@ -1,4 +1,4 @@
-"""Whatever stands on the pages of a PDF, and wherever: its words arrive, once each, in verbatim chunks of the right page."""
+"""Whatever stands on the pages of a PDF, and wherever: it arrives once, in verbatim chunks of the right page."""
 
 from __future__ import annotations
 

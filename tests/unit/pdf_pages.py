@@ -83,7 +83,7 @@ def text_lines(canvas: Canvas, lines: Iterable[str], *, x: float = 72, y: float 
 
 
 def long_pdf(count: int, lines: int = 36) -> Iterator[bytes]:
-    """Pieces of a PDF of ``count`` pages of text, each with its number, written by hand: ReportLab would take minutes."""
+    """Pieces of a PDF of ``count`` pages of text with their numbers, written by hand: ReportLab takes minutes."""
     offsets = []
     position = 0
 
