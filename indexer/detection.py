@@ -95,7 +95,7 @@ def detect(path: Path, scan: SourceScan) -> Detected:
     head = scan.head
     if b"%PDF-" in head[:_PDF_MARK_BYTES]:
         return Detected(media_type=PDF, encoding="utf-8")
-    if (image := image_type(head)) is not None:
+    if (image := image_type(head)) is not None and path.suffix.lower() not in _TEXT_SUFFIXES:
         return Detected(media_type=image, encoding="utf-8")
     encoding = _marked_encoding(head)
     if encoding is None:

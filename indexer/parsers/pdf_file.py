@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from indexer.parsers.pdf_pages import Page
 
 # PDFium keeps every object it has met until the document is closed: some kilobytes a page, more with images.
-_PAGES_PER_OPENING: Final = 500
+_PAGES_PER_OPENING: Final = 1000
 _PASSWORD_ERROR: Final = 4
 
 

@@ -86,7 +86,7 @@ def scan_and_text() -> bytes:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_images_are_detected_by_content_and_read(form, recognizer, tmp_path):
-    path = tmp_path / "named-like.txt"
+    path = tmp_path / "named-like.docx"
     path.write_bytes(picture(form))
     with Source(path, max_bytes=1 << 20) as source:
         assert detect(path, source.scan()).media_type == FORMATS[form]
