@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from indexer.parsers.pdf_lines import Line
 
 _HEADING_SCALE: Final = 1.12
+# Fixed-width fonts are taller than others of their size.
+_MONO_HEADING_SCALE: Final = 1.5
 _MAX_HEADING_LINES: Final = 3
 _MAX_LEVEL: Final = 6
 # Distances are between baselines, in units of the document's usual one.
@@ -68,11 +70,11 @@ class Style:
 
     def heading_level(self, line: Line) -> int | None:
         """Level of the heading this line would be, or None for body text."""
-        if not any(character.isalpha() for character in line.text) or line.turned:
+        if not any(map(str.isalpha, line.text)) or "@" in line.text or line.turned:
             return None
         if _CAPTION.match(line.text) or _CONTENTS_ENTRY.search(line.text):
             return None
-        if line.size > self.body_size * _HEADING_SCALE:
+        if line.size > self.body_size * (_MONO_HEADING_SCALE if line.mono else _HEADING_SCALE):
             return min(_MAX_LEVEL, 1 + sum(size > line.size for size in self.heading_sizes))
         if line.mono or (_LIST_ITEM.match(line.text) and not line.text[0].isdigit()):
             return None
@@ -83,11 +85,12 @@ class Style:
 
 @dataclass(slots=True, kw_only=True)
 class _Row:
-    """A line or a table, and what it would be."""
+    """A line or a table, and what it would be. ``told``: the outline says the level."""
 
     line: Line | None
     table: Table | None = None
     level: int | None = None
+    told: bool = False
     item: bool = False
 
 
@@ -120,10 +123,10 @@ class PageWriter:
     def _row(self, piece: Line | Table, page: int) -> _Row:
         if isinstance(piece, Table):
             return _Row(line=None, table=piece)
-        level = self._outline_level(piece.text, page)
-        if level is None:
-            level = self.style.heading_level(piece)
-        return _Row(line=piece, level=level, item=level is None and bool(_LIST_ITEM.match(piece.text)))
+        told = self._outline_level(piece.text, page)
+        level = self.style.heading_level(piece) if told is None else told
+        item = level is None and bool(_LIST_ITEM.match(piece.text))
+        return _Row(line=piece, level=level, told=told is not None, item=item)
 
     def _outline_level(self, text: str, page: int) -> int | None:
         if not self.outline or len(text) > MAX_HEADING_CHARS:
@@ -140,7 +143,9 @@ class PageWriter:
         step = above.base - below.base
         usual = max(self.style.pitch, min(above.size, below.size))
         if last.level is not None or row.level is not None:
-            return last.level == row.level and abs(above.size - below.size) <= 0.5 and 0 < step <= _HEADING_GAP * usual
+            # The lines of one heading may differ a little by the fonts of their words.
+            one = last.level == row.level or not (last.told or row.told or last.level is None or row.level is None)
+            return one and abs(above.size - below.size) <= 1.0 and 0 < step <= _HEADING_GAP * usual
         if abs(step) <= SAME_LINE * usual:
             return True  # an index or an exponent
         if above.mono or below.mono:

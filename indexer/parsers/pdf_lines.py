@@ -40,6 +40,10 @@ _TURNED_LAM_ALEF = re.compile("[\u0627\u0622\u0623\u0625]\u0644")
 _LIGATURES: Final = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
 )
+# TeX's older fonts have their ff where others have a sign for the return key.
+_OLD_FF = re.compile(r"(?<=[A-Za-z])\u21b5|\u21b5(?=[a-z])")
+# A word of one private character is a bullet or a box of a symbol font.
+_SYMBOL = re.compile(r"[\uf020-\uf0ff]")
 _SCRIPT_BORDER = re.compile(r"(?<=[A-Za-z])(?=[\u0620-\u06d3])|(?<=[\u0620-\u06d3])(?=[A-Za-z])")
 
 
@@ -265,7 +269,9 @@ class _LineReader:
         if not word.isascii():
             if any("\ud800" <= character <= "\udfff" for character in word):
                 word = word.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-            word = word.translate(_LIGATURES)
+            word = _OLD_FF.sub("ff", word.translate(_LIGATURES))
+            if _SYMBOL.fullmatch(word):
+                return "•"
             if _RIGHT_TO_LEFT.search(word):
                 word = _SCRIPT_BORDER.sub(" ", self._lam_alef(word, start))
         return word

@@ -27,7 +27,7 @@ _MAX_LINES: Final = 2000
 _SURE_GAP: Final = 1.6
 # Two cells side by side that are both longer than this are columns of text.
 _PROSE_CHARS: Final = 50
-LIST_MARK: Final = r"(?:[•‣▪◦●○■□▢–*\-\uf0b7\uf0a7\uf06f\uf0d8\uf0fc]|\(?\d{1,3}[.)]|\(?[a-z][.)])"
+LIST_MARK: Final = r"(?:[•‣▪◦●○■□▢◻☐➢✓–*\-]|\(?\d{1,3}[.)]|\(?[a-z][.)])"
 _ONLY_MARK = re.compile(rf"^(?:{LIST_MARK}|\d+(?:\.\d+)*\.?)$")
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
@@ -159,6 +159,8 @@ def _table(region: Sequence[Line], pitch: float) -> Table | None:
         else:
             rows.append(cells)
         last = row
+    if _header_wraps(rows):
+        rows[:2] = [[" ".join(filter(None, pair)) for pair in zip(rows[0], rows[1], strict=True)]]
     if sum(sum(map(bool, row)) > 1 for row in rows) < 2:
         return None
     if sum(len(_RIGHT_TO_LEFT.findall(line.text)) for line in region) * 2 > sum(len(line.text) for line in region):
@@ -215,6 +217,14 @@ def _wraps(cells: Sequence[str], columns: Sequence[tuple[float, float]], step: f
     """Whether a row only goes on with cells of the row above: its first cell is empty, and most others are."""
     filled = sum(map(bool, cells))
     return not cells[0] and filled <= max(1, len(columns) // 2) and step <= _WRAP_GAP * pitch
+
+
+def _header_wraps(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the second row only goes on with the names of columns: it has gaps and no figures, the others are full."""
+    if len(rows) < 4 or all(rows[1]) or any(map(str.isdigit, rows[1])):
+        return False
+    names = all(above or not below for above, below in zip(rows[0], rows[1], strict=True))
+    return names and all(map(all, rows[2:]))
 
 
 def _side_by_side(lines: Sequence[Line]) -> Iterator[Line]:

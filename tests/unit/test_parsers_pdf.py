@@ -111,6 +111,35 @@ def test_a_table_between_paragraphs_keeps_its_rows_and_empty_and_wrapped_cells()
     ]
 
 
+def test_names_of_columns_on_two_lines_are_one_header():
+    rows = [
+        "Inhibitor\tPolarization\tRate",
+        "\tresistance\t(mm a year)",
+        "0\t24.1\t2.8",
+        "2\t121.4\t1.5",
+        "4\t42.1\t0.9",
+    ]
+    (table,) = blocks_of(make_pdf([rows]))
+    assert table.text.splitlines()[:2] == ["Inhibitor | Polarization resistance | Rate (mm a year)", "0 | 24.1 | 2.8"]
+
+
+def test_a_heading_of_two_lines_is_one():
+    (heading, _) = blocks_of(make_pdf([[("A heading that needs more", 18), ("than a line", 18), "", *body(1)[:3]]]))
+    assert (heading.heading, heading.level) == ("A heading that needs more than a line", 1)
+
+
+def test_a_list_whose_marks_are_signs_of_a_symbol_font_is_a_list():
+    def draw(canvas):
+        for index, item in enumerate(("one thing", "another thing")):
+            canvas.setFont("ZapfDingbats", 10)
+            canvas.drawString(72, 700 - 14 * index, "\u25cf")
+            canvas.setFont("Helvetica", 10)
+            canvas.drawString(90, 700 - 14 * index, item)
+
+    (block,) = blocks_of(drawn_pdf(draw))
+    assert (block.kind, block.text) == (BlockKind.LIST, "● one thing\n● another thing\n\n")
+
+
 def test_wide_spaces_of_justified_lines_are_no_columns():
     def draw(canvas):
         for y, words in (
