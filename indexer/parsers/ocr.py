@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -31,6 +32,7 @@ _CLASSIFIED_LINES: Final = 7
 # Heights of recognised lines within these bounds of the page's usual height are noise, not fonts.
 _SAME_SIZE: Final = (0.6, 1.45)
 _BASE_SHARE: Final = 0.2
+_CUT_WORD = re.compile(r"[^\W\d_]{2}-$")
 
 
 def ocr_installed() -> bool:
@@ -145,6 +147,8 @@ def _page_lines(boxes: list[_Box], texts: list[str], *, width: int, height: int)
         size = box.bottom - box.top
         if _SAME_SIZE[0] * usual <= size <= _SAME_SIZE[1] * usual:
             size = usual
+        cut = bool(_CUT_WORD.search(text))
+        shown = text[:-1] if cut else text
         base = height - box.bottom + _BASE_SHARE * usual
         lines.append(
             Line(
@@ -152,8 +156,9 @@ def _page_lines(boxes: list[_Box], texts: list[str], *, width: int, height: int)
                 right=box.right,
                 base=base,
                 size=round(size * 2) / 2,
-                text=text,
-                words=_words(text, box),
+                text=shown,
+                words=_words(shown, box),
+                hyphenated=cut,
                 margin=margin(base, height),
                 turned=box.is_tall and len(text) >= _TELLING_CHARS,
             )

@@ -22,6 +22,8 @@ _ROW_GAP: Final = 3.5
 _WRAP_GAP: Final = 1.3
 # What stands above a table may look like a row of it.
 _STARTS_TRIED: Final = 3
+# Stands for the hyphen of a word that goes on below it.
+_CUT: Final = "\x02"
 _MAX_LINES: Final = 2000
 # Two rows are a table only if their cells are further apart than justified text moves its sentences, in font sizes.
 _SURE_GAP: Final = 1.6
@@ -155,17 +157,17 @@ def _table(region: Sequence[Line], pitch: float) -> Table | None:
     for row in visual:
         cells = _cells(row, columns)
         if rows and _wraps(cells, columns, last[0].base - row[0].base, pitch):
-            rows[-1] = [" ".join(filter(None, pair)) for pair in zip(rows[-1], cells, strict=True)]
+            rows[-1] = _joined(rows[-1], cells)
         else:
             rows.append(cells)
         last = row
     if _header_wraps(rows):
-        rows[:2] = [[" ".join(filter(None, pair)) for pair in zip(rows[0], rows[1], strict=True)]]
+        rows[:2] = [_joined(rows[0], rows[1])]
     if sum(sum(map(bool, row)) > 1 for row in rows) < 2:
         return None
     if sum(len(_RIGHT_TO_LEFT.findall(line.text)) for line in region) * 2 > sum(len(line.text) for line in region):
         rows = [row[::-1] for row in rows]
-    return Table(rows=rows)
+    return Table(rows=[[cell.replace(_CUT, "-") for cell in row] for row in rows])
 
 
 def _columns(rows: Sequence[Sequence[Line]]) -> list[tuple[float, float]]:
@@ -193,12 +195,21 @@ def _narrowest_gap(row: Sequence[Line]) -> float:
 
 def _cells(row: Sequence[Line], columns: Sequence[tuple[float, float]]) -> list[str]:
     cells = [""] * len(columns)
+    column = 0
     for line in row:
         for left, right, text in _parts(line, columns):
             distances = [max(start - right, left - end, 0.0) for start, end in columns]
             column = distances.index(min(distances))
             cells[column] = f"{cells[column]} {text}".strip()
+        if line.hyphenated:
+            cells[column] += _CUT
     return cells
+
+
+def _joined(above: Sequence[str], below: Sequence[str]) -> list[str]:
+    """Cells that go on on the next line; words cut at its end are whole again."""
+    pairs = zip(above, below, strict=True)
+    return [f"{a} {b}".strip().replace(f"{_CUT} ", "") if b else a for a, b in pairs]
 
 
 def _parts(line: Line, columns: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, str]]:
@@ -220,7 +231,7 @@ def _wraps(cells: Sequence[str], columns: Sequence[tuple[float, float]], step: f
 
 
 def _header_wraps(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the second row only goes on with the names of columns: it has gaps and no figures, the others are full."""
+    """Whether the second row only goes on with the names of columns: it has gaps and no figures, others are full."""
     if len(rows) < 4 or all(rows[1]) or any(map(str.isdigit, rows[1])):
         return False
     names = all(above or not below for above, below in zip(rows[0], rows[1], strict=True))
