@@ -33,7 +33,7 @@ class PdfFile:
         self._document = _opened(file)
         self._read = 0
         self.page_count = len(self._document)
-        self.metadata_title: str = self._document.get_metadata_value("Title")
+        self.metadata_title = _metadata_title(self._document)
 
     def __enter__(self) -> Self:
         return self
@@ -57,6 +57,14 @@ class PdfFile:
             self._read = 0
         self._read += 1
         return read_page(self._document, index)
+
+
+def _metadata_title(document: PdfDocument) -> str:
+    try:
+        title: str = document.get_metadata_value("Title")
+    except UnicodeDecodeError:
+        return ""
+    return title
 
 
 def _opened(file: BinaryIO) -> PdfDocument:

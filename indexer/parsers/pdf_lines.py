@@ -93,7 +93,8 @@ def page_lines(page: PdfPage) -> PageLines:
     text_page = page.get_textpage()
     try:
         reader = _LineReader(text_page)
-        lines = list(reader.read())
+        # A word of halves of characters alone is empty.
+        lines = [found for found in reader.read() if found[0].text]
         text = reader.text
     finally:
         text_page.close()
@@ -228,7 +229,9 @@ class _LineReader:
     def _add(self, line: Line, place: tuple[float, float, float, float], start: int, end: int, *, glued: bool) -> None:
         left, right, base, size = place
         word = self._word(start, end)
-        if glued:
+        if not word:
+            return
+        if glued and line.words:
             left, _, before = line.words.pop()
             word = before + word
         line.words.append((left, right, word))

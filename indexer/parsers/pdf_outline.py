@@ -27,7 +27,7 @@ def outline_levels(document: PdfDocument) -> dict[tuple[int, str], int]:
                 levels[page + 1, title] = min(_MAX_LEVEL, entry.level + 1)
             if len(levels) >= _MAX_ENTRIES:
                 break
-    except pypdfium2.PdfiumError:
+    except (pypdfium2.PdfiumError, UnicodeDecodeError):
         # Headings are told by their font then.
         return {}
     return levels

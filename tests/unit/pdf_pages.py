@@ -111,3 +111,23 @@ def long_pdf(count: int, lines: int = 36) -> Iterator[bytes]:
     table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
     end = f"xref\n0 {len(offsets) + 1}\n0000000000 65535 f \n{table}trailer<</Size {len(offsets) + 1}/Root 1 0 R>>\n"
     yield piece(f"{end}startxref\n{position}\n%%EOF", is_object=False)
+
+
+def mapped_pdf(mapping: str, *, title: str = "()") -> bytes:
+    """A page whose font says which characters its codes are, as a range of a ToUnicode map does.
+
+    Readers make the missing table of objects anew.
+    """
+    shown = b"BT /F 12 Tf 72 700 Td (what nobody can know) Tj ET"
+    cmap = b"begincmap 1 begincodespacerange <00> <FF> endcodespacerange"
+    cmap += f" 1 beginbfrange {mapping} endbfrange endcmap".encode("ascii")
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(shown), shown),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(cmap), cmap),
+    ]
+    numbered = b"".join(b"%d 0 obj%s endobj\n" % (number, body) for number, body in enumerate(objects, start=1))
+    return b"%PDF-1.7\n" + numbered + b"trailer<</Root 1 0 R/Info<</Title" + title.encode("ascii") + b">>>>\n%%EOF"

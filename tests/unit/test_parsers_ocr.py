@@ -13,7 +13,7 @@ from indexer.parsers.pdf import parse_pdf
 from indexer.parsers.pdf_lines import Line, PageLines
 from indexer.sources import Source
 from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr, SourceTooLarge
-from tests.unit.pdf_pages import drawn_pdf, make_image_pdf, make_pdf, text_lines
+from tests.unit.pdf_pages import drawn_pdf, make_image_pdf, make_pdf, mapped_pdf, text_lines
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -160,28 +160,11 @@ def test_text_is_not_recognised_where_it_can_be_read(recognizer):
     assert recognizer.seen == []
 
 
-def garbled_pdf() -> bytes:
-    """A page whose font maps all of its characters to private use. Readers make the missing table of objects anew."""
-    shown = b"BT /F 12 Tf 72 700 Td (what nobody can know) Tj ET"
-    cmap = b"begincmap 1 begincodespacerange <00> <FF> endcodespacerange"
-    cmap += b" 1 beginbfrange <20> <7E> <E020> endbfrange endcmap"
-    objects = [
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
-        b"<</Length %d>>stream\n%s\nendstream" % (len(shown), shown),
-        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R>>",
-        b"<</Length %d>>stream\n%s\nendstream" % (len(cmap), cmap),
-    ]
-    numbered = b"".join(b"%d 0 obj%s endobj\n" % (number, body) for number, body in enumerate(objects, start=1))
-    return b"%PDF-1.7\n" + numbered + b"trailer<</Root 1 0 R>>\n%%EOF"
-
-
 def test_text_that_nothing_tells_the_meaning_of_is_an_image(recognizer):
-    items = parsed(parse_pdf, garbled_pdf())
+    items = parsed(parse_pdf, mapped_pdf("<20> <7E> <E020>"))
     assert texts(items) == [(1, "What the scan says on two lines.")]
 
 
 def test_text_that_nothing_tells_the_meaning_of_is_not_taken_in(without_the_extra):
     with pytest.raises(SourceNeedsOcr):
-        parsed(parse_pdf, garbled_pdf())
+        parsed(parse_pdf, mapped_pdf("<20> <7E> <E020>"))

@@ -6,7 +6,7 @@ from reportlab.lib import pdfencrypt
 from indexer.parsers.blocks import Block, BlockKind, Notice, Title
 from indexer.parsers.pdf import parse_pdf
 from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText
-from tests.unit.pdf_pages import drawn_pdf, make_pdf, text_lines
+from tests.unit.pdf_pages import drawn_pdf, make_pdf, mapped_pdf, text_lines
 
 LEFT = [f"left column, line {i}, with words enough" for i in range(8)] + ["and its end."]
 RIGHT = [f"right column, line {i}, with words too" for i in range(8)] + ["and the page's end."]
@@ -261,6 +261,11 @@ def test_damage_is_an_error_of_its_own():
 def test_pages_without_text_are_told():
     items = parse(make_pdf([["text"], [], ["text"], [], [], ["text"]]))
     assert [item.message for item in items if isinstance(item, Notice)] == ["3 of 6 pages hold no text: 2, 4-5"]
+
+
+def test_halves_of_characters_are_left_out():
+    items = parse(mapped_pdf("<61> <61> <D83D>", title="<FEFFD83D0041>"))
+    assert [item.text for item in items if isinstance(item, Block)] == ["wht nobody cn know\n\n"]
 
 
 def test_blank_pages_alone_are_no_text():
