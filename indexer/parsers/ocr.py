@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from indexer.parsers.pdf_lines import Line, PageLines, margin
+from indexer.parsers.pdf_lines import SAME_LINE, Line, PageLines, margin
 from rag.errors import SourceNeedsOcr
 
 if TYPE_CHECKING:
@@ -142,14 +142,17 @@ def _box(corners: Any) -> _Box:  # noqa: ANN401 - four points, an array of 4 x 2
 def _page_lines(boxes: list[_Box], texts: list[str], *, width: int, height: int) -> PageLines:
     upright = [box.bottom - box.top for box in boxes if not box.is_tall]
     usual = median(upright) if upright else 1.0
-    lines = []
-    for box, text in sorted(zip(boxes, texts, strict=True), key=lambda pair: (pair[0].bottom, pair[0].left)):
+    lines: list[Line] = []
+    row_bottom = float("-inf")
+    for box, text in sorted(zip(boxes, texts, strict=True), key=lambda pair: pair[0].bottom):
+        if box.bottom - row_bottom > SAME_LINE * usual:
+            row_bottom = box.bottom
         size = box.bottom - box.top
         if _SAME_SIZE[0] * usual <= size <= _SAME_SIZE[1] * usual:
             size = usual
         cut = bool(_CUT_WORD.search(text))
         shown = text[:-1] if cut else text
-        base = height - box.bottom + _BASE_SHARE * usual
+        base = height - row_bottom + _BASE_SHARE * usual
         lines.append(
             Line(
                 left=box.left,
@@ -163,6 +166,8 @@ def _page_lines(boxes: list[_Box], texts: list[str], *, width: int, height: int)
                 turned=box.is_tall and len(text) >= _TELLING_CHARS,
             )
         )
+    # Row by row: a page that lies a little askew has the ends of its rows on different heights.
+    lines.sort(key=lambda line: (-line.base, line.left))
     return PageLines(lines=lines, width=width, height=height, characters=sum(map(len, texts)))
 
 
