@@ -42,6 +42,8 @@ def parse_image(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Tags that make no sense are passed over; pixels that are missing are an error.
+            warnings.simplefilter("ignore", UserWarning)
             with Image.open(file) as image:
                 for index in range(getattr(image, "n_frames", 1)):
                     image.seek(index)
@@ -55,7 +57,7 @@ def parse_image(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG
         raise SourceTooLarge(
             f"This image has more than {_MAX_PIXELS:,} pixels.", hint="Scale it down, or save it in parts."
         ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError, EOFError) as error:
         raise SourceDamaged(
             f"This image cannot be decoded: {error}", hint="The file may be cut off; get or export it again."
         ) from error

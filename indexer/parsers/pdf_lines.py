@@ -254,13 +254,18 @@ class _LineReader:
             left, right = min(left, box.left), max(right, box.right)
             if self._turn % 2:
                 low, high = min(low, box.bottom), max(high, box.top)
+        if not math.isfinite(left + right + low + high + x + y):
+            # A damaged matrix puts text nowhere; it is read all the same.
+            return 0.0, 0.0, 0.0, 1.0
+        across = right - left if self._turn % 2 else high - low
+        size = max(1.0, round(across * 2) / 2)
         if self._turn == 0:
-            return left, right, y, round((high - low) * 2) / 2
+            return left, right, y, size
         if self._turn == 1:  # upwards
-            return low, high, -x, round((right - left) * 2) / 2
+            return low, high, -x, size
         if self._turn == 2:
-            return -right, -left, -y, round((high - low) * 2) / 2
-        return -high, -low, x, round((right - left) * 2) / 2
+            return -right, -left, -y, size
+        return -high, -low, x, size
 
     def _quarter_turns(self, index: int) -> int:
         # Radians, clockwise; -1 for an error.

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from contextlib import suppress
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.chunking import chunk_blocks
+from indexer.parsers import pdf_pages
 from indexer.parsers.blocks import Block
 from indexer.parsers.pdf import parse_pdf
 from rag.embedding.fake import HashingEmbedder
-from tests.unit.pdf_pages import drawn_pdf
+from rag.errors import SourceError
+from tests.unit.pdf_pages import drawn_pdf, make_pdf
 
+_GOOD = make_pdf(
+    [[("A Title", 18), "", "Some text.", "One\tTwo\tThree", "1\t2\t3"], ["• an item", "• another"]], title="A"
+)
+_damage = st.lists(
+    st.tuples(st.integers(0, len(_GOOD) - 1), st.binary(max_size=8), st.integers(0, 40)), min_size=1, max_size=12
+)
 _word = st.text("abcdefghijklm", min_size=2, max_size=9)
 # Away from the margins, where what repeats is left out; on a grid, so that words do not lie on each other.
 _place = st.tuples(st.integers(0, 3), st.integers(0, 35))
@@ -49,3 +59,14 @@ def test_words_of_a_pdf_arrive_once_on_their_page_and_verbatim(pages) -> None:
     for chunk in chunk_blocks(blocks, count_tokens=embedder.count_tokens, max_tokens=embedder.max_tokens):
         assert chunk.text == source[chunk.span.start : chunk.span.end]
         assert chunk.page in range(1, len(pages) + 1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(damage=_damage)
+def test_a_damaged_pdf_is_read_or_refused(damage) -> None:
+    content = bytearray(_GOOD)
+    for place, written, removed in damage:
+        content[place : place + removed] = written
+    with pytest.MonkeyPatch.context() as patch, suppress(SourceError):
+        patch.setattr(pdf_pages, "ocr_installed", lambda: False)
+        assert all(item.text for item in parse_pdf(io.BytesIO(bytes(content)), "utf-8") if isinstance(item, Block))
