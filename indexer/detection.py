@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from indexer.image_detection import image_type
 from indexer.office_detection import office_type
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
@@ -20,7 +21,7 @@ HTML: Final = "text/html"
 MARKDOWN: Final = "text/markdown"
 TEXT: Final = "text/plain"
 
-READABLE: Final = "text, Markdown, HTML, PDF, EPUB and office documents"
+READABLE: Final = "text, Markdown, HTML, PDF, EPUB, office documents and images"
 
 _MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 _HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
@@ -91,6 +92,8 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
         return Detected(media_type=PDF, encoding="utf-8")
     if (office := office_type(path, head)) is not None:
         return Detected(media_type=office, encoding="utf-8")
+    if (image := image_type(head)) is not None and path.suffix.lower() not in _TEXT_SUFFIXES:
+        return Detected(media_type=image, encoding="utf-8")
     encoding = _marked_encoding(head)
     if encoding is None:
         _refuse_known_binary(path, scan)

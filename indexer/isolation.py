@@ -28,6 +28,8 @@ _MAX_TEXT_CHARS: Final = 1 << 26
 _MAX_TEXT_PER_BYTE: Final = 4
 _STDERR_TAIL: Final = 16_000
 _KEPT_ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
+# Libraries reserve address space for every core; on large machines that alone would reach the memory limit.
+_SMALL_RESERVES: Final = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _OUT_OF_MEMORY: Final = ("MemoryError", "out of memory", "Memory allocation failed", "Cannot allocate memory")
 # What Rust's libraries say before they abort; Python's own last words come after it.
 _RUST_OUT_OF_MEMORY: Final = "memory allocation of "
@@ -119,6 +121,7 @@ class _Child:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; closed in kill
         self._channel, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+        environment |= _SMALL_RESERVES
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this Python and a module of this package

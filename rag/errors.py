@@ -9,7 +9,7 @@ RagError
 │   ├── IngestInProgress  EmbedderChanged  PortInUse  JobLost
 ├── SourceError               one document could not be taken in; the others go on
 │   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
-│   ├── SourceDamaged  SourceTooLarge  SourceHasNoText  ParserTimeout  ParserOutOfMemory  ParserCrashed
+│   ├── SourceDamaged  SourceTooLarge  SourceHasNoText  SourceNeedsOcr  ParserTimeout  ParserOutOfMemory  ParserCrashed
 ├── ModelError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
@@ -70,6 +70,7 @@ __all__ = [
     "SourceEncrypted",
     "SourceError",
     "SourceHasNoText",
+    "SourceNeedsOcr",
     "SourceNotFound",
     "SourceTooLarge",
     "SourceUnreadable",
@@ -212,6 +213,12 @@ class SourceTooLarge(SourceError):
 
 class SourceHasNoText(SourceError):
     code = "source_has_no_text"
+
+
+class SourceNeedsOcr(SourceError):
+    """Its text is in images, and the extra that recognises it is not installed."""
+
+    code = "source_needs_ocr"
 
 
 class ParserTimeout(SourceError):

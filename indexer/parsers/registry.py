@@ -7,7 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from indexer.detection import HTML, MARKDOWN, PDF, TEXT
+from indexer.image_detection import BMP, JPEG, PNG, TIFF, WEBP
 from indexer.office_detection import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
+from indexer.parsers.ocr import ocr_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from indexer.parsers.blocks import Parser
 
 # Bump when a parser yields other text for the same bytes: unchanged files are then read again.
-PARSER_VERSION: Final = "plumbline-parsers-2"
+# With text recognition installed, scanned pages that were left out before are found.
+PARSER_VERSION: Final = "plumbline-parsers-2" + ("+ocr" if ocr_installed() else "")
 
 PARSERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -34,6 +37,7 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         ODT: "indexer.parsers.odf:parse_odt",
         ODP: "indexer.parsers.odf:parse_odp",
         ODS: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        **dict.fromkeys((PNG, JPEG, TIFF, BMP, WEBP), "indexer.parsers.image:parse_image"),
     }
 )
 

@@ -53,7 +53,7 @@ def ingesting(
     parsers: Mapping[str, str] = PARSERS,
     embedder: HashingEmbedder | None = None,
     timeout_s: float = 60,
-    memory_bytes: int = 1 << 30,
+    memory_bytes: int = 2 << 30,
 ) -> Iterator[Ingesting]:
     database = Database.open(Settings(home=home, _env_file=None))
     try:
