@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pathlib import PurePath
 
     from indexer.sources import SourceScan
 
@@ -19,13 +19,77 @@ HTML: Final = "text/html"
 MARKDOWN: Final = "text/markdown"
 TEXT: Final = "text/plain"
 
-READABLE: Final = "text, Markdown, HTML and PDF"
+RST: Final = "text/x-rst"
+ORG: Final = "text/x-org"
+LATEX: Final = "text/x-tex"
+CSV: Final = "text/csv"
+TSV: Final = "text/tab-separated-values"
+JSON: Final = "application/json"
+JSON_LINES: Final = "application/x-ndjson"
+NOTEBOOK: Final = "application/x-ipynb+json"
+XML: Final = "application/xml"
+SRT: Final = "application/x-subrip"
+VTT: Final = "text/vtt"
+ASS: Final = "text/x-ssa"
+CODE: Final = "text/x-source"
+MAIL: Final = "message/rfc822"
+OUTLOOK: Final = "application/vnd.ms-outlook"
+ZIP: Final = "application/zip"
+TAR: Final = "application/x-tar"
+
+# These may hold documents of their own; see docs/decisions/0023.
+CONTAINERS: Final = frozenset({MAIL, OUTLOOK, ZIP, TAR})
+
+READABLE: Final = (
+    "text, Markdown, HTML, PDF, reStructuredText, Org, LaTeX, CSV, JSON, XML, notebooks, subtitles, source code, "
+    "mail, and ZIP and TAR archives of these"
+)
 
 _MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 _HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
-_TEXT_SUFFIXES: Final = frozenset(
-    {".txt", ".text", ".log", ".csv", ".rst", ".org", *_MARKDOWN_SUFFIXES, *_HTML_SUFFIXES}
-)
+# Formats that are text and told by their names. Source code is by language: ``CODE`` is any other one.
+_SUFFIX_TYPES: Final = {
+    **dict.fromkeys(_MARKDOWN_SUFFIXES, MARKDOWN),
+    ".rst": RST,
+    ".rest": RST,
+    ".org": ORG,
+    ".tex": LATEX,
+    ".ltx": LATEX,
+    ".csv": CSV,
+    ".tsv": TSV,
+    ".tab": TSV,
+    ".json": JSON,
+    ".geojson": JSON,
+    ".jsonl": JSON_LINES,
+    ".ndjson": JSON_LINES,
+    ".ipynb": NOTEBOOK,
+    ".srt": SRT,
+    ".vtt": VTT,
+    ".ass": ASS,
+    ".ssa": ASS,
+    **{
+        f".{suffix}": f"text/x-{language}"
+        for language, suffixes in {
+            "python": "py pyi pyw",
+            "javascript": "js mjs cjs jsx",
+            "typescript": "ts mts cts",
+            "tsx": "tsx",
+            "java": "java",
+            "go": "go",
+            "rust": "rs",
+            "c": "c h",
+            "cpp": "cc cpp cxx hh hpp hxx",
+            "csharp": "cs",
+            "ruby": "rb",
+            "php": "php",
+            "shell": "sh bash",
+            "source": "kt kts swift scala lua pl pm r jl hs ml ex exs erl clj dart groovy sql css scss less vue "
+            "ps1 bat cmake make gradle tf proto graphql zig nim v f90 f95 m asm s yaml yml toml ini cfg conf",
+        }.items()
+        for suffix in suffixes.split()
+    },
+}
+_TEXT_SUFFIXES: Final = frozenset({".txt", ".text", ".log", *_HTML_SUFFIXES, *_SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
 
 _BOMS: Final = (
     # The 32-bit marks begin with the 16-bit ones.
@@ -54,6 +118,15 @@ _HTML_START = re.compile(
 _TAG = re.compile(rb"<(?:p|div|table|h[1-6]|body|html|head|ul|ol|a|br|span)\b", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 _ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\([BJ]")
+_XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60}):[^\n]*\n(?:[ \t][^\n]*\n)*", re.ASCII)
+_MAIL_HEADERS: Final = frozenset(
+    "from to subject date received message-id mime-version content-type return-path delivered-to reply-to cc".split()
+)
+# Base64 and hexadecimal blobs, broken into lines or not.
+_UNBROKEN = re.compile(rb"(?:[A-Za-z0-9+/=_-]{60,}\r?\n?){4,}")
+_MAX_UNBROKEN_SHARE: Final = 0.5
+_LONG_LINE_BYTES: Final = 2000
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 # Formats made of text that read as noise, and ones that the table of magic numbers names poorly.
@@ -64,6 +137,11 @@ _MARKS: Final = (
     (b"SQLite format 3\x00", "a SQLite database"),
     (b"GGUF", "a GGUF model"),
 )
+_PACKED_MARKS: Final = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00")
+_ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_OLE_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# The names of a message's streams, as OLE writes names.
+_OUTLOOK_NAME: Final = "__properties_version1.0".encode("utf-16-le")
 _ZIP_MEMBERS: Final = (
     (b"word/", "a Word document (docx)"),
     (b"xl/", "an Excel workbook (xlsx)"),
@@ -73,15 +151,20 @@ _ZIP_MEMBERS: Final = (
 )
 
 
+# Formats that may hold blobs beside text, which their parsers leave out.
+_LOOSE: Final = frozenset({HTML, MARKDOWN, XML, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX})
+_PROSE: Final = frozenset({".rst", ".rest", ".org", ".tex", ".ltx", ".ass", ".ssa"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detected:
-    """A media type that a parser exists for, and the encoding of its text (unused for PDF)."""
+    """A media type that a parser exists for, and the encoding of its text (unused for binary formats)."""
 
     media_type: str
     encoding: str
 
 
-def detect(path: Path, scan: SourceScan) -> Detected:
+def detect(path: PurePath, scan: SourceScan) -> Detected:
     """Decide how to read a file.
 
     Raises:
@@ -95,21 +178,75 @@ def detect(path: Path, scan: SourceScan) -> Detected:
     if b"%PDF-" in head[:_PDF_MARK_BYTES]:
         return Detected(media_type=PDF, encoding="utf-8")
     encoding = _marked_encoding(head)
+    if (container := _container(path, head, encoding)) is not None:
+        return container
     if encoding is None:
         _refuse_known_binary(path, scan)
         encoding = _encoding(path, scan)
-    return Detected(media_type=_text_type(path, head, encoding), encoding=encoding)
+    media_type = _text_type(path, head, encoding)
+    if media_type not in _LOOSE:
+        _refuse_noise(path, head)
+    return Detected(media_type=media_type, encoding=encoding)
+
+
+def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | None:
+    """What may hold documents of its own."""
+    if head.startswith(_ZIP_MARKS):
+        known = any(member in head for member, _name in _ZIP_MEMBERS)
+        return None if known else Detected(media_type=ZIP, encoding="utf-8")
+    if head.startswith(_PACKED_MARKS) or head[257:262] == b"ustar":
+        return Detected(media_type=TAR, encoding="utf-8")
+    suffix = path.suffix.lower()
+    if head.startswith(_OLE_MARK):
+        message = suffix == ".msg" or (_OUTLOOK_NAME in head and suffix not in {".doc", ".xls", ".ppt"})
+        return Detected(media_type=OUTLOOK, encoding="utf-8") if message else None
+    encoding = encoding or _utf16(head)
+    if _is_mail(suffix, head.decode(encoding or "latin-1", errors="replace")):
+        # Without a mark a mail's parts have encodings of their own.
+        return Detected(media_type=MAIL, encoding=encoding or "latin-1")
+    return None
+
+
+def _is_mail(suffix: str, head: str) -> bool:
+    """Whether it begins like a message (RFC 5322): by its headers, the fewer of them the clearer its name."""
+    if suffix in _TEXT_SUFFIXES:
+        return False
+    position, known = 0, set()
+    text = head.replace("\r\n", "\n").lstrip("\ufeff")
+    if text.startswith("From "):  # the line that a mailbox puts before a message
+        position = text.find("\n") + 1
+    while found := _HEADER.match(text, position):
+        known.add(found[1].lower())
+        position = found.end()
+    return len(known & _MAIL_HEADERS) >= (1 if suffix in {".eml", ".mht", ".mhtml"} else 3)
+
+
+def _refuse_noise(path: PurePath, head: bytes) -> None:
+    """Refuse what is made of text and not for reading: keys, encoded blobs, minified programs."""
+    unbroken = sum(len(run) for run in _UNBROKEN.findall(head))
+    if unbroken > _MAX_UNBROKEN_SHARE * len(head):
+        raise SourceBinary(
+            f"{path} is encoded data (base64 or the like), not text.",
+            hint="If it encodes a document, decode it and ingest that.",
+        )
+    is_code = _SUFFIX_TYPES.get(path.suffix.lower(), "").startswith("text/x-") and path.suffix.lower() not in _PROSE
+    long = sum(len(line) for line in head.split(b"\n") if len(line) > _LONG_LINE_BYTES)
+    if is_code and long > _MAX_UNBROKEN_SHARE * len(head):
+        raise SourceBinary(
+            f"{path} is minified or generated code: lines of thousands of characters.",
+            hint="Ingest the program it was made from.",
+        )
 
 
 def _marked_encoding(head: bytes) -> str | None:
     return next((name for mark, name in _BOMS if head.startswith(mark)), None)
 
 
-def _refuse_known_binary(path: Path, scan: SourceScan) -> None:
+def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
     head = scan.head
     name = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if name is None and head.startswith(b"PK\x03\x04"):
-        name = next((name for member, name in _ZIP_MEMBERS if member in head), "a ZIP archive")
+        name = next(name for member, name in _ZIP_MEMBERS if member in head)
     if name is None and not _is_text(scan) and _utf16(head) is None:
         name = _magic_name(head)
         if name is None:
@@ -163,14 +300,15 @@ def _magic_name(head: bytes) -> str | None:
     return f"of another format ({best.name})"
 
 
-def _encoding(path: Path, scan: SourceScan) -> str:
+def _encoding(path: PurePath, scan: SourceScan) -> str:
     head = scan.head
     if (name := _utf16(head)) is not None:
         return name
     if scan.utf8:
         # Seven-bit Japanese is valid UTF-8 and means something else.
         return "iso2022_jp" if _ISO_2022.search(head) and _known_codec("iso2022_jp") else "utf-8"
-    if _looks_like_html(path, head) and (declared := _META_CHARSET.search(head)):
+    declared = _XML_ENCODING.search(head) or (_META_CHARSET.search(head) if _looks_like_html(path, head) else None)
+    if declared is not None:
         name = declared[1].decode("ascii")
         if _known_codec(name) and "utf" not in name.lower():
             return name
@@ -183,7 +321,7 @@ def _encoding(path: Path, scan: SourceScan) -> str:
     return _guessed_encoding(path, sample)
 
 
-def _guessed_encoding(path: Path, sample: bytes) -> str:
+def _guessed_encoding(path: PurePath, sample: bytes) -> str:
     from charset_normalizer import from_bytes
 
     # The common ones first: of two readings that both make sense, the rarer one is rarely meant.
@@ -203,11 +341,11 @@ def _known_codec(name: str) -> bool:
         return False
 
 
-def _looks_like_html(path: Path, head: bytes) -> bool:
+def _looks_like_html(path: PurePath, head: bytes) -> bool:
     return bool(_HTML_START.match(head)) or path.suffix.lower() in _HTML_SUFFIXES
 
 
-def _text_type(path: Path, head: bytes, encoding: str) -> str:
+def _text_type(path: PurePath, head: bytes, encoding: str) -> str:
     if encoding.startswith(("utf-16", "utf-32")):
         # Tags are searched for in bytes; a stray odd byte at the end of the head does not matter here.
         head = head.decode(encoding, errors="replace").encode("utf-8", errors="replace")
@@ -215,8 +353,8 @@ def _text_type(path: Path, head: bytes, encoding: str) -> str:
     suffix = path.suffix.lower()
     if _HTML_START.match(start) or (suffix in _HTML_SUFFIXES and _TAG.search(start)):
         return HTML
-    if start.lstrip().startswith(b"<?xml"):
-        raise SourceUnsupported(
-            f"{path} is an XML document, which no parser reads.", hint=f"Plumbline reads {READABLE}."
-        )
-    return MARKDOWN if suffix in _MARKDOWN_SUFFIXES else TEXT
+    if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (suffix == ".xml" and start.lstrip().startswith(b"<")):
+        return XML
+    if start.startswith(b"WEBVTT"):
+        return VTT
+    return _SUFFIX_TYPES.get(suffix, TEXT)

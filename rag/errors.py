@@ -9,7 +9,7 @@ RagError
 │   ├── IngestInProgress  EmbedderChanged  PortInUse
 ├── SourceError               one document could not be taken in; the others go on
 │   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
-│   ├── SourceDamaged  SourceTooLarge  SourceHasNoText  ParserTimeout  ParserOutOfMemory  ParserCrashed
+│   ├── SourceDamaged  SourceTooLarge  SourceUnsafe  SourceHasNoText  ParserTimeout  ParserOutOfMemory  ParserCrashed
 ├── ModelError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
@@ -70,6 +70,7 @@ __all__ = [
     "SourceNotFound",
     "SourceTooLarge",
     "SourceUnreadable",
+    "SourceUnsafe",
     "SourceUnsupported",
     "StorageError",
     "UnknownAdapter",
@@ -188,6 +189,10 @@ class SourceDamaged(SourceError):
 
 class SourceTooLarge(SourceError):
     code = "source_too_large"
+
+
+class SourceUnsafe(SourceError):
+    code = "source_unsafe"
 
 
 class SourceHasNoText(SourceError):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, VersionRow, VersionStatus
-from rag.types import Chunk, Collection, Document, Fingerprint, Span
+from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Span
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row, Select
@@ -80,6 +80,15 @@ def to_document(row: Row[*tuple[Any, ...]], collection: Collection) -> Document:
 def one_document(connection: Connection, collection: Collection, condition: ColumnElement[bool]) -> Document | None:
     row = connection.execute(select_documents(collection).where(condition)).one_or_none()
     return None if row is None else to_document(row, collection)
+
+
+def within(uri: str) -> ColumnElement[bool]:
+    """Holds for the documents of the container with this URI, however deep."""
+    prefix = uri + MEMBER_MARK
+    # The range is what the unique index finds fast; the comparison stays exact under collations of other databases.
+    after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    in_range = DocumentRow.uri.between(prefix, after)
+    return in_range & (func.substr(DocumentRow.uri, 1, len(prefix)) == prefix)
 
 
 def select_passages(collection: Collection) -> Select[*tuple[Any, ...]]:

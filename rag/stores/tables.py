@@ -105,7 +105,8 @@ class DocumentRow(Base):
 class VersionRow(Base):
     """``parser`` and ``chunker`` are those it was made with; ``owner`` names the process that stages it.
 
-    ``language`` is an ISO 639-1 code where it is known and its words can be stemmed.
+    ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. ``members_failed`` counts what
+    could not be taken in of a container.
     """
 
     __tablename__ = "document_versions"
@@ -134,6 +135,7 @@ class VersionRow(Base):
     parser: Mapped[str] = mapped_column(Text)
     chunker: Mapped[str] = mapped_column(Text)
     chunk_count: Mapped[int] = mapped_column(default=0)
+    members_failed: Mapped[int] = mapped_column(default=0, server_default="0")
     activated_seq: Mapped[int | None] = mapped_column(BigInteger)
     retired_seq: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
