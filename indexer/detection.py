@@ -84,12 +84,14 @@ _SUFFIX_TYPES: Final = {
             "php": "php",
             "shell": "sh bash",
             "source": "kt kts swift scala lua pl pm r jl hs ml ex exs erl clj dart groovy sql css scss less vue "
-            "ps1 bat cmake make gradle tf proto graphql zig nim v f90 f95 m asm s yaml yml toml ini cfg conf",
+            "xsd xsl xslt dtd rng ps1 bat cmake make gradle tf proto graphql zig nim v f90 f95 m asm s yaml yml toml ini cfg conf",
         }.items()
         for suffix in suffixes.split()
     },
 }
-_TEXT_SUFFIXES: Final = frozenset({".txt", ".text", ".log", *_HTML_SUFFIXES, *_SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
+_TEXT_SUFFIXES: Final = frozenset(
+    {".txt", ".text", ".log", *_HTML_SUFFIXES, *_SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"}
+)
 
 _BOMS: Final = (
     # The 32-bit marks begin with the 16-bit ones.
@@ -353,6 +355,8 @@ def _text_type(path: PurePath, head: bytes, encoding: str) -> str:
     suffix = path.suffix.lower()
     if _HTML_START.match(start) or (suffix in _HTML_SUFFIXES and _TAG.search(start)):
         return HTML
+    if _SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
+        return CODE
     if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (suffix == ".xml" and start.lstrip().startswith(b"<")):
         return XML
     if start.startswith(b"WEBVTT"):

@@ -241,7 +241,7 @@ class SourceIngestion:
     def _title(self, path: PurePath, opening: list[Pieces]) -> str:
         own = next((pieces.title for pieces in opening if pieces.title), "")
         blocks = opening[-1].blocks if opening else []
-        first = next((block for block in blocks if block.kind is BlockKind.HEADING), None)
+        first = next((block for block in blocks if block.kind is BlockKind.HEADING and block.text), None)
         if not own and first is not None and first.level == 1:
             own = first.heading
         return clip_title(
@@ -281,9 +281,7 @@ def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult
 
 
 def failed_result(uri: str, error: SourceError, notices: Iterable[str]) -> SourceResult:
-    return SourceResult(
-        uri=uri, outcome=Outcome.FAILED, failure=SourceFailure.of(uri, error), notices=tuple(notices)
-    )
+    return SourceResult(uri=uri, outcome=Outcome.FAILED, failure=SourceFailure.of(uri, error), notices=tuple(notices))
 
 
 def _member_of(uri: str, start: int) -> str:

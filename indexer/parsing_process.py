@@ -31,7 +31,6 @@ from rag.errors import ParserOutOfMemory, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
     from typing import BinaryIO
 
     from indexer.parsers.blocks import ContainerParser, Parsed, Parser
