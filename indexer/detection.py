@@ -7,6 +7,22 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from indexer.formats import (
+    CODE,
+    HTML,
+    HTML_SUFFIXES,
+    LOOSE,
+    MAIL,
+    OUTLOOK,
+    PDF,
+    PROSE,
+    SUFFIX_TYPES,
+    TAR,
+    TEXT,
+    VTT,
+    XML,
+    ZIP,
+)
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
 if TYPE_CHECKING:
@@ -14,84 +30,12 @@ if TYPE_CHECKING:
 
     from indexer.sources import SourceScan
 
-PDF: Final = "application/pdf"
-HTML: Final = "text/html"
-MARKDOWN: Final = "text/markdown"
-TEXT: Final = "text/plain"
-
-RST: Final = "text/x-rst"
-ORG: Final = "text/x-org"
-LATEX: Final = "text/x-tex"
-CSV: Final = "text/csv"
-TSV: Final = "text/tab-separated-values"
-JSON: Final = "application/json"
-JSON_LINES: Final = "application/x-ndjson"
-NOTEBOOK: Final = "application/x-ipynb+json"
-XML: Final = "application/xml"
-SRT: Final = "application/x-subrip"
-VTT: Final = "text/vtt"
-ASS: Final = "text/x-ssa"
-CODE: Final = "text/x-source"
-MAIL: Final = "message/rfc822"
-OUTLOOK: Final = "application/vnd.ms-outlook"
-ZIP: Final = "application/zip"
-TAR: Final = "application/x-tar"
-
-# These may hold documents of their own; see docs/decisions/0023.
-CONTAINERS: Final = frozenset({MAIL, OUTLOOK, ZIP, TAR})
-
 READABLE: Final = (
     "text, Markdown, HTML, PDF, reStructuredText, Org, LaTeX, CSV, JSON, XML, notebooks, subtitles, source code, "
     "mail, and ZIP and TAR archives of these"
 )
 
-_MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
-_HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
-# Formats that are text and told by their names. Source code is by language: ``CODE`` is any other one.
-_SUFFIX_TYPES: Final = {
-    **dict.fromkeys(_MARKDOWN_SUFFIXES, MARKDOWN),
-    ".rst": RST,
-    ".rest": RST,
-    ".org": ORG,
-    ".tex": LATEX,
-    ".ltx": LATEX,
-    ".csv": CSV,
-    ".tsv": TSV,
-    ".tab": TSV,
-    ".json": JSON,
-    ".geojson": JSON,
-    ".jsonl": JSON_LINES,
-    ".ndjson": JSON_LINES,
-    ".ipynb": NOTEBOOK,
-    ".srt": SRT,
-    ".vtt": VTT,
-    ".ass": ASS,
-    ".ssa": ASS,
-    **{
-        f".{suffix}": f"text/x-{language}"
-        for language, suffixes in {
-            "python": "py pyi pyw",
-            "javascript": "js mjs cjs jsx",
-            "typescript": "ts mts cts",
-            "tsx": "tsx",
-            "java": "java",
-            "go": "go",
-            "rust": "rs",
-            "c": "c h",
-            "cpp": "cc cpp cxx hh hpp hxx",
-            "csharp": "cs",
-            "ruby": "rb",
-            "php": "php",
-            "shell": "sh bash",
-            "source": "kt kts swift scala lua pl pm r jl hs ml ex exs erl clj dart groovy sql css scss less vue "
-            "xsd xsl xslt dtd rng ps1 bat cmake make gradle tf proto graphql zig nim v f90 f95 m asm s yaml yml toml ini cfg conf",
-        }.items()
-        for suffix in suffixes.split()
-    },
-}
-_TEXT_SUFFIXES: Final = frozenset(
-    {".txt", ".text", ".log", *_HTML_SUFFIXES, *_SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"}
-)
+_TEXT_SUFFIXES: Final = frozenset({".txt", ".text", ".log", *HTML_SUFFIXES, *SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
 
 _BOMS: Final = (
     # The 32-bit marks begin with the 16-bit ones.
@@ -153,11 +97,6 @@ _ZIP_MEMBERS: Final = (
 )
 
 
-# Formats that may hold blobs beside text, which their parsers leave out.
-_LOOSE: Final = frozenset({HTML, MARKDOWN, XML, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX})
-_PROSE: Final = frozenset({".rst", ".rest", ".org", ".tex", ".ltx", ".ass", ".ssa"})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detected:
     """A media type that a parser exists for, and the encoding of its text (unused for binary formats)."""
@@ -186,7 +125,7 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
         _refuse_known_binary(path, scan)
         encoding = _encoding(path, scan)
     media_type = _text_type(path, head, encoding)
-    if media_type not in _LOOSE:
+    if media_type not in LOOSE:
         _refuse_noise(path, head)
     return Detected(media_type=media_type, encoding=encoding)
 
@@ -231,7 +170,7 @@ def _refuse_noise(path: PurePath, head: bytes) -> None:
             f"{path} is encoded data (base64 or the like), not text.",
             hint="If it encodes a document, decode it and ingest that.",
         )
-    is_code = _SUFFIX_TYPES.get(path.suffix.lower(), "").startswith("text/x-") and path.suffix.lower() not in _PROSE
+    is_code = SUFFIX_TYPES.get(path.suffix.lower(), "").startswith("text/x-") and path.suffix.lower() not in PROSE
     long = sum(len(line) for line in head.split(b"\n") if len(line) > _LONG_LINE_BYTES)
     if is_code and long > _MAX_UNBROKEN_SHARE * len(head):
         raise SourceBinary(
@@ -344,7 +283,7 @@ def _known_codec(name: str) -> bool:
 
 
 def _looks_like_html(path: PurePath, head: bytes) -> bool:
-    return bool(_HTML_START.match(head)) or path.suffix.lower() in _HTML_SUFFIXES
+    return bool(_HTML_START.match(head)) or path.suffix.lower() in HTML_SUFFIXES
 
 
 def _text_type(path: PurePath, head: bytes, encoding: str) -> str:
@@ -353,12 +292,12 @@ def _text_type(path: PurePath, head: bytes, encoding: str) -> str:
         head = head.decode(encoding, errors="replace").encode("utf-8", errors="replace")
     start = head.removeprefix(codecs.BOM_UTF8)
     suffix = path.suffix.lower()
-    if _HTML_START.match(start) or (suffix in _HTML_SUFFIXES and _TAG.search(start)):
+    if _HTML_START.match(start) or (suffix in HTML_SUFFIXES and _TAG.search(start)):
         return HTML
-    if _SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
+    if SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
         return CODE
     if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (suffix == ".xml" and start.lstrip().startswith(b"<")):
         return XML
     if start.startswith(b"WEBVTT"):
         return VTT
-    return _SUFFIX_TYPES.get(suffix, TEXT)
+    return SUFFIX_TYPES.get(suffix, TEXT)

@@ -10,7 +10,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from indexer.chunking import chunk_blocks, clip_title
-from indexer.detection import CONTAINERS, detect
+from indexer.detection import detect
+from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult

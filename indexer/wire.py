@@ -43,7 +43,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class MemberBegins(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A document within the file; its bytes follow. ``name`` is as in ``Member``, in UTF-8 with what was no UTF-8 as it was."""
+    """A document within the file; its bytes follow. ``name`` is that of ``Member`` in bytes."""
 
     name: bytes
 

@@ -60,7 +60,7 @@ class Title:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What may still be unpacked: so many ``members``, of so many ``total_bytes``, none larger than ``member_bytes``."""
+    """What may still be unpacked: ``members`` of ``total_bytes`` in all, none larger than ``member_bytes``."""
 
     members: int
     total_bytes: int

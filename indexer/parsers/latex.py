@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, Title, bounded, one_line
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.latex_tokens import SYMBOLS, Kind, Token, partners, tokens
+from indexer.parsers.latex_arguments import Arguments
+from indexer.parsers.latex_tokens import SYMBOLS, Kind, Token, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -33,7 +34,8 @@ _SILENT: Final = frozenset(
 # So many first arguments are not text; the rest is.
 _SKIPPED_ARGUMENTS: Final = {
     "multicolumn": 2, "multirow": 2, "textcolor": 1, "colorbox": 1, "resizebox": 2, "scalebox": 1, "fontsize": 2,
-    "raisebox": 1, "parbox": 1, "makebox": 0, "hyperref": 0, "rotatebox": 1, "color": 1, "fcolorbox": 2, "selectfont": 0,
+    "raisebox": 1, "parbox": 1, "makebox": 0, "hyperref": 0, "rotatebox": 1, "color": 1,
+    "fcolorbox": 2, "selectfont": 0,
     "foreignlanguage": 1, "selectlanguage": 1, "adjustbox": 1, "fancyhead": 1, "fancyfoot": 1, "newblock": 0,
 }  # fmt: skip
 _INCLUDES: Final = frozenset({"input", "include", "subfile", "import"})
@@ -54,13 +56,12 @@ _TABLES: Final = {
 _DASHES: Final = (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"))
 _MAX_EXPANSIONS: Final = 20_000
 _MAX_EXPANSION_DEPTH: Final = 8
-_MAX_OPTION_TOKENS: Final = 400
 
 
 def parse_latex(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield the text of a document or of a part of one. Files that it includes are told, not read."""
     with TextReader(file, encoding) as reader:
-        writer = _Writer(tokens(reader.read()))
+        writer = _Writer(Arguments(tokens(reader.read())))
         start = writer.read_preamble()
         if writer.title:
             yield Title(text=writer.title)
@@ -75,9 +76,9 @@ def parse_latex(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
 class _Writer:
     """Goes through the tokens once, collects text, and hands out a block at every border."""
 
-    def __init__(self, found: list[Token]) -> None:
-        self._tokens = found
-        self._partners = partners(found)
+    def __init__(self, arguments: Arguments) -> None:
+        self._arguments = arguments
+        self._tokens = arguments.tokens
         self.title = ""
         self.included: list[str] = []
         self._authors = ""
@@ -145,7 +146,9 @@ class _Writer:
         self._expansions += 1
         return depth < _MAX_EXPANSION_DEPTH and self._expansions <= _MAX_EXPANSIONS
 
-    def _step(self, token: Token, at: int) -> Generator[Block, None, int]:
+    def _step(  # noqa: C901 - one branch a kind of token
+        self, token: Token, at: int
+    ) -> Generator[Block, None, int]:
         """Deal with one token; returns where to go on."""
         kind = token.kind
         if kind is Kind.MACRO:
@@ -191,7 +194,7 @@ class _Writer:
         elif name == "par":
             yield from self._flush()
         elif name in {"\\", "tabularnewline", "cr"}:
-            after = self._after_options(after)
+            after = self._arguments.after_options(after)
             self._end_row()
         elif name in _INCLUDES:
             target, after = self._argument(after)
@@ -200,21 +203,21 @@ class _Writer:
             keys, after = self._argument(after)
             self._inline.append(f"[{keys}]" if keys else "")
         elif name in {"caption", "footnote", "thanks"}:
-            after = self._after_options(after)
-            if (close := self._partners.get(after)) is not None:
+            after = self._arguments.after_options(after)
+            if (close := self._arguments.group_end(after)) is not None:
                 self._closing[close] = name
                 if name == "caption":
                     yield from self._flush()
                 else:
                     self._inline.append(" (")
         elif name in _SILENT:
-            after = self._after_arguments(after)
+            after = self._arguments.after_arguments(after)
         elif name in _SKIPPED_ARGUMENTS:
-            after = self._after_arguments(after, _SKIPPED_ARGUMENTS[name])
+            after = self._arguments.after_arguments(after, _SKIPPED_ARGUMENTS[name])
         elif name in SYMBOLS:
             self._inline.append(SYMBOLS[name])
         else:
-            after = self._after_options(after)
+            after = self._arguments.after_options(after)
         return after
 
     def _close(self, at: int) -> Iterator[Block]:
@@ -239,17 +242,17 @@ class _Writer:
             token = self._tokens[after] if after < len(self._tokens) else None
             defined = token.text if token is not None and token.kind is Kind.MACRO else ""
             after += 1
-            while after < len(self._tokens) and after not in self._partners and after - start < 12:
+            while after < len(self._tokens) and self._arguments.group_end(after) is None and after - start < 12:
                 after += 1
             plain = after == start + 1
         else:
-            close = self._partners.get(after)
+            close = self._arguments.group_end(after)
             group = self._tokens[after : close or after]
             defined = next((token.text for token in group if token.kind is Kind.MACRO), "")
             after = (close or after) + 1
-            body = self._after_options(after)
+            body = self._arguments.after_options(after)
             plain, after = body == after, body
-        close = self._partners.get(after)
+        close = self._arguments.group_end(after)
         if close is None:
             return after
         if plain and defined and defined not in _LEVELS:
@@ -259,7 +262,7 @@ class _Writer:
     def _begin(self, name: str, after: int) -> Generator[Block, None, int]:
         base = name.rstrip("*")
         if name in _TABLES or base in _TABLES:
-            after = self._after_arguments(after, _TABLES.get(name, _TABLES.get(base, 1)))
+            after = self._arguments.after_arguments(after, _TABLES.get(name, _TABLES.get(base, 1)))
             if not self._table_depth:
                 yield from self._flush()
                 self._rows = [[]]
@@ -268,7 +271,11 @@ class _Writer:
         yield from self._flush()
         if base in _LISTS:
             self._lists.append((base, 0))
-            return self._after_arguments(after) if base in {"thebibliography", "list"} else self._after_options(after)
+            return (
+                self._arguments.after_arguments(after)
+                if base in {"thebibliography", "list"}
+                else self._arguments.after_options(after)
+            )
         if base == "abstract":
             yield _heading("Abstract", 2)
         if base in {
@@ -281,8 +288,8 @@ class _Writer:
             "adjustbox",
             "tcolorbox",
         }:
-            return self._after_arguments(after)
-        return self._after_options(after)
+            return self._arguments.after_arguments(after)
+        return self._arguments.after_options(after)
 
     def _end(self, name: str) -> Iterator[Block]:
         base = name.rstrip("*")
@@ -325,7 +332,7 @@ class _Writer:
 
     def _item(self, name: str, after: int) -> Generator[Block, None, int]:
         yield from self._flush()
-        label, close = "", self._after_options(after)
+        label, close = "", self._arguments.after_options(after)
         if close > after:
             label = self._plain(after + 1, close - 1)
         if name == "bibitem":
@@ -342,8 +349,8 @@ class _Writer:
 
     def _argument(self, at: int) -> tuple[str, int]:
         """The text of the next group as one line, and where it ends."""
-        at = self._after_options(at)
-        close = self._partners.get(at)
+        at = self._arguments.after_options(at)
+        close = self._arguments.group_end(at)
         if close is None:
             return "", at
         return self._plain(at + 1, close), close + 1
@@ -360,32 +367,6 @@ class _Writer:
         yield from self._walk(start, end)
         yield from self._flush()
         yield from self._end_lists()
-
-    def _after_options(self, at: int) -> int:
-        """Where ``[…]`` that stands here ends, if it does."""
-        at = self._after_space(at, Kind.BRACKET)
-        if at < len(self._tokens) and self._tokens[at] == Token(Kind.BRACKET, "["):
-            number = at + 1
-            while number < min(len(self._tokens), at + _MAX_OPTION_TOKENS):
-                if self._tokens[number] == Token(Kind.BRACKET, "]"):
-                    return number + 1
-                number = self._partners.get(number, number) + 1
-        return self._after_space(at, Kind.OPEN)
-
-    def _after_arguments(self, at: int, count: int = 9) -> int:
-        """Where up to so many groups, and the options among them, end."""
-        at = self._after_options(at)
-        for _ in range(count):
-            close = self._partners.get(at)
-            if close is None:
-                break
-            at = self._after_options(close + 1)
-        return at
-
-    def _after_space(self, at: int, kind: Kind) -> int:
-        """Past white space, if what is asked for follows it."""
-        is_space = at + 1 < len(self._tokens) and self._tokens[at].kind is Kind.TEXT and self._tokens[at].text.isspace()
-        return at + 1 if is_space and self._tokens[at + 1].kind is kind else at
 
     def _taken(self) -> str:
         text = one_line("".join(self._inline))

@@ -153,8 +153,8 @@ class _Parts:
                     f"It has more than {_MAX_PARTS:,} parts.", hint="Save what matters of it as a file of its own."
                 )
             kind = part.get_content_type()
-            inside = part.get_payload()
-            if part.is_multipart() and isinstance(inside, list) and part.get_content_maintype() == "multipart":
+            inside = _enclosed(part)
+            if part.is_multipart() and part.get_content_maintype() == "multipart":
                 if kind == "multipart/encrypted":  # its parts are the key and a blob
                     self.encrypted = True
                     continue
@@ -210,6 +210,12 @@ def _body(parts: _Parts) -> Iterator[Block]:
         yield from html_blocks(text) if kind == "text/html" else plain_blocks(text)
 
 
+def _enclosed(part: Message) -> list[Message]:
+    """The parts within a part; none within one that has bytes of its own."""
+    inside = part.get_payload()
+    return [each for each in inside if not isinstance(each, str)] if isinstance(inside, list) else []
+
+
 def payload(part: Message) -> bytes:
     """A part's bytes, its transfer encoding undone; a broken one as far as it can be."""
     data = part.get_payload(decode=True)
@@ -239,9 +245,7 @@ def _file_name(part: Message) -> str:
     if name.strip(". "):
         return name
     if part.get_content_maintype() == "message":
-        inside = part.get_payload()
-        enclosed = inside[0] if isinstance(inside, list) and inside else part
-        subject = header(enclosed, "Subject") if not isinstance(enclosed, str) else ""
+        subject = header(next(iter(_enclosed(part)), part), "Subject")
         readable = re.sub(r"[/\\]", "-", subject)[:80].strip(" .")
         return f"{readable or 'message'}.eml"
     return f"attachment{mimetypes.guess_extension(part.get_content_type()) or '.bin'}"
@@ -255,8 +259,8 @@ def _words(name: str) -> list[tuple[bytes | str, str | None]]:
 
 
 def _content(part: Message, limits: Limits) -> Iterator[bytes]:
-    inside = part.get_payload()
-    if isinstance(inside, list):  # an enclosed message
+    inside = _enclosed(part)
+    if inside:  # a message
         try:
             data = b"\n".join(each.as_bytes() for each in inside)
         except (RecursionError, UnicodeError, LookupError, KeyError, TypeError, AttributeError) as error:

@@ -67,9 +67,9 @@ def _block(lines: list[str], at: int) -> tuple[int, Block | None]:
         end = next((n for n in range(at + 1, len(lines)) if _DRAWER_END.match(lines[n])), None)
         if end is not None:
             return end + 1, None
-    if (keyword := _KEYWORD.match(line)) and keyword[1].lower() != "caption":
-        return at + 1, None
-    if not line.strip() or _COMMENT.match(line) or _PLANNING.match(line):
+    keyword = _KEYWORD.match(line)
+    told = keyword is None or keyword[1].lower() == "caption"
+    if not told or not line.strip() or _COMMENT.match(line) or _PLANNING.match(line):
         return at + 1, None
     return _group(lines, at)
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
-from indexer.detection import (
+from indexer.formats import (
     ASS,
     CODE,
     CSV,

@@ -10,7 +10,8 @@ import posixpath
 import tarfile
 import zlib
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 from indexer.parsers.blocks import Member, Notice
 from indexer.parsers.unpacking import PART_BYTES, Account, check_size, parts
@@ -66,7 +67,7 @@ def _unpacked(file: BinaryIO) -> IO[bytes]:
     opener = next((opener for mark, opener in _OPENERS if head.startswith(mark)), None)
     if opener is None:
         return os.fdopen(os.dup(file.fileno()), "rb")
-    return opener(file, "rb")
+    return cast("IO[bytes]", opener(file, "rb"))
 
 
 def _single(file: BinaryIO, account: Account, limits: Limits) -> Iterator[bytes]:
@@ -108,11 +109,13 @@ def _entries(
 ) -> Iterator[tuple[tarfile.TarInfo, Callable[[], IO[bytes] | None]]]:
     """What the archive holds, in order; ``spend`` is told the bytes that reading on takes."""
     try:
-        with _unpacked(file) as stream, tarfile.open(fileobj=_Counted(stream, spend), mode="r|") as archive:
-            for entry in archive:
-                # Reading on must not depend on a list of all that came before.
-                archive.members = []
-                yield entry, lambda entry=entry: archive.extractfile(entry)
+        with _unpacked(file) as stream:
+            counted = cast("IO[bytes]", _Counted(stream, spend))
+            with tarfile.open(fileobj=counted, mode="r|") as archive:
+                for entry in archive:
+                    # It would keep a list of all that came before.
+                    archive.members = []
+                    yield entry, partial(archive.extractfile, entry)
     except _TORN as error:
         raise _torn(error) from error
 
@@ -143,16 +146,16 @@ def _checked(content: Callable[[], IO[bytes] | None], entry: tarfile.TarInfo, li
 
 def _leads_out(entry: tarfile.TarInfo) -> bool:
     base = posixpath.dirname(entry.name) if entry.issym() else ""
-    target = posixpath.normpath(posixpath.join("/", base, entry.linkname)) if entry.linkname else "/"
-    climbs = posixpath.normpath(posixpath.join(base, entry.linkname)).split("/")[0] == ".."
-    return entry.linkname.startswith("/") or climbs or target == "/"
+    target = posixpath.normpath(posixpath.join(base, entry.linkname))
+    return target.startswith(("/", "../")) or target == ".."
 
 
 def _refused_link(entry: tarfile.TarInfo) -> Iterator[bytes]:
-    raise SourceUnsafe(
-        f"It is a link that leads out of the archive, to {entry.linkname}.",
-        hint="If that file is wanted, ingest it where it is.",
-    )
+    if entry.linkname:
+        raise SourceUnsafe(
+            f"It is a link that leads out of the archive, to {entry.linkname}.",
+            hint="If that file is wanted, ingest it where it is.",
+        )
     yield b""
 
 

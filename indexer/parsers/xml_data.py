@@ -126,7 +126,7 @@ class _Writer:
                 continue
             if event == "end":
                 depth -= _name(element) in _SECTIONS
-                if len(element):
+                if len(element) and _name(element) not in _ROWS:
                     yield from self._flush()
                 continue
             block_or_none, whole = self._start(element, depth)
@@ -150,20 +150,20 @@ class _Writer:
             return [Block(text="".join(_texts(element)).strip("\n") + "\n\n", kind=BlockKind.CODE)], True
         if not len(element):
             return self._leaf(element)
-        if name in _PARAGRAPHS or _is_mixed(element):
-            if any(_name(inner) in _ROWS for inner in element.iter() if isinstance(inner.tag, str)):
-                return None, False
-            if any(
-                _name(inner) in _PARAGRAPHS or _name(inner) in _TITLES
-                for inner in element
-                if isinstance(inner.tag, str)
-            ):
-                own = one_line(element.text or "")
-                return ([Block(text=f"{own}\n\n")] if own else None), False
+        if name not in _PARAGRAPHS and not _is_mixed(element):
+            return None, False
+        return self._running_text(element)
+
+    def _running_text(self, element: _Element) -> tuple[list[Block] | None, bool]:
+        """A paragraph; one that holds tables, titles or paragraphs is taken apart."""
+        within = [_name(inner) for inner in element.iter() if isinstance(inner.tag, str) and inner is not element]
+        if not _ROWS.isdisjoint(within):
+            return None, False
+        if _PARAGRAPHS.isdisjoint(within) and _TITLES.isdisjoint(within):
             text = one_line(_text(element))
-            kind = BlockKind.PARAGRAPH
-            return ([Block(text=f"{text}\n\n", kind=kind)] if text else None), True
-        return None, False
+            return ([Block(text=f"{text}\n\n")] if text else None), True
+        own = one_line(element.text or "")
+        return ([Block(text=f"{own}\n\n")] if own else None), False
 
     def _leaf(self, element: _Element) -> tuple[list[Block] | None, bool]:
         name = _name(element)
