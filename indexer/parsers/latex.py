@@ -6,53 +6,18 @@ old style, and none can follow what documents define for themselves.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, Title, bounded, one_line
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.latex_arguments import Arguments
 from indexer.parsers.latex_tokens import SYMBOLS, Kind, Token, tokens
+from indexer.parsers.latex_vocabulary import INCLUDES, LEVELS, LISTS, REFERENCES, SILENT, SKIPPED_ARGUMENTS, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from typing import BinaryIO
 
-_LEVELS: Final = {
-    "part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5, "subparagraph": 6,
-}  # fmt: skip
-# Macros whose arguments are not text.
-_SILENT: Final = frozenset(
-    """label includegraphics vspace hspace vskip hskip usepackage documentclass documentstyle setcounter pagestyle
-    thispagestyle newcommand renewcommand providecommand DeclareMathOperator newenvironment renewenvironment newtheorem
-    setlength addtolength hline cline cmidrule toprule midrule bottomrule addlinespace index bibliography
-    bibliographystyle definecolor hypersetup rowcolor cellcolor columncolor rule nocite graphicspath lstset phantom
-    newcolumntype captionsetup titleformat titlespacing affiliation ead cortext fntext tnotetext orcidID institute
-    addcontentsline pdfbookmark hypertarget RequirePackage PassOptionsToPackage geometry theoremstyle setkeys
-    keys_set addbibresource input@path numberwithin arraystretch hyphenation newlength newcounter""".split()
-)
-# So many first arguments are not text; the rest is.
-_SKIPPED_ARGUMENTS: Final = {
-    "multicolumn": 2, "multirow": 2, "textcolor": 1, "colorbox": 1, "resizebox": 2, "scalebox": 1, "fontsize": 2,
-    "raisebox": 1, "parbox": 1, "makebox": 0, "hyperref": 0, "rotatebox": 1, "color": 1,
-    "fcolorbox": 2, "selectfont": 0,
-    "foreignlanguage": 1, "selectlanguage": 1, "adjustbox": 1, "fancyhead": 1, "fancyfoot": 1, "newblock": 0,
-}  # fmt: skip
-_INCLUDES: Final = frozenset({"input", "include", "subfile", "import"})
-_REFERENCES = re.compile(r"^(?:[A-Za-z]*cite[a-z]*|ref|eqref|autoref|[cC]ref|pageref|nameref)$")
-_LISTS: Final = frozenset(
-    {"itemize", "enumerate", "description", "thebibliography", "list", "compactitem", "compactenum"}
-)
-_TABLES: Final = {
-    "tabular": 1,
-    "tabularx": 2,
-    "tabulary": 2,
-    "tabular*": 2,
-    "longtable": 1,
-    "tabu": 1,
-    "supertabular": 1,
-    "array": 1,
-}
 _DASHES: Final = (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"))
 _MAX_EXPANSIONS: Final = 20_000
 _MAX_EXPANSION_DEPTH: Final = 8
@@ -179,12 +144,13 @@ class _Writer:
         return at + 1
 
     def _macro(self, name: str, after: int) -> Generator[Block, None, int]:  # noqa: C901, PLR0912 - one branch a kind of macro
-        if name in _LEVELS:
+        if name in LEVELS:
             yield from self._flush()
+            self._lists.clear()  # the macro of its own that ended one was not known
             yield from self._end_lists()
             title, after = self._argument(after)
             if title:
-                yield _heading(title, _LEVELS[name])
+                yield _heading(title, LEVELS[name])
         elif name in {"title", "author"}:
             after = self._titled(name, after)
         elif name in {"newcommand", "renewcommand", "providecommand", "def"}:
@@ -196,10 +162,10 @@ class _Writer:
         elif name in {"\\", "tabularnewline", "cr"}:
             after = self._arguments.after_options(after)
             self._end_row()
-        elif name in _INCLUDES:
+        elif name in INCLUDES:
             target, after = self._argument(after)
             self.included.append(target or "?")
-        elif _REFERENCES.match(name):
+        elif REFERENCES.match(name):
             keys, after = self._argument(after)
             self._inline.append(f"[{keys}]" if keys else "")
         elif name in {"caption", "footnote", "thanks"}:
@@ -210,10 +176,10 @@ class _Writer:
                     yield from self._flush()
                 else:
                     self._inline.append(" (")
-        elif name in _SILENT:
+        elif name in SILENT:
             after = self._arguments.after_arguments(after)
-        elif name in _SKIPPED_ARGUMENTS:
-            after = self._arguments.after_arguments(after, _SKIPPED_ARGUMENTS[name])
+        elif name in SKIPPED_ARGUMENTS:
+            after = self._arguments.after_arguments(after, SKIPPED_ARGUMENTS[name])
         elif name in SYMBOLS:
             self._inline.append(SYMBOLS[name])
         else:
@@ -255,21 +221,21 @@ class _Writer:
         close = self._arguments.group_end(after)
         if close is None:
             return after
-        if plain and defined and defined not in _LEVELS:
+        if plain and defined and defined not in LEVELS:
             self._macros[defined] = (after + 1, close)
         return close + 1
 
     def _begin(self, name: str, after: int) -> Generator[Block, None, int]:
         base = name.rstrip("*")
-        if name in _TABLES or base in _TABLES:
-            after = self._arguments.after_arguments(after, _TABLES.get(name, _TABLES.get(base, 1)))
+        if name in TABLES or base in TABLES:
+            after = self._arguments.after_arguments(after, TABLES.get(name, TABLES.get(base, 1)))
             if not self._table_depth:
                 yield from self._flush()
                 self._rows = [[]]
             self._table_depth += 1
             return after
         yield from self._flush()
-        if base in _LISTS:
+        if base in LISTS:
             self._lists.append((base, 0))
             return (
                 self._arguments.after_arguments(after)
@@ -293,7 +259,7 @@ class _Writer:
 
     def _end(self, name: str) -> Iterator[Block]:
         base = name.rstrip("*")
-        if base in _TABLES and self._table_depth:
+        if base in TABLES and self._table_depth:
             self._end_row()
             self._table_depth -= 1
             if not self._table_depth:
@@ -304,7 +270,7 @@ class _Writer:
         if self._table_depth:
             return
         yield from self._flush()
-        if base in _LISTS and self._lists:
+        if base in LISTS and self._lists:
             self._lists.pop()
             if not self._lists:
                 yield from self._end_lists()
@@ -356,8 +322,7 @@ class _Writer:
         return self._plain(at + 1, close), close + 1
 
     def _plain(self, start: int, end: int) -> str:
-        inner = _Writer([])
-        inner._tokens, inner._partners = self._tokens, self._partners
+        inner = _Writer(self._arguments)
         inner._macros, inner._expansions = self._macros, self._expansions
         text = one_line(" ".join(block.text for block in inner._all(start, end)))
         self._expansions = inner._expansions

@@ -100,16 +100,13 @@ def header(message: Message, name: str) -> str:
         found = decode_header(raw)
     except (HeaderParseError, ValueError, LookupError):
         found = [(str(raw), None)]
-    return one_line(storable("".join(_decoded(part, charset) for part, charset in found)))
+    text = "".join(_decoded(part, charset) for part, charset in found)
+    return one_line(storable(text if text.strip() else str(raw)))
 
 
 def _decoded(part: bytes | str, charset: str | None) -> str:
-    if isinstance(part, str):
-        return (
-            part.encode("ascii", errors="surrogateescape").decode("utf-8", errors="replace")
-            if not part.isascii()
-            else part
-        )
+    if isinstance(part, str):  # bytes that are no ASCII stand in it as surrogates
+        return part.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
     return _text(part, charset)
 
 

@@ -89,7 +89,7 @@ def _group(lines: list[str], at: int) -> tuple[int, Block]:
     end = at + 1
     table = bool(_TABLE.match(lines[at]))
     while end < len(lines) and lines[end].strip() and table == bool(_TABLE.match(lines[end])):
-        if _HEADING.match(lines[end]) or _BEGIN.match(lines[end]) or _KEYWORD.match(lines[end]):
+        if any(start.match(lines[end]) for start in (_HEADING, _BEGIN, _KEYWORD, _COMMENT)):
             break
         end += 1
     text = "".join(lines[at:end])

@@ -30,8 +30,6 @@ def parse_outlook(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Par
         SourceEncrypted: its text can be read with a key only.
         SourceTooLarge: it has more attachments than allowed.
     """
-    import olefile
-
     try:
         message = _open(file)
         attachments = [(_clean(each.file_name), each) for each in message.attachments]
@@ -45,7 +43,7 @@ def parse_outlook(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Par
     except SourceError:
         raise
     # The library reads a torn message's tables with whatever Python says of them.
-    except (olefile.OleFileError, struct.error, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (struct.error, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise SourceDamaged(f"This is not readable as an Outlook message: {error}.", hint="Save it again.") from error
     enciphered = kind.startswith(_ENCRYPTED_CLASSES) and _SIGNED not in kind
     if not body and (enciphered or any(name.endswith(".pgp-encrypted") for name, _attachment in attachments)):

@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from indexer.parsers.blocks import Member, Notice
 from indexer.parsers.unpacking import PART_BYTES, Account, check_size, parts
@@ -114,7 +114,7 @@ def _entries(
             with tarfile.open(fileobj=counted, mode="r|") as archive:
                 for entry in archive:
                     # It would keep a list of all that came before.
-                    archive.members = []
+                    cast("Any", archive).members = []
                     yield entry, partial(archive.extractfile, entry)
     except _TORN as error:
         raise _torn(error) from error

@@ -33,6 +33,7 @@ _ROWS: Final = frozenset({"tr", "row"})
 _LISTS: Final = frozenset({"list", "itemizedlist", "orderedlist", "ul", "ol", "variablelist"})
 _CODE: Final = frozenset({"programlisting", "screen", "code-block", "preformat", "literallayout"})
 _MARKUP = re.compile(r"<(?:p|br|div|a|ul|ol|li|img|b|i|em|strong|h[1-6]|table|span)\b[^>]*>", re.IGNORECASE)
+_NOT_PLAIN = re.compile(r"<|&[\w.:-]+;")
 _ENTITY_VALUE_CHARS: Final = 500
 _BLOB = re.compile(r"^[A-Za-z0-9+/=\s]{1024,}$")
 _MAX_LEVEL: Final = 6
@@ -87,7 +88,7 @@ def _replace_entities(tree: _ElementTree) -> None:
         if entity.name not in declared:
             continue  # of a DTD that is not here; its name stays
         value = declared[entity.name]
-        if value is None or "&" in value or "<" in value or len(value) > _ENTITY_VALUE_CHARS:
+        if value is None or _NOT_PLAIN.search(value) or len(value) > _ENTITY_VALUE_CHARS:
             raise SourceUnsafe(
                 f"It uses the entity &{entity.name};, which leads to another file or is made of other entities.",
                 hint="If it is to be trusted, expand its entities (`xmllint --noent`) and ingest the result.",
