@@ -211,7 +211,8 @@ class _Filling:
             if len(self._held) == _FLUSH_CHUNKS:
                 self._flush()
             record = next(self._reader)
-        self._require(count > 0, "the document has no chunks")
+        # A container has neither; its members are documents of their own.
+        self._require(count > 0 or not text.strip(), "the document has no chunks")
         self._flush()
         return count, record
 

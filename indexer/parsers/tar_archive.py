@@ -66,7 +66,10 @@ def _unpacked(file: BinaryIO) -> IO[bytes]:
     file.seek(0)
     opener = next((opener for mark, opener in _OPENERS if head.startswith(mark)), None)
     if opener is None:
-        return os.fdopen(os.dup(file.fileno()), "rb")
+        # tarfile closes what it reads, and the file is needed twice.
+        stream = os.fdopen(os.dup(file.fileno()), "rb")
+        stream.seek(0)
+        return stream
     return cast("IO[bytes]", opener(file, "rb"))
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ENCRYPTED: Final = 0x1
 _UTF8_NAME: Final = 0x800
 _ENTRY_MARK: Final = b"PK\x01\x02"
+_HEADER_MARK: Final = b"PK\x03\x04"
+_HEADER_BYTES: Final = 30
 _LINK: Final = 0o120000
 _KIND: Final = 0o170000
 _UNIX: Final = 3
@@ -37,24 +39,30 @@ def parse_zip(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]
         SourceEncrypted: every file in it needs a password.
         SourceTooLarge: it is over a limit.
     """
-    with _open(file) as archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not left_out(_name(entry))]
+    archive, marked = _open(file)
+    with archive:
+        entries = [
+            (entry, name)
+            for entry in archive.infolist()
+            if not entry.is_dir() and not left_out(name := _name(entry, marked=marked))
+        ]
         account = Account(limits, os.fstat(file.fileno()).st_size)
-        for entry in entries:
+        for entry, _entry_name in entries:
             account.add(entry.file_size)
-        if entries and all(entry.flag_bits & _ENCRYPTED for entry in entries):
+        if entries and all(entry.flag_bits & _ENCRYPTED for entry, _entry_name in entries):
             raise SourceEncrypted("The archive needs a password.", hint="Unpack it and ingest the folder.")
-        for entry in entries:
-            yield Member(name=_name(entry), content=_content(archive, entry, limits))
+        for entry, name in entries:
+            yield Member(name=name, content=_content(archive, entry, limits))
 
 
-def _open(file: BinaryIO) -> zipfile.ZipFile:
+def _open(file: BinaryIO) -> tuple[zipfile.ZipFile, bool]:
+    """The archive, and whether names in it are marked as UTF-8 and are none."""
     try:
         try:
-            return zipfile.ZipFile(file)
+            return zipfile.ZipFile(file), False
         except UnicodeDecodeError:
             # A name that is marked as UTF-8 and is none: the others are fine.
-            return zipfile.ZipFile(cast("IO[bytes]", _WithoutUtf8Marks(file)))
+            return zipfile.ZipFile(cast("IO[bytes]", _WithoutUtf8Marks(file))), True
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, EOFError) as error:
         raise SourceDamaged(
             f"The archive's directory cannot be read: {error}.", hint="Get it again, or repair it with `zip -FF`."
@@ -62,7 +70,7 @@ def _open(file: BinaryIO) -> zipfile.ZipFile:
 
 
 class _WithoutUtf8Marks(io.RawIOBase):
-    """An archive whose directory does not say that names are UTF-8, so that reading it does not insist."""
+    """An archive that does not say of any name that it is UTF-8, so that reading it does not insist."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
@@ -107,10 +115,13 @@ class _WithoutUtf8Marks(io.RawIOBase):
         start = self._position + len(data) - self._from
         data += self._end[start : start + wanted - len(data)]
         self._position += len(data)
+        if size == _HEADER_BYTES and data.startswith(_HEADER_MARK):
+            flags = int.from_bytes(data[6:8], "little") & ~_UTF8_NAME
+            data = data[:6] + flags.to_bytes(2, "little") + data[8:]
         return data
 
 
-def _name(entry: zipfile.ZipInfo) -> str:
+def _name(entry: zipfile.ZipInfo, *, marked: bool) -> str:
     name = entry.filename
     if not entry.flag_bits & _UTF8_NAME:
         # The format has no other encoding than this one of old; what writes UTF-8 without saying so is common.
@@ -118,13 +129,8 @@ def _name(entry: zipfile.ZipInfo) -> str:
         try:
             name = raw.decode("utf-8")
         except UnicodeDecodeError:
-            name = raw.decode("utf-8", errors="surrogateescape") if _mostly_utf8(raw) else name
+            name = raw.decode("utf-8", errors="surrogateescape") if marked else name
     return name.replace("\\", "/")
-
-
-def _mostly_utf8(raw: bytes) -> bool:
-    torn = raw.decode("utf-8", errors="replace").count("\ufffd")
-    return torn * 4 <= sum(byte > 0x7F for byte in raw)
 
 
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -> Iterator[bytes]:

@@ -103,7 +103,7 @@ def test_what_nested_archives_hold_counts_together(tmp_path):
     assert codes["!/3.zip"] == "source_too_large"
 
 
-@pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "C:/evil.txt", "..\\evil.txt"])
+@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil.txt", "a/../../evil.txt", "C:/evil.txt", "..\\evil.txt"])
 def test_names_that_lead_out_are_refused(take, name):
     results = take("a.zip", zipped({"good.txt": GOOD, name: b"evil"}))
     assert results.pop("a.zip!/good.txt") == ""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.detection import Detected, detect
 from indexer import formats
+from indexer.detection import Detected, detect
 from indexer.formats import HTML, MARKDOWN, PDF, TEXT
 from indexer.sources import Source
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
@@ -139,7 +139,7 @@ def test_binary_posing_as_text_is_refused(detected, name, content):
     ],
 )
 def test_what_is_text_and_not_for_reading_is_refused(detected, name, content):
-    with pytest.raises(SourceBinary, match="encoded data|minified"):
+    with pytest.raises(SourceBinary, match=r"encoded data|minified"):
         detected(name, content)
 
 

@@ -65,20 +65,24 @@ def test_small_neighbours_share_a_section():
 
 
 LINES = "a = a + 1;\n" * 45
+BRACES = f"{{\n{LINES}{LINES}}}\n"
 SAMPLES = {
-    "javascript": (f"export class A {{\n go() {{\n{LINES * 2} }}\n stop() {{\n{LINES * 2} }}\n}}\nfunction f() {{\n{LINES}}}\n", ["A", "go", "stop", "f"]),
-    "typescript": (f"interface I {{ a: number }}\nexport function f(a: number): void {{\n{LINES}}}\n", ["I", "f"]),
+    "javascript": (
+        f"export class A {{\n go() {BRACES} stop() {BRACES}}}\nfunction f() {BRACES}",
+        ["A", "go", "stop", "f"],
+    ),
+    "typescript": (f"interface I {{ a: number }}\nexport function f(a: number): void {BRACES}", ["I", "f"]),
     "tsx": (f"function View() {{\n{LINES} return <b>x</b>;\n}}\n", ["View"]),
-    "java": (f"package p;\nclass A {{\n int f() {{\n{LINES * 2} }}\n int g() {{\n{LINES * 2} }}\n}}\n", ["A", "f", "g"]),
-    "go": (f"package p\n\ntype T struct{{}}\n\nfunc (t T) Run() {{\n{LINES}}}\n", ["T", "Run"]),
-    "rust": (f"struct S;\nimpl S {{\n fn f() {{\n{LINES * 2} }}\n fn g() {{\n{LINES * 2} }}\n}}\n", ["S", "f", "g"]),
-    "c": (f"#include <a.h>\nstatic int *f(int a) {{\n{LINES}}}\nint g(void) {{\n{LINES}}}\n", ["f", "g"]),
-    "cpp": (f"namespace n {{\nclass A {{\n int f() {{\n{LINES * 2} }}\n int g() {{\n{LINES * 2} }}\n}};\n}}\n", ["n", "A", "f", "g"]),
-    "csharp": (f"namespace N {{\nclass A {{\n int F() {{\n{LINES * 2} }}\n int G() {{\n{LINES * 2} }}\n}}\n}}\n", ["N", "A", "F", "G"]),
+    "java": (f"package p;\nclass A {{\n int f() {BRACES} int g() {BRACES}}}\n", ["A", "f", "g"]),
+    "go": (f"package p\n\ntype T struct{{}}\n\nfunc (t T) Run() {BRACES}", ["T", "Run"]),
+    "rust": (f"struct S;\nimpl S {{\n fn f() {BRACES} fn g() {BRACES}}}\n", ["S", "f", "g"]),
+    "c": (f"#include <a.h>\nstatic int *f(int a) {BRACES}int g(void) {BRACES}", ["f", "g"]),
+    "cpp": (f"namespace n {{\nclass A {{\n int f() {BRACES} int g() {BRACES}}};\n}}\n", ["n", "A", "f", "g"]),
+    "csharp": (f"namespace N {{\nclass A {{\n int F() {BRACES} int G() {BRACES}}}\n}}\n", ["N", "A", "F", "G"]),
     "ruby": (f"class A\n def f\n{LINES * 2} end\n def g\n{LINES * 2} end\nend\n", ["A", "f", "g"]),
-    "php": (f"<?php\nclass A {{\n function f() {{\n{LINES * 2} }}\n function g() {{\n{LINES * 2} }}\n}}\n", ["A", "f", "g"]),
-    "shell": (f"f() {{\n{LINES}}}\ng() {{\n{LINES}}}\n", ["f", "g"]),
-}  # fmt: skip
+    "php": (f"<?php\nclass A {{\n function f() {BRACES} function g() {BRACES}}}\n", ["A", "f", "g"]),
+    "shell": (f"f() {BRACES}g() {BRACES}", ["f", "g"]),
+}
 
 
 @pytest.mark.parametrize("language", sorted(SAMPLES))

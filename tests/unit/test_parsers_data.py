@@ -131,7 +131,8 @@ def test_xml_of_attributes_alone_tells_them_and_deep_xml_ends():
     assert "core" in parsed(XML, "<a>" * 200 + "core" + "</a>" * 200).text
 
 
-FEED = "<rss><channel><title>News</title><item><title>Rain</title><description>&lt;p&gt;It &lt;b&gt;rains&lt;/b&gt;.&lt;/p&gt;</description></item></channel></rss>"
+FEED = """<rss><channel><title>News</title><item><title>Rain</title>
+<description>&lt;p&gt;It &lt;b&gt;rains&lt;/b&gt;.&lt;/p&gt;</description></item></channel></rss>"""
 
 
 def test_markup_within_values_is_read_as_a_page():
@@ -149,9 +150,11 @@ def test_subtitles_begin_with_their_time_and_name_speakers():
 
 
 def test_srt_and_ass_subtitles_are_read():
-    srt = "1\r\n00:00:01,000 --> 00:00:02,000\r\n{\\an8}Hello\r\nthere\r\n\r\n2\r\n00:00:02,500 --> 00:00:03,000\r\nHello\r\n"
+    srt = "1\r\n00:00:01,000 --> 00:00:02,000\r\n{\\an8}Hello\r\nthere\r\n\r\n"
+    srt += "2\r\n00:00:02,500 --> 00:00:03,000\r\nHello\r\n"
     assert parsed(SRT, srt).text == "[00:00:01] Hello there Hello\n\n"
-    ass = "[Script Info]\nTitle: x\n[Events]\nFormat: Layer, Start, End, Name, Text\nDialogue: 0,0:00:05.00,0:00:06.00,Ann,{\\b1}Hi\\Nyou, there\n"
+    ass = "[Script Info]\nTitle: x\n[Events]\nFormat: Layer, Start, End, Name, Text\n"
+    ass += "Dialogue: 0,0:00:05.00,0:00:06.00,Ann,{\\b1}Hi\\Nyou, there\n"
     assert parsed(ASS, ass).text == "[00:00:05] Ann: Hi you, there\n\n"
 
 

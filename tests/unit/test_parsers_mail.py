@@ -96,7 +96,8 @@ def test_texts_that_lie_about_their_encoding_are_read(read):
 
 
 def test_encrypted_messages_are_refused(read):
-    raw = b'Subject: x\nContent-Type: multipart/encrypted; boundary="b"\n\n--b\nContent-Type: application/pgp-encrypted\n\nVersion: 1\n'
+    raw = b'Subject: x\nContent-Type: multipart/encrypted; boundary="b"\n\n'
+    raw += b"--b\nContent-Type: application/pgp-encrypted\n\nVersion: 1\n"
     raw += b"--b\nContent-Type: application/octet-stream\n\nhQEMA\n--b--\n"
     with pytest.raises(SourceEncrypted):
         read(raw)
