@@ -29,7 +29,7 @@ _RECORDS = {
     for record in (ExportHeader, ExportedDocument, ExportedText, ExportedChunk, ExportEnd)
 }
 _NUMBERS = {
-    "chunks", "dimension", "documents", "end", "format_version", "mtime_ns", "ordinal", "page", "size", "start",
+    "chunks", "dimension", "documents", "end", "format_version", "members_failed", "mtime_ns", "ordinal", "page", "size", "start",
     "token_count",
 }  # fmt: skip
 

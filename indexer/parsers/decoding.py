@@ -59,7 +59,8 @@ class TextReader:
         count = _replacer.count - self._before
         if count:
             places = "One place" if count == 1 else f"{count:,} places"
-            yield Notice(message=f"{places} could not be read as {self._encoding} and hold a replacement character.")
+            hold = "holds" if count == 1 else "hold"
+            yield Notice(message=f"{places} could not be read as {self._encoding} and {hold} a replacement character.")
 
 
 def storable(text: str) -> str:
