@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from indexer.formats import CONTAINERS
 from indexer.chunking import CHUNKER_VERSION
+from indexer.formats import CONTAINERS
 from indexer.parsers.registry import PARSER_VERSION
 from rag.embedding.context import contextual_text
 from rag.errors import DatabaseDamaged, DatabaseTooNew, InvalidRequest, UnknownCollection
