@@ -117,7 +117,8 @@ class _Chunker:
         self._bare.append((block.level, unit))
         while self._headings and self._headings[-1][0] >= block.level:
             self._headings.pop()
-        self._headings.append((block.level, block.heading))
+        if block.heading:  # without one it only ends what stood on its level
+            self._headings.append((block.level, block.heading))
         self._path = self._fitting_path([heading for _, heading in self._headings])
         self._limit = self._text_limit(self._path)
 

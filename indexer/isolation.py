@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from typing import BinaryIO
 
-    from indexer.wire import Reply
+    from indexer.parsers.blocks import Limits
+    from indexer.wire import Found, Reply
 
 # Long enough that starting (a third of a second) is noise, short enough that what a library leaks stays small.
 _FILES_PER_PROCESS: Final = 200
@@ -55,6 +56,7 @@ class IsolatedParsers:
         self._memory_bytes = memory_bytes
         self._parsers = parsers
         self._child: _Child | None = None
+        self._nested: IsolatedParsers | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -63,13 +65,27 @@ class IsolatedParsers:
         self.close()
 
     def close(self) -> None:
-        """End the child process."""
+        """End the child process, and those of the parsers nested in it."""
+        if self._nested is not None:
+            self._nested.close()
         if self._child is not None:
             self._child.kill()
             self._child = None
 
-    def parse(self, file: BinaryIO, *, media_type: str, encoding: str, size: int) -> Generator[Pieces]:
+    def nested(self) -> IsolatedParsers:
+        """Parsers in another process, for a member while the process that holds its container waits for more."""
+        if self._nested is None:
+            self._nested = IsolatedParsers(
+                timeout_s=self._timeout_s, memory_bytes=self._memory_bytes, parsers=self._parsers
+            )
+        return self._nested
+
+    def parse(
+        self, file: BinaryIO, *, media_type: str, encoding: str, size: int, limits: Limits | None = None
+    ) -> Generator[Found]:
         """Parse an open file of ``size`` bytes and yield what is found, in order, as it is found.
+
+        ``limits`` bound what a container unpacks and are given for containers only; other files have no members.
 
         The child waits while the caller works, so memory stays bounded on both sides. Closing the iterator early
         ends the child.
@@ -84,7 +100,7 @@ class IsolatedParsers:
         limit = max(_MAX_TEXT_CHARS, _MAX_TEXT_PER_BYTE * size)
         characters = 0
         try:
-            child.send(ParseRequest(parser=self._parsers[media_type], encoding=encoding), file)
+            child.send(ParseRequest(parser=self._parsers[media_type], encoding=encoding, limits=limits), file)
             while True:
                 reply = child.receive(self._timeout_s)
                 if isinstance(reply, Finished):
@@ -93,7 +109,8 @@ class IsolatedParsers:
                     # After running out of memory nothing in the child can be relied on.
                     finished = reply.code != ParserOutOfMemory.code
                     raise _SOURCE_ERRORS.get(reply.code, ParserCrashed)(reply.message, hint=reply.hint)
-                characters += sum(len(block.text) for block in reply.blocks)
+                if isinstance(reply, Pieces):
+                    characters += sum(len(block.text) for block in reply.blocks)
                 if characters > limit:
                     raise SourceTooLarge(
                         f"The file holds more than {limit:,} characters of text.",

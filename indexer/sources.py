@@ -9,7 +9,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from rag.errors import SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
 
@@ -49,6 +49,24 @@ class SourceScan:
     head: bytes
     utf8: bool
     nul_bytes: int
+
+
+class OpenSource(Protocol):
+    """What an ingestion reads: a file, or a document in a container. ``path`` is for messages and its ending.
+
+    ``opened`` is None where only the content tells whether it changed.
+    """
+
+    @property
+    def path(self) -> PurePath: ...
+    @property
+    def uri(self) -> str: ...
+    @property
+    def file(self) -> BinaryIO: ...
+    @property
+    def opened(self) -> SourceStat | None: ...
+    def changed(self) -> bool: ...
+    def scan(self) -> SourceScan: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +174,13 @@ def _inside(path: Path, anchor: Path) -> bool:
         return False
 
 
+def left_out(name: str) -> bool:
+    """Whether a file with this name within an archive would be left out of a folder: hidden files and common junk."""
+    *folders, last = name.split("/")
+    hidden = any(part.startswith(".") and part not in {".", ".."} for part in (*folders, last))
+    return hidden or not _JUNK_DIRECTORIES.isdisjoint(folders) or _is_junk(last)
+
+
 def _is_junk(name: str) -> bool:
     return name.lower() in _JUNK_FILES or name.lower().endswith(_JUNK_SUFFIXES)
 
@@ -214,23 +239,10 @@ class Source:
 
     def scan(self) -> SourceScan:
         """Read all bytes once."""
-        digest = hashlib.sha256()
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        size = nul_bytes = 0
-        head = b""
-        utf8 = True
         try:
-            self.file.seek(0)
-            while block := self.file.read(_READ_BYTES):
-                digest.update(block)
-                size += len(block)
-                nul_bytes += block.count(0)
-                head = head or block[:_HEAD_BYTES]
-                utf8 = utf8 and _decodes(decoder, block)
+            return scan_file(self.file)
         except OSError as error:
             raise _unreadable(self.path, error) from error
-        utf8 = utf8 and _decodes(decoder, b"", final=True)
-        return SourceScan(sha256=digest.hexdigest(), size=size, head=head, utf8=utf8, nul_bytes=nul_bytes)
 
     def _check(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
@@ -242,6 +254,24 @@ class Source:
                 f"{self.path} has {status.st_size:,} bytes, more than the limit of {self._max_bytes:,}.",
                 hint="Split the file, or raise RAG_MAX_FILE_BYTES.",
             )
+
+
+def scan_file(file: BinaryIO) -> SourceScan:
+    """Read all bytes of an open file once, from its start."""
+    digest = hashlib.sha256()
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    size = nul_bytes = 0
+    head = b""
+    utf8 = True
+    file.seek(0)
+    while block := file.read(_READ_BYTES):
+        digest.update(block)
+        size += len(block)
+        nul_bytes += block.count(0)
+        head = head or block[:_HEAD_BYTES]
+        utf8 = utf8 and _decodes(decoder, block)
+    utf8 = utf8 and _decodes(decoder, b"", final=True)
+    return SourceScan(sha256=digest.hexdigest(), size=size, head=head, utf8=utf8, nul_bytes=nul_bytes)
 
 
 def _stat_of(status: os.stat_result) -> SourceStat:

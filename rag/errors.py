@@ -9,7 +9,8 @@ RagError
 │   ├── IngestInProgress  EmbedderChanged  PortInUse  JobLost
 ├── SourceError               one document could not be taken in; the others go on
 │   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
-│   ├── SourceDamaged  SourceTooLarge  SourceHasNoText  SourceNeedsOcr  ParserTimeout  ParserOutOfMemory  ParserCrashed
+│   ├── SourceDamaged  SourceTooLarge  SourceUnsafe  SourceHasNoText  SourceNeedsOcr  ParserTimeout  ParserOutOfMemory
+│   ├── ParserCrashed
 ├── ModelError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
@@ -74,6 +75,7 @@ __all__ = [
     "SourceNotFound",
     "SourceTooLarge",
     "SourceUnreadable",
+    "SourceUnsafe",
     "SourceUnsupported",
     "StorageError",
     "UnknownAdapter",
@@ -209,6 +211,10 @@ class SourceDamaged(SourceError):
 
 class SourceTooLarge(SourceError):
     code = "source_too_large"
+
+
+class SourceUnsafe(SourceError):
+    code = "source_unsafe"
 
 
 class SourceHasNoText(SourceError):

@@ -212,7 +212,7 @@ class StagedVersion(Protocol):
         """Append source text beginning at character offset ``start``; pieces arrive in order."""
 
     def add_chunks(self, chunks: Sequence[ChunkDraft], vectors: NDArray[np.float32]) -> None: ...
-    def activate(self) -> Document:
+    def activate(self, *, members_failed: int = 0) -> Document:
         """Make this version the document's active one and retire the version before it, in one transaction."""
 
 
@@ -245,8 +245,11 @@ class DocumentStore(PassageStore, Protocol):
     def documents(self, collection: Collection, *, limit: int = 100, after: int = 0) -> list[Document]:
         """Active documents by id, those with an id above ``after``."""
 
+    def members(self, collection: Collection, uri: str) -> list[Document]:
+        """Active documents in the container with this URI, those in containers within it, too."""
+
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
-        """Retire documents; returns how many were active."""
+        """Retire documents and their members; returns how many were active."""
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
         """Delete the versions that ended longer ago than they are to be kept, or than ``older_than``; how many."""

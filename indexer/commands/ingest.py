@@ -64,6 +64,8 @@ def ingest(
                 embedder_for=library.embedder_for,
                 parsers=parsers,
                 max_file_bytes=settings.max_file_bytes,
+                max_members=settings.max_members,
+                max_unpacked_bytes=settings.max_unpacked_bytes,
             )
             on_result = _print_result if as_json else None
             with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:

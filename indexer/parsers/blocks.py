@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
 # Long enough that cutting is rare, short enough that a block is never a memory problem.
@@ -63,14 +63,41 @@ class Title:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What may still be unpacked: ``members`` of ``total_bytes`` in all, none larger than ``member_bytes``."""
+
+    members: int
+    total_bytes: int
+    member_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A document within a source: what an archive or a mail holds. Comes after the source's last block.
+
+    ``name`` is as the source writes it, ``/`` between folders, bytes that are no UTF-8 as surrogates. ``content``
+    yields its bytes; a ``SourceError`` from it costs this member alone.
+    """
+
+    name: str
+    content: Iterable[bytes]
+
+
 # ``None`` is a sign of life from a parser that has been busy without finding text.
-Parsed = Block | Notice | Title | None
+Parsed = Block | Notice | Title | Member | None
 
 
 class Parser(Protocol):
     """Parses one file. It runs in a child process and may raise any ``SourceError``."""
 
     def __call__(self, file: BinaryIO, encoding: str) -> Iterator[Parsed]: ...
+
+
+class ContainerParser(Protocol):
+    """Parses a source that may hold others, within limits on all that it unpacks."""
+
+    def __call__(self, file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]: ...
 
 
 def one_line(text: str) -> str:

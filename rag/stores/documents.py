@@ -24,6 +24,7 @@ from rag.stores.reading import (
     to_chunk,
     to_collection,
     to_document,
+    within,
 )
 from rag.stores.retirement import expire, next_change, prune, retire
 from rag.stores.staging import SqlStagedVersion
@@ -99,6 +100,7 @@ class SqlDocumentStore:
             parser=row.parser,
             chunker=row.chunker,
             metadata=row.metadata,
+            members_failed=row.members_failed,
         )
 
     @contextmanager
@@ -140,11 +142,18 @@ class SqlDocumentStore:
         with self._database.read() as connection:
             return one_document(connection, collection, DocumentRow.uri == uri, damaged_too=damaged_too)
 
+    def members(self, collection: Collection, uri: str) -> list[Document]:
+        """Active documents in the container with this URI, those in containers within it, too."""
+        query = select_documents(collection).where(within(uri)).order_by(DocumentRow.id)
+        with self._database.read() as connection:
+            return [to_document(row, collection) for row in connection.execute(query)]
+
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
-        """Retire documents; returns how many were active. Their rows go now, or when the retention has passed."""
-        wanted = list(document_ids)
+        """Retire documents and their members; how many were active. Rows go now, or when the retention has passed."""
+        named = list(document_ids)
         retired: list[int] = []
         with self._database.write() as connection:
+            wanted = self._with_members(connection, collection, named)
             for start in range(0, len(wanted), _BATCH):
                 query = select(VersionRow.id).where(
                     VersionRow.collection_id == collection.id,
@@ -170,6 +179,15 @@ class SqlDocumentStore:
                 return gone
             prune(self._database, ids)
             gone += len(ids)
+
+    def _with_members(self, connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:
+        mine = DocumentRow.collection_id == collection.id
+        found = dict.fromkeys(document_ids)
+        for document_id in document_ids:
+            uri = connection.scalar(select(DocumentRow.uri).where(mine, DocumentRow.id == document_id))
+            if uri is not None:
+                found.update(dict.fromkeys(connection.scalars(select(DocumentRow.id).where(mine, within(uri)))))
+        return list(found)
 
     def discard_abandoned(self, collection: Collection) -> int:
         """Remove what processes that died had staged or not finished deleting; returns the number of versions.

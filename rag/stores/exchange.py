@@ -57,7 +57,10 @@ class ExportHeader(_Record, frozen=True, tag="export"):
 
 
 class ExportedDocument(_Record, frozen=True, tag="document"):
-    """``sha256``, ``size`` in bytes and ``mtime_ns`` are the source's; ``parser`` and ``chunker`` it was made with."""
+    """``sha256``, ``size`` in bytes and ``mtime_ns`` are the source's; ``parser`` and ``chunker`` it was made with.
+
+    ``members_failed``: documents in it that could not be taken in.
+    """
 
     uri: str
     title: str
@@ -69,6 +72,7 @@ class ExportedDocument(_Record, frozen=True, tag="document"):
     chunker: str
     updated_at: str
     metadata: dict[str, str | int | float | bool]
+    members_failed: _Count = 0
 
 
 class ExportedText(_Record, frozen=True, tag="text"):
@@ -148,6 +152,7 @@ def _document(version: Row[*tuple[Any, ...]]) -> ExportedDocument:
         chunker=version.chunker,
         updated_at=version.created_at.isoformat(timespec="seconds"),
         metadata=version.metadata,
+        members_failed=version.members_failed,
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 
 from rag.stores.checksums import chunk_checksum, damaged, text_checksum, version_checksum
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
 from rag.stores.visibility import visible
-from rag.types import Chunk, Collection, Document, Fingerprint, Span
+from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,6 +96,15 @@ def one_document(
 ) -> Document | None:
     row = connection.execute(select_documents(collection).where(condition)).one_or_none()
     return None if row is None else to_document(row, collection, damaged_too=damaged_too)
+
+
+def within(uri: str) -> ColumnElement[bool]:
+    """Holds for the documents of the container with this URI, however deep."""
+    prefix = uri + MEMBER_MARK
+    # The range is what the unique index finds fast; the comparison stays exact under collations of other databases.
+    after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    in_range = DocumentRow.uri.between(prefix, after)
+    return in_range & (func.substr(DocumentRow.uri, 1, len(prefix)) == prefix)
 
 
 def select_passages(collection: Collection, condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from rag.stores.retirement import next_change
 from rag.stores.rows import seal_version
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT
-from rag.types import KnownSource
+from rag.types import MEMBER_MARK, KnownSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from rag.stores.database import Database
     from rag.types import Collection
 
-# Between the URI of a container and the name of a document in it.
-_MEMBER: Final = "!/"
+_MEMBER: Final = MEMBER_MARK
 
 
 def sources_below(database: Database, collection: Collection, folder: str) -> list[KnownSource]:

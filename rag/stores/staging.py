@@ -101,7 +101,7 @@ class SqlStagedVersion:
         if len(self._chunks) >= _HELD_CHUNKS:
             self._spill()
 
-    def activate(self) -> Document:
+    def activate(self, *, members_failed: int = 0) -> Document:
         """Make this version the active one, in one transaction with the end of the one before it.
 
         Raises:
@@ -112,7 +112,7 @@ class SqlStagedVersion:
         with self._database.write() as connection:
             self._require_embedder(connection)
             version_id = self._write_held(connection)
-            document_id, before = self._swap(connection, version_id)
+            document_id, before = self._swap(connection, version_id, members_failed)
             going = None if self._keep_former else before
             left_over = going is not None and prune_some(connection, going)
             document = one_document(connection, self._collection, DocumentRow.id == document_id)
@@ -248,7 +248,7 @@ class SqlStagedVersion:
             )
         return live
 
-    def _swap(self, connection: Connection, version_id: int) -> tuple[int, int | None]:
+    def _swap(self, connection: Connection, version_id: int, members_failed: int) -> tuple[int, int | None]:
         """Activate the staged version; returns the document and the version that was active before."""
         seq, at = next_change(connection, self._collection.id)
         document_id = connection.scalars(select(VersionRow.document_id).where(VersionRow.id == version_id)).one()
@@ -266,6 +266,7 @@ class SqlStagedVersion:
                 status=VersionStatus.ACTIVE,
                 activated_seq=seq,
                 chunk_count=self._chunk_count,
+                members_failed=members_failed,
                 created_at=at,
                 owner=None,
             )

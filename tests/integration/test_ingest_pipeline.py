@@ -164,7 +164,7 @@ CODES = {
     "comment.md": "source_has_no_text",
     "page.html": "source_has_no_text",
     "posing.txt": "source_binary",
-    "letter.docx": "source_unsupported",
+    "letter.docx": "source_damaged",
     "damaged.pdf": "source_damaged",
     "secret.pdf": "source_encrypted",
     "scan.pdf": "source_has_no_text" if ocr_installed() else "source_needs_ocr",
