@@ -26,7 +26,7 @@ from rag.stores.verification import verify_database
 from tests.contracts.store_builders import settings_in
 from tests.faults.backups import back_up_and_die, backed_up, filled, holding, no_report, restore_and_die, restored
 from tests.faults.killed_writer import write_until_killed
-from tests.faults.test_killed_writers import sha256_of, wait_until_ready
+from tests.faults.test_killed_writers import sha256_of, wait_for_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -275,7 +275,7 @@ def test_a_backup_beside_a_writer_is_one_moment_of_it(tmp_path, processes):
     writer.start()
     taken = []
     try:
-        wait_until_ready(log, writer)
+        wait_for_lines(log, writer, 1)
         for number in range(12):
             began, _ = states(log)
             backed_up(tmp_path / "home", tmp_path / f"{number}.zip", compress=number % 2 == 1)
