@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _TITLE = re.compile(r"\{\\info\b.{0,2000}?\{\\title ([^{}\\]{1,300})\}", re.DOTALL)
+_HEX_DATA = re.compile(r"[0-9a-fA-F\r\n]{512,}")
 _ITEM = re.compile(r"^[\t ]*(?:[•‣▪·o\-–*]|\(?\d{1,3}[.)]|\(?[a-z][.)])[\t ]+(?=\S)")
 _BULLET = re.compile(r"^[\t ]*[•‣▪·o*–][\t ]+")
 _CELL: Final = "|"
@@ -35,6 +36,9 @@ def parse_rtf(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
     yield None
     if (match := _TITLE.search(source[:20_000])) and (title := telling_title(match[1])):
         yield Title(text=title)
+    if "\\pict" in source or "\\objdata" in source:
+        # Pictures and embedded files, which striprtf would go through digit by digit.
+        source = _HEX_DATA.sub("", source)
     try:
         text = rtf_to_text(source, errors="replace")
     except (ValueError, LookupError, OverflowError) as error:

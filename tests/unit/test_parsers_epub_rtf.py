@@ -63,3 +63,11 @@ def test_rich_text_has_paragraphs_lists_tables_and_any_script():
         ("table", "Name | Age\nAnn | 7\n\n"),
         ("paragraph", "The end.\n\n"),
     ]
+
+
+def test_pictures_of_rich_text_are_passed_over():
+    picture = b"{\\pict\\pngblip " + b"89504e47\r\n" * 500_000 + b"}"
+    assert texts(parse_rtf, b"{\\rtf1 before\\par" + picture + b" after\\par}") == [
+        ("paragraph", "before\n\n"),
+        ("paragraph", "after\n\n"),
+    ]
