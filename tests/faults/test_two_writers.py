@@ -36,7 +36,7 @@ from tests.faults.killed_writer import EMBEDDERS, KnownEmbedder, vectors
 from tests.unit.test_api_problems import assert_problem
 from tests.unit.test_api_routes import serving
 
-DOCUMENTS = 25
+DOCUMENTS = 15
 WITHIN_S = 120
 
 
