@@ -124,6 +124,10 @@ class Reembedding:
             return self._report("stopped", validation)
         finally:
             reembedding.remove_unfinished(self._indexes, self._collection)
+        fingerprint = self._collection.fingerprint
+        if (fingerprint.embedder, fingerprint.dimension) == (self._target.embedder, self._target.dimension):
+            # Made anew because they were damaged: nobody could go back to them.
+            embedding_sets.drop(self._database, self._collection, SetState.PREVIOUS)
         embedding_sets.delete_dropped(self._database, self._collection)
         return self._report("swapped", validation)
 

@@ -14,8 +14,10 @@ from sqlalchemy import delete, insert, select
 from rag.errors import DatabaseDamaged
 from rag.stores.analysis import languages_of, note_language, terms_row
 from rag.stores.checksums import chunk_checksum, text_checksum, vector_checksum, version_checksum
+from rag.stores.collection_rows import collection_row
 from rag.stores.embedding_sets import live_set
 from rag.stores.filtering import metadata_row
+from rag.stores.reading import to_collection
 from rag.stores.rows import context_of
 from rag.stores.tables import (
     ChunkRow,
@@ -65,7 +67,9 @@ def verify_documents(database: Database, collection: Collection, progress: Calla
             version_id = _next(connection, collection, last)
             if version_id is None:
                 break
-            problems, chunks = _problems(connection, version_id, collection)
+            # As of this moment: it may have been embedded anew since the caller read it.
+            now = to_collection(collection_row(connection, collection.id, collection.name))
+            problems, chunks = _problems(connection, version_id, now)
         for area, message, advice in problems:
             yield Finding(
                 area=area,

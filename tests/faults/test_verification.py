@@ -17,6 +17,7 @@ from rag.stores import index_verification, schema
 from rag.stores.changes import generations
 from rag.stores.checksums import vector_checksum
 from rag.stores.database import Database
+from rag.stores.document_verification import verify_documents
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.generations import writing
 from rag.stores.ingest_lock import IngestLock
@@ -32,6 +33,7 @@ from tests.contracts.store_builders import (
     ingest,
     settings_in,
     source,
+    swap_in,
     unit_vectors,
 )
 
@@ -211,6 +213,18 @@ def test_an_index_that_is_replaced_while_it_is_verified_is_no_damage(home, monke
     assert list(index_verification.verify_index(database, home / "indexes", collection)) == []
     assert replaced == [True, True]
     vectors.close()
+    database.close()
+
+
+def test_a_collection_that_is_embedded_anew_while_it_is_verified_is_no_damage(home):
+    database = Database.open(settings_in(home))
+    store, indexes = SqlDocumentStore(database), home / "indexes"
+    before = store.collection("handbook")
+    count = len(chunk_ids(store, before))
+    other = fingerprint(embedder="embedder-2", dimension=16)
+    swap_in(database, indexes, before, other, unit_vectors(count, seed=7, dimension=16))
+    assert list(index_verification.verify_index(database, indexes, before)) == []
+    assert list(verify_documents(database, before, lambda _: None)) == []
     database.close()
 
 
