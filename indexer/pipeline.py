@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.chunking import CHUNKER_VERSION, chunk_blocks, clip_title
 from indexer.detection import detect
+from indexer.embeddings import embed
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Outcome, SourceFailure, SourceResult, Watcher
@@ -253,7 +254,8 @@ class _SourceIngestion:
         total = 0
         while batch := list(islice(chunks, _FLUSH_CHUNKS)):
             texts = [contextual_text(title, chunk.heading_path, chunk.text) for chunk in batch]
-            version.add_chunks(batch, self._embedder.embed_passages(texts))
+            vectors, digests = embed(texts, store=self._store, embedder=self._embedder)
+            version.add_chunks(batch, vectors, digests=digests)
             total += len(batch)
             self._watcher.embedded(len(batch))
         return total

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
+from indexer.embeddings import embed
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
 from rag.errors import Conflict, EmbedderChanged
@@ -153,7 +154,7 @@ class Reembedding:
             self._go_on()
             texts = [contextual_text(item.title, item.heading_path, item.text) for item in batch]
             too_long = sum(count > embedder.max_tokens for count in embedder.count_tokens(texts))
-            values = encode(embedder.embed_passages(texts))
+            values = encode(embed(texts, store=self._library.store, embedder=embedder).vectors)
             ids = [item.chunk_id for item in batch]
             written = embedding_sets.add(self._database, self._target, ids, values, too_long=too_long)
             self._embedded += written
