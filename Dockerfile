@@ -6,6 +6,7 @@
 #   PIP_EXTRA_INDEX_URL  a further package index; point it at PyTorch's CPU wheel index to keep the CUDA
 #                        libraries of the default torch wheel (several GB) out of the image
 #   PIP_INDEX_URL        a mirror that replaces the default package index
+#   EXTRAS               optional parts, separated by spaces, e.g. "ocr parquet"; none by default
 #   ACCELERATOR          cpu (default) or cuda; cuda also needs the next two
 #   BASE_BUILD           for cuda: a CUDA *devel* image on Debian or Ubuntu whose python3 is 3.11 or newer
 #   BASE_RUNTIME         for cuda: the *runtime* image of the same CUDA and distribution release
@@ -41,12 +42,14 @@ ARG PIP_EXTRA_INDEX_URL=
 # Later stages copy these extracts instead of the files themselves: a change of a linter setting in
 # pyproject.toml, or of some other pin, then leaves the slow layers below in the cache.
 FROM toolchain AS pins
+ARG EXTRAS=
 COPY pyproject.toml constraints.txt /src/
 RUN mkdir /pins \
     && cp /src/constraints.txt /pins/ \
     && grep -i '^llama[-_]cpp[-_]python==' /src/constraints.txt >/pins/llama.txt \
-    && python -c 'import tomllib; print(*tomllib.load(open("/src/pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-       >/pins/requirements.txt
+    && python -c 'import sys, tomllib; project = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; \
+extras = [name for extra in sys.argv[1:] for name in project["optional-dependencies"][extra]]; \
+print(*project["dependencies"], *extras, sep="\n")' $EXTRAS >/pins/requirements.txt
 
 # ---- llama.cpp, for any CPU -----------------------------------------------------------------------------------
 # GGML_NATIVE=OFF alone would fix one old instruction set for everybody. With all variants built as loadable

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
 
@@ -19,6 +19,7 @@ from api.requests import StrictRequest
 from api.routes.changes import ChangesController
 from api.routes.collections import CollectionsController
 from api.routes.documents import DocumentsController
+from api.routes.jobs import JobsController
 from api.routes.metrics import MetricsController
 from api.routes.query import QueryController
 from api.routes.search import SearchController
@@ -59,14 +60,17 @@ def create_app(settings: Settings, library: Library | None = None, *, ready_wait
             if library is None:
                 await asyncio.to_thread(served.close)
 
+    upload_bytes = settings.max_file_bytes + MAX_BODY_BYTES
     app = Litestar(
         route_handlers=[
             StateController,
             QueryController,
             SearchController,
-            DocumentsController,
+            # What is uploaded may be as large as a file that is ingested, and has a form around it.
+            Router("/", route_handlers=[DocumentsController], request_max_body_size=upload_bytes),
             ChangesController,
             CollectionsController,
+            JobsController,
             MetricsController,
         ],
         dependencies={"service": Provide(_service, sync_to_thread=False)},

@@ -1,12 +1,16 @@
-"""The JSON that the HTTP API reads. Strict: unknown fields are errors."""
+"""What the HTTP API reads: JSON, where unknown fields are errors, and forms."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
+from litestar.datastructures import UploadFile
 from msgspec import Meta
+
+from rag.types import DEFAULT_COLLECTION
 
 MAX_QUESTION_CHARACTERS = 20_000
 MAX_K = 100
@@ -122,3 +126,13 @@ class SearchRequest(Request, frozen=True, kw_only=True):
     k: PassageCount | None = None
     filters: Filters | None = None
     as_of: AsOf | None = None
+
+
+@dataclass(kw_only=True)
+class UploadForm:
+    """``file`` may be given several times; then there is no ``uri``. ``metadata`` is a JSON object."""
+
+    file: list[UploadFile]
+    collection: str = DEFAULT_COLLECTION
+    uri: str | None = None
+    metadata: str | None = None

@@ -150,6 +150,9 @@ def _of_generator(stats: GeneratorStats) -> Iterator[Metric]:
     stored.add_metric(["ram"], stats.kv_ram_bytes)
     stored.add_metric(["disk"], stats.kv_disk_bytes)
     yield stored
+    yield CounterMetricFamily(
+        "plumbline_kv_states_erased", "States given up because a passage of them was deleted.", stats.states_erased
+    )
     yield CounterMetricFamily("plumbline_steps", "Steps of the language model.", stats.steps)
     yield CounterMetricFamily("plumbline_step_seconds", "Seconds in steps of the language model.", stats.step_seconds)
     yield CounterMetricFamily(

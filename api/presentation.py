@@ -10,6 +10,7 @@ from api import schemas
 from rag.types import CitationEvent, DeltaEvent, PassagesEvent
 
 if TYPE_CHECKING:
+    from rag.job_types import Job
     from rag.model_types import Usage
     from rag.types import Answer, AnswerEvent, Citation, Passage, SearchResult
 
@@ -81,6 +82,24 @@ def answer(value: Answer) -> schemas.QueryResponse:
         usage=usage(value.usage),
         timings=plain(value.timings, schemas.Timings),
         trace_id=value.trace_id,
+    )
+
+
+def job(value: Job) -> schemas.Job:
+    request = value.request
+    return schemas.Job(
+        id=value.id,
+        collection=request.collection,
+        state=value.state.value,
+        uris=(*(upload.uri for upload in request.uploads), *request.paths),
+        attempts=value.attempts,
+        cancel_requested=value.cancel_requested,
+        created_at=value.created_at,
+        started_at=value.started_at,
+        finished_at=value.finished_at,
+        not_before=value.not_before,
+        outcomes=dict(value.outcomes),
+        error=plain(value.error, schemas.JobError) if value.error else None,
     )
 
 

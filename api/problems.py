@@ -75,6 +75,10 @@ class HostNotAllowed(InputError):
     code = "host_not_allowed"
 
 
+class OriginNotAllowed(InputError):
+    code = "origin_not_allowed"
+
+
 class NotReady(ServiceError):
     """The models are not loaded (yet)."""
 
@@ -112,6 +116,7 @@ _STATUS: dict[type[RagError], int] = {
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     HostNotAllowed: 421,
+    OriginNotAllowed: 403,
     NotFound: 404,
     HistoryGone: 410,
     Conflict: 409,

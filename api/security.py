@@ -1,25 +1,28 @@
 """What stands between a browser and a service without passwords: host names, headers, and strict media types.
 
-A page on the web can make a browser send requests to a loopback address. Three things keep it from doing harm: no CORS
+A page on the web can make a browser send requests to a loopback address. Four things keep it from doing harm: no CORS
 headers (it cannot read answers), bodies only as ``application/json`` (which a page cannot send across origins without
-asking first), and, against DNS rebinding, only the host names this service is known by.
+asking first), uploads, which a page's form could send, only from the service's own origin, and, against DNS rebinding,
+only the host names this service is known by.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
-from api.problems import HostNotAllowed
+from api.problems import HostNotAllowed, OriginNotAllowed
 from api.tracing import trace_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from litestar.connection import ASGIConnection
+    from litestar.handlers import BaseRouteHandler
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -46,6 +49,19 @@ def host_name(header: str) -> str:
     if header.startswith("["):
         return header.partition("]")[0] + "]"
     return header.partition(":")[0].rstrip(".")
+
+
+def require_own_origin(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard of routes that take forms.
+
+    Raises:
+        OriginNotAllowed: a browser sends this for a page from elsewhere. Programs send no ``Origin``.
+    """
+    origin = connection.headers.get("origin")
+    if origin is not None and origin.partition("://")[2].lower() != connection.headers.get("host", "").lower():
+        raise OriginNotAllowed(
+            "A page from elsewhere tried to hand over a file.", hint="Upload it from a program, or from this service."
+        )
 
 
 class HostCheck(ASGIMiddleware):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from api import schemas
 from api.admission import Admission
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from api.metrics import Metrics
     from rag.config import Settings
+    from rag.job_types import Job, JobFile, JobRequest
     from rag.model_types import Caller
     from rag.protocols import DocumentStore, Generator
     from rag.types import AnswerEvent, Collection, Filter, SearchResult
@@ -80,6 +81,23 @@ class History(Protocol):
     ) -> list[tuple[Place, DocumentChange]]: ...
 
 
+class JobQueue(Protocol):
+    """The queue, as the routes use it; ``rag.stores.jobs.JobQueue`` says more."""
+
+    def put(self, request: JobRequest) -> Job: ...
+    def job(self, job_id: int) -> Job: ...
+    def jobs(self, *, collection: str | None, limit: int, before: int | None) -> list[Job]: ...
+    def files(self, job_id: int, *, limit: int, after: int) -> list[tuple[int, JobFile]]: ...
+    def cancel(self, job_id: int) -> Job: ...
+
+
+class Blobs(Protocol):
+    """Where uploads wait; ``rag.stores.blobs.Blobs`` says more."""
+
+    def put(self, file: BinaryIO, *, name: str, max_bytes: int) -> tuple[str, str, int]: ...
+    def remove(self, blob: str) -> None: ...
+
+
 class Library(Protocol):
     """What ``rag.factory.open_library`` returns, as far as this service needs it."""
 
@@ -87,6 +105,10 @@ class Library(Protocol):
     def store(self) -> DocumentStore: ...
     @property
     def history(self) -> History: ...
+    @property
+    def jobs(self) -> JobQueue: ...
+    @property
+    def blobs(self) -> Blobs: ...
     @property
     def pipeline(self) -> Pipeline: ...
     @property
@@ -109,6 +131,7 @@ class Service:
         self.metrics = metrics
         self.admission = Admission(running=settings.max_running, queued=settings.max_queued)
         self.request_timeout_s = settings.request_timeout_s
+        self.max_file_bytes = settings.max_file_bytes
         # What a remote server calls its adapters is known there only.
         self.adapters = None if settings.generator_url else frozenset(settings.lora_adapters)
         metrics.watch(self.admission, lambda: library.loaded_generator)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import embeddings
+from benchmarks.memory import resident
 from benchmarks.options import Options, Size
 from benchmarks.report import Report
 from rag.config import Settings
@@ -43,19 +45,20 @@ _CACHE = Path("build/benchmarks")
 _CHUNKS_PER_DOCUMENT = 50
 _NAME = "benchmark"
 _SEEN = 20  # documents that another process waits for
+_EVERYWHERE = "documents"  # a word that every passage stands under
 
 
 def main() -> None:
     parser = Options("store", __doc__, kind="embedder")
     parser.add_argument("--data", type=Path, metavar="DIR", help="an evaluation folder, or one with such folders")
-    parser.add_argument("--step", choices=("search", "wait", "start"), help="(of the processes it starts)")
+    parser.add_argument("--step", choices=("search", "wait", "start", "flush"), help="(of the processes it starts)")
     parser.add_argument("--work", type=Path, help="(of the processes it starts) where files lie")
     parser.size("--passages", Size(full=100_000, quick=2000), "passages in the store")
     parser.size("--texts", Size(full=40_000, quick=2000), "different ones, which are embedded")
     parser.size("--questions", Size(full=300, quick=30), "real questions to search with")
     options = parser.read()
     if options.step is not None:
-        {"search": _search, "wait": _wait, "start": _start}[options.step](options.work)
+        {"search": _search, "wait": _wait, "start": _start, "flush": _flush}[options.step](options.work)
         return
     report = Report("store", options)
     with tempfile.TemporaryDirectory(prefix="plumbline-store-") as work:
@@ -66,6 +69,7 @@ def main() -> None:
         report.add("search", **json.loads(_step(options, "search").communicate()[0]))
         for latency in _seen(options):
             report.add("another process", seen_ms=1000 * latency)
+        report.add("flush", **json.loads(_step(options, "flush").communicate()[0]))
     report.figure(
         "search() beside embedding and index, median", report.median("search", "overhead_ms"), " ms", at_most=1.5
     )
@@ -197,8 +201,24 @@ def _search(work: Path) -> None:
                 rows.append((total - embed - dense.ms - lexical.ms, dense.ms, lexical.ms, total - embed))
 
         asyncio.run(ask())  # one loop, as a service has: starting one for each search would be measured too
+        collection, frequent = library.store.collection(_NAME), []
+        for _ in range(11):
+            began = time.perf_counter()
+            library.lexical.search(collection, _EVERYWHERE, 500)
+            frequent.append(1000 * (time.perf_counter() - began))
     overhead, dense_ms, lexical_ms, whole = (float(np.median(column)) for column in zip(*rows[5:], strict=True))
-    print(json.dumps({"overhead_ms": overhead, "dense_ms": dense_ms, "lexical_ms": lexical_ms, "search_ms": whole}))
+    legs = {"dense_ms": dense_ms, "lexical_ms": lexical_ms, "frequent_word_ms": float(np.median(frequent))}
+    print(json.dumps({"overhead_ms": overhead, **legs, "search_ms": whole}))
+
+
+def _flush(work: Path) -> None:
+    """Write a generation after few changes: its lists and codes are kept, but all of its files are written."""
+    with _library(work) as library:
+        collection = library.store.collection(_NAME)
+        library.vectors.search(collection, np.load(work / "queries.npy")[0], 1)
+        began = time.monotonic()
+        library.vectors.flush(collection, force=True)
+        print(json.dumps({"flush_s": time.monotonic() - began, **resident(os.getpid())}))
 
 
 def _start(work: Path) -> None:

@@ -82,7 +82,14 @@ class _Chunker:
         self._ordinal = 0
 
     def add(self, block: Block) -> Iterator[ChunkDraft]:
-        unit = Unit(start=self._offset, text=block.text, kind=block.kind, page=block.page)
+        unit = Unit(
+            start=self._offset,
+            text=block.text,
+            kind=block.kind,
+            page=block.page,
+            table_header=block.header or "",
+            headed=block.kind is BlockKind.TABLE and block.header is None,
+        )
         self._offset += len(block.text)
         if block.kind is BlockKind.HEADING:
             yield from self._pack(final=True)
@@ -110,7 +117,8 @@ class _Chunker:
         self._bare.append((block.level, unit))
         while self._headings and self._headings[-1][0] >= block.level:
             self._headings.pop()
-        self._headings.append((block.level, block.heading))
+        if block.heading:  # without one it only ends what stood on its level
+            self._headings.append((block.level, block.heading))
         self._path = self._fitting_path([heading for _, heading in self._headings])
         self._limit = self._text_limit(self._path)
 

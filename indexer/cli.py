@@ -23,6 +23,7 @@ _COMMANDS = {
     "reembed": "indexer.commands.reembed:reembed",
     "rollback": "indexer.commands.rollback:rollback",
     "verify": "indexer.commands.verify:verify",
+    "worker": "indexer.commands.worker:worker",
     "status": "indexer.commands.inventory:status",
 }
 

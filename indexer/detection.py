@@ -7,25 +7,37 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from indexer.formats import (
+    CODE,
+    HTML,
+    HTML_SUFFIXES,
+    LOOSE,
+    MAIL,
+    OUTLOOK,
+    PDF,
+    PROSE,
+    SUFFIX_TYPES,
+    TAR,
+    TEXT,
+    VTT,
+    XML,
+    ZIP,
+)
+from indexer.image_detection import image_type
+from indexer.office_detection import office_type
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from pathlib import PurePath
 
     from indexer.sources import SourceScan
 
-PDF: Final = "application/pdf"
-HTML: Final = "text/html"
-MARKDOWN: Final = "text/markdown"
-TEXT: Final = "text/plain"
-
-READABLE: Final = "text, Markdown, HTML and PDF"
-
-_MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
-_HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
-_TEXT_SUFFIXES: Final = frozenset(
-    {".txt", ".text", ".log", ".csv", ".rst", ".org", *_MARKDOWN_SUFFIXES, *_HTML_SUFFIXES}
+READABLE: Final = (
+    "text, Markdown, HTML, PDF, EPUB, office documents, images, reStructuredText, Org, LaTeX, CSV, JSON, XML, "
+    "notebooks, subtitles, source code, mail, and ZIP and TAR archives of these"
 )
+
+_TEXT_SUFFIXES: Final = frozenset({".txt", ".text", ".log", *HTML_SUFFIXES, *SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
 
 _BOMS: Final = (
     # The 32-bit marks begin with the 16-bit ones.
@@ -54,69 +66,135 @@ _HTML_START = re.compile(
 _TAG = re.compile(rb"<(?:p|div|table|h[1-6]|body|html|head|ul|ol|a|br|span)\b", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 _ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\([BJ]")
+_XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60}):[^\n]*\n(?:[ \t][^\n]*\n)*", re.ASCII)
+_MAIL_HEADERS: Final = frozenset(
+    "from to subject date received message-id mime-version content-type return-path delivered-to reply-to cc".split()
+)
+# Base64 and hexadecimal blobs, broken into lines or not.
+_UNBROKEN = re.compile(rb"(?:[A-Za-z0-9+/=_-]{60,}\r?\n?){4,}")
+_MAX_UNBROKEN_SHARE: Final = 0.5
+_LONG_LINE_BYTES: Final = 2000
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 # Formats made of text that read as noise, and ones that the table of magic numbers names poorly.
 _MARKS: Final = (
-    (b"{\\rtf", "a Rich Text document"),
     (b"%!PS", "a PostScript file"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office document"),
     (b"SQLite format 3\x00", "a SQLite database"),
     (b"GGUF", "a GGUF model"),
 )
-_ZIP_MEMBERS: Final = (
-    (b"word/", "a Word document (docx)"),
-    (b"xl/", "an Excel workbook (xlsx)"),
-    (b"ppt/", "a PowerPoint presentation (pptx)"),
-    (b"mimetypeapplication/epub", "an EPUB book"),
-    (b"mimetypeapplication/vnd.oasis", "an OpenDocument file"),
-)
+_ZIP_MEMBERS: Final = ((b"mimetypeapplication/vnd.oasis", "an OpenDocument file that is no text, sheet or slides"),)
+_PACKED_MARKS: Final = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00")
+_ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_OLE_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# The names of a message's streams, as OLE writes names.
+_OUTLOOK_NAME: Final = "__properties_version1.0".encode("utf-16-le")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detected:
-    """A media type that a parser exists for, and the encoding of its text (unused for PDF)."""
+    """A media type that a parser exists for, and the encoding of its text (unused for formats that say it inside)."""
 
     media_type: str
     encoding: str
 
 
-def detect(path: Path, scan: SourceScan) -> Detected:
+def detect(path: PurePath, scan: SourceScan) -> Detected:
     """Decide how to read a file.
 
     Raises:
         SourceEmpty: no bytes.
         SourceUnsupported: a known format that no parser reads.
         SourceBinary: not text and no known format either, or a binary file with a text file's name.
+        SourceEncrypted: an office document behind a password.
     """
     if not scan.size:
         raise SourceEmpty(f"{path} is empty.", hint="If it should not be, get it again.")
     head = scan.head
     if b"%PDF-" in head[:_PDF_MARK_BYTES]:
         return Detected(media_type=PDF, encoding="utf-8")
+    if (office := office_type(path, head)) is not None:
+        return Detected(media_type=office, encoding="utf-8")
+    if (image := image_type(head)) is not None and path.suffix.lower() not in _TEXT_SUFFIXES:
+        return Detected(media_type=image, encoding="utf-8")
     encoding = _marked_encoding(head)
+    if (container := _container(path, head, encoding)) is not None:
+        return container
     if encoding is None:
         _refuse_known_binary(path, scan)
         encoding = _encoding(path, scan)
-    return Detected(media_type=_text_type(path, head, encoding), encoding=encoding)
+    media_type = _text_type(path, head, encoding)
+    if media_type not in LOOSE:
+        _refuse_noise(path, head)
+    return Detected(media_type=media_type, encoding=encoding)
+
+
+def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | None:
+    """What may hold documents of its own."""
+    if head.startswith(_ZIP_MARKS):
+        known = any(member in head for member, _name in _ZIP_MEMBERS)
+        return None if known else Detected(media_type=ZIP, encoding="utf-8")
+    if head.startswith(_PACKED_MARKS) or head[257:262] == b"ustar":
+        return Detected(media_type=TAR, encoding="utf-8")
+    suffix = path.suffix.lower()
+    if head.startswith(_OLE_MARK):
+        message = suffix == ".msg" or (_OUTLOOK_NAME in head and suffix not in {".doc", ".xls", ".ppt"})
+        return Detected(media_type=OUTLOOK, encoding="utf-8") if message else None
+    encoding = encoding or _utf16(head)
+    if _is_mail(suffix, head.decode(encoding or "latin-1", errors="replace")):
+        # Without a mark a mail's parts have encodings of their own.
+        return Detected(media_type=MAIL, encoding=encoding or "latin-1")
+    return None
+
+
+def _is_mail(suffix: str, head: str) -> bool:
+    """Whether it begins like a message (RFC 5322): by its headers, the fewer of them the clearer its name."""
+    if suffix in _TEXT_SUFFIXES:
+        return False
+    position, known = 0, set()
+    text = head.replace("\r\n", "\n").lstrip("\ufeff")
+    if text.startswith("From "):  # the line that a mailbox puts before a message
+        position = text.find("\n") + 1
+    while found := _HEADER.match(text, position):
+        known.add(found[1].lower())
+        position = found.end()
+    return len(known & _MAIL_HEADERS) >= (1 if suffix in {".eml", ".mht", ".mhtml"} else 3)
+
+
+def _refuse_noise(path: PurePath, head: bytes) -> None:
+    """Refuse what is made of text and not for reading: keys, encoded blobs, minified programs."""
+    unbroken = sum(len(run) for run in _UNBROKEN.findall(head))
+    if unbroken > _MAX_UNBROKEN_SHARE * len(head):
+        raise SourceBinary(
+            f"{path} is encoded data (base64 or the like), not text.",
+            hint="If it encodes a document, decode it and ingest that.",
+        )
+    is_code = SUFFIX_TYPES.get(path.suffix.lower(), "").startswith("text/x-") and path.suffix.lower() not in PROSE
+    long = sum(len(line) for line in head.split(b"\n") if len(line) > _LONG_LINE_BYTES)
+    if is_code and long > _MAX_UNBROKEN_SHARE * len(head):
+        raise SourceBinary(
+            f"{path} is minified or generated code: lines of thousands of characters.",
+            hint="Ingest the program it was made from.",
+        )
 
 
 def _marked_encoding(head: bytes) -> str | None:
     return next((name for mark, name in _BOMS if head.startswith(mark)), None)
 
 
-def _refuse_known_binary(path: Path, scan: SourceScan) -> None:
+def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
     head = scan.head
     name = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if name is None and head.startswith(b"PK\x03\x04"):
-        name = next((name for member, name in _ZIP_MEMBERS if member in head), "a ZIP archive")
+        name = next(name for member, name in _ZIP_MEMBERS if member in head)
     if name is None and not _is_text(scan) and _utf16(head) is None:
         name = _magic_name(head)
         if name is None:
             raise SourceBinary(f"{path} holds binary data, not text.", hint=f"Plumbline reads {READABLE}.")
     if name is None:
         return
-    if path.suffix.lower() in _TEXT_SUFFIXES and not name.startswith(("a Rich", "a Post")):
+    if path.suffix.lower() in _TEXT_SUFFIXES and not name.startswith("a Post"):
         raise SourceBinary(f"{path} is named like a text file, but it is {name}.", hint=f"Plumbline reads {READABLE}.")
     raise SourceUnsupported(
         f"{path} is {name}, which no parser reads.", hint=f"Plumbline reads {READABLE}; export it to one of these."
@@ -163,14 +241,15 @@ def _magic_name(head: bytes) -> str | None:
     return f"of another format ({best.name})"
 
 
-def _encoding(path: Path, scan: SourceScan) -> str:
+def _encoding(path: PurePath, scan: SourceScan) -> str:
     head = scan.head
     if (name := _utf16(head)) is not None:
         return name
     if scan.utf8:
         # Seven-bit Japanese is valid UTF-8 and means something else.
         return "iso2022_jp" if _ISO_2022.search(head) and _known_codec("iso2022_jp") else "utf-8"
-    if _looks_like_html(path, head) and (declared := _META_CHARSET.search(head)):
+    declared = _XML_ENCODING.search(head) or (_META_CHARSET.search(head) if _looks_like_html(path, head) else None)
+    if declared is not None:
         name = declared[1].decode("ascii")
         if _known_codec(name) and "utf" not in name.lower():
             return name
@@ -183,7 +262,7 @@ def _encoding(path: Path, scan: SourceScan) -> str:
     return _guessed_encoding(path, sample)
 
 
-def _guessed_encoding(path: Path, sample: bytes) -> str:
+def _guessed_encoding(path: PurePath, sample: bytes) -> str:
     from charset_normalizer import from_bytes
 
     # The common ones first: of two readings that both make sense, the rarer one is rarely meant.
@@ -203,20 +282,22 @@ def _known_codec(name: str) -> bool:
         return False
 
 
-def _looks_like_html(path: Path, head: bytes) -> bool:
-    return bool(_HTML_START.match(head)) or path.suffix.lower() in _HTML_SUFFIXES
+def _looks_like_html(path: PurePath, head: bytes) -> bool:
+    return bool(_HTML_START.match(head)) or path.suffix.lower() in HTML_SUFFIXES
 
 
-def _text_type(path: Path, head: bytes, encoding: str) -> str:
+def _text_type(path: PurePath, head: bytes, encoding: str) -> str:
     if encoding.startswith(("utf-16", "utf-32")):
         # Tags are searched for in bytes; a stray odd byte at the end of the head does not matter here.
         head = head.decode(encoding, errors="replace").encode("utf-8", errors="replace")
     start = head.removeprefix(codecs.BOM_UTF8)
     suffix = path.suffix.lower()
-    if _HTML_START.match(start) or (suffix in _HTML_SUFFIXES and _TAG.search(start)):
+    if _HTML_START.match(start) or (suffix in HTML_SUFFIXES and _TAG.search(start)):
         return HTML
-    if start.lstrip().startswith(b"<?xml"):
-        raise SourceUnsupported(
-            f"{path} is an XML document, which no parser reads.", hint=f"Plumbline reads {READABLE}."
-        )
-    return MARKDOWN if suffix in _MARKDOWN_SUFFIXES else TEXT
+    if SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
+        return CODE
+    if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (suffix == ".xml" and start.lstrip().startswith(b"<")):
+        return XML
+    if start.startswith(b"WEBVTT"):
+        return VTT
+    return SUFFIX_TYPES.get(suffix, TEXT)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from indexer.chunking import CHUNKER_VERSION
+from indexer.formats import CONTAINERS
 from indexer.parsers.registry import PARSER_VERSION
 from rag.embedding.context import contextual_text
 from rag.errors import DatabaseDamaged, DatabaseTooNew, InvalidRequest, UnknownCollection
@@ -143,7 +144,7 @@ class Import:
         with self._store.stage(_as_made(self.collection, document), source) as version:
             filling = _Filling(self._reader, document, version, self._vectors)
             count, record = filling.run()
-            version.activate()
+            version.activate(members_failed=document.members_failed)
         if stored:
             self.report.replaced += 1
         else:
@@ -211,7 +212,8 @@ class _Filling:
             if len(self._held) == _FLUSH_CHUNKS:
                 self._flush()
             record = next(self._reader)
-        self._require(count > 0, "the document has no chunks")
+        # A container may have no text; its members are documents of their own.
+        self._require(count > 0 or self._document.media_type in CONTAINERS, "the document has no chunks")
         self._flush()
         return count, record
 

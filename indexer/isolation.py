@@ -19,16 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from typing import BinaryIO
 
-    from indexer.wire import Reply
+    from indexer.parsers.blocks import Limits
+    from indexer.wire import Found, Reply
 
 # Long enough that starting (a third of a second) is noise, short enough that what a library leaks stays small.
 _FILES_PER_PROCESS: Final = 200
 # More text than this from one file is not a document but a bomb: formats that compress can write any amount.
 _MAX_TEXT_CHARS: Final = 1 << 26
 _MAX_TEXT_PER_BYTE: Final = 4
-_STDERR_TAIL: Final = 4000
+_STDERR_TAIL: Final = 16_000
 _KEPT_ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
+# Libraries reserve address space for every core; on large machines that alone would reach the memory limit.
+_SMALL_RESERVES: Final = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _OUT_OF_MEMORY: Final = ("MemoryError", "out of memory", "Memory allocation failed", "Cannot allocate memory")
+# What Rust's libraries say before they abort; Python's own last words come after it.
+_RUST_OUT_OF_MEMORY: Final = "memory allocation of "
 
 _CRASH_HINT: Final = "The file may be damaged; other files are not affected."
 
@@ -51,6 +56,7 @@ class IsolatedParsers:
         self._memory_bytes = memory_bytes
         self._parsers = parsers
         self._child: _Child | None = None
+        self._nested: IsolatedParsers | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -59,13 +65,27 @@ class IsolatedParsers:
         self.close()
 
     def close(self) -> None:
-        """End the child process."""
+        """End the child process, and those of the parsers nested in it."""
+        if self._nested is not None:
+            self._nested.close()
         if self._child is not None:
             self._child.kill()
             self._child = None
 
-    def parse(self, file: BinaryIO, *, media_type: str, encoding: str, size: int) -> Generator[Pieces]:
+    def nested(self) -> IsolatedParsers:
+        """Parsers in another process, for a member while the process that holds its container waits for more."""
+        if self._nested is None:
+            self._nested = IsolatedParsers(
+                timeout_s=self._timeout_s, memory_bytes=self._memory_bytes, parsers=self._parsers
+            )
+        return self._nested
+
+    def parse(
+        self, file: BinaryIO, *, media_type: str, encoding: str, size: int, limits: Limits | None = None
+    ) -> Generator[Found]:
         """Parse an open file of ``size`` bytes and yield what is found, in order, as it is found.
+
+        ``limits`` bound what a container unpacks and are given for containers only; other files have no members.
 
         The child waits while the caller works, so memory stays bounded on both sides. Closing the iterator early
         ends the child.
@@ -80,7 +100,7 @@ class IsolatedParsers:
         limit = max(_MAX_TEXT_CHARS, _MAX_TEXT_PER_BYTE * size)
         characters = 0
         try:
-            child.send(ParseRequest(parser=self._parsers[media_type], encoding=encoding), file)
+            child.send(ParseRequest(parser=self._parsers[media_type], encoding=encoding, limits=limits), file)
             while True:
                 reply = child.receive(self._timeout_s)
                 if isinstance(reply, Finished):
@@ -89,7 +109,8 @@ class IsolatedParsers:
                     # After running out of memory nothing in the child can be relied on.
                     finished = reply.code != ParserOutOfMemory.code
                     raise _SOURCE_ERRORS.get(reply.code, ParserCrashed)(reply.message, hint=reply.hint)
-                characters += sum(len(block.text) for block in reply.blocks)
+                if isinstance(reply, Pieces):
+                    characters += sum(len(block.text) for block in reply.blocks)
                 if characters > limit:
                     raise SourceTooLarge(
                         f"The file holds more than {limit:,} characters of text.",
@@ -117,6 +138,7 @@ class _Child:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; closed in kill
         self._channel, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+        environment |= _SMALL_RESERVES
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this Python and a module of this package
@@ -187,8 +209,10 @@ class _Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
-        said = self._last_words()
-        if status == -signal.SIGKILL or any(mark in said for mark in _OUT_OF_MEMORY):
+        errors = self._error_output()
+        said = _last_words(errors)
+        aborted = status == -signal.SIGABRT and _RUST_OUT_OF_MEMORY in errors
+        if status == -signal.SIGKILL or aborted or any(mark in said for mark in _OUT_OF_MEMORY):
             return out_of_memory(self._memory_bytes)
         if status < 0:
             cause = f"signal {signal.Signals(-status).name}"
@@ -197,13 +221,17 @@ class _Child:
             cause = said or f"exit status {status}"
         return ParserCrashed(f"The parser crashed on this file ({cause}).", hint=_CRASH_HINT)
 
-    def _last_words(self) -> str:
+    def _error_output(self) -> str:
         end = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, end - _STDERR_TAIL))
-        lines = self._stderr.read().decode("utf-8", errors="replace").splitlines()
-        fatal = [line for line in lines if line.startswith("Fatal Python error: ")]
-        spoken = fatal or [line for line in lines if line.strip()]
-        return spoken[-1].strip()[:300] if spoken else ""
+        return self._stderr.read().decode("utf-8", errors="replace")
+
+
+def _last_words(errors: str) -> str:
+    lines = errors.splitlines()
+    fatal = [line for line in lines if line.startswith("Fatal Python error: ")]
+    spoken = fatal or [line for line in lines if line.strip()]
+    return spoken[-1].strip()[:300] if spoken else ""
 
 
 def out_of_memory(memory_bytes: int) -> ParserOutOfMemory:

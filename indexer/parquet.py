@@ -29,8 +29,8 @@ _RECORDS = {
     for record in (ExportHeader, ExportedDocument, ExportedText, ExportedChunk, ExportEnd)
 }
 _NUMBERS = {
-    "chunks", "dimension", "documents", "end", "format_version", "mtime_ns", "ordinal", "page", "size", "start",
-    "token_count",
+    "chunks", "dimension", "documents", "end", "format_version", "members_failed", "mtime_ns", "ordinal", "page",
+    "size", "start", "token_count",
 }  # fmt: skip
 
 

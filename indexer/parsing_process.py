@@ -10,17 +10,31 @@ import sys
 import threading
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
-from indexer.parsers.blocks import Block, Notice, Title
+from indexer.parsers.blocks import Block, Member, Notice, Title
 from indexer.parsers.registry import load_parser
-from indexer.wire import Failure, Finished, ParseRequest, Pieces, decode_request, frame, frame_length
+from indexer.wire import (
+    PART_BYTES,
+    Failure,
+    Finished,
+    MemberBegins,
+    MemberEnds,
+    MemberPart,
+    ParseRequest,
+    Pieces,
+    decode_request,
+    frame,
+    frame_length,
+)
 from rag.errors import ParserOutOfMemory, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
-    from indexer.parsers.blocks import Parsed
+    from indexer.parsers.blocks import ContainerParser, Parsed, Parser
+    from indexer.wire import Found
 
 _BATCH_CHARS: Final = 1 << 17
 # Quiet for this long, the parent is told that work goes on.
@@ -83,10 +97,10 @@ def _receive(channel: socket.socket) -> tuple[ParseRequest, int] | None:
 def _serve(send: Callable[[bytes], None], request: ParseRequest, descriptor: int) -> None:
     try:
         with os.fdopen(descriptor, "rb") as file:
-            for pieces in batches(_parser(request.parser)(file, request.encoding)):
-                send(frame(pieces))
+            for found in batches(_parsed(file, request)):
+                send(frame(found))
     except SourceError as error:
-        send(frame(Failure(code=error.code, message=error.message, hint=error.hint)))
+        send(frame(_failure(error)))
     except MemoryError:
         limit = resource.getrlimit(resource.RLIMIT_AS)[0] >> 20
         message = f"Parsing this file needs more memory than the limit of {limit} MiB."
@@ -96,27 +110,75 @@ def _serve(send: Callable[[bytes], None], request: ParseRequest, descriptor: int
         send(frame(Finished()))
 
 
-def batches(parsed: Iterator[Parsed]) -> Iterator[Pieces]:
+def _parsed(file: BinaryIO, request: ParseRequest) -> Iterator[Parsed]:
+    parser = _parser(request.parser)
+    if request.limits is None:
+        return cast("Parser", parser)(file, request.encoding)
+    return cast("ContainerParser", parser)(file, request.encoding, request.limits)
+
+
+def _failure(error: SourceError) -> Failure:
+    return Failure(code=error.code, message=error.message, hint=error.hint)
+
+
+def batches(parsed: Iterator[Parsed]) -> Iterator[Found]:
     """Group what a parser yields; a slow parser's batches are small, so the parent sees that it lives."""
-    blocks: list[Block] = []
-    notices: list[str] = []
-    title = ""
-    size = 0
-    sent = time.monotonic()
+    held = _Held()
     for item in parsed:
+        if isinstance(item, Member):
+            if held.anything:
+                yield held.take()
+            yield from _member(item)
+            continue
+        held.add(item)
+        if held.size >= _BATCH_CHARS or time.monotonic() - held.since >= _SIGN_OF_LIFE_S:
+            yield held.take()
+    if held.anything:
+        yield held.take()
+
+
+class _Held:
+    """What is found and not yet sent."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self._blocks: list[Block] = []
+        self._notices: list[str] = []
+        self._title = ""
+        self.size = 0
+        self.since = time.monotonic()
+
+    @property
+    def anything(self) -> bool:
+        return bool(self._blocks or self._notices or self._title)
+
+    def add(self, item: Block | Notice | Title | None) -> None:
         if isinstance(item, Block):
-            blocks.append(item)
-            size += len(item.text)
+            self._blocks.append(item)
+            self.size += len(item.text)
         elif isinstance(item, Title):
-            title = item.text
+            self._title = item.text
         elif isinstance(item, Notice):
-            notices.append(item.message)
-        now = time.monotonic()
-        if size >= _BATCH_CHARS or now - sent >= _SIGN_OF_LIFE_S:
-            yield Pieces(blocks=blocks, title=title, notices=notices)
-            blocks, notices, title, size, sent = [], [], "", 0, now
-    if blocks or notices or title:
-        yield Pieces(blocks=blocks, title=title, notices=notices)
+            self._notices.append(item.message)
+
+    def take(self) -> Pieces:
+        pieces = Pieces(blocks=self._blocks, title=self._title, notices=self._notices)
+        self._clear()
+        return pieces
+
+
+def _member(member: Member) -> Iterator[Found]:
+    yield MemberBegins(name=member.name.encode("utf-8", errors="surrogateescape"))
+    try:
+        for data in member.content:
+            for start in range(0, len(data), PART_BYTES):
+                yield MemberPart(data=data[start : start + PART_BYTES])
+    except SourceError as error:
+        yield MemberEnds(failure=_failure(error))
+    else:
+        yield MemberEnds()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
-from indexer.embeddings import embed
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
-from rag.errors import Conflict, EmbedderChanged
+from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged
 from rag.stores import embedding_sets, reembedding
 from rag.stores.tables import SetState
 from rag.stores.vectors import encode
@@ -125,6 +124,10 @@ class Reembedding:
             return self._report("stopped", validation)
         finally:
             reembedding.remove_unfinished(self._indexes, self._collection)
+        fingerprint = self._collection.fingerprint
+        if (fingerprint.embedder, fingerprint.dimension) == (self._target.embedder, self._target.dimension):
+            # Made anew because they were damaged: nobody could go back to them.
+            embedding_sets.drop(self._database, self._collection, SetState.PREVIOUS)
         embedding_sets.delete_dropped(self._database, self._collection)
         return self._report("swapped", validation)
 
@@ -154,7 +157,7 @@ class Reembedding:
             self._go_on()
             texts = [contextual_text(item.title, item.heading_path, item.text) for item in batch]
             too_long = sum(count > embedder.max_tokens for count in embedder.count_tokens(texts))
-            values = encode(embed(texts, store=self._library.store, embedder=embedder).vectors)
+            values = encode(embedder.embed_passages(texts))
             ids = [item.chunk_id for item in batch]
             written = embedding_sets.add(self._database, self._target, ids, values, too_long=too_long)
             self._embedded += written
@@ -188,14 +191,14 @@ class Reembedding:
         )
 
     def _found_before(self, samples: SampleQueries) -> float | None:
-        """The share found in the set that serves; ``None`` if its embedder is not there any more."""
+        """The share found in the set that serves; ``None`` if its embedder is not there any more, or it is damaged."""
         try:
             embedder = self._library.embedder_of(self._collection)
-        except EmbedderChanged:
+            with self._database.read() as connection:
+                live = embedding_sets.find(connection, self._collection, SetState.LIVE)
+            return None if live is None else samples.found_live(live, embedder, go_on=self._go_on)
+        except (EmbedderChanged, DatabaseDamaged):
             return None
-        with self._database.read() as connection:
-            live = embedding_sets.find(connection, self._collection, SetState.LIVE)
-        return None if live is None else samples.found_live(live, embedder, go_on=self._go_on)
 
     def _swap(self, index: NextIndex) -> reembedding.Swap:
         self._go_on()

@@ -77,11 +77,39 @@ class IngestReport:
         return sum(result.chunks for result in self.results)
 
 
+class Recorder:
+    """Enters results into a report as they come, and tells the watcher."""
+
+    def __init__(self, report: IngestReport, watcher: Watcher, sources: int) -> None:
+        self._report = report
+        self._watcher = watcher
+        self._known = sources
+        self._places: dict[str, int] = {}
+        watcher.found(sources)
+
+    def begin(self, uri: str, *, member: bool = False) -> None:
+        if member:
+            self._known += 1
+            self._watcher.found(self._known)
+        self._watcher.started(uri)
+
+    def finish(self, result: SourceResult) -> None:
+        """A container that had to be read twice brings its members twice: what was done the first time counts."""
+        place = self._places.setdefault(result.uri, len(self._report.results))
+        if place == len(self._report.results):
+            self._report.results.append(result)
+        elif result.outcome is Outcome.UNCHANGED:
+            return
+        else:
+            self._report.results[place] = result
+        self._watcher.finished(result)
+
+
 class Watcher:
     """Hears of an ingestion as it goes; this one ignores everything. ``stop`` is asked before each source."""
 
     def found(self, sources: int) -> None:
-        """All paths are expanded."""
+        """So many sources are known of; containers hold further ones, which show when they are opened."""
 
     def started(self, uri: str) -> None:
         """A source is being read."""

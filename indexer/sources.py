@@ -8,8 +8,8 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from rag.errors import SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
 
@@ -51,16 +51,39 @@ class SourceScan:
     nul_bytes: int
 
 
+class OpenSource(Protocol):
+    """What an ingestion reads: a file, or a document in a container. ``path`` is for messages and its ending.
+
+    ``opened`` is None where only the content tells whether it changed.
+    """
+
+    @property
+    def path(self) -> PurePath: ...
+    @property
+    def uri(self) -> str: ...
+    @property
+    def file(self) -> BinaryIO: ...
+    @property
+    def opened(self) -> SourceStat | None: ...
+    def changed(self) -> bool: ...
+    def scan(self) -> SourceScan: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePath:
-    """A file to take in, or the reason why a path that was asked for cannot be."""
+    """A file to take in, or the reason why a path that was asked for cannot be.
+
+    ``address`` and ``name`` are of a file that was handed over: its URI, and what its sender calls it.
+    """
 
     path: Path
     error: SourceError | None = None
+    address: str | None = None
+    name: PurePath | None = None
 
     @property
     def uri(self) -> str:
-        return uri_of(self.path)
+        return self.address or uri_of(self.path)
 
 
 def uri_of(path: Path) -> str:
@@ -151,6 +174,13 @@ def _inside(path: Path, anchor: Path) -> bool:
         return False
 
 
+def left_out(name: str) -> bool:
+    """Whether a file with this name within an archive would be left out of a folder: hidden files and common junk."""
+    *folders, last = name.split("/")
+    hidden = any(part.startswith(".") and part not in {".", ".."} for part in (*folders, last))
+    return hidden or not _JUNK_DIRECTORIES.isdisjoint(folders) or _is_junk(last)
+
+
 def _is_junk(name: str) -> bool:
     return name.lower() in _JUNK_FILES or name.lower().endswith(_JUNK_SUFFIXES)
 
@@ -162,9 +192,11 @@ class Source:
         SourceNotFound, SourceUnreadable, SourceTooLarge.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int) -> None:
-        self.path = path
-        self.uri = uri_of(path)
+    def __init__(self, path: Path, *, max_bytes: int, address: str | None = None, name: PurePath | None = None) -> None:
+        """``address`` and ``name`` are as in ``SourcePath``."""
+        self._on_disk = path
+        self.path: PurePath = name or path
+        self.uri = address or uri_of(path)
         self._max_bytes = max_bytes
         self._file: BinaryIO | None = None
         self.opened = SourceStat(size=0, mtime_ns=0, inode=0)
@@ -172,7 +204,7 @@ class Source:
     def __enter__(self) -> Self:
         try:
             # Non-blocking: opening a FIFO without a writer must not wait for one.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(self._on_disk, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise _not_found(self.path) from error
         except (OSError, ValueError) as error:
@@ -201,29 +233,16 @@ class Source:
     def changed(self) -> bool:
         """Whether the file at the path is no longer what was opened: written to, replaced or gone."""
         try:
-            return _stat_of(self.path.stat()) != self.opened
+            return _stat_of(self._on_disk.stat()) != self.opened
         except OSError:
             return True
 
     def scan(self) -> SourceScan:
         """Read all bytes once."""
-        digest = hashlib.sha256()
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        size = nul_bytes = 0
-        head = b""
-        utf8 = True
         try:
-            self.file.seek(0)
-            while block := self.file.read(_READ_BYTES):
-                digest.update(block)
-                size += len(block)
-                nul_bytes += block.count(0)
-                head = head or block[:_HEAD_BYTES]
-                utf8 = utf8 and _decodes(decoder, block)
+            return scan_file(self.file)
         except OSError as error:
             raise _unreadable(self.path, error) from error
-        utf8 = utf8 and _decodes(decoder, b"", final=True)
-        return SourceScan(sha256=digest.hexdigest(), size=size, head=head, utf8=utf8, nul_bytes=nul_bytes)
 
     def _check(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
@@ -235,6 +254,24 @@ class Source:
                 f"{self.path} has {status.st_size:,} bytes, more than the limit of {self._max_bytes:,}.",
                 hint="Split the file, or raise RAG_MAX_FILE_BYTES.",
             )
+
+
+def scan_file(file: BinaryIO) -> SourceScan:
+    """Read all bytes of an open file once, from its start."""
+    digest = hashlib.sha256()
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    size = nul_bytes = 0
+    head = b""
+    utf8 = True
+    file.seek(0)
+    while block := file.read(_READ_BYTES):
+        digest.update(block)
+        size += len(block)
+        nul_bytes += block.count(0)
+        head = head or block[:_HEAD_BYTES]
+        utf8 = utf8 and _decodes(decoder, block)
+    utf8 = utf8 and _decodes(decoder, b"", final=True)
+    return SourceScan(sha256=digest.hexdigest(), size=size, head=head, utf8=utf8, nul_bytes=nul_bytes)
 
 
 def _stat_of(status: os.stat_result) -> SourceStat:
@@ -260,13 +297,13 @@ def _file_kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "special file")
 
 
-def _not_found(path: Path) -> SourceNotFound:
+def _not_found(path: PurePath) -> SourceNotFound:
     return SourceNotFound(
         f"{path} does not exist.", hint="Check the path; relative paths start at the working directory."
     )
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> SourceUnreadable:
+def _unreadable(path: PurePath, error: OSError | ValueError) -> SourceUnreadable:
     number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (None, None)
     hint = _UNREADABLE_HINTS.get(number or 0, "See whether another program can open it.")
     return SourceUnreadable(f"{path} cannot be read: {reason or error}.", hint=hint)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
-from indexer.parsers.blocks import BlockKind
+from indexer.parsers.blocks import BlockKind, first_row
 from rag.generation.sentences import sentence_cuts
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ _CHARS_PER_TOKEN: Final = 10
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+•‣▪–]|\(?\d{1,3}[.)]|\(?[a-z][.)])[ \t]", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
-_CELL_RULES = re.compile(r"^[\s|:+=\-]*$")
 
 
 class CountTokens(Protocol):
@@ -31,7 +30,10 @@ class CountTokens(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Unit:
-    """A piece of source text with what it weighs. ``table_header`` is set on rows that are cut from their header."""
+    """A piece of source text with what it weighs.
+
+    ``table_header`` is set on rows that stand apart from their header; ``headed`` tables begin with theirs.
+    """
 
     start: int
     text: str
@@ -40,6 +42,7 @@ class Unit:
     heading: bool = False
     weight: int = 0
     table_header: str = ""
+    headed: bool = False
 
     @property
     def end(self) -> int:
@@ -88,27 +91,24 @@ class Splitter:
 def _cut(unit: Unit, cuts: Sequence[int]) -> list[Unit]:
     """Pieces of a unit between offsets into its text. White space alone stays with the piece before it."""
     borders = [0, *(cut for cut in cuts if 0 < cut < len(unit.text)), len(unit.text)]
-    header, header_end = _header(unit) if unit.kind is BlockKind.TABLE else ("", 0)
+    header, header_end = first_row(unit.text) if unit.headed else ("", 0)
     pieces: list[Unit] = []
     for start, end in pairwise(borders):
         text = unit.text[start:end]
         if pieces and not text.strip():
             pieces[-1].text += text
         elif text:
-            cut_from_header = unit.table_header or (header if start >= header_end else "")
+            apart = unit.headed and start >= header_end
             piece = Unit(
-                start=unit.start + start, text=text, kind=unit.kind, page=unit.page, table_header=cut_from_header
+                start=unit.start + start,
+                text=text,
+                kind=unit.kind,
+                page=unit.page,
+                table_header=header if apart else unit.table_header,
+                headed=unit.headed and not apart,
             )
             pieces.append(piece)
     return pieces
-
-
-def _header(table: Unit) -> tuple[str, int]:
-    """The cells of a table's first row, and where the row ends."""
-    for match in _LINE.finditer(table.text):
-        if match[0].strip() and not _CELL_RULES.match(match[0]):
-            return match[0].strip().strip("| "), match.end()
-    return "", len(table.text)
 
 
 def _structural_cuts(unit: Unit) -> list[int]:

@@ -10,17 +10,20 @@ from typing import Final
 
 import msgspec
 
-from indexer.parsers.blocks import Block  # noqa: TC001 - msgspec reads the annotation at run time
+from indexer.parsers.blocks import Block, Limits  # noqa: TC001 - msgspec reads the annotation at run time
 
 _LENGTH: Final = struct.Struct("!I")
 _MAX_FRAME_BYTES: Final = 1 << 26
+# Parts of a member are no larger.
+PART_BYTES: Final = 1 << 20
 
 
 class ParseRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Sent with the open file. ``parser`` is ``module:function``."""
+    """Sent with the open file. ``parser`` is ``module:function``; ``limits`` are set where it may hold members."""
 
     parser: str
     encoding: str
+    limits: Limits | None = None
 
 
 class Pieces(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -39,11 +42,30 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     hint: str = ""
 
 
+class MemberBegins(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A document within the file; its bytes follow. ``name`` is that of ``Member`` in bytes."""
+
+    name: bytes
+
+
+class MemberPart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Bytes of the member that began last."""
+
+    data: bytes
+
+
+class MemberEnds(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The member is complete, or cannot be read to its end for the reason given."""
+
+    failure: Failure | None = None
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """The file is read to its end."""
 
 
-Reply = Pieces | Failure | Finished
+Found = Pieces | MemberBegins | MemberPart | MemberEnds
+Reply = Found | Failure | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _reply_decoder = msgspec.msgpack.Decoder(Reply)

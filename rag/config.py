@@ -109,7 +109,11 @@ class Settings(BaseSettings):
     ] = 30
 
     max_file_bytes: Annotated[int, Field(ge=1, description="larger files are refused")] = 1 << 30
-    parse_timeout_s: Annotated[float, Field(gt=0, description="time limit for parsing one file")] = 120.0
+    max_members: Annotated[int, Field(ge=1, description="files that one archive or mail may hold in all")] = 10_000
+    max_unpacked_bytes: Annotated[int, Field(ge=1, description="bytes that one archive may unpack to in all")] = 4 << 30
+    parse_timeout_s: Annotated[float, Field(gt=0, description="how long the parser of a file may find nothing new")] = (
+        120.0
+    )
     parse_memory_bytes: Annotated[int, Field(ge=1 << 28, description="memory limit for parsing one file")] = 2 << 30
 
     pip_command: str | None = Field(

@@ -4,17 +4,18 @@ RagError
 ├── InputError                what was asked cannot be done as asked
 │   ├── EmptyQuestion  QuestionTooLong  InvalidRequest  InvalidSettings  UnsupportedSampling
 ├── NotFound
-│   ├── UnknownCollection  UnknownDocument  UnknownModel  UnknownAdapter  HistoryGone
+│   ├── UnknownCollection  UnknownDocument  UnknownModel  UnknownAdapter  UnknownJob  HistoryGone
 ├── Conflict
-│   ├── IngestInProgress  EmbedderChanged  PortInUse
+│   ├── IngestInProgress  EmbedderChanged  PortInUse  JobLost
 ├── SourceError               one document could not be taken in; the others go on
 │   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
-│   ├── SourceDamaged  SourceTooLarge  SourceHasNoText  ParserTimeout  ParserOutOfMemory  ParserCrashed
+│   ├── SourceDamaged  SourceTooLarge  SourceUnsafe  SourceHasNoText  SourceNeedsOcr  ParserTimeout  ParserOutOfMemory
+│   ├── ParserCrashed
 ├── ModelError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
 │   ├── DataDirectoryUnwritable  DatabaseTooNew  DatabaseOutdated  DatabaseBusy  DatabaseDamaged  IndexDamaged  DiskFull
-│   ├── BackupDamaged
+│   ├── BackupDamaged  ErasureIncomplete
 └── ServiceError
     ├── GenerationFailed  Overloaded  DeadlineExceeded  RemoteUnavailable  ShuttingDown
 
@@ -39,6 +40,7 @@ __all__ = [
     "DiskFull",
     "EmbedderChanged",
     "EmptyQuestion",
+    "ErasureIncomplete",
     "GenerationFailed",
     "HistoryGone",
     "IndexDamaged",
@@ -46,6 +48,7 @@ __all__ = [
     "InputError",
     "InvalidRequest",
     "InvalidSettings",
+    "JobLost",
     "ModelCorrupt",
     "ModelError",
     "ModelMissing",
@@ -68,14 +71,17 @@ __all__ = [
     "SourceEncrypted",
     "SourceError",
     "SourceHasNoText",
+    "SourceNeedsOcr",
     "SourceNotFound",
     "SourceTooLarge",
     "SourceUnreadable",
+    "SourceUnsafe",
     "SourceUnsupported",
     "StorageError",
     "UnknownAdapter",
     "UnknownCollection",
     "UnknownDocument",
+    "UnknownJob",
     "UnknownModel",
     "UnsupportedSampling",
 ]
@@ -137,6 +143,10 @@ class HistoryGone(NotFound):
     code = "history_gone"
 
 
+class UnknownJob(NotFound):
+    code = "unknown_job"
+
+
 class UnknownModel(NotFound):
     code = "unknown_model"
 
@@ -155,6 +165,12 @@ class IngestInProgress(Conflict):
 
 class EmbedderChanged(Conflict):
     code = "embedder_changed"
+
+
+class JobLost(Conflict):
+    """A worker's job was taken over by another."""
+
+    code = "job_lost"
 
 
 class PortInUse(Conflict):
@@ -197,8 +213,18 @@ class SourceTooLarge(SourceError):
     code = "source_too_large"
 
 
+class SourceUnsafe(SourceError):
+    code = "source_unsafe"
+
+
 class SourceHasNoText(SourceError):
     code = "source_has_no_text"
+
+
+class SourceNeedsOcr(SourceError):
+    """Its text is in images, and the extra that recognises it is not installed."""
+
+    code = "source_needs_ocr"
 
 
 class ParserTimeout(SourceError):
@@ -271,6 +297,12 @@ class DiskFull(StorageError):
 
 class BackupDamaged(StorageError):
     code = "backup_damaged"
+
+
+class ErasureIncomplete(StorageError):
+    """Documents are deleted, but a process or a file may still hold model state made of their passages."""
+
+    code = "erasure_incomplete"
 
 
 class ServiceError(RagError):

@@ -7,6 +7,7 @@ Opening a library is cheap (a database connection); models load when they are fi
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
     from rag.catalog import Catalog
     from rag.config import Settings
     from rag.embedding.bi_encoder import BiEncoder
+    from rag.erasure import DeletionFollower, ErasureReport
     from rag.model_types import PassageReuse
     from rag.protocols import Embedder, Generator
     from rag.retrieval.retriever import Retriever
+    from rag.stores.blobs import Blobs
     from rag.stores.compaction import Compaction
     from rag.stores.database import Database
     from rag.stores.documents import SqlDocumentStore
     from rag.stores.expiry import Expiry
     from rag.stores.history import History
+    from rag.stores.jobs import JobQueue
     from rag.stores.lexical import FtsIndex
     from rag.stores.live_vectors import LiveVectors
     from rag.types import Collection
@@ -72,7 +76,8 @@ class Library:
         self.generator_source = GeneratorSource(settings, lambda: self.catalog, measured_reuse=measured_reuse)
         self._embedder = _Once(self._load_embedder)
         self._embedders = CollectionEmbedders(configured=self._embedder, open_named=self._open_embedder)
-        self._generator = _Once(self.generator_source.open)
+        self._follower: DeletionFollower | None = None
+        self._generator = _Once(self._open_generator)
         self._retriever = _Once(self._make_retriever)
         self._vectors = _Once(self._open_vectors)
         self._maintenance: tuple[Compaction | Expiry, ...] = ()
@@ -94,6 +99,18 @@ class Library:
         from rag.stores.history import History
 
         return History(self.database)
+
+    @cached_property
+    def jobs(self) -> JobQueue:
+        from rag.stores.jobs import JobQueue
+
+        return JobQueue(self.database)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        from rag.stores.blobs import Blobs
+
+        return Blobs(self.settings.home / "blobs")
 
     @cached_property
     def lexical(self) -> FtsIndex:
@@ -144,7 +161,7 @@ class Library:
         return RagPipeline(
             store=self.store,
             retriever=self._retriever,
-            generator=self._generator,
+            generator=self._up_to_date_generator,
             options=PipelineOptions(
                 top_k=settings.top_k,
                 min_dense_score=settings.min_dense_score,
@@ -173,6 +190,19 @@ class Library:
             for each in self._maintenance:
                 each.start()
 
+    def erase_deleted(self) -> ErasureReport:
+        """Have what models have stored of deleted passages erased, on disk and in every process with a model over this
+        data directory, and say what was searched. Seconds where such a process is busy; loads nothing.
+
+        Raises:
+            DataDirectoryUnwritable: a file of stored state cannot be read or deleted.
+        """
+        from rag.erasure import erase_deleted
+
+        if self._follower is not None:
+            self._follower.look()
+        return erase_deleted(self.database, self.generator_source.snapshot_directory)
+
     def readiness(self) -> list[Check]:
         """What works and what does not, without loading anything that is not loaded."""
         checks = [self._database_check()]
@@ -187,6 +217,8 @@ class Library:
         """Stop the model's thread and close the database."""
         if self._generator.value is not None:
             self._generator.value.close()
+        if self._follower is not None:
+            self._follower.close()
         for each in self._maintenance:
             each.stop()
         if self._vectors.value is not None:
@@ -237,6 +269,26 @@ class Library:
         except RagError as error:
             return Check(name=role, ok=False, detail=str(error))
         return Check(name=role, ok=loaded, detail=f"{name}: {'loaded' if loaded else 'not loaded yet'} ({path})")
+
+    def _open_generator(self) -> Generator:
+        """The generator, and what follows the deletions for it from before it reads what is stored to its end."""
+        from rag.erasure import DeletionFollower
+
+        with ExitStack() as undo:
+            follower = DeletionFollower(self.database, self.generator_source.snapshot_directory)
+            undo.callback(follower.close)
+            generator = self.generator_source.open()
+            undo.callback(generator.close)
+            follower.follow(generator)
+            undo.pop_all()
+        self._follower = follower
+        return generator
+
+    def _up_to_date_generator(self) -> Generator:
+        generator = self._generator()
+        if self._follower is not None:
+            self._follower.look()
+        return generator
 
     def _make_retriever(self) -> Retriever:
         from rag.retrieval.retriever import Retriever

@@ -19,10 +19,14 @@ class SegmentKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One part of a prompt. Its text is data: it is tokenized without control tokens."""
+    """One part of a prompt. Its text is data: it is tokenized without control tokens.
+
+    ``chunk_id`` says which stored chunk a passage is. What a model keeps of it is erased when that chunk is gone.
+    """
 
     kind: SegmentKind
     text: str
+    chunk_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,21 @@ class Prompt:
     """Segments in the order the model reads them: prefix, history, passages, question."""
 
     segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """Chunks that are no more: those in ``ids``; or, where ``kept`` is given, all up to ``last`` that are not in it."""
+
+    ids: frozenset[int] = frozenset()
+    kept: frozenset[int] | None = None
+    last: int = 0
+
+    def touches(self, chunks: frozenset[int]) -> bool:
+        """Whether one of these chunks is gone."""
+        if self.kept is None:
+            return not self.ids.isdisjoint(chunks)
+        return any(chunk <= self.last and chunk not in self.kept for chunk in chunks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +220,8 @@ class GeneratorStats:
 
     Tokens of prompts are either ``cached`` or ``prefilled``. ``kv_cells`` is the size of the key-value cache in
     tokens, ``kv_cells_used`` what requests and reusable state occupy of it; ``kv_ram_bytes`` and ``kv_disk_bytes`` are
-    what is stored beyond it. ``python_seconds`` is the part of ``step_seconds`` spent outside the model.
+    what is stored beyond it. ``states_erased`` were given up because a passage they depend on was deleted.
+    ``python_seconds`` is the part of ``step_seconds`` spent outside the model.
     """
 
     requests: int = 0
@@ -220,5 +240,6 @@ class GeneratorStats:
     kv_cells_used: int = 0
     kv_ram_bytes: int = 0
     kv_disk_bytes: int = 0
+    states_erased: int = 0
     step_seconds: float = 0.0
     python_seconds: float = 0.0

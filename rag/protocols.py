@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         GenerationChunk,
         GeneratorInfo,
         GeneratorStats,
+        Gone,
         Prompt,
         SamplingParams,
         TokenProbabilities,
@@ -120,6 +121,9 @@ class Generator(Protocol):
         Prompts that begin alike share that work. Raises as ``stream``, and ValueError if ``text`` has no tokens.
         """
 
+    def erase(self, gone: Gone) -> None:
+        """Forget whatever is kept of chunks that are gone, for good: also what requests under way bring of them."""
+
     async def drain(self) -> None:
         """Take no new request and wait for those under way."""
 
@@ -212,7 +216,7 @@ class StagedVersion(Protocol):
     ) -> None:
         """``digests`` are the sha256 of what was embedded, for ``DocumentStore.known_vectors`` to find it by."""
 
-    def activate(self) -> Document:
+    def activate(self, *, members_failed: int = 0) -> Document:
         """Make this version the document's active one and retire the version before it, in one transaction."""
 
 
@@ -252,8 +256,11 @@ class DocumentStore(PassageStore, Protocol):
     def documents(self, collection: Collection, *, limit: int = 100, after: int = 0) -> list[Document]:
         """Active documents by id, those with an id above ``after``."""
 
+    def members(self, collection: Collection, uri: str) -> list[Document]:
+        """Active documents in the container with this URI, those in containers within it, too."""
+
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
-        """Retire documents; returns how many were active."""
+        """Retire documents and their members; returns how many were active."""
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
         """Delete the versions that ended longer ago than they are to be kept, or than ``older_than``; how many."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 DEFAULT_COLLECTION = "default"
 
 MetadataValue = str | int | float | bool
+
+# Between the URI of a container (an archive, a mail) and the name of a document in it.
+MEMBER_MARK: Final = "!/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,8 @@ class Collection:
 class Document:
     """A source in its active version.
 
-    ``uri`` is where the source came from (a file's absolute POSIX path for files); ``size`` is in bytes;
+    ``uri`` is where the source came from (a file's absolute POSIX path for files; for a document in an archive or a
+    mail, the container's URI, ``!/`` and its name in there, see docs/decisions/0023); ``size`` is in bytes;
     ``sha256`` is of the source's bytes; ``updated_at`` is an RFC 3339 time in UTC; ``metadata`` is what the user
     said of it.
     """
@@ -130,7 +134,10 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSource:
-    """What the store knows of a source's active version, to decide whether it must be read again."""
+    """What the store knows of a source's active version, to decide whether it must be read again.
+
+    ``members_failed``: documents in it that could not be taken in, so reading it again may find more.
+    """
 
     document_id: int
     sha256: str
@@ -138,6 +145,21 @@ class StoredSource:
     mtime_ns: int
     parser: str
     chunker: str
+    metadata: Mapping[str, MetadataValue]
+    members_failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSource:
+    """A source as its active document knows it. ``current``: made by the parser and chunker of its collection."""
+
+    document_id: int
+    uri: str
+    title: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    current: bool
     metadata: Mapping[str, MetadataValue]
 
 

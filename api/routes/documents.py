@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
-from litestar import Controller, get
+from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.params import Parameter
+from litestar.response import Response
 
 from api import schemas
 from api.documentation import problems
 from api.presentation import plain
-from api.schemas import DocumentsResponse
+from api.routes.uploads import Form, keep
+from api.schemas import DocumentsResponse, Job
+from api.security import require_own_origin
 from api.service import Service
 from rag.errors import UnknownDocument
 from rag.types import DEFAULT_COLLECTION
@@ -51,6 +54,23 @@ def _find(store: DocumentStore, document_id: int) -> Document:
 class DocumentsController(Controller):
     path = "/v1/documents"
     tags = ("Documents",)
+
+    @post(
+        operation_id="uploadDocuments",
+        status_code=202,
+        response_description="The job that takes them in.",
+        summary="Upload documents",
+        description=(
+            "Queues files to be taken in, as a form (`multipart/form-data`) of one or more `file`s, and optionally "
+            "`collection`, `uri` (of a single file; `upload:` and its name otherwise) and `metadata` (a JSON object). "
+            "A file with the URI of a document replaces it. `GET /v1/jobs/{id}` tells how far it is."
+        ),
+        guards=[require_own_origin],
+        responses=problems(400, 403, 413, 422, 503),
+    )
+    async def upload(self, data: Form, service: NamedDependency[Service]) -> Response[Job]:
+        job = await asyncio.to_thread(keep, service.library, data, service.max_file_bytes)
+        return Response(job, status_code=202, headers={"location": f"/v1/jobs/{job.id}"})
 
     @get(
         operation_id="listDocuments",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
+from indexer.commands.erasing import as_object, tell
 from indexer.commands.history import find_past
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.options import collection_option, json_option
@@ -44,9 +45,10 @@ def delete(
 ) -> None:
     """Delete documents, each given by its id, its path or its URI. If one is unknown, none is deleted.
 
-    They are not found any more from now on. Questions about the past (--as-of) find them until RAG_RETENTION_DAYS have
-    passed, and until then index files may hold their vectors; --purge leaves nothing of them, and exits with 1 if it
-    cannot be sure of that.
+    They are not found any more from now on, and model state made of them is erased, on disk and in every process with
+    a model over this data directory. Questions about the past (--as-of) find them until RAG_RETENTION_DAYS have passed,
+    and until then index files may hold their vectors; --purge leaves nothing of them. Exits with 1 if a process does
+    not confirm, or if a purge has left something.
     """
     with open_library(load_settings()) as library:
         target = library.store.collection(collection)
@@ -57,29 +59,45 @@ def delete(
             ctx.exit(EXIT_FAILED if any(place.left for place in report) else 0)
         found = {document.id: document for document in (find(library.store, target, name) for name in documents)}
         count = library.store.delete(target, found)
+        erased = library.erase_deleted()
         if as_json:
             body = {"collection": collection, "deleted": count, "documents": msgspec.to_builtins(list(found.values()))}
-            click.echo(json.dumps(body))
+            click.echo(json.dumps(body | {"model_state": as_object(erased)}))
         else:
             for document in found.values():
                 click.echo(f"deleted {document.id} {printable(document.uri)}")
+        tell(erased, quiet=as_json)
         if (problem := write_index(library, library.store.collection(collection))) is not None:
             warn(problem)
+    ctx.exit(EXIT_FAILED if erased.problem else 0)
 
 
 def purged(library: Library, collection: Collection, document_ids: list[int]) -> list[Searched]:
-    """Purge documents from all that this data directory holds; what was searched."""
+    """Purge documents from all that this data directory holds, model state included; what was searched."""
     from rag.stores.purge import purge
+    from rag.version_types import Searched
 
-    settings = library.settings
-    return purge(
+    stored = purge(
         library.database,
         library.vectors,
         collection,
         document_ids,
-        home=settings.home,
+        home=library.settings.home,
         indexes=library.index_directory,
     )
+    erased = library.erase_deleted()
+    processes = len(erased.confirmed) + len(erased.unconfirmed)
+    return [
+        *stored,
+        Searched(place="files of model state", searched=erased.files, removed=erased.removed, left=0),
+        Searched(
+            place="processes with a model",
+            searched=processes,
+            removed=len(erased.confirmed),
+            left=len(erased.unconfirmed),
+            note=erased.problem.message if erased.problem else "",
+        ),
+    ]
 
 
 def _tell(report: list[Searched], collection: str, document_ids: list[int], *, as_json: bool) -> None:
@@ -94,16 +112,16 @@ def _tell(report: list[Searched], collection: str, document_ids: list[int], *, a
 
 
 def find(store: SqlDocumentStore, collection: Collection, name: str) -> Document:
-    """The document with this URI, path or id, in this order: a file may be named ``12``.
+    """The document with this URI, path or id, in this order: a file may be named ``12``. A damaged one too.
 
     Raises:
         UnknownDocument: there is none.
     """
     for uri in (name, uri_of(Path(name))):
-        if (document := store.document_by_uri(collection, uri)) is not None:
+        if (document := store.document_by_uri(collection, uri, damaged_too=True)) is not None:
             return document
     if name.isascii() and name.isdigit():
-        return store.document(collection, int(name))
+        return store.document(collection, int(name), damaged_too=True)
     raise UnknownDocument(
         f"There is no document {name!r} in the collection {collection.name!r}.",
         hint="`indexer list` shows the documents there are.",

@@ -13,9 +13,11 @@ import rich_click as click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from indexer.commands.erasing import tell
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.options import collection_option, json_option
 from rag import __version__
+from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
 from rag.errors import Conflict
 from rag.factory import open_library
@@ -79,7 +81,8 @@ def export_collection(file: Path, collection: str, form: str | None, force: bool
     "-c", "--collection", default=None, help="The collection to add to; the one it was exported from if left out."
 )
 @json_option
-def import_collection(file: Path, collection: str | None, as_json: bool) -> None:  # noqa: FBT001
+@click.pass_context
+def import_collection(ctx: click.Context, file: Path, collection: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Take in the documents of an export; what is there already is skipped, or replaced where it differs.
 
     Their embeddings are used as they are if the collection's embedder made them; otherwise the chunks are embedded
@@ -109,13 +112,17 @@ def import_collection(file: Path, collection: str | None, as_json: bool) -> None
                     advance=advance,
                 )
                 report = importing.run()
+            erased = library.erase_deleted() if report.replaced else None
             target = library.store.collection(name)
             first = library.store.status(target).generation is None
             if (problem := write_index(library, target, force=first)) is not None:
                 warn(problem)
+    if erased is not None:
+        tell(erased, quiet=as_json)
+    failed = erased is not None and erased.problem is not None
     if as_json:
         click.echo(json.dumps({"collection": name, **asdict(report)}, ensure_ascii=False))
-        return
+        ctx.exit(EXIT_FAILED if failed else 0)
     click.echo(
         f"{name}: {report.imported} documents imported, {report.replaced} replaced, {report.unchanged} unchanged; "
         f"{report.chunks} chunks, {report.embedded} of them embedded anew"
@@ -126,6 +133,7 @@ def import_collection(file: Path, collection: str | None, as_json: bool) -> None
             "meaning.",
             err=True,
         )
+    ctx.exit(EXIT_FAILED if failed else 0)
 
 
 @contextmanager

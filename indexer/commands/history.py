@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
+from indexer.commands.erasing import as_object, tell
 from indexer.commands.options import collection_option, json_option
 from indexer.sources import uri_of
-from rag.commands.errors import printable
+from rag.commands.errors import EXIT_FAILED, printable
 from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.errors import UnknownDocument
@@ -83,7 +84,8 @@ def history(document: str, collection: str, as_json: bool) -> None:  # noqa: FBT
 )
 @collection_option
 @json_option
-def prune(older_than: float | None, collection: str, as_json: bool) -> None:  # noqa: FBT001
+@click.pass_context
+def prune(ctx: click.Context, older_than: float | None, collection: str, as_json: bool) -> None:  # noqa: FBT001
     """Delete versions of documents that were replaced or deleted long enough ago.
 
     Ingesting and running services do the same for what is older than RAG_RETENTION_DAYS.
@@ -92,11 +94,16 @@ def prune(older_than: float | None, collection: str, as_json: bool) -> None:  # 
         target = library.store.collection(collection)
         age = None if older_than is None else timedelta(days=older_than)
         count = library.store.expire(target, older_than=age)
+        erased = library.erase_deleted()
         begins = library.history.begins(target).isoformat(timespec="seconds")
     if as_json:
-        click.echo(json.dumps({"collection": collection, "deleted": count, "history_begins": begins}))
-        return
-    click.echo(f"{collection}: deleted {count} versions; the history begins at {begins}")
+        state = as_object(erased)
+        body = {"collection": collection, "deleted": count, "history_begins": begins, "model_state": state}
+        click.echo(json.dumps(body))
+    else:
+        click.echo(f"{collection}: deleted {count} versions; the history begins at {begins}")
+    tell(erased, quiet=as_json)
+    ctx.exit(EXIT_FAILED if erased.problem else 0)
 
 
 def find_past(history: History, collection: Collection, name: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from rag.commands.errors import printable
-from rag.errors import StorageError
+from rag.errors import EmbedderChanged, StorageError
 
 if TYPE_CHECKING:
     from rag.factory import Library
@@ -20,6 +20,8 @@ def write_index(library: Library, collection: Collection, *, force: bool = False
         library.vectors.flush(collection, force=force)
     except StorageError as error:
         return error
+    except EmbedderChanged:
+        pass  # embedded anew meanwhile, and whoever did so has written the index
     return None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from indexer.commands import erasing
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
@@ -63,15 +64,24 @@ def ingest(
                 embedder_for=library.embedder_for,
                 parsers=parsers,
                 max_file_bytes=settings.max_file_bytes,
+                max_members=settings.max_members,
+                max_unpacked_bytes=settings.max_unpacked_bytes,
             )
             on_result = _print_result if as_json else None
             with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:
                 report = pipeline.ingest(paths, collection=collection, metadata=metadata, watcher=display)
+        # One search for all of them: each may wait for a step of every running model.
+        erased = library.erase_deleted() if report.replaced else None
+        if erased is not None and as_json:
+            click.echo(json.dumps({"type": "model_state", **erasing.as_object(erased)}))
         click.echo(json.dumps(summary(report, collection)) if as_json else sentence(report))
+        if erased is not None:
+            erasing.tell(erased, quiet=as_json)
         # Where every source failed there may be no collection, and nothing to write.
         if len(report.failed) < len(report.results):
             _write_index(library, collection, as_json=as_json)
-    ctx.exit(EXIT_FAILED if report.failed or report.skipped else 0)
+    left = erased is not None and erased.problem is not None
+    ctx.exit(EXIT_FAILED if report.failed or report.skipped or left else 0)
 
 
 def metadata_from(given: tuple[str, ...]) -> dict[str, MetadataValue] | None:

@@ -14,9 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from indexer.commands.options import json_option
 from rag.commands.errors import EXIT_FAILED, printable
 from rag.config import load_settings
+from rag.errors import DatabaseDamaged
 from rag.factory import open_library
 
 if TYPE_CHECKING:
+    from rag.config import Settings
     from rag.factory import Library
     from rag.stores.verification import Finding
     from rag.types import Collection
@@ -32,15 +34,18 @@ _MARKS: Final = {"damage": "wrong", "leftover": "leftover"}
 def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bool) -> None:  # noqa: FBT001
     """Read everything that is stored and tell what does not agree.
 
-    Verified are the database's structure, full text, every chunk with its source and its embedding, and every index
-    file; leftovers are told of too. Exits with 1 if something is wrong that was not repaired; a leftover is not wrong.
-    Without --repair nothing is changed, and a database of an older revision is not migrated but refused.
+    Verified are the database's structure and its write-ahead log, the checksum of every row, what full text and
+    filters compare against what it is made of, and every index file; leftovers are told of too. Exits with 1 if
+    something is wrong that was not repaired; a leftover is not wrong. Without --repair nothing is changed, and a
+    database of an older revision is not migrated but refused.
     """
-    with open_library(load_settings(), migrate=repair) as library:
+    settings = load_settings()
+    lost = _mend_log(settings) if repair else []
+    with open_library(settings, migrate=repair) as library:
         collections = [library.store.collection(collection)] if collection else library.store.collections()
         found = _verify(library, collections)
         left = _repair(library, collections, found) if repair else found
-    repaired = [finding for finding in found if finding.repairable and finding not in left]
+    repaired = lost + [finding for finding in found if finding.repairable and finding not in left]
     damage = [finding for finding in left if finding.severity == "damage"]
     if as_json:
         findings = [{**asdict(finding), "repaired": finding not in left} for finding in repaired + left]
@@ -58,10 +63,30 @@ def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bo
         ctx.exit(EXIT_FAILED)
 
 
+def _mend_log(settings: Settings) -> list[Finding]:
+    """Have a database whose write-ahead log is damaged go on with what can be read of it."""
+    from rag.stores.database import sqlite_path
+    from rag.stores.verification import Finding
+    from rag.stores.write_ahead import require_whole_log, set_log_aside
+
+    database = sqlite_path(settings.sqlalchemy_url)
+    try:
+        require_whole_log(database)
+    except DatabaseDamaged as error:
+        kept = set_log_aside(database)
+        advice = "Ingest again what was ingested last, and delete again what was deleted."
+        message = f"{error.message} A copy of it is {kept}. {advice}"
+        return [Finding(area="database", message=message, advice=advice, repairable=True)]
+    return []
+
+
 def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
+    from rag.stores.collection_verification import verify_collection
+    from rag.stores.document_verification import verify_documents
     from rag.stores.index_verification import verify_index
     from rag.stores.leftovers import find_leftovers
-    from rag.stores.verification import verify_database, verify_documents
+    from rag.stores.stray_files import find_strays
+    from rag.stores.verification import verify_database
 
     console = Console(stderr=True)
     columns = (TextColumn("verifying {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"))
@@ -69,8 +94,10 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
         found = list(verify_database(library.database))
         if any(finding.area == "database" for finding in found):
             return found  # nothing that is read from it could be trusted
+        found += find_strays(library.database, library.settings.home, library.index_directory)
         for collection in collections:
             task = progress.add_task(printable(collection.name), total=library.store.status(collection).chunks)
+            found += verify_collection(library.database, collection)
             found += verify_documents(library.database, collection, partial(progress.advance, task))
             found += verify_index(library.database, library.index_directory, collection)
             found += find_leftovers(library.database, library.settings.home, library.index_directory, collection)
@@ -79,14 +106,18 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
 
 def _repair(library: Library, collections: list[Collection], found: list[Finding]) -> list[Finding]:
     """Repair what can be; returns what is found after it."""
+    from rag.stores.document_verification import repair_documents
     from rag.stores.index_verification import forget_damaged
     from rag.stores.leftovers import remove_leftovers
+    from rag.stores.stray_files import remove_strays
     from rag.stores.verification import rebuild_full_text
 
     if not any(finding.repairable for finding in found):
         return found
     if any(finding.area == "full text" for finding in found):
         rebuild_full_text(library.database)
+    if any(finding.area == "files" for finding in found):
+        remove_strays(library.database, library.settings.home, library.index_directory)
     for collection in collections:
         mine = [finding for finding in found if finding.collection == collection.name]
         wrong = {finding.area for finding in mine if finding.severity == "damage"}
@@ -94,6 +125,8 @@ def _repair(library: Library, collections: list[Collection], found: list[Finding
         if "index" in wrong and "embeddings" not in wrong:
             forget_damaged(library.database, library.index_directory, collection)
             library.vectors.rebuild(library.store.collection(collection.name))
+        if wrong & {"documents", "full text"}:
+            repair_documents(library.database, collection)
         if any(finding.severity == "leftover" for finding in mine):
             remove_leftovers(library.database, library.settings.home, library.index_directory, collection)
     return _verify(library, collections)

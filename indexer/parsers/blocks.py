@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
 # Long enough that cutting is rare, short enough that a block is never a memory problem.
@@ -17,6 +17,8 @@ MAX_BLOCK_CHARS: Final = 16_384
 MAX_HEADING_CHARS: Final = 200
 
 _WHITE_SPACE = re.compile(r"\s+")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_CELL_RULES = re.compile(r"^[\s|:+=\-]*$")
 _SENTENCE_END = re.compile(r"[.!?。！？][\"'”’)\]]*\s+")
 
 
@@ -34,7 +36,9 @@ class Block:
 
     ``text`` holds the white space that follows the piece, too, so that joining all blocks gives the source text that
     offsets are counted in. ``heading`` and ``level`` (1 is outermost) are set for headings: ``heading`` is the title
-    without markup. ``page`` counts from 1.
+    without markup. ``page`` counts from 1: pages, slides or sheets. ``header`` is for tables, whose rows are lines: the
+    names of the columns where the text does not begin with them, empty where rows say them themselves or nobody does;
+    ``None``: the first row holds them.
     """
 
     text: str
@@ -42,6 +46,7 @@ class Block:
     level: int = 0
     heading: str = ""
     page: int | None = None
+    header: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +63,41 @@ class Title:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What may still be unpacked: ``members`` of ``total_bytes`` in all, none larger than ``member_bytes``."""
+
+    members: int
+    total_bytes: int
+    member_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A document within a source: what an archive or a mail holds. Comes after the source's last block.
+
+    ``name`` is as the source writes it, ``/`` between folders, bytes that are no UTF-8 as surrogates. ``content``
+    yields its bytes; a ``SourceError`` from it costs this member alone.
+    """
+
+    name: str
+    content: Iterable[bytes]
+
+
 # ``None`` is a sign of life from a parser that has been busy without finding text.
-Parsed = Block | Notice | Title | None
+Parsed = Block | Notice | Title | Member | None
 
 
 class Parser(Protocol):
     """Parses one file. It runs in a child process and may raise any ``SourceError``."""
 
     def __call__(self, file: BinaryIO, encoding: str) -> Iterator[Parsed]: ...
+
+
+class ContainerParser(Protocol):
+    """Parses a source that may hold others, within limits on all that it unpacks."""
+
+    def __call__(self, file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]: ...
 
 
 def one_line(text: str) -> str:
@@ -80,11 +112,22 @@ def bounded(block: Block) -> Iterator[Block]:
         yield block
         return
     kind = BlockKind.PARAGRAPH if block.kind is BlockKind.HEADING else block.kind
+    header, below = block.header, block.header
+    if kind is BlockKind.TABLE and header is None:
+        below, _end = first_row(text)
     start = 0
     while start < len(text):
         end = cut_point(text, start, kind)
-        yield Block(text=text[start:end], kind=kind, page=block.page)
+        yield Block(text=text[start:end], kind=kind, page=block.page, header=below if start else header)
         start = end
+
+
+def first_row(table: str) -> tuple[str, int]:
+    """The cells of a table's first row, and where the row ends."""
+    for match in _LINE.finditer(table):
+        if match[0].strip() and not _CELL_RULES.match(match[0]):
+            return match[0].strip().strip("| "), match.end()
+    return "", len(table)
 
 
 def cut_point(text: str, start: int, kind: BlockKind = BlockKind.PARAGRAPH) -> int:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
+from indexer.parsers.tables import table_blocks
+from indexer.parsers.xml_parts import whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lxml.html import HtmlElement
 
@@ -22,6 +24,8 @@ _BREAKS: Final = frozenset(
         "p", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", *_LISTS, *_HEADINGS,
     }
 )  # fmt: skip
+# Larger spans are a way of writing "all of them", or damage.
+_MAX_SPAN: Final = 100
 _POWER = re.compile(r"^[+\-−–]?\d+$")
 
 
@@ -146,9 +150,10 @@ class BlockWriter:
         caption = element.find("caption")
         if caption is not None and (text := one_line("".join(caption.itertext()))):
             yield Block(text=f"{text}\n\n")
-        rows = [" | ".join(cells) for row in element.iter("tr") if any(cells := _cells(row))]
-        if rows:
-            yield Block(text="\n".join(rows) + "\n\n", kind=BlockKind.TABLE)
+        rows = list(element.iter("tr"))
+        heads = sum(1 for row in rows if row.getparent().tag == "thead")
+        marked = heads or int(bool(rows) and any(cell.tag == "th" for cell in rows[0]))
+        yield from table_blocks(_grid(rows), header_rows=marked or None)
 
 
 def is_data_table(table: HtmlElement) -> bool:
@@ -161,8 +166,35 @@ def is_data_table(table: HtmlElement) -> bool:
     return len(widths) > 1 and max(widths) > 1
 
 
-def _cells(row: HtmlElement) -> list[str]:
-    return [one_line(_cell_text(cell)) for cell in row if cell.tag in {"td", "th"}]
+def _grid(rows: Sequence[HtmlElement]) -> Iterator[list[str]]:
+    """Texts of rows, column by column; a cell over several rows or columns says its text in each of them."""
+    # By column: how many more rows a cell above reaches into, and its text.
+    above: dict[int, tuple[int, str]] = {}
+    for row in rows:
+        texts: list[str] = []
+        below: dict[int, tuple[int, str]] = {}
+        for cell in (cell for cell in row if cell.tag in {"td", "th"}):
+            texts.extend(_reaching(above, below, len(texts)))
+            text, reach = one_line(_cell_text(cell)), _span(cell, "rowspan")
+            for _ in range(_span(cell, "colspan")):
+                below[len(texts)] = (reach - 1, text)
+                texts.append(text)
+        texts.extend(_reaching(above, below, len(texts)))
+        above = below
+        yield texts if len(set(texts)) > 1 or len(row) > 1 else texts[:1]
+
+
+def _reaching(above: dict[int, tuple[int, str]], below: dict[int, tuple[int, str]], place: int) -> Iterator[str]:
+    """Texts of cells above that reach into this row from ``place`` on."""
+    while above.get(place, (0, ""))[0] > 0:
+        left, text = above[place]
+        below[place] = (left - 1, text)
+        yield text
+        place += 1
+
+
+def _span(cell: HtmlElement, name: str) -> int:
+    return max(1, min(whole_number((cell.get(name) or "").strip(), 1), _MAX_SPAN))
 
 
 def _cell_text(cell: HtmlElement) -> str:
@@ -182,5 +214,4 @@ def _cell_text(cell: HtmlElement) -> str:
 
 
 def _start_number(element: HtmlElement) -> int:
-    start = element.get("start") or ""
-    return int(start) - 1 if start.isascii() and start.isdigit() and len(start) < 9 else 0
+    return whole_number(element.get("start"), 1) - 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import TYPE_CHECKING, Final
 
 from markdown_it import MarkdownIt
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.decoding import TextReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,10 +41,9 @@ _KINDS: Final = {
 def parse_markdown(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield the top-level blocks of a Markdown file. Front matter and comments are left out; its title is used."""
     reader = MarkdownIt("commonmark", {"html": True}).enable("table")
-    stream = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline=None)
     first = True
-    try:
-        for segment in _segments(stream):
+    with TextReader(file, encoding) as source:
+        for segment in _segments(source.lines(_LINE_CHARS)):
             text = segment
             if first and (front := _FRONT_MATTER.match(text)):
                 text = text[front.end() :]
@@ -53,17 +52,15 @@ def parse_markdown(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
             first = False
             for block in _blocks(reader, text):
                 yield from bounded(block)
-    finally:
-        stream.detach()
+        yield from source.notices()
 
 
-def _segments(stream: io.TextIOWrapper) -> Iterator[str]:
+def _segments(source: Iterator[str]) -> Iterator[str]:
     lines: list[str] = []
     size = 0
     fence = ""
     after_blank = True
-    while line := stream.readline(_LINE_CHARS):
-        line = line.replace("\x00", "\ufffd")
+    for line in source:
         heading = after_blank and not fence and _ATX_HEADING.match(line)
         if (size >= _SEGMENT_CHARS and heading) or (size >= _SEGMENT_MAX_CHARS and (after_blank or fence)):
             yield "".join(lines)

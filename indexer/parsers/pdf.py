@@ -1,30 +1,27 @@
-"""PDF: text by PDFium, page by page; running headers, footers and page numbers left out."""
+"""PDF: text by PDFium, scanned pages by text recognition, page by page; running headers and footers left out."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Notice, Parsed, Title, bounded, one_line
+from indexer.parsers.ocr import INSTALL
 from indexer.parsers.pdf_blocks import PageWriter, Style
-from indexer.parsers.pdf_lines import Line, page_lines
-from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText
+from indexer.parsers.pdf_file import PdfFile
+from indexer.parsers.pdf_pages import Origin
+from indexer.parsers.pdf_running import Running
+from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
-    from pypdfium2 import PdfDocument
+    from indexer.parsers.pdf_pages import Page
+    from rag.errors import SourceError
 
 # Pages read ahead to learn the body's font size and what repeats on every page.
 _SAMPLE_PAGES: Final = 12
-# Lines at the top and the bottom of a page that may be running headers and footers.
-_MARGIN_LINES: Final = 2
-_RUNNING_SHARE: Final = 0.6
-_PASSWORD_ERROR: Final = 4
-_PAGE_NUMBER = re.compile(r"^(?:page|seite|p\.)\s*\d+(?:\s*(?:of|/|von)\s*\d+)?$|^\d+\s*(?:of|/)\s*\d+$", re.IGNORECASE)
-_DIGITS = re.compile(r"\d+")
 # Titles that word processors and printers leave behind name a file, not the text.
 _FILE_TITLE = re.compile(
     r"\.(?:docx?|pptx?|xlsx?|tex|dvi|indd|pdf|odt|rtf|md|html?)$|^microsoft word|^untitled", re.IGNORECASE
@@ -38,73 +35,71 @@ def parse_pdf(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
         SourceEncrypted: it opens only with a password.
         SourceDamaged: it, or one of its pages, cannot be read.
         SourceHasNoText: it has pages, but no text on any of them.
+        SourceNeedsOcr: all of its pages are images, and the extra ``ocr`` is not installed.
     """
-    import pypdfium2
-
-    try:
-        document = pypdfium2.PdfDocument(file)
-    except pypdfium2.PdfiumError as error:
-        if error.err_code == _PASSWORD_ERROR:
-            raise SourceEncrypted(
-                "This PDF is protected by a password.", hint="Save a copy without the password and ingest that."
-            ) from error
-        raise SourceDamaged(
-            f"This PDF cannot be opened: {error}", hint="The file may be cut off; get or export it again."
-        ) from error
-    try:
+    with PdfFile(file) as document:
         yield from _parse(document)
-    finally:
-        document.close()
 
 
-def _parse(document: PdfDocument) -> Iterator[Parsed]:
-    count = len(document)
+def _parse(document: PdfFile) -> Iterator[Parsed]:
+    count = document.page_count
     if not count:
         raise SourceDamaged("This PDF has no pages.", hint="The file may be cut off; get or export it again.")
-    if title := _title(document):
+    if title := _title(document.metadata_title):
         yield Title(text=title)
-    sample: dict[int, list[Line]] = {}
+    sample: dict[int, Page] = {}
     for index in _sampled(count):
-        sample[index] = _lines(document, index)
+        sample[index] = document.read(index)
         yield None
-    style = Style.of([line for lines in sample.values() for line in lines])
-    running = _running_lines(list(sample.values()))
-    writer = PageWriter(style)
-    without_text = []
+    running = Running.of([page.lines for page in sample.values()])
+    style = Style.of([line for page in sample.values() for line in page.lines if page.origin is not Origin.OCR])
+    writer = PageWriter(style, document.outline())
+    origins: dict[Origin, list[int]] = {origin: [] for origin in Origin}
+    found = False
     for index in range(count):
-        lines = sample.pop(index) if index in sample else _lines(document, index)
-        if not lines:
-            without_text.append(index + 1)
-        body = list(_trimmed(lines, running, index + 1))
-        for block in writer.blocks(body, page=index + 1):
+        page = sample.pop(index) if index in sample else document.read(index)
+        number = index + 1
+        if page.origin is not Origin.TEXT:
+            origins[page.origin].append(number)
+        # Scans differ from the text around them, and from each other.
+        own = PageWriter(Style.of(page.lines)) if page.origin is Origin.OCR else writer
+        for block in own.blocks(running.without(page.lines, number), page=number):
+            found = True
             yield from bounded(block)
         yield None
-    if len(without_text) == count:
-        raise SourceHasNoText(
-            f"None of the {count} page(s) of this PDF holds text; they are images or empty.",
-            hint="Text recognition (OCR) is not part of Plumbline yet; run it first and ingest its result.",
+    if not found:
+        raise _no_text(count, origins)
+    yield from _notices(count, origins)
+    if running.shown:
+        yield Notice(message=f"Left out as running headers and footers: {running.shown}")
+
+
+def _no_text(count: int, origins: dict[Origin, list[int]]) -> SourceError:
+    if origins[Origin.NEEDS_OCR]:
+        return SourceNeedsOcr(
+            f"None of the {count} page(s) of this PDF holds text; they are images, and text recognition (OCR) is not"
+            " installed.",
+            hint=f"Install it with {INSTALL} and ingest this again.",
         )
-    if without_text:
-        yield Notice(message=f"{len(without_text)} of {count} pages hold no text: {_ranges(without_text)}")
+    return SourceHasNoText(
+        f"None of the {count} page(s) of this PDF holds text.", hint="If they show text, scan them more finely."
+    )
 
 
-def _lines(document: PdfDocument, index: int) -> list[Line]:
-    import pypdfium2
-
-    try:
-        page = document[index]
-        try:
-            return page_lines(page)
-        finally:
-            page.close()
-    except pypdfium2.PdfiumError as error:
-        raise SourceDamaged(
-            f"Page {index + 1} of this PDF cannot be read: {error}", hint="Get or export the file again."
-        ) from error
+def _notices(count: int, origins: dict[Origin, list[int]]) -> Iterator[Notice]:
+    if unread := origins[Origin.NEEDS_OCR]:
+        yield Notice(
+            message=f"{len(unread)} of {count} pages are images and were not read: {_ranges(unread)}."
+            f" Text recognition (OCR) is not installed: {INSTALL}"
+        )
+    if recognized := origins[Origin.OCR]:
+        yield Notice(message=f"{len(recognized)} of {count} pages were read by text recognition: {_ranges(recognized)}")
+    if blank := origins[Origin.BLANK]:
+        yield Notice(message=f"{len(blank)} of {count} pages hold no text: {_ranges(blank)}")
 
 
-def _title(document: PdfDocument) -> str:
-    title = one_line(document.get_metadata_value("Title").replace("\x00", ""))
+def _title(title: str) -> str:
+    title = one_line(title.replace("\x00", ""))
     return "" if _FILE_TITLE.search(title) or len(title) < 3 else title[:300]
 
 
@@ -112,32 +107,6 @@ def _sampled(count: int) -> Sequence[int]:
     if count <= _SAMPLE_PAGES:
         return range(count)
     return [round(i * (count - 1) / (_SAMPLE_PAGES - 1)) for i in range(_SAMPLE_PAGES)]
-
-
-def _shape(line: Line) -> str:
-    return _DIGITS.sub("#", one_line(line.text).lower())
-
-
-def _margins(lines: Sequence[Line]) -> list[Line]:
-    """Lines that stand at the top and the bottom of a page, wherever they stand in its stream."""
-    ordered = sorted((line for line in lines if line.in_margin), key=lambda line: -line.top)
-    return ordered[:_MARGIN_LINES] + ordered[max(_MARGIN_LINES, len(ordered) - _MARGIN_LINES) :]
-
-
-def _running_lines(pages: list[list[Line]]) -> frozenset[str]:
-    if len(pages) < 3:
-        return frozenset()
-    seen = Counter(shape for lines in pages for shape in {_shape(line) for line in _margins(lines)})
-    return frozenset(shape for shape, times in seen.items() if times >= max(3, _RUNNING_SHARE * len(pages)))
-
-
-def _trimmed(lines: list[Line], running: frozenset[str], page: int) -> Iterator[Line]:
-    margins = {id(line) for line in _margins(lines)}
-    for line in lines:
-        text = one_line(line.text)
-        furniture = text == str(page) or _PAGE_NUMBER.match(text) or _shape(line) in running
-        if id(line) not in margins or not furniture:
-            yield line
 
 
 def _ranges(pages: list[int]) -> str:

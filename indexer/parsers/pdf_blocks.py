@@ -1,29 +1,48 @@
-"""From the lines of a PDF page to headings, paragraphs, lists and tables, by font, place and gaps."""
+"""From the lines of a PDF page to headings, paragraphs, lists, code and tables, by font, place and gaps."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
+from indexer.parsers.pdf_lines import SAME_LINE
+from indexer.parsers.pdf_tables import LIST_MARK, Table, with_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from indexer.parsers.pdf_lines import Line
 
 _HEADING_SCALE: Final = 1.12
+# Fixed-width fonts are taller than others of their size.
+_MONO_HEADING_SCALE: Final = 1.5
 _MAX_HEADING_LINES: Final = 3
+_MAX_LEVEL: Final = 6
 # Distances are between baselines, in units of the document's usual one.
-_PARAGRAPH_GAP: Final = 1.25
-# A cell may be this many lines tall before a jump upwards means a new column of text instead.
-_MAX_CELL_LINES: Final = 8
-_LIST_MARK = re.compile(r"^(?:[•‣▪◦●○■–*\-\uf0b7\uf0a7]|\(?\d{1,3}[.)]|\(?[a-z][.)])(?:\s+|$)")
-_ONLY_MARK = re.compile(r"^(?:[•‣▪◦●○■–*\-\uf0b7\uf0a7]|\(?\d{1,3}[.)])$")
+_PARAGRAPH_GAP: Final = 1.3
+_HEADING_GAP: Final = 1.7
+_ITEM_GAP: Final = 2.0
+_CODE_GAP: Final = 3.0
+# An indent of this many font sizes begins a paragraph.
+_INDENT: Final = 0.7
+_LIST_ITEM = re.compile(rf"^{LIST_MARK}\s+\S")
+_CAPTION = re.compile(
+    r"^(?:table|figure|fig|tab|tabelle|abbildung|abb|tableau|tabla|figura|tabella)\.?\s*[A-Z]?\d", re.IGNORECASE
+)
+_SENTENCE_END: Final = tuple('.!?:;。！？”"’)')
+# Words that keep their hyphen when it falls on a line's end.
+_KEPT_HYPHEN = re.compile(r"(?:^|[\s(])(?:self|non|well|high|low|all|cross|ex|half|quasi|state-of-the)$", re.IGNORECASE)
+_LAST_WORD = re.compile(r"[\w-]+$")
+_FIRST_WORD = re.compile(r"^\w+")
+_NUMBER = re.compile(r"^\d+(?:\.\d+)*\.?\s+")
+_CONTENTS_ENTRY = re.compile(r"^\d+(?:\.\d+)*\.?\s.*\s\d+$|(?:\.\s*){4,}\d+$")
+_COMPOUND = re.compile(r"\w+(?:-\w+)+")
+_MAX_COMPOUNDS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,42 +57,62 @@ class Style:
     def of(cls, lines: Sequence[Line]) -> Style:
         weights: Counter[float] = Counter()
         for line in lines:
-            weights[line.size] += len(line.text)
+            if not line.turned:
+                weights[line.size] += len(line.text)
         body = weights.most_common(1)[0][0] if weights else 10.0
         steps = [
-            above.bottom - below.bottom
+            above.base - below.base
             for above, below in pairwise(lines)
-            if above.size == below.size == body and 0 < above.bottom - below.bottom < 2.5 * body
+            if abs(above.size - body) <= 0.5 >= abs(below.size - body) and 2 < above.base - below.base < 2.5 * body
         ]
         larger = sorted((size for size in weights if size > body * _HEADING_SCALE), reverse=True)
         return cls(body_size=body, pitch=median(steps) if steps else body * 1.2, heading_sizes=tuple(larger))
 
     def heading_level(self, line: Line) -> int | None:
         """Level of the heading this line would be, or None for body text."""
-        if not any(character.isalpha() for character in line.text):
+        if not any(map(str.isalpha, line.text)) or "@" in line.text or line.turned:
             return None
-        if line.size > self.body_size * _HEADING_SCALE:
-            return 1 + sum(size > line.size for size in self.heading_sizes)
-        if _LIST_MARK.match(line.text) and not line.text[0].isdigit():
+        if _CAPTION.match(line.text) or _CONTENTS_ENTRY.search(line.text):
+            return None
+        if line.size > self.body_size * (_MONO_HEADING_SCALE if line.mono else _HEADING_SCALE):
+            return min(_MAX_LEVEL, 1 + sum(size > line.size for size in self.heading_sizes))
+        if line.mono or (_LIST_ITEM.match(line.text) and not line.text[0].isdigit()):
             return None
         if line.bold and line.size >= self.body_size - 0.5 and line.text[-1] not in ".,;" and len(line.text) <= 100:
-            return 1 + len(self.heading_sizes)
+            return min(_MAX_LEVEL, 1 + len(self.heading_sizes))
         return None
 
 
-class PageWriter:
-    """Groups the lines of one page after the other."""
+@dataclass(slots=True, kw_only=True)
+class _Row:
+    """A line or a table, and what it would be. ``told``: the outline says the level."""
 
-    def __init__(self, style: Style) -> None:
-        self._style = style
+    line: Line | None
+    table: Table | None = None
+    level: int | None = None
+    told: bool = False
+    item: bool = False
+
+
+@dataclass(slots=True)
+class PageWriter:
+    """Groups the lines of one page after the other. ``outline`` has the levels of headings by page and folded title."""
+
+    style: Style
+    outline: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    _compounds: set[str] = field(default_factory=set)
 
     def blocks(self, lines: Sequence[Line], *, page: int) -> Iterator[Block]:
-        for group in self._groups(lines):
+        for line in lines:
+            if "-" in line.text and len(self._compounds) < _MAX_COMPOUNDS:
+                self._compounds.update(map(str.lower, _COMPOUND.findall(line.text)))
+        for group in self._groups(lines, page):
             yield self._block(group, page)
 
-    def _groups(self, lines: Sequence[Line]) -> Iterator[list[_Row]]:
+    def _groups(self, lines: Sequence[Line], page: int) -> Iterator[list[_Row]]:
         group: list[_Row] = []
-        for row in _rows(lines, self._style):
+        for piece in with_tables(lines, self.style.pitch):
+            row = self._row(piece, page)
             if group and not self._joins(group, row):
                 yield group
                 group = []
@@ -81,141 +120,103 @@ class PageWriter:
         if group:
             yield group
 
-    def _joins(self, group: list[_Row], row: _Row) -> bool:
-        last = group[-1]
-        first = group[0]
-        if last.level is not None or row.level is not None:
-            same = last.level == row.level and last.line.size == row.line.size
-            return same and len(group) < _MAX_HEADING_LINES and self._near(last, row, 1.6)
-        if last.is_table != row.is_table:
-            return False
-        if row.is_table:
-            return self._near(last, row, 4.0)
-        if row.is_item:
-            return first.is_item and self._near(last, row, 2.0)
-        return self._near(last, row, _PARAGRAPH_GAP) and abs(last.line.size - row.line.size) <= 1.0
+    def _row(self, piece: Line | Table, page: int) -> _Row:
+        if isinstance(piece, Table):
+            return _Row(line=None, table=piece)
+        told = self._outline_level(piece.text, page)
+        level = self.style.heading_level(piece) if told is None else told
+        item = level is None and bool(_LIST_ITEM.match(piece.text))
+        return _Row(line=piece, level=level, told=told is not None, item=item)
 
-    def _near(self, above: _Row, below: _Row, pitches: float) -> bool:
-        step = above.bottom - below.line.bottom
-        return 0 < step <= pitches * max(self._style.pitch, above.line.size)
+    def _outline_level(self, text: str, page: int) -> int | None:
+        if not self.outline or len(text) > MAX_HEADING_CHARS:
+            return None
+        level = self.outline.get((page, folded(text)))
+        # An outline may leave out the number of a section.
+        return self.outline.get((page, folded(_NUMBER.sub("", text)))) if level is None else level
+
+    def _joins(self, group: list[_Row], row: _Row) -> bool:
+        first, last = group[0], group[-1]
+        if last.line is None or row.line is None or last.line.turned != row.line.turned:
+            return False
+        above, below = last.line, row.line
+        step = above.base - below.base
+        usual = max(self.style.pitch, min(above.size, below.size))
+        if last.level is not None or row.level is not None:
+            # The lines of one heading may differ a little by the fonts of their words.
+            one = last.level == row.level or not (last.told or row.told or last.level is None or row.level is None)
+            return one and abs(above.size - below.size) <= 1.0 and 0 < step <= _HEADING_GAP * usual
+        if abs(step) <= SAME_LINE * usual:
+            return True  # an index or an exponent
+        if above.mono or below.mono:
+            return above.mono == below.mono and 0 < step <= _CODE_GAP * usual
+        if row.item:
+            return first.item and abs(above.size - below.size) <= 1.0 and 0 < step <= _ITEM_GAP * usual
+        return _is_one_paragraph(above, below, step / usual, in_list=first.item)
 
     def _block(self, group: list[_Row], page: int) -> Block:
         first = group[0]
+        if first.table is not None:
+            return Block(text=f"{first.table.text}\n\n", kind=BlockKind.TABLE, page=page)
+        lines = [row.line for row in group if row.line is not None]
         if first.level is not None:
-            title = one_line(" ".join(row.text for row in group))
-            if len(title) <= MAX_HEADING_CHARS:
+            title = one_line(self._joined(group))
+            if len(title) <= MAX_HEADING_CHARS and len(group) <= _MAX_HEADING_LINES:
                 return Block(text=f"{title}\n\n", kind=BlockKind.HEADING, level=first.level, heading=title, page=page)
-        if first.is_table:
-            text = "\n".join(row.text for row in group)
-            return Block(text=f"{text}\n\n", kind=BlockKind.TABLE, page=page)
-        kind = BlockKind.LIST if first.is_item else BlockKind.PARAGRAPH
-        return Block(text=_joined(group) + "\n\n", kind=kind, page=page)
+        elif all(line.mono for line in lines) and len(lines) > 1:
+            return Block(text=_code(lines, self.style.pitch) + "\n\n", kind=BlockKind.CODE, page=page)
+        kind = BlockKind.LIST if first.item else BlockKind.PARAGRAPH
+        return Block(text=self._joined(group) + "\n\n", kind=kind, page=page)
+
+    def _joined(self, group: Sequence[_Row]) -> str:
+        """Lines as running text; words cut at a line's end are whole again; list items keep their lines."""
+        text = ""
+        hyphenated = False
+        for row in group:
+            if (line := row.line) is None:
+                continue
+            if not text:
+                text = line.text
+            elif hyphenated:
+                text += self._hyphen(text, line.text) + line.text
+            else:
+                text += ("\n" if row.item else " ") + line.text
+            hyphenated = line.hyphenated
+        return f"{text}-" if hyphenated else text
+
+    def _hyphen(self, before: str, after: str) -> str:
+        """The hyphen of a word cut at a line's end if it is the word's own: before names and figures, in compounds."""
+        if not after[0].islower() or _KEPT_HYPHEN.search(before):
+            return "-"
+        last, first = _LAST_WORD.search(before), _FIRST_WORD.search(after)
+        return "-" if last and first and f"{last[0]}-{first[0]}".lower() in self._compounds else ""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Row:
-    """One line of text, or one row of a table with all of its cells."""
-
-    line: Line
-    cells: list[str]
-    bottom: float
-    level: int | None
-
-    @property
-    def is_table(self) -> bool:
-        return len(self.cells) > 1
-
-    @property
-    def is_item(self) -> bool:
-        return not self.is_table and bool(_LIST_MARK.match(self.cells[0]))
-
-    @property
-    def text(self) -> str:
-        return " | ".join(self.cells)
+def _is_one_paragraph(above: Line, below: Line, step: float, *, in_list: bool) -> bool:
+    """Whether a line goes on with the paragraph above it; ``step`` is the distance in usual line distances."""
+    if abs(above.size - below.size) > 1.0 or _CAPTION.match(below.text):
+        return False
+    ends = above.text.endswith(_SENTENCE_END)
+    if step <= 0:
+        # On to the next column, in the middle of a sentence or of a word.
+        goes_on = above.hyphenated or (below.text[0].islower() and not ends)
+        return goes_on and below.left > above.left + above.width / 2
+    indented = ends and below.left > above.left + _INDENT * below.size
+    return step <= _PARAGRAPH_GAP and (in_list or not indented)
 
 
-def _rows(lines: Sequence[Line], style: Style) -> Iterator[_Row]:
-    """Lines as rows; fragments side by side, each perhaps several lines tall, become one row of cells."""
-    pending: list[Line] = []
-    for line in lines:
-        if pending and not _beside(pending, line, style):
-            yield from _rows_of(pending, style)
-            pending = []
-        pending.append(line)
-    yield from _rows_of(pending, style)
+def folded(title: str) -> str:
+    """A heading's text as it is compared: without case, space and punctuation."""
+    return "".join(character for character in title.casefold() if character.isalnum())
 
 
-def _beside(pending: Sequence[Line], line: Line, style: Style) -> bool:
-    """Whether a line belongs with those before it: it stands right of one of them, or might be followed by one."""
-    last = pending[-1]
-    rise = line.bottom - last.bottom
-    if abs(rise) <= 0.5 * last.size:
-        return True
-    if rise > 0:
-        # Up again: the next cell of a row that began a few lines above, if it stands to the right of that.
-        tall = rise <= _MAX_CELL_LINES * style.pitch
-        return tall and any(abs(line.bottom - p.bottom) <= 0.5 * p.size and line.left > p.right for p in pending)
-    # Down: a wrapped cell is known only by what comes after it; keep a few lines in view.
-    return False if len(pending) >= _MAX_CELL_LINES * 4 else _wraps(last, line, style)
-
-
-def _wraps(above: Line, below: Line, style: Style) -> bool:
-    step = above.bottom - below.bottom
-    return abs(above.left - below.left) <= 1.0 and step <= style.pitch * _PARAGRAPH_GAP and above.size == below.size
-
-
-def _rows_of(pending: Sequence[Line], style: Style) -> Iterator[_Row]:
-    start = 0
-    while start < len(pending):
-        end = _row_end(pending, start)
-        yield _row(pending[start:end], style)
-        start = end
-
-
-def _row_end(pending: Sequence[Line], start: int) -> int:
-    """End of the row that begins at ``start``: past the last line that stands on its first line's height."""
-    first = pending[start]
-    end = start + 1
-    for index in range(start + 1, len(pending)):
-        if abs(pending[index].bottom - first.bottom) <= 0.5 * first.size and pending[index].left > first.left:
-            end = index + 1
-    if end == start + 1:
-        return end
-    # Lines that follow the last cell's first line and wrap under it are that cell's.
-    last = pending[end - 1]
-    while end < len(pending) and abs(pending[end].left - last.left) <= 1.0 and last.left > first.left + 1.0:
-        end += 1
-    return end
-
-
-def _row(lines: Sequence[Line], style: Style) -> _Row:
-    first = lines[0]
-    cells: list[list[str]] = []
+def _code(lines: Sequence[Line], pitch: float) -> str:
+    """Lines of a fixed-width font with their indentation and empty lines."""
+    left = min(line.left for line in lines)
+    advance = median(line.width / len(line.text) for line in lines) or 1.0
+    parts = []
     for index, line in enumerate(lines):
-        wrapped = index > 0 and line.bottom < lines[index - 1].bottom - 0.5 * line.size
-        if wrapped:
-            cells[-1].append(line.text)
-        else:
-            cells.append([line.text])
-    texts = [" ".join(parts) for parts in cells]
-    if len(texts) > 1 and _ONLY_MARK.match(texts[0]):
-        # A list mark set apart from its item is no table cell.
-        texts = [f"{texts[0]} {' | '.join(texts[1:])}"]
-    level = style.heading_level(first) if len(texts) == 1 else None
-    return _Row(line=lines[-1], cells=texts, bottom=min(line.bottom for line in lines), level=level)
-
-
-def _joined(group: Sequence[_Row]) -> str:
-    """Lines of a paragraph as running text; words cut at a line's end are whole again; list items keep their lines."""
-    parts: list[str] = []
-    for index, row in enumerate(group):
-        text = row.text
-        if index == 0:
-            parts.append(text)
-        elif row.is_item:
-            parts.append(f"\n{text}")
-        elif group[index - 1].line.hyphenated:
-            parts.append(text)
-        else:
-            parts.append(f" {text}")
-    return "".join(parts)
+        step = lines[index - 1].base - line.base if index else 0.0
+        parts.append("\n" if step > 1.6 * pitch else "")
+        parts.append(" " * round((line.left - left) / advance) + line.text + "\n")
+    return "".join(parts).rstrip()

@@ -6,15 +6,44 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
-from indexer.detection import HTML, MARKDOWN, PDF, TEXT
+from indexer.formats import (
+    ASS,
+    CODE,
+    CSV,
+    HTML,
+    JSON,
+    JSON_LINES,
+    LATEX,
+    MAIL,
+    MARKDOWN,
+    NOTEBOOK,
+    ORG,
+    OUTLOOK,
+    PDF,
+    RST,
+    SRT,
+    TAR,
+    TEXT,
+    TSV,
+    VTT,
+    XML,
+    ZIP,
+)
+from indexer.image_detection import BMP, JPEG, PNG, TIFF, WEBP
+from indexer.office_detection import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
+from indexer.parsers.ocr import ocr_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from indexer.parsers.blocks import Parser
+    from indexer.parsers.blocks import ContainerParser, Parser
 
 # Bump when a parser yields other text for the same bytes: unchanged files are then read again.
-PARSER_VERSION: Final = "plumbline-parsers-1"
+# With text recognition installed, scanned pages that were left out before are found.
+PARSER_VERSION: Final = "plumbline-parsers-2" + ("+ocr" if ocr_installed() else "")
+
+# Source code that is split by its syntax.
+LANGUAGES: Final = tuple("python javascript typescript tsx java go rust c cpp csharp ruby php shell".split())
 
 PARSERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -22,11 +51,41 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         MARKDOWN: "indexer.parsers.markdown:parse_markdown",
         HTML: "indexer.parsers.html:parse_html",
         PDF: "indexer.parsers.pdf:parse_pdf",
+        DOCX: "indexer.parsers.docx:parse_docx",
+        PPTX: "indexer.parsers.pptx:parse_pptx",
+        XLSX: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        XLS: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        DOC: "indexer.parsers.doc:parse_doc",
+        PPT: "indexer.parsers.ppt:parse_ppt",
+        RTF: "indexer.parsers.rtf:parse_rtf",
+        EPUB: "indexer.parsers.epub:parse_epub",
+        ODT: "indexer.parsers.odf:parse_odt",
+        ODP: "indexer.parsers.odf:parse_odp",
+        ODS: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        **dict.fromkeys((PNG, JPEG, TIFF, BMP, WEBP), "indexer.parsers.image:parse_image"),
+        RST: "indexer.parsers.restructured_text:parse_rst",
+        ORG: "indexer.parsers.org:parse_org",
+        LATEX: "indexer.parsers.latex:parse_latex",
+        CSV: "indexer.parsers.separated:parse_csv",
+        TSV: "indexer.parsers.separated:parse_tsv",
+        JSON: "indexer.parsers.json_data:parse_json",
+        JSON_LINES: "indexer.parsers.json_data:parse_json_lines",
+        NOTEBOOK: "indexer.parsers.notebook:parse_notebook",
+        XML: "indexer.parsers.xml_data:parse_xml",
+        SRT: "indexer.parsers.subtitles:parse_srt",
+        VTT: "indexer.parsers.subtitles:parse_vtt",
+        ASS: "indexer.parsers.subtitles:parse_ass",
+        CODE: "indexer.parsers.source_code:parse_code",
+        **{f"text/x-{language}": f"indexer.parsers.source_code:parse_{language}" for language in LANGUAGES},
+        MAIL: "indexer.parsers.mail:parse_mail",
+        OUTLOOK: "indexer.parsers.outlook:parse_outlook",
+        ZIP: "indexer.parsers.zip_archive:parse_zip",
+        TAR: "indexer.parsers.tar_archive:parse_tar",
     }
 )
 
 
-def load_parser(name: str) -> Parser:
+def load_parser(name: str) -> Parser | ContainerParser:
     """Import the parser that ``module:function`` names."""
     module, _, function = name.partition(":")
-    return cast("Parser", getattr(import_module(module), function))
+    return cast("Parser | ContainerParser", getattr(import_module(module), function))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_BLOCK_CHARS, Block, BlockKind, bounded, cut_point, one_line
+from indexer.parsers.blocks import MAX_BLOCK_CHARS, Block, BlockKind, Parsed, bounded, cut_point, one_line
+from indexer.parsers.decoding import TextReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,33 +23,28 @@ _COLUMNS = re.compile(r"\S {3,}\S")
 _MAX_TITLE_CHARS: Final = 90
 
 
-def parse_text(file: BinaryIO, encoding: str) -> Iterator[Block]:
+def parse_text(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield paragraphs, lists, tables and headings (underlined, in capitals, or numbered and alone on their line)."""
-    # ``replace``: detection chose this encoding for the whole file; one torn character must not cost the document.
-    stream = io.TextIOWrapper(file, encoding=encoding, errors="replace", newline=None)
     opening = True
-    try:
-        for group in _groups(stream):
+    with TextReader(file, encoding) as reader:
+        for group in _groups(reader.lines(MAX_BLOCK_CHARS)):
             yield from _blocks(group, opening=opening)
             opening = opening and not group.strip()
-    finally:
-        stream.detach()
+        yield from reader.notices()
 
 
-def _groups(stream: io.TextIOWrapper) -> Iterator[str]:
+def _groups(lines: Iterator[str]) -> Iterator[str]:
     """Text between blank lines, the blank lines that follow included; long runs come in pieces."""
     group: list[str] = []
     size = 0
     has_text = ended = False
-    while line := stream.readline(MAX_BLOCK_CHARS):
-        # Databases cannot hold NUL; detection has made sure that these are strays, not a binary format.
-        clean = line.replace("\x00", "")
-        blank = not clean.strip()
+    for line in lines:
+        blank = not line.strip()
         if ended and not blank:
             yield "".join(group)
             group, size, has_text = [], 0, False
-        group.append(clean)
-        size += len(clean)
+        group.append(line)
+        size += len(line)
         has_text = has_text or not blank
         ended = has_text and blank and line.endswith("\n")
         if size > 2 * MAX_BLOCK_CHARS:

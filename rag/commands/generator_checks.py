@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rag.commands.pull_display import human_bytes
 from rag.errors import RagError
 from rag.factory import Check
+from rag.followers import followers
 from rag.inference.threads import available_threads
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def generator_checks(library: Library) -> list[Check]:
     if generator is not None and generator.info.reuse:
         checks.append(Check(name="model state", ok=True, detail=generator.info.reuse))
     checks.append(_check("passages", lambda: library.generator_source.passage_placement(generator)[1]))
+    checks.append(_check("deletions", lambda: _followers(library.generator_source.snapshot_directory)))
     if library.generator_source.remote_address is not None:
         return checks
     checks += [
@@ -51,6 +53,11 @@ def _bounds(library: Library, generator: Generator | None) -> str:
         f"{cells} cells, then up to {human_bytes(settings.kv_ram_bytes)} of memory and "
         f"{human_bytes(settings.kv_disk_bytes)} of disk, where {human_bytes(stored)} lie"
     )
+
+
+def _followers(directory: Path) -> str:
+    pids = sorted(str(follower.pid) for follower in followers(directory / "followers"))
+    return f"followed by every process with a model: {', '.join(pids)}" if pids else "no process has a model loaded"
 
 
 def _size(directory: Path) -> int:

@@ -30,6 +30,7 @@ def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
     All of it is checked first; until then, and after any error, what is there stays as it is. Stop what uses the data
     directory before. Settings are not restored; models that are missing here are told.
     """
+    from rag.erasure import remove_all
     from rag.stores.backup import places
     from rag.stores.restore import restore as restore_archive
 
@@ -37,6 +38,7 @@ def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
     database, indexes = places(settings)
     with reporting() as report:
         restored = restore_archive(file.absolute(), database=database, indexes=indexes, force=force, report=report)
+    remove_all(settings.home / "kv")
     manifest = restored.manifest
     notes = _notes(settings, manifest)
     if as_json:

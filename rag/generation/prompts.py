@@ -56,7 +56,7 @@ def _prompt(passages: Sequence[Passage], question: str) -> Prompt:
     return Prompt(
         segments=(
             Segment(kind=SegmentKind.PREFIX, text=_PREFIX),
-            *(Segment(kind=SegmentKind.PASSAGE, text=passage_text(p)) for p in passages),
+            *(Segment(kind=SegmentKind.PASSAGE, text=passage_text(p), chunk_id=p.chunk.id) for p in passages),
             Segment(kind=SegmentKind.QUESTION, text=question),
         )
     )

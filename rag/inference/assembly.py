@@ -11,7 +11,8 @@ import numpy as np
 from rag.errors import RagError
 from rag.inference.adapters import Adapters, activate
 from rag.inference.context import Context
-from rag.inference.engine import Engine, EngineParts
+from rag.inference.engine import Engine
+from rag.inference.engine_parts import EngineParts
 from rag.inference.kinds import model_kind
 from rag.inference.kv.snapshots import SnapshotStore
 from rag.inference.kv.tree import KvTree
@@ -108,7 +109,15 @@ def _assemble(
     def switch(target: Context, name: str | None) -> None:
         activate(target.pointer, adapters.get(name))
 
-    lane = DeterministicLane(model, vocabulary, context_tokens=size, threads=threads, outbox=outbox, activate=switch)
+    lane = DeterministicLane(
+        model,
+        vocabulary,
+        context_tokens=size,
+        threads=threads,
+        outbox=outbox,
+        erased=tree.erased,
+        activate=switch,
+    )
 
     def free(why: str) -> None:
         vocabulary.close(why)
@@ -144,7 +153,7 @@ def _assemble(
     return Assembly(
         engine=engine,
         vocabulary=vocabulary,
-        encoder=PromptEncoder(vocabulary, template),
+        encoder=PromptEncoder(vocabulary, template, erased=tree.erased),
         adapters=adapters,
         template_stop=template.stop,
         info=GeneratorInfo(

@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rag.errors import GenerationFailed, Overloaded, RagError, ShuttingDown
-from rag.inference.requests import Outbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest
+from rag.inference.engine_parts import Erasure
+from rag.inference.placement import Placement
+from rag.inference.requests import ProbabilityRequest, ScoreRequest, TextRequest
 from rag.inference.runs import ProbabilityRun, ScoreRun, TextRun
 from rag.inference.step import Counters, Stepper, failure_of
 from rag.inference.waiting import FairQueue
@@ -24,37 +25,16 @@ from rag.model_types import GenerationChunk, GeneratorStats, Usage
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rag.inference.context import Context
-    from rag.inference.kv.tree import KvTree
-    from rag.inference.lane import DeterministicLane
+    from rag.inference.engine_parts import EngineParts
     from rag.inference.requests import Request
     from rag.inference.runs import Run
-    from rag.inference.speculation import DraftPolicy
-    from rag.inference.tokens import Vocabulary
+    from rag.model_types import Gone
 
 _log = get_logger("inference")
 
 _CLOSED = "The language model is closed."
 _RESTART = "Restart the process."
 _REMEMBERED_DURATIONS = 32
-# Every passage takes a sequence of the context, or two.
-_MOST_STITCHED = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineParts:
-    """What an engine works with; it frees all of it at its end, on its thread."""
-
-    context: Context
-    tree: KvTree
-    lane: DeterministicLane
-    vocabulary: Vocabulary
-    outbox: Outbox
-    policy: DraftPolicy | None
-    activate: Callable[[Context, str | None], None]
-    free: Callable[[str], None]
 
 
 class Engine:
@@ -79,8 +59,8 @@ class Engine:
         self._context, self._tree, self._lane = parts.context, parts.tree, parts.lane
         self._outbox = parts.outbox
         self.max_running, self._max_queued = max_running, max_queued
-        self._stitched, self._reorders, self._recomputed = stitched, reorders, recomputed
-        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._placement = Placement(parts.tree, stitched=stitched, reorders=reorders, recomputed=recomputed)
+        self._inbox: queue.SimpleQueue[Request | Erasure | None] = queue.SimpleQueue()
         self._waiting = FairQueue()
         self._runs: list[Run[Any]] = []
         self._room_changed = True
@@ -130,6 +110,7 @@ class Engine:
             kv_cells_used=self._tree.cells.claimed,
             kv_ram_bytes=snapshots.ram_bytes_used,
             kv_disk_bytes=snapshots.disk_bytes_used,
+            states_erased=counters.states_erased,
             step_seconds=counters.step_seconds,
             python_seconds=counters.step_seconds - counters.model_seconds,
         )
@@ -162,6 +143,28 @@ class Engine:
                 )
             self._open.add(request)
             self._inbox.put(request)
+
+    def erase(self, gone: Gone) -> None:
+        """Forget, in memory and on disk, all state that depends on chunks that are gone, and keep nothing of them that
+        requests under way bring. Waits for at most one model step; works whatever the engine is doing, also once it has
+        ended.
+
+        Raises:
+            GenerationFailed: something went wrong with it. Nothing is in memory any more; try again for the disk.
+        """
+        erasure = Erasure(gone=gone)
+        with self._gate:
+            ended = self._ended is not None
+            if not ended:
+                self._inbox.put(erasure)
+        snapshots = self._tree.cells.snapshots
+        if ended:  # its last act is to write what is worth keeping
+            self._thread.join()
+            self._tree.erased.add(gone)
+            snapshots.erase(gone)
+        else:
+            erasure.done.result()
+            snapshots.settle(gone)
 
     def drain(self) -> None:
         """Refuse what comes and wait until everything in line has ended."""
@@ -200,7 +203,10 @@ class Engine:
                 request = self._inbox.get(block=not busy)
             except queue.Empty:
                 return True
-            if request is None or self._closing:
+            if isinstance(request, Erasure) and not self._closing:
+                self._erase(request)
+                continue
+            if request is None or isinstance(request, Erasure) or self._closing:
                 if request is not None:
                     self._inbox.put(request)  # it is told with the others
                 return False
@@ -208,6 +214,15 @@ class Engine:
             self._room_changed = True
             self._waiting.push(request, running={run.request.caller.key for run in self._runs})
             busy = True
+
+    def _erase(self, erasure: Erasure) -> None:
+        try:
+            self._counters.states_erased += erasure.run(self._tree, self._lane)
+        except Exception as error:  # noqa: BLE001 - the tree may be half changed: nothing in it can be trusted
+            failure = failure_of(error)
+            erasure.done.set_exception(failure)  # before anything else can go wrong: somebody waits
+            self._fail_all(failure)
+        self._room_changed = True
 
     def _drop_ended(self) -> None:
         """Let go of requests nobody waits for and those whose time is up, wherever they are."""
@@ -256,8 +271,9 @@ class Engine:
             self._refuse(request, failure_of(error))
             return True
         try:
-            prompt = self._arranged(request)
-            admitted = run.admit(prompt, stitched=self._stitches(request), alone=not self._runs)
+            prompt = self._placement.arranged(request)
+            stitched = self._placement.stitches(request.prompt)
+            admitted = run.admit(prompt, stitched=stitched, alone=not self._runs)
         except Exception as error:  # noqa: BLE001 - the tree may be half changed: nothing in it can be trusted
             failure = failure_of(error)
             run.free()
@@ -295,26 +311,6 @@ class Engine:
         if isinstance(request, ScoreRequest):
             return ScoreRun(request, *parts)
         raise TypeError(f"not a request: {request!r}")
-
-    def _stitches(self, request: Request) -> bool:
-        passages = len(request.prompt.passages)
-        return self._stitched and self._recomputed < passages <= _MOST_STITCHED and len(request.prompt.prefix) > 0
-
-    def _arranged(self, request: Request) -> PromptParts:
-        """The prompt with its passages where they can be reused."""
-        prompt = request.prompt
-        if self._stitches(request):
-            best = prompt.passages[: self._recomputed]
-            return PromptParts(
-                prefix=prompt.prefix, passages=prompt.passages[self._recomputed :], rest=prompt.rest, recomputed=best
-            )
-        if self._reorders and len(prompt.passages) > 1:
-            root = self._tree.root(request.adapter)
-            path = self._tree.descend(root, prompt.prefix)
-            order = self._tree.order(path[-1] if path else root, prompt.passages)
-            passages = tuple(prompt.passages[i] for i in order)
-            return PromptParts(prefix=prompt.prefix, passages=passages, rest=prompt.rest)
-        return prompt
 
     def _step(self) -> None:
         if not self._runs:
@@ -378,23 +374,25 @@ class Engine:
         with self._idle:
             self._ended = why
             self._idle.notify_all()
-        requests = [run.request for run in self._runs] + list(self._waiting)
-        if self._lane.current is not None:
-            requests.append(self._lane.current)
+        left: list[Request | Erasure | None] = [run.request for run in self._runs]
+        left += [*self._waiting, self._lane.current]
         while not self._inbox.empty():
-            requests += [request for request in [self._inbox.get()] if request is not None]
-        for request in requests:
+            left.append(self._inbox.get())
+        for request in left:
             if isinstance(request, TextRequest) and cause is None:
                 usage = Usage(prompt_tokens=len(request.prompt))
                 chunk = GenerationChunk(text="", finish_reason="cancelled", usage=usage)
                 self._outbox.post(request.mailbox, chunk)
-            else:
+            elif request is not None and not isinstance(request, Erasure):
                 error = GenerationFailed(why, hint=_RESTART)
                 error.__cause__ = cause
                 self._outbox.post(request.mailbox, error)
         self._outbox.flush()
         for run in self._runs:
             run.free()
+        self._runs = []
+        for erasure in [item for item in left if isinstance(item, Erasure)]:
+            self._erase(erasure)
         if cause is None:
             self._tree.cells.store_all()
         self._parts.free(why)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         GenerationChunk,
         GeneratorInfo,
         GeneratorStats,
+        Gone,
         Prompt,
         SamplingParams,
         TokenProbabilities,
@@ -213,6 +214,13 @@ class LlamaGenerator:
             raise first from first.__cause__
         return [task.result() for task in tasks]
 
+    def erase(self, gone: Gone) -> None:
+        """Forget, in memory and on disk, whatever depends on chunks that are gone. Waits for at most one model step and
+        one file; works also when the model has been closed.
+        """
+        self.engine.erase(gone)
+        self._encoder.forget()
+
     async def drain(self) -> None:
         """Take no new request and wait for those under way."""
         await asyncio.to_thread(self.engine.drain)
@@ -255,16 +263,20 @@ class LlamaGenerator:
 
 def _parts(prompt: Prompt, encoded: EncodedPrompt) -> PromptParts:
     """Cut a prompt at its passages, if they stand together with nothing between them."""
-    spans = [
-        span
+    found = [
+        (segment.chunk_id, span)
         for segment, span in zip(prompt.segments, encoded.spans, strict=True)
         if segment.kind is SegmentKind.PASSAGE and span[0] < span[1]
     ]
+    chunks, spans = tuple(chunk for chunk, _ in found), [span for _, span in found]
     apart = any(before[1] != after[0] for before, after in pairwise(spans))
     if not spans or apart:
-        return PromptParts(prefix=encoded.tokens)
+        return PromptParts(
+            prefix=encoded.tokens, prefix_chunks=frozenset(chunk for chunk in chunks if chunk is not None)
+        )
     return PromptParts(
         prefix=encoded.tokens[: spans[0][0]],
         passages=tuple(encoded.tokens[start:end] for start, end in spans),
         rest=encoded.tokens[spans[-1][1] :],
+        chunks=chunks,
     )

@@ -22,10 +22,11 @@ from rag.model_types import GenerationChunk, TokenProbabilities, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rag.inference.erased import Erased
     from rag.inference.model import Model
     from rag.inference.requests import Outbox, Request
     from rag.inference.tokens import Vocabulary
-    from rag.model_types import FinishReason
+    from rag.model_types import FinishReason, Gone
 
 _BATCH_TOKENS = 128
 
@@ -41,6 +42,7 @@ class DeterministicLane:
         context_tokens: int,
         threads: int,
         outbox: Outbox,
+        erased: Erased,
         activate: Callable[[Context, str | None], None],
     ) -> None:
         self._model = model
@@ -55,6 +57,8 @@ class DeterministicLane:
         self._work: Iterator[None] | None = None
         self._finish: FinishReason | None = None
         self.current: Request | None = None
+        self._erased = erased
+        self._chunks = frozenset[int]()  # what the state it holds depends on
         self.tokens_read = 0
         self.tokens_decoded = 0
 
@@ -68,18 +72,34 @@ class DeterministicLane:
             return False
         if next(self._work, _DONE) is _DONE:
             self.current = self._work = None
+            if self._erased.touches(self._chunks):  # while it ran
+                self._clear()
             return False
         return True
 
     def abort(self) -> None:
         """Forget the current request and what its failed decode left in the cache."""
         self.current = self._work = None
-        if self._sequence is not None:
-            self._sequence.clear()
+        self._clear()
+
+    def erase(self, gone: Gone) -> int:
+        """Forget the state of the last request if it depends on chunks that are gone; how many states that were.
+
+        A request at work needs it, and is the last that does.
+        """
+        if self.current is not None or not gone.touches(self._chunks):
+            return 0
+        self._clear()
+        return 1
 
     def free(self) -> None:
         if self._context is not None:
             self._context.free()
+
+    def _clear(self) -> None:
+        if self._sequence is not None:
+            self._sequence.clear()
+        self._chunks = frozenset[int]()
 
     def _ready(self, adapter: str | None) -> CachedSequence:
         if self._context is None or self._sequence is None:
@@ -101,6 +121,7 @@ class DeterministicLane:
         admitted = time.monotonic()
         sequence = self._ready(request.adapter)
         tokens = request.prompt.tokens
+        self._chunks = request.prompt.all_chunks
         cached = sequence.rewind(tokens)
         for _ in sequence.read(tokens):
             yield

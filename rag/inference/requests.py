@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -79,13 +80,30 @@ def _deliver(events: list[tuple[Mailbox[Any], object]]) -> None:
 class PromptParts:
     """A prompt's token ids: what stands before the passages, each passage, and the rest.
 
-    ``recomputed`` passages stand between the two, read anew after all others (stitched prompts only).
+    ``recomputed`` passages stand between the two, read anew after all others (stitched prompts only). ``chunks`` are
+    the chunk ids of ``passages``, None where there is none; ``prefix_chunks`` those of passages within the prefix.
     """
 
     prefix: NDArray[np.int32]
     passages: tuple[NDArray[np.int32], ...] = ()
     recomputed: tuple[NDArray[np.int32], ...] = ()
     rest: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    chunks: tuple[int | None, ...] = ()
+    prefix_chunks: frozenset[int] = frozenset()
+
+    @property
+    def borders(self) -> list[int]:
+        """Where the prefix and each of ``passages`` end, in tokens."""
+        return list(accumulate(map(len, self.passages), initial=len(self.prefix)))
+
+    @property
+    def all_chunks(self) -> frozenset[int]:
+        return self.prefix_chunks.union(chunk for chunk in self.chunks if chunk is not None)
+
+    def marks(self) -> list[tuple[int, int]]:
+        """Where passages begin, in tokens, each with its chunk id."""
+        inside = [(0, chunk) for chunk in self.prefix_chunks]
+        return inside + [(at, chunk) for at, chunk in zip(self.borders, self.chunks, strict=False) if chunk is not None]
 
     @property
     def tokens(self) -> NDArray[np.int32]:

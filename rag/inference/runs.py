@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -152,20 +153,22 @@ class Run(Generic[_R]):
         root = self._tree.root(self.request.adapter)
         self._outputs = max(1, len(text))
         if stitched:
-            prefix = self._tree.descend(root, prompt.prefix)
+            prefix = self._tree.descend(root, prompt.prefix, chunks=[(0, chunk) for chunk in prompt.prefix_chunks])
             self._pin(Path(prefix))
-            for passage in prompt.passages:
-                self._pin(Path([*prefix, *self._tree.descend(self._paths[0].nodes[-1], passage)]))
+            for passage, chunk in zip_longest(prompt.passages, prompt.chunks):
+                mark = [] if chunk is None else [(0, chunk)]
+                self._pin(Path([*prefix, *self._tree.descend(self._paths[0].nodes[-1], passage, chunks=mark)]))
             # All passages begin where the prefix ends, and what follows stands after the longest of them.
             self._tail_start = max(path.nodes[-1].end for path in self._paths)
             self._tail = np.concatenate([*prompt.recomputed, prompt.rest, text[:-1]])
             return
         tokens = prompt.tokens
-        ends = np.cumsum([len(prompt.prefix), *map(len, prompt.passages)]).tolist()
+        ends = prompt.borders
         own = ends[-1] if prompt.passages else None
         if len(ends) > _MOST_BORDERS:
             ends = [*ends[: _MOST_BORDERS - 1], ends[-1]]
-        self._pin(Path(self._tree.descend(root, tokens[:-1], ends, transient_from=own)))
+        nodes = self._tree.descend(root, tokens[:-1], ends, transient_from=own, chunks=prompt.marks())
+        self._pin(Path(nodes))
         self._tail_start = len(tokens) - 1
         self._tail = np.concatenate([tokens[-1:], text[:-1]])
 

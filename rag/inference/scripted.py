@@ -15,7 +15,7 @@ from rag.model_types import ANYONE, FinishReason, GenerationChunk, GeneratorInfo
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from rag.model_types import Caller, GeneratorStats, Prompt, SamplingParams
+    from rag.model_types import Caller, GeneratorStats, Gone, Prompt, SamplingParams
 
 _T = TypeVar("_T")
 _WORD = re.compile(r"\s*\S+|\s+$")
@@ -26,7 +26,7 @@ class ScriptedGenerator:
 
     ``replies`` are streamed one a request, word by word; an error among them is raised. ``probabilities`` are returned
     one list a request, ``scores`` one list of lists (a list a prompt). All run out: one request more fails.
-    ``prompts``, ``params`` and ``callers`` record what was asked.
+    ``prompts``, ``params``, ``callers`` and ``erased`` record what was asked.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class ScriptedGenerator:
         self.prompts: list[Prompt] = []
         self.params: list[SamplingParams] = []
         self.callers: list[Caller] = []
+        self.erased: list[Gone] = []
         self._runs = Runs()
         self._closed = False
         self._info = GeneratorInfo(
@@ -130,6 +131,10 @@ class ScriptedGenerator:
                 self._ask(caller, prompt)
             answer: Sequence[Sequence[float]] = _next(self.scores, "scores")
             return [list(logprobs) for logprobs in answer]
+
+    def erase(self, gone: Gone) -> None:
+        """Note it in ``erased``; nothing of passages is kept but ``prompts``, for the test to look at."""
+        self.erased.append(gone)
 
     async def drain(self) -> None:
         await self._runs.drain()

@@ -17,8 +17,9 @@ from rag.model_types import SegmentKind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rag.inference.erased import Erased
     from rag.inference.tokens import Vocabulary
-    from rag.model_types import Prompt
+    from rag.model_types import Prompt, Segment
 
 _ROLES = {
     SegmentKind.PREFIX: "system",
@@ -51,9 +52,11 @@ class PromptEncoder:
     in every prompt.
     """
 
-    def __init__(self, vocabulary: Vocabulary, template: ChatTemplate) -> None:
+    def __init__(self, vocabulary: Vocabulary, template: ChatTemplate, *, erased: Erased | None = None) -> None:
+        """The words of passages in ``erased`` are not kept."""
         self._vocabulary = vocabulary
         self._template = template
+        self._erased = erased
         self._cached_text = functools.lru_cache(maxsize=_CACHED_SEGMENTS)(vocabulary.encode_text)
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
@@ -65,7 +68,7 @@ class PromptEncoder:
         length = 0
         for i, piece in enumerate(pieces):
             is_marker = i % 2 == 1
-            tokens = self._encode_text(segments[int(piece)].text) if is_marker else self._markup(piece, opens=i == 0)
+            tokens = self._encode_text(segments[int(piece)]) if is_marker else self._markup(piece, opens=i == 0)
             if is_marker:
                 spans[int(piece)] = (length, length + len(tokens))
             parts.append(tokens)
@@ -74,8 +77,18 @@ class PromptEncoder:
             raise InvalidRequest("The model's chat template leaves parts of this conversation out.")
         return EncodedPrompt(tokens=np.concatenate(parts), spans=tuple(spans[i] for i in range(len(segments))))
 
-    def _encode_text(self, text: str) -> NDArray[np.int32]:
-        return self._cached_text(text) if len(text) <= _CACHED_CHARACTERS else self._vocabulary.encode_text(text)
+    def forget(self) -> None:
+        """Keep no text. May be called from any thread."""
+        self._cached_text.cache_clear()
+
+    def _encode_text(self, segment: Segment) -> NDArray[np.int32]:
+        text, chunk = segment.text, segment.chunk_id
+        if len(text) > _CACHED_CHARACTERS:
+            return self._vocabulary.encode_text(text)
+        tokens = self._cached_text(text)
+        if chunk is not None and self._erased is not None and self._erased.touches(frozenset((chunk,))):
+            self.forget()
+        return tokens
 
     def _markup(self, text: str, *, opens: bool) -> NDArray[np.int32]:
         tokens = self._vocabulary.encode_markup(text)

@@ -74,6 +74,7 @@ class CachedSequence:
 
     def clear(self) -> None:
         self._context.clear()
+        self._tokens.fill(0)
         self._length = self._reusable = 0
 
     def _decode(self, tokens: NDArray[np.int32], *, logits: bool) -> None:

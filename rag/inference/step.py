@@ -37,6 +37,7 @@ class Counters:
     tokens_decoded: int = 0
     tokens_drafted: int = 0
     tokens_accepted: int = 0
+    states_erased: int = 0
     step_seconds: float = 0.0
     model_seconds: float = 0.0
 

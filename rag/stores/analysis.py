@@ -21,13 +21,19 @@ _BATCH = 1000
 _WITHOUT_TERMS = ~exists().where(ChunkTermsRow.chunk_id == ChunkRow.id)
 
 
-def terms_row(chunk_id: int, text: str, context: str, language: str | None) -> dict[str, Any]:
+def terms_row(collection_id: int, chunk_id: int, text: str, context: str, language: str | None) -> dict[str, Any]:
     """What ``chunk_terms`` holds of a chunk."""
     return {
         "chunk_id": chunk_id,
         "text": " ".join(terms(text, language)),
         "context": " ".join(terms(context, language)),
+        "scope": scope_term(collection_id),
     }
+
+
+def scope_term(collection_id: int) -> str:
+    """What all chunks of a collection have in common, as a term. No word is one: it begins with a private character."""
+    return f"\ue000{collection_id}"
 
 
 def languages_of(connection: Connection, collection_id: int) -> Sequence[str | None]:
@@ -63,7 +69,7 @@ def missing_terms(connection: Connection) -> int:
 def add_missing_terms(connection: Connection) -> None:
     """Make the terms of the chunks that have none."""
     wanted = (
-        select(ChunkRow.id, ChunkRow.text, ChunkRow.context, VersionRow.language)
+        select(ChunkRow.id, ChunkRow.text, ChunkRow.context, VersionRow.language, VersionRow.collection_id)
         .join(VersionRow, VersionRow.id == ChunkRow.version_id)
         .where(_WITHOUT_TERMS)
         .order_by(ChunkRow.id)
@@ -71,6 +77,6 @@ def add_missing_terms(connection: Connection) -> None:
     )
     last = 0
     while chunks := connection.execute(wanted.where(ChunkRow.id > last)).all():
-        rows = [terms_row(chunk.id, chunk.text, chunk.context, chunk.language) for chunk in chunks]
+        rows = [terms_row(chunk.collection_id, chunk.id, chunk.text, chunk.context, chunk.language) for chunk in chunks]
         connection.execute(insert(ChunkTermsRow), rows)
         last = chunks[-1].id

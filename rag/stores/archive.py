@@ -42,6 +42,7 @@ _SEAL = b"plumbline-backup sha256 "
 _HEX = hashlib.sha256().digest_size * 2
 _PIECE = 1 << 20
 _LONGEST_MANIFEST = 64 << 20
+_FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # that the format can hold; a clock may have been lost
 _LEVEL = 1  # text shrinks at any level, embeddings at none
 _AGAIN = "Nothing was changed. Copy it again from where it was made, or use another one."
 
@@ -124,7 +125,7 @@ class ArchiveWriter:
         self._archive.writestr(self._entry(_MANIFEST), msgspec.json.format(msgspec.json.encode(manifest)))
 
     def _entry(self, name: str) -> zipfile.ZipInfo:
-        entry = zipfile.ZipInfo(name, time.localtime()[:6])
+        entry = zipfile.ZipInfo(name, max(time.localtime()[:6], _FIRST_TIME))
         entry.compress_type = self._archive.compression
         entry.external_attr = 0o600 << 16
         return entry

@@ -12,8 +12,6 @@ import sqlite3
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -23,9 +21,12 @@ from rag.stores import schema
 from rag.stores.archive import DATABASE, FORMAT_VERSION, CollectionRecord, Manifest, file_errors, sync, writing
 from rag.stores.database import sqlite_path
 from rag.stores.sqlite_errors import translated
+from rag.stores.stray_files import scratch
+from rag.stores.write_ahead import require_whole_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from rag.config import Settings
     from rag.stores.archive import ArchiveWriter, Member, ModelRecord, Report
@@ -88,9 +89,10 @@ def back_up(
     if not database.is_file():
         raise NotFound(f"There is no database {database} to back up.", hint="Check RAG_HOME.")
     with file_errors(f"the backup to {target}"), translated(str(database)), ExitStack() as stack:
-        # Beside the target, so that the last step is a rename; gone again whatever happens but a kill.
-        scratch = Path(stack.enter_context(TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)))
-        copy, unfinished = scratch / DATABASE, scratch / target.name
+        # Beside the target, so that the last step is a rename; after a kill the next backup there removes it.
+        folder = stack.enter_context(scratch(target.parent))
+        copy, unfinished = folder / DATABASE, folder / target.name
+        require_whole_log(database)
         source = stack.enter_context(closing(opened(database)))
         source.execute("BEGIN")  # the moment this is a backup of is the first read
         revision = revision_of(source, str(database))

@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, text
 
-from rag.errors import UnknownCollection
-from rag.stores.embedding_sets import live_set
-from rag.stores.retirement import next_seq
+from rag.stores.collection_rows import change_collection, collection_row
+from rag.stores.embedding_sets import require_live_set, require_whole
 from rag.stores.tables import (
     ChunkRow,
     CollectionRow,
@@ -32,11 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from rag.stores.generations import Generation
 
 _BATCH = 4096
+_ASKED = 500  # ids in one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +67,8 @@ class CollectionState:
 
 
 def collection_state(connection: Connection, collection_id: int, name: str) -> CollectionState:
-    """Read where a collection is. Raises UnknownCollection."""
-    table = CollectionRow
-    columns = select(table.seq, table.feed_floor, table.index_epoch, table.embedder, table.dimension)
-    row = connection.execute(columns.where(table.id == collection_id)).one_or_none()
-    if row is None:
-        raise UnknownCollection(
-            f"There is no collection {name!r} any more.", hint="`indexer list` shows the collections there are."
-        )
+    """Read where a collection is. Raises UnknownCollection, DatabaseDamaged."""
+    row = collection_row(connection, collection_id, name)
     return CollectionState(
         seq=row.seq,
         feed_floor=row.feed_floor,
@@ -120,17 +114,14 @@ def point_to(connection: Connection, collection_id: int, written: Generation) ->
 def withdraw(connection: Connection, collection_id: int, generation_ids: Iterable[int]) -> None:
     """Forget generations, and have every process let go of what it loaded before, whichever it was."""
     connection.execute(delete(GenerationRow).where(GenerationRow.id.in_(list(generation_ids))))
-    connection.execute(
-        update(CollectionRow)
-        .where(CollectionRow.id == collection_id)
-        .values(seq=CollectionRow.seq + 1, index_epoch=CollectionRow.index_epoch + 1)
-    )
+    row = collection_row(connection, collection_id)
+    change_collection(connection, row, seq=row.seq + 1, index_epoch=row.index_epoch + 1)
 
 
 def forget_indexes(connection: Connection, collection_id: int) -> None:
     """Make every reader load anew: no generation and no feed leads from what was to what is."""
-    seq = next_seq(connection, collection_id)
-    connection.execute(update(CollectionRow).where(CollectionRow.id == collection_id).values(feed_floor=seq))
+    row = collection_row(connection, collection_id)
+    change_collection(connection, row, seq=row.seq + 1, feed_floor=row.seq + 1)
     connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection_id))
     connection.execute(delete(TombstoneRow).where(TombstoneRow.collection_id == collection_id))
 
@@ -150,26 +141,69 @@ def removed_since(connection: Connection, collection_id: int, seq: int) -> NDArr
     return np.fromiter(ids, dtype=np.int64)
 
 
+def feeds(connection: Connection) -> dict[int, tuple[int, int]]:
+    """Of every collection by id: its seq, and since which one its feed is complete."""
+    table = CollectionRow
+    return {
+        row.id: (row.seq, row.feed_floor) for row in connection.execute(select(table.id, table.seq, table.feed_floor))
+    }
+
+
+def chunks_there(connection: Connection, among: Iterable[int]) -> set[int]:
+    """Which of these chunks a version holds that is active, or is being written.
+
+    Not those of versions that are kept for questions about the past: what such a question needs is computed again.
+    """
+    wanted = sorted(among)
+    found: set[int] = set()
+    for start in range(0, len(wanted), _ASKED):
+        found.update(connection.scalars(_chunks_there().where(ChunkRow.id.in_(wanted[start : start + _ASKED]))))
+    return found
+
+
+def all_chunks(connection: Connection) -> tuple[frozenset[int], int]:
+    """Every chunk that is there, as `chunks_there` takes it, and the highest id that a chunk has or ever had."""
+    there: frozenset[int] = frozenset(connection.scalars(_chunks_there().execution_options(yield_per=_BATCH)))
+    used = text("SELECT seq FROM sqlite_sequence WHERE name = :table")
+    return there, connection.scalar(used, {"table": ChunkRow.__tablename__}) or 0
+
+
+def _chunks_there() -> Select[int]:
+    version = VersionRow
+    return (
+        select(ChunkRow.id)
+        .join(version, version.id == ChunkRow.version_id)
+        .where(version.status.in_((VersionStatus.ACTIVE, VersionStatus.STAGED)))
+    )
+
+
 def added_since(
     connection: Connection, collection_id: int, seq: int, dimension: int, *, set_id: int | None = None
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Batches of ids and unit vectors of the active chunks that were added after ``seq``; all of them since 0.
 
-    The vectors are those of the live set, or of the set ``set_id``.
+    The vectors are those of the live set, or of the set ``set_id``. Raises DatabaseDamaged.
     """
-    rows = connection.execute(
-        select(EmbeddingRow.chunk_id, EmbeddingRow.vector)
-        .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
-        .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        .where(
-            VersionRow.collection_id == collection_id,
-            VersionRow.status == VersionStatus.ACTIVE,
-            VersionRow.activated_seq > seq,
-            EmbeddingRow.set_id == (live_set(collection_id) if set_id is None else set_id),
-        )
-        .execution_options(yield_per=_BATCH)
+    if set_id is None:
+        set_id = require_live_set(connection, collection_id)
+    found = select(EmbeddingRow.chunk_id, EmbeddingRow.vector, EmbeddingRow.checksum).where(
+        EmbeddingRow.set_id == set_id
     )
+    added = (
+        VersionRow.collection_id == collection_id,
+        VersionRow.status == VersionStatus.ACTIVE,
+        VersionRow.activated_seq > seq,
+    )
+    if seq > 0:
+        # From the few versions to their vectors. Left to itself, SQLite goes through all vectors of the set for that.
+        chunks = select(ChunkRow.id).join(VersionRow, VersionRow.id == ChunkRow.version_id).where(*added)
+        found = found.where(EmbeddingRow.chunk_id.in_(chunks))
+    else:
+        found = found.join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
+        found = found.join(VersionRow, VersionRow.id == ChunkRow.version_id).where(*added)
+    rows = connection.execute(found.execution_options(yield_per=_BATCH))
     for batch in rows.partitions():
+        require_whole(set_id, batch)
         yield (
             np.array([row.chunk_id for row in batch], dtype=np.int64),
             decode([row.vector for row in batch], dimension),

@@ -20,6 +20,7 @@ from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, I
 from rag.stores import schema
 from rag.stores.room import disk_full, is_full
 from rag.stores.sqlite_errors import translated
+from rag.stores.write_ahead import require_whole_log
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Database:
             DatabaseTooNew: a newer program has migrated it.
             DatabaseOutdated: it is not there or needs a migration, and ``migrate`` is off.
             DatabaseBusy: another process holds its lock for longer than the timeout (in seconds).
-            DatabaseDamaged: it is not a readable SQLite file.
+            DatabaseDamaged: it is not a readable SQLite file, or its log lacks changes that were acknowledged.
             InvalidSettings: the URL is not one of a SQLite file.
         """
         url = _sqlite_url(settings.sqlalchemy_url)
@@ -69,6 +70,7 @@ class Database:
             _make_writable(settings.home)
             _make_writable(path.parent)
         _refuse_emptied(path, settings.home)
+        require_whole_log(path)
         engine = _create_engine(url, busy_timeout_s)
         try:
             _bring_up_to_date(engine, path, migrate=migrate)

@@ -6,26 +6,31 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
 from rag.stores.changes import forget_indexes, generations
+from rag.stores.collection_rows import change_collection, collection_row, collection_rows, insert_collection
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.history import require_known
 from rag.stores.reading import (
+    joined,
     one_document,
-    select_collections,
+    require_chunk,
+    require_gone,
+    require_version,
     select_documents,
     select_passages,
     to_chunk,
     to_collection,
     to_document,
+    within,
 )
 from rag.stores.retirement import expire, next_change, prune, retire
 from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.tables import KEPT, ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
-from rag.stores.visibility import visible
+from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.stores.visibility import KEPT, UNSEEN, visible
 from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
 
 if TYPE_CHECKING:
@@ -61,15 +66,7 @@ class SqlDocumentStore:
         with self._database.write() as connection:
             found = self._find(connection, name)
             if found is None:
-                created = insert(CollectionRow).values(
-                    name=name,
-                    parser=fingerprint.parser,
-                    chunker=fingerprint.chunker,
-                    embedder=fingerprint.embedder,
-                    dimension=fingerprint.dimension,
-                    created_at=datetime.now(UTC),
-                )
-                collection_id = connection.scalars(created.returning(CollectionRow.id)).one()
+                collection_id = insert_collection(connection, name, fingerprint)
                 create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
             elif found.fingerprint != fingerprint:
                 self._change(connection, found, fingerprint)
@@ -78,7 +75,7 @@ class SqlDocumentStore:
     def collections(self) -> list[Collection]:
         """All collections by name."""
         with self._database.read() as connection:
-            return [to_collection(row) for row in connection.execute(select_collections())]
+            return [to_collection(row) for row in collection_rows(connection)]
 
     def collection(self, name: str) -> Collection:
         """Raises UnknownCollection."""
@@ -88,15 +85,16 @@ class SqlDocumentStore:
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None:
         """What is known of a source's active version; ``None`` if it has none."""
         query = (
-            select(VersionRow)
+            select(VersionRow, DocumentRow.uri)
             .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
             .where(DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
-            .where(VersionRow.status == VersionStatus.ACTIVE)
+            .where(visible())
         )
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
+        require_version(row)
         return StoredSource(
             document_id=row.document_id,
             sha256=row.sha256,
@@ -105,6 +103,7 @@ class SqlDocumentStore:
             parser=row.parser,
             chunker=row.chunker,
             metadata=row.metadata,
+            members_failed=row.members_failed,
         )
 
     def known_vectors(
@@ -136,10 +135,10 @@ class SqlDocumentStore:
         with self._database.read() as connection:
             return _has_no_version(connection, collection.id)
 
-    def document(self, collection: Collection, document_id: int) -> Document:
-        """Raises UnknownDocument."""
+    def document(self, collection: Collection, document_id: int, *, damaged_too: bool = False) -> Document:
+        """Raises UnknownDocument, and DatabaseDamaged unless ``damaged_too``."""
         with self._database.read() as connection:
-            found = one_document(connection, collection, DocumentRow.id == document_id)
+            found = one_document(connection, collection, DocumentRow.id == document_id, damaged_too=damaged_too)
         if found is None:
             raise UnknownDocument(
                 f"There is no document {document_id} in the collection {collection.name!r}.",
@@ -147,19 +146,27 @@ class SqlDocumentStore:
             )
         return found
 
-    def document_by_uri(self, collection: Collection, uri: str) -> Document | None:
+    def document_by_uri(self, collection: Collection, uri: str, *, damaged_too: bool = False) -> Document | None:
+        """Raises DatabaseDamaged unless ``damaged_too``."""
         with self._database.read() as connection:
-            return one_document(connection, collection, DocumentRow.uri == uri)
+            return one_document(connection, collection, DocumentRow.uri == uri, damaged_too=damaged_too)
+
+    def members(self, collection: Collection, uri: str) -> list[Document]:
+        """Active documents in the container with this URI, those in containers within it, too."""
+        query = select_documents(collection).where(within(uri)).order_by(DocumentRow.id)
+        with self._database.read() as connection:
+            return [to_document(row, collection) for row in connection.execute(query)]
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
-        """Retire documents; returns how many were active. Their rows go now, or when the retention has passed."""
-        wanted = list(document_ids)
+        """Retire documents and their members; how many were active. Rows go now, or when the retention has passed."""
+        named = list(document_ids)
         retired: list[int] = []
         with self._database.write() as connection:
+            wanted = self._with_members(connection, collection, named)
             for start in range(0, len(wanted), _BATCH):
                 query = select(VersionRow.id).where(
                     VersionRow.collection_id == collection.id,
-                    VersionRow.status == VersionStatus.ACTIVE,
+                    visible(),
                     VersionRow.document_id.in_(wanted[start : start + _BATCH]),
                 )
                 retired.extend(connection.scalars(query))
@@ -182,12 +189,21 @@ class SqlDocumentStore:
             prune(self._database, ids)
             gone += len(ids)
 
+    def _with_members(self, connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:
+        mine = DocumentRow.collection_id == collection.id
+        found = dict.fromkeys(document_ids)
+        for document_id in document_ids:
+            uri = connection.scalar(select(DocumentRow.uri).where(mine, DocumentRow.id == document_id))
+            if uri is not None:
+                found.update(dict.fromkeys(connection.scalars(select(DocumentRow.id).where(mine, within(uri)))))
+        return list(found)
+
     def discard_abandoned(self, collection: Collection) -> int:
         """Remove what processes that died had staged or not finished deleting; returns the number of versions.
 
         Only for the holder of the collection's IngestLock: it cannot tell a dead process from a busy one.
         """
-        query = select(VersionRow.id).where(VersionRow.collection_id == collection.id, VersionRow.status.not_in(KEPT))
+        query = select(VersionRow.id).where(VersionRow.collection_id == collection.id, UNSEEN)
         with self._database.read() as connection:
             abandoned = connection.scalars(query).all()
         prune(self._database, abandoned)
@@ -200,6 +216,7 @@ class SqlDocumentStore:
 
         Raises:
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
+            DatabaseDamaged: a chunk or its document is not as it was written.
         """
         passages = select_passages(collection, visible(as_of))
         found: dict[int, tuple[Chunk, Document]] = {}
@@ -210,6 +227,8 @@ class SqlDocumentStore:
                 query = passages.where(ChunkRow.id.in_(chunk_ids[start : start + _BATCH]))
                 for row in connection.execute(query):
                     found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
+            if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
+                require_gone(connection, gone)
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
     def source_text(self, document_id: int, span: Span, *, as_of: datetime | None = None) -> str:
@@ -217,6 +236,7 @@ class SqlDocumentStore:
 
         Raises:
             UnknownDocument: there is none.
+            DatabaseDamaged: the text is not as it was written.
         """
         mine = (VersionRow.document_id == document_id, visible(as_of))
         with self._database.read() as connection:
@@ -227,12 +247,12 @@ class SqlDocumentStore:
                 TextRow.version_id == version_id, TextRow.start <= span.start
             )
             first = connection.scalar(before) or 0
-            pieces = connection.scalars(
-                select(TextRow.text)
+            pieces = connection.execute(
+                select(TextRow)
                 .where(TextRow.version_id == version_id, TextRow.start >= first, TextRow.start < span.end)
                 .order_by(TextRow.start)
             )
-            return "".join(pieces)[span.start - first : span.end - first]
+            return joined(pieces.all(), first)[span.start - first : span.end - first]
 
     def embedding_inputs(
         self, collection: Collection, *, lacking: EmbeddingSet | None = None
@@ -242,7 +262,7 @@ class SqlDocumentStore:
         Short reads; nothing is locked.
         """
         last = 0
-        versions = visible() if lacking is None else VersionRow.status.in_(KEPT) & ~has_vector(lacking)
+        versions = visible() if lacking is None else KEPT & ~has_vector(lacking)
         while True:
             query = select_passages(collection, versions).where(ChunkRow.id > last).order_by(ChunkRow.id).limit(_BATCH)
             with self._database.read() as connection:
@@ -250,6 +270,8 @@ class SqlDocumentStore:
             if not rows:
                 return
             for row in rows:
+                require_chunk(row)
+                require_version(row)
                 yield EmbeddingInput(
                     chunk_id=row.chunk_id, title=row.title, heading_path=tuple(row.heading_path), text=row.text
                 )
@@ -271,7 +293,7 @@ class SqlDocumentStore:
                 raise EmbedderChanged(
                     f"The collection {collection.name!r} was embedded anew meanwhile.", hint="Tune it again."
                 )
-            connection.execute(update(CollectionRow).where(CollectionRow.id == current.id).values(dense_weight=weight))
+            change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
             return self._require(connection, collection.name)
 
     def status(self, collection: Collection) -> CollectionStatus:
@@ -300,8 +322,8 @@ class SqlDocumentStore:
         )
 
     def _find(self, connection: Connection, name: str) -> Collection | None:
-        row = connection.execute(select_collections().where(CollectionRow.name == name)).one_or_none()
-        return None if row is None else to_collection(row)
+        # Among all of them: one whose name is damaged is told, and not made a second time.
+        return next((to_collection(row) for row in collection_rows(connection) if row.name == name), None)
 
     def _require(self, connection: Connection, name: str) -> Collection:
         found = self._find(connection, name)
@@ -326,17 +348,15 @@ class SqlDocumentStore:
         if changed:
             forget_indexes(connection, found.id)
             change_live(connection, found.id, wanted.embedder, wanted.dimension)
-        connection.execute(
-            update(CollectionRow)
-            .where(CollectionRow.id == found.id)
-            .values(
-                parser=wanted.parser,
-                chunker=wanted.chunker,
-                embedder=wanted.embedder,
-                dimension=wanted.dimension,
-                # It was tuned for the other embedder.
-                dense_weight=None if changed else found.dense_weight,
-            )
+        change_collection(
+            connection,
+            collection_row(connection, found.id),
+            parser=wanted.parser,
+            chunker=wanted.chunker,
+            embedder=wanted.embedder,
+            dimension=wanted.dimension,
+            # It was tuned for the other embedder.
+            dense_weight=None if changed else found.dense_weight,
         )
 
 

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, exists, func, insert, select, update
 
-from rag.errors import Conflict
-from rag.stores.tables import KEPT, ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
+from rag.errors import Conflict, DatabaseDamaged
+from rag.stores.checksums import damaged, vector_checksum
+from rag.stores.rows import vector_row
+from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
+from rag.stores.visibility import KEPT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Connection, Exists, ScalarSelect, Select
+    from sqlalchemy import Connection, Exists, Row, ScalarSelect, Select
 
     from rag.stores.database import Database
     from rag.types import Collection
@@ -43,6 +46,24 @@ def live_set(collection_id: int) -> ScalarSelect[int]:
     """The id of the set that serves, for use in a statement."""
     mine = (EmbeddingSetRow.collection_id == collection_id, EmbeddingSetRow.state == SetState.LIVE)
     return select(EmbeddingSetRow.id).where(*mine).scalar_subquery()
+
+
+def require_live_set(connection: Connection, collection_id: int) -> int:
+    """The id of the set that serves. Raises DatabaseDamaged: every collection has one."""
+    found: int | None = connection.scalar(select(live_set(collection_id)))
+    if found is None:
+        raise damaged("The list of the embeddings that serve", "Restore a backup.")
+    return found
+
+
+def require_whole(set_id: int, rows: Iterable[Row[*tuple[Any, ...]]]) -> None:
+    """Raise DatabaseDamaged unless rows of ``chunk_id``, ``vector`` and ``checksum`` are all as they were written."""
+    wrong = sum(vector_checksum(set_id, row.chunk_id, row.vector) != row.checksum for row in rows)
+    if wrong:
+        raise DatabaseDamaged(
+            f"{wrong} stored embeddings are not as they were written: the database is damaged.",
+            hint="`indexer reembed` makes them anew; nothing else of the collection is changed.",
+        )
 
 
 def create_live(connection: Connection, collection_id: int, embedder: str, dimension: int) -> None:
@@ -104,7 +125,7 @@ def missing(target: EmbeddingSet, *, since: int = 0) -> Select[int]:
         select(func.count())
         .select_from(ChunkRow)
         .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        .where(VersionRow.collection_id == target.collection_id, VersionRow.status.in_(KEPT))
+        .where(VersionRow.collection_id == target.collection_id, KEPT)
         .where(VersionRow.activated_seq > since, ~has_vector(target))
     )
 
@@ -124,7 +145,7 @@ def add(database: Database, target: EmbeddingSet, ids: Sequence[int], values: Se
         require(connection, target)
         present = set(connection.scalars(select(ChunkRow.id).where(ChunkRow.id.in_(ids))))
         rows = [
-            {"set_id": target.id, "chunk_id": chunk_id, "vector": value}
+            vector_row(target.id, chunk_id, value)
             for chunk_id, value in zip(ids, values, strict=True)
             if chunk_id in present
         ]

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 
-from rag.stores.embedding_sets import live_set
-from rag.stores.reading import select_collections, to_collection
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
+from rag.stores.collection_rows import collection_row
+from rag.stores.embedding_sets import require_live_set, require_whole
+from rag.stores.reading import joined, require_chunk, require_version, to_collection
+from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,10 @@ class ExportHeader(_Record, frozen=True, tag="export"):
 
 
 class ExportedDocument(_Record, frozen=True, tag="document"):
-    """``sha256``, ``size`` in bytes and ``mtime_ns`` are the source's; ``parser`` and ``chunker`` it was made with."""
+    """``sha256``, ``size`` in bytes and ``mtime_ns`` are the source's; ``parser`` and ``chunker`` it was made with.
+
+    ``members_failed``: documents in it that could not be taken in.
+    """
 
     uri: str
     title: str
@@ -68,6 +72,7 @@ class ExportedDocument(_Record, frozen=True, tag="document"):
     chunker: str
     updated_at: str
     metadata: dict[str, str | int | float | bool]
+    members_failed: _Count = 0
 
 
 class ExportedText(_Record, frozen=True, tag="text"):
@@ -109,8 +114,7 @@ def records(database: Database, collection: Collection, *, program: str) -> Iter
     active = (VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
     with database.read() as connection:
         # Again: since it was read, somebody may have embedded it anew.
-        found = connection.execute(select_collections().where(CollectionRow.id == collection.id)).one()
-        current = to_collection(found)
+        current = to_collection(collection_row(connection, collection.id, collection.name))
         count = connection.scalar(select(func.count()).select_from(VersionRow).where(*active)) or 0
         yield ExportHeader(
             format_version=FORMAT_VERSION,
@@ -122,11 +126,12 @@ def records(database: Database, collection: Collection, *, program: str) -> Iter
             documents=count,
             dense_weight=current.dense_weight,
         )
-        set_id = connection.scalars(select(live_set(collection.id))).one()
+        set_id = require_live_set(connection, collection.id)
         chunks = 0
         query = select(VersionRow, DocumentRow.uri).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
         versions = query.where(*active).order_by(VersionRow.document_id).execution_options(yield_per=_ROWS)
         for version in connection.execute(versions):
+            require_version(version)
             yield _document(version)
             yield from _texts(connection, version.id, version.uri)
             for chunk in _chunks(connection, version.id, version.uri, set_id):
@@ -147,18 +152,27 @@ def _document(version: Row[*tuple[Any, ...]]) -> ExportedDocument:
         chunker=version.chunker,
         updated_at=version.created_at.isoformat(timespec="seconds"),
         metadata=version.metadata,
+        members_failed=version.members_failed,
     )
 
 
 def _texts(connection: Connection, version_id: int, uri: str) -> Iterator[ExportedText]:
-    query = select(TextRow.start, TextRow.text).where(TextRow.version_id == version_id).order_by(TextRow.start)
+    query = select(TextRow).where(TextRow.version_id == version_id).order_by(TextRow.start)
+    end = 0
     for row in connection.execute(query.execution_options(yield_per=_ROWS)):
-        yield ExportedText(uri=uri, start=row.start, text=row.text)
+        text = joined([row], end)
+        end += len(text)
+        yield ExportedText(uri=uri, start=row.start, text=text)
 
 
 def _chunks(connection: Connection, version_id: int, uri: str, set_id: int) -> Iterator[ExportedChunk]:
     query = (
         select(
+            ChunkRow.id.label("chunk_id"),
+            ChunkRow.version_id,
+            ChunkRow.checksum.label("chunk_checksum"),
+            EmbeddingRow.checksum,
+            literal(uri).label("uri"),
             ChunkRow.ordinal,
             ChunkRow.start,
             ChunkRow.end,
@@ -174,4 +188,17 @@ def _chunks(connection: Connection, version_id: int, uri: str, set_id: int) -> I
         .order_by(ChunkRow.ordinal)
     )
     for row in connection.execute(query.execution_options(yield_per=_ROWS)):
-        yield ExportedChunk(uri=uri, **{**row._mapping, "heading_path": tuple(row.heading_path)})
+        require_chunk(row)
+        require_whole(set_id, [row])
+        yield ExportedChunk(
+            uri=uri,
+            ordinal=row.ordinal,
+            start=row.start,
+            end=row.end,
+            page=row.page,
+            heading_path=tuple(row.heading_path),
+            context=row.context,
+            token_count=row.token_count,
+            text=row.text,
+            vector=row.vector,
+        )

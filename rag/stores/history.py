@@ -13,7 +13,8 @@ from sqlalchemy import and_, case, exists, func, literal, null, or_, select, uni
 from sqlalchemy.orm import aliased
 
 from rag.errors import HistoryGone, InvalidRequest, UnknownDocument
-from rag.stores.tables import KEPT, CollectionRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.tables import CollectionRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.visibility import KEPT
 from rag.version_types import ChangeKind, DocumentChange, DocumentVersion, Place
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from rag.stores.database import Database
     from rag.types import Collection
+
+_KEPT = (VersionStatus.ACTIVE, VersionStatus.RETIRED)
 
 
 def require_known(connection: Connection, collection: Collection, as_of: datetime) -> None:
@@ -64,7 +67,7 @@ class History:
         query = (
             select(VersionRow, DocumentRow.uri)
             .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-            .where(VersionRow.document_id == document_id, VersionRow.status.in_(KEPT))
+            .where(VersionRow.document_id == document_id, KEPT)
             .where(VersionRow.collection_id == collection.id)
             .order_by(VersionRow.activated_seq.desc())
         )
@@ -80,7 +83,7 @@ class History:
     def document_id(self, collection: Collection, uri: str) -> int | None:
         """The id of a document that is there or was there, by its URI."""
         mine = (DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
-        kept = exists().where(VersionRow.document_id == DocumentRow.id, VersionRow.status.in_(KEPT))
+        kept = exists().where(VersionRow.document_id == DocumentRow.id, KEPT)
         with self._database.read() as connection:
             return connection.scalar(select(DocumentRow.id).where(*mine, kept))
 
@@ -129,7 +132,7 @@ class History:
 def _beginnings(collection_id: int) -> Select[*tuple[Any, ...]]:
     """Versions that became active, each with the one that it replaced."""
     new, old = aliased(VersionRow), aliased(VersionRow)
-    replaced = and_(old.document_id == new.document_id, old.retired_seq == new.activated_seq, old.status.in_(KEPT))
+    replaced = and_(old.document_id == new.document_id, old.retired_seq == new.activated_seq, old.status.in_(_KEPT))
     kind = case((old.id.is_(None), literal(ChangeKind.ADDED.value)), else_=literal(ChangeKind.REPLACED.value))
     return (
         select(
@@ -145,7 +148,7 @@ def _beginnings(collection_id: int) -> Select[*tuple[Any, ...]]:
         )
         .join(DocumentRow, DocumentRow.id == new.document_id)
         .outerjoin(old, replaced)
-        .where(new.collection_id == collection_id, new.status.in_(KEPT))
+        .where(new.collection_id == collection_id, new.status.in_(_KEPT))
     )
 
 

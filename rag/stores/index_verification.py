@@ -19,7 +19,9 @@ from rag.stores.changes import (
     removed_since,
     withdraw,
 )
+from rag.stores.collection_rows import collection_row
 from rag.stores.generations import load_generation
+from rag.stores.reading import to_collection
 from rag.stores.tables import ChunkRow, TombstoneRow, VersionRow, VersionStatus
 from rag.stores.verification import Finding
 
@@ -73,6 +75,8 @@ def _damaged(database: Database, directory: Path, collection: Collection) -> tup
     """How many active chunks have a tombstone, and what is wrong with which generation."""
     # Embeddings that are not finite are told of by verify_documents; here they compare with nothing.
     with np.errstate(invalid="ignore"), database.read() as connection:  # one snapshot: all compared is of one moment
+        # As of this moment: it may have been embedded anew since the caller read it.
+        collection = to_collection(collection_row(connection, collection.id, collection.name))
         state = collection_state(connection, collection.id, collection.name)
         contradicted = _contradicted(connection, collection)
         problems = []

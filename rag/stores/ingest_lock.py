@@ -63,7 +63,7 @@ class IngestLock:
 
     def _holder_pid(self) -> str:
         try:
-            return self._holder.read_text() or "unknown"
+            return self._holder.read_text(errors="replace") or "unknown"
         except FileNotFoundError:  # it has the lock and has not yet written its id, or is about to let go
             return "unknown"
 

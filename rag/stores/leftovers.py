@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from rag.errors import IngestInProgress
+from rag.errors import Conflict, IngestInProgress
+from rag.stores import embedding_sets
 from rag.stores.changes import generations
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.generations import remove_except, writing
-from rag.stores.ingest_lock import IngestLock
-from rag.stores.tables import KEPT, ChunkRow, VersionRow
+from rag.stores.ingest_lock import IngestLock, ReembeddingLock
+from rag.stores.tables import ChunkRow, SetState, VersionRow
 from rag.stores.verification import Area, Finding
+from rag.stores.visibility import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 def find_leftovers(database: Database, home: Path, indexes: Path, collection: Collection) -> Iterator[Finding]:
     """What ``remove_leftovers`` would remove. ``home`` is the data directory, ``indexes`` that of the generations."""
     versions, chunks = _versions(database, collection)
-    if versions and not _is_ingesting(home, collection):
+    if versions and not _is_held(IngestLock(home, collection.name)):
         versions, chunks = _versions(database, collection)  # again: the ingest may have ended in between
         if versions:
             message = (
@@ -42,6 +44,10 @@ def find_leftovers(database: Database, home: Path, indexes: Path, collection: Co
         if names:
             message = f"{len(names)} index directories that the database does not know: {', '.join(names)}."
             yield _leftover("index", collection, message)
+
+    if _dropped(database, collection) and not _is_held(ReembeddingLock(home, collection.name)):
+        message = "embeddings that were dropped and are not yet removed."
+        yield _leftover("embeddings", collection, message)
 
 
 def remove_leftovers(database: Database, home: Path, indexes: Path, collection: Collection) -> None:
@@ -57,6 +63,14 @@ def remove_leftovers(database: Database, home: Path, indexes: Path, collection: 
     if _directories(database, indexes, collection):
         with writing(indexes, collection.id):
             remove_except(indexes, collection.id, _known(database, collection))
+    if _dropped(database, collection):
+        with ExitStack() as held:
+            try:
+                held.enter_context(ReembeddingLock(home, collection.name))
+            except Conflict:
+                pass  # it has removed what others had left when it began
+            else:
+                embedding_sets.delete_dropped(database, collection)
 
 
 def _leftover(area: Area, collection: Collection, message: str) -> Finding:
@@ -70,12 +84,17 @@ def _leftover(area: Area, collection: Collection, message: str) -> Finding:
     )
 
 
-def _is_ingesting(home: Path, collection: Collection) -> bool:
+def _is_held(lock: IngestLock) -> bool:
     try:
-        with IngestLock(home, collection.name):
+        with lock:
             return False
-    except IngestInProgress:
+    except Conflict:
         return True
+
+
+def _dropped(database: Database, collection: Collection) -> bool:
+    with database.read() as connection:
+        return embedding_sets.find(connection, collection, SetState.DROPPED) is not None
 
 
 def _versions(database: Database, collection: Collection) -> tuple[int, int]:
@@ -84,7 +103,7 @@ def _versions(database: Database, collection: Collection) -> tuple[int, int]:
         select(func.count(VersionRow.id.distinct()), func.count(ChunkRow.id))
         .select_from(VersionRow)
         .outerjoin(ChunkRow, ChunkRow.version_id == VersionRow.id)
-        .where(VersionRow.collection_id == collection.id, VersionRow.status.not_in(KEPT))
+        .where(VersionRow.collection_id == collection.id, UNSEEN)
     )
     with database.read() as connection:
         versions, chunks = connection.execute(query).one()

@@ -1,17 +1,22 @@
-"""Full-text search by SQLite's FTS5 over the terms of chunks. The triggers of the migration keep its index."""
+"""Full-text search by SQLite's FTS5 over the terms of chunks. The triggers of the migration keep its index.
+
+BM25 looks at every chunk that holds any term of the query, so the terms that many chunks hold are what takes long, and
+they say least. Where they are too many, the rare terms find the chunks, and the frequent ones only weigh what these
+have found (docs/decisions/0021-rare-terms-find.md).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import regex
-from sqlalchemy import Float, Integer, column, literal_column, select, table
+from sqlalchemy import Float, Integer, column, literal, literal_column, select, table
 
-from rag.stores.analysis import languages_of
+from rag.stores.analysis import languages_of, scope_term
 from rag.stores.filtering import condition
-from rag.stores.stopwords import STOP_WORDS
-from rag.stores.tables import ChunkRow, DocumentRow, VersionRow
-from rag.stores.terms import is_character, phrase_terms, word_terms
+from rag.stores.query_terms import QueryTerm, query_terms
+from rag.stores.tables import ChunkRow, ChunkTermsRow, DocumentRow, VersionRow
+from rag.stores.term_statistics import COUNTED, FULL_TEXT_TABLE, TermStatistics
 from rag.stores.visibility import visible
 from rag.types import Hit
 
@@ -19,80 +24,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement, Connection, Select
+
     from rag.stores.database import Database
+    from rag.stores.term_statistics import TermRows
     from rag.types import Collection, Filter
 
-# As the newest migration names it.
-FULL_TEXT_TABLE: Final = "chunk_terms_fts"
+__all__ = ["FULL_TEXT_TABLE", "FtsIndex"]
 
-# Weights of the columns in BM25: a chunk's own words, and those of the title and headings it stands under.
+# Weights of the columns in BM25: a chunk's own words, those of the title and headings it stands under, its collection.
 _TEXT_WEIGHT = 1.0
 _CONTEXT_WEIGHT = 1.0
+_SCOPE_WEIGHT = 0.0
 
-_PART = regex.compile(r'"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+)')
-_PREFIX = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d]{2,}\*")
-_IDENTIFIER = regex.compile(r"[\p{N}_@/:.]")
-_PUNCTUATION = ".,;:!?'()[]{}"
-# The letters that a stem may be shorter than the beginning of a word that somebody asks for.
-_STEM_ENDINGS = 3
-_SHORTEST_STEM = 4
+# Chunks that are scored for the terms which find: so many in any case, and further ones up to the other number as long
+# as the terms that do not find weigh more than a share of those that do (docs/lab-log.md, 2026-11-25).
+_SCORED = 10_000
+_SCORED_AT_MOST = 60_000
+_REST = 0.5
+
+# Candidates for each of the k: frequent terms change the order of what rare ones found, and some chunks do not count.
+_CANDIDATES = 2
 
 _FTS = table(FULL_TEXT_TABLE, column("rowid", Integer))
-_SCORE = literal_column(f"-bm25({FULL_TEXT_TABLE}, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT})", Float)
-
-
-def match_expression(query: str, languages: Sequence[str | None] = (None,)) -> str | None:
-    """An FTS5 expression that finds any part of the query in texts of these languages; ``None`` if it has no words.
-
-    Parts are words, ``"phrases"`` and the beginnings of words (``begin*``). Those of an identifier, as in ``E-4021``,
-    count each and once more together. Stop words are left out unless there is nothing else. Every term is quoted, so
-    nothing in it is syntax.
-    """
-    telling: list[str] = []
-    stop_words: list[str] = []
-    # Once for each different word: several forms of one word show what the query is about, and count each.
-    for part in {match.group().casefold(): match for match in _PART.finditer(query)}.values():
-        if part["phrase"] is not None:
-            found = _phrases(part["phrase"], languages)
-        elif _PREFIX.fullmatch(part["word"]):
-            found = _beginnings(part["word"].rstrip("*"), languages)
-        else:
-            found = _words(part["word"], languages, stop_words)
-        telling += found
-    return " OR ".join(telling or stop_words) or None
-
-
-def _phrases(text: str, languages: Sequence[str | None]) -> Iterator[str]:
-    for reading in phrase_terms(text, languages):
-        yield f"{_quoted(reading)} *" if is_character(reading[-1]) else _quoted(reading)
-
-
-def _words(part: str, languages: Sequence[str | None], stop_words: list[str]) -> Iterator[str]:
-    """Each term of a part; stop words go into the list instead."""
-    stops = part.casefold().strip(_PUNCTUATION) in STOP_WORDS
-    for reading in word_terms(part, languages):
-        for term in reading:
-            expression = f"{_quoted([term])} *" if is_character(term) else _quoted([term])
-            if stops:
-                stop_words.append(expression)
-            else:
-                yield expression
-        if len(reading) > 1 and _IDENTIFIER.search(part.strip(_PUNCTUATION)):
-            yield _quoted(reading)
-
-
-def _beginnings(beginning: str, languages: Sequence[str | None]) -> Iterator[str]:
-    """Terms that begin so, and stems of words that do: these may end before it."""
-    folded = beginning.casefold()
-    first = [_quoted(reading) for reading in word_terms(beginning, languages)]
-    for expression in dict.fromkeys([_quoted([folded]), *first]):
-        yield f"{expression} *"
-    for end in range(max(_SHORTEST_STEM, len(folded) - _STEM_ENDINGS), len(folded)):
-        yield _quoted([folded[:end]])
-
-
-def _quoted(terms: Iterable[str]) -> str:
-    return f'"{" ".join(terms)}"'
+_SCORE = literal_column(f"-bm25({FULL_TEXT_TABLE}, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT}, {_SCOPE_WEIGHT})", Float)
 
 
 class FtsIndex:
@@ -100,6 +55,7 @@ class FtsIndex:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._statistics = TermStatistics()
 
     def search(
         self,
@@ -111,21 +67,137 @@ class FtsIndex:
         as_of: datetime | None = None,
     ) -> list[Hit]:
         """At most ``k`` chunks, active now or at a moment, that hold a part of the query and pass the filter."""
-        score = _SCORE.label("score")
         with self._database.read() as connection:
-            expression = match_expression(query, languages_of(connection, collection.id))
-            if expression is None:
+            terms = query_terms(query, languages_of(connection, collection.id))
+            if not terms or k < 1:
                 return []
-            # Ties are broken by id so that the same query gives the same ranking in every process.
-            found = (
-                select(_FTS.c.rowid.label("chunk_id"), score)
-                .join(ChunkRow, ChunkRow.id == _FTS.c.rowid)
-                .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-                .where(literal_column(FULL_TEXT_TABLE).op("MATCH")(expression))
-                .where(VersionRow.collection_id == collection.id, visible(as_of))
-                .order_by(score.desc(), _FTS.c.rowid)
-                .limit(k)
-            )
-            if where is not None:
-                found = found.join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(condition(where))
-            return [Hit(chunk_id=row.chunk_id, score=row.score) for row in connection.execute(found)]
+            found = _Search(connection, self._statistics.read(connection), collection, k, where, as_of).best(terms)
+        # Ties are broken by id so that the same query gives the same ranking in every process.
+        ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:k]
+        return [Hit(chunk_id=chunk_id, score=score) for chunk_id, score in ranked]
+
+
+class _Weighed(NamedTuple):
+    rows: float  # chunks that hold it
+    term: QueryTerm
+
+
+class _Search:
+    """One search, in one transaction."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        counted: TermRows,
+        collection: Collection,
+        k: int,
+        where: Filter | None,
+        as_of: datetime | None,
+    ) -> None:
+        self._connection = connection
+        self._counted = counted
+        self._statistics = counted.statistics
+        self._collection = collection
+        self._k = k
+        self._depth = _CANDIDATES * k
+        self._where = where
+        self._as_of = as_of
+        self._scope = f'"{scope_term(collection.id)}"'
+        own, half = counted.of(self._scope), self._statistics.chunks / 2
+        self._small = own < min(COUNTED, half)
+        self._large = own >= half
+
+    def best(self, terms: Sequence[QueryTerm]) -> dict[int, float]:
+        """Chunks and their scores: at least ``k``, if there are so many, and the best among them."""
+        weighed = sorted((_Weighed(self._counted.of(term.expression), term) for term in terms), key=attrgetter("rows"))
+        finding = self._finding(weighed)
+        frequent = weighed[len(finding) :]
+        found = self._found([each.term for each in finding], frequent) if finding else {}
+        for expression in _fillers([each.term for each in frequent], together=not finding):
+            if len(found) >= self._k:
+                break
+            found = self._newest(expression, frequent) | found
+        return found
+
+    def _finding(self, weighed: Sequence[_Weighed]) -> Sequence[_Weighed]:
+        """The rarest terms: all chunks that hold one are scored.
+
+        A chunk that holds none of them is hardly among the best where the rest weigh little beside them: the bound of
+        MaxScore (Turtle and Flood, IPM 1995), taken loosely.
+        """
+        weights = [self._statistics.weight(each.rows) for each in weighed]
+        rest, scored, finding = sum(weights), 0.0, 0.0
+        for number, (each, weight) in enumerate(zip(weighed, weights, strict=True)):
+            scored += each.rows
+            enough = scored > (_SCORED if rest < _REST * finding else _SCORED_AT_MOST)
+            if each.rows > _SCORED_AT_MOST or (number and enough and not self._small):
+                return weighed[:number]
+            finding += weight
+            rest -= weight
+        return weighed
+
+    def _found(self, terms: Sequence[QueryTerm], frequent: Sequence[_Weighed]) -> dict[int, float]:
+        """The best of the chunks that hold one of the terms; the frequent ones weigh, and do not find."""
+        telling = [each for each in frequent if self._statistics.tells(each.rows)]
+        matching = self._matching(_joined(terms, "OR")).add_columns(_SCORE.label("score"))
+        if self._large and self._where is None:
+            # Nearly all that match count: whether they do is asked of the best only.
+            best = _best(matching, self._depth).subquery()
+            found = self._scored(self._counting(select(best.c.chunk_id, best.c.score), best.c.chunk_id), telling)
+            if len(found) >= self._k:
+                return found
+        counting = self._counting(matching, _FTS.c.rowid)
+        return self._scored(_best(counting, self._depth if telling else self._k), telling)
+
+    def _newest(self, expression: str, terms: Sequence[_Weighed]) -> dict[int, float]:
+        """Chunks that match: the newest, for terms that so many chunks hold do not tell which are the best."""
+        matching = self._matching(expression).add_columns(literal(0.0).label("score"))
+        counting = self._counting(matching, _FTS.c.rowid)
+        return self._scored(counting.order_by(_FTS.c.rowid.desc()).limit(self._depth), terms)
+
+    def _matching(self, expression: str) -> Select[*tuple[Any, ...]]:
+        if self._small:  # the collection's own chunks are fewer than those that the terms match elsewhere
+            expression = f"{self._scope} AND ({expression})"
+        matches = literal_column(FULL_TEXT_TABLE).op("MATCH")(expression)
+        return select(_FTS.c.rowid.label("chunk_id")).where(matches)
+
+    def _counting(self, query: Select[*tuple[Any, ...]], chunk_id: ColumnElement[int]) -> Select[*tuple[Any, ...]]:
+        """With only the chunks that searches of the collection are about, and that the filter lets through."""
+        query = query.join(ChunkRow, ChunkRow.id == chunk_id).join(VersionRow, VersionRow.id == ChunkRow.version_id)
+        query = query.where(VersionRow.collection_id == self._collection.id, visible(self._as_of))
+        if self._where is None:
+            return query
+        return query.join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(condition(self._where))
+
+    def _scored(self, query: Select[*tuple[Any, ...]], terms: Sequence[_Weighed]) -> dict[int, float]:
+        """The query's chunks with its scores, to which those of the terms are added."""
+        if not terms:
+            return dict(map(tuple, self._connection.execute(query).all()))
+        found = query.subquery()
+        held = select(found.c.chunk_id, found.c.score, ChunkTermsRow.text, ChunkTermsRow.context)
+        rows = self._connection.execute(held.join(ChunkTermsRow, ChunkTermsRow.chunk_id == found.c.chunk_id)).all()
+        weights = [(each.term.pattern, self._statistics.weight(each.rows)) for each in terms]
+        saturated = self._statistics.saturated
+        scores: dict[int, float] = {}
+        for chunk_id, score, text, context in rows:  # a thousand times: what is here takes as long as the query
+            length = 1 + text.count(" ") + context.count(" ") + bool(text) + bool(context)  # the first is its scope
+            spaced = f" {text} \n {context} ".replace(" ", "  ")  # no phrase goes from one to the other
+            counts = [(spaced.count(pattern), weight) for pattern, weight in weights]
+            scores[chunk_id] = score + sum(weight * saturated(count, length) for count, weight in counts if count)
+        return scores
+
+
+def _best(query: Select[*tuple[Any, ...]], count: int) -> Select[*tuple[Any, ...]]:
+    return query.order_by(_SCORE.desc(), _FTS.c.rowid).limit(count)
+
+
+def _fillers(terms: Sequence[QueryTerm], *, together: bool) -> Iterator[str]:
+    """What finds further chunks: if ``together``, those that hold all of the terms come first."""
+    if together and len(terms) > 1:
+        yield _joined(terms, "AND")
+    if terms:
+        yield _joined(terms, "OR")
+
+
+def _joined(terms: Iterable[QueryTerm], operator: str) -> str:
+    return f" {operator} ".join(term.expression for term in terms)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 
 from rag.errors import EmbedderChanged
 from rag.stores.changes import collection_state, generations, point_to
+from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.generations import remove_except, write_generation, writing
-from rag.stores.tables import CollectionRow, GenerationRow, TombstoneRow
+from rag.stores.tables import GenerationRow, TombstoneRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,9 +76,6 @@ def _make_current(connection: Connection, collection_id: int, written: Generatio
         floor = kept[-1].seq
         gone = delete(TombstoneRow).where(TombstoneRow.collection_id == collection_id, TombstoneRow.seq <= floor)
         connection.execute(gone)
-        connection.execute(
-            update(CollectionRow)
-            .where(CollectionRow.id == collection_id, CollectionRow.feed_floor < floor)
-            .values(feed_floor=floor)
-        )
+        row = collection_row(connection, collection_id)
+        change_collection(connection, row, feed_floor=max(floor, row.feed_floor))
     return [generation.directory for generation in kept]

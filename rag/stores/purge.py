@@ -16,11 +16,13 @@ from rag.stores.changes import generations
 from rag.stores.generations import load_generation
 from rag.stores.ingest_lock import ReembeddingLock
 from rag.stores.lexical import FULL_TEXT_TABLE
+from rag.stores.reading import within
 from rag.stores.reembedding import remove_unfinished
 from rag.stores.retirement import let_go, next_change, prune, retire
 from rag.stores.tables import (
     ChunkRow,
     ChunkTermsRow,
+    DocumentRow,
     EmbeddingRow,
     MetadataRow,
     TextRow,
@@ -90,6 +92,14 @@ def purge(
 def _hide(database: Database, collection: Collection, document_ids: Sequence[int]) -> tuple[list[int], list[int]]:
     """In one transaction nobody reads any of it any more; returns the ids of the versions and of their chunks."""
     with database.write() as connection:
+        uris = [
+            uri
+            for some in _batches(document_ids)
+            for uri in connection.scalars(select(DocumentRow.uri).where(DocumentRow.id.in_(some)))
+        ]
+        mine = DocumentRow.collection_id == collection.id
+        members = [row for uri in uris for row in connection.scalars(select(DocumentRow.id).where(mine, within(uri)))]
+        document_ids = [*dict.fromkeys([*document_ids, *members])]
         query = select(VersionRow.id, VersionRow.status).where(VersionRow.collection_id == collection.id)
         rows = [
             row

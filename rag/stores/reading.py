@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, exists, func, or_, select
 
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, VersionRow
+from rag.stores.checksums import chunk_checksum, damaged, text_checksum, version_checksum
+from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
 from rag.stores.visibility import visible
-from rag.types import Chunk, Collection, Document, Fingerprint, Span
+from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from sqlalchemy import ColumnElement, Connection, Row, Select
+
+_BATCH = 500  # ids in one statement
+_AGAIN = "Delete the document with --purge and ingest it again, or restore a backup."
 
 _DOCUMENT = (
     DocumentRow.id,
     DocumentRow.uri,
+    VersionRow.document_id,
+    VersionRow.collection_id,
+    VersionRow.status,
+    VersionRow.mtime_ns,
+    VersionRow.parser,
+    VersionRow.chunker,
+    VersionRow.language,
+    VersionRow.activated_seq,
+    VersionRow.checksum,
     VersionRow.title,
     VersionRow.media_type,
     VersionRow.sha256,
@@ -26,6 +41,8 @@ _DOCUMENT = (
 )
 _CHUNK = (
     ChunkRow.id.label("chunk_id"),
+    ChunkRow.version_id,
+    ChunkRow.checksum.label("chunk_checksum"),
     ChunkRow.ordinal,
     ChunkRow.text,
     ChunkRow.start,
@@ -34,19 +51,6 @@ _CHUNK = (
     ChunkRow.heading_path,
     ChunkRow.token_count,
 )
-
-
-def select_collections() -> Select[*tuple[Any, ...]]:
-    return select(
-        CollectionRow.id,
-        CollectionRow.name,
-        CollectionRow.parser,
-        CollectionRow.chunker,
-        CollectionRow.embedder,
-        CollectionRow.dimension,
-        CollectionRow.seq,
-        CollectionRow.dense_weight,
-    ).order_by(CollectionRow.name)
 
 
 def to_collection(row: Row[*tuple[Any, ...]]) -> Collection:
@@ -63,7 +67,16 @@ def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:
     )
 
 
-def to_document(row: Row[*tuple[Any, ...]], collection: Collection) -> Document:
+def require_version(row: Row[*tuple[Any, ...]]) -> None:
+    """Raise DatabaseDamaged unless a visible version, with its document's uri, is as it was written."""
+    if row.status not in {VersionStatus.ACTIVE, VersionStatus.RETIRED} or version_checksum(row) != row.checksum:
+        raise damaged(f"What is stored of the document {row.uri!r}", _AGAIN)
+
+
+def to_document(row: Row[*tuple[Any, ...]], collection: Collection, *, damaged_too: bool = False) -> Document:
+    """Raises DatabaseDamaged, but for ``damaged_too``: what is to be deleted need not be whole."""
+    if not damaged_too:
+        require_version(row)
     return Document(
         id=row.id,
         collection=collection.name,
@@ -78,22 +91,66 @@ def to_document(row: Row[*tuple[Any, ...]], collection: Collection) -> Document:
     )
 
 
-def one_document(connection: Connection, collection: Collection, condition: ColumnElement[bool]) -> Document | None:
+def one_document(
+    connection: Connection, collection: Collection, condition: ColumnElement[bool], *, damaged_too: bool = False
+) -> Document | None:
     row = connection.execute(select_documents(collection).where(condition)).one_or_none()
-    return None if row is None else to_document(row, collection)
+    return None if row is None else to_document(row, collection, damaged_too=damaged_too)
+
+
+def within(uri: str) -> ColumnElement[bool]:
+    """Holds for the documents of the container with this URI, however deep."""
+    prefix = uri + MEMBER_MARK
+    # The range is what the unique index finds fast; the comparison stays exact under collations of other databases.
+    after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    in_range = DocumentRow.uri.between(prefix, after)
+    return in_range & (func.substr(DocumentRow.uri, 1, len(prefix)) == prefix)
 
 
 def select_passages(collection: Collection, condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """The chunks of those of a collection's versions that the condition lets through, each with its document."""
+    mine = or_(VersionRow.collection_id == collection.id, DocumentRow.collection_id == collection.id)
     return (
         select(*_CHUNK, *_DOCUMENT)
-        .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-        .where(VersionRow.collection_id == collection.id, condition)
+        # A chunk without a version, and one that is in two collections, are damaged and shall be told.
+        .outerjoin(VersionRow, VersionRow.id == ChunkRow.version_id)
+        .outerjoin(DocumentRow, DocumentRow.id == VersionRow.document_id)
+        .where(or_(DocumentRow.id.is_(None), and_(mine, condition)))
     )
 
 
+def require_chunk(of: Row[*tuple[Any, ...]]) -> None:
+    """Raise DatabaseDamaged unless a chunk is as it was written."""
+    found = chunk_checksum(
+        of.version_id, of.ordinal, of.start, of.end, of.page, of.heading_path, of.token_count, of.text
+    )
+    if found != of.chunk_checksum:
+        raise damaged(f"A passage of the document {of.uri!r}", _AGAIN)
+
+
+def require_gone(connection: Connection, chunk_ids: Sequence[int]) -> None:
+    """Raise DatabaseDamaged if one of these chunks is not there but its embedding is: they go together."""
+    there = exists().where(ChunkRow.id == EmbeddingRow.chunk_id)
+    for start in range(0, len(chunk_ids), _BATCH):
+        mine = EmbeddingRow.chunk_id.in_(chunk_ids[start : start + _BATCH])
+        if connection.scalar(select(EmbeddingRow.chunk_id).where(mine, ~there).limit(1)) is not None:
+            raise damaged("The list of passages", "Restore a backup.")
+
+
+def joined(pieces: Iterable[Row[*tuple[Any, ...]]], start: int) -> str:
+    """The source text from ``start``. Raises DatabaseDamaged unless its pieces are as they were written."""
+    texts = []
+    for piece in pieces:
+        if piece.start != start or text_checksum(piece.version_id, start, piece.text) != piece.checksum:
+            raise damaged("A document's source text", _AGAIN)
+        texts.append(piece.text)
+        start += len(piece.text)
+    return "".join(texts)
+
+
 def to_chunk(row: Row[*tuple[Any, ...]]) -> Chunk:
+    """Raises DatabaseDamaged."""
+    require_chunk(row)
     return Chunk(
         id=row.chunk_id,
         document_id=row.id,

@@ -9,18 +9,19 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
 from rag.errors import DatabaseDamaged
 from rag.stores import embedding_sets
 from rag.stores.changes import added_since, collection_state, point_to
+from rag.stores.checksums import vector_checksum
+from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.generations import load_generation, move_generation, remove_except, write_generation, writing
-from rag.stores.retirement import next_seq
 from rag.stores.spool import Spool
-from rag.stores.tables import ChunkRow, CollectionRow, EmbeddingRow, GenerationRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, EmbeddingRow, GenerationRow, VersionRow, VersionStatus
 from rag.stores.vectors import LENGTH_TOLERANCE, decode, wrong
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from sqlalchemy import Row
 
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     _Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
 
-_BUILDING: Final = "building"
+BUILDING: Final = "building"
 _BATCH: Final = 4096
 
 
@@ -57,19 +59,28 @@ class NextIndex:
 
 
 def wrong_vectors(database: Database, collection: Collection) -> int:
-    """How many active chunks have no vector that serves, or one that is not a unit vector of the dimension."""
+    """How many active chunks have no vector that serves, or one that is damaged or no unit vector of the dimension."""
     with database.read() as connection:
         dimension = collection_state(connection, collection.id, collection.name).dimension
         serving = EmbeddingRow.set_id == embedding_sets.live_set(collection.id)
-        rows = connection.scalars(
-            select(EmbeddingRow.vector)
+        rows = connection.execute(
+            select(EmbeddingRow)
             .select_from(ChunkRow)
             .join(VersionRow, VersionRow.id == ChunkRow.version_id)
             .outerjoin(EmbeddingRow, (EmbeddingRow.chunk_id == ChunkRow.id) & serving)
             .where(VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
             .execution_options(yield_per=_BATCH)
         )
-        return sum(wrong([value or b"" for value in batch], dimension) for batch in rows.partitions())
+        return sum(_wrong(batch, dimension) for batch in rows.partitions())
+
+
+def _wrong(rows: Sequence[Row[*tuple[Any, ...]]], dimension: int) -> int:
+    whole = [
+        row.vector
+        for row in rows
+        if row.vector is not None and vector_checksum(row.set_id, row.chunk_id, row.vector) == row.checksum
+    ]
+    return len(rows) - len(whole) + wrong(whole, dimension)
 
 
 def build_index(database: Database, indexes: Path, collection: Collection, target: EmbeddingSet) -> NextIndex | None:
@@ -85,7 +96,7 @@ def build_index(database: Database, indexes: Path, collection: Collection, targe
             return None
         vectors = added_since(connection, collection.id, 0, target.dimension, set_id=target.id)
         spool = Spool(indexes, target.dimension, _whole(vectors, target))
-    root = indexes / _BUILDING
+    root = indexes / BUILDING
     with spool:
         written = write_generation(root, collection.id, spool, embedder=target.embedder, seq=seq)
     opened = load_generation(root, written.directory, sha256=written.sha256, embedder=target.embedder)
@@ -105,14 +116,17 @@ def _whole(batches: Iterable[_Batch], target: EmbeddingSet) -> Iterator[_Batch]:
 
 def remove_unfinished(indexes: Path, collection: Collection) -> None:
     """Remove what was built and not swapped in. Only for the holder of the collection's re-embedding lock."""
-    shutil.rmtree(indexes / _BUILDING / str(collection.id), ignore_errors=True)  # the next run tries again
+    shutil.rmtree(indexes / BUILDING / str(collection.id), ignore_errors=True)  # the next run tries again
 
 
 def vectors_of(database: Database, target: EmbeddingSet, ids: Sequence[int]) -> dict[int, NDArray[np.float32]]:
     """The set's unit vectors of some chunks, as far as it has them."""
-    query = select(EmbeddingRow.chunk_id, EmbeddingRow.vector).where(EmbeddingRow.chunk_id.in_(ids))
+    query = select(EmbeddingRow.chunk_id, EmbeddingRow.vector, EmbeddingRow.checksum).where(
+        EmbeddingRow.chunk_id.in_(ids)
+    )
     with database.read() as connection:
         rows = connection.execute(query.where(EmbeddingRow.set_id == target.id)).all()
+    embedding_sets.require_whole(target.id, rows)
     vectors = decode([row.vector for row in rows], target.dimension)
     return {row.chunk_id: vector for row, vector in zip(rows, vectors, strict=True)}
 
@@ -143,17 +157,16 @@ def swap(
             if connection.scalars(embedding_sets.missing(target, since=seen)).one():
                 return Swap.CHUNKS_MISSING
             embedding_sets.make_live(connection, target)
-            next_seq(connection, collection.id)
-            connection.execute(
-                update(CollectionRow)
-                .where(CollectionRow.id == collection.id)
-                # The epoch keeps a process that is writing an index of the old vectors from pointing to it.
-                .values(
-                    embedder=target.embedder,
-                    dimension=target.dimension,
-                    dense_weight=None,  # it was tuned for the vectors that leave
-                    index_epoch=CollectionRow.index_epoch + 1,
-                )
+            row = collection_row(connection, collection.id, collection.name)
+            change_collection(
+                connection,
+                row,
+                seq=row.seq + 1,
+                embedder=target.embedder,
+                dimension=target.dimension,
+                dense_weight=None,  # it was tuned for the vectors that leave
+                # Keeps a process that is writing an index of the old vectors from pointing to it.
+                index_epoch=row.index_epoch + 1,
             )
             connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection.id))
             move_generation(index.root, indexes, generation.directory)

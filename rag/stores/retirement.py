@@ -10,12 +10,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, exists, insert, literal, or_, select, update
+from sqlalchemy import delete, exists, insert, literal, select, update
 
+from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.tables import (
     ChunkRow,
     ChunkTermsRow,
-    CollectionRow,
     DocumentRow,
     EmbeddingRow,
     MetadataRow,
@@ -39,8 +39,9 @@ _TICK = timedelta(microseconds=1)  # as fine as the database keeps times
 
 def next_seq(connection: Connection, collection_id: int) -> int:
     """Raise the collection's seq by one and return it."""
-    statement = update(CollectionRow).where(CollectionRow.id == collection_id).values(seq=CollectionRow.seq + 1)
-    return connection.execute(statement.returning(CollectionRow.seq)).scalar_one()
+    row = collection_row(connection, collection_id)
+    change_collection(connection, row, seq=row.seq + 1)
+    return int(row.seq) + 1
 
 
 def next_change(connection: Connection, collection_id: int) -> tuple[int, datetime]:
@@ -49,12 +50,12 @@ def next_change(connection: Connection, collection_id: int) -> tuple[int, dateti
     The time is that of the machine's clock, but later than that of every change before: a clock that was set back must
     not put an end before its beginning.
     """
-    before = connection.scalar(select(CollectionRow.changed_at).where(CollectionRow.id == collection_id))
+    row = collection_row(connection, collection_id)
     at = datetime.now(UTC)
-    if before is not None:
-        at = max(at, before + _TICK)
-    seq = next_seq(connection, collection_id)
-    connection.execute(update(CollectionRow).where(CollectionRow.id == collection_id).values(changed_at=at))
+    if row.changed_at is not None:
+        at = max(at, row.changed_at + _TICK)
+    seq = int(row.seq) + 1
+    change_collection(connection, row, seq=seq, changed_at=at)
     return seq, at
 
 
@@ -113,8 +114,9 @@ def _entomb(connection: Connection, version_ids: Sequence[int], collection_id: i
 
 
 def _begin_history(connection: Connection, collection_id: int, at: datetime) -> None:
-    later = or_(CollectionRow.history_floor.is_(None), CollectionRow.history_floor < at)
-    connection.execute(update(CollectionRow).where(CollectionRow.id == collection_id, later).values(history_floor=at))
+    row = collection_row(connection, collection_id)
+    if row.history_floor is None or row.history_floor < at:
+        change_collection(connection, row, history_floor=at)
 
 
 def prune_some(connection: Connection, version_id: int) -> bool:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
 
-from rag.stores.tables import KEPT, ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
-from rag.stores.vectors import decode, sound
+from rag.stores.checksums import vector_checksum
+from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
+from rag.stores.vectors import decode
+from rag.stores.visibility import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,22 +42,29 @@ def known_vectors(
                 .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
                 .join(VersionRow, VersionRow.id == ChunkRow.version_id)
                 .join(EmbeddingSetRow, EmbeddingSetRow.id == EmbeddingRow.set_id)
-                .where(ChunkRow.embedded_sha256.in_(digests[start : start + _BATCH]), VersionRow.status.in_(KEPT))
+                .where(ChunkRow.embedded_sha256.in_(digests[start : start + _BATCH]), KEPT)
                 .where(EmbeddingSetRow.embedder == embedder, EmbeddingSetRow.dimension == dimension)
                 .where(EmbeddingSetRow.state != SetState.DROPPED)
                 .group_by(ChunkRow.embedded_sha256)
                 .subquery()
             )
             query = (
-                select(ChunkRow.embedded_sha256, EmbeddingRow.vector)
+                select(
+                    ChunkRow.embedded_sha256,
+                    EmbeddingRow.set_id,
+                    EmbeddingRow.chunk_id,
+                    EmbeddingRow.vector,
+                    EmbeddingRow.checksum,
+                )
                 .join(one, one.c.chunk_id == ChunkRow.id)
                 .join(EmbeddingRow, EmbeddingRow.chunk_id == ChunkRow.id)
                 .join(EmbeddingSetRow, EmbeddingSetRow.id == EmbeddingRow.set_id)
                 .where(EmbeddingSetRow.embedder == embedder, EmbeddingSetRow.dimension == dimension)
                 .where(EmbeddingSetRow.state != SetState.DROPPED)
             )
-            for digest, vector in connection.execute(query):
-                if digest is not None:  # the column may be null, these are not
-                    found[digest] = vector
-    whole = [key for key, good in zip(found, sound(list(found.values()), dimension), strict=True) if good]
-    return dict(zip(whole, decode([found[key] for key in whole], dimension), strict=True))
+            found.update(
+                (digest, vector)
+                for digest, set_id, chunk_id, vector, checksum in connection.execute(query)
+                if digest is not None and vector_checksum(set_id, chunk_id, vector) == checksum
+            )
+    return dict(zip(found, decode(list(found.values()), dimension), strict=True))

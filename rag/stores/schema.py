@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
 
-from rag.errors import DatabaseOutdated, DatabaseTooNew
+from rag.errors import DatabaseDamaged, DatabaseOutdated, DatabaseTooNew
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 # Written down so that opening a current database need not load Alembic; a test compares it with the scripts.
-REVISIONS = ("0001", "0002", "0003", "0004", "0006", "0007", "0008", "0011")
+REVISIONS = ("0001", "0002", "0003", "0004", "0006", "0007", "0008", "0009", "0010", "0012", "0013", "0014")
 
 # As a package, not as a path: it works from an installed wheel, and a path may hold characters Alembic interpolates.
 SCRIPTS = "rag.stores:migrations"
@@ -26,8 +26,14 @@ _CREATE = "`indexer ingest` or `rag migrate` makes one. If there should be one, 
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The database's revision; ``None`` for a database without tables of ours."""
-    if not inspect(connection).has_table("alembic_version"):
+    """The database's revision; ``None`` for an empty database. Raises DatabaseDamaged if it has tables of others."""
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" not in tables:
+        if tables:
+            raise DatabaseDamaged(
+                "The database has other tables than Plumbline's, or the list of its tables is damaged.",
+                hint="Check RAG_HOME and RAG_DATABASE_URL; restore a backup if it should be Plumbline's.",
+            )
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 

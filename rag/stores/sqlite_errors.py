@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _WRITING = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+# A row that contradicts the rules it was written under: of ours, none breaks them.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
+_UNDECODABLE = "Could not decode to UTF-8"  # the driver's own words; SQLite does not look into texts
+_RESTORE = (
+    "`indexer verify --repair` makes full text and index files anew. If that does not help, restore a backup, or move "
+    "the file away and ingest the documents again."
+)
 _PRIMARY_CODE = 0xFF  # extended result codes keep the primary code in the low byte
 
 
@@ -27,11 +34,8 @@ def storage_error(error: sqlite3.Error, where: str) -> StorageError:
             f"The database {where} is locked by another process.",
             hint="Wait for it to finish (an ingest, a backup) and try again.",
         )
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return DatabaseDamaged(
-            f"The database {where} is damaged ({error}).",
-            hint="Restore a backup, or move the file away and ingest the documents again.",
-        )
+    if code in _DAMAGED or _UNDECODABLE in str(error):
+        return DatabaseDamaged(f"The database {where} is damaged ({error}).", hint=_RESTORE)
     # On a full disk a database cannot even be opened for reading, and not every refusal says why.
     if code == sqlite3.SQLITE_FULL or (code in _WRITING and is_full(Path(where).parent, error)):
         return disk_full(Path(where).parent)
@@ -45,12 +49,14 @@ def storage_error(error: sqlite3.Error, where: str) -> StorageError:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """Raise our errors for the driver's within the block. Broken constraints are left to the caller."""
+    """Raise our errors for the driver's within the block."""
     try:
         yield
     except DBAPIError as error:
-        if isinstance(error.orig, sqlite3.Error) and not isinstance(error.orig, sqlite3.IntegrityError):
+        if isinstance(error.orig, sqlite3.Error):
             raise storage_error(error.orig, where) from error
         raise
     except sqlite3.Error as error:
         raise storage_error(error, where) from error
+    except UnicodeDecodeError as error:  # of what SQLite says of a damaged schema
+        raise DatabaseDamaged(f"The database {where} is damaged ({error.object!r}).", hint=_RESTORE) from error

@@ -14,16 +14,16 @@ from sqlalchemy import exists, insert, select, update
 
 from rag.errors import EmbedderChanged, IngestInProgress
 from rag.stores.analysis import note_language, terms_row
-from rag.stores.embedding_sets import live_set
+from rag.stores.collection_rows import collection_row
+from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
-from rag.stores.reading import one_document
+from rag.stores.reading import one_document, require_version
 from rag.stores.retirement import next_change, prune, prune_some, retire
+from rag.stores.rows import chunk_row, context_of, seal_version, text_row, vector_row
 from rag.stores.tables import (
-    KEPT,
     ChunkRow,
     ChunkTermsRow,
-    CollectionRow,
     DocumentRow,
     EmbeddingRow,
     MetadataRow,
@@ -32,6 +32,7 @@ from rag.stores.tables import (
     VersionStatus,
 )
 from rag.stores.vectors import encode
+from rag.stores.visibility import UNSEEN, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +106,7 @@ class SqlStagedVersion:
         if len(self._chunks) >= _HELD_CHUNKS:
             self._spill()
 
-    def activate(self) -> Document:
+    def activate(self, *, members_failed: int = 0) -> Document:
         """Make this version the active one, in one transaction with the end of the one before it.
 
         Raises:
@@ -116,7 +117,7 @@ class SqlStagedVersion:
         with self._database.write() as connection:
             self._require_embedder(connection)
             version_id = self._write_held(connection)
-            document_id, before = self._swap(connection, version_id)
+            document_id, before = self._swap(connection, version_id, members_failed)
             going = None if self._keep_former else before
             left_over = going is not None and prune_some(connection, going)
             document = one_document(connection, self._collection, DocumentRow.id == document_id)
@@ -150,11 +151,7 @@ class SqlStagedVersion:
         version_id = self._require_version(connection)
         text = "".join(self._pieces)
         pieces = [
-            {
-                "version_id": version_id,
-                "start": self._written_characters + start,
-                "text": text[start : start + _PIECE_CHARACTERS],
-            }
+            text_row(version_id, self._written_characters + start, text[start : start + _PIECE_CHARACTERS])
             for start in range(0, len(text), _PIECE_CHARACTERS)
         ]
         if pieces:
@@ -165,38 +162,26 @@ class SqlStagedVersion:
     def _write_chunks(self, connection: Connection, version_id: int) -> None:
         if not self._chunks:
             return
-        self._require_embedder(connection)
         rows = [
-            {
-                "version_id": version_id,
-                "ordinal": chunk.ordinal,
-                "start": chunk.span.start,
-                "end": chunk.span.end,
-                "page": chunk.page,
-                "token_count": chunk.token_count,
-                "heading_path": list(chunk.heading_path),
-                "context": self._context(chunk),
-                "text": chunk.text,
-                "embedded_sha256": digest,
-            }
+            chunk_row(version_id, chunk, self._context(chunk)) | {"embedded_sha256": digest}
             for chunk, _, digest in self._chunks
         ]
         inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
         ids = connection.scalars(inserted, rows).all()
+        set_id = self._require_embedder(connection)
         vectors = [
-            {"set_id": self._set_id, "chunk_id": chunk_id, "vector": vector}
-            for chunk_id, (_, vector, _) in zip(ids, self._chunks, strict=True)
+            vector_row(set_id, chunk_id, vector) for chunk_id, (_, vector, _) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(EmbeddingRow), vectors)
         language = connection.scalar(select(VersionRow.language).where(VersionRow.id == version_id))
         analysed = [
-            terms_row(chunk_id, chunk.text, self._context(chunk), language)
+            terms_row(self._collection.id, chunk_id, chunk.text, self._context(chunk), language)
             for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(ChunkTermsRow), analysed)
 
     def _context(self, chunk: ChunkDraft) -> str:
-        return " ".join(dict.fromkeys((self._source.title, *chunk.heading_path)))
+        return context_of(self._source.title, chunk.heading_path)
 
     def _require_version(self, connection: Connection) -> int:
         """Create the version's row with the first write; after that make sure that it is still there."""
@@ -217,10 +202,11 @@ class SqlStagedVersion:
             document_id = connection.scalars(document.returning(DocumentRow.id)).one()
         metadata = self._source.metadata
         if metadata is None:
-            active = select(VersionRow.details).where(
-                VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE
-            )
-            metadata = connection.scalar(active) or {}
+            active = select(VersionRow, DocumentRow.uri).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            before = connection.execute(active.where(VersionRow.document_id == document_id, visible())).one_or_none()
+            if before is not None:
+                require_version(before)  # or what is damaged would be written as if it were whole
+            metadata = {} if before is None else before.metadata
         language = language_of("".join(self._pieces) or " ".join(chunk.text for chunk, _, _ in self._chunks))
         note_language(connection, self._collection.id, language)
         version_id = connection.scalars(
@@ -248,7 +234,7 @@ class SqlStagedVersion:
             connection.execute(insert(MetadataRow), rows)
         leftovers = select(VersionRow.id).where(
             VersionRow.document_id == document_id,
-            VersionRow.status.not_in(KEPT),
+            UNSEEN,
             VersionRow.id != version_id,
         )
         for leftover in connection.scalars(leftovers).all():
@@ -256,20 +242,21 @@ class SqlStagedVersion:
                 pass
         return version_id
 
-    def _require_embedder(self, connection: Connection) -> None:
-        """Every chunk is embedded by the collection's embedder and in its live set, now as when this was begun."""
+    def _require_embedder(self, connection: Connection) -> int:
+        """The live set, which is the one it was when this was begun, as is the collection's embedder."""
         fingerprint = self._collection.fingerprint
-        query = select(CollectionRow.embedder, CollectionRow.dimension, live_set(self._collection.id).label("set_id"))
-        row = connection.execute(query.where(CollectionRow.id == self._collection.id)).one()
-        self._set_id = self._set_id or row.set_id
+        row = collection_row(connection, self._collection.id, self._collection.name)
+        live = require_live_set(connection, self._collection.id)
+        self._set_id = self._set_id or live
         wanted = (fingerprint.embedder, fingerprint.dimension, self._set_id)
-        if (row.embedder, row.dimension, row.set_id) != wanted:
+        if (row.embedder, row.dimension, live) != wanted:
             raise EmbedderChanged(
                 f"The collection {self._collection.name!r} was embedded anew while {self._source.uri} was read.",
                 hint="Ingest it again.",
             )
+        return live
 
-    def _swap(self, connection: Connection, version_id: int) -> tuple[int, int | None]:
+    def _swap(self, connection: Connection, version_id: int, members_failed: int) -> tuple[int, int | None]:
         """Activate the staged version; returns the document and the version that was active before."""
         seq, at = next_change(connection, self._collection.id)
         document_id = connection.scalars(select(VersionRow.document_id).where(VersionRow.id == version_id)).one()
@@ -287,8 +274,10 @@ class SqlStagedVersion:
                 status=VersionStatus.ACTIVE,
                 activated_seq=seq,
                 chunk_count=self._chunk_count,
+                members_failed=members_failed,
                 created_at=at,
                 owner=None,
             )
         )
+        seal_version(connection, version_id)
         return document_id, before

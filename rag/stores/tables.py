@@ -3,13 +3,15 @@
 A *version* row belongs to one state: ``staged`` rows are being written and are seen by nobody, ``active`` rows are
 what everyone reads, ``retired`` rows were active and are seen by who asks about the past, ``leaving`` rows are seen by
 nobody any more and are being deleted. At most one version of a document is active.
+
+``checksum`` columns are those of ``rag.stores.checksums``.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
@@ -30,6 +32,11 @@ from sqlalchemy import (
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from rag.errors import DatabaseDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # SQLite only makes an INTEGER (not BIGINT) key the row's own id; both hold 64 bits there.
 Key = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -41,10 +48,6 @@ class VersionStatus(StrEnum):
     LEAVING = "leaving"
 
 
-# The versions that somebody may still read, now or in the past.
-KEPT = (VersionStatus.ACTIVE, VersionStatus.RETIRED)
-
-
 class SetState(StrEnum):
     BUILDING = "building"
     LIVE = "live"
@@ -52,7 +55,32 @@ class SetState(StrEnum):
     DROPPED = "dropped"
 
 
-class UtcDateTime(TypeDecorator[datetime]):
+class _Readable(TypeDecorator[Any]):
+    """What is written in a notation of its own. Something that is not in it raises DatabaseDamaged."""
+
+    __abstract__ = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        process = super().result_processor(dialect, coltype)
+
+        def read(value: object) -> object:
+            try:
+                return value if process is None else process(value)
+            except (ValueError, TypeError, AttributeError) as error:
+                raise DatabaseDamaged(
+                    f"The database is damaged: a stored value cannot be read ({error}).",
+                    hint="`indexer verify` tells what is damaged; restore a backup, or ingest the documents anew.",
+                ) from error
+
+        return read
+
+
+class StoredJson(_Readable):
+    impl = JSON
+    cache_ok = True
+
+
+class UtcDateTime(_Readable):
     """An aware time in UTC, kept naive because SQLite has no time zones."""
 
     impl = SqlDateTime
@@ -101,6 +129,7 @@ class CollectionRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     history_floor: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class DocumentRow(Base):
@@ -117,6 +146,7 @@ class VersionRow(Base):
 
     ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
+    ``members_failed`` counts what could not be taken in of a container.
     """
 
     __tablename__ = "document_versions"
@@ -146,13 +176,17 @@ class VersionRow(Base):
     parser: Mapped[str] = mapped_column(Text)
     chunker: Mapped[str] = mapped_column(Text)
     chunk_count: Mapped[int] = mapped_column(default=0)
+    members_failed: Mapped[int] = mapped_column(default=0, server_default="0")
     activated_seq: Mapped[int | None] = mapped_column(BigInteger)
     retired_seq: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     owner: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str | None] = mapped_column(Text)
-    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)  # SQLAlchemy has taken the name
+    details: Mapped[dict[str, Any]] = mapped_column(
+        "metadata", StoredJson, default=dict
+    )  # SQLAlchemy has taken the name
+    checksum: Mapped[int] = mapped_column(BigInteger, default=0)  # of an activated version
 
 
 class MetadataRow(Base):
@@ -179,12 +213,14 @@ class TextRow(Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("document_versions.id"), primary_key=True)
     start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     text: Mapped[str] = mapped_column(Text)
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class ChunkRow(Base):
     """Ids are never used twice: caches elsewhere know chunks by id alone. ``context`` is searched, never quoted.
 
     ``embedded_sha256`` is of the text that was embedded, context included; null where that is not known for certain.
+    No checksum covers it: one that is damaged is no text's.
     """
 
     __tablename__ = "chunks"
@@ -201,20 +237,25 @@ class ChunkRow(Base):
     end: Mapped[int] = mapped_column(BigInteger)
     page: Mapped[int | None]
     token_count: Mapped[int]
-    heading_path: Mapped[list[str]] = mapped_column(JSON)
+    heading_path: Mapped[list[str]] = mapped_column(StoredJson)
     context: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
+    checksum: Mapped[int] = mapped_column(BigInteger)
     embedded_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class ChunkTermsRow(Base):
-    """A chunk's words as full text compares them, separated by spaces (``rag.stores.terms``)."""
+    """A chunk's words as full text compares them, separated by spaces (``rag.stores.terms``).
+
+    ``scope``: a term that every chunk of the collection has and no text.
+    """
 
     __tablename__ = "chunk_terms"
 
     chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
     text: Mapped[str] = mapped_column(Text)
     context: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(Text)
 
 
 class LanguageRow(Base):
@@ -265,6 +306,7 @@ class EmbeddingRow(Base):
     set_id: Mapped[int] = mapped_column(Key, ForeignKey("embedding_sets.id"), primary_key=True, autoincrement=False)
     chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
     vector: Mapped[bytes] = mapped_column(LargeBinary)
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class TombstoneRow(Base):
@@ -295,3 +337,41 @@ class GenerationRow(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class JobRow(Base):
+    """Work that is queued. ``owner`` is the worker that has it, until ``lease_until`` or for as long as it says so."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state", "state", "id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    collection: Mapped[str] = mapped_column(Text)
+    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    owner: Mapped[str | None] = mapped_column(Text)
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class JobFileRow(Base):
+    """What came of one file of a job, the last time it was tried."""
+
+    __tablename__ = "job_files"
+    __table_args__ = (UniqueConstraint("job_id", "uri"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
+    uri: Mapped[str] = mapped_column(Text)
+    outcome: Mapped[str] = mapped_column(Text)
+    document_id: Mapped[int | None] = mapped_column(BigInteger)
+    chunks: Mapped[int] = mapped_column(default=0)
+    seconds: Mapped[float] = mapped_column(Float, default=0.0)
+    notices: Mapped[list[str]] = mapped_column(JSON)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

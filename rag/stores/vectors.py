@@ -48,15 +48,9 @@ def stored_lengths(values: Sequence[bytes], dimension: int) -> NDArray[np.float6
     return lengths
 
 
-def sound(values: Sequence[bytes], dimension: int) -> NDArray[np.bool_]:
-    """Which values are what ``encode`` makes: of this dimension, of length 1, and finite."""
-    near: NDArray[np.bool_] = np.abs(stored_lengths(values, dimension) - 1) < LENGTH_TOLERANCE  # NaN is near nothing
-    return near
-
-
 def wrong(values: Sequence[bytes], dimension: int) -> int:
-    """How many values are not sound."""
-    return int(np.sum(~sound(values, dimension)))
+    """How many values are not what ``encode`` makes: of another dimension, not of length 1, or not finite."""
+    return int(np.sum(~(np.abs(stored_lengths(values, dimension) - 1) < LENGTH_TOLERANCE)))  # NaN is near nothing
 
 
 def decode(values: Sequence[bytes], dimension: int) -> NDArray[np.float32]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, or_
 
-from rag.stores.tables import KEPT, VersionRow, VersionStatus
+from rag.stores.tables import VersionRow, VersionStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import ColumnElement
 
+# Written or leaving. Not whatever is neither active nor retired: a status that is damaged is none of these.
+UNSEEN: Final = VersionRow.status.in_([VersionStatus.STAGED, VersionStatus.LEAVING])
+# What somebody may still read, now or in the past.
+KEPT: Final = ~UNSEEN
+_PRESENT: Final = VersionRow.status.not_in([VersionStatus.STAGED, VersionStatus.RETIRED, VersionStatus.LEAVING])
+
 
 def visible(as_of: datetime | None = None) -> ColumnElement[bool]:
-    """A condition on ``document_versions``: active now, or, with ``as_of``, active at that moment."""
+    """A condition on ``document_versions``: active now, or, with ``as_of``, active at that moment.
+
+    Not the known states alone: of one that is damaged a reader shall hear, see ``rag.stores.reading.require_version``.
+    """
     if as_of is None:
-        return VersionRow.status == VersionStatus.ACTIVE
+        return _PRESENT
     begun = VersionRow.created_at <= as_of
-    return and_(VersionRow.status.in_(KEPT), begun, or_(VersionRow.retired_at.is_(None), VersionRow.retired_at > as_of))
+    return and_(KEPT, begun, or_(VersionRow.retired_at.is_(None), VersionRow.retired_at > as_of))

@@ -92,6 +92,24 @@ def test_stored_source_tells_whether_a_file_changed(store, collection):
     assert (known.parser, known.chunker) == ("parser-1", "chunker-1")
 
 
+def test_members_belong_to_their_container_and_go_with_it(store, collection):
+    names = ["/a", "/a!/x", "/a!/in!/y", "/a!x", "/A!/x", "/b!/x", "/a!", "/a!0"]
+    made = {name: ingest(store, collection, name, [f"text of {name}"]) for name in names}
+    assert [document.uri for document in store.members(collection, "/a")] == ["/a!/x", "/a!/in!/y"]
+    assert [document.uri for document in store.members(collection, "/a!/in")] == ["/a!/in!/y"]
+    assert store.delete(collection, [made["/a"].id]) == 3
+    assert [document.uri for document in store.documents(collection)] == ["/a!x", "/A!/x", "/b!/x", "/a!", "/a!0"]
+
+
+def test_a_container_may_be_without_text_and_tells_what_failed_in_it(store, collection):
+    with store.stage(collection, source("/a.zip", "")) as version:
+        document = version.activate(members_failed=2)
+    assert document.chunk_count == 0
+    assert store.stored_source(collection, "/a.zip").members_failed == 2
+    ingest(store, collection, "/b", ["one"])
+    assert store.stored_source(collection, "/b").members_failed == 0
+
+
 def test_nothing_is_seen_before_activation(store, collection):
     before = store.collection("handbook")
     with store.stage(collection, source("/a", "one")) as version:

@@ -8,27 +8,33 @@ import hashlib
 import json
 import os
 import random
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.stores import embedding_sets, reembedding
-from rag.stores.database import Database
-from rag.stores.documents import SqlDocumentStore
-from rag.stores.ingest_lock import IngestLock
+from indexer.reembedding import Reembedding
+from rag.errors import Conflict
+from rag.factory import open_library
+from rag.stores import embedding_sets
+from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.language import language_of
-from rag.stores.live_vectors import LiveVectors
+from rag.stores.tables import SetState
 from rag.stores.vectors import encode
 from tests.contracts.store_builders import DIMENSION, drafts, fingerprint, settings_in, source
+from tests.faults.backups import backed_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rag.types import Collection
 
-language_of("")  # loaded once by the fork server, for a process that lives for .3 s has no time for it
+# Loaded once by the fork server, for a process that lives for half a second has no time for it.
+language_of("")
+for name in ("rag.stores.live_vectors", "rag.stores.documents", "rag.stores.backup", "faiss"):
+    import_module(name)
 
 COLLECTION = "killed"
 URIS = [f"/document-{number}" for number in range(8)]
@@ -52,14 +58,41 @@ def vectors(embedder: str, texts: list[str]) -> np.ndarray:
     return np.array([vector(embedder, text) for text in texts], np.float32).reshape(-1, DIMENSION)
 
 
+class KnownEmbedder:
+    """An ``Embedder`` whose vectors the test can make too."""
+
+    dimension = DIMENSION
+    max_tokens = 512
+    loaded = True
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+
+    def load(self) -> None:
+        """There is nothing to load."""
+
+    def count_tokens(self, texts: list[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def embed_passages(self, texts: list[str]) -> np.ndarray:
+        return vectors(self.identity, texts)
+
+    def embed_query(self, text: str) -> np.ndarray:
+        return vector(self.identity, text)
+
+
 class Writer:
     def __init__(self, home: Path, log: int, seed: int) -> None:
         self.home = home
         self.log = log
         self.random = random.Random(seed)  # noqa: S311  # for a test
-        self.database = Database.open(settings_in(home))
-        self.store = SqlDocumentStore(self.database)
-        self.index = LiveVectors(self.database, home / "indexes")
+        self.library = open_library(settings_in(home))
+        self.library.embedder_of = lambda each: KnownEmbedder(each.fingerprint.embedder)
+        self.database = self.library.database
+        self.store = self.library.store
+        self.index = self.library.vectors
+        self.backups = home.with_name("backups")
+        self.backups.mkdir(exist_ok=True)
 
     def say(self, **line: object) -> None:
         os.write(self.log, json.dumps(line).encode() + b"\n")
@@ -75,7 +108,18 @@ class Writer:
             self.store.discard_abandoned(self.collection)
             self.say(ready=True)
             operations: list[Callable[[], None]] = [self.ingest, self.ingest, self.delete, self.flush]
-            rare: list[Callable[[], None]] = [self.ingest_long, self.embed_anew, self.rebuild, self.search]
+            rare: list[Callable[[], None]] = [
+                self.ingest_long,
+                self.embed_anew,
+                self.embed_anew,
+                self.cancel,
+                self.go_back,
+                self.forget,
+                self.back_up,
+                self.back_up,
+                self.rebuild,
+                self.search,
+            ]
             while True:
                 self.random.choice(operations if self.random.random() < 0.7 else rare)()
 
@@ -112,23 +156,59 @@ class Writer:
         self.index.search(collection, vector(collection.fingerprint.embedder, "anything"), 10)
 
     def embed_anew(self) -> None:
-        """Every step of a re-embedding in its order; a process that comes after goes on where this one is killed."""
+        """As ``indexer reembed`` does; a process that comes after goes on where this one is killed."""
         collection = self.collection
-        embedder = EMBEDDERS[collection.fingerprint.embedder == EMBEDDERS[0]]
-        self.say(intent="embed", embedder=embedder)
-        embedding_sets.delete_dropped(self.database, collection)
-        target = embedding_sets.begin(self.database, collection, embedder, DIMENSION)
-        inputs = self.store.embedding_inputs(collection, lacking=target)
-        while batch := list(islice(inputs, 100)):
-            values = encode(vectors(embedder, [item.text for item in batch]))
-            embedding_sets.add(self.database, target, [item.chunk_id for item in batch], values, too_long=0)
-        indexes = self.home / "indexes"
-        reembedding.remove_unfinished(indexes, collection)
-        seen = reembedding.complete_at(self.database, collection, target)
-        index = reembedding.build_index(self.database, indexes, collection, target)
-        if index is None or seen is None:
-            raise AssertionError("nobody else writes")
-        reembedding.swap(self.database, indexes, collection, target, index, seen=seen)
+        embedder = self.other(collection)
+        with ReembeddingLock(self.home, COLLECTION):
+            embedding_sets.delete_dropped(self.database, collection)
+            self.swap_in(self.begun(collection, embedder), sampled=True)
+
+    def go_back(self) -> None:
+        collection = self.collection
+        with ReembeddingLock(self.home, COLLECTION):
+            embedding_sets.delete_dropped(self.database, collection)
+            with self.database.read() as connection:
+                target = embedding_sets.find(connection, collection, SetState.PREVIOUS)
+            if target is not None:
+                self.swap_in(target, sampled=False)
+
+    def swap_in(self, target: embedding_sets.EmbeddingSet, *, sampled: bool) -> None:
+        self.say(intent="embed", embedder=target.embedder)
+        made = KnownEmbedder(target.embedder)
+        # By force: sample queries find their passages by chance only.
+        report = Reembedding(self.library, self.collection, target, embedder=lambda: made).run(
+            sampled=sampled, force=True
+        )
+        if report.outcome != "swapped":
+            raise AssertionError(report)
+        self.say(done=True)
+
+    def cancel(self) -> None:
+        """Half of a set, and away with it."""
+        collection = self.collection
+        target = self.begun(collection, self.other(collection))
+        some = list(islice(self.store.embedding_inputs(collection, lacking=target), 100))
+        values = encode(vectors(target.embedder, [item.text for item in some]))
+        embedding_sets.add(self.database, target, [item.chunk_id for item in some], values, too_long=0)
+        embedding_sets.drop(self.database, collection, SetState.BUILDING)
+
+    def begun(self, collection: Collection, embedder: str) -> embedding_sets.EmbeddingSet:
+        try:
+            return embedding_sets.begin(self.database, collection, embedder, DIMENSION)
+        except Conflict:  # a killed run was at the embedder that serves again since; as the error says, cancel that
+            embedding_sets.drop(self.database, collection, SetState.BUILDING)
+            return embedding_sets.begin(self.database, collection, embedder, DIMENSION)
+
+    def forget(self) -> None:
+        embedding_sets.drop(self.database, self.collection, SetState.PREVIOUS)
+
+    def other(self, collection: Collection) -> str:
+        return EMBEDDERS[collection.fingerprint.embedder == EMBEDDERS[0]]
+
+    def back_up(self) -> None:
+        name = f"{self.random.getrandbits(60):015x}.zip"
+        self.say(intent="backup", name=name)
+        backed_up(self.home, self.backups / name)
         self.say(done=True)
 
 

@@ -19,13 +19,14 @@ import pytest
 from rag.errors import BackupDamaged, DatabaseDamaged, DiskFull
 from rag.stores import archive
 from rag.stores.database import Database
+from rag.stores.document_verification import verify_documents
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index_verification import verify_index
-from rag.stores.verification import verify_database, verify_documents
+from rag.stores.verification import verify_database
 from tests.contracts.store_builders import settings_in
 from tests.faults.backups import back_up_and_die, backed_up, filled, holding, no_report, restore_and_die, restored
 from tests.faults.killed_writer import write_until_killed
-from tests.faults.test_killed_writers import sha256_of, wait_until_ready
+from tests.faults.test_killed_writers import sha256_of, wait_for_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -274,7 +275,7 @@ def test_a_backup_beside_a_writer_is_one_moment_of_it(tmp_path, processes):
     writer.start()
     taken = []
     try:
-        wait_until_ready(log, writer)
+        wait_for_lines(log, writer, 1)
         for number in range(12):
             began, _ = states(log)
             backed_up(tmp_path / "home", tmp_path / f"{number}.zip", compress=number % 2 == 1)

@@ -6,23 +6,31 @@ import hashlib
 import json
 import multiprocessing
 import random
+import shutil
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
+from indexer.cli import main
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.lexical import FtsIndex
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.stray_files import scratch
 from rag.stores.vectors import decode, encode
 from tests.contracts.store_builders import DIMENSION, settings_in
+from tests.faults.backups import restored
 from tests.faults.killed_writer import COLLECTION, EMBEDDERS, SPILLED, URIS, pieces, vector, write_until_killed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LONGEST_LIFE_S = 0.3
+# However slow the machine is: after so many lines of its log, and a while later, a process is killed.
+MOST_LINES = 6
+LONGEST_REST_S = 0.2
 READY_WITHIN_S = 60
 
 
@@ -33,6 +41,8 @@ class Expected:
         self.versions: dict[str, tuple[int, int] | None] = dict.fromkeys(URIS)
         self.embedder = EMBEDDERS[0]
         self.acknowledged = 0
+        self.backups: list[tuple[str, Expected]] = []  # not looked at yet, and what is in them
+        self.kinds: Counter[str] = Counter()
 
     def read(self, log: Path) -> dict[str, object] | None:
         """Take in what a process wrote down; returns what it was in the middle of, which may have happened or not."""
@@ -49,13 +59,21 @@ class Expected:
         return pending
 
     def apply(self, change: dict[str, object]) -> None:
+        self.kinds[change["intent"]] += 1
         if change["intent"] == "embed":
             self.embedder = change["embedder"]
+        elif change["intent"] == "backup":
+            self.backups.append((change["name"], self.copy()))
         else:
             self.versions[change["uri"]] = (change["version"], change["count"]) if "version" in change else None
 
+    def copy(self) -> Expected:
+        copied = Expected()
+        copied.versions, copied.embedder = dict(self.versions), self.embedder
+        return copied
 
-@pytest.mark.parametrize("kills", [25, pytest.param(200, marks=pytest.mark.slow)])
+
+@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_whatever_is_killed_nothing_acknowledged_is_lost(kills, tmp_path):
     home = tmp_path / "home"
     chance = random.Random(20261124)  # noqa: S311  # for a test
@@ -67,18 +85,22 @@ def test_whatever_is_killed_nothing_acknowledged_is_lost(kills, tmp_path):
         process = context.Process(target=write_until_killed, args=(str(home), str(log), number))
         process.start()
         try:
-            wait_until_ready(log, process)
-            time.sleep(chance.uniform(0, LONGEST_LIFE_S))  # the random point; nothing is asserted about time
+            wait_for_lines(log, process, 1 + chance.randrange(MOST_LINES))
+            time.sleep(chance.uniform(0, LONGEST_REST_S))  # the random point; nothing is asserted about time
         finally:
             process.kill()
             process.join()
         check(home, expected, expected.read(log))
-    assert expected.acknowledged > kills  # they lived long enough to do something
+        check_backups(tmp_path, expected)
+        leave_nothing(home, tmp_path / "backups", number)
+    assert expected.acknowledged > 0.5 * kills  # they lived long enough to do something
+    if kills >= 100:
+        assert expected.kinds.keys() == {"ingest", "delete", "embed", "backup"}
 
 
-def wait_until_ready(log, process):
+def wait_for_lines(log, process, count):
     deadline = time.monotonic() + READY_WITHIN_S
-    while not (log.exists() and b"\n" in log.read_bytes()):
+    while not log.exists() or log.read_bytes().count(b"\n") < count:
         assert process.is_alive(), log.read_text() if log.exists() else "it wrote nothing"
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -90,7 +112,7 @@ def check(home, expected, pending):
     store, vectors, lexical = SqlDocumentStore(database), LiveVectors(database, home / "indexes"), FtsIndex(database)
     try:
         collection = store.collection(COLLECTION)
-        settle(expected, pending, store, collection)
+        settle(expected, pending, store, collection, database)
         assert collection.fingerprint.embedder == expected.embedder
         texts = {
             text: uri
@@ -123,11 +145,38 @@ def check(home, expected, pending):
         database.close()
 
 
-def settle(expected, pending, store, collection):
+def check_backups(directory, expected):
+    """What has its name is whole: it is restored, and holds what there was when it was made."""
+    for name, held in expected.backups:
+        restored(directory / "restored", directory / "backups" / name)
+        check(directory / "restored", held, None)
+        shutil.rmtree(directory / "restored")
+        (directory / "backups" / name).unlink()
+    expected.backups.clear()
+
+
+def leave_nothing(home, backups, number):
+    """Whatever a kill left is told and removed, and nothing is wrong. Not each time, for it takes long."""
+    if number % 5:
+        return
+    for arguments in (["--repair"], []):
+        result = CliRunner().invoke(main, ["verify", "--json", *arguments], env={"RAG_HOME": str(home)})
+        report = json.loads(result.stdout)
+        assert report["ok"], report
+        assert [finding for finding in report["findings"] if not finding["repaired"]] == []
+    assert not list((home / "indexes" / "building").glob("*"))
+    with scratch(backups):  # as the next backup does
+        assert len(list(backups.iterdir())) == 1
+    assert list(backups.iterdir()) == []
+
+
+def settle(expected, pending, store, collection, database):
     """Whether the change in the middle of which the process died has happened: all of it, or nothing."""
     if pending is None:
         return
-    if pending["intent"] == "embed":
+    if pending["intent"] == "backup":
+        happened = (database.path.parent.with_name("backups") / pending["name"]).exists()
+    elif pending["intent"] == "embed":
         happened = collection.fingerprint.embedder == pending["embedder"]
     else:
         document = store.document_by_uri(collection, pending["uri"])

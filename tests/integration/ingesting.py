@@ -28,6 +28,7 @@ class Ingesting:
     embedder: HashingEmbedder
     parsers: IsolatedParsers
     max_file_bytes: int = 1 << 30
+    max_members: int = 10_000
 
     def ingest(self, *paths: Path, collection: str = "default", watcher: Watcher | None = None) -> IngestReport:
         pipeline = IngestPipeline(
@@ -35,6 +36,7 @@ class Ingesting:
             embedder_for=lambda _collection: self.embedder,
             parsers=self.parsers,
             max_file_bytes=self.max_file_bytes,
+            max_members=self.max_members,
         )
         return pipeline.ingest(paths, collection=collection, watcher=watcher)
 
@@ -53,7 +55,7 @@ def ingesting(
     parsers: Mapping[str, str] = PARSERS,
     embedder: HashingEmbedder | None = None,
     timeout_s: float = 60,
-    memory_bytes: int = 1 << 30,
+    memory_bytes: int = 2 << 30,
 ) -> Iterator[Ingesting]:
     database = Database.open(Settings(home=home, _env_file=None))
     try:

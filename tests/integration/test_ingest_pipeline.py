@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer.parsers.ocr import ocr_installed
 from indexer.report import Outcome, Watcher
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import EmbedderChanged
@@ -163,10 +164,10 @@ CODES = {
     "comment.md": "source_has_no_text",
     "page.html": "source_has_no_text",
     "posing.txt": "source_binary",
-    "letter.docx": "source_unsupported",
+    "letter.docx": "source_damaged",
     "damaged.pdf": "source_damaged",
     "secret.pdf": "source_encrypted",
-    "scan.pdf": "source_has_no_text",
+    "scan.pdf": "source_has_no_text" if ocr_installed() else "source_needs_ocr",
     "missing.txt": "source_not_found",
     "large.txt": "source_too_large",
     "pipe": "source_unreadable",

@@ -263,7 +263,7 @@ def test_a_remote_generator_needs_no_model_here(tmp_path, connects) -> None:
         assert library.generator.info.model == "scripted"
         assert check(library, "generator").ok
         assert check(library, "generator").detail == "scripted: context 4096, at http://127.0.0.1:1/v1"
-        assert set(details(library)) == {"model state", "passages"}
+        assert set(details(library)) == {"deletions", "model state", "passages"}
         shown = f"{library.readiness()} {generator_checks(library)}"
     assert "pa55" not in shown
     assert "someone" not in shown

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from rag.inference.kv.node import Node
     from rag.inference.kv.tree import KvTree
+    from rag.model_types import Gone
 
 VOCABULARY = 8
 
@@ -178,6 +179,10 @@ class BookStore:
     def discard(self, key: bytes) -> None:
         self.states.pop(key, None)
 
+    def erase(self, gone: Gone) -> None:
+        for key in [key for key, (snapshot, _) in self.states.items() if gone.touches(snapshot.chunks)]:
+            self.discard(key)
+
     def take_evicted(self) -> list[bytes]:
         evicted, self.evicted = self.evicted, []
         return [key for key in evicted if key not in self.states]
@@ -275,24 +280,50 @@ def nodes(tree: KvTree) -> list[Node]:
     return found
 
 
+def doomed(tree: KvTree) -> list[Node]:
+    """Nodes that are no longer in the tree and serve requests at work."""
+    return list({node: None for path in tree._paths for node in path.nodes if node.doomed})
+
+
+def way_to(tree: KvTree, node: Node) -> list[int]:
+    """All tokens up to the end of a node."""
+    if node.doomed:
+        path = next(path.nodes for path in tree._paths if node in path.nodes)
+        return [token for each in path[: path.index(node) + 1] for token in each.tokens.tolist()]
+    way: list[int] = []
+    above: Node | None = node
+    while above is not None:
+        way, above = [*above.tokens.tolist(), *way], above.parent
+    return way
+
+
 def check_accounts(tree: KvTree, runs: Sequence[Reading] = ()) -> None:
     """What is counted is what is held or promised."""
     everything = nodes(tree)
     for node in everything:
         assert node.key == snapshot_key(node.parent.key, node.tokens)
         assert node.start == node.parent.end
+        assert node.chunks >= node.parent.chunks
+        assert not node.doomed
         assert tree._by_key.get(node.key) is node or not tree._shares
+        assert node.children or node.claimed or node.stored or node.owner, "a node that stands for nothing"
+    going = doomed(tree)
+    for node in going:
+        assert node.pins
+        assert not node.stored
+        assert node.parent is None
+    for node in everything + going:
         assert (node in tree.cells.held) == (node.holder is not None)
         assert node.claimed == (node.holder is not None or node.pins > 0)
         assert node.pins == sum(path.nodes.count(node) for path in tree._paths)
-        assert node.children or node.claimed or node.stored or node.owner, "a node that stands for nothing"
         if node.owner is not None:
             assert node.holder is None
             assert node in node.owner.path.nodes
     assert {node.key for node in everything} >= set(tree._by_key)
     assert len(tree._by_key) == len(everything) or not tree._shares
-    assert tree.cells.claimed == sum(len(node) for node in everything if node.claimed) + sum(r._cells for r in runs)
-    assert tree.cells.sequences_claimed == sum(node.claimed for node in everything) + sum(r._sequences for r in runs)
+    claimed = [node for node in everything + going if node.claimed]
+    assert tree.cells.claimed == sum(map(len, claimed)) + sum(run._cells for run in runs)
+    assert tree.cells.sequences_claimed == len(claimed) + sum(run._sequences for run in runs)
     assert tree.cells.claimed <= tree._context.cells
     assert tree.cells.sequences_claimed <= tree._context.sequences
     taken = [node.holder for node in tree.cells.held] + [
@@ -313,15 +344,12 @@ def check_books(tree: KvTree, context: BookContext, runs: Sequence[Reading]) -> 
             held += sum(node.progress for node in at_work if node.owner is run._reader)
             assert context.last_position(run.sequence) + 1 == held + run._tail_read + len(run.said)
     assert context.used <= tree.cells.claimed
-    for node in nodes(tree):
+    for node in nodes(tree) + doomed(tree):
         if node.stored and node.key not in tree.cells.snapshots.evicted:
             assert node.key in tree.cells.snapshots.states
         if node.holder is not None:
-            way, above = [], node
-            while above is not None:
-                way, above = [*above.tokens.tolist(), *way], above.parent
             cells = context.content[node.holder]
-            assert facts(cells) == facts(chain(way)[node.start :])
+            assert facts(cells) == facts(chain(way_to(tree, node))[node.start :])
             assert len(cells) == len(node)
 
 
@@ -339,10 +367,12 @@ __all__ = [
     "Reading",
     "check_accounts",
     "check_books",
+    "doomed",
     "empty",
     "ids",
     "nodes",
     "piece",
     "read_all",
     "step",
+    "way_to",
 ]

@@ -15,17 +15,22 @@ def test_every_operation_is_named_described_and_answers_errors_with_problems():
     document = openapi_document()
     operations = [operation for item in document["paths"].values() for operation in item.values()]
     assert sorted(operation["operationId"] for operation in operations) == [
+        "cancelJob",
         "getDocument",
+        "getJob",
         "health",
         "index",
         "listChanges",
         "listCollections",
         "listDocuments",
+        "listJobFiles",
+        "listJobs",
         "listVersions",
         "metrics",
         "query",
         "ready",
         "search",
+        "uploadDocuments",
     ]
     for operation in operations:
         assert operation["summary"]

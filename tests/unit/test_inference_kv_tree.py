@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from rag.inference.kv import tree as tree_module
+from rag.inference.kv import node as node_module
 from rag.inference.kv.tree import KvTree
 from tests.unit.kv_books import (
     BookContext,
@@ -447,14 +447,14 @@ def test_passages_that_are_beginnings_of_one_another_cost_no_more_than_the_nodes
     repeated = [np.tile(word, times) for times in range(1, 10)]
     cache.read(prompt(*[word] * 30))
     looked = 0
-    at_hand = tree_module._at_hand
+    at_hand = node_module._at_hand
 
     def counted(parent: Node, tokens: np.ndarray) -> Node | None:
         nonlocal looked
         looked += 1
         return at_hand(parent, tokens)
 
-    monkeypatch.setattr(tree_module, "_at_hand", counted)
+    monkeypatch.setattr(node_module, "_at_hand", counted)
     assert sorted(order_after(cache, *repeated)) == list(range(9))
     assert looked <= 9 * len(nodes(cache.tree))
 

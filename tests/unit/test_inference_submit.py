@@ -9,7 +9,8 @@ import pytest
 
 from api.problems import status_of
 from rag.errors import GenerationFailed, ShuttingDown
-from rag.inference.engine import Engine, EngineParts
+from rag.inference.engine import Engine
+from rag.inference.engine_parts import EngineParts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

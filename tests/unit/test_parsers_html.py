@@ -120,3 +120,26 @@ def test_control_characters_neither_end_nor_break_the_page():
 def test_nothing_comes_of_nothing():
     assert blocks_of("<html><head><script>x</script></head><body></body></html>") == []
     assert blocks_of("<!-- only a comment -->") == []
+
+
+def test_merged_cells_say_their_text_in_each_place():
+    page = """<body><table>
+    <tr><td colspan="3">Ducks by region</td></tr>
+    <tr><th rowspan="2">Region</th><th colspan="2">Ducks</th></tr><tr><th>2022</th><th>2023</th></tr>
+    <tr><td rowspan="2">North</td><td>1</td><td rowspan="99">2</td></tr><tr><td>3</td></tr>
+    <tr><td>South</td><td>4</td></tr></table></body>"""
+    assert text_of(page) == (
+        "Ducks by region\nRegion | Ducks | Ducks\nRegion | 2022 | 2023\nNorth | 1 | 2\nNorth | 3 | 2\nSouth | 4 | 2\n\n"
+    )
+
+
+def test_a_span_without_end_is_bounded():
+    page = "<body><table><tr><td colspan='999999999'>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr></table></body>"
+    assert len(text_of(page)) < 1000
+
+
+def test_every_chunk_of_a_long_table_knows_its_header():
+    rows = "".join(f"<tr><td>n{i}</td><td>{'word ' * 10}</td></tr>" for i in range(1000))
+    found = blocks_of(f"<body><table><thead><tr><th>Name</th><th>Remark</th></tr></thead>{rows}</table></body>")
+    assert len(found) > 2
+    assert [block.header for block in found] == [None, *["Name | Remark"] * (len(found) - 1)]

@@ -1,11 +1,15 @@
 import io
 
 import pytest
+from reportlab.lib import pdfencrypt
 
 from indexer.parsers.blocks import Block, BlockKind, Notice, Title
 from indexer.parsers.pdf import parse_pdf
 from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText
-from tests.unit.pdf_pages import make_image_pdf, make_pdf
+from tests.unit.pdf_pages import drawn_pdf, make_pdf, mapped_pdf, text_lines
+
+LEFT = [f"left column, line {i}, with words enough" for i in range(8)] + ["and its end."]
+RIGHT = [f"right column, line {i}, with words too" for i in range(8)] + ["and the page's end."]
 
 
 def parse(content: bytes):
@@ -44,6 +48,178 @@ def test_running_headers_footers_and_page_numbers_are_left_out():
     assert text.count("A second paragraph") == 5
 
 
+def test_what_is_left_out_is_told():
+    items = parse(make_pdf([body(i) for i in range(1, 6)], header="The Handbook, page {page}", footer="{page}"))
+    assert Notice(message="Left out as running headers and footers: “the handbook, page #”") in items
+
+
+def test_left_and_right_pages_have_headers_of_their_own():
+    def page(number):
+        def draw(canvas):
+            canvas.drawString(72, 800, "A Book of Rivers" if number % 2 else "Chapter on Sources")
+            canvas.drawString(500, 800, str(number))
+            text_lines(canvas, [f"Only page {number} says this."])
+
+        return draw
+
+    text = "".join(block.text for block in blocks_of(drawn_pdf(*map(page, range(1, 9)))))
+    assert text == "".join(f"Only page {number} says this.\n\n" for number in range(1, 9))
+
+
+def test_repeated_text_below_a_heading_is_no_running_header():
+    pages = [[(f"Section number {word}", 14), "the same words on every page."] for word in ("one", "two", "three")]
+    assert "".join(block.text for block in blocks_of(make_pdf(pages))).count("the same words") == 3
+
+
+def test_columns_are_read_one_after_the_other():
+    def by_columns(canvas):
+        text_lines(canvas, LEFT)
+        text_lines(canvas, RIGHT, x=320)
+
+    def row_by_row(canvas):
+        canvas.drawString(72, 740, "A line that goes across both of the columns below it, from left to the very right.")
+        for index, (left, right) in enumerate(zip(LEFT, RIGHT, strict=True)):
+            canvas.drawString(72, 700 - 12 * index, left)
+            canvas.drawString(320, 700 - 12 * index, right)
+
+    for draw in (by_columns, row_by_row):
+        texts = [block.text.strip() for block in blocks_of(drawn_pdf(draw))]
+        assert " ".join(LEFT) in texts, draw
+        assert " ".join(RIGHT) in texts, draw
+
+
+def test_a_table_between_paragraphs_keeps_its_rows_and_empty_and_wrapped_cells():
+    def draw(canvas):
+        text_lines(canvas, ["Table 1: What was measured"], y=720)
+        rows = [["Name", "Value", "Remark"], ["first", "1", "short"], ["second", "", "longer than the co-"]]
+        for index, row in enumerate(rows):
+            for cell, x in zip(row, (72, 200, 300), strict=True):
+                canvas.drawString(x, 700 - 12 * index, cell)
+        canvas.drawString(300, 700 - 36, "lumn is wide")
+        for cell, x in (("third", 72), ("3", 200), ("again short", 300)):
+            canvas.drawString(x, 700 - 48, cell)
+        text_lines(canvas, ["A paragraph after the table runs across all of its columns, as usual."], y=620)
+
+    caption, table, after = blocks_of(drawn_pdf(draw))
+    assert caption.text == "Table 1: What was measured\n\n"
+    assert (table.kind, after.kind) == (BlockKind.TABLE, BlockKind.PARAGRAPH)
+    assert table.text.splitlines()[:4] == [
+        "Name | Value | Remark",
+        "first | 1 | short",
+        "second |  | longer than the column is wide",
+        "third | 3 | again short",
+    ]
+
+
+def test_names_of_columns_on_two_lines_are_one_header():
+    rows = [
+        "Inhibitor\tPolarization\tRate",
+        "\tresistance\t(mm a year)",
+        "0\t24.1\t2.8",
+        "2\t121.4\t1.5",
+        "4\t42.1\t0.9",
+    ]
+    (table,) = blocks_of(make_pdf([rows]))
+    assert table.text.splitlines()[:2] == ["Inhibitor | Polarization resistance | Rate (mm a year)", "0 | 24.1 | 2.8"]
+
+
+def test_a_heading_of_two_lines_is_one():
+    (heading, _) = blocks_of(make_pdf([[("A heading that needs more", 18), ("than a line", 18), "", *body(1)[:3]]]))
+    assert (heading.heading, heading.level) == ("A heading that needs more than a line", 1)
+
+
+def test_a_list_whose_marks_are_signs_of_a_symbol_font_is_a_list():
+    def draw(canvas):
+        for index, item in enumerate(("one thing", "another thing")):
+            canvas.setFont("ZapfDingbats", 10)
+            canvas.drawString(72, 700 - 14 * index, "\u25cf")
+            canvas.setFont("Helvetica", 10)
+            canvas.drawString(90, 700 - 14 * index, item)
+
+    (block,) = blocks_of(drawn_pdf(draw))
+    assert (block.kind, block.text) == (BlockKind.LIST, "● one thing\n● another thing\n\n")
+
+
+def test_wide_spaces_of_justified_lines_are_no_columns():
+    def draw(canvas):
+        for y, words in (
+            (700, ["One sentence ends.", "The next begins."]),
+            (688, ["It goes on, too.", "So it does now."]),
+        ):
+            canvas.drawString(72, y, words[0])
+            canvas.drawString(72 + canvas.stringWidth(words[0]) + 11, y, words[1])
+
+    assert [block.kind for block in blocks_of(drawn_pdf(draw))] == [BlockKind.PARAGRAPH]
+
+
+def test_code_keeps_its_lines_and_indentation():
+    def draw(canvas):
+        text_lines(canvas, ["Some text before the program."], y=730)
+        canvas.setFont("Courier", 10)
+        text_lines(canvas, ["def area(side):"])
+        text_lines(canvas, ["return side * side"], x=72 + 4 * 6, y=688)
+
+    assert blocks_of(drawn_pdf(draw))[1] == Block(
+        text="def area(side):\n    return side * side\n\n", kind=BlockKind.CODE, page=1
+    )
+
+
+def test_raised_and_lowered_characters_stay_in_their_words():
+    def draw(canvas):
+        text = canvas.beginText(72, 700)
+        for piece, rise, size in (("an area of 12 km", 0, 10), ("2", 4, 6), (" and more", 0, 10)):
+            text.setFont("Helvetica", size)
+            text.setRise(rise)
+            text.textOut(piece)
+        canvas.drawText(text)
+
+    assert blocks_of(drawn_pdf(draw))[0].text == "an area of 12 km2 and more\n\n"
+
+
+def test_text_that_runs_upwards_comes_after_the_page():
+    def draw(canvas):
+        canvas.saveState()
+        canvas.rotate(90)
+        canvas.drawString(200, -30, "printed along the edge")
+        canvas.restoreState()
+        text_lines(canvas, ["The page itself says this."])
+
+    assert [block.text for block in blocks_of(drawn_pdf(draw))] == [
+        "The page itself says this.\n\n",
+        "printed along the edge\n\n",
+    ]
+
+
+def test_a_page_that_lies_on_its_side_is_read_upright():
+    def draw(canvas):
+        canvas.rotate(90)
+        text_lines(canvas, ["The first line of it", "and the second one."], y=-300)
+
+    (block,) = blocks_of(drawn_pdf(draw))
+    assert block.text == "The first line of it and the second one.\n\n"
+
+
+def test_headings_that_look_like_text_are_known_by_the_outline():
+    def draw(canvas):
+        for level, (key, y) in enumerate((("Chapter of rivers", 700), ("2.1 Their sources", 640))):
+            canvas.bookmarkPage(key)
+            canvas.addOutlineEntry(key.removeprefix("2.1 "), key, level=level)
+            text_lines(canvas, [key, "", "Text of the section in the same font and size."], y=y)
+
+    blocks = blocks_of(drawn_pdf(draw))
+    assert [(b.level, b.heading) for b in blocks if b.kind is BlockKind.HEADING] == [
+        (1, "Chapter of rivers"),
+        (2, "2.1 Their sources"),
+    ]
+
+
+def test_a_password_of_the_owner_does_not_keep_anyone_from_reading():
+    encrypt = pdfencrypt.StandardEncryption("", ownerPassword="of the owner", canCopy=0, strength=128)
+    assert blocks_of(drawn_pdf(lambda canvas: text_lines(canvas, ["open to read"]), encrypt=encrypt))[
+        0
+    ].text.startswith("open")
+
+
 def test_a_number_in_the_text_is_no_page_number():
     content = make_pdf([["The answer was", "42", "in all cases."]])
     assert "42" in blocks_of(content)[0].text
@@ -56,9 +232,12 @@ def test_tables_become_rows_of_cells():
 
 
 def test_words_cut_at_the_end_of_a_line_are_whole_again():
-    text = blocks_of(make_pdf([["This line ends inside of a hyphen-", "ated word and goes on."]]))[0].text
-    assert "hyphenated word" in text or "hyphen-ated word" in text
-    assert "- ated" not in text
+    def text_of(*lines):
+        return blocks_of(make_pdf([list(lines)]))[0].text.strip()
+
+    assert text_of("This line ends inside of a hyphen-", "ated word.") == "This line ends inside of a hyphenated word."
+    assert text_of("Their own hyphen is kept by self-", "made words.") == "Their own hyphen is kept by self-made words."
+    assert text_of("A blue-green one, and then a blue-", "green one.") == "A blue-green one, and then a blue-green one."
 
 
 def test_list_items_keep_their_lines():
@@ -79,15 +258,19 @@ def test_damage_is_an_error_of_its_own():
             parse(damaged)
 
 
-def test_images_alone_are_no_text():
-    with pytest.raises(SourceHasNoText, match="OCR") as caught:
-        parse(make_image_pdf())
-    assert caught.value.code == "source_has_no_text"
-
-
 def test_pages_without_text_are_told():
     items = parse(make_pdf([["text"], [], ["text"], [], [], ["text"]]))
     assert [item.message for item in items if isinstance(item, Notice)] == ["3 of 6 pages hold no text: 2, 4-5"]
+
+
+def test_halves_of_characters_are_left_out():
+    items = parse(mapped_pdf("<61> <61> <D83D>", title="<FEFFD83D0041>"))
+    assert [item.text for item in items if isinstance(item, Block)] == ["wht nobody cn know\n\n"]
+
+
+def test_blank_pages_alone_are_no_text():
+    with pytest.raises(SourceHasNoText, match="None of the 2 page"):
+        parse(make_pdf([[], []]))
 
 
 def test_long_documents_give_signs_of_life():

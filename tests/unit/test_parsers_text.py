@@ -74,9 +74,10 @@ def test_line_ends_of_all_systems_become_one():
     assert "".join(block.text for block in parse("a\r\nb\rc\n\r\nd")) == "a\nb\nc\n\nd"
 
 
-def test_stray_nul_and_torn_bytes_do_not_stop_the_reading():
-    (block,) = parse(b"caf\xc3\xa9 \x00and \xff more")
+def test_stray_nul_and_torn_bytes_do_not_stop_the_reading_and_are_told():
+    block, notice = parse(b"caf\xc3\xa9 \x00and \xff more")
     assert block.text == "café and \ufffd more"
+    assert notice.message == "One place could not be read as utf-8 and holds a replacement character."
 
 
 def test_a_paragraph_without_end_is_cut_between_sentences_or_words():

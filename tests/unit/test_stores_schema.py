@@ -227,6 +227,7 @@ def test_full_text_of_an_older_database_is_made_anew(settings, monkeypatch):
     assert list(verify_database(database)) == []
     database.close()
     assert query_languages(settings) == [("de",), (None,)]
+    assert query(settings.home / "plumbline.db", "SELECT DISTINCT scope FROM chunk_terms") == [("\ue0001",)]
 
 
 def query_languages(settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rag.stores.language import language_of
-from rag.stores.lexical import match_expression
+from rag.stores.query_terms import query_terms
 from rag.stores.terms import terms, word_terms
 
 
@@ -73,7 +73,7 @@ def test_a_word_of_a_query_is_read_in_every_language_of_the_collection():
     ],
 )
 def test_expressions(query, expression):
-    assert match_expression(query) == expression
+    assert (" OR ".join(term.expression for term in query_terms(query)) or None) == expression
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,13 @@ class Cells:
             node.pins -= 1
         return there
 
+    def forget(self, node: Node) -> None:
+        """Free what a node holds or was promised; nothing of it is stored."""
+        if node.holder is not None:
+            self._give_up(node)
+        else:
+            self.unclaim(node)
+
     def _give_up(self, node: Node) -> None:
         assert node.holder is not None  # noqa: S101 - it is held
         self.held.remove(node)
@@ -162,10 +169,12 @@ class Cells:
         self._demoted(node)
 
     def _store(self, node: Node) -> None:
-        if node.holder is None or node.stored:
+        if node.holder is None or node.stored or node.doomed:
             return
         assert node.parent is not None  # noqa: S101 - roots hold nothing
-        snapshot = Snapshot(key=node.key, parent=node.parent.key, start=node.start, tokens=node.tokens)
+        snapshot = Snapshot(
+            key=node.key, parent=node.parent.key, start=node.start, tokens=node.tokens, chunks=node.chunks
+        )
         node.stored = self.snapshots.put(snapshot, self._context.save(node.holder))
 
     def store_all(self) -> None:

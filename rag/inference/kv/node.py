@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
 class Node:
-    """A run of tokens. Of its state it knows where it is: in cells (``holder``), being read (``owner``), stored."""
+    """A run of tokens. Of its state it knows where it is: in cells (``holder``), being read (``owner``), stored.
+
+    ``chunks`` are the ids of the passages it was made of, those above it included: it is of use as long as all of them
+    are there. A ``doomed`` node is no longer in the tree. It serves the requests whose path it is on already, and goes
+    with the last of them.
+    """
 
     __slots__ = (
         "children",
+        "chunks",
         "claimed",
+        "doomed",
         "hits",
         "holder",
         "key",
@@ -30,11 +39,21 @@ class Node:
         "used",
     )
 
-    def __init__(self, parent: Node | None, tokens: NDArray[np.int32], *, key: bytes, transient: bool = False) -> None:
+    def __init__(
+        self,
+        parent: Node | None,
+        tokens: NDArray[np.int32],
+        *,
+        key: bytes,
+        chunks: frozenset[int] = frozenset(),
+        transient: bool = False,
+    ) -> None:
         self.parent = parent
         self.tokens = tokens
         self.start: int = parent.end if parent else 0
         self.key = key
+        self.chunks = chunks
+        self.doomed = False
         self.children: dict[int, list[Node]] = {}
         self.holder: int | None = None
         self.owner: Owner | None = None
@@ -108,3 +127,37 @@ class Owner(Protocol):
     def sequence(self) -> int: ...
     @property
     def path(self) -> Path: ...
+
+
+def longest_chain(
+    parent: Node, passages: Sequence[NDArray[np.int32]], candidates: list[int], visited: set[Node]
+) -> list[int]:
+    """Candidates whose state is at hand one after the other below ``parent``, as many tokens as can be had.
+
+    Among equals, the chain that begins with the earliest candidate. Every node is visited once, whatever passages it
+    can be put together from: one may come twice, or be the beginning of another.
+    """
+    chains: list[list[int]] = []
+    for i in candidates:
+        node = _at_hand(parent, passages[i])
+        if node is not None and node not in visited:
+            visited.add(node)
+            others = [other for other in candidates if other != i]
+            chains.append([i, *longest_chain(node, passages, others, visited)])
+    return max(chains, key=lambda chain: sum(len(passages[i]) for i in chain), default=[])
+
+
+def _at_hand(parent: Node, tokens: NDArray[np.int32]) -> Node | None:
+    """The node where ``tokens`` after ``parent`` end, if all state up to it is at hand.
+
+    There are several nodes on the way where another passage begins alike.
+    """
+    node = parent
+    while len(tokens):
+        children = [child for child in node.beginning_like(tokens) if child.at_hand]
+        whole = [child for child in children if child.shared(tokens) == len(child)]
+        if not whole:
+            return None
+        node = max(whole, key=len)
+        tokens = tokens[len(node) :]
+    return node

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag.inference.kv.snapshot_files import Snapshot
+    from rag.model_types import Gone
 
-_FOLDER = re.compile(r"[0-9a-f]{32}")
-_FILE = re.compile(r"(?P<key>[0-9a-f]{32})\.kv|\.[0-9a-f]{32}-[0-9a-f]{16}\.unfinished")
+FOLDER_NAME = re.compile(r"[0-9a-f]{32}")
+FILE_NAME = re.compile(r"(?P<key>[0-9a-f]{32})\.kv|\.[0-9a-f]{32}-[0-9a-f]{16}\.unfinished")
 # After a crash, the order among files may be this much out of date; a clean stop records it exactly.
 _RECORD_EVERY_NS = 60 * 10**9
 
@@ -44,6 +45,7 @@ class StoredFile:
     size: int
     used_ns: int
     recorded_ns: int
+    chunks: frozenset[int] = frozenset()
 
 
 class SnapshotFolder:
@@ -147,7 +149,14 @@ class SnapshotFolder:
             self.used_bytes += size
         name = snapshot.key.hex()
         unfinished = self._directory / self._name / f".{name}-{secrets.token_hex(8)}.unfinished"
-        file = StoredFile(path=unfinished, key=snapshot.key, size=size, used_ns=used_ns, recorded_ns=used_ns)
+        file = StoredFile(
+            path=unfinished,
+            key=snapshot.key,
+            size=size,
+            used_ns=used_ns,
+            recorded_ns=used_ns,
+            chunks=snapshot.chunks,
+        )
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             unfinished.parent.mkdir(mode=0o700, exist_ok=True)
@@ -173,6 +182,12 @@ class SnapshotFolder:
             if file := self._own.pop(key, None):
                 self.remove(file)
 
+    def erase(self, gone: Gone) -> None:
+        """Delete what depends on chunks that are gone."""
+        with self._lock:
+            for key in [key for key, file in self._own.items() if gone.touches(file.chunks)]:
+                self.discard(key)
+
     def remove(self, file: StoredFile) -> None:
         """Delete a file that is not served. One that cannot be deleted goes on counting."""
         with self._lock:
@@ -188,11 +203,12 @@ class SnapshotFolder:
         if not self._budget or self._directory is None or not self._directory.exists():
             return
         with scandir(self._directory) as folders:
-            ours = [entry for entry in folders if _FOLDER.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
+            named = [entry for entry in folders if FOLDER_NAME.fullmatch(entry.name)]
+            ours = [entry for entry in named if entry.is_dir(follow_symlinks=False)]
         for folder in ours:
             with scandir(folder) as entries:
                 for entry in entries:
-                    match = _FILE.fullmatch(entry.name)
+                    match = FILE_NAME.fullmatch(entry.name)
                     with contextlib.suppress(FileNotFoundError):  # another process has just deleted it
                         if match and entry.is_file(follow_symlinks=False):
                             stat = entry.stat(follow_symlinks=False)
@@ -218,6 +234,7 @@ class SnapshotFolder:
         except OSError as error:
             self._fail(error)
         else:
+            file.chunks = snapshot.chunks
             self._own[file.key] = file
             return snapshot
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from rag.model_types import Gone
 
 __all__ = ["FORMAT_VERSION", "Snapshot", "SnapshotStore", "root_key", "snapshot_key"]
 
@@ -65,6 +67,7 @@ class SnapshotStore:
         self._queue_bytes = queue_bytes
         self._ram: OrderedDict[bytes, _Held] = OrderedDict()
         self._queued: OrderedDict[bytes, _Held] = OrderedDict()  # one of them may be half written
+        self._writing: _Held | None = None
         self._evicted: list[bytes] = []
         self._changed = threading.Condition()
         self._closing = False
@@ -118,7 +121,7 @@ class SnapshotStore:
         copy = np.frombuffer(state, dtype=np.uint8).copy()
         copy.flags.writeable = False
         tokens = snapshot.tokens.astype(np.int32, copy=True)
-        owned = Snapshot(key=snapshot.key, parent=snapshot.parent, start=snapshot.start, tokens=tokens)
+        owned = replace(snapshot, tokens=tokens)
         with self._changed:
             return self._use(_Held(owned, copy, 0))
 
@@ -150,6 +153,23 @@ class SnapshotStore:
                 self.ram_bytes_used -= len(held.state)
             self._queued.pop(key, None)
             self._folder.discard(key)
+
+    def erase(self, gone: Gone) -> None:
+        """Drop, from every tier, what depends on chunks that are gone. A file that is being written goes once it is
+        complete: `settle` waits for that.
+        """
+        with self._changed:
+            for tier in (self._ram, self._queued):
+                for key in [key for key, held in tier.items() if gone.touches(held.snapshot.chunks)]:
+                    self.discard(key)
+            self._folder.erase(gone)
+
+    def settle(self, gone: Gone) -> None:
+        """Wait until nothing that depends on these chunks is being written."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._writing is None or not gone.touches(self._writing.snapshot.chunks),
+            )
 
     def take_evicted(self) -> list[bytes]:
         """Keys of states that were lost for want of room since the last call, and are not there now."""
@@ -233,12 +253,14 @@ class SnapshotStore:
             with self._changed:  # should it ever end early, nobody is to wait for it
                 self._evicted += self._queued
                 self._queued.clear()
+                self._writing = None
                 self._changed.notify_all()
 
     def _next_queued(self) -> _Held | None:
         with self._changed:
             self._changed.wait_for(lambda: self._queued or self._closing)
-            return next(iter(self._queued.values()), None)
+            self._writing = next(iter(self._queued.values()), None)
+            return self._writing
 
     def _write(self, held: _Held) -> None:
         key, used_ns = held.snapshot.key, held.used_ns
@@ -256,4 +278,5 @@ class SnapshotStore:
             elif wanted and key not in self._ram:
                 self.dropped += 1
                 self._evicted.append(key)
+            self._writing = None
             self._changed.notify_all()

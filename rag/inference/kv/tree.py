@@ -4,6 +4,9 @@ A node is a run of tokens after everything on its way from the root; its *holder
 contains the node's cells and no others. A request composes its own sequence by copying holders along its path, which
 shares the cells and moves no data. Passages that are read side by side after the same prefix (*stitched*) are children
 of the prefix, just as the first passage of an exact prompt is.
+
+A node knows the passages it was made of. Where two passages begin alike, what they share is that of the first: it goes
+with that one, and all that stands on it.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rag.inference.erased import Erased
 from rag.inference.kv.cells import Cells
-from rag.inference.kv.node import Node, Path
+from rag.inference.kv.node import Node, Path, longest_chain
 from rag.inference.kv.snapshots import root_key, snapshot_key
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
     from rag.inference.context import Context
     from rag.inference.kv.snapshots import SnapshotStore
+    from rag.model_types import Gone
 
 _NONE = np.empty(0, dtype=np.int32)
 # How many passages' use is counted.
@@ -66,6 +71,7 @@ class KvTree:
         self._by_key: dict[bytes, Node] = {}
         self._paths: list[Path] = []
         self._asked: OrderedDict[bytes, int] = OrderedDict()
+        self.erased = Erased()
         self._take_over_stored()
 
     def root(self, adapter: str | None) -> Node:
@@ -73,11 +79,18 @@ class KvTree:
         return self._roots[adapter]
 
     def descend(
-        self, parent: Node, tokens: NDArray[np.int32], borders: Iterable[int] = (), *, transient_from: int | None = None
+        self,
+        parent: Node,
+        tokens: NDArray[np.int32],
+        borders: Iterable[int] = (),
+        *,
+        transient_from: int | None = None,
+        chunks: Iterable[tuple[int, int]] = (),
     ) -> list[Node]:
         """The nodes that make up ``tokens`` after ``parent``; what is not there yet is added, cut at ``borders``.
 
-        Nodes that begin at or after ``transient_from`` (an index into ``tokens``) are marked transient.
+        Nodes that begin at or after ``transient_from`` (an index into ``tokens``) are marked transient. ``chunks`` are
+        indices into ``tokens`` where passages begin, each with the passage's chunk id.
         """
         path: list[Node] = []
         at = 0
@@ -99,7 +112,10 @@ class KvTree:
                 break
             if at < cut:
                 parent = self._add(
-                    parent, tokens[at:cut], transient=transient_from is not None and at >= transient_from
+                    parent,
+                    tokens[at:cut],
+                    chunks=parent.chunks | {chunk for start, chunk in chunks if start < cut},
+                    transient=transient_from is not None and at >= transient_from,
                 )
                 path.append(parent)
                 at = cut
@@ -113,7 +129,7 @@ class KvTree:
         """
         asked = [self._count(passage) for passage in passages]
         by_use = sorted(range(len(passages)), key=lambda i: -asked[i])
-        chain = _longest_chain(parent, passages, by_use, {parent})
+        chain = longest_chain(parent, passages, by_use, {parent})
         return chain + [i for i in by_use if i not in chain]
 
     def pin(self, path: Path) -> None:
@@ -129,7 +145,9 @@ class KvTree:
         self._paths.remove(path)
         for node in reversed(path.nodes):
             node.pins -= 1
-            if node.pins == 0 and node.holder is None:
+            if node.pins == 0 and node.doomed:
+                self.cells.forget(node)
+            elif node.pins == 0 and node.holder is None:
                 self.cells.unclaim(node)
                 self._prune(node)
 
@@ -144,15 +162,17 @@ class KvTree:
     def abandon(self, node: Node) -> None:
         """The node's owner stops: what it has read so far becomes a node of its own, while its sequence still is."""
         owner, progress = node.owner, node.progress
-        if owner is not None and self._shares and progress >= _LEAST_SHARED and self._cut(node, progress):
+        worth_keeping = self._shares and not node.doomed and progress >= _LEAST_SHARED
+        if owner is not None and worth_keeping and self._cut(node, progress):
             node = owner.path.nodes[owner.path.index]  # the part before it is complete, and kept
         node.owner, node.progress = None, 0
 
     def adopt(self, parent: Node, tokens: NDArray[np.int32], sequence: int) -> None:
         """Keep the end of a finished sequence for a conversation's next turn, if there is room without any effort."""
         shared = max((child.shared(tokens) for child in parent.beginning_like(tokens)), default=0)
-        if self._shares and self.cells.has_free_sequence and len(tokens) >= _LEAST_SHARED > shared:
-            node = self._add(parent, tokens, transient=True)
+        kept = self._shares and not (parent.doomed or self.erased.touches(parent.chunks))
+        if kept and self.cells.has_free_sequence and len(tokens) >= _LEAST_SHARED > shared:
+            node = self._add(parent, tokens, chunks=parent.chunks, transient=True)
             node.used = next(self._clock)
             self.cells.claim(node)
             self.finish(node, sequence)
@@ -164,6 +184,30 @@ class KvTree:
             if node is not None:
                 node.stored = False
                 self._prune(node)
+
+    def erase(self, gone: Gone) -> int:
+        """Forget, in cells and snapshots, all state that depends on chunks that are gone; how many nodes' it was.
+
+        Nodes that requests at work need are out of the tree now and go with the requests, unstored; what requests yet
+        to come read of such passages is treated alike (`Erased`).
+        """
+        self.erased.add(gone)
+        nodes = [node for root in self._roots.values() for node in root.subtree() if gone.touches(node.chunks)]
+        states = sum(node.at_hand for node in nodes)
+        left = {node.parent for node in nodes}.difference(nodes)
+        for node in reversed(nodes):  # what stands on others first
+            self._take_out(node)
+            node.parent, node.doomed = None, True
+            if node.stored:
+                self.cells.snapshots.discard(node.key)
+                node.stored = False
+            if node.pins == 0:
+                self.cells.forget(node)
+        for parent in left:
+            assert parent is not None  # noqa: S101 - roots are of no passage
+            self._prune(parent)
+        self.cells.snapshots.erase(gone)
+        return states
 
     def reset(self) -> None:
         """Forget every cell: what the cache holds after a failed decode is unknown. Snapshots stay."""
@@ -183,16 +227,23 @@ class KvTree:
         while node.parent is not None and not (node.children or node.pins or node.stored or node.owner):
             if node.holder is not None:
                 return
-            siblings = node.parent.children[int(node.tokens[0])]
-            siblings.remove(node)
-            if not siblings:
-                del node.parent.children[int(node.tokens[0])]
-            self._drop_key(node)
+            self._take_out(node)
             node = node.parent
 
-    def _add(self, parent: Node, tokens: NDArray[np.int32], *, transient: bool = False) -> Node:
+    def _take_out(self, node: Node) -> None:
+        assert node.parent is not None  # noqa: S101 - a root stays
+        siblings = node.parent.children[int(node.tokens[0])]
+        siblings.remove(node)
+        if not siblings:
+            del node.parent.children[int(node.tokens[0])]
+        self._drop_key(node)
+
+    def _add(self, parent: Node, tokens: NDArray[np.int32], *, chunks: frozenset[int], transient: bool = False) -> Node:
         tokens = tokens.copy()
-        node = Node(parent, tokens, key=snapshot_key(parent.key, tokens), transient=transient)
+        node = Node(parent, tokens, key=snapshot_key(parent.key, tokens), chunks=chunks, transient=transient)
+        if parent.doomed or self.erased.touches(chunks):
+            node.parent, node.doomed = None, True
+            return node
         parent.children.setdefault(int(tokens[0]), []).append(node)
         self._by_key[node.key] = node
         return node
@@ -245,7 +296,7 @@ class KvTree:
         head, tail = node.tokens[:at], node.tokens[at:]
         node.tokens, node.children = head.copy(), {}
         self._name_anew(node)
-        rest = self._add(node, tail, transient=node.transient)
+        rest = self._add(node, tail, chunks=node.chunks, transient=node.transient)
         rest.children = children
         self._name_anew(rest)
         rest.claimed, rest.pins, rest.used, rest.hits = node.claimed, node.pins, node.used, node.hits
@@ -276,6 +327,7 @@ class KvTree:
         self.cells.sequences_claimed -= 1
         node.tokens, node.children = np.concatenate([node.tokens, child.tokens]), child.children
         node.hits, node.transient = max(node.hits, child.hits), node.transient and child.transient
+        node.chunks = child.chunks
         self._name_anew(node)
         return True
 
@@ -305,7 +357,7 @@ class KvTree:
             self.finish(node, owner.sequence)
 
     def _count(self, passage: NDArray[np.int32]) -> int:
-        key = passage.tobytes()
+        key = snapshot_key(b"", passage)  # the passage's words are not kept here
         times = self._asked.pop(key, 0) + 1
         self._asked[key] = times
         if len(self._asked) > _COUNTED_PASSAGES:
@@ -320,40 +372,6 @@ class KvTree:
             if parent is None or parent.end != snapshot.start or not self._shares:
                 self.cells.snapshots.discard(snapshot.key)
                 continue
-            node = self._add(parent, snapshot.tokens)
+            node = self._add(parent, snapshot.tokens, chunks=parent.chunks | snapshot.chunks)
             node.stored = True
             nodes[node.key] = node
-
-
-def _longest_chain(
-    parent: Node, passages: Sequence[NDArray[np.int32]], candidates: list[int], visited: set[Node]
-) -> list[int]:
-    """Candidates whose state is at hand one after the other below ``parent``, as many tokens as can be had.
-
-    Among equals, the chain that begins with the earliest candidate. Every node is visited once, whatever passages it
-    can be put together from: one may come twice, or be the beginning of another.
-    """
-    chains: list[list[int]] = []
-    for i in candidates:
-        node = _at_hand(parent, passages[i])
-        if node is not None and node not in visited:
-            visited.add(node)
-            others = [other for other in candidates if other != i]
-            chains.append([i, *_longest_chain(node, passages, others, visited)])
-    return max(chains, key=lambda chain: sum(len(passages[i]) for i in chain), default=[])
-
-
-def _at_hand(parent: Node, tokens: NDArray[np.int32]) -> Node | None:
-    """The node where ``tokens`` after ``parent`` end, if all state up to it is at hand.
-
-    There are several nodes on the way where another passage begins alike.
-    """
-    node = parent
-    while len(tokens):
-        children = [child for child in node.beginning_like(tokens) if child.at_hand]
-        whole = [child for child in children if child.shared(tokens) == len(child)]
-        if not whole:
-            return None
-        node = max(whole, key=len)
-        tokens = tokens[len(node) :]
-    return node

@@ -16,6 +16,7 @@ from rag.errors import (
     RagError,
     UnsupportedSampling,
 )
+from rag.inference.erased import Erased
 from rag.inference.remote.errors import CLIENT_ERRORS
 from rag.inference.remote.reply import LISTED_TOKENS, Reply, first_token_probabilities
 from rag.inference.remote.requests import chat_messages, chat_request, require_supported
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from rag.inference.remote.run import Run
     from rag.inference.remote.server import ServedModel
     from rag.inference.remote.tokens import TokenCounter
-    from rag.model_types import Caller, GenerationChunk, GeneratorStats, Prompt
+    from rag.model_types import Caller, GenerationChunk, GeneratorStats, Gone, Prompt
 
 _log = get_logger("inference")
 
@@ -68,6 +69,7 @@ class RemoteGenerator:
         self._vocabulary_size = model.vocabulary_size
         self._completions = server.chat.chat.completions
         self._runs = Runs()
+        self._erased = Erased()
         self._closed = False
         self._info = GeneratorInfo(
             model=model.name,
@@ -142,7 +144,10 @@ class RemoteGenerator:
         self._require_open()
         messages = chat_messages(prompt)
         small = sum(len(message.content) for message in messages) <= _CACHED_CHARACTERS
-        return self._count_chat(messages) if small else self._counter.chat(messages)
+        tokens = self._count_chat(messages) if small else self._counter.chat(messages)
+        if self._erased.touches(frozenset(s.chunk_id for s in prompt.segments if s.chunk_id is not None)):
+            self._forget()
+        return tokens
 
     async def stream(
         self, prompt: Prompt, params: SamplingParams, *, caller: Caller = ANYONE
@@ -232,9 +237,18 @@ class RemoteGenerator:
             "A remote server cannot score a given text.", hint="Use a local model where scores are needed."
         )
 
+    def erase(self, gone: Gone) -> None:
+        """Forget the counted texts. What the server keeps of them is up to the server."""
+        self._erased.add(gone)
+        self._forget()
+
     async def drain(self) -> None:
         """Take no new request and wait for those under way."""
         await self._runs.drain()
+
+    def _forget(self) -> None:
+        self._count_text.cache_clear()
+        self._count_chat.cache_clear()
 
     def close(self) -> None:
         """End open streams as cancelled and close the connections. From any thread."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from rag.stores.analysis import add_missing_terms, note_languages
+from rag.stores.analysis import note_languages
+from rag.stores.terms import terms
 
 revision = "0004"
 down_revision = "0003"
@@ -60,4 +61,25 @@ def upgrade() -> None:
     for statement in FULL_TEXT:
         op.execute(statement)
     note_languages(op.get_bind())
-    add_missing_terms(op.get_bind())
+    add_terms()
+
+
+def add_terms() -> None:
+    wanted = sa.text(
+        "SELECT c.id, c.text, c.context, v.language FROM chunks c JOIN document_versions v ON v.id = c.version_id"
+        " WHERE c.id > :last ORDER BY c.id LIMIT 1000"
+    )
+    # As the table is at this revision, not as it is in the newest.
+    target = sa.table("chunk_terms", sa.column("chunk_id"), sa.column("text"), sa.column("context"))
+    last = 0
+    while chunks := op.get_bind().execute(wanted, {"last": last}).all():
+        rows = [
+            {
+                "chunk_id": chunk.id,
+                "text": " ".join(terms(chunk.text, chunk.language)),
+                "context": " ".join(terms(chunk.context, chunk.language)),
+            }
+            for chunk in chunks
+        ]
+        op.get_bind().execute(sa.insert(target), rows)
+        last = chunks[-1].id

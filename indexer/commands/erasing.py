@@ -1,0 +1,26 @@
+"""What a command tells of the model state that went with the documents it deleted or replaced."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from indexer.commands.index_file import warn
+
+if TYPE_CHECKING:
+    from rag.erasure import ErasureReport
+
+
+def as_object(report: ErasureReport) -> dict[str, Any]:
+    """A report in ``--json``."""
+    return asdict(report)
+
+
+def tell(report: ErasureReport, *, quiet: bool = False) -> None:
+    """For people: what was removed, if anything was and ``quiet`` is off; on standard error, what is left."""
+    if report.removed and not quiet:
+        click.echo(f"removed {report.removed} of {report.files} files of model state")
+    if report.problem is not None:
+        warn(report.problem)

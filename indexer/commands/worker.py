@@ -1,0 +1,69 @@
+"""``indexer worker``: does what is queued."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import rich_click as click
+
+from indexer.commands.interruption import Interruption
+from indexer.commands.options import json_option
+from indexer.isolation import IsolatedParsers
+from indexer.pipeline import IngestPipeline
+from indexer.worker import Worker, WorkerPlace
+from rag.commands.errors import printable
+from rag.config import load_settings
+from rag.factory import open_library
+
+# How often an idle worker looks for a job.
+_LOOK_S = 0.5
+# Queries come first: the least share of the cores that the scheduler has.
+_NICENESS = 19
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End when no job waits.")
+@json_option
+def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Take in what was uploaded, one job after the other, at the lowest priority; several workers may run.
+
+    Ctrl-C finishes the current file and gives the job back; a second one stops at once, and the job is taken over by
+    the next worker. With --json, one JSON object is printed for each job that was worked at.
+    """
+    settings = load_settings()
+    if sys.platform != "win32":
+        os.nice(_NICENESS)
+    parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
+    with (
+        open_library(settings) as library,
+        WorkerPlace(settings.home) as place,
+        parsers,
+        Interruption("file") as interruption,
+    ):
+        pipeline = IngestPipeline(
+            store=library.store,
+            embedder_for=library.embedder_for,
+            parsers=parsers,
+            max_file_bytes=settings.max_file_bytes,
+        )
+        library.blobs.remove_except(library.jobs.blobs())
+        doing = Worker(library, pipeline, place, stop=interruption.requested)
+        while not interruption.requested():
+            job = doing.run_next()
+            if job is not None:
+                outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
+                told = {
+                    "job": job.id,
+                    "collection": job.request.collection,
+                    "state": job.state,
+                    "outcomes": job.outcomes,
+                }
+                line = f"job {job.id} ({printable(job.request.collection)}): {job.state}; {outcomes or 'no files'}"
+                click.echo(json.dumps(told) if as_json else line)
+            elif once:
+                break
+            else:
+                time.sleep(_LOOK_S)

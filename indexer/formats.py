@@ -1,0 +1,80 @@
+"""The formats that are read: their media types, and the endings of names that tell those made of text apart."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PDF: Final = "application/pdf"
+HTML: Final = "text/html"
+MARKDOWN: Final = "text/markdown"
+TEXT: Final = "text/plain"
+
+RST: Final = "text/x-rst"
+ORG: Final = "text/x-org"
+LATEX: Final = "text/x-tex"
+CSV: Final = "text/csv"
+TSV: Final = "text/tab-separated-values"
+JSON: Final = "application/json"
+JSON_LINES: Final = "application/x-ndjson"
+NOTEBOOK: Final = "application/x-ipynb+json"
+XML: Final = "application/xml"
+SRT: Final = "application/x-subrip"
+VTT: Final = "text/vtt"
+ASS: Final = "text/x-ssa"
+CODE: Final = "text/x-source"
+MAIL: Final = "message/rfc822"
+OUTLOOK: Final = "application/vnd.ms-outlook"
+ZIP: Final = "application/zip"
+TAR: Final = "application/x-tar"
+
+# These may hold documents of their own; see docs/decisions/0023.
+CONTAINERS: Final = frozenset({MAIL, OUTLOOK, ZIP, TAR})
+
+MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
+HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
+# Formats that are text and told by their names. Source code is by language: ``CODE`` is any other one.
+SUFFIX_TYPES: Final = {
+    **dict.fromkeys(MARKDOWN_SUFFIXES, MARKDOWN),
+    ".rst": RST,
+    ".rest": RST,
+    ".org": ORG,
+    ".tex": LATEX,
+    ".ltx": LATEX,
+    ".csv": CSV,
+    ".tsv": TSV,
+    ".tab": TSV,
+    ".json": JSON,
+    ".geojson": JSON,
+    ".jsonl": JSON_LINES,
+    ".ndjson": JSON_LINES,
+    ".ipynb": NOTEBOOK,
+    ".srt": SRT,
+    ".vtt": VTT,
+    ".ass": ASS,
+    ".ssa": ASS,
+    **{
+        f".{suffix}": f"text/x-{language}"
+        for language, suffixes in {
+            "python": "py pyi pyw",
+            "javascript": "js mjs cjs jsx",
+            "typescript": "ts mts cts",
+            "tsx": "tsx",
+            "java": "java",
+            "go": "go",
+            "rust": "rs",
+            "c": "c h",
+            "cpp": "cc cpp cxx hh hpp hxx",
+            "csharp": "cs",
+            "ruby": "rb",
+            "php": "php",
+            "shell": "sh bash",
+            "source": "kt kts swift scala lua pl pm r jl hs ml ex exs erl clj dart groovy sql css scss less vue "
+            "xsd xsl xslt dtd rng ps1 bat cmake make gradle tf proto graphql zig nim v f90 f95 m asm s yaml yml toml "
+            "ini cfg conf",
+        }.items()
+        for suffix in suffixes.split()
+    },
+}
+# Formats that may hold blobs beside text, which their parsers leave out.
+LOOSE: Final = frozenset({HTML, MARKDOWN, XML, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX})
+PROSE: Final = frozenset({".rst", ".rest", ".org", ".tex", ".ltx", ".ass", ".ssa"})

@@ -1,0 +1,314 @@
+"""One source on its way into the store, with all that it holds: unchanged? parse, chunk, embed, stage, activate."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final
+
+from indexer.chunking import chunk_blocks, clip_title
+from indexer.detection import detect
+from indexer.embeddings import embed
+from indexer.formats import CONTAINERS
+from indexer.members import MAX_DEPTH, Handover, RefusedMember
+from indexer.parsers.blocks import BlockKind, one_line
+from indexer.report import Outcome, SourceFailure, SourceResult
+from rag.embedding.context import contextual_text
+from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
+from rag.types import MEMBER_MARK, SourceRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from pathlib import PurePath
+
+    from indexer.detection import Detected
+    from indexer.isolation import IsolatedParsers
+    from indexer.members import Budget, MemberSource
+    from indexer.parsers.blocks import Block
+    from indexer.report import Recorder, Watcher
+    from indexer.sources import OpenSource, SourceScan
+    from indexer.wire import Found, Pieces
+    from rag.protocols import DocumentStore, Embedder, StagedVersion
+    from rag.types import Collection, Fingerprint, MetadataValue, StoredSource
+
+# Chunks embedded and handed to the store at a time: enough for the embedder to sort by length, little to hold.
+_FLUSH_CHUNKS: Final = 512
+
+
+class Stopped(Exception):
+    """The watcher asked to stop between two members; their container is read again another time."""
+
+
+@dataclass(slots=True)
+class Target:
+    """Where a run's documents go; both change when the collection is embedded anew meanwhile."""
+
+    collection: Collection
+    embedder: Embedder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What became of a source. ``members_failed`` is of the members that it holds, those of members included."""
+
+    outcome: Outcome
+    document_id: int
+    chunks: int
+    members_failed: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Members:
+    """What a container held this time: the members' addresses, and how many of them could not be taken in."""
+
+    uris: set[str] = field(default_factory=set)
+    failed: int = 0
+
+
+class SourceIngestion:
+    """Takes in one source. ``metadata`` and ``budget`` are for it and all its members; ``depth`` is 0 for a file."""
+
+    def __init__(
+        self,
+        *,
+        store: DocumentStore,
+        parsers: IsolatedParsers,
+        metadata: Mapping[str, MetadataValue] | None,
+        watcher: Watcher,
+        recorder: Recorder,
+        budget: Budget,
+        depth: int = 0,
+    ) -> None:
+        self._store = store
+        self._metadata = metadata
+        self._parsers = parsers
+        self._watcher = watcher
+        self._recorder = recorder
+        self._budget = budget
+        self._depth = depth
+        self.notices: list[str] = []
+
+    def run(self, target: Target, source: OpenSource) -> Taken | None:
+        """Take it in, if it is not there as it is; None if it changed while it was read.
+
+        Raises:
+            SourceError: it cannot be taken in; what was there of it stays.
+            EmbedderChanged: the collection was embedded anew meanwhile.
+            Stopped: between two members.
+        """
+        self.notices = []
+        self._embedder = target.embedder
+        stored = self._store.stored_source(target.collection, source.uri)
+        current = stored if stored is not None and self._is_current(stored, target.collection.fingerprint) else None
+        # What failed in a container may go well now, as files that failed are tried again.
+        done = current if current is not None and not current.members_failed else None
+        opened = source.opened
+        if done and opened and (done.size, done.mtime_ns) == (opened.size, opened.mtime_ns):
+            return Taken(outcome=Outcome.UNCHANGED, document_id=done.document_id, chunks=0)
+        scan = source.scan()
+        if done and done.sha256 == scan.sha256:
+            return Taken(outcome=Outcome.UNCHANGED, document_id=done.document_id, chunks=0)
+        detected = self._detect(source, scan)
+        if current and current.sha256 == scan.sha256:
+            failed = self._members_alone(target, source, scan, detected)
+            if failed == current.members_failed:
+                return Taken(
+                    outcome=Outcome.UNCHANGED, document_id=current.document_id, chunks=0, members_failed=failed
+                )
+        return self._write(target, source, scan, detected, replacing=stored is not None)
+
+    def _is_current(self, stored: StoredSource, makers: Fingerprint) -> bool:
+        if (stored.parser, stored.chunker) != (makers.parser, makers.chunker):
+            return False
+        return self._metadata is None or _written(stored.metadata) == _written(self._metadata)
+
+    def _detect(self, source: OpenSource, scan: SourceScan) -> Detected:
+        detected = detect(source.path, scan)
+        if self._depth >= MAX_DEPTH and detected.media_type in CONTAINERS:
+            raise SourceTooLarge(
+                f"{source.path} lies in {self._depth} containers, one within the other, and holds more.",
+                hint="Unpack it by hand and ingest what comes out.",
+            )
+        return detected
+
+    def _parse(self, source: OpenSource, scan: SourceScan, detected: Detected) -> Generator[Found]:
+        return self._parsers.parse(
+            source.file,
+            media_type=detected.media_type,
+            encoding=detected.encoding,
+            size=scan.size,
+            limits=self._budget.limits if detected.media_type in CONTAINERS else None,
+        )
+
+    def _handover(self, found: Iterator[Found], source: OpenSource) -> Handover:
+        if not self._depth:  # read for the second time, it has the whole budget again
+            self._budget.renew()
+        handover = Handover(found, source.uri, self._budget)
+        self.notices = handover.notices
+        return handover
+
+    def _members_alone(self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected) -> int:
+        # An error here must not leave the parser in the middle of this file.
+        with closing(self._parse(source, scan, detected)) as found:
+            handover = self._handover(found, source)
+            for _pieces in handover.pieces():
+                pass
+            return self._take_members(target, handover).failed
+
+    def _write(
+        self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected, *, replacing: bool
+    ) -> Taken | None:
+        collection = target.collection
+        with closing(self._parse(source, scan, detected)) as found:
+            handover = self._handover(found, source)
+            pieces = handover.pieces()
+            opening = _opening(pieces)
+            record = SourceRecord(
+                uri=source.uri,
+                title=self._title(source.path, opening),
+                media_type=detected.media_type,
+                sha256=scan.sha256,
+                size=scan.size,
+                mtime_ns=source.opened.mtime_ns if source.opened else 0,
+                metadata=self._metadata,
+            )
+            with self._store.stage(collection, record) as version:
+                chunks = self._fill(version, record.title, chain(opening, pieces))
+                members = self._take_members(target, handover)
+                if source.changed():
+                    return None
+                if not chunks and not members.uris:
+                    raise _without_text(source, detected)
+                if replacing:
+                    self._remove_departed(collection, source.uri, members.uris)
+                document = version.activate(members_failed=members.failed)
+        return Taken(
+            outcome=Outcome.REPLACED if replacing else Outcome.INGESTED,
+            document_id=document.id,
+            chunks=document.chunk_count,
+            members_failed=members.failed,
+        )
+
+    def _take_members(self, target: Target, handover: Handover) -> _Members:
+        members = _Members()
+        for member in handover.members():
+            if self._watcher.stop():
+                raise Stopped
+            members.uris.add(member.uri)
+            self._recorder.begin(member.uri, member=True)
+            result, failed = self._take_member(target, member)
+            members.failed += failed
+            self._recorder.finish(result)
+        return members
+
+    def _take_member(self, target: Target, member: MemberSource | RefusedMember) -> tuple[SourceResult, int]:
+        """What became of it, and how many failures that are: its own or those of its members."""
+        ingestion = SourceIngestion(
+            store=self._store,
+            parsers=self._parsers.nested(),
+            metadata=self._metadata,
+            watcher=self._watcher,
+            recorder=self._recorder,
+            budget=self._budget,
+            depth=self._depth + 1,
+        )
+        started = time.monotonic()
+        try:
+            if isinstance(member, RefusedMember):
+                raise member.error
+            taken = ingestion.run(target, member)
+            if taken is None:
+                raise SourceUnreadable(f"{member.path} changed while it was read.", hint="Ingest it again.")
+        except SourceError as error:
+            failed = failed_result(member.uri, error, ingestion.notices)
+            return replace(failed, seconds=time.monotonic() - started), 1
+        result = taken_result(member.uri, taken, ingestion.notices)
+        return replace(result, seconds=time.monotonic() - started), taken.members_failed
+
+    def _remove_departed(self, collection: Collection, uri: str, present: set[str]) -> None:
+        """Take out what the container held before and holds no more."""
+        below = len(uri) + len(MEMBER_MARK)
+        departed = [
+            document.id
+            for document in self._store.members(collection, uri)
+            # A member that is itself a container answers for what is in it.
+            if _member_of(document.uri, below) not in present
+        ]
+        if departed:
+            self._store.delete(collection, departed)
+
+    def _title(self, path: PurePath, opening: list[Pieces]) -> str:
+        own = next((pieces.title for pieces in opening if pieces.title), "")
+        blocks = opening[-1].blocks if opening else []
+        first = next((block for block in blocks if block.kind is BlockKind.HEADING and block.text), None)
+        if not own and first is not None and first.level == 1:
+            own = first.heading
+        return clip_title(
+            one_line(own) or path.stem, count_tokens=self._embedder.count_tokens, max_tokens=self._embedder.max_tokens
+        )
+
+    def _fill(self, version: StagedVersion, title: str, parsed: Iterable[Pieces]) -> int:
+        chunks = chunk_blocks(
+            self._blocks(version, parsed),
+            count_tokens=self._embedder.count_tokens,
+            max_tokens=self._embedder.max_tokens,
+            title=title,
+        )
+        total = 0
+        while batch := list(islice(chunks, _FLUSH_CHUNKS)):
+            texts = [contextual_text(title, chunk.heading_path, chunk.text) for chunk in batch]
+            vectors, digests = embed(texts, store=self._store, embedder=self._embedder)
+            version.add_chunks(batch, vectors, digests=digests)
+            total += len(batch)
+            self._watcher.embedded(len(batch))
+        return total
+
+    def _blocks(self, version: StagedVersion, parsed: Iterable[Pieces]) -> Iterator[Block]:
+        """Blocks on their way to the chunker; their text goes to the store as it passes."""
+        offset = 0
+        for pieces in parsed:
+            text = "".join(block.text for block in pieces.blocks)
+            if text:
+                version.add_text(offset, text)
+                offset += len(text)
+            yield from pieces.blocks
+
+
+def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult:
+    return SourceResult(
+        uri=uri, outcome=taken.outcome, document_id=taken.document_id, chunks=taken.chunks, notices=tuple(notices)
+    )
+
+
+def failed_result(uri: str, error: SourceError, notices: Iterable[str]) -> SourceResult:
+    return SourceResult(uri=uri, outcome=Outcome.FAILED, failure=SourceFailure.of(uri, error), notices=tuple(notices))
+
+
+def _member_of(uri: str, start: int) -> str:
+    """The member, with its address beginning at ``start``, that this is or lies in."""
+    end = uri.find(MEMBER_MARK, start)
+    return uri if end < 0 else uri[:end]
+
+
+def _opening(parsed: Iterable[Pieces]) -> list[Pieces]:
+    """What comes before and with the first blocks: the title is known by then."""
+    opening: list[Pieces] = []
+    for pieces in parsed:
+        opening.append(pieces)
+        if pieces.blocks:
+            break
+    return opening
+
+
+def _without_text(source: OpenSource, detected: Detected) -> SourceHasNoText:
+    if detected.media_type in CONTAINERS:
+        return SourceHasNoText(f"{source.path} holds no files to take in.", hint="Open it and see what it holds.")
+    return SourceHasNoText(f"No text was found in {source.path}.", hint="Open it and see whether it holds any.")
+
+
+def _written(metadata: Mapping[str, MetadataValue]) -> str:
+    """For comparing: in Python 1, 1.0 and True are equal."""
+    return json.dumps(dict(metadata), sort_keys=True)

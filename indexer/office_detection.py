@@ -1,0 +1,101 @@
+"""Which office format a container's first bytes show: ZIP packages, compound files of older programs, Rich Text."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from rag.errors import SourceEncrypted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import PurePath
+
+_OPEN_XML: Final = "application/vnd.openxmlformats-officedocument"
+_OPEN_DOCUMENT: Final = "application/vnd.oasis.opendocument"
+
+DOCX: Final = f"{_OPEN_XML}.wordprocessingml.document"
+PPTX: Final = f"{_OPEN_XML}.presentationml.presentation"
+XLSX: Final = f"{_OPEN_XML}.spreadsheetml.sheet"
+ODT: Final = f"{_OPEN_DOCUMENT}.text"
+ODS: Final = f"{_OPEN_DOCUMENT}.spreadsheet"
+ODP: Final = f"{_OPEN_DOCUMENT}.presentation"
+EPUB: Final = "application/epub+zip"
+RTF: Final = "application/rtf"
+DOC: Final = "application/msword"
+XLS: Final = "application/vnd.ms-excel"
+PPT: Final = "application/vnd.ms-powerpoint"
+
+_ZIP_MARK: Final = b"PK\x03\x04"
+_COMPOUND_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_RTF_MARK: Final = b"{\\rtf"
+# A stored first member of this name holds the type itself (OpenDocument part 2, section 3.3; EPUB OCF section 4.3).
+_MIMETYPE = re.compile(rb"\APK\x03\x04.{26}mimetype(application/[a-z.+\-]+)", re.DOTALL)
+# Names in the headers of members, as far as they are in view.
+_MEMBER = re.compile(rb"PK\x03\x04.{26}(\[Content_Types\]\.xml|_rels/|docProps/|customXml/|word/|ppt/|xl/)", re.DOTALL)
+_FOLDERS: Final[Mapping[bytes, str]] = MappingProxyType({b"word/": DOCX, b"ppt/": PPTX, b"xl/": XLSX})
+_STREAMS: Final[Mapping[str, str]] = MappingProxyType(
+    {"WordDocument": DOC, "PowerPoint Document": PPT, "Workbook": XLS, "Book": XLS}
+)
+_ENCRYPTED_STREAM: Final = "EncryptedPackage"
+_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys((".docx", ".docm", ".dotx", ".dotm"), DOCX),
+        **dict.fromkeys((".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"), PPTX),
+        **dict.fromkeys((".xlsx", ".xlsm", ".xltx", ".xltm", ".xlsb"), XLSX),
+        **dict.fromkeys((".odt", ".ott"), ODT),
+        **dict.fromkeys((".ods", ".ots"), ODS),
+        **dict.fromkeys((".odp", ".otp"), ODP),
+        ".epub": EPUB,
+        **dict.fromkeys((".doc", ".dot"), DOC),
+        **dict.fromkeys((".xls", ".xlt"), XLS),
+        **dict.fromkeys((".ppt", ".pps", ".pot"), PPT),
+    }
+)
+_PACKAGES: Final = frozenset({DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB})
+
+
+def office_type(path: PurePath, head: bytes) -> str | None:
+    """Media type of an office document or book by its first bytes; None for anything else.
+
+    Where they leave it open (a large picture may come before everything that tells) the name decides, and the parser
+    finds out.
+
+    Raises:
+        SourceEncrypted: a package of a newer program behind a password, which is kept in a compound file.
+    """
+    if head.startswith(_RTF_MARK):
+        return RTF
+    named = _SUFFIXES.get(path.suffix.lower())
+    if head.startswith(_ZIP_MARK):
+        return _package_type(head) or (named if named in _PACKAGES else None)
+    if head.startswith(_COMPOUND_MARK):
+        return _compound_type(path, head, named)
+    return None
+
+
+def _package_type(head: bytes) -> str | None:
+    if (match := _MIMETYPE.match(head)) is not None:
+        kind = match[1].decode("ascii")
+        known = (ODT, ODS, ODP)
+        return next((each for each in known if kind in {each, f"{each}-template"}), EPUB if kind == EPUB else None)
+    members = {match[1] for match in _MEMBER.finditer(head)}
+    # Any archive may have a folder of such a name; only office packages keep these beside it.
+    if members.isdisjoint({b"[Content_Types].xml", b"_rels/", b"docProps/"}):
+        return None
+    return next((kind for folder, kind in _FOLDERS.items() if folder in members), None)
+
+
+def _compound_type(path: PurePath, head: bytes, named: str | None) -> str | None:
+    if _utf16(_ENCRYPTED_STREAM) in head or named in _PACKAGES:
+        raise SourceEncrypted(
+            f"{path} is protected by a password.", hint="Save a copy without the password and ingest that."
+        )
+    found = next((kind for stream, kind in _STREAMS.items() if _utf16(stream) in head), None)
+    return found or (named if named not in _PACKAGES else None)
+
+
+def _utf16(name: str) -> bytes:
+    # With the zero that ends it, so that no longer name begins with it.
+    return f"{name}\x00".encode("utf-16-le")

@@ -1,0 +1,68 @@
+"""Text from bytes: what cannot be read in the encoding is replaced, counted, and told."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from typing import TYPE_CHECKING, Final, Self
+
+from indexer.parsers.blocks import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+_HANDLER: Final = "plumbline-told"
+
+
+class _Replacer:
+    """Replaces as Python does, and counts. One parser runs at a time, so one count is enough."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, error: UnicodeError) -> tuple[str | bytes, int]:
+        self.count += 1
+        return codecs.replace_errors(error)
+
+
+_replacer = _Replacer()
+codecs.register_error(_HANDLER, _replacer)
+
+
+class TextReader:
+    """A binary file as text: every line end is one newline, and NUL, which no database holds, is left out."""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._encoding = encoding
+        # ``replace``: detection chose this encoding for the whole file; one torn character must not cost the document.
+        self._stream = io.TextIOWrapper(file, encoding=encoding, errors=_HANDLER, newline=None)
+        self._before = _replacer.count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stream.detach()
+
+    def read(self) -> str:
+        """All of it."""
+        return self._stream.read().replace("\x00", "")
+
+    def lines(self, limit: int = 1 << 20) -> Iterator[str]:
+        """Its lines with their ends, one longer than ``limit`` in parts."""
+        while line := self._stream.readline(limit):
+            yield line.replace("\x00", "")
+
+    def notices(self) -> Iterator[Notice]:
+        """What a person should know of the text that was read."""
+        count = _replacer.count - self._before
+        if count:
+            places = "One place" if count == 1 else f"{count:,} places"
+            hold = "holds" if count == 1 else "hold"
+            yield Notice(message=f"{places} could not be read as {self._encoding} and {hold} a replacement character.")
+
+
+def storable(text: str) -> str:
+    """Text as it can be written: no NUL, and no halves of characters, which escapes and broken mails may hold."""
+    return text.replace("\x00", "").encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")

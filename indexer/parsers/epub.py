@@ -1,0 +1,150 @@
+"""EPUB books: the chapters in reading order, each read as the HTML page that it is.
+
+Source: EPUB 3.3 (package documents, section 5), which readers of EPUB 2 share.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, Title, one_line
+from indexer.parsers.html import parse_html
+from indexer.parsers.xml_parts import read_xml
+from indexer.parsers.zip_limits import LimitedZip
+from rag.errors import SourceDamaged, SourceEncrypted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import BinaryIO
+
+    from lxml.etree import _Element
+
+_CONTAINER: Final = "META-INF/container.xml"
+_ENCRYPTION: Final = "META-INF/encryption.xml"
+# Fonts are often scrambled, which is no protection of the text.
+_FONT_SCRAMBLING: Final = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
+_PAGES: Final = frozenset({"application/xhtml+xml", "text/html", "application/x-dtbook+xml"})
+_MAX_TITLE_CHARS: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chapter:
+    part: str
+    title: str
+
+
+def parse_epub(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - the parts say it themselves
+    """Yield the blocks of each chapter; one without a heading gets its title in the table of contents.
+
+    Raises:
+        SourceEncrypted: its chapters are protected (DRM).
+        SourceDamaged, SourceTooLarge: as the container or its contents show.
+    """
+    with LimitedZip(file) as archive:
+        _refuse_protected(archive)
+        package_part = _package(archive)
+        package = read_xml(archive, package_part)
+        for title in _metadata(package, "title")[:1]:
+            yield Title(text=title[:_MAX_TITLE_CHARS])
+        if about := [f"{label}: {', '.join(found)}" for label, found in _about(package) if found]:
+            yield Block(text="\n".join(about) + "\n\n")
+        missing = 0
+        for chapter in _chapters(archive, package, package_part):
+            if chapter.part in archive:
+                yield from _blocks(archive, chapter)
+            else:
+                missing += 1
+        if missing:
+            yield Notice(message=f"{missing} chapters are listed in this book but not in the file.")
+
+
+def _refuse_protected(archive: LimitedZip) -> None:
+    if _ENCRYPTION not in archive:
+        return
+    methods = [
+        element.get("Algorithm") or ""
+        for element in read_xml(archive, _ENCRYPTION).iter()
+        if _local(element) == "EncryptionMethod" and _local(element.getparent()) == "EncryptedData"
+    ]
+    if any(method not in _FONT_SCRAMBLING for method in methods):
+        raise SourceEncrypted(
+            "This book is protected (DRM).", hint="Ingest a copy without protection, if you have one."
+        )
+
+
+def _package(archive: LimitedZip) -> str:
+    for element in read_xml(archive, _CONTAINER).iter():
+        if _local(element) == "rootfile" and (path := element.get("full-path")):
+            return posixpath.normpath(unquote(path)).lstrip("/")
+    raise SourceDamaged("This book does not say what it consists of.", hint="Get or export the file again.")
+
+
+def _metadata(package: _Element, name: str) -> list[str]:
+    found = (e for e in package.iter(f"{{http://purl.org/dc/elements/1.1/}}{name}"))
+    return [text for element in found if (text := one_line("".join(element.itertext())))]
+
+
+def _about(package: _Element) -> list[tuple[str, list[str]]]:
+    return [("Author", _metadata(package, "creator")), ("Description", _metadata(package, "description"))]
+
+
+def _chapters(archive: LimitedZip, package: _Element, package_part: str) -> Iterator[_Chapter]:
+    """Pages in reading order, without the one that is the table of contents."""
+    folder = posixpath.dirname(package_part)
+    items = {e.get("id"): e for e in package.iter() if _local(e) == "item" and e.get("id")}
+    titles = _titles(archive, items, folder)
+    for reference in (e for e in package.iter() if _local(e) == "itemref"):
+        item = items.get(reference.get("idref"))
+        if item is None or item.get("media-type") not in _PAGES or "nav" in (item.get("properties") or "").split():
+            continue
+        part = _resolved(folder, item.get("href") or "")
+        yield _Chapter(part=part, title=titles.get(part, ""))
+
+
+def _titles(archive: LimitedZip, items: Mapping[str | None, _Element], folder: str) -> dict[str, str]:
+    """What the table of contents of EPUB 2 calls each page, where there is one."""
+    table = next((i for i in items.values() if i.get("media-type") == "application/x-dtbncx+xml"), None)
+    part = "" if table is None else _resolved(folder, table.get("href") or "")
+    if part not in archive:
+        return {}
+    titles: dict[str, str] = {}
+    for point in (e for e in read_xml(archive, part).iter() if _local(e) == "navPoint"):
+        label = next((e for e in point if _local(e) == "navLabel"), None)
+        content = next((e for e in point if _local(e) == "content"), None)
+        if label is not None and content is not None:
+            target = _resolved(posixpath.dirname(part), content.get("src") or "")
+            titles.setdefault(target, one_line("".join(label.itertext()))[:MAX_HEADING_CHARS])
+    return titles
+
+
+def _blocks(archive: LimitedZip, chapter: _Chapter) -> Iterator[Parsed]:
+    page = io.BytesIO(archive.read(chapter.part))
+    first = True
+    for item in parse_html(page, _encoding(page.getvalue())):
+        if isinstance(item, Title):
+            continue
+        if first and isinstance(item, Block) and item.kind is not BlockKind.HEADING and chapter.title:
+            # Text without a heading must not stand under that of the chapter before.
+            yield Block(text=f"{chapter.title}\n\n", kind=BlockKind.HEADING, level=1, heading=chapter.title)
+        first = False
+        yield item
+
+
+def _encoding(page: bytes) -> str:
+    # XML without a declaration is UTF-8 or UTF-16 with a mark; books hardly ever declare anything else.
+    if page.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return "utf-8-sig"
+
+
+def _resolved(folder: str, reference: str) -> str:
+    path = unquote(reference.partition("#")[0])
+    return posixpath.normpath(posixpath.join("/", folder, path)).lstrip("/")
+
+
+def _local(element: _Element) -> str:
+    return str(element.tag).rpartition("}")[2]

@@ -1,0 +1,86 @@
+"""Images of pages: PNG, JPEG, TIFF of several pages, BMP and WebP, read by text recognition."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+from indexer.parsers.blocks import bounded
+from indexer.parsers.ocr import MAX_SIDE, recognizer
+from indexer.parsers.pdf_blocks import PageWriter, Style
+from indexer.parsers.pdf_columns import in_reading_order
+from rag.errors import SourceDamaged, SourceHasNoText, SourceTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image as Page
+
+    from indexer.parsers.blocks import Parsed
+
+# A sheet of A2 at 600 dots per inch; decoded it takes 420 MB.
+_MAX_PIXELS: Final = 140_000_000
+
+
+def parse_image(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - pixels have no encoding
+    """Yield the headings, paragraphs, lists and tables of each page, with the page's number.
+
+    Raises:
+        SourceNeedsOcr: the extra ``ocr`` is not installed.
+        SourceDamaged: it, or one of its pages, cannot be decoded.
+        SourceTooLarge: it has more pixels than a scanned page does.
+        SourceHasNoText: there is no text in it.
+    """
+    reader = recognizer()
+    from PIL import Image, UnidentifiedImageError
+
+    found = False
+    Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Tags that make no sense are passed over; pixels that are missing are an error.
+            warnings.simplefilter("ignore", UserWarning)
+            with Image.open(file) as image:
+                for index in range(getattr(image, "n_frames", 1)):
+                    image.seek(index)
+                    lines = in_reading_order(reader.lines(_pixels(image)).lines)
+                    # Pages of one file may be scanned at different sizes, so each has a style of its own.
+                    for block in PageWriter(Style.of(lines)).blocks(lines, page=index + 1):
+                        found = True
+                        yield from bounded(block)
+                    yield None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise SourceTooLarge(
+            f"This image has more than {_MAX_PIXELS:,} pixels.", hint="Scale it down, or save it in parts."
+        ) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError, EOFError) as error:
+        raise SourceDamaged(
+            f"This image cannot be decoded: {error}", hint="The file may be cut off; get or export it again."
+        ) from error
+    if not found:
+        raise SourceHasNoText("No text was recognised in this image.", hint="If it shows text, scan it more finely.")
+
+
+def _pixels(image: Page) -> NDArray[np.uint8]:
+    """The page as it should be seen, in the size it is read in, blue first."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    image.draft("RGB", (MAX_SIDE, MAX_SIDE))
+    page: Any = ImageOps.exif_transpose(image)
+    if page.mode in {"RGBA", "LA", "PA"} or "transparency" in page.info:
+        # What is transparent is paper.
+        page = page.convert("RGBA")
+        page = Image.alpha_composite(Image.new("RGBA", page.size, "white"), page)
+    if page.mode.startswith("I;16") or page.mode in {"I", "F"}:
+        depth = np.asarray(page, dtype=np.float32)
+        low, high = float(depth.min()), float(depth.max())
+        grey = ((depth - low) * (255 / (high - low or 1.0))).astype(np.uint8)
+        return np.ascontiguousarray(np.repeat(grey[:, :, None], 3, axis=2))
+    page = page.convert("RGB")
+    page.thumbnail((MAX_SIDE, MAX_SIDE))
+    return np.ascontiguousarray(np.asarray(page)[:, :, ::-1])

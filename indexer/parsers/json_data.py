@@ -1,0 +1,186 @@
+"""JSON: every value with the path to it, records kept together, and parts of a large document as its sections."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, bounded, one_line
+from indexer.parsers.decoding import TextReader, storable
+from rag.errors import SourceDamaged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+# What is longer is given a section of its own under its key.
+_SECTION_CHARS: Final = 600
+_MAX_LEVEL: Final = 4
+# Nobody reads deeper ones, and what writes them means harm.
+_MAX_DEPTH: Final = 200
+_BLOB = re.compile(r"^(?:data:[\w/+.;=-]+,)?[A-Za-z0-9+/=_\r\n-]{512,}$")
+_TITLE_KEYS: Final = ("title", "name", "label", "heading", "subject", "id", "_id")
+_MAX_LINE_CHARS: Final = 1 << 26
+
+
+def parse_json(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield the values of a document, or of one document after the other.
+
+    Raises:
+        SourceDamaged: it is no JSON.
+    """
+    with TextReader(file, encoding) as reader:
+        text = reader.read().lstrip("\ufeff")
+        try:
+            value = _load(text)
+        except ValueError as error:
+            values = _one_after_the_other(text)
+            if not values:
+                raise SourceDamaged(f"This is not JSON: {error}.", hint="Correct it, or name it .txt.") from error
+        else:
+            values = [value]
+        writer = _Writer()
+        for each in values:
+            yield from writer.blocks(each)
+        yield from writer.notices()
+        yield from reader.notices()
+
+
+def parse_json_lines(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield the values of a file with one document a line. Lines that are none are told and left out.
+
+    Raises:
+        SourceDamaged: no line is JSON.
+    """
+    with TextReader(file, encoding) as reader:
+        writer = _Writer()
+        good = bad = 0
+        for line in reader.lines(_MAX_LINE_CHARS):
+            if not line.strip():
+                continue
+            try:
+                value = _load(line.lstrip("\ufeff"))
+            except ValueError:
+                bad += 1
+                continue
+            good += 1
+            yield from writer.record(value)
+        if bad and not good:
+            raise SourceDamaged("None of its lines is JSON.", hint="Correct it, or name it .txt.")
+        if bad:
+            yield Notice(message=f"{bad:,} of {good + bad:,} lines are not JSON and are left out.")
+        yield from writer.notices()
+        yield from reader.notices()
+
+
+def _load(text: str) -> Any:  # noqa: ANN401 - JSON is of any type
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise _too_deep() from error
+
+
+def _too_deep() -> SourceDamaged:
+    return SourceDamaged(
+        f"It nests values more than {_MAX_DEPTH} deep.", hint="No reader would follow; ingest the part that matters."
+    )
+
+
+def _one_after_the_other(text: str) -> list[Any]:
+    """Documents with white space between them, as some programs append them to .json files; none if one is broken."""
+    decoder = json.JSONDecoder()
+    values: list[Any] = []
+    at = 0
+    try:
+        while text[at:].strip():
+            at += len(text[at:]) - len(text[at:].lstrip())
+            value, at = decoder.raw_decode(text, at)
+            values.append(value)
+            if len(values) > 1 and not isinstance(value, dict | list):
+                return []
+    except ValueError:
+        return []
+    except RecursionError as error:
+        raise _too_deep() from error
+    return values
+
+
+class _Writer:
+    """Writes values as lines ``path: value``."""
+
+    def __init__(self) -> None:
+        self._blobs = 0
+
+    def blocks(self, value: Any) -> Iterator[Block]:  # noqa: ANN401
+        for block in self._value(value, "", 0, 1):
+            yield from bounded(block)
+
+    def record(self, value: Any) -> Iterator[Block]:  # noqa: ANN401
+        """A value that is one of many alike."""
+        text = self._lines(value, "", 0)
+        if text:
+            yield from bounded(Block(text=f"{text}\n\n"))
+
+    def notices(self) -> Iterator[Notice]:
+        if self._blobs:
+            yield Notice(message=f"{self._blobs:,} values are encoded data (base64 or the like) and are left out.")
+
+    def _value(self, value: Any, path: str, depth: int, level: int) -> Iterator[Block]:  # noqa: ANN401
+        """Small values as one block, large ones by their parts, those under keys as sections."""
+        text = self._lines(value, path, depth)
+        if len(text) <= _SECTION_CHARS or not isinstance(value, dict | list) or depth > _MAX_DEPTH:
+            if text:
+                yield Block(text=f"{text}\n\n")
+            return
+        if isinstance(value, list):
+            for item in value:
+                yield from self._value(item, path, depth + 1, level)
+            return
+        small: dict[str, Any] = {}
+        large: dict[str, Any] = {}
+        for key, item in value.items():
+            is_large = isinstance(item, dict | list) and len(self._lines(item, "", depth + 1)) > _SECTION_CHARS
+            (large if is_large else small)[key] = item
+        if small and (text := self._lines(small, path, depth)):
+            yield Block(text=f"{text}\n\n")
+        for key, item in large.items():
+            name = one_line(storable(key))
+            if level > _MAX_LEVEL or not name or len(name) > MAX_HEADING_CHARS:
+                yield from self._value(item, _joined(path, name), depth + 1, level)
+                continue
+            yield Block(text=f"{name}\n\n", kind=BlockKind.HEADING, level=level, heading=name)
+            yield from self._value(item, "", depth + 1, level + 1)
+
+    def _lines(self, value: Any, path: str, depth: int) -> str:  # noqa: ANN401
+        if depth > _MAX_DEPTH:
+            raise _too_deep()
+        if isinstance(value, dict):
+            keys = sorted(value, key=lambda key: _TITLE_KEYS.index(key) if key in _TITLE_KEYS else len(_TITLE_KEYS))
+            found = [self._lines(value[key], _joined(path, one_line(storable(key))), depth + 1) for key in keys]
+            return "\n".join(text for text in found if text)
+        if isinstance(value, list):
+            return self._list(value, path, depth)
+        text = self._scalar(value)
+        return f"{path}: {text}" if path and text else text
+
+    def _list(self, value: list[Any], path: str, depth: int) -> str:
+        if all(not isinstance(item, dict | list) for item in value):
+            text = ", ".join(filter(None, map(self._scalar, value)))
+            return f"{path}: {text}" if path and text else text
+        found = [self._lines(item, path, depth + 1) for item in value]
+        return "\n".join(text for text in found if text)
+
+    def _scalar(self, value: Any) -> str:  # noqa: ANN401
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            if len(value) >= 512 and _BLOB.match(value):
+                self._blobs += 1
+                return ""
+            return storable(value.replace("\r\n", "\n").replace("\r", "\n")).strip()
+        return json.dumps(value)
+
+
+def _joined(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,372 @@
+"""LaTeX: sections, paragraphs, lists, tables, captions and code as text; formulas stay as they are written.
+
+Read by its own rules and in one pass: a parser that follows TeX's grammar takes exponential time on documents of the
+old style, and none can follow what documents define for themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, Title, bounded, one_line
+from indexer.parsers.decoding import TextReader
+from indexer.parsers.latex_arguments import Arguments
+from indexer.parsers.latex_tokens import SYMBOLS, Kind, Token, tokens
+from indexer.parsers.latex_vocabulary import INCLUDES, LEVELS, LISTS, REFERENCES, SILENT, SKIPPED_ARGUMENTS, TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from typing import BinaryIO
+
+_DASHES: Final = (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"))
+_MAX_EXPANSIONS: Final = 20_000
+_MAX_EXPANSION_DEPTH: Final = 8
+
+
+def parse_latex(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield the text of a document or of a part of one. Files that it includes are told, not read."""
+    with TextReader(file, encoding) as reader:
+        writer = _Writer(Arguments(tokens(reader.read())))
+        start = writer.read_preamble()
+        if writer.title:
+            yield Title(text=writer.title)
+        for block in writer.blocks(start):
+            yield from bounded(block)
+        if writer.included:
+            names = ", ".join(writer.included[:5]) + (" and others" if len(writer.included) > 5 else "")
+            yield Notice(message=f"It includes other files ({names}), which are not part of its text here.")
+        yield from reader.notices()
+
+
+class _Writer:
+    """Goes through the tokens once, collects text, and hands out a block at every border."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self._arguments = arguments
+        self._tokens = arguments.tokens
+        self.title = ""
+        self.included: list[str] = []
+        self._authors = ""
+        self._macros: dict[str, tuple[int, int]] = {}
+        self._expansions = 0
+        self._inline: list[str] = []
+        self._lists: list[tuple[str, int]] = []
+        self._items: list[str] = []
+        self._marker = ""
+        self._rows: list[list[str]] = []
+        self._table_depth = 0
+        # What is to be done where a group closes.
+        self._closing: dict[int, str] = {}
+
+    def read_preamble(self) -> int:
+        """Take title, authors and macros from it; returns where the text begins."""
+        begin = next((n for n, t in enumerate(self._tokens) if t == Token(Kind.BEGIN, "document")), None)
+        if begin is None:
+            return 0
+        at = 0
+        if not any(token == Token(Kind.MACRO, "title") for token in self._tokens[:begin]):
+            at = begin  # some classes have it in the text
+            while at < len(self._tokens) and not self.title:
+                token = self._tokens[at]
+                at += 1
+                if token == Token(Kind.MACRO, "title"):
+                    at = self._titled("title", at)
+            at = 0
+        while at < begin:
+            token = self._tokens[at]
+            at += 1
+            if token.kind is Kind.MACRO:
+                if token.text in {"title", "author"}:
+                    at = self._titled(token.text, at)
+                elif token.text in {"newcommand", "renewcommand", "providecommand", "def"}:
+                    at = self._define(token.text, at)
+        return begin + 1
+
+    def blocks(self, start: int) -> Iterator[Block]:
+        if self.title:
+            yield _heading(self.title, 1)
+        if self._authors:
+            yield Block(text=f"{self._authors}\n\n")
+        yield from self._walk(start, len(self._tokens))
+        yield from self._flush()
+        yield from self._end_lists()
+
+    def _walk(self, start: int, end: int) -> Iterator[Block]:
+        ranges = [(start, end)]
+        while ranges:
+            at, stop = ranges.pop()
+            if at >= stop:
+                continue
+            token = self._tokens[at]
+            if token.kind is Kind.END and token.text == "document":
+                return
+            if token.kind is Kind.MACRO and token.text in self._macros and self._may_expand(len(ranges)):
+                ranges.append((at + 1, stop))
+                ranges.append(self._macros[token.text])
+                continue
+            after = yield from self._step(token, at)
+            ranges.append((after, stop))
+
+    def _may_expand(self, depth: int) -> bool:
+        self._expansions += 1
+        return depth < _MAX_EXPANSION_DEPTH and self._expansions <= _MAX_EXPANSIONS
+
+    def _step(  # noqa: C901 - one branch a kind of token
+        self, token: Token, at: int
+    ) -> Generator[Block, None, int]:
+        """Deal with one token; returns where to go on."""
+        kind = token.kind
+        if kind is Kind.MACRO:
+            return (yield from self._macro(token.text, at + 1))
+        if kind is Kind.BEGIN:
+            return (yield from self._begin(token.text, at + 1))
+        if kind is Kind.END:
+            yield from self._end(token.text)
+        elif kind is Kind.PARAGRAPH:
+            if self._table_depth:
+                self._inline.append(" ")
+            else:
+                yield from self._flush()
+        elif kind is Kind.CODE:
+            yield from self._flush()
+            yield from self._put(token.text, BlockKind.CODE)
+        elif kind is Kind.MATH:
+            yield from self._formula(token.text)
+        elif kind is Kind.ALIGN:
+            self._end_cell()
+        elif kind is Kind.CLOSE:
+            yield from self._close(at)
+        elif kind is not Kind.OPEN:
+            text = token.text
+            for mark, shown in _DASHES:
+                text = text.replace(mark, shown)
+            self._inline.append(text)
+        return at + 1
+
+    def _macro(self, name: str, after: int) -> Generator[Block, None, int]:  # noqa: C901, PLR0912 - one branch a kind of macro
+        if name in LEVELS:
+            yield from self._flush()
+            self._lists.clear()  # the macro of its own that ended one was not known
+            yield from self._end_lists()
+            title, after = self._argument(after)
+            if title:
+                yield _heading(title, LEVELS[name])
+        elif name in {"title", "author"}:
+            after = self._titled(name, after)
+        elif name in {"newcommand", "renewcommand", "providecommand", "def"}:
+            after = self._define(name, after)
+        elif name in {"item", "bibitem"}:
+            after = yield from self._item(name, after)
+        elif name == "par":
+            yield from self._flush()
+        elif name in {"\\", "tabularnewline", "cr"}:
+            after = self._arguments.after_options(after)
+            self._end_row()
+        elif name in INCLUDES:
+            target, after = self._argument(after)
+            self.included.append(target or "?")
+        elif REFERENCES.match(name):
+            keys, after = self._argument(after)
+            self._inline.append(f"[{keys}]" if keys else "")
+        elif name in {"caption", "footnote", "thanks"}:
+            after = self._arguments.after_options(after)
+            if (close := self._arguments.group_end(after)) is not None:
+                self._closing[close] = name
+                if name == "caption":
+                    yield from self._flush()
+                else:
+                    self._inline.append(" (")
+        elif name in SILENT:
+            after = self._arguments.after_arguments(after)
+        elif name in SKIPPED_ARGUMENTS:
+            after = self._arguments.after_arguments(after, SKIPPED_ARGUMENTS[name])
+        elif name in SYMBOLS:
+            self._inline.append(SYMBOLS[name])
+        else:
+            after = self._arguments.after_options(after)
+        return after
+
+    def _close(self, at: int) -> Iterator[Block]:
+        action = self._closing.pop(at, "")
+        if action == "caption":
+            yield from self._flush()
+        elif action:
+            self._inline.append(")")
+
+    def _titled(self, name: str, after: int) -> int:
+        text, after = self._argument(after)
+        if name == "title":
+            self.title = self.title or text
+        elif text not in self._authors:
+            self._authors = f"{self._authors}, {text}" if self._authors else text
+        return after
+
+    def _define(self, name: str, after: int) -> int:
+        """A macro without parameters stands for its text; others are left alone."""
+        start = after
+        if name == "def":
+            token = self._tokens[after] if after < len(self._tokens) else None
+            defined = token.text if token is not None and token.kind is Kind.MACRO else ""
+            after += 1
+            while after < len(self._tokens) and self._arguments.group_end(after) is None and after - start < 12:
+                after += 1
+            plain = after == start + 1
+        else:
+            close = self._arguments.group_end(after)
+            group = self._tokens[after : close or after]
+            defined = next((token.text for token in group if token.kind is Kind.MACRO), "")
+            after = (close or after) + 1
+            body = self._arguments.after_options(after)
+            plain, after = body == after, body
+        close = self._arguments.group_end(after)
+        if close is None:
+            return after
+        if plain and defined and defined not in LEVELS:
+            self._macros[defined] = (after + 1, close)
+        return close + 1
+
+    def _begin(self, name: str, after: int) -> Generator[Block, None, int]:
+        base = name.rstrip("*")
+        if name in TABLES or base in TABLES:
+            after = self._arguments.after_arguments(after, TABLES.get(name, TABLES.get(base, 1)))
+            if not self._table_depth:
+                yield from self._flush()
+                self._rows = [[]]
+            self._table_depth += 1
+            return after
+        yield from self._flush()
+        if base in LISTS:
+            self._lists.append((base, 0))
+            return (
+                self._arguments.after_arguments(after)
+                if base in {"thebibliography", "list"}
+                else self._arguments.after_options(after)
+            )
+        if base == "abstract":
+            yield _heading("Abstract", 2)
+        if base in {
+            "minipage",
+            "multicols",
+            "wrapfigure",
+            "wraptable",
+            "subfigure",
+            "subtable",
+            "adjustbox",
+            "tcolorbox",
+        }:
+            return self._arguments.after_arguments(after)
+        return self._arguments.after_options(after)
+
+    def _end(self, name: str) -> Iterator[Block]:
+        base = name.rstrip("*")
+        if base in TABLES and self._table_depth:
+            self._end_row()
+            self._table_depth -= 1
+            if not self._table_depth:
+                rows, self._rows = self._rows, []
+                lines = [" | ".join(cells) for cells in rows if any(cells)]
+                yield from self._put("\n".join(lines), BlockKind.TABLE)
+            return
+        if self._table_depth:
+            return
+        yield from self._flush()
+        if base in LISTS and self._lists:
+            self._lists.pop()
+            if not self._lists:
+                yield from self._end_lists()
+
+    def _end_cell(self) -> None:
+        if self._table_depth == 1:
+            self._rows[-1].append(self._taken())
+        else:
+            self._inline.append(" ")
+
+    def _end_row(self) -> None:
+        if self._table_depth == 1:
+            self._rows[-1].append(self._taken())
+            self._rows.append([])
+        else:
+            self._inline.append(" ")
+
+    def _formula(self, text: str) -> Iterator[Block]:
+        display = text.startswith(("$$", "\\[", "\\begin"))
+        if not display or self._table_depth:
+            self._inline.append(text)
+            return
+        yield from self._flush()
+        yield from self._put(one_line(text), BlockKind.PARAGRAPH)
+
+    def _item(self, name: str, after: int) -> Generator[Block, None, int]:
+        yield from self._flush()
+        label, close = "", self._arguments.after_options(after)
+        if close > after:
+            label = self._plain(after + 1, close - 1)
+        if name == "bibitem":
+            key, close = self._argument(close)
+            label = label or key
+        kind, number = self._lists.pop() if self._lists else ("itemize", 0)
+        self._lists.append((kind, number + 1))
+        indent = "  " * (len(self._lists) - 1)
+        if label:
+            self._marker = f"{indent}- {label}: "
+        else:
+            self._marker = f"{indent}{number + 1}. " if kind == "enumerate" else f"{indent}- "
+        return close
+
+    def _argument(self, at: int) -> tuple[str, int]:
+        """The text of the next group as one line, and where it ends."""
+        at = self._arguments.after_options(at)
+        close = self._arguments.group_end(at)
+        if close is None:
+            return "", at
+        return self._plain(at + 1, close), close + 1
+
+    def _plain(self, start: int, end: int) -> str:
+        inner = _Writer(self._arguments)
+        inner._macros, inner._expansions = self._macros, self._expansions
+        text = one_line(" ".join(block.text for block in inner._all(start, end)))
+        self._expansions = inner._expansions
+        return text
+
+    def _all(self, start: int, end: int) -> Iterator[Block]:
+        yield from self._walk(start, end)
+        yield from self._flush()
+        yield from self._end_lists()
+
+    def _taken(self) -> str:
+        text = one_line("".join(self._inline))
+        self._inline.clear()
+        return text
+
+    def _put(self, text: str, kind: BlockKind) -> Iterator[Block]:
+        if not text.strip():
+            return
+        if self._lists:
+            self._items.append(text)
+        else:
+            yield Block(text=f"{text}\n\n", kind=kind)
+
+    def _flush(self) -> Iterator[Block]:
+        text = self._taken()
+        if not text:
+            return
+        if self._table_depth:
+            self._inline.append(f"{text} ")
+        elif self._lists:
+            self._items.append(self._marker + text)
+            self._marker = "  " * len(self._lists)
+        else:
+            yield Block(text=f"{text}\n\n")
+
+    def _end_lists(self) -> Iterator[Block]:
+        if self._items:
+            yield Block(text="\n".join(self._items) + "\n\n", kind=BlockKind.LIST)
+            self._items = []
+        if not self._lists:
+            self._marker = ""
+
+
+def _heading(title: str, level: int) -> Block:
+    if len(title) > MAX_HEADING_CHARS:
+        return Block(text=f"{title}\n\n")
+    return Block(text=f"{title}\n\n", kind=BlockKind.HEADING, level=level, heading=title)

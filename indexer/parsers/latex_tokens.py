@@ -1,0 +1,133 @@
+r"""LaTeX source as tokens, in one pass: what is verbatim stays whole, comments are gone, braces know their partners."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Kind(Enum):
+    TEXT = auto()
+    PARAGRAPH = auto()  # an empty line
+    MACRO = auto()  # ``text`` is its name
+    OPEN = auto()
+    CLOSE = auto()
+    BEGIN = auto()  # ``text`` is the environment's name
+    END = auto()
+    CODE = auto()
+    MATH = auto()
+    ALIGN = auto()  # ``&`` between the cells of a table
+    BRACKET = auto()  # ``[`` or ``]``
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    kind: Kind
+    text: str
+
+
+_CODE_ENVIRONMENTS: Final = r"verbatim|Verbatim|lstlisting|minted|alltt|verbatimtab"
+_MATH_ENVIRONMENTS: Final = r"equation|align|gather|multline|eqnarray|displaymath|math|alignat|flalign|aligned"
+_SILENT_ENVIRONMENTS: Final = r"comment|tikzpicture|pgfpicture|picture|CCSXML|filecontents|tikzcd|forest|axis"
+# What has no end within so many characters is no formula and no environment; it also bounds the search.
+_REACH: Final = 1 << 16
+
+_TOKEN = re.compile(
+    rf"""
+      (?P<comment> %[^\n]*(?:\n[ \t]*(?!\n))? )
+    | \\begin\{{(?P<code>{_CODE_ENVIRONMENTS})(?P<cs>\*?)\}} (?P<listing>.{{0,{_REACH}}}?) \\end\{{(?P=code)(?P=cs)\}}
+    | (?P<formula> \\begin\{{(?P<fm>{_MATH_ENVIRONMENTS})(?P<fs>\*?)\}} .{{0,{_REACH}}}? \\end\{{(?P=fm)(?P=fs)\}} )
+    | (?P<silent> \\begin\{{(?P<se>{_SILENT_ENVIRONMENTS})(?P<ss>\*?)\}} .{{0,{_REACH}}}? \\end\{{(?P=se)(?P=ss)\}} )
+    | (?P<off> \\iffalse\b .{{0,{_REACH}}}? \\fi\b )
+    | \\begin[ ]*\{{(?P<begin>[^{{}}\n]*)\}} | \\end[ ]*\{{(?P<end>[^{{}}\n]*)\}}
+    | \\(?:verb|lstinline)\*?(?P<bar>[^A-Za-z*\s{{\[])(?P<verb>[^\n]*?)(?P=bar)
+    | \\(?:url|nolinkurl|path)[ ]*\{{(?P<url>[^{{}}\n]*)\}} | (?P<href> \\href[ ]*\{{[^{{}}\n]*\}} )
+    | (?P<math> \\\[.{{0,{_REACH}}}?\\\] | \\\(.{{0,{_REACH}}}?\\\) | \$\$.{{0,{_REACH}}}?\$\$
+        | \$(?:\\.|[^$\\\n]|\n(?![ \t]*\n)){{1,4000}}\$ )
+    | \\(?P<word>[A-Za-z@]+)\*?[ \t]*(?:\n[ \t]*(?!\n))? | \\(?P<sign>.|\n|\Z)
+    | (?P<par> \n[ \t]*\n\s* ) | (?P<open>\{{) | (?P<close>\}}) | (?P<align>&) | (?P<tie>~) | (?P<bracket>[\[\]])
+    | (?P<text> [^\\{{}}$&~%\n\[\]]+ | \n | \$ )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+_ACCENTS: Final = {
+    "'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", "=": "\u0304", ".": "\u0307",
+    "c": "\u0327", "v": "\u030c", "u": "\u0306", "H": "\u030b", "k": "\u0328", "r": "\u030a", "d": "\u0323",
+    "b": "\u0331",
+}  # fmt: skip
+_ACCENTED = re.compile(
+    r"(?:\\([cvuHkrdb])[ \t]*\{|\\(['`^\"~=.])[ \t]*\{?[ \t]*)\\?([A-Za-z])\}?|\\([cvuHkrdb])[ \t]+\\?([A-Za-z])\b"
+)
+SYMBOLS: Final = {
+    "ss": "ß", "ae": "æ", "AE": "Æ", "oe": "œ", "OE": "Œ", "o": "ø", "O": "Ø", "aa": "å", "AA": "Å", "l": "ł", "L": "Ł",
+    "i": "i", "j": "j", "dots": "…", "ldots": "…", "textellipsis": "…", "S": "§", "P": "¶", "copyright": "©",
+    "pounds": "£", "euro": "€", "texteuro": "€", "textregistered": "®", "texttrademark": "™", "textdegree": "°",
+    "textendash": "–", "textemdash": "—", "textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^",
+    "textquotedblleft": "“", "textquotedblright": "”", "textquoteleft": "‘", "textquoteright": "’",
+    "guillemotleft": "«",
+    "guillemotright": "»", "textbar": "|", "textless": "<", "textgreater": ">", "textunderscore": "_", "dag": "†",
+    "ddag": "‡", "textbullet": "•", "LaTeX": "LaTeX", "TeX": "TeX", "BibTeX": "BibTeX", "checkmark": "✓", "times": "×",
+    "quad": " ", "qquad": " ", "space": " ", "newline": " ", "linebreak": " ", "slash": "/",
+    "%": "%", "&": "&", "$": "$", "#": "#", "_": "_", "{": "{", "}": "}", " ": " ", ",": " ", ";": " ", ":": " ",
+    "!": "", "/": "", "-": "", "@": "", "\n": " ", "*": "",
+}  # fmt: skip
+
+
+def tokens(source: str) -> list[Token]:
+    """The tokens of a source. Every character belongs to one, or to a comment or something that is not text."""
+    return [token for match in _TOKEN.finditer(_accented(source)) if (token := _token(match)) is not None]
+
+
+def partners(found: Sequence[Token]) -> dict[int, int]:
+    """Where the group that opens at a token closes; braces without a partner are not in it."""
+    pairs: dict[int, int] = {}
+    open_at: list[int] = []
+    for number, token in enumerate(found):
+        if token.kind is Kind.OPEN:
+            open_at.append(number)
+        elif token.kind is Kind.CLOSE and open_at:
+            pairs[open_at.pop()] = number
+    return pairs
+
+
+def _accented(source: str) -> str:
+    def accented(match: re.Match[str]) -> str:
+        mark, letter = match[1] or match[2] or match[4], match[3] or match[5]
+        opened, closed = match[0].count("{"), match[0].count("}")
+        # The brace after an accented letter is another one's where none was opened.
+        return unicodedata.normalize("NFC", letter + _ACCENTS[mark]) + "}" * (closed - opened) + "{" * (opened - closed)
+
+    return _ACCENTED.sub(accented, source)
+
+
+def _token(match: re.Match[str]) -> Token | None:  # noqa: PLR0911 - one line a kind
+    kind = match.lastgroup or ""
+    if match["listing"] is not None:
+        body = re.sub(r"\A(?:\[[^\]]*\])?(?:\{[^}\n]*\})?[ \t]*\n", "", match["listing"])
+        return Token(Kind.CODE, body.strip("\n"))
+    if match["formula"] is not None:
+        return Token(Kind.MATH, match["formula"])
+    if kind in _BY_GROUP:
+        return Token(_BY_GROUP[kind], match[kind])
+    if kind in {"comment", "ss", "se", "silent", "off", "href"}:
+        return None
+    if kind == "sign" and match["sign"] in {"\\", ""}:
+        return Token(Kind.MACRO, "\\")
+    if kind == "sign":
+        return Token(Kind.TEXT, SYMBOLS.get(match["sign"], match["sign"]))
+    if match["verb"] is not None:
+        return Token(Kind.TEXT, match["verb"])
+    return Token(Kind.TEXT, " " if kind == "tie" else match[0])
+
+
+_BY_GROUP: Final = {
+    "begin": Kind.BEGIN, "end": Kind.END, "url": Kind.TEXT, "math": Kind.MATH, "word": Kind.MACRO,
+    "par": Kind.PARAGRAPH, "open": Kind.OPEN, "close": Kind.CLOSE, "align": Kind.ALIGN, "bracket": Kind.BRACKET,
+}  # fmt: skip

@@ -1,0 +1,42 @@
+"""What LaTeX's macros and environments mean to a reader."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+LEVELS: Final = {
+    "part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5, "subparagraph": 6,
+}  # fmt: skip
+# Macros whose arguments are not text.
+SILENT: Final = frozenset(
+    """label includegraphics vspace hspace vskip hskip usepackage documentclass documentstyle setcounter pagestyle
+    thispagestyle newcommand renewcommand providecommand DeclareMathOperator newenvironment renewenvironment newtheorem
+    setlength addtolength hline cline cmidrule toprule midrule bottomrule addlinespace index bibliography
+    bibliographystyle definecolor hypersetup rowcolor cellcolor columncolor rule nocite graphicspath lstset phantom
+    newcolumntype captionsetup titleformat titlespacing affiliation ead cortext fntext tnotetext orcidID institute
+    addcontentsline pdfbookmark hypertarget RequirePackage PassOptionsToPackage geometry theoremstyle setkeys
+    keys_set addbibresource input@path numberwithin arraystretch hyphenation newlength newcounter""".split()
+)
+# So many first arguments are not text; the rest is.
+SKIPPED_ARGUMENTS: Final = {
+    "multicolumn": 2, "multirow": 2, "textcolor": 1, "colorbox": 1, "resizebox": 2, "scalebox": 1, "fontsize": 2,
+    "raisebox": 1, "parbox": 1, "makebox": 0, "hyperref": 0, "rotatebox": 1, "color": 1,
+    "fcolorbox": 2, "selectfont": 0,
+    "foreignlanguage": 1, "selectlanguage": 1, "adjustbox": 1, "fancyhead": 1, "fancyfoot": 1, "newblock": 0,
+}  # fmt: skip
+INCLUDES: Final = frozenset({"input", "include", "subfile", "import"})
+REFERENCES = re.compile(r"^(?:[A-Za-z]*cite[a-z]*|ref|eqref|autoref|[cC]ref|pageref|nameref)$")
+LISTS: Final = frozenset(
+    {"itemize", "enumerate", "description", "thebibliography", "list", "compactitem", "compactenum"}
+)
+TABLES: Final = {
+    "tabular": 1,
+    "tabularx": 2,
+    "tabulary": 2,
+    "tabular*": 2,
+    "longtable": 1,
+    "tabu": 1,
+    "supertabular": 1,
+    "array": 1,
+}

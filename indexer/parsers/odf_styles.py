@@ -1,0 +1,63 @@
+"""What OpenDocument's styles say of paragraphs and lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.xml_parts import attribute, child, name_of, read_xml, whole_number
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+    from indexer.parsers.zip_limits import LimitedZip
+
+_MAX_PARENTS: Final = 20
+_CODE: Final = frozenset({"Preformatted_20_Text", "Source_20_Code", "Code"})
+_TITLE: Final = "Title"
+_CONTENTS: Final = ("Contents_20_", "Illustration_20_Index_20_", "Table_20_Index_20_")
+
+
+class OdfStyles:
+    """Styles by name: those of ``styles.xml``, then those that a document adds for its own paragraphs."""
+
+    def __init__(self, archive: LimitedZip) -> None:
+        self._parents: dict[str, str] = {}
+        self._ordered: dict[tuple[str, int], bool] = {}
+        if "styles.xml" in archive:
+            root = read_xml(archive, "styles.xml")
+            for group in ("office:styles", "office:automatic-styles"):
+                if (styles := child(root, group)) is not None:
+                    self.add(styles)
+
+    def add(self, styles: _Element) -> None:
+        """Take in an ``office:automatic-styles``."""
+        for style in styles:
+            name, own = name_of(style.tag), attribute(style, "style:name")
+            if name == "style:style":
+                self._parents[own] = attribute(style, "style:parent-style-name")
+            elif name == "text:list-style":
+                for level in style:
+                    depth = whole_number(attribute(level, "text:level"))
+                    numbered = name_of(level.tag) == "text:list-level-style-number"
+                    self._ordered[own, depth] = numbered and bool(attribute(level, "style:num-format"))
+
+    def is_code(self, style: str) -> bool:
+        return not _CODE.isdisjoint(self._family(style))
+
+    def is_title(self, style: str) -> bool:
+        return _TITLE in self._family(style)
+
+    def is_contents(self, style: str) -> bool:
+        """Whether a paragraph is a line of a table of contents."""
+        return any(name.startswith(_CONTENTS) for name in self._family(style))
+
+    def is_ordered(self, list_style: str, depth: int) -> bool:
+        """Whether items at this depth, from 1, are numbered."""
+        return self._ordered.get((list_style, depth), False)
+
+    def _family(self, style: str) -> list[str]:
+        names: list[str] = []
+        while style and len(names) < _MAX_PARENTS:
+            names.append(style)
+            style = self._parents.get(style, "")
+        return names

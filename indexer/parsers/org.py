@@ -1,0 +1,98 @@
+"""Org: structure by its lines, text verbatim. Comments, drawers and planning lines are left out."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.decoding import TextReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+_HEADING = re.compile(r"^(\*+)[ \t]+(.*?)[ \t]*(?::[\w@#%:]+:)?[ \t]*$")
+_STATE = re.compile(r"^(?:(?:TODO|DONE|NEXT|WAITING|CANCELLED|COMMENT)[ \t]+)?(?:\[#[A-Z0-9]\][ \t]+)?")
+_LINK = re.compile(r"\[\[[^\]]*\](?:\[([^\]]*)\])?\]")
+_BEGIN = re.compile(r"^[ \t]*#\+begin_(\w+)", re.IGNORECASE)
+_END: Final = r"^[ \t]*#\+end_{}\b"
+_KEYWORD = re.compile(r"^[ \t]*#\+(\w+):[ \t]*(.*?)[ \t]*$")
+_COMMENT = re.compile(r"^[ \t]*#(?:[ \t]|$)")
+_DRAWER = re.compile(r"^[ \t]*:[\w-]+:[ \t]*$")
+_DRAWER_END = re.compile(r"^[ \t]*:END:[ \t]*$", re.IGNORECASE)
+_PLANNING = re.compile(r"^[ \t]*(?:SCHEDULED|DEADLINE|CLOSED):")
+_TABLE = re.compile(r"^[ \t]*\|")
+_LIST_ITEM = re.compile(r"^[ \t]*(?:[-+]|\d{1,3}[.)])[ \t]+\S|^[ \t]+\*[ \t]+\S")
+_CODE: Final = frozenset({"src", "example", "export"})
+
+
+def parse_org(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield headings, paragraphs, lists, tables and code of an Org file; ``#+TITLE`` is its title."""
+    with TextReader(file, encoding) as reader:
+        lines = re.findall(r"[^\n]*\n|[^\n]+", reader.read())
+        titles = [found[2] for line in lines if (found := _KEYWORD.match(line)) and found[1].lower() == "title"]
+        if titles:
+            yield Title(text=" ".join(titles))
+        for block in _blocks(lines):
+            yield from bounded(block)
+        yield from reader.notices()
+
+
+def _blocks(lines: list[str]) -> Iterator[Block]:
+    at = 0
+    while at < len(lines):
+        end, block = _block(lines, at)
+        following = end
+        while following < len(lines) and not lines[following].strip():
+            following += 1
+        blank = "".join(lines[end:following])
+        at = following
+        if block is None:
+            continue
+        yield Block(text=block.text + blank, kind=block.kind, level=block.level, heading=block.heading)
+
+
+def _block(lines: list[str], at: int) -> tuple[int, Block | None]:
+    """The block that begins at a line, and where it ends; None for what is not text."""
+    line = lines[at]
+    if heading := _HEADING.match(line):
+        name = one_line(_LINK.sub(lambda link: link[1] or "", _STATE.sub("", heading[2])))
+        if name and len(name) <= MAX_HEADING_CHARS:
+            return at + 1, Block(text=line, kind=BlockKind.HEADING, level=len(heading[1]), heading=name)
+        return at + 1, Block(text=line)
+    if begin := _BEGIN.match(line):
+        return _environment(lines, at, begin[1].lower())
+    if _DRAWER.match(line):
+        end = next((n for n in range(at + 1, len(lines)) if _DRAWER_END.match(lines[n])), None)
+        if end is not None:
+            return end + 1, None
+    keyword = _KEYWORD.match(line)
+    told = keyword is None or keyword[1].lower() == "caption"
+    if not told or not line.strip() or _COMMENT.match(line) or _PLANNING.match(line):
+        return at + 1, None
+    return _group(lines, at)
+
+
+def _environment(lines: list[str], at: int, name: str) -> tuple[int, Block | None]:
+    close = re.compile(_END.format(re.escape(name)), re.IGNORECASE)
+    end = next((n for n in range(at + 1, len(lines)) if close.match(lines[n])), None)
+    if end is None:
+        return at + 1, Block(text=lines[at])
+    if name == "comment":
+        return end + 1, None
+    kind = BlockKind.CODE if name in _CODE else BlockKind.PARAGRAPH
+    return end + 1, Block(text="".join(lines[at : end + 1]), kind=kind)
+
+
+def _group(lines: list[str], at: int) -> tuple[int, Block]:
+    end = at + 1
+    table = bool(_TABLE.match(lines[at]))
+    while end < len(lines) and lines[end].strip() and table == bool(_TABLE.match(lines[end])):
+        if any(start.match(lines[end]) for start in (_HEADING, _BEGIN, _KEYWORD, _COMMENT)):
+            break
+        end += 1
+    text = "".join(lines[at:end])
+    if table:
+        return end, Block(text=text, kind=BlockKind.TABLE)
+    return end, Block(text=text, kind=BlockKind.LIST if _LIST_ITEM.match(lines[at]) else BlockKind.PARAGRAPH)

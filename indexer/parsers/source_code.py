@@ -1,0 +1,206 @@
+"""Source code, split by its syntax: functions and classes with their names as headings, text verbatim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from indexer.parsers.blocks import Block, BlockKind, Parsed, bounded, one_line
+from indexer.parsers.decoding import TextReader
+from indexer.parsers.syntax import CONTAINERS, DEFINITIONS, WRAPPERS, language_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
+
+    from indexer.parsers.blocks import Parser
+
+# A definition longer than this is split into those within it.
+_WHOLE_BYTES: Final = 1500
+# Neighbours shorter than this share a section: a page of accessors is one topic.
+_SMALL_BYTES: Final = 400
+_MAX_DEPTH: Final = 5
+_MAX_NAME_CHARS: Final = 100
+# A syntax tree takes a hundred times the text's memory.
+_MAX_TREE_BYTES: Final = 1 << 23
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    start: int
+    end: int
+    path: tuple[str, ...]
+    small: bool = False
+
+
+def parse_code(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield code in a language whose syntax is not known here, as it stands: it is cut at empty lines."""
+    yield from _parse(file, encoding, "")
+
+
+def _for(language: str) -> Parser:
+    def parse(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+        yield from _parse(file, encoding, language)
+
+    return parse
+
+
+parse_python = _for("python")
+parse_javascript = _for("javascript")
+parse_typescript = _for("typescript")
+parse_tsx = _for("tsx")
+parse_java = _for("java")
+parse_go = _for("go")
+parse_rust = _for("rust")
+parse_c = _for("c")
+parse_cpp = _for("cpp")
+parse_csharp = _for("csharp")
+parse_ruby = _for("ruby")
+parse_php = _for("php")
+parse_shell = _for("shell")
+
+
+def _parse(file: BinaryIO, encoding: str, language: str) -> Iterator[Parsed]:
+    with TextReader(file, encoding) as reader:
+        code = reader.read().lstrip("\ufeff").encode("utf-8", errors="replace")
+        if language and len(code) <= _MAX_TREE_BYTES:
+            from tree_sitter import Parser as SyntaxParser
+
+            root = SyntaxParser(language_of(language)).parse(code).root_node
+            segments = _merged(list(_Walk(code).segments(root, (), 0, len(code))))
+        else:
+            segments = [_Segment(0, len(code), ())]
+        yield from _blocks(code, segments)
+        yield from reader.notices()
+
+
+class _Walk:
+    """Cuts a syntax tree at its definitions, lines whole, comments in front with what they are about."""
+
+    def __init__(self, code: bytes) -> None:
+        self._code = code
+
+    def segments(self, parent: Any, path: tuple[str, ...], start: int, end: int) -> Iterator[_Segment]:  # noqa: ANN401
+        at = start
+        for node in self._definitions(parent):
+            begin = max(at, self._line_start(self._with_comments(node)))
+            stop = min(end, self._line_end(node.end_byte))
+            name = self._name(node)
+            if stop <= begin or not name:
+                continue
+            if begin > at:
+                yield _Segment(at, begin, path)
+            inner = (*path, name)
+            size = stop - begin
+            if size > _WHOLE_BYTES and len(inner) < _MAX_DEPTH and _unwrapped(node).type in CONTAINERS:
+                yield from self.segments(_unwrapped(node), inner, begin, stop)
+            else:
+                yield _Segment(begin, stop, inner, small=size < _SMALL_BYTES)
+            at = stop
+        if at < end:
+            yield _Segment(at, end, path)
+
+    def _definitions(self, parent: Any) -> Iterator[Any]:  # noqa: ANN401
+        """The definitions directly within, whatever bodies and blocks are between."""
+        pending = list(reversed(parent.children))
+        while pending:
+            node = pending.pop()
+            kind = _unwrapped(node).type
+            if kind in DEFINITIONS or kind in CONTAINERS:
+                yield node
+            elif kind not in _LEAVES and node.end_byte - node.start_byte > _SMALL_BYTES:
+                pending.extend(reversed(node.children))
+
+    def _name(self, node: Any) -> str:  # noqa: ANN401
+        inner = _unwrapped(node)
+        found = inner.child_by_field_name("name") or inner.child_by_field_name("declarator")
+        if found is None:
+            found = inner.child_by_field_name("type")
+        if found is None:  # Go and others name one level further down
+            specs = [child for child in inner.named_children if child.child_by_field_name("name") is not None]
+            found = specs[0].child_by_field_name("name") if specs else None
+        # C and C++ wrap a function's name in its pointers and parameters.
+        while found is not None and (deeper := found.child_by_field_name("declarator")) is not None:
+            found = deeper
+        return one_line(found.text.decode("utf-8", errors="replace"))[:_MAX_NAME_CHARS] if found is not None else ""
+
+    def _with_comments(self, node: Any) -> int:  # noqa: ANN401
+        start = node
+        before = node.prev_sibling
+        while (before is not None and "comment" in before.type) or (before is not None and before.type in _ATTRIBUTES):
+            if b"\n\n" in self._code[before.end_byte : start.start_byte]:
+                break
+            start, before = before, before.prev_sibling
+        return int(start.start_byte)
+
+    def _line_start(self, at: int) -> int:
+        begin = self._code.rfind(b"\n", 0, at) + 1
+        return at if self._code[begin:at].strip() else begin
+
+    def _line_end(self, at: int) -> int:
+        end = self._code.find(b"\n", at)
+        end = len(self._code) if end < 0 else end + 1
+        if (
+            len(self._code[at:end].strip(b" \t\r\n;,)}"))
+            and b"#" not in self._code[at:end][:3]
+            and b"//" not in self._code[at:end][:4]
+        ):
+            return at
+        while self._code[end : end + 1] in {b"\n", b"\r"}:
+            end += 1
+        return end
+
+
+_LEAVES: Final = frozenset({"string", "comment", "template_string", "heredoc_body", "string_literal", "raw_string"})
+_ATTRIBUTES: Final = frozenset({"attribute_item", "attribute_list", "decorator", "annotation"})
+
+
+def _unwrapped(node: Any) -> Any:  # noqa: ANN401
+    """The definition within decorators, exports and templates."""
+    while node.type in WRAPPERS:
+        inner = node.child_by_field_name("definition") or node.child_by_field_name("declaration")
+        inner = inner or next((c for c in node.named_children if c.type in DEFINITIONS | CONTAINERS), None)
+        if inner is None:
+            return node
+        node = inner
+    return node
+
+
+def _merged(segments: Sequence[_Segment]) -> list[_Segment]:
+    """Small definitions that follow one another are one segment with all their names."""
+    merged: list[_Segment] = []
+    names: list[str] = []
+    for segment in segments:
+        last = merged[-1] if merged else None
+        joins = (
+            last is not None
+            and last.small
+            and segment.small
+            and last.path[:-1] == segment.path[:-1]
+            and segment.end - last.start <= _WHOLE_BYTES
+            and len(", ".join([*names, segment.path[-1]])) <= _MAX_NAME_CHARS
+        )
+        if joins and last is not None:
+            names.append(segment.path[-1])
+            path = (*segment.path[:-1], ", ".join(dict.fromkeys(names)))
+            merged[-1] = _Segment(last.start, segment.end, path, small=True)
+        else:
+            names = [segment.path[-1]] if segment.path else []
+            merged.append(segment)
+    return merged
+
+
+def _blocks(code: bytes, segments: Sequence[_Segment]) -> Iterator[Block]:
+    path: tuple[str, ...] = ()
+    for segment in segments:
+        text = code[segment.start : segment.end].decode("utf-8", errors="replace")
+        if segment.path != path and text.strip():
+            # Headings without a text of their own: the names stand in the code that follows.
+            common = next((n for n, (a, b) in enumerate(zip(path, segment.path, strict=False)) if a != b), None)
+            kept = min(len(path), len(segment.path)) if common is None else common
+            for level, name in enumerate(segment.path[kept:], kept + 1):
+                yield Block(text="", kind=BlockKind.HEADING, level=level, heading=name)
+            if kept == len(segment.path):
+                yield Block(text="", kind=BlockKind.HEADING, level=kept + 1)
+            path = segment.path
+        yield from bounded(Block(text=text, kind=BlockKind.CODE))

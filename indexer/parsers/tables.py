@@ -1,0 +1,111 @@
+"""Tables of cells as blocks: a row is a line, and every group of rows knows the names of its columns."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.blocks import Block, BlockKind, bounded, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+# Longer headers would leave a chunk little room if it carried them along; each cell says its column's name instead.
+MAX_HEADER_CHARS: Final = 160
+# What is longer, in one column or on the whole, is text that somebody set in columns.
+_MAX_NAME_CHARS: Final = 120
+_MEAN_NAME_CHARS: Final = 60
+_SEPARATOR: Final = " | "
+_BLOCK_CHARS: Final = 8_192
+_NUMBER = re.compile(r"^[-+(−–]?[$€£¥]?\s?\d[\d\s.,:/'’\-]*\)?\s?(?:%|[€$£¥])?$")
+_YEAR = re.compile(r"^(?:1[89]|20)\d\d$")
+
+
+def table_blocks(
+    rows: Iterable[Sequence[str]], *, header_rows: int | None = None, page: int | None = None
+) -> Iterator[Block]:
+    """Yield a table that stands on one page; see ``TableWriter``."""
+    writer = TableWriter(header_rows)
+    for row in rows:
+        yield from writer.add(row, page)
+    yield from writer.finish()
+
+
+def names_columns(cells: Sequence[str]) -> bool:
+    """Whether a row may be a header: most of what it holds are words, or years, and no text of any length."""
+    filled = [cell for cell in cells if cell]
+    numbers = sum(1 for cell in filled if _NUMBER.match(cell) and not _YEAR.match(cell))
+    return len(filled) > 1 and 2 * numbers < len(filled) and _are_names(filled)
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    lengths = [len(cell) for cell in cells if cell]
+    return max(lengths, default=0) <= _MAX_NAME_CHARS and sum(lengths) <= _MEAN_NAME_CHARS * len(lengths)
+
+
+class TableWriter:
+    """Hands out a table in pieces, soon after their rows have come. Rows without text are left out.
+
+    Rows are written as cells between bars. Where the header is longer than ``MAX_HEADER_CHARS``, and names columns
+    rather than being text, the rows below it are written as ``name: value`` for each cell that holds something.
+    ``header_rows`` is how many rows at the start name the columns; ``None`` asks the first row itself.
+    """
+
+    def __init__(self, header_rows: int | None = None) -> None:
+        self._header_rows = header_rows
+        self._page: int | None = None
+        self._top: list[Sequence[str]] = []
+        self._names: list[str] = []
+        # As ``Block.header`` of the next piece and of those after it.
+        self._header: str | None = ""
+        self._below = ""
+        self._as_records = False
+        self._lines: list[str] = []
+        self._chars = 0
+
+    def add(self, row: Sequence[str], page: int | None) -> Iterator[Block]:
+        cells = [one_line(cell) for cell in row]
+        if not any(cells):
+            return
+        if self._header_rows is None:
+            self._header_rows = int(names_columns(cells))
+        in_header = len(self._top) < self._header_rows
+        line = self._record(cells) if self._as_records and not in_header else _line(cells)
+        if self._lines and (self._chars + len(line) > _BLOCK_CHARS or page != self._page):
+            yield from self._flush()
+        self._page = page
+        self._lines.append(f"{line}\n")
+        self._chars += len(line) + 1
+        if in_header:
+            self._top.append(cells)
+            self._name_columns()
+
+    def finish(self) -> Iterator[Block]:
+        if self._lines:
+            self._lines[-1] += "\n"
+            yield from self._flush()
+
+    def _name_columns(self) -> None:
+        width = max(len(row) for row in self._top)
+        columns = [[row[i] for row in self._top if i < len(row) and row[i]] for i in range(width)]
+        self._names = [" ".join(dict.fromkeys(parts)) for parts in columns]
+        header = _SEPARATOR.join(self._names).strip(_SEPARATOR)
+        carried = len(header) <= MAX_HEADER_CHARS
+        self._as_records = not carried and _are_names(self._names)
+        self._below = header if carried else ""
+        # A header of several rows cannot be read from the text's first line.
+        self._header = None if carried and len(self._top) == 1 else self._below
+
+    def _record(self, cells: Sequence[str]) -> str:
+        names = [*self._names, *[""] * len(cells)]
+        return "; ".join(f"{name}: {cell}" if name else cell for name, cell in zip(names, cells, strict=False) if cell)
+
+    def _flush(self) -> Iterator[Block]:
+        text = "".join(self._lines)
+        yield from bounded(Block(text=text, kind=BlockKind.TABLE, page=self._page, header=self._header))
+        self._header = self._below
+        self._lines, self._chars = [], 0
+
+
+def _line(cells: Sequence[str]) -> str:
+    return _SEPARATOR.join(cells).rstrip(_SEPARATOR)

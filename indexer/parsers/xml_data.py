@@ -1,0 +1,248 @@
+"""XML of any vocabulary: titles as headings, running text as paragraphs, tables by rows, records as named values.
+
+What the elements are called is all that is known of them: the names for titles, paragraphs, rows and cells are those of
+DocBook, JATS, TEI, the patent offices' and others' vocabularies.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, Title, bounded, one_line
+from indexer.parsers.html import parse_html
+from rag.errors import SourceDamaged, SourceUnsafe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from lxml.etree import _Element, _ElementTree
+
+_TITLES: Final = frozenset(
+    {"title", "article-title", "head", "heading", "subtitle", "invention-title", "title-of-invention"}
+)
+# Titles of whole documents wherever they stand; others only near the top.
+_OWN_TITLES: Final = frozenset({"article-title", "invention-title", "title-of-invention"})
+_PARAGRAPHS: Final = frozenset({"p", "para", "simpara", "paragraph", "claim-text", "abstract", "summary", "li", "item"})
+_SECTIONS: Final = frozenset(
+    {"sec", "section", "chapter", "part", "div", "appendix", "abstract", "item", "entry", "app"}
+)
+_ROWS: Final = frozenset({"tr", "row"})
+_LISTS: Final = frozenset({"list", "itemizedlist", "orderedlist", "ul", "ol", "variablelist"})
+_CODE: Final = frozenset({"programlisting", "screen", "code-block", "preformat", "literallayout"})
+_MARKUP = re.compile(r"<(?:p|br|div|a|ul|ol|li|img|b|i|em|strong|h[1-6]|table|span)\b[^>]*>", re.IGNORECASE)
+_NOT_PLAIN = re.compile(r"<|&[\w.:-]+;")
+_ENTITY_VALUE_CHARS: Final = 500
+_BLOB = re.compile(r"^[A-Za-z0-9+/=\s]{1024,}$")
+_MAX_LEVEL: Final = 6
+_MIN_TEXT_SHARE: Final = 0.2
+
+
+def parse_xml(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield the text of a document. Nothing outside of it is fetched, and entities within entities are refused.
+
+    Raises:
+        SourceDamaged: it is not well-formed beyond repair.
+        SourceUnsafe: it declares entities that grow or lead to other files, and uses them.
+    """
+    from lxml import etree
+
+    # Comments and instructions go; an entity stays as it is written until it is known to be harmless.
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, recover=True,
+        encoding="utf-8",
+    )  # fmt: skip
+    text = file.read().decode(encoding, errors="replace").replace("\x00", "").lstrip("\ufeff \t\r\n")
+    try:
+        tree = etree.parse(io.BytesIO(text.encode("utf-8", errors="replace")), parser)
+    except etree.LxmlError as error:
+        raise SourceDamaged(f"This is not readable as XML: {error}.", hint="Correct it, or name it .txt.") from error
+    root = tree.getroot()
+    if root is None:
+        raise SourceDamaged("This is not readable as XML: it has no elements.", hint="Correct it, or name it .txt.")
+    _replace_entities(tree)
+    broken = [entry for entry in parser.error_log if entry.level_name == "FATAL"]
+    writer = _Writer(root)
+    if writer.title:
+        yield Title(text=writer.title)
+    for block in writer.blocks():
+        yield from bounded(block)
+    if broken:
+        yield Notice(message=f"It is not well-formed in line {broken[0].line} ({broken[0].message}).")
+    if writer.blobs:
+        yield Notice(message=f"{writer.blobs:,} values are encoded data (base64 or the like) and are left out.")
+
+
+def _replace_entities(tree: _ElementTree) -> None:
+    """Put in the text of the entities that are a short text and no more."""
+    from lxml import etree
+
+    used = list(tree.getroot().iter(etree.Entity))
+    if not used:
+        return
+    dtd = tree.docinfo.internalDTD
+    declared = {entity.name: entity.content for entity in dtd.iterentities()} if dtd is not None else {}
+    for entity in used:
+        if entity.name not in declared:
+            continue  # of a DTD that is not here; its name stays
+        value = declared[entity.name]
+        if value is None or _NOT_PLAIN.search(value) or len(value) > _ENTITY_VALUE_CHARS:
+            raise SourceUnsafe(
+                f"It uses the entity &{entity.name};, which leads to another file or is made of other entities.",
+                hint="If it is to be trusted, expand its entities (`xmllint --noent`) and ingest the result.",
+            )
+        parent, before = entity.getparent(), entity.getprevious()
+        added = value + (entity.tail or "")
+        entity.tail = None
+        if before is not None:
+            before.tail = (before.tail or "") + added
+        elif parent is not None:
+            parent.text = (parent.text or "") + added
+        if parent is not None:
+            parent.remove(entity)
+
+
+class _Writer:
+    """Goes through the elements in document order, without recursion: documents nest as deep as they like."""
+
+    def __init__(self, root: _Element) -> None:
+        self._root = root
+        self._lines: list[str] = []
+        self.blobs = 0
+        self.title = _title(root)
+        texts = sum(len(text) for text in _texts(root) if text.strip())
+        attributes = sum(len(str(value)) for element in root.iter() for value in element.attrib.values())
+        # Beside text, attributes are for programs; where they hold nearly everything, they are the text.
+        self._tells_attributes = texts < _MIN_TEXT_SHARE * attributes
+
+    def blocks(self) -> Iterator[Block]:
+        from lxml import etree
+
+        walker = etree.iterwalk(self._root, events=("start", "end"))
+        depth = 0
+        for event, element in walker:
+            if not isinstance(element.tag, str):
+                continue
+            if event == "end":
+                depth -= _name(element) in _SECTIONS
+                if len(element) and _name(element) not in _ROWS:
+                    yield from self._flush()
+                continue
+            block_or_none, whole = self._start(element, depth)
+            if whole:
+                walker.skip_subtree()
+            depth += _name(element) in _SECTIONS
+            if block_or_none is not None:
+                yield from self._flush()
+                yield from block_or_none
+        yield from self._flush()
+
+    def _start(self, element: _Element, depth: int) -> tuple[list[Block] | None, bool]:
+        """Blocks that the element begins with, and whether nothing of it is left to do."""
+        name = _name(element)
+        if name in _TITLES:
+            return self._heading(element, depth), True
+        if name in _ROWS:
+            self._row(element)
+            return None, True
+        if name in _CODE:
+            return [Block(text="".join(_texts(element)).strip("\n") + "\n\n", kind=BlockKind.CODE)], True
+        if not len(element):
+            return self._leaf(element)
+        if name not in _PARAGRAPHS and not _is_mixed(element):
+            return None, False
+        return self._running_text(element)
+
+    def _running_text(self, element: _Element) -> tuple[list[Block] | None, bool]:
+        """A paragraph; one that holds tables, titles or paragraphs is taken apart."""
+        within = [_name(inner) for inner in element.iter() if isinstance(inner.tag, str) and inner is not element]
+        if not _ROWS.isdisjoint(within):
+            return None, False
+        if _PARAGRAPHS.isdisjoint(within) and _TITLES.isdisjoint(within):
+            text = one_line(_text(element))
+            return ([Block(text=f"{text}\n\n")] if text else None), True
+        own = one_line(element.text or "")
+        return ([Block(text=f"{own}\n\n")] if own else None), False
+
+    def _leaf(self, element: _Element) -> tuple[list[Block] | None, bool]:
+        name = _name(element)
+        value = (element.text or "").strip()
+        if value and len(value) > 1024 and _BLOB.match(value):
+            self.blobs += 1
+            return None, True
+        if _MARKUP.search(value):
+            return [
+                block for block in parse_html(io.BytesIO(value.encode()), "utf-8") if isinstance(block, Block)
+            ], True
+        value = one_line(value)
+        if not value and self._tells_attributes:
+            values = [one_line(text) for key, text in element.attrib.items() if _is_told(str(key), str(text))]
+            value = " ".join(values)
+        if not value:
+            return None, True
+        if name in _PARAGRAPHS:
+            return [Block(text=f"{value}\n\n")], True
+        self._lines.append(f"{name}: {value}")
+        return None, True
+
+    def _heading(self, element: _Element, depth: int) -> list[Block]:
+        text = one_line(_text(element))
+        if not text:
+            return []
+        if len(text) > MAX_HEADING_CHARS:
+            return [Block(text=f"{text}\n\n")]
+        level = min(depth + 1, _MAX_LEVEL)
+        return [Block(text=f"{text}\n\n", kind=BlockKind.HEADING, level=level, heading=text)]
+
+    def _row(self, row: _Element) -> None:
+        cells = [one_line(_text(cell)) for cell in row if isinstance(cell.tag, str)]
+        if any(cells):
+            self._lines.append(" | ".join(cells))
+
+    def _flush(self) -> Iterator[Block]:
+        lines, self._lines = self._lines, []
+        if lines:
+            table = sum(" | " in line for line in lines) * 2 > len(lines) and len(lines) > 1
+            yield Block(text="\n".join(lines) + "\n\n", kind=BlockKind.TABLE if table else BlockKind.PARAGRAPH)
+
+
+def _title(root: _Element) -> str:
+    titles = [e for e in root.iter() if isinstance(e.tag, str) and _name(e) in _TITLES]
+    own = next((e for e in titles if _name(e) in _OWN_TITLES), None)
+    own = own if own is not None else next((e for e in titles if sum(1 for _ in e.iterancestors()) <= 3), None)
+    return one_line(_text(own)) if own is not None else ""
+
+
+def _name(element: _Element) -> str:
+    """An element's name without its namespace."""
+    return str(element.tag).rpartition("}")[2].lower()
+
+
+def _text(element: _Element) -> str:
+    return "".join(_texts(element))
+
+
+def _texts(element: _Element) -> Iterator[str]:
+    """All text within, words of neighbouring elements apart where the source has them on lines of their own."""
+    from lxml import etree
+
+    for event, inner in etree.iterwalk(element, events=("start", "end")):
+        if event == "start":
+            yield inner.text or "" if isinstance(inner.tag, str) else ""
+        elif inner is not element:
+            yield inner.tail or ""
+
+
+def _is_mixed(element: _Element) -> bool:
+    """Whether text and elements stand side by side."""
+    if (element.text or "").strip():
+        return True
+    return any((child.tail or "").strip() for child in element)
+
+
+def _is_told(key: str, value: str) -> bool:
+    """Whether an attribute says something to a reader, as words or numbers do and keys and addresses do not."""
+    name = key.rpartition("}")[2].lower()
+    return name not in {"id", "idref", "ref", "href", "rid", "space", "lang", "type", "src"} and bool(value.strip())

@@ -1,0 +1,115 @@
+"""Domain values of queued work: what is to be done, how far it is, what came of each file. Immutable, free of I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rag.types import MetadataValue
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that was handed over: ``name`` is what its sender calls it, ``uri`` its address in the store.
+
+    ``blob`` is where it waits, below the data directory; ``size`` is in bytes.
+    """
+
+    name: str
+    uri: str
+    blob: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """What to take into a collection: files that were uploaded, or paths on the machine.
+
+    ``metadata`` is said of all of them; ``None`` keeps what was said before.
+    """
+
+    collection: str
+    uploads: tuple[Upload, ...] = ()
+    paths: tuple[str, ...] = ()
+    metadata: Mapping[str, MetadataValue] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobError:
+    """Why a job, or a file of it, failed."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFile:
+    """What came of one file. ``outcome`` is ``ingested``, ``replaced``, ``unchanged`` or ``failed``."""
+
+    uri: str
+    outcome: str
+    document_id: int | None = None
+    chunks: int = 0
+    seconds: float = 0.0
+    notices: tuple[str, ...] = ()
+    error: JobError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request and how far it is. Times are RFC 3339 in UTC; ``attempts`` counts how often it was begun.
+
+    ``outcomes`` counts its files by what came of them, as far as they are done. ``not_before``: not tried again before.
+    """
+
+    id: int
+    request: JobRequest
+    state: JobState
+    attempts: int
+    cancel_requested: bool
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    not_before: str | None
+    error: JobError | None
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+
+
+def request_to_json(request: JobRequest) -> dict[str, Any]:
+    """As the database keeps it."""
+    return {
+        "uploads": [
+            {"name": each.name, "uri": each.uri, "blob": each.blob, "sha256": each.sha256, "size": each.size}
+            for each in request.uploads
+        ],
+        "paths": list(request.paths),
+        "metadata": None if request.metadata is None else dict(request.metadata),
+    }
+
+
+def request_from_json(collection: str, value: Mapping[str, Any]) -> JobRequest:
+    """What ``request_to_json`` made."""
+    return JobRequest(
+        collection=collection,
+        uploads=tuple(Upload(**each) for each in value["uploads"]),
+        paths=tuple(value["paths"]),
+        metadata=value["metadata"],
+    )

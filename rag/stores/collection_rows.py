@@ -1,0 +1,72 @@
+"""Rows of ``collections``: each is read with its checksum and written with a new one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from rag.errors import UnknownCollection
+from rag.stores.checksums import collection_checksum, damaged
+from rag.stores.tables import CollectionRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from rag.types import Fingerprint
+
+    AnyRow = Row[*tuple[Any, ...]]
+
+
+def collection_rows(connection: Connection) -> Sequence[AnyRow]:
+    """All of them by name. Raises DatabaseDamaged unless they are as they were written."""
+    return [_whole(row) for row in connection.execute(select(CollectionRow).order_by(CollectionRow.name))]
+
+
+def collection_row(connection: Connection, collection_id: int, name: str | None = None) -> AnyRow:
+    """The row; ``name`` is for the message.
+
+    Raises:
+        UnknownCollection: it is gone.
+        DatabaseDamaged: it is not as it was written.
+    """
+    row = connection.execute(select(CollectionRow).where(CollectionRow.id == collection_id)).one_or_none()
+    if row is None:
+        raise UnknownCollection(
+            f"There is no collection {name or collection_id!r} any more.",
+            hint="`indexer list` shows the collections there are.",
+        )
+    return _whole(row)
+
+
+def insert_collection(connection: Connection, name: str, made_with: Fingerprint) -> int:
+    """Returns its id."""
+    values = {
+        "name": name,
+        "parser": made_with.parser,
+        "chunker": made_with.chunker,
+        "embedder": made_with.embedder,
+        "dimension": made_with.dimension,
+        "created_at": datetime.now(UTC),
+        "checksum": 0,
+    }
+    collection_id = connection.scalars(insert(CollectionRow).values(values).returning(CollectionRow.id)).one()
+    row = connection.execute(select(CollectionRow).where(CollectionRow.id == collection_id)).one()
+    change_collection(connection, row)
+    return collection_id
+
+
+def change_collection(connection: Connection, row: AnyRow, **values: object) -> None:
+    """Write other values into a row that was read in this transaction, which writes."""
+    checksum = collection_checksum(SimpleNamespace(**{**row._mapping, **values}))
+    connection.execute(update(CollectionRow).where(CollectionRow.id == row.id).values(**values, checksum=checksum))
+
+
+def _whole(row: AnyRow) -> AnyRow:
+    if collection_checksum(row) != row.checksum:
+        raise damaged(f"What is stored of the collection {row.name!r}", "Restore a backup.")
+    return row

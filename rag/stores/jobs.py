@@ -1,0 +1,250 @@
+"""The queue of work that programs hand to each other: uploads and folders to take in, one job at a time a worker.
+
+A worker has a job by a *lease*: it says again and again that it goes on (heartbeat), and where it does not, another
+takes the job over. Taking in is idempotent (what is unchanged is skipped), so a job that is begun again goes on where
+it ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import delete, func, insert, or_, select, update
+
+from rag.errors import JobLost, UnknownJob
+from rag.job_types import Job, JobError, JobFile, JobState, request_from_json, request_to_json
+from rag.stores.tables import JobFileRow, JobRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from rag.job_types import JobRequest
+    from rag.stores.database import Database
+
+# How long a worker may be silent. It says that it goes on three times as often.
+LEASE: Final = timedelta(seconds=60)
+_ATTEMPTS: Final = 5
+_FIRST_DELAY: Final = timedelta(seconds=5)
+_LONGEST_DELAY: Final = timedelta(minutes=10)
+_ENDED: Final = tuple(state for state in JobState if state.ended)
+
+
+class JobQueue:
+    """Jobs in SQL. Safe to share between threads and processes."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._database = database
+        self._now = now
+
+    def put(self, request: JobRequest, *, owner: str | None = None) -> Job:
+        """Queue a request; with an ``owner`` it is running already, and nobody else is given it."""
+        now = self._now()
+        values = {
+            "collection": request.collection,
+            "request": request_to_json(request),
+            "state": JobState.QUEUED if owner is None else JobState.RUNNING,
+            "attempts": 0 if owner is None else 1,
+            "cancel_requested": False,
+            "owner": owner,
+            "lease_until": None if owner is None else now + LEASE,
+            "started_at": None if owner is None else now,
+            "created_at": now,
+        }
+        with self._database.write() as connection:
+            job_id = connection.scalars(insert(JobRow).values(**values).returning(JobRow.id)).one()
+            return _job(connection, job_id)
+
+    def claim(self, owner: str, *, gone: Callable[[str], bool] = lambda _: False) -> Job | None:
+        """The oldest job that waits, or was let go of, is this worker's from now on; None if there is none.
+
+        ``gone`` tells of an owner that it has ended, so that its jobs need not wait for the end of their lease.
+        """
+        now = self._now()
+        with self._database.write() as connection:
+            self._take_back(connection, now, gone)
+            waiting = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
+            query = select(JobRow.id).where(JobRow.state == JobState.QUEUED, waiting).order_by(JobRow.id).limit(1)
+            job_id = connection.scalar(query)
+            if job_id is None:
+                return None
+            connection.execute(
+                update(JobRow)
+                .where(JobRow.id == job_id)
+                .values(
+                    state=JobState.RUNNING,
+                    owner=owner,
+                    lease_until=now + LEASE,
+                    started_at=func.coalesce(JobRow.started_at, now),
+                    attempts=JobRow.attempts + 1,
+                    not_before=None,
+                )
+            )
+            return _job(connection, job_id)
+
+    def renew(self, job_id: int, owner: str) -> bool:
+        """Go on with a job; returns whether somebody wants it cancelled.
+
+        Raises:
+            JobLost: it was taken over meanwhile; what this worker does of it is for nothing.
+        """
+        with self._database.write() as connection:
+            row = self._require_mine(connection, job_id, owner)
+            lease = update(JobRow).where(JobRow.id == job_id).values(lease_until=self._now() + LEASE)
+            connection.execute(lease)
+            return bool(row.cancel_requested)
+
+    def record(self, job_id: int, owner: str, files: Sequence[JobFile]) -> None:
+        """Note what came of files, in place of what was noted of them in an earlier attempt. Raises JobLost."""
+        with self._database.write() as connection:
+            self._require_mine(connection, job_id, owner)
+            for file in files:
+                connection.execute(delete(JobFileRow).where(JobFileRow.job_id == job_id, JobFileRow.uri == file.uri))
+                connection.execute(insert(JobFileRow).values(job_id=job_id, **_file_values(file)))
+
+    def finish(self, job_id: int, owner: str, state: JobState, *, error: JobError | None = None) -> Job:
+        """End a job. Raises JobLost."""
+        with self._database.write() as connection:
+            self._require_mine(connection, job_id, owner)
+            self._end(connection, job_id, state, error)
+            return _job(connection, job_id)
+
+    def put_back(self, job_id: int, owner: str, error: JobError, *, counts: bool = True) -> Job:
+        """Have a job tried again later, ever later with each attempt; after the last one it has failed. Raises JobLost.
+
+        ``counts=False``: it could not be begun, so this was no attempt.
+        """
+        with self._database.write() as connection:
+            row = self._require_mine(connection, job_id, owner)
+            attempts = row.attempts if counts else row.attempts - 1
+            if row.cancel_requested:
+                self._end(connection, job_id, JobState.CANCELLED, None)
+            elif attempts >= _ATTEMPTS:
+                self._end(connection, job_id, JobState.FAILED, error)
+            else:
+                delay = min(_FIRST_DELAY * 2 ** max(attempts - 1, 0), _LONGEST_DELAY)
+                later = {"state": JobState.QUEUED, "not_before": self._now() + delay, "attempts": attempts}
+                released = {"owner": None, "lease_until": None, "error": asdict(error)}
+                connection.execute(update(JobRow).where(JobRow.id == job_id).values(**later, **released))
+            return _job(connection, job_id)
+
+    def cancel(self, job_id: int) -> Job:
+        """End a job that waits, or ask the worker that has it to stop after the file at hand. Raises UnknownJob."""
+        with self._database.write() as connection:
+            job = _job(connection, job_id)
+            if job.state is JobState.QUEUED:
+                self._end(connection, job_id, JobState.CANCELLED, None)
+            elif job.state is JobState.RUNNING:
+                connection.execute(update(JobRow).where(JobRow.id == job_id).values(cancel_requested=True))
+            return _job(connection, job_id)
+
+    def job(self, job_id: int) -> Job:
+        """Raises UnknownJob."""
+        with self._database.read() as connection:
+            return _job(connection, job_id)
+
+    def jobs(self, *, collection: str | None = None, limit: int = 100, before: int | None = None) -> list[Job]:
+        """Jobs, the newest first, those with an id below ``before``."""
+        query = select(JobRow.id).order_by(JobRow.id.desc()).limit(limit)
+        if collection is not None:
+            query = query.where(JobRow.collection == collection)
+        if before is not None:
+            query = query.where(JobRow.id < before)
+        with self._database.read() as connection:
+            return [_job(connection, job_id) for job_id in connection.scalars(query).all()]
+
+    def files(self, job_id: int, *, limit: int = 1000, after: int = 0) -> list[tuple[int, JobFile]]:
+        """What came of a job's files, in the order they were done, each with its place; those after a place."""
+        query = select(JobFileRow).where(JobFileRow.job_id == job_id, JobFileRow.id > after)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(JobFileRow.id).limit(limit)).all()
+        return [(row.id, _to_file(row)) for row in rows]
+
+    def forget(self, older_than: timedelta) -> int:
+        """Delete jobs that ended longer ago; returns how many."""
+        with self._database.write() as connection:
+            old = select(JobRow.id).where(JobRow.state.in_(_ENDED), JobRow.finished_at < self._now() - older_than)
+            connection.execute(delete(JobFileRow).where(JobFileRow.job_id.in_(old)))
+            return connection.execute(delete(JobRow).where(JobRow.id.in_(old))).rowcount
+
+    def blobs(self) -> set[str]:
+        """The uploads that jobs which have not ended still need."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(JobRow.collection, JobRow.request).where(JobRow.state.not_in(_ENDED)))
+            return {upload.blob for row in rows for upload in request_from_json(row.collection, row.request).uploads}
+
+    def _take_back(self, connection: Connection, now: datetime, gone: Callable[[str], bool]) -> None:
+        """Queue again what was running and is nobody's any more; what has been begun too often has failed."""
+        running = select(JobRow.id, JobRow.owner, JobRow.lease_until, JobRow.attempts, JobRow.cancel_requested)
+        for row in connection.execute(running.where(JobRow.state == JobState.RUNNING)).all():
+            if row.lease_until > now and not gone(row.owner):
+                continue
+            if row.cancel_requested:
+                self._end(connection, row.id, JobState.CANCELLED, None)
+            elif row.attempts >= _ATTEMPTS:
+                died = JobError(
+                    code="worker_died",
+                    message=f"The worker that ran it ended without a word {row.attempts} times.",
+                    hint="The files noted last are the ones it was at; see its log.",
+                )
+                self._end(connection, row.id, JobState.FAILED, died)
+            else:
+                released = {"state": JobState.QUEUED, "owner": None, "lease_until": None}
+                connection.execute(update(JobRow).where(JobRow.id == row.id).values(**released))
+
+    def _require_mine(self, connection: Connection, job_id: int, owner: str) -> Any:  # noqa: ANN401  # a row of SQLAlchemy's
+        query = select(JobRow.owner, JobRow.state, JobRow.attempts, JobRow.cancel_requested)
+        row = connection.execute(query.where(JobRow.id == job_id)).one_or_none()
+        if row is None or (row.owner, row.state) != (owner, JobState.RUNNING):
+            raise JobLost(f"Job {job_id} is not this worker's any more.", hint="Another worker goes on with it.")
+        return row
+
+    def _end(self, connection: Connection, job_id: int, state: JobState, error: JobError | None) -> None:
+        values = {"state": state, "owner": None, "lease_until": None, "not_before": None, "finished_at": self._now()}
+        told = None if error is None else asdict(error)
+        connection.execute(update(JobRow).where(JobRow.id == job_id).values(**values, error=told))
+
+
+def _job(connection: Connection, job_id: int) -> Job:
+    row = connection.execute(select(JobRow).where(JobRow.id == job_id)).one_or_none()
+    if row is None:
+        raise UnknownJob(f"There is no job {job_id}.", hint="GET /v1/jobs lists those there are.")
+    counts = select(JobFileRow.outcome, func.count()).where(JobFileRow.job_id == job_id)
+    outcomes = {row[0]: row[1] for row in connection.execute(counts.group_by(JobFileRow.outcome))}
+    return Job(
+        id=row.id,
+        request=request_from_json(row.collection, row.request),
+        state=JobState(row.state),
+        attempts=row.attempts,
+        cancel_requested=row.cancel_requested,
+        created_at=_shown(row.created_at) or "",
+        started_at=_shown(row.started_at),
+        finished_at=_shown(row.finished_at),
+        not_before=_shown(row.not_before),
+        error=None if row.error is None else JobError(**row.error),
+        outcomes=outcomes,
+    )
+
+
+def _file_values(file: JobFile) -> dict[str, Any]:
+    values = asdict(file)
+    return {**values, "notices": list(file.notices)}
+
+
+def _to_file(row: Any) -> JobFile:  # noqa: ANN401  # a row of SQLAlchemy's
+    return JobFile(
+        uri=row.uri,
+        outcome=row.outcome,
+        document_id=row.document_id,
+        chunks=row.chunks,
+        seconds=row.seconds,
+        notices=tuple(row.notices),
+        error=None if row.error is None else JobError(**row.error),
+    )
+
+
+def _shown(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")

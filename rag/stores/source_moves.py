@@ -1,0 +1,96 @@
+"""Documents by where they came from: those below a folder, and those whose source is at another address now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import func, literal, or_, select, update
+
+from rag.stores.retirement import next_change
+from rag.stores.rows import seal_version
+from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
+from rag.stores.visibility import KEPT
+from rag.types import MEMBER_MARK, KnownSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import ColumnElement
+
+    from rag.stores.database import Database
+    from rag.types import Collection
+
+_MEMBER: Final = MEMBER_MARK
+
+
+def sources_below(database: Database, collection: Collection, folder: str) -> list[KnownSource]:
+    """The active documents whose URI lies below a folder's, by URI; not the documents in them (members of archives)."""
+    prefix = f"{folder.rstrip('/')}/"
+    query = (
+        select(
+            DocumentRow.id,
+            DocumentRow.uri,
+            VersionRow.title,
+            VersionRow.sha256,
+            VersionRow.size,
+            VersionRow.mtime_ns,
+            VersionRow.parser,
+            VersionRow.chunker,
+            VersionRow.details,
+        )
+        .join(VersionRow, VersionRow.document_id == DocumentRow.id)
+        .where(DocumentRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+        .where(_begins_with(prefix), func.instr(DocumentRow.uri, _MEMBER) == 0)
+        .order_by(DocumentRow.uri)
+    )
+    makers = (collection.fingerprint.parser, collection.fingerprint.chunker)
+    with database.read() as connection:
+        return [
+            KnownSource(
+                document_id=row.id,
+                uri=row.uri,
+                title=row.title,
+                sha256=row.sha256,
+                size=row.size,
+                mtime_ns=row.mtime_ns,
+                current=(row.parser, row.chunker) == makers,
+                metadata=row.metadata,
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def move_sources(database: Database, collection: Collection, moves: Mapping[int, tuple[str, int]]) -> set[int]:
+    """Give documents, by id, the URI and the time of modification (in ns) of where they are now; returns those moved.
+
+    Their versions, chunks and embeddings stay as they are; what lies in a container moves with it. A document whose
+    new URI another one has, or had as far as versions are kept, is not moved.
+    """
+    moved: set[int] = set()
+    with database.write() as connection:
+        for document_id, (uri, mtime_ns) in moves.items():
+            before = connection.scalar(select(DocumentRow.uri).where(DocumentRow.id == document_id))
+            mine = DocumentRow.collection_id == collection.id
+            taken = select(DocumentRow.id).where(mine, or_(DocumentRow.uri == uri, _begins_with(f"{uri}{_MEMBER}")))
+            if before is None or connection.scalar(taken.limit(1)) is not None:
+                continue
+            after = literal(uri).concat(func.substr(DocumentRow.uri, len(before) + 1))
+            both = or_(DocumentRow.id == document_id, _begins_with(f"{before}{_MEMBER}"))
+            both_now = (DocumentRow.id == document_id, _begins_with(f"{uri}{_MEMBER}"))
+            versions = (
+                select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(mine, KEPT)
+            )
+            connection.execute(update(DocumentRow).where(mine, both).values(uri=after))
+            active = (VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE)
+            connection.execute(update(VersionRow).where(*active).values(mtime_ns=mtime_ns))
+            for version_id in connection.scalars(versions.where(or_(*both_now))).all():
+                seal_version(connection, version_id)
+            moved.add(document_id)
+        if moved:
+            next_change(connection, collection.id)  # what a filter lets through may be something else now
+    return moved
+
+
+def _begins_with(prefix: str) -> ColumnElement[bool]:
+    """As a range, which the index of URIs answers; ``prefix`` ends with a slash."""
+    return (DocumentRow.uri >= prefix) & (DocumentRow.uri < f"{prefix[:-1]}{chr(ord(prefix[-1]) + 1)}")

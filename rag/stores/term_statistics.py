@@ -1,0 +1,116 @@
+"""How many chunks there are, how long they are, and how many of them hold a term: what full text weighs terms by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, TextClause
+
+# As the newest migration names it.
+FULL_TEXT_TABLE: Final = "chunk_terms_fts"
+
+# Rows are counted up to this number, which takes 1 ms; beyond it their share of the chunks so far tells enough.
+COUNTED: Final = 20_000
+_TERMS_HELD = 10_000
+
+_K1, _B = 1.2, 0.75  # as in FTS5
+_LEAST_WEIGHT = 1e-6  # FTS5's, of a term that most chunks hold
+
+# FTS5's "averages" record: varints of the number of rows and of the tokens in each column.
+_AVERAGES = text(f"SELECT block FROM {FULL_TEXT_TABLE}_data WHERE id = 1")  # noqa: S608  # a constant
+_NEWEST = text("SELECT max(chunk_id) FROM chunk_terms")
+
+
+def counting(limit: int) -> TextClause:
+    """Of the rows that match, the number and the highest id, of the first so many."""
+    return text(
+        f"SELECT count(*), max(rowid) FROM (SELECT rowid FROM {FULL_TEXT_TABLE}"  # noqa: S608  # a constant
+        f" WHERE {FULL_TEXT_TABLE} MATCH :term ORDER BY rowid LIMIT {limit})"
+    )
+
+
+_COUNT = counting(COUNTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Of all chunks of the database at one moment, those that no search returns included."""
+
+    chunks: int
+    average_length: float
+    newest: int
+
+    def weight(self, rows: float) -> float:
+        """BM25's weight of a term that so many chunks hold."""
+        ratio = (self.chunks - rows + 0.5) / (rows + 0.5)
+        return max(_LEAST_WEIGHT, math.log(ratio)) if ratio > 0 else _LEAST_WEIGHT
+
+    def tells(self, rows: float) -> bool:
+        """Whether a term that so many chunks hold has any weight beside others."""
+        return self.weight(rows) > _LEAST_WEIGHT
+
+    def saturated(self, occurrences: int, length: int) -> float:
+        """BM25's part of a term for a chunk of so many terms, to be multiplied by the term's weight."""
+        return occurrences * (_K1 + 1) / (occurrences + _K1 * (1 - _B + _B * length / self.average_length))
+
+
+class TermStatistics:
+    """What was counted of terms, until the index changes. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._held = _Held(b"", Statistics(0, 1.0, 0), {})
+
+    def read(self, connection: Connection) -> TermRows:
+        """The statistics as the connection's transaction sees the index."""
+        state = connection.execute(_AVERAGES).scalar() or b""
+        held = self._held
+        if state != held.state or len(held.rows) > _TERMS_HELD:
+            held = self._held = _Held(state, _statistics(connection, state), {})
+        return TermRows(connection, held.statistics, held.rows)
+
+
+class TermRows:
+    """How many chunks hold a term, asked within one transaction."""
+
+    def __init__(self, connection: Connection, statistics: Statistics, held: dict[str, float]) -> None:
+        self.statistics = statistics
+        self._connection = connection
+        self._held = held
+
+    def of(self, expression: str) -> float:
+        """How many chunks an FTS5 expression matches; an estimate from ``COUNTED`` on."""
+        rows = self._held.get(expression)
+        if rows is None:
+            count, last = self._connection.execute(_COUNT, {"term": expression}).one()
+            rows = float(count) if count < COUNTED else count * self.statistics.newest / last
+            self._held[expression] = rows
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    state: bytes
+    statistics: Statistics
+    rows: dict[str, float]
+
+
+def _statistics(connection: Connection, state: bytes) -> Statistics:
+    chunks, *tokens = numbers(state) or [0]
+    newest = connection.execute(_NEWEST).scalar() or 0
+    return Statistics(chunks, max(1.0, sum(tokens) / max(1, chunks)), newest)
+
+
+def numbers(block: bytes) -> list[int]:
+    """Numbers of seven bits a byte, the highest first; every byte but the last of a number has its eighth bit set."""
+    numbers, number = [], 0
+    for byte in block:
+        number = number << 7 | byte & 0x7F
+        if byte < 0x80:
+            numbers.append(number)
+            number = 0
+    return numbers

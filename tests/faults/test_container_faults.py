@@ -1,0 +1,221 @@
+"""Archives and mails that mean harm, or are torn: each is refused for its own reason and nothing else is harmed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import tarfile
+import zipfile
+
+import pytest
+
+from indexer.members import MAX_DEPTH
+from tests.integration.ingesting import ingesting
+from tests.unit.mails import mail, tarred, zipped
+
+GOOD = b"Lakes hold water."
+
+
+@pytest.fixture
+def library(tmp_path):
+    with ingesting(tmp_path / "home", memory_bytes=1 << 29) as opened:
+        yield opened
+
+
+@pytest.fixture
+def take(library, tmp_path):
+    """Ingest one file and a good one after it; returns code and message by the end of the URI."""
+
+    def run(name: str, content: bytes) -> dict[str, str]:
+        folder = tmp_path / "docs"
+        folder.mkdir()
+        (folder / name).write_bytes(content)
+        (folder / "zz-good.txt").write_bytes(GOOD)
+        report = library.ingest(folder)
+        results = {r.uri.partition("/docs/")[2]: r.failure.code if r.failure else "" for r in report.results}
+        assert results.pop("zz-good.txt") == ""
+        assert not (tmp_path / "evil.txt").exists()
+        return results
+
+    return run
+
+
+def zip_with_sizes(count: int, declared: int) -> bytes:
+    """A ZIP whose directory says of every file that it unpacks to so many bytes."""
+    raw = bytearray(zipped({f"{n}.txt": b"x" for n in range(count)}))
+    at = 0
+    while (at := raw.find(b"PK\x01\x02", at)) >= 0:
+        raw[at + 24 : at + 28] = struct.pack("<I", declared)
+        at += 4
+    return bytes(raw)
+
+
+def test_a_zip_bomb_is_refused_before_anything_is_unpacked(take, library):
+    assert take("bomb.zip", zipped({"a.txt": GOOD, "zeros.txt": bytes(80 << 20)})) == {"bomb.zip": "source_too_large"}
+    assert len(library.documents()) == 1
+
+
+def test_a_zip_that_claims_terabytes_is_refused(take):
+    assert take("claims.zip", zip_with_sizes(1000, 0xFFFF_FFF0)) == {"claims.zip": "source_too_large"}
+
+
+def test_a_zip_that_claims_too_little_costs_the_member(take):
+    raw = zipped({"a.txt": GOOD * 100, "b.txt": GOOD}).replace(struct.pack("<I", len(GOOD) * 100), struct.pack("<I", 5))
+    assert take("lies.zip", raw) == {"lies.zip!/a.txt": "source_damaged", "lies.zip!/b.txt": "", "lies.zip": ""}
+
+
+def test_a_gzip_bomb_is_refused_while_it_unpacks(take):
+    content = gzip.compress(bytes(100 << 20))
+    assert take("bomb.txt.gz", content) == {"bomb.txt.gz!/bomb.txt": "source_too_large", "bomb.txt.gz": ""}
+
+
+def test_a_tar_bomb_is_refused_before_its_first_member(take):
+    content = tarred([("a.txt", GOOD, {}), ("zeros.txt", bytes(100 << 20), {})])
+    assert take("bomb.tar.gz", content) == {"bomb.tar.gz": "source_too_large"}
+
+
+def test_too_many_members_are_refused_as_a_whole(take):
+    content = zipped({f"{n}.txt": b"x" for n in range(10_001)}, method=zipfile.ZIP_STORED)
+    assert take("many.zip", content) == {"many.zip": "source_too_large"}
+
+
+def test_zips_in_zips_end_at_the_allowed_depth(take):
+    content = zipped({"core.txt": GOOD})
+    for _ in range(MAX_DEPTH + 3):
+        content = zipped({"in.zip": content, "t.txt": GOOD})
+    results = take("a.zip", content)
+    deepest = "a.zip" + "!/in.zip" * MAX_DEPTH
+    assert results[deepest] == "source_too_large"
+    assert results["a.zip" + "!/in.zip" * (MAX_DEPTH - 1) + "!/t.txt"] == ""
+    assert not any(uri.startswith(f"{deepest}!") for uri in results)
+
+
+def test_what_nested_archives_hold_counts_together(tmp_path):
+    inner = zipped({f"{n}.txt": f"Text {n}." for n in range(6)})
+    (tmp_path / "a.zip").write_bytes(zipped({"1.zip": inner, "2.zip": inner, "3.zip": inner}))
+    with ingesting(tmp_path / "home") as library:
+        library.max_members = 12
+        codes = {
+            r.uri.partition("a.zip")[2]: r.failure.code for r in library.ingest(tmp_path / "a.zip").results if r.failure
+        }
+    assert codes["!/2.zip"] == "source_too_large"
+    assert codes["!/3.zip"] == "source_too_large"
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/etc/evil.txt", "a/../../evil.txt", "C:/evil.txt", "..\\evil.txt"])
+def test_names_that_lead_out_are_refused(take, name):
+    results = take("a.zip", zipped({"good.txt": GOOD, name: b"evil"}))
+    assert results.pop("a.zip!/good.txt") == ""
+    assert results.pop("a.zip") == ""
+    assert list(results.values()) == ["source_unsafe"]
+
+
+def test_links_and_devices_in_a_tar_are_not_followed(take):
+    entries = [
+        ("up", None, {"type": tarfile.SYMTYPE, "linkname": "../../etc/passwd"}),
+        ("abs", None, {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}),
+        ("hard", None, {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}),
+        ("inside", None, {"type": tarfile.SYMTYPE, "linkname": "good.txt"}),
+        ("null", None, {"type": tarfile.CHRTYPE}),
+        ("pipe", None, {"type": tarfile.FIFOTYPE}),
+        ("../evil.txt", b"evil", {}),
+        ("good.txt", GOOD, {}),
+    ]
+    results = take("a.tar", tarred(entries, "w:"))
+    unsafe = {uri for uri, code in results.items() if code == "source_unsafe"}
+    assert unsafe == {"a.tar!/up", "a.tar!/abs", "a.tar!/hard", "a.tar!/../evil.txt"}
+    assert results.keys() - unsafe == {"a.tar", "a.tar!/good.txt"}
+
+
+def test_links_in_a_zip_are_not_followed(take):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        link = zipfile.ZipInfo("link")
+        link.create_system, link.external_attr = 3, 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("good.txt", GOOD)
+    assert take("a.zip", held.getvalue()) == {"a.zip!/link": "source_unsafe", "a.zip!/good.txt": "", "a.zip": ""}
+
+
+def test_names_that_are_no_utf8_are_readable_and_harm_no_other(take):
+    raw = zipped({"grün.txt": GOOD, "good.txt": GOOD}).replace("ü".encode(), b"\xff\xfe")
+    assert take("a.zip", raw) == {"a.zip!/gr%FF%FEn.txt": "", "a.zip!/good.txt": "", "a.zip": ""}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_encrypted_zips(take, whole):
+    raw = bytearray(zipped({"a.txt": GOOD, "b.txt": GOOD}))
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := raw.find(mark, at + 1)) >= 0:
+            raw[at + flags] |= 1
+            if not whole:
+                break
+    if whole:
+        assert take("a.zip", bytes(raw)) == {"a.zip": "source_encrypted"}
+    else:
+        assert take("a.zip", bytes(raw)) == {"a.zip!/a.txt": "source_encrypted", "a.zip!/b.txt": "", "a.zip": ""}
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.99])
+def test_a_torn_tar_gz_is_refused_as_a_whole(take, keep):
+    noise = b"".join(f"{n * 7919} words. ".encode() for n in range(20_000))
+    content = tarred([("a.txt", noise, {}), ("b.txt", noise[::-1], {})])
+    assert take("a.tar.gz", content[: int(len(content) * keep)]) in (
+        {"a.tar.gz": "source_damaged"},
+        {"a.tar.gz!/a.tar": "source_damaged", "a.tar.gz": ""},
+    )
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.6, 0.95])
+def test_a_torn_zip_is_refused(take, keep):
+    content = zipped({f"{n}.txt": GOOD * n for n in range(1, 20)})
+    assert take("a.zip", content[: int(len(content) * keep)]) == {"a.zip": "source_damaged"}
+
+
+def test_a_broken_member_costs_itself(take):
+    raw = bytearray(zipped({"a.txt": GOOD * 50, "b.txt": GOOD}, method=zipfile.ZIP_STORED))
+    raw[100] ^= 0xFF
+    assert take("a.zip", bytes(raw)) == {"a.zip!/a.txt": "source_damaged", "a.zip!/b.txt": "", "a.zip": ""}
+
+
+def test_a_mail_of_a_thousand_nested_parts(take):
+    raw = b"Subject: deep\n"
+    for n in range(1000):
+        raw += b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (n, n)
+    assert take("a.eml", raw + b"Content-Type: text/plain\n\ncore\n") == {"a.eml": "source_damaged"}
+
+
+def test_mails_in_mails_end_at_the_allowed_depth(take):
+    message = mail("core")
+    for n in range(MAX_DEPTH + 2):
+        outer = mail(f"level {n}")
+        outer.add_attachment(message)
+        message = outer
+    results = take("a.eml", message.as_bytes())
+    assert sorted(set(results.values())) == ["", "source_too_large"]
+    assert len(results) == MAX_DEPTH + 1
+
+
+def test_a_member_that_crashes_its_parser_costs_itself(tmp_path):
+    from indexer.parsers.registry import PARSERS
+    from tests.faults import hostile_parsers
+
+    (tmp_path / "a.zip").write_bytes(zipped({"1.md": b"# M", "2.txt": GOOD, "3.md": b"# M"}))
+    registry = {**PARSERS, "text/markdown": f"{hostile_parsers.HERE}:segfaults"}
+    with ingesting(tmp_path / "home", parsers=registry) as library:
+        report = library.ingest(tmp_path / "a.zip")
+    codes = [r.failure.code if r.failure else "" for r in report.results]
+    assert codes == ["parser_crashed", "", "parser_crashed", ""]
+
+
+def test_deep_json_and_xml_bombs_are_refused(take):
+    laughs = b'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>'
+    content = zipped({"deep.json": b"[" * 100_000, "laughs.xml": laughs, "good.txt": GOOD})
+    assert take("a.zip", content) == {
+        "a.zip!/deep.json": "source_damaged",
+        "a.zip!/laughs.xml": "source_unsafe",
+        "a.zip!/good.txt": "",
+        "a.zip": "",
+    }

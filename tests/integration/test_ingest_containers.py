@@ -1,0 +1,200 @@
+"""Archives and mails: every document in them is one of its own, comes, stays and goes with what it is in."""
+
+import os
+
+import pytest
+
+from indexer.report import Outcome, Watcher
+from tests.integration.ingesting import ingesting
+from tests.unit.mails import mail, tarred, zipped
+
+
+@pytest.fixture
+def library(tmp_path):
+    with ingesting(tmp_path / "home") as opened:
+        yield opened
+
+
+@pytest.fixture
+def docs(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    return folder
+
+
+def short(uri: str) -> str:
+    return uri.partition("/docs/")[2]
+
+
+def outcomes(report) -> dict[str, str]:
+    return {short(r.uri): r.failure.code if r.failure else r.outcome.value for r in report.results}
+
+
+def stored(library) -> dict[str, int]:
+    return {short(document.uri): document.chunk_count for document in library.documents()}
+
+
+def test_members_are_documents_and_their_containers_only_hold_them(library, docs):
+    inner = zipped({"deep/x.md": "# Deep\n\nWater is deep.\n", "picture.png": b"\x89PNG\r\n\x1a\n" + bytes(40)})
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water.", "in.zip": inner, ".hidden": "x", "d/": ""}))
+    report = library.ingest(docs)
+    assert outcomes(report) == {
+        "a.zip!/one.txt": "ingested",
+        "a.zip!/in.zip!/deep/x.md": "ingested",
+        "a.zip!/in.zip!/picture.png": "source_unsupported",
+        "a.zip!/in.zip": "ingested",
+        "a.zip": "ingested",
+    }
+    assert stored(library) == {"a.zip!/one.txt": 1, "a.zip!/in.zip!/deep/x.md": 1, "a.zip!/in.zip": 0, "a.zip": 0}
+    chunk, document = next((c, d) for c, d in library.chunks() if "deep" in c.text)
+    assert (document.title, document.media_type, chunk.heading_path) == ("Deep", "text/markdown", ("Deep",))
+    assert library.store.source_text(document.id, chunk.span) == chunk.text
+
+
+def test_an_unchanged_container_is_not_opened(library, docs, monkeypatch):
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water."}))
+    library.ingest(docs)
+    os.utime(docs / "a.zip", ns=(1, 1))
+    monkeypatch.setattr(library.parsers, "parse", lambda *_args, **_more: pytest.fail("it was parsed"))
+    assert outcomes(library.ingest(docs)) == {"a.zip": "unchanged"}
+
+
+def test_members_that_failed_are_tried_again_and_the_others_are_left_alone(library, docs):
+    png = b"\x89PNG\r\n\x1a\n" + bytes(40)
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water.", "b.png": png}))
+    library.ingest(docs)
+    embedded, seq = library.embedder.texts_embedded, library.store.collection("default").seq
+    again = {"a.zip!/one.txt": "unchanged", "a.zip!/b.png": "source_unsupported", "a.zip": "unchanged"}
+    assert outcomes(library.ingest(docs)) == again
+    assert (library.embedder.texts_embedded, library.store.collection("default").seq) == (embedded, seq)
+
+
+def test_a_changed_container_embeds_what_changed_and_drops_what_left(library, docs):
+    inner = zipped({"x.txt": "Inner text.", "y.txt": "More of it."})
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water.", "two.txt": "Rivers run.", "in.zip": inner}))
+    library.ingest(docs)
+    embedded = library.embedder.texts_embedded
+    (docs / "a.zip").write_bytes(
+        zipped({"one.txt": "Lakes hold water.", "new.txt": "Seas are salty.", "in.zip": inner})
+    )
+    assert outcomes(library.ingest(docs)) == {
+        "a.zip!/one.txt": "unchanged",
+        "a.zip!/new.txt": "ingested",
+        "a.zip!/in.zip": "unchanged",
+        "a.zip": "replaced",
+    }
+    assert library.embedder.texts_embedded == embedded + 1
+    assert set(stored(library)) == {
+        "a.zip",
+        "a.zip!/one.txt",
+        "a.zip!/new.txt",
+        "a.zip!/in.zip",
+        "a.zip!/in.zip!/x.txt",
+        "a.zip!/in.zip!/y.txt",
+    }
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water."}))
+    library.ingest(docs)
+    assert set(stored(library)) == {"a.zip", "a.zip!/one.txt"}
+
+
+def test_a_container_that_is_replaced_by_a_text_takes_its_members_along(library, docs):
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water."}))
+    library.ingest(docs)
+    (docs / "a.zip").write_text("This is a text now.")
+    library.ingest(docs)
+    assert stored(library) == {"a.zip": 1}
+
+
+def test_a_container_that_became_unreadable_leaves_what_was_there(library, docs):
+    content = zipped({"one.txt": "Lakes hold water."})
+    (docs / "a.zip").write_bytes(content)
+    library.ingest(docs)
+    (docs / "a.zip").write_bytes(content[:-30])
+    assert outcomes(library.ingest(docs)) == {"a.zip": "source_damaged"}
+    assert set(stored(library)) == {"a.zip", "a.zip!/one.txt"}
+
+
+def test_a_mail_is_a_document_that_holds_its_attachments(library, docs):
+    message = mail(notes_md=b"# Notes\n\nDig here.\n", archive_zip=zipped({"x.txt": "Inner text."}))
+    (docs / "m.eml").write_bytes(message.as_bytes())
+    assert outcomes(library.ingest(docs)) == {
+        "m.eml!/notes.md": "ingested",
+        "m.eml!/archive.zip!/x.txt": "ingested",
+        "m.eml!/archive.zip": "ingested",
+        "m.eml": "ingested",
+    }
+    assert stored(library)["m.eml"] == 1
+    assert any("Rivers run down." in chunk.text for chunk, _ in library.chunks())
+
+
+def test_members_of_one_name_are_told_apart_and_strange_names_are_readable(library, docs):
+    names = ["n\n\u202el.txt", "odd!/x.txt", "100%.txt", "b\udcff.txt", "./dot.txt"]
+    entries = [(name, b"Some words here.", {}) for name in [*names, "dot.txt"]]
+    (docs / "t.tgz").write_bytes(tarred(entries))
+    library.ingest(docs)
+    assert set(stored(library)) == {
+        "t.tgz",
+        "t.tgz!/n%0A%E2%80%AEl.txt",
+        "t.tgz!/odd%21/x.txt",
+        "t.tgz!/100%25.txt",
+        "t.tgz!/b%FF.txt",
+        "t.tgz!/dot.txt",
+        "t.tgz!/dot~2.txt",
+    }
+
+
+def test_deleting_a_container_deletes_its_members(library, docs):
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water."}))
+    (docs / "a.zip!").mkdir()
+    (docs / "a.zip!" / "..data.txt").write_text("A file beside it with a strange folder.")
+    (docs / "a.zipped.txt").write_text("Another file.")
+    library.ingest(docs / "a.zip", docs / "a.zipped.txt")
+    target = library.store.collection("default")
+    container = next(d for d in library.documents() if d.uri.endswith("a.zip"))
+    assert [short(d.uri) for d in library.store.members(target, container.uri)] == ["a.zip!/one.txt"]
+    assert library.store.delete(target, [container.id]) == 2
+    assert set(stored(library)) == {"a.zipped.txt"}
+
+
+class StopsAfter(Watcher):
+    def __init__(self, finished: int) -> None:
+        self.left = finished
+
+    def finished(self, result) -> None:
+        self.left -= 1
+
+    def stop(self) -> bool:
+        return self.left <= 0
+
+
+def test_stopping_between_members_keeps_them_and_reads_the_rest_next_time(library, docs):
+    (docs / "a.zip").write_bytes(zipped({f"{n}.txt": f"Text number {n}." for n in range(3)}))
+    report = library.ingest(docs, watcher=StopsAfter(1))
+    assert (report.ingested, report.skipped) == (1, 1)
+    assert outcomes(library.ingest(docs)) == {
+        "a.zip!/0.txt": "unchanged",
+        "a.zip!/1.txt": "ingested",
+        "a.zip!/2.txt": "ingested",
+        "a.zip": "ingested",
+    }
+
+
+def test_progress_knows_of_members_as_they_are_found(library, docs):
+    (docs / "a.zip").write_bytes(zipped({"1.txt": "One.", "2.txt": "Two."}))
+    totals: list[int] = []
+
+    class Counts(Watcher):
+        def found(self, sources: int) -> None:
+            totals.append(sources)
+
+    library.ingest(docs, watcher=Counts())
+    assert totals == [1, 2, 3]
+
+
+def test_empty_archives_have_a_reason(library, docs):
+    (docs / "a.zip").write_bytes(zipped({}))
+    (docs / "b.zip").write_bytes(zipped({"__MACOSX/x": "junk"}))
+    (docs / "c.tar").write_bytes(tarred([], "w:"))
+    report = library.ingest(docs)
+    assert [(f.code, "holds no files" in f.message) for f in report.failed[:2]] == [("source_has_no_text", True)] * 2
+    assert report.results[-1].outcome is Outcome.FAILED

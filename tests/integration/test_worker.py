@@ -1,0 +1,124 @@
+"""Uploads on their way: from the queue into the store, through cancelling, stopping, failing and dying workers."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from indexer.cli import main
+from indexer.worker import WorkerPlace
+from rag.config import Settings
+from rag.embedding.fake import HashingEmbedder
+from rag.factory import Library, open_library
+from rag.job_types import JobRequest, JobState, Upload
+from rag.stores.ingest_lock import IngestLock
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
+    monkeypatch.setattr("os.nice", lambda _: 0)  # the tests that follow are not to be slow
+    with open_library(Settings(_env_file=None)) as library:
+        yield library
+
+
+@pytest.fixture
+def work(monkeypatch):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["indexer", "worker", "--once", "--json"])
+        result = CliRunner().invoke(main, ["worker", "--once", "--json", *arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()]
+
+    return run
+
+
+def put(library, *files, collection="default", metadata=None):
+    uploads = []
+    for name, content in files:
+        blob, sha256, size = library.blobs.put(io.BytesIO(content), name=name, max_bytes=1 << 20)
+        uploads.append(Upload(name=name, uri=f"upload:{name}", blob=blob, sha256=sha256, size=size))
+    return library.jobs.put(JobRequest(collection=collection, uploads=tuple(uploads), metadata=metadata)).id
+
+
+def blobs(library):
+    return list((library.settings.home / "blobs").iterdir())
+
+
+def test_an_upload_is_taken_in_under_its_own_name(library, work):
+    job_id = put(
+        library, ("report.md", b"# Rivers\n\nWater runs down.\n"), ("b.txt", b"Lakes."), metadata={"team": "red"}
+    )
+    assert work() == [{"job": job_id, "collection": "default", "state": "succeeded", "outcomes": {"ingested": 2}}]
+    documents = library.store.documents(library.store.collection("default"))
+    assert [(d.uri, d.title, d.metadata) for d in documents] == [
+        ("upload:report.md", "Rivers", {"team": "red"}),
+        ("upload:b.txt", "b", {"team": "red"}),
+    ]
+    files = [file for _, file in library.jobs.files(job_id)]
+    assert [(file.uri, file.outcome, file.document_id) for file in files] == [
+        (document.uri, "ingested", document.id) for document in documents
+    ]
+    assert blobs(library) == []
+    put(library, ("report.md", b"# Rivers\n\nWater runs up.\n"))
+    assert work()[0]["outcomes"] == {"replaced": 1}
+    put(library, ("report.md", b"# Rivers\n\nWater runs up.\n"))
+    assert work()[0]["outcomes"] == {"unchanged": 1}
+
+
+def test_a_file_that_cannot_be_read_fails_with_its_name_and_reason(library, work):
+    job_id = put(library, ("picture.md", bytes(range(256)) * 10))
+    assert work()[0]["state"] == "failed"
+    job = library.jobs.job(job_id)
+    assert job.error.code == "source_binary"
+    assert "picture.md" in job.error.message
+    assert blobs(library) == []
+    mixed = put(library, ("picture.md", bytes(range(256)) * 10), ("b.txt", b"Lakes."))
+    assert work()[0]["state"] == "succeeded"
+    assert library.jobs.job(mixed).outcomes == {"failed": 1, "ingested": 1}
+
+
+def test_a_job_whose_collection_is_being_ingested_waits(library, work):
+    job_id = put(library, ("a.txt", b"text"))
+    with IngestLock(library.settings.home, "default"):
+        assert work()[0]["state"] == "queued"
+    job = library.jobs.job(job_id)
+    assert (job.state, job.attempts, job.error.code) == (JobState.QUEUED, 0, "ingest_in_progress")
+    assert len(blobs(library)) == 1
+
+
+def test_a_cancelled_job_ends_after_the_file_at_hand(library, work, monkeypatch):
+    job_id = put(library, *[(f"{number}.txt", b"text %d" % number) for number in range(5)])
+    record = library.jobs.record.__func__
+
+    def cancel_after(self, job, owner, files):
+        record(self, job, owner, files)
+        self.cancel(job)
+
+    monkeypatch.setattr("rag.stores.jobs.JobQueue.record", cancel_after)
+    assert work() == [{"job": job_id, "collection": "default", "state": "cancelled", "outcomes": {"ingested": 1}}]
+    assert blobs(library) == []
+
+
+def test_the_job_of_a_worker_that_died_is_done_by_the_next(library, work):
+    with WorkerPlace(library.settings.home) as alive:
+        job_id = put(library, ("a.txt", b"text"))
+        library.jobs.claim(alive.owner)
+        assert work() == []
+    assert work()[0]["state"] == "succeeded"
+    assert library.jobs.job(job_id).attempts == 2
+
+
+def test_a_folder_is_work_as_well(library, work, tmp_path):
+    folder = Path(tmp_path / "docs")
+    folder.mkdir()
+    (folder / "a.txt").write_text("text")
+    library.jobs.put(JobRequest(collection="notes", paths=(str(folder),)))
+    assert work()[0]["outcomes"] == {"ingested": 1}

@@ -1,0 +1,113 @@
+"""Whatever a file holds: its chunks are slices of its text, in order, and nothing of a verbatim format is invented."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from indexer import formats
+from indexer.chunking import chunk_blocks
+from indexer.parsers.blocks import MAX_BLOCK_CHARS
+from rag.embedding.fake import HashingEmbedder
+from rag.errors import SourceError
+from tests.unit.parsing import parsed
+
+EMBEDDER = HashingEmbedder()
+SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+
+WORDS = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=30)
+# Pieces that mean something in one of the formats, so that made texts meet their rules.
+MARKS = st.sampled_from(
+    ["\n", "\n\n", "=====\n", "-----\n", "* ", "** ", ".. note:: ", ".. code-block:: c\n\n   x\n", "::\n\n   y\n", "- ",
+     "| a | b |\n", "#+BEGIN_SRC\n", "#+END_SRC\n", ":A:\n:END:\n", "\\section{", "}", "{", "\\begin{itemize}\\item ",
+     "\\end{itemize}", "$", "%", "\\begin{tabular}{ll} a & b \\\\", "\\end{tabular}", "\\newcommand{\\x}{\\x}", "\\x",
+     "def f():\n    ", "class A:\n", "}\n", "/* ", "*/", '"', "'", ",", "\t", ";", "1\n00:00:01,000 --> 00:00:02,000\n",
+     "<p>", "</p>", "<a b='c'>", "&amp;", "&x;", "WEBVTT\n\n", "Subject: x\n", "+---+\n"]
+)  # fmt: skip
+TEXTS = st.lists(st.one_of(WORDS, MARKS), max_size=40).map("".join)
+JSON_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), WORDS, st.just("\ud800")),
+    lambda inner: st.one_of(st.lists(inner, max_size=6), st.dictionaries(WORDS, inner, max_size=6)),
+    max_leaves=40,
+)
+CODE_TYPES = ["text/x-python", "text/x-c", "text/x-rust", "text/x-shell", "text/x-php", formats.CODE]
+
+
+def check(media_type: str, source: str) -> str:
+    """Parse and chunk; returns the text. A refusal is an answer too."""
+    try:
+        result = parsed(media_type, source.encode("utf-8", errors="surrogatepass").decode("utf-8", errors="replace"))
+    except SourceError:
+        return ""
+    result.text.encode()  # it can be stored
+    assert "\x00" not in result.text
+    assert all(len(block.text) <= MAX_BLOCK_CHARS for block in result.blocks)
+    chunks = list(
+        chunk_blocks(result.blocks, count_tokens=EMBEDDER.count_tokens, max_tokens=EMBEDDER.max_tokens, title="t")
+    )
+    end = 0
+    for chunk in chunks:
+        assert result.text[chunk.span.start : chunk.span.end] == chunk.text
+        assert chunk.span.start >= end
+        end = chunk.span.end
+        assert chunk.text.strip()
+        assert all(chunk.heading_path)
+    assert bool(chunks) == bool(result.text.strip())
+    return result.text
+
+
+@SLOW
+@given(st.sampled_from(CODE_TYPES), TEXTS)
+@example("text/x-python", "def f():\n    pass\n\n\nclass A:\n    def g(self): pass\n")
+def test_code_is_kept_to_the_last_character(media_type, source):
+    assert check(media_type, source) == source.lstrip("\ufeff")
+
+
+@SLOW
+@given(st.sampled_from([formats.RST, formats.ORG, formats.LATEX, formats.SRT, formats.VTT, formats.ASS]), TEXTS)
+def test_markup_of_any_kind_gives_slices(media_type, source):
+    check(media_type, source)
+
+
+@SLOW
+@given(st.sampled_from([formats.RST, formats.ORG]), TEXTS)
+def test_verbatim_markup_has_no_line_that_its_source_has_not(media_type, source):
+    lines = set(source.splitlines())
+    assert all(line in lines for line in check(media_type, source).splitlines())
+
+
+@SLOW
+@given(JSON_VALUES)
+def test_json_of_any_shape_gives_slices(value):
+    text = check(formats.JSON, json.dumps(value))
+    check(formats.JSON_LINES, f"{json.dumps(value)}\n{json.dumps([value])}\n")
+    check(formats.NOTEBOOK, json.dumps({"cells": [{"cell_type": "code", "source": value, "outputs": [value]}, value]}))
+    if isinstance(value, dict):
+        assert all(" ".join(key.split()) in " ".join(text.split()) for key, each in value.items() if each is True)
+
+
+@SLOW
+@given(st.lists(st.lists(WORDS, min_size=2, max_size=4), min_size=2, max_size=12), st.sampled_from(",;\t|"))
+def test_every_cell_of_a_table_is_in_its_text(rows, delimiter):
+    held = io.StringIO()
+    csv.writer(held, delimiter=delimiter).writerows([[f"c{n}" for n in range(4)], *rows])
+    text = " ".join(check(formats.CSV, held.getvalue()).split())
+    assert all(" ".join(cell.split()) in text for row in rows for cell in row[:4])
+
+
+@SLOW
+@given(TEXTS)
+def test_xml_of_any_kind_gives_slices_or_a_reason(source):
+    check(formats.XML, source)
+    check(formats.XML, f"<a>{source}</a>")
+
+
+@SLOW
+@given(st.sampled_from([formats.RST, formats.CSV, formats.LATEX, formats.VTT, "text/x-go"]), st.binary(max_size=300))
+def test_bytes_of_any_kind_are_read_and_damage_is_told(media_type, raw):
+    result = parsed(media_type, raw)
+    assert bool(result.notices) >= ("\ufffd" in result.text and "\ufffd".encode() not in raw)

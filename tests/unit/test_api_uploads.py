@@ -1,0 +1,163 @@
+"""Uploads and the jobs they become, over a real store."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+
+import httpx2 as httpx
+import pytest
+
+from api.app import create_app
+from rag.config import Settings
+from rag.factory import open_library
+from rag.job_types import JobFile, JobState
+from tests.unit.api_library import ScriptedLibrary
+
+FILE = {"file": ("report.md", b"# Report\n", "text/markdown")}
+
+
+@pytest.fixture
+def real(tmp_path):
+    with open_library(Settings(home=tmp_path, _env_file=None)) as library:
+        yield library
+
+
+@pytest.fixture
+def serving(real, tmp_path):
+    library = ScriptedLibrary()
+    library.store, library.history, library.jobs, library.blobs = real.store, real.history, real.jobs, real.blobs
+
+    @asynccontextmanager
+    async def client(**settings):
+        app = create_app(Settings(_env_file=None, home=tmp_path, **settings), library)
+        async with app.lifespan():
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                yield client
+
+    return client
+
+
+def kept(tmp_path):
+    folder = tmp_path / "blobs"
+    return sorted(path.read_bytes() for path in folder.iterdir()) if folder.is_dir() else []
+
+
+async def test_an_upload_is_kept_and_queued(serving, real, tmp_path):
+    async with serving() as client:
+        response = await client.post("/v1/documents", files=FILE)
+        job = response.json()
+        assert (response.status_code, response.headers["location"]) == (202, f"/v1/jobs/{job['id']}")
+        assert (job["state"], job["collection"], job["uris"]) == ("queued", "default", ["upload:report.md"])
+        assert (await client.get(f"/v1/jobs/{job['id']}")).json() == job
+    assert kept(tmp_path) == [b"# Report\n"]
+    (upload,) = real.jobs.claim("w").request.uploads
+    assert real.blobs.path(upload.blob).read_bytes() == b"# Report\n"
+    assert (upload.name, upload.size) == ("report.md", 9)
+
+
+async def test_several_files_are_one_job_and_say_what_they_are(serving, real):
+    files = [("file", ("a.txt", b"a")), ("file", ("b.txt", b"b"))]
+    async with serving() as client:
+        data = {"collection": "handbook", "metadata": json.dumps({"team": "red", "year": 2024})}
+        body = (await client.post("/v1/documents", files=files, data=data)).json()
+        assert (body["collection"], body["uris"]) == ("handbook", ["upload:a.txt", "upload:b.txt"])
+        named = (await client.post("/v1/documents", files=FILE, data={"uri": "wiki:42"})).json()
+        assert named["uris"] == ["wiki:42"]
+    assert real.jobs.claim("w").request.metadata == {"team": "red", "year": 2024}
+
+
+@pytest.mark.parametrize(
+    ("files", "data", "pointer"),
+    [
+        ([("file", ("a", b"a")), ("file", ("b", b"b"))], {"uri": "one"}, "/uri"),
+        ([("file", ("a", b"a")), ("file", ("a", b"b"))], {}, "/file"),
+        (FILE, {"uri": "archive.zip!/inner"}, "/uri"),
+        (FILE, {"uri": "line\nbreak"}, "/uri"),
+        (FILE, {"uri": "x" * 2001}, "/uri"),
+        (FILE, {"collection": "x" * 201}, "/collection"),
+        (FILE, {"metadata": "{"}, "/metadata"),
+        (FILE, {"metadata": "[1]"}, "/metadata"),
+    ],
+)
+async def test_what_cannot_be_taken_is_told_and_not_kept(serving, real, tmp_path, files, data, pointer):
+    async with serving() as client:
+        response = await client.post("/v1/documents", files=files, data=data)
+    body = response.json()
+    assert (response.status_code, body["code"]) == (422, "invalid_request")
+    assert body["errors"][0]["pointer"] == pointer
+    assert kept(tmp_path) == []
+    assert real.jobs.jobs() == []
+
+
+async def test_an_upload_without_a_file_is_refused(serving):
+    async with serving() as client:
+        assert (await client.post("/v1/documents", data={"collection": "c"})).status_code in {400, 422}
+        assert (await client.post("/v1/documents", json={"file": "a"})).status_code in {400, 415, 422}
+
+
+async def test_empty_and_too_large_files_are_refused(serving, real, tmp_path):
+    async with serving(max_file_bytes=10) as client:
+        empty = await client.post("/v1/documents", files={"file": ("a", b"")})
+        large = await client.post("/v1/documents", files={"file": ("a", b"x" * 11)})
+        huge = await client.post("/v1/documents", files={"file": ("a", b"x" * (3 << 20))})
+    assert empty.json()["code"] in {"source_empty", "invalid_request"}
+    assert (large.status_code, large.json()["code"]) == (413, "source_too_large")
+    assert huge.status_code == 413
+    assert kept(tmp_path) == []
+    assert real.jobs.jobs() == []
+
+
+async def test_a_page_from_elsewhere_cannot_upload(serving, real):
+    async with serving() as client:
+        refused = await client.post("/v1/documents", files=FILE, headers={"origin": "https://evil.example"})
+        opaque = await client.post("/v1/documents", files=FILE, headers={"origin": "null"})
+        own = await client.post("/v1/documents", files=FILE, headers={"origin": "http://localhost"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "origin_not_allowed")
+    assert (opaque.status_code, own.status_code) == (403, 202)
+    assert len(real.jobs.jobs()) == 1
+
+
+async def test_a_full_queue_of_a_broken_database_keeps_no_file(serving, real, tmp_path, monkeypatch):
+    from rag.errors import DatabaseBusy
+
+    def busy(request):
+        raise DatabaseBusy("Somebody writes.", hint="Wait.")
+
+    monkeypatch.setattr(real.jobs, "put", busy)
+    async with serving() as client:
+        response = await client.post("/v1/documents", files=FILE)
+    assert (response.status_code, response.json()["code"]) == (503, "database_busy")
+    assert kept(tmp_path) == []
+
+
+async def test_jobs_are_listed_and_cancelled(serving, real):
+    async with serving() as client:
+        ids = [(await client.post("/v1/documents", files={"file": (f"{n}", b"x")})).json()["id"] for n in range(3)]
+        page = (await client.get("/v1/jobs", params={"limit": 2})).json()
+        assert ([job["id"] for job in page["jobs"]], page["next"]) == ([ids[2], ids[1]], ids[1])
+        rest = (await client.get("/v1/jobs", params={"limit": 2, "before": page["next"]})).json()
+        assert ([job["id"] for job in rest["jobs"]], rest["next"]) == ([ids[0]], None)
+        assert (await client.delete(f"/v1/jobs/{ids[1]}")).json()["state"] == "cancelled"
+        real.jobs.claim("w")
+        assert (await client.delete(f"/v1/jobs/{ids[0]}")).json()["cancel_requested"] is True
+        assert (await client.get("/v1/jobs/999")).json()["code"] == "unknown_job"
+        assert (await client.get("/v1/jobs/999/files")).json()["code"] == "unknown_job"
+
+
+async def test_what_came_of_a_jobs_files(serving, real):
+    async with serving() as client:
+        job_id = (await client.post("/v1/documents", files=FILE)).json()["id"]
+        real.jobs.claim("w")
+        files = [
+            JobFile(uri=f"upload:{n}", outcome="ingested", document_id=n, chunks=2, notices=("n",)) for n in (1, 2)
+        ]
+        real.jobs.record(job_id, "w", files)
+        first = (await client.get(f"/v1/jobs/{job_id}/files", params={"limit": 1})).json()
+        last = (await client.get(f"/v1/jobs/{job_id}/files", params={"after": first["next"]})).json()
+        assert [file["uri"] for file in (*first["files"], *last["files"])] == ["upload:1", "upload:2"]
+        assert last["next"] is None
+        real.jobs.finish(job_id, "w", JobState.SUCCEEDED)
+        job = (await client.get(f"/v1/jobs/{job_id}")).json()
+        assert (job["state"], job["outcomes"]) == ("succeeded", {"ingested": 2})

@@ -1,0 +1,166 @@
+"""The plan of a sync: what is new, changed, moved and gone, and what cannot be told to be gone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+
+from indexer.mirror import plan_mirror
+from indexer.sources import SourcePath, expand, uri_of
+from rag.errors import SourceUnreadable
+from rag.types import KnownSource
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    return folder
+
+
+def known_of(path, *, document_id=1, title="Title", **changes):
+    status = path.stat()
+    values = {
+        "document_id": document_id,
+        "uri": uri_of(path),
+        "title": title,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "current": True,
+        "metadata": {},
+    }
+    return KnownSource(**{**values, **changes})
+
+
+def write(root, name, text="text"):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def planned(root, known, *, digest=digest):
+    return plan_mirror(root, expand([root]), known, digest)
+
+
+def test_new_changed_and_unchanged_files_are_told_apart(root):
+    same, other, stale, new = (write(root, name, name) for name in ("same", "other", "stale", "new"))
+    known = [
+        known_of(same, document_id=1),
+        known_of(other, document_id=2, size=99),
+        known_of(stale, document_id=3, current=False),
+    ]
+    plan = planned(root, known)
+    assert ([file.path for file in plan.add], plan.unchanged) == ([new], 1)
+    assert {file.path for file in plan.change} == {other, stale}
+    assert (plan.move, plan.gone, plan.unsure) == ([], [], [])
+
+
+def test_a_file_with_a_new_name_and_the_same_content_has_moved(root):
+    here, there = write(root, "a/report.txt"), root / "b" / "report.txt"
+    source = known_of(here)
+    there.parent.mkdir()
+    here.rename(there)
+    plan = planned(root, [source])
+    (move,) = plan.move
+    assert (move.source, move.file.path, move.renamed) == (source, there, False)
+    assert (plan.add, plan.gone) == ([], [])
+
+
+@pytest.mark.parametrize(("title", "renamed"), [("old", True), ("Annual report", False)])
+def test_a_title_that_was_the_files_name_goes_with_it(root, title, renamed):
+    path = write(root, "old.txt")
+    source = known_of(path, title=title)
+    path.rename(root / "new.txt")
+    (move,) = planned(root, [source]).move
+    assert move.renamed is renamed
+
+
+def test_each_of_several_equal_files_is_used_once_and_names_decide(root):
+    first, second = write(root, "a/x.txt"), write(root, "a/y.txt")
+    known = [known_of(first, document_id=1), known_of(second, document_id=2)]
+    (root / "b").mkdir()
+    second.rename(root / "b" / "y.txt")
+    first.rename(root / "b" / "z.txt")
+    plan = planned(root, known)
+    assert {move.source.document_id: move.file.path.name for move in plan.move} == {1: "z.txt", 2: "y.txt"}
+
+
+def test_only_new_files_of_the_right_size_are_read(root):
+    gone = write(root, "gone", "four")
+    known = [known_of(gone)]
+    gone.unlink()
+    write(root, "same size", "size")
+    write(root, "longer", "much longer")
+    asked = []
+    planned(root, known, digest=lambda path: asked.append(path.name) or digest(path))
+    assert asked == ["same size"]
+
+
+def test_a_file_that_cannot_be_read_is_no_move(root):
+    gone = write(root, "gone", "four")
+    known = [known_of(gone)]
+    gone.unlink()
+    new = write(root, "new", "four")
+    plan = planned(root, known, digest=lambda path: None)
+    assert [file.path for file in plan.add] == [new]
+    assert plan.gone == known
+
+
+def test_nothing_is_gone_from_a_folder_that_holds_nothing(root):
+    path = write(root, "a")
+    known = [known_of(path)]
+    path.unlink()
+    plan = planned(root, known)
+    assert plan.gone == []
+    assert "not mounted" in plan.unsure[0].reason
+
+
+def test_nothing_is_gone_from_a_folder_that_cannot_be_read(root):
+    write(root, "kept", "kept!")
+    lost, beside = write(root, "closed/a"), write(root, "closed-too/a")
+    known = [known_of(lost, document_id=1), known_of(beside, document_id=2)]
+    lost.unlink()
+    beside.unlink()
+    closed = SourcePath(path=root / "closed", error=SourceUnreadable("closed"))
+    plan = plan_mirror(root, [*expand([root / "kept"]), closed], known, digest)
+    assert [source.document_id for source in plan.gone] == [2]
+    assert [(each.source.document_id, "could not be read" in each.reason) for each in plan.unsure] == [(1, True)]
+    assert plan.errors == [closed]
+
+
+def test_a_name_that_cannot_be_asked_for_proves_nothing(root):
+    write(root, "kept", "kept!")
+    loop = root / "loop"
+    loop.symlink_to(loop)
+    source = known_of(root / "kept", uri=str(loop), sha256="other")
+    plan = planned(root, [source])
+    assert plan.gone == []
+    assert "could not be looked for" in plan.unsure[0].reason
+
+
+def test_what_is_left_out_on_purpose_is_gone(root):
+    write(root, "kept", "kept!")
+    hidden = write(root, ".hidden")
+    assert planned(root, [known_of(hidden)]).gone == [known_of(hidden)]
+
+
+def test_a_file_that_vanishes_while_the_plan_is_made_is_an_error(root):
+    write(root, "kept", "kept!")
+    vanished = SourcePath(path=root / "vanished")
+    plan = plan_mirror(root, [*expand([root]), vanished], [], digest)
+    assert plan.errors == [vanished]
+
+
+def test_times_alone_make_a_change(root):
+    path = write(root, "a")
+    source = known_of(path)
+    os.utime(path, ns=(1, 1))
+    assert [file.path for file in planned(root, [source]).change] == [path]

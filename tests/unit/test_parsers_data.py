@@ -1,0 +1,189 @@
+"""CSV, JSON, XML, subtitles and notebooks."""
+
+import json
+
+import pytest
+
+from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, SRT, TSV, VTT, XML
+from rag.errors import SourceDamaged, SourceUnsafe
+from tests.unit.parsing import parsed
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_every_row_tells_its_columns(delimiter):
+    rows = [["name", "depth, m"], ["Inn", "3"], ["Po", ""], ["Elbe", '2 "or" 3']]
+    text = "\n".join(delimiter.join(f'"{c.replace(chr(34), chr(34) * 2)}"' for c in row) for row in rows)
+    assert parsed(CSV, text).text == 'name: Inn | depth, m: 3\nname: Po\nname: Elbe | depth, m: 2 "or" 3\n'
+
+
+def test_tables_of_odd_shapes():
+    assert parsed(TSV, "a\tb\n1\t2\t3\n4\n").text == "a: 1 | b: 2 | 3\na: 4\n"
+    assert parsed(CSV, "city\nBonn\nRome\n").text == "city\nBonn\nRome\n"
+    assert parsed(CSV, "1,2\n3,4\n").text == "column 1: 1 | column 2: 2\ncolumn 1: 3 | column 2: 4\n"
+    assert parsed(CSV, "sep=;\na;b\nx,1;2\n").text == "a: x,1 | b: 2\n"
+    assert parsed(CSV, 'a,b\n"two\nlines",2\n').text == "a: two lines | b: 2\n"
+    assert parsed(CSV, "a,b\n").text == "a | b\n"
+    assert parsed(CSV, "\n\n").text == ""
+
+
+def test_a_quotation_mark_that_never_closes_is_told():
+    result = parsed(CSV, 'a,b\n1,2\n3,"' + "x\n" * (1 << 20))
+    assert result.text == "a: 1 | b: 2\n"
+    assert "could not be read" in result.notices[0]
+
+
+def test_shift_jis_rows_are_read():
+    assert parsed(CSV, "名前,年齢\n佐藤,30\n", "cp932").text == "名前: 佐藤 | 年齢: 30\n"
+
+
+def test_broken_bytes_are_replaced_and_told():
+    result = parsed(CSV, b"a,b\n\xff\xfe1,2\n\x00")
+    assert result.text == "a: \ufffd\ufffd1 | b: 2\n"
+    assert result.notices == ["2 places could not be read as utf-8 and hold a replacement character."]
+
+
+def test_small_json_is_one_block_and_large_json_has_sections():
+    small = parsed(JSON, '{"id": 7, "name": "Inn", "tags": ["river", null, 3], "at": {"lat": 47.5}}')
+    assert small.text == "name: Inn\nid: 7\ntags: river, 3\nat.lat: 47.5\n\n"
+    rivers = [{"name": f"river {n}", "text": "It runs down. " * 10} for n in range(20)]
+    large = parsed(JSON, json.dumps({"version": 1, "rivers": rivers}))
+    assert large.of("heading") == ["rivers"]
+    assert large.of("paragraph")[0] == "version: 1"
+    assert len(large.blocks) == 22
+    assert large.of("paragraph")[1].startswith("name: river 0\ntext: It runs")
+
+
+def test_json_lines_are_records_and_broken_ones_are_told():
+    result = parsed(JSON_LINES, '{"a": 1}\n\n{"b": \n{"c": "x\\ud800y"}\n')
+    assert result.of("paragraph") == ["a: 1", "c: x\ufffdy"]
+    assert result.notices == ["1 of 3 lines are not JSON and are left out."]
+    with pytest.raises(SourceDamaged, match="None of its lines"):
+        parsed(JSON_LINES, "no\nno\n")
+
+
+def test_json_documents_one_after_the_other_are_read():
+    assert parsed(JSON, '{"a": 1}\n{"b": 2}').of("paragraph") == ["a: 1", "b: 2"]
+    with pytest.raises(SourceDamaged, match="not JSON"):
+        parsed(JSON, "{broken")
+
+
+@pytest.mark.parametrize("depth", [300, 100_000])
+def test_deep_json_is_refused(depth):
+    with pytest.raises(SourceDamaged, match="nests values"):
+        parsed(JSON, '{"a":' * depth + "1" + "}" * depth)
+    with pytest.raises(SourceDamaged, match="nests values"):
+        parsed(JSON, "[" * depth + "]" * depth)
+
+
+def test_blobs_in_json_are_left_out_and_told():
+    result = parsed(JSON, json.dumps({"name": "picture", "data": "iVBORw0KGgo" * 1000}))
+    assert result.text == "name: picture\n\n"
+    assert len(result.notices) == 1
+
+
+def test_a_huge_line_of_json_becomes_blocks_of_bounded_size():
+    result = parsed(JSON, json.dumps({f"key{n}": {"value": n, "text": "words " * 30} for n in range(5000)}))
+    assert max(len(block.text) for block in result.blocks) <= 16_384
+    assert "key4999.value: 4999" in result.text
+
+
+ARTICLE = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<!DOCTYPE article [<!ENTITY firm "Acme &#38; Sons">]>
+<article xmlns:x="urn:x"><!-- hidden -->
+<front><article-title>On <i>Water</i></article-title></front>
+<sec><title>Rivers</title><p>They run <b>down</b> to &firm;.</p>
+<sec><title>Speed</title><p>10<sup>3</sup> m</p>
+<table><tr><th>name</th><th>depth</th></tr><tr><td>Inn</td><td>3 m</td></tr></table></sec></sec>
+<x:meta><year>2020</year><pages>7</pages></x:meta></article>"""
+
+
+def test_xml_articles_have_headings_paragraphs_and_tables():
+    result = parsed(XML, ARTICLE)
+    assert result.titles == ["On Water"]
+    headings = [(b.level, b.heading) for b in result.blocks if b.kind == "heading"]
+    assert headings == [(1, "On Water"), (2, "Rivers"), (3, "Speed")]
+    assert "They run down to Acme & Sons." in result.of("paragraph")
+    assert result.of("table") == ["name | depth\nInn | 3 m"]
+    assert "year: 2020\npages: 7" in result.of("paragraph")
+    assert "hidden" not in result.text
+
+
+LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;"><!ENTITY c "&b;&b;">]><x>&c;</x>'
+OUTSIDE = '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><x>text &f;</x>'
+
+
+@pytest.mark.parametrize("source", [LAUGHS, OUTSIDE])
+def test_entities_that_grow_or_lead_outside_are_refused(source):
+    with pytest.raises(SourceUnsafe, match="entity"):
+        parsed(XML, source)
+
+
+def test_xml_that_is_broken_is_read_as_far_as_it_goes():
+    result = parsed(XML, "<a><b>one</b><b>two</a>")
+    assert "one" in result.text
+    assert "well-formed" in result.notices[0]
+    with pytest.raises(SourceDamaged):
+        parsed(XML, "no xml at all")
+
+
+def test_xml_of_attributes_alone_tells_them_and_deep_xml_ends():
+    assert parsed(XML, '<r><city name="Bonn" id="1"/></r>').text == "city: Bonn\n\n"
+    assert "core" in parsed(XML, "<a>" * 200 + "core" + "</a>" * 200).text
+
+
+FEED = """<rss><channel><title>News</title><item><title>Rain</title>
+<description>&lt;p&gt;It &lt;b&gt;rains&lt;/b&gt;.&lt;/p&gt;</description></item></channel></rss>"""
+
+
+def test_markup_within_values_is_read_as_a_page():
+    result = parsed(XML, FEED)
+    assert result.of("heading") == ["News", "Rain"]
+    assert result.of("paragraph") == ["It rains."]
+
+
+def test_subtitles_begin_with_their_time_and_name_speakers():
+    vtt = "WEBVTT - Talk\n\nNOTE hidden\n\n1\n00:00:01.000 --> 00:00:02.000\n<v Ann>Hello <i>you</i></v>\n\n"
+    vtt += "00:03.000 --> 00:04.000 align:left\n<v Bob>Hi &amp; bye\n\n00:01:30.000 --> 00:01:31.000\nLater\n"
+    result = parsed(VTT, vtt)
+    assert result.titles == ["Talk"]
+    assert result.of("paragraph") == ["[00:00:01] Ann: Hello you\nBob: Hi & bye", "[00:01:30] Later"]
+
+
+def test_srt_and_ass_subtitles_are_read():
+    srt = "1\r\n00:00:01,000 --> 00:00:02,000\r\n{\\an8}Hello\r\nthere\r\n\r\n"
+    srt += "2\r\n00:00:02,500 --> 00:00:03,000\r\nHello\r\n"
+    assert parsed(SRT, srt).text == "[00:00:01] Hello there Hello\n\n"
+    ass = "[Script Info]\nTitle: x\n[Events]\nFormat: Layer, Start, End, Name, Text\n"
+    ass += "Dialogue: 0,0:00:05.00,0:00:06.00,Ann,{\\b1}Hi\\Nyou, there\n"
+    assert parsed(ASS, ass).text == "[00:00:05] Ann: Hi you, there\n\n"
+
+
+def test_notebooks_keep_cells_and_cut_long_outputs():
+    cells = [
+        {"cell_type": "markdown", "source": ["# Rivers\n", "They run."]},
+        {
+            "cell_type": "code",
+            "source": "print(1)",
+            "outputs": [
+                {"output_type": "stream", "text": ["\x1b[31m1\x1b[0m\n"]},
+                {"output_type": "display_data", "data": {"image/png": "iVBOR", "text/plain": "x" * 9000}},
+                {"output_type": "error", "ename": "ValueError", "evalue": "bad", "traceback": ["long"]},
+            ],
+        },
+        {"cell_type": "raw", "source": "raw text"},
+    ]
+    result = parsed(NOTEBOOK, json.dumps({"cells": cells, "nbformat": 4, "metadata": {"title": "Water"}}))
+    assert result.titles == ["Water"]
+    assert result.of("heading") == ["Rivers"]
+    assert result.of("code")[:2] == ["print(1)", "1"]
+    assert len(result.of("code")[2]) == 4000
+    assert result.of("code")[3] == "ValueError: bad"
+    assert result.of("paragraph") == ["They run.", "raw text"]
+    assert "iVBOR" not in result.text
+    assert result.notices == ["1 outputs of more than 4,000 characters are cut."]
+
+
+@pytest.mark.parametrize("source", ["{", "[1]", '{"cells": 3}', "[" * 100_000])
+def test_what_is_no_notebook_is_refused(source):
+    with pytest.raises(SourceDamaged, match="not a notebook"):
+        parsed(NOTEBOOK, source)

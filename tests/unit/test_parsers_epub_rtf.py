@@ -1,0 +1,73 @@
+import io
+import zipfile
+
+import pytest
+
+from indexer.parsers.blocks import Block, Notice, Title
+from indexer.parsers.epub import parse_epub
+from indexer.parsers.rtf import parse_rtf
+from rag.errors import SourceDamaged, SourceEncrypted
+from tests.unit.office_files import epub, zipped
+
+
+def parse(parser, content: bytes):
+    return [item for item in parser(io.BytesIO(content), "utf-8") if item is not None]
+
+
+def texts(parser, content: bytes) -> list[tuple[str, str]]:
+    return [(item.kind.value, item.text) for item in parse(parser, content) if isinstance(item, Block)]
+
+
+def test_chapters_come_in_reading_order_under_their_own_title():
+    book = epub(
+        {"b.xhtml": "<h1>Second</h1><p>B &amp; more</p>", "a%20x.xhtml": "<p>Untitled text</p>"},
+        contents={"a%20x.xhtml": "Named in the contents"},
+    )
+    with zipfile.ZipFile(io.BytesIO(book)) as archive:
+        parts = {name.replace("%20", " "): archive.read(name) for name in archive.namelist()}
+    found = parse(parse_epub, zipped(parts))
+    assert found[0] == Title(text="A book")
+    assert [item.text for item in found[1:]] == [
+        "Second\n\n",
+        "B & more\n\n",
+        "Named in the contents\n\n",
+        "Untitled text\n\n",
+    ]
+
+
+def test_a_missing_chapter_is_told_and_a_protected_book_refused():
+    with zipfile.ZipFile(io.BytesIO(epub({"a.xhtml": "<p>a</p>", "b.xhtml": "<p>b</p>"}))) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    del parts["in/b.xhtml"]
+    assert isinstance(parse(parse_epub, zipped(parts))[-1], Notice)
+    method = "<EncryptedData><EncryptionMethod Algorithm='{}'/></EncryptedData>"
+    parts["META-INF/encryption.xml"] = f"<e>{method.format('http://www.idpf.org/2008/embedding')}</e>"
+    assert parse(parse_epub, zipped(parts))
+    parts["META-INF/encryption.xml"] = f"<e>{method.format('http://www.w3.org/2001/04/xmlenc#aes128-cbc')}</e>"
+    with pytest.raises(SourceEncrypted):
+        parse(parse_epub, zipped(parts))
+    with pytest.raises(SourceDamaged):
+        parse(parse_epub, zipped({"META-INF/container.xml": "<container/>"}))
+
+
+def test_rich_text_has_paragraphs_lists_tables_and_any_script():
+    content = (
+        rb"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0 Arial;}}{\info{\title Letter to a duck}}"
+        rb"Gr\'fc\'dfe \u26085? \u-10179?\u-8704?\par \bullet\tab one\par \bullet\tab two\par"
+        rb"\trowd Name\cell Age\cell\row Ann\cell 7\cell\row\pard The end.\par}"
+    )
+    assert parse(parse_rtf, content)[0] == Title(text="Letter to a duck")
+    assert texts(parse_rtf, content) == [
+        ("paragraph", "Grüße 日 😀\n\n"),
+        ("list", "- one\n- two\n\n"),
+        ("table", "Name | Age\nAnn | 7\n\n"),
+        ("paragraph", "The end.\n\n"),
+    ]
+
+
+def test_pictures_of_rich_text_are_passed_over():
+    picture = b"{\\pict\\pngblip " + b"89504e47\r\n" * 500_000 + b"}"
+    assert texts(parse_rtf, b"{\\rtf1 before\\par" + picture + b" after\\par}") == [
+        ("paragraph", "before\n\n"),
+        ("paragraph", "after\n\n"),
+    ]

@@ -1,0 +1,135 @@
+from email.message import EmailMessage
+
+import pytest
+
+from indexer.formats import MAIL, OUTLOOK
+from indexer.parsers.mail import parse_mail
+from indexer.parsers.outlook import parse_outlook
+from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge
+from tests.unit.mails import mail
+from tests.unit.parsing import LIMITS, Result
+
+
+@pytest.fixture
+def read(tmp_path):
+    def run(raw: bytes | EmailMessage, encoding: str = "latin-1") -> Result:
+        file = tmp_path / "mail"
+        file.write_bytes(raw if isinstance(raw, bytes) else raw.as_bytes())
+        with file.open("rb") as opened:
+            return Result(list(parse_mail(opened, encoding, LIMITS)))
+
+    return run
+
+
+def content(result: Result, name: str) -> bytes:
+    return b"".join(result.members[name].content)
+
+
+def test_headers_text_and_attachments(read):
+    result = read(mail("Größe der Flüsse", "RIVERS\n\nThey run down.\n", notes_txt=b"note"))
+    assert result.titles == ["Größe der Flüsse"]
+    assert result.kinds() == [
+        ("heading", "Größe der Flüsse"),
+        ("paragraph", "From: Ann <ann@example.org>\nTo: bob@example.org\nDate: Mon, 02 Mar 2020 10:00:00 +0000"),
+        ("paragraph", "RIVERS"),
+        ("paragraph", "They run down."),
+    ]
+    assert content(result, "notes.txt") == b"note"
+
+
+def test_the_plain_form_is_read_and_html_where_the_plain_one_is_a_stub(read):
+    both = mail(text="Rivers run down to the sea.")
+    both.add_alternative("<p>Rivers <b>run</b> down to the sea.</p>", subtype="html")
+    assert read(both).of("paragraph")[1:] == ["Rivers run down to the sea."]
+    stub = mail(text="No HTML?")
+    stub.add_alternative("<table><tr><td>name<td>depth<tr><td>Inn<td>3 m</table><p>" + "It runs. " * 20, subtype="html")
+    result = read(stub)
+    assert result.of("table") == ["name | depth\nInn | 3 m"]
+    assert "No HTML" not in result.text
+
+
+def test_pictures_of_the_text_and_signatures_are_left_out(read):
+    message = mail()
+    message.add_alternative("<p>See <img src='cid:logo'></p>", subtype="html")
+    message.get_payload()[1].add_related(b"\x89PNG", "image", "png", cid="<logo>", filename="logo.png")
+    message.add_attachment(b"sig", maintype="application", subtype="pgp-signature", filename="s.asc")
+    message.add_attachment(b"\x89PNG", maintype="image", subtype="png", filename="photo.png")
+    result = read(message)
+    assert list(result.members) == ["photo.png"]
+
+
+def test_enclosed_messages_are_members_with_their_subjects(read):
+    message = mail("Fwd: plans")
+    message.add_attachment(mail("The plan / draft", "Dig here."))
+    result = read(message)
+    enclosed = read(content(result, "The plan - draft.eml"))
+    assert enclosed.titles == ["The plan / draft"]
+    assert "Dig here." in enclosed.text
+
+
+def test_names_of_attachments_lose_their_folders_and_broken_characters(read):
+    raw = b'Subject: x\nContent-Type: application/pdf; name="..\\\\..\\\\a/b/evil\xff.pdf"\n\n%PDF'
+    assert list(read(raw).members) == ["evil\ufffd.pdf"] or list(read(raw).members) == ["evilÿ.pdf"]
+    raw = b"Subject: x\nContent-Type: application/pdf\n\n%PDF"
+    assert list(read(raw).members) == ["attachment.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"Subject: =?utf-8?q?Gr=C3=B6=C3=9Fe?=\n\ntext", "Größe"),
+        ("Subject: Größe\n\ntext".encode(), "Größe"),
+        (b"Subject: =?nonsense?b?!!?=\n\ntext", "=?nonsense?b?!!?="),
+        (b"Subject: folded\n over lines\n\ntext", "folded over lines"),
+    ],
+)
+def test_subjects_are_decoded_or_left_as_they_are(read, raw, expected):
+    assert read(raw).titles == [expected]
+
+
+def test_texts_that_lie_about_their_encoding_are_read(read):
+    head = b"Subject: x\nContent-Type: text/plain; charset="
+    assert "Größe" in read(head + b"us-ascii\n\n" + "Größe".encode()).text
+    assert "Größe" in read(head + b"utf-8\n\n" + "Größe".encode("cp1252")).text
+    assert "Größe" in read(head + b"no-such\n\n" + "Größe".encode("cp1252")).text
+    assert "text" in read("\ufeffSubject: x\n\ntext".encode("utf-16-le"), "utf-16-le").text
+
+
+def test_encrypted_messages_are_refused(read):
+    raw = b'Subject: x\nContent-Type: multipart/encrypted; boundary="b"\n\n'
+    raw += b"--b\nContent-Type: application/pgp-encrypted\n\nVersion: 1\n"
+    raw += b"--b\nContent-Type: application/octet-stream\n\nhQEMA\n--b--\n"
+    with pytest.raises(SourceEncrypted):
+        read(raw)
+    with pytest.raises(SourceEncrypted):
+        read(b"Subject: x\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\n\nMIIB")
+
+
+def test_a_thousand_nested_parts_are_refused(read):
+    raw = b"Subject: deep\n"
+    for n in range(1000):
+        raw += b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (n, n)
+    with pytest.raises(SourceDamaged, match="nest deeper"):
+        read(raw + b"Content-Type: text/plain\n\ncore\n")
+
+
+def test_a_thousand_parts_side_by_side_are_too_many(read):
+    raw = b'Subject: wide\nContent-Type: multipart/mixed; boundary="b"\n\n'
+    raw += b"--b\nContent-Type: application/x-thing\n\nx\n" * 500
+    with pytest.raises(SourceTooLarge, match="more than 100 files"):
+        read(raw + b"--b--\n")
+
+
+def test_torn_outlook_messages_are_damaged(tmp_path):
+    file = tmp_path / "a.msg"
+    for raw in (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), b"none"):
+        file.write_bytes(raw)
+        with file.open("rb") as opened, pytest.raises(SourceDamaged, match="Outlook"):
+            list(parse_outlook(opened, "utf-8", LIMITS))
+
+
+def test_the_registry_names_these_parsers():
+    from indexer.parsers.registry import PARSERS, load_parser
+
+    assert load_parser(PARSERS[MAIL]) is parse_mail
+    assert load_parser(PARSERS[OUTLOOK]) is parse_outlook

@@ -1,0 +1,188 @@
+"""reStructuredText, Org and LaTeX."""
+
+import time
+
+from indexer.formats import LATEX, ORG, RST
+from tests.unit.parsing import parsed
+
+RST_PAGE = """\
+=====
+Water
+=====
+
+Rivers run *down*. See :ref:`lakes <l>`.
+
+.. a comment
+   over two lines
+
+Speed of ``flow``
+-----------------
+
+It is measured like this::
+
+    v = s / t
+
+    print(v)
+
+- slow
+- fast
+
+.. code-block:: python
+
+   x = 1
+
+.. toctree::
+
+   other
+
+=====  =====
+name   depth
+=====  =====
+Inn    3 m
+=====  =====
+
+.. include:: more.rst
+
+Deeper
+~~~~~~
+
+.. note:: Keep out.
+"""
+
+
+def test_rst_structure_is_found_and_text_is_verbatim():
+    result = parsed(RST, RST_PAGE)
+    headings = [(b.level, b.heading) for b in result.blocks if b.kind == "heading"]
+    assert headings == [(1, "Water"), (2, "Speed of flow"), (3, "Deeper")]
+    assert result.of("code") == ["v = s / t\n\n    print(v)", ".. code-block:: python\n\n   x = 1"]
+    assert result.of("list") == ["- slow\n- fast"]
+    assert "Inn    3 m" in result.of("table")[0]
+    assert "comment" not in result.text
+    assert "toctree" not in result.text
+    assert result.notices == ["It includes another file, more.rst, which is not part of its text here."]
+    assert all(block.text in RST_PAGE for block in result.blocks)
+
+
+def test_rst_text_that_only_looks_like_a_title_is_text():
+    result = parsed(RST, "One line\n  indented\n---\n\nA row of dashes:\n\n----\n\nend\n")
+    assert result.of("heading") == []
+    assert "indented" in result.text
+
+
+ORG_PAGE = """\
+#+TITLE: Water
+#+AUTHOR: Nobody
+* TODO [#A] Rivers :wet:
+:PROPERTIES:
+:ID: 1
+:END:
+Rivers run down.
+# a comment
+** [[https://example.org][Speed]]
+| name | depth |
+| Inn  | 3 m   |
+
+#+BEGIN_SRC python
+* not a heading
+#+END_SRC
+- slow
+- fast
+"""
+
+
+def test_org_structure_is_found_and_drawers_are_left_out():
+    result = parsed(ORG, ORG_PAGE)
+    assert result.titles == ["Water"]
+    assert [(b.level, b.heading) for b in result.blocks if b.kind == "heading"] == [(1, "Rivers"), (2, "Speed")]
+    assert result.of("table") == ["| name | depth |\n| Inn  | 3 m   |"]
+    assert result.of("code") == ["#+BEGIN_SRC python\n* not a heading\n#+END_SRC"]
+    assert result.of("list") == ["- slow\n- fast"]
+    assert "PROPERTIES" not in result.text
+    assert "a comment" not in result.text
+    assert all(block.text in ORG_PAGE for block in result.blocks)
+
+
+LATEX_PAGE = r"""
+\documentclass[12pt]{article}
+\usepackage{graphicx} % for pictures
+\newcommand{\river}{the Inn}
+\newcommand{\twice}[2]{#1 #2}
+\title{On Water\thanks{Paid for by nobody.}}
+\author{A. Author}
+\begin{document}
+\maketitle
+\begin{abstract}
+Rivers run down.
+\end{abstract}
+\section[short]{Rivers and \emph{lakes}}\label{sec:r}
+G\"unther na\"{\i}vely asked: how fast is \river{} (see~\cite{k1,k2})? % a comment
+It is 50\% of $v = s/t$ --- ``fast''.
+
+A new paragraph\footnote{With a note.} here.
+\begin{equation}
+E = mc^2
+\end{equation}
+\begin{itemize}
+  \item slow
+  \item[why] fast
+  \begin{enumerate}
+    \item inner
+  \end{enumerate}
+\end{itemize}
+\begin{table}[h]
+\caption{Depths}
+\begin{tabular}{l|r}
+\hline
+name & depth \\ \hline
+Inn & \multicolumn{1}{c}{3 m} \\
+\end{tabular}
+\end{table}
+\begin{verbatim}
+% not a comment \section{no}
+\end{verbatim}
+\input{chapter2}
+\end{document}
+after the end
+"""
+
+
+def test_latex_becomes_text_with_its_structure():
+    result = parsed(LATEX, LATEX_PAGE)
+    assert result.titles == ["On Water (Paid for by nobody.)"]
+    headings = [(b.level, b.heading) for b in result.blocks if b.kind == "heading"]
+    assert headings[1:] == [(2, "Abstract"), (2, "Rivers and lakes")]
+    paragraphs = result.of("paragraph")
+    assert "A. Author" in paragraphs
+    asked = "Günther naïvely asked: how fast is the Inn (see [k1,k2])? It is 50% of $v = s/t$ — “fast”."
+    assert asked in paragraphs
+    assert "A new paragraph (With a note.) here." in paragraphs
+    assert r"\begin{equation} E = mc^2 \end{equation}" in paragraphs
+    assert result.of("list") == ["- slow\n- why: fast\n  1. inner"]
+    assert "Depths" in paragraphs
+    assert result.of("table") == ["name | depth\nInn | 3 m"]
+    assert result.of("code") == [r"% not a comment \section{no}"]
+    assert "after the end" not in result.text
+    assert result.notices == ["It includes other files (chapter2), which are not part of its text here."]
+
+
+def test_latex_without_a_preamble_and_with_broken_braces_is_read():
+    result = parsed(LATEX, r"\section{One} text { never closed \textbf{bold} } } $x and \begin{itemize} \item a")
+    assert result.of("heading") == ["One"]
+    assert "text never closed bold $x and" in result.text.replace("  ", " ")
+    assert "- a" in result.text
+
+
+def test_latex_that_nests_or_expands_without_end_ends():
+    deep = "{" * 50_000 + "core" + "}" * 50_000
+    assert "core" in parsed(LATEX, deep).text
+    doubling = "".join(
+        rf"\newcommand{{\{b}}}{{\{a}\{a}}}" for a, b in zip("abcdefghijklmno", "bcdefghijklmnop", strict=True)
+    )
+    assert len(parsed(LATEX, rf"\newcommand{{\a}}{{boom}}{doubling} text \p end").text) < 1 << 20
+
+
+def test_latex_dollars_without_partners_cost_no_time():
+    began = time.process_time()
+    parsed(LATEX, "$ a \\begin{equation} " * 3000)
+    # Two searches of bounded length each; a quadratic one would take minutes.
+    assert time.process_time() - began < 60

@@ -1,0 +1,170 @@
+"""What is read by text recognition, with a scripted recognizer; the real one is in tests/integration/test_ocr.py."""
+
+import io
+
+import pytest
+
+from indexer.detection import detect
+from indexer.image_detection import BMP, JPEG, PNG, TIFF, WEBP
+from indexer.parsers import image, ocr, pdf_pages
+from indexer.parsers.blocks import Block, Notice
+from indexer.parsers.image import parse_image
+from indexer.parsers.pdf import parse_pdf
+from indexer.parsers.pdf_lines import Line, PageLines
+from indexer.sources import Source
+from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr, SourceTooLarge
+from tests.unit.pdf_pages import drawn_pdf, make_image_pdf, make_pdf, mapped_pdf, text_lines
+
+Image = pytest.importorskip("PIL.Image")
+
+FORMATS = {"PNG": PNG, "JPEG": JPEG, "TIFF": TIFF, "BMP": BMP, "WEBP": WEBP}
+
+
+class ScriptedRecognizer:
+    """Reads the same lines on every page and remembers what it was shown."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = texts
+        self.seen = []
+
+    def lines(self, pixels):
+        self.seen.append(pixels)
+        height, width = pixels.shape[:2]
+        lines = [
+            Line(left=50, right=50 + 8 * len(text), base=height / 2 - 14 * index, size=12, text=text,
+                 words=[(50, 50 + 8 * len(text), text)])
+            for index, text in enumerate(self.texts)
+        ]  # fmt: skip
+        return PageLines(lines=lines, width=width, height=height, characters=sum(map(len, self.texts)))
+
+
+@pytest.fixture
+def recognizer(monkeypatch):
+    scripted = ScriptedRecognizer("What the scan says", "on two lines.")
+    for module in (image, pdf_pages):
+        monkeypatch.setattr(module, "recognizer", lambda: scripted)
+    monkeypatch.setattr(pdf_pages, "ocr_installed", lambda: True)
+    return scripted
+
+
+@pytest.fixture
+def without_the_extra(monkeypatch):
+    monkeypatch.setattr(ocr, "ocr_installed", lambda: False)
+    monkeypatch.setattr(pdf_pages, "ocr_installed", lambda: False)
+
+
+def picture(form: str = "PNG", *, mode: str = "RGB", size: tuple[int, int] = (400, 300), **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, 1 if mode == "1" else "white").save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def parsed(parser, content: bytes) -> list:
+    return list(parser(io.BytesIO(content), "utf-8"))
+
+
+def texts(items: list) -> list[tuple[int, str]]:
+    return [(item.page, item.text.strip()) for item in items if isinstance(item, Block)]
+
+
+def notices(items: list) -> list[str]:
+    return [item.message for item in items if isinstance(item, Notice)]
+
+
+def scan_and_text() -> bytes:
+    def scan(canvas):
+        canvas.drawInlineImage(Image.new("RGB", (200, 280), "grey"), 0, 0, 595, 842)
+
+    def stamped(canvas):
+        scan(canvas)
+        text_lines(canvas, ["stamp"])
+
+    return drawn_pdf(
+        lambda canvas: text_lines(canvas, ["Text of the first page."]), scan, lambda _canvas: None, stamped
+    )
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_images_are_detected_by_content_and_read(form, recognizer, tmp_path):
+    path = tmp_path / "named-like.docx"
+    path.write_bytes(picture(form))
+    with Source(path, max_bytes=1 << 20) as source:
+        assert detect(path, source.scan()).media_type == FORMATS[form]
+    assert texts(parsed(parse_image, picture(form))) == [(1, "What the scan says on two lines.")]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
+def test_every_kind_of_pixel_becomes_three_bytes(mode, recognizer):
+    content = picture("TIFF", mode=mode) if mode in {"CMYK", "I;16"} else picture(mode=mode)
+    parsed(parse_image, content)
+    (pixels,) = recognizer.seen
+    assert (pixels.shape, pixels.dtype.name) == ((300, 400, 3), "uint8")
+
+
+def test_what_is_transparent_is_paper(recognizer):
+    buffer = io.BytesIO()
+    Image.new("RGBA", (40, 30), (0, 0, 0, 0)).save(buffer, "PNG")
+    parsed(parse_image, buffer.getvalue())
+    assert recognizer.seen[0].min() == 255
+
+
+def test_pages_of_a_tiff_are_numbered_and_large_ones_scaled_down(recognizer):
+    pages = [Image.new("L", (300, 200 + 4000 * (number == 2))) for number in range(3)]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    items = parsed(parse_image, buffer.getvalue())
+    assert [page for page, _ in texts(items)] == [1, 2, 3]
+    assert items.count(None) == 3  # a sign of life a page
+    assert max(pixels.shape[0] for pixels in recognizer.seen) == ocr.MAX_SIDE
+
+
+def test_a_damaged_or_huge_or_empty_image_is_told(recognizer, monkeypatch):
+    for damaged in (picture()[:60], b"\x89PNG\r\n\x1a\n" + bytes(100), picture("JPEG")[:300]):
+        with pytest.raises(SourceDamaged):
+            parsed(parse_image, damaged)
+    recognizer.texts = ()
+    with pytest.raises(SourceHasNoText):
+        parsed(parse_image, picture())
+    monkeypatch.setattr(image, "_MAX_PIXELS", 1000)
+    with pytest.raises(SourceTooLarge, match="1,000 pixels"):
+        parsed(parse_image, picture())
+
+
+def test_without_the_extra_images_and_scans_name_the_command(without_the_extra):
+    for parser, content in ((parse_image, picture()), (parse_pdf, make_image_pdf())):
+        with pytest.raises(SourceNeedsOcr, match="not installed") as caught:
+            parsed(parser, content)
+        assert caught.value.code == "source_needs_ocr"
+        assert "pip install 'plumbline[ocr]'" in caught.value.hint
+
+
+def test_without_the_extra_the_other_pages_are_read_and_the_scans_told(without_the_extra):
+    items = parsed(parse_pdf, scan_and_text())
+    assert texts(items) == [(1, "Text of the first page."), (4, "stamp")]
+    told, blank = notices(items)
+    assert "2 of 4 pages are images and were not read: 2, 4." in told
+    assert "pip install 'plumbline[ocr]'" in told
+    assert blank == "1 of 4 pages hold no text: 3"
+
+
+def test_scanned_pages_between_others_are_recognised(recognizer):
+    items = parsed(parse_pdf, scan_and_text())
+    said = "What the scan says on two lines."
+    assert texts(items) == [(1, "Text of the first page."), (2, said), (4, said)]
+    assert notices(items) == ["2 of 4 pages were read by text recognition: 2, 4", "1 of 4 pages hold no text: 3"]
+    assert len(recognizer.seen) == 2
+
+
+def test_text_is_not_recognised_where_it_can_be_read(recognizer):
+    parsed(parse_pdf, make_pdf([["short"], ["text"]]))
+    assert recognizer.seen == []
+
+
+def test_text_that_nothing_tells_the_meaning_of_is_an_image(recognizer):
+    items = parsed(parse_pdf, mapped_pdf("<20> <7E> <E020>"))
+    assert texts(items) == [(1, "What the scan says on two lines.")]
+
+
+def test_text_that_nothing_tells_the_meaning_of_is_not_taken_in(without_the_extra):
+    with pytest.raises(SourceNeedsOcr):
+        parsed(parse_pdf, mapped_pdf("<20> <7E> <E020>"))

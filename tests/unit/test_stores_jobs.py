@@ -1,0 +1,192 @@
+"""The queue: who gets a job, for how long, and what becomes of one that nobody finishes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rag.errors import JobLost, UnknownJob
+from rag.job_types import JobError, JobFile, JobRequest, JobState, Upload
+from rag.stores.database import Database
+from rag.stores.jobs import LEASE, JobQueue
+from tests.contracts.store_builders import settings_in
+
+REQUEST = JobRequest(
+    collection="c",
+    uploads=(Upload(name="a.md", uri="upload:a.md", blob="ab/cd", sha256="0" * 64, size=3),),
+    paths=("/srv/docs",),
+    metadata={"team": "red", "year": 2024},
+)
+BUSY = JobError(code="database_busy", message="Somebody writes.", hint="Wait.")
+
+
+class Clock:
+    def __init__(self):
+        self.time = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+    def __call__(self):
+        return self.time
+
+    def passes(self, duration):
+        self.time += duration
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database.open(settings_in(tmp_path))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def queue(database, clock):
+    return JobQueue(database, now=clock)
+
+
+def test_a_job_goes_from_hand_to_hand_once(queue):
+    put = queue.put(REQUEST)
+    assert (put.state, put.request, put.attempts) == (JobState.QUEUED, REQUEST, 0)
+    job = queue.claim("one")
+    assert (job.id, job.state, job.attempts) == (put.id, JobState.RUNNING, 1)
+    assert queue.claim("two") is None
+    done = queue.finish(job.id, "one", JobState.SUCCEEDED)
+    assert (done.state, done.error) == (JobState.SUCCEEDED, None)
+    assert done.finished_at == "2026-01-31T12:00:00Z"
+    assert queue.claim("two") is None
+
+
+def test_the_oldest_comes_first_and_of_many_workers_each_gets_another(queue):
+    ids = [queue.put(REQUEST).id for _ in range(8)]
+    assert queue.claim("first").id == ids[0]
+    with ThreadPoolExecutor(7) as pool:
+        claimed = list(pool.map(queue.claim, [f"worker {number}" for number in range(7)]))
+    assert sorted(job.id for job in claimed) == ids[1:]
+    assert queue.claim("late") is None
+
+
+def test_who_says_nothing_loses_the_job(queue, clock):
+    job_id = queue.put(REQUEST).id
+    queue.claim("one")
+    clock.passes(LEASE * 0.9)
+    assert queue.renew(job_id, "one") is False
+    clock.passes(LEASE * 0.9)
+    assert queue.claim("two") is None
+    clock.passes(LEASE)
+    taken = queue.claim("two")
+    assert (taken.id, taken.attempts) == (job_id, 2)
+    for lost in (
+        lambda: queue.renew(job_id, "one"),
+        lambda: queue.record(job_id, "one", []),
+        lambda: queue.finish(job_id, "one", JobState.SUCCEEDED),
+        lambda: queue.put_back(job_id, "one", BUSY),
+    ):
+        with pytest.raises(JobLost):
+            lost()
+    assert queue.job(job_id).state is JobState.RUNNING
+
+
+def test_the_job_of_a_worker_that_is_known_to_have_ended_is_taken_at_once(queue, clock):
+    job_id = queue.put(REQUEST, owner="dead").id
+    assert queue.job(job_id).state is JobState.RUNNING
+    assert queue.claim("two") is None
+    clock.passes(-timedelta(hours=9))  # a clock that was set back makes a lease long
+    assert queue.claim("two", gone=lambda owner: owner == "dead").id == job_id
+
+
+def test_a_job_that_kills_its_workers_fails_in_the_end(queue):
+    job_id = queue.put(REQUEST).id
+    for _ in range(5):
+        assert queue.claim("w", gone=lambda _: True).id == job_id
+    assert queue.claim("w", gone=lambda _: True) is None
+    job = queue.job(job_id)
+    assert (job.state, job.error.code) == (JobState.FAILED, "worker_died")
+
+
+def test_what_failed_is_tried_again_later_and_later(queue, clock):
+    job_id = queue.put(REQUEST).id
+    delays = []
+    for attempt in range(1, 5):
+        assert queue.claim("w").attempts == attempt
+        waiting = queue.put_back(job_id, "w", BUSY)
+        assert (waiting.state, waiting.error) == (JobState.QUEUED, BUSY)
+        assert queue.claim("w") is None
+        delays.append(datetime.fromisoformat(waiting.not_before) - clock())
+        clock.passes(delays[-1])
+    assert delays == [timedelta(seconds=5 * 2**number) for number in range(4)]
+    queue.claim("w")
+    assert queue.put_back(job_id, "w", BUSY).state is JobState.FAILED
+
+
+def test_what_could_not_be_begun_is_no_attempt(queue, clock):
+    job_id = queue.put(REQUEST).id
+    for _ in range(20):
+        assert queue.claim("w").attempts == 1
+        queue.put_back(job_id, "w", BUSY, counts=False)
+        clock.passes(timedelta(seconds=5))
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_by_its_worker(queue, clock):
+    waiting, running = queue.put(REQUEST).id, queue.put(REQUEST).id
+    assert queue.cancel(waiting).state is JobState.CANCELLED
+    assert queue.claim("w").id == running
+    assert queue.cancel(running).state is JobState.RUNNING
+    assert queue.renew(running, "w") is True
+    assert queue.finish(running, "w", JobState.CANCELLED).state is JobState.CANCELLED
+    assert queue.cancel(running).state is JobState.CANCELLED
+    again = queue.put(REQUEST).id
+    queue.claim("w")
+    queue.cancel(again)
+    assert queue.put_back(again, "w", BUSY).state is JobState.CANCELLED
+    lost = queue.put(REQUEST).id
+    queue.claim("w")
+    queue.cancel(lost)
+    clock.passes(LEASE * 2)
+    assert queue.claim("w") is None
+    assert queue.job(lost).state is JobState.CANCELLED
+
+
+def test_files_are_noted_as_they_come_and_the_last_try_counts(queue):
+    job_id = queue.put(REQUEST).id
+    queue.claim("w")
+    failed = JobFile(uri="/a", outcome="failed", error=BUSY)
+    fine = JobFile(uri="/a", outcome="ingested", document_id=7, chunks=3, seconds=0.5, notices=("a note",))
+    queue.record(job_id, "w", [failed, JobFile(uri="/b", outcome="unchanged", document_id=8)])
+    assert queue.job(job_id).outcomes == {"failed": 1, "unchanged": 1}
+    queue.record(job_id, "w", [fine])
+    assert [file for _, file in queue.files(job_id)] == [JobFile(uri="/b", outcome="unchanged", document_id=8), fine]
+    assert queue.job(job_id).outcomes == {"ingested": 1, "unchanged": 1}
+    first = queue.files(job_id, limit=1)
+    assert [file.uri for _, file in queue.files(job_id, after=first[0][0])] == ["/a"]
+
+
+def test_jobs_are_listed_newest_first_and_forgotten_when_they_are_old(queue, clock, database):
+    ids = [queue.put(REQUEST).id for _ in range(3)]
+    other = queue.put(JobRequest(collection="other")).id
+    assert [job.id for job in queue.jobs(limit=2)] == [other, ids[2]]
+    assert [job.id for job in queue.jobs(collection="c", before=ids[2])] == [ids[1], ids[0]]
+    queue.claim("w")
+    queue.record(ids[0], "w", [JobFile(uri="/a", outcome="ingested")])
+    queue.finish(ids[0], "w", JobState.SUCCEEDED)
+    clock.passes(timedelta(days=2))
+    assert queue.forget(timedelta(days=3)) == 0
+    assert queue.forget(timedelta(days=1)) == 1
+    with pytest.raises(UnknownJob):
+        queue.job(ids[0])
+    assert queue.files(ids[0]) == []
+    assert queue.job(ids[1]).state is JobState.QUEUED
+
+
+def test_uploads_are_needed_until_their_job_has_ended(queue):
+    job_id = queue.put(REQUEST).id
+    assert queue.blobs() == {"ab/cd"}
+    queue.claim("w")
+    assert queue.blobs() == {"ab/cd"}
+    queue.finish(job_id, "w", JobState.FAILED, error=BUSY)
+    assert queue.blobs() == set()

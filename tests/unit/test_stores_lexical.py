@@ -1,0 +1,166 @@
+"""Rare terms find, frequent ones weigh. Bounds are set so low here that small stores reach them."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from rag.retrieval.filters import parse
+from rag.stores import lexical, term_statistics
+from rag.stores.database import Database
+from rag.stores.documents import SqlDocumentStore
+from rag.stores.lexical import FtsIndex
+from tests.contracts.store_builders import drafts, fingerprint, ingest, settings_in, source, unit_vectors
+
+COUNT = 40
+WORDS = ["alpha", "beta", "gamma", "delta", "omega"]
+SHARES = [0.9, 0.6, 0.4, 0.2, 0.05]
+QUERIES = [
+    "alpha beta gamma delta omega",
+    "alpha",
+    "alpha beta",
+    "omega alpha alpha",
+    "gam* alpha",
+    '"alpha beta" delta',
+    "delta nowhere",
+    "every",
+    "every alpha omega",
+]
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database.open(settings_in(tmp_path / "home"))
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database):
+    return SqlDocumentStore(database)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    database = Database.open(settings_in(tmp_path_factory.mktemp("filled")))
+    yield database, fill(SqlDocumentStore(database), "one", COUNT, seed=1)
+    database.close()
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Only a handful of chunks are scored for terms that find."""
+
+    def bound(scored, at_most):
+        monkeypatch.setattr(lexical, "_SCORED", scored)
+        monkeypatch.setattr(lexical, "_SCORED_AT_MOST", at_most)
+
+    return bound
+
+
+def passages(count, seed):
+    """Passages of different lengths in which words are as frequent as their shares, some of them twice."""
+    generator = random.Random(seed)  # noqa: S311  # no secret
+    made = []
+    for number in range(count):
+        words = [word for word, share in zip(WORDS, SHARES, strict=True) if generator.random() < share]
+        words += generator.choices(["filler", *words], k=generator.randrange(6))
+        generator.shuffle(words)
+        made.append(" ".join(["every", f"n{number}", *words, ""]))
+    return made
+
+
+def fill(store, name, count, seed):
+    collection = store.ensure_collection(name, fingerprint())
+    for number, text in enumerate(passages(count, seed)):
+        ingest(store, collection, f"/{number}", [text], title="alpha title" if number % 5 == 0 else "")
+    return collection
+
+
+def scores(hits):
+    return {hit.chunk_id: pytest.approx(hit.score, abs=1e-4) for hit in hits}
+
+
+SOME = parse({"field": "uri", "operator": "in", "value": [f"/{number}" for number in range(0, COUNT, 5)]})
+
+
+@pytest.mark.parametrize("where", [None, SOME], ids=["all", "filtered"])
+@pytest.mark.parametrize(("scored", "at_most"), [(0, 0), (3, 8), (12, 24)])
+def test_the_same_chunks_with_the_same_scores_are_found_whichever_terms_find(filled, few, scored, at_most, where):
+    database, collection = filled
+    exact = [FtsIndex(database).search(collection, query, 100, where=where) for query in QUERIES]
+    few(scored, at_most)
+    for query, expected in zip(QUERIES, exact, strict=True):
+        found = FtsIndex(database).search(collection, query, 100, where=where)
+        assert {hit.chunk_id: hit.score for hit in found} == scores(expected), query
+        assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+
+
+def test_a_rare_word_decides_and_frequent_ones_order(database, store, few):
+    collection = store.ensure_collection("one", fingerprint())
+    for number in range(30):
+        word = "alpha" if number % 3 == 0 else "beta"
+        ingest(store, collection, f"/{number}", [f"{word} and words number{number}"])
+    ingest(store, collection, "/rare", ["omega with other words"])
+    ingest(store, collection, "/both", ["omega alpha with words"])
+    few(3, 3)
+    (first, second, *_) = FtsIndex(database).search(collection, "alpha omega", 10)
+    found = store.hydrate(collection, [first.chunk_id, second.chunk_id])
+    assert [document.uri for _, document in found] == ["/both", "/rare"]
+
+
+def test_k_chunks_are_found_if_only_frequent_words_match(filled, few):
+    database, collection = filled
+    few(3, 8)
+    index = FtsIndex(database)
+    assert len(index.search(collection, "every", 7)) == 7
+    hits = index.search(collection, "alpha beta gamma", 5)
+    held = SqlDocumentStore(database).hydrate(collection, [hit.chunk_id for hit in hits])
+    assert all({"alpha", "beta", "gamma"} <= set(chunk.text.split()) for chunk, _ in held)
+
+
+@pytest.mark.parametrize("own", [4, 20])
+def test_of_several_collections_each_finds_its_own(database, store, few, own):
+    others = [fill(store, f"other {number}", 15, seed=number) for number in range(2)]
+    collection = fill(store, "mine", own, seed=9)
+    mine = set(scores(FtsIndex(database).search(collection, "every", 1000)))
+    assert len(mine) == own
+    exact = [FtsIndex(database).search(collection, query, 100) for query in QUERIES]
+    few(3, 8)
+    index = FtsIndex(database)
+    for query, expected in zip(QUERIES, exact, strict=True):
+        found = index.search(collection, query, 100)
+        assert {hit.chunk_id: hit.score for hit in found} == scores(expected), query
+        assert set(scores(found)) <= mine
+        for other in others:
+            assert not {hit.chunk_id for hit in index.search(other, query, 100)} & mine
+
+
+def test_staged_chunks_take_no_place_of_those_that_count(database, store, few):
+    collection = fill(store, "one", 12, seed=4)
+    few(3, 8)
+    with store.stage(collection, source("/staged")) as version:
+        version.add_chunks(drafts(["every omega"] * 1500), unit_vectors(1500, seed=0))  # so many are on disk
+        hits = FtsIndex(database).search(collection, "every omega", 12)
+    assert len(hits) == 12
+
+
+def test_counts_of_terms_follow_the_index(database, store, monkeypatch):
+    collection = fill(store, "one", 20, seed=5)
+    statistics = term_statistics.TermStatistics()
+    with database.read() as connection:
+        counted = statistics.read(connection)
+        assert (counted.statistics.chunks, counted.of('"everi"'), counted.of('"new"')) == (20, 20, 0)
+    ingest(store, collection, "/new", ["a new one"])
+    with database.read() as connection:
+        counted = statistics.read(connection)
+        assert (counted.statistics.chunks, counted.of('"everi"'), counted.of('"new"')) == (21, 20, 1)
+    monkeypatch.setattr(term_statistics, "_COUNT", term_statistics.counting(5))
+    monkeypatch.setattr(term_statistics, "COUNTED", 5)
+    with database.read() as connection:
+        assert term_statistics.TermStatistics().read(connection).of('"everi"') == 21  # 5 of the first 5 of 21
+
+
+def test_numbers_of_the_averages_record_may_have_several_bytes():
+    assert term_statistics.numbers(bytes.fromhex("868D2081FB96088C9A40")) == [100_000, 4_115_208, 200_000]
