@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.chunking import chunk_blocks, clip_title
 from indexer.detection import detect
+from indexer.embeddings import embed
 from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
 from indexer.parsers.blocks import BlockKind, one_line
@@ -259,7 +260,8 @@ class SourceIngestion:
         total = 0
         while batch := list(islice(chunks, _FLUSH_CHUNKS)):
             texts = [contextual_text(title, chunk.heading_path, chunk.text) for chunk in batch]
-            version.add_chunks(batch, self._embedder.embed_passages(texts))
+            vectors, digests = embed(texts, store=self._store, embedder=self._embedder)
+            version.add_chunks(batch, vectors, digests=digests)
             total += len(batch)
             self._watcher.embedded(len(batch))
         return total

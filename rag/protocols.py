@@ -211,7 +211,11 @@ class StagedVersion(Protocol):
     def add_text(self, start: int, text: str) -> None:
         """Append source text beginning at character offset ``start``; pieces arrive in order."""
 
-    def add_chunks(self, chunks: Sequence[ChunkDraft], vectors: NDArray[np.float32]) -> None: ...
+    def add_chunks(
+        self, chunks: Sequence[ChunkDraft], vectors: NDArray[np.float32], *, digests: Sequence[bytes] | None = None
+    ) -> None:
+        """``digests`` are the sha256 of what was embedded, for ``DocumentStore.known_vectors`` to find it by."""
+
     def activate(self, *, members_failed: int = 0) -> Document:
         """Make this version the document's active one and retire the version before it, in one transaction."""
 
@@ -241,6 +245,13 @@ class DocumentStore(PassageStore, Protocol):
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None: ...
     def stage(self, collection: Collection, source: SourceRecord) -> AbstractContextManager[StagedVersion]:
         """Stage a new version; leaving the context without ``activate`` discards it."""
+
+    def known_vectors(
+        self, digests: Sequence[bytes], *, embedder: str, dimension: int
+    ) -> dict[bytes, NDArray[np.float32]]:
+        """Stored unit vectors of texts by the sha256 of what was embedded, those of this embedder; others are left
+        out.
+        """
 
     def documents(self, collection: Collection, *, limit: int = 100, after: int = 0) -> list[Document]:
         """Active documents by id, those with an id above ``after``."""

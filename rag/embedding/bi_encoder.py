@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from rag.embedding.batches import token_budget_batches
 from rag.errors import ModelUnloadable
+from rag.openmp import wait_passively
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class BiEncoder:
 
     def _load(self) -> PackedBert | PaddedNetwork:
         if self._network is None:
+            wait_passively()
             import torch
 
             if self._threads:

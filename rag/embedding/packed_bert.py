@@ -117,10 +117,10 @@ class PackedBert:
         places = torch.cat([torch.arange(length) for length in lengths])
         x = self._normed(self._words[tokens] + self._places[places], self._embedded)
         for layer in self._layers:
-            seen = self._attention(functional.linear(x, *layer.attend), groups)
-            x = self._normed(functional.linear(seen, *layer.mix).add_(x), layer.mixed)
-            wide = functional.gelu(functional.linear(x, *layer.widen))
-            x = self._normed(functional.linear(wide, *layer.narrow).add_(x), layer.narrowed)
+            seen = self._attention(self._linear(x, layer.attend), groups)
+            x = self._normed(self._linear(seen, layer.mix).add_(x), layer.mixed)
+            wide = functional.gelu(self._linear(x, layer.widen))
+            x = self._normed(self._linear(wide, layer.narrow).add_(x), layer.narrowed)
         means = [
             x[start : start + texts * length].view(texts, length, -1).mean(dim=1) for start, texts, length in groups
         ]
@@ -135,6 +135,9 @@ class PackedBert:
             heads = functional.scaled_dot_product_attention(queries, keys, values)
             seen[rows].view(texts, length, self._heads, -1).copy_(heads.transpose(1, 2))
         return seen
+
+    def _linear(self, x: Tensor, by: _Affine) -> Tensor:
+        return functional.linear(x, by.weight, by.bias)
 
     def _normed(self, x: Tensor, by: _Affine) -> Tensor:
         return functional.layer_norm(x, (self._width,), by.weight, by.bias, self._epsilon)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import ModelUnloadable
+from rag.openmp import wait_passively
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -79,19 +80,6 @@ def library() -> ModuleType:
     load_backends(module._lib)
     module.llama_backend_init()
     return module
-
-
-def wait_passively() -> None:
-    """Let OpenMP threads spin only for microseconds while they wait for each other, unless the environment decides.
-
-    By default they spin for as long as a step takes, which is fastest if nothing else wants the cores; with an ingest
-    or a compiler beside it, that made generation on 2 cores 10 to 30 times slower. Not spinning at all costs a quarter
-    of the decoding speed in a benchmark on an idle machine, and a short spin gave it back; beside other work the two
-    could not be told apart, and in `rag ask` no gain was seen (docs/lab-log.md). OpenMP reads it on loading.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "passive"
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def load_backends(libllama: ctypes.CDLL) -> None:

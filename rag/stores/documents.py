@@ -27,6 +27,7 @@ from rag.stores.reading import (
     within,
 )
 from rag.stores.retirement import expire, next_change, prune, retire
+from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, UNSEEN, visible
@@ -35,6 +36,8 @@ from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from sqlalchemy import Connection
 
     from rag.stores.database import Database
@@ -102,6 +105,12 @@ class SqlDocumentStore:
             metadata=row.metadata,
             members_failed=row.members_failed,
         )
+
+    def known_vectors(
+        self, digests: Sequence[bytes], *, embedder: str, dimension: int
+    ) -> dict[bytes, NDArray[np.float32]]:
+        """Stored unit vectors of texts by the sha256 of what was embedded, in any collection of this embedder."""
+        return known_vectors(self._database, digests, embedder=embedder, dimension=dimension)
 
     @contextmanager
     def stage(self, collection: Collection, source: SourceRecord) -> Iterator[SqlStagedVersion]:

@@ -65,7 +65,7 @@ class SqlStagedVersion:
         self._pieces: list[str] = []
         self._written_characters = 0
         self._held_characters = 0
-        self._chunks: list[tuple[ChunkDraft, bytes]] = []
+        self._chunks: list[tuple[ChunkDraft, bytes, bytes | None]] = []
         self._chunk_count = 0
         self._closed = False
 
@@ -84,11 +84,15 @@ class SqlStagedVersion:
         if self._held_characters >= _HELD_CHARACTERS:
             self._spill()
 
-    def add_chunks(self, chunks: Sequence[ChunkDraft], vectors: NDArray[np.float32]) -> None:
+    def add_chunks(
+        self, chunks: Sequence[ChunkDraft], vectors: NDArray[np.float32], *, digests: Sequence[bytes] | None = None
+    ) -> None:
         """Append chunks with their embeddings, an array of shape ``(len(chunks), dimension)``.
 
+        ``digests`` are the sha256 of what was embedded; without them nobody finds these embeddings to use them again.
+
         Raises:
-            ValueError: the shapes do not agree, or a vector is zero or not finite.
+            ValueError: the shapes or numbers do not agree, or a vector is zero or not finite.
         """
         self._require_open()
         if vectors.shape != (len(chunks), self._collection.fingerprint.dimension):
@@ -96,7 +100,8 @@ class SqlStagedVersion:
                 f"{len(chunks)} chunks of dimension {self._collection.fingerprint.dimension} "
                 f"do not fit vectors of shape {vectors.shape}"
             )
-        self._chunks.extend(zip(chunks, encode(vectors), strict=True))
+        known: Sequence[bytes | None] = [None] * len(chunks) if digests is None else digests
+        self._chunks.extend(zip(chunks, encode(vectors), known, strict=True))
         self._chunk_count += len(chunks)
         if len(self._chunks) >= _HELD_CHUNKS:
             self._spill()
@@ -157,18 +162,21 @@ class SqlStagedVersion:
     def _write_chunks(self, connection: Connection, version_id: int) -> None:
         if not self._chunks:
             return
-        rows = [chunk_row(version_id, chunk, self._context(chunk)) for chunk, _ in self._chunks]
+        rows = [
+            chunk_row(version_id, chunk, self._context(chunk)) | {"embedded_sha256": digest}
+            for chunk, _, digest in self._chunks
+        ]
         inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
         ids = connection.scalars(inserted, rows).all()
         set_id = self._require_embedder(connection)
         vectors = [
-            vector_row(set_id, chunk_id, vector) for chunk_id, (_, vector) in zip(ids, self._chunks, strict=True)
+            vector_row(set_id, chunk_id, vector) for chunk_id, (_, vector, _) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(EmbeddingRow), vectors)
         language = connection.scalar(select(VersionRow.language).where(VersionRow.id == version_id))
         analysed = [
             terms_row(self._collection.id, chunk_id, chunk.text, self._context(chunk), language)
-            for chunk_id, (chunk, _) in zip(ids, self._chunks, strict=True)
+            for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(ChunkTermsRow), analysed)
 
@@ -199,7 +207,7 @@ class SqlStagedVersion:
             if before is not None:
                 require_version(before)  # or what is damaged would be written as if it were whole
             metadata = {} if before is None else before.metadata
-        language = language_of("".join(self._pieces) or " ".join(chunk.text for chunk, _ in self._chunks))
+        language = language_of("".join(self._pieces) or " ".join(chunk.text for chunk, _, _ in self._chunks))
         note_language(connection, self._collection.id, language)
         version_id = connection.scalars(
             insert(VersionRow)

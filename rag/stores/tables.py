@@ -217,10 +217,18 @@ class TextRow(Base):
 
 
 class ChunkRow(Base):
-    """Ids are never used twice: caches elsewhere know chunks by id alone. ``context`` is searched, never quoted."""
+    """Ids are never used twice: caches elsewhere know chunks by id alone. ``context`` is searched, never quoted.
+
+    ``embedded_sha256`` is of the text that was embedded, context included; null where that is not known for certain.
+    No checksum covers it: one that is damaged is no text's.
+    """
 
     __tablename__ = "chunks"
-    __table_args__ = (UniqueConstraint("version_id", "ordinal"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("version_id", "ordinal"),
+        Index("ix_chunks_embedded_sha256", "embedded_sha256"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey("document_versions.id"))
@@ -233,6 +241,7 @@ class ChunkRow(Base):
     context: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
     checksum: Mapped[int] = mapped_column(BigInteger)
+    embedded_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class ChunkTermsRow(Base):

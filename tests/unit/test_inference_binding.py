@@ -11,8 +11,9 @@ import structlog
 
 from rag.errors import AcceleratorUnavailable, ModelMissing, ModelUnloadable
 from rag.inference import binding, model
-from rag.inference.binding import NativeLog, load_backends, wait_passively
+from rag.inference.binding import NativeLog, load_backends
 from rag.inference.model import GpuLayers, Model
+from rag.openmp import wait_passively
 
 if TYPE_CHECKING:
     from pathlib import Path
