@@ -57,8 +57,8 @@ def main() -> None:
     parser = Options("embedding", __doc__, kind="embedder")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="an evaluation folder")
     parser.add_argument("--only", nargs="+", metavar="SIDE", help="these sides, beside the baseline")
-    parser.size("--texts", Size(full=96, quick=6), "texts of a round")
-    parser.size("--rounds", Size(full=7, quick=2), "rounds")
+    parser.size("--texts", Size(full=128, quick=6), "texts of a round")
+    parser.size("--rounds", Size(full=5, quick=2), "rounds")
     parser.size("--claims", Size(full=0, quick=0), "queries to measure nDCG@10 with, 0 to leave it out")
     parser.size("--ingest", Size(full=0, quick=4), "abstracts to ingest, 0 to leave it out")
     options = parser.read()
@@ -103,7 +103,8 @@ def _sides(options: argparse.Namespace, work: Path) -> dict[str, Callable[[], Ca
         "sentence_transformers_batched": batched(lambda: PaddedNetwork(path), _SMALL),
         _PRODUCT: lambda: product.embed_passages,
         "plumbline_one_by_one": lambda: lambda texts: np.concatenate([product.embed_passages([one]) for one in texts]),
-        "torch_int8": batched(lambda: QuantizedBert(path), _SMALL),
+        "torch_int8": batched(lambda: QuantizedBert(path, weight_bits=8), _SMALL),
+        "torch_int8_weights_7": batched(lambda: QuantizedBert(path, weight_bits=7), _SMALL),
         "llama_cpp_f32": batched(llama("F32"), _TINY),
         "llama_cpp_f16": batched(llama("F16"), _TINY),
         "llama_cpp_q8_0": batched(llama("Q8_0"), _TINY),

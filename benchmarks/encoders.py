@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gguf
 import numpy as np
@@ -31,24 +31,28 @@ _ROWS, _TEXTS = 1024, 256
 
 
 class QuantizedBert(PackedBert):
-    """The product's network with weights of eight bits and inputs quantized as they come (torch's ``fbgemm``)."""
+    """The product's network with matrices of integers, and inputs quantized as they come (torch's ``fbgemm``).
 
-    def __init__(self, path: Path) -> None:
+    Without VNNI, products of two pairs of eight bits are added in 16 bits, which overflow: weights or inputs
+    have seven.
+    """
+
+    def __init__(self, path: Path, *, weight_bits: Literal[7, 8]) -> None:
         super().__init__(path)
         torch.backends.quantized.engine = "fbgemm"
+        self._short_inputs = weight_bits == 8
         self._packed = {
-            id(affine): _packed(affine.weight, affine.bias)
+            id(affine): _packed(affine.weight, affine.bias, 2 ** (weight_bits - 1) - 1)
             for layer in self._layers
             for affine in (layer.attend, layer.mix, layer.widen, layer.narrow)
         }
 
     def _linear(self, x: torch.Tensor, by: Any) -> torch.Tensor:  # noqa: ANN401  # a pair of the superclass
-        # Inputs of seven bits: products of two pairs of eight would overflow 16 bits on processors without VNNI.
-        return torch.ops.quantized.linear_dynamic(x, self._packed[id(by)], True)  # noqa: FBT003  # positional in torch
+        return torch.ops.quantized.linear_dynamic(x, self._packed[id(by)], self._short_inputs)
 
 
-def _packed(weight: torch.Tensor, bias: torch.Tensor) -> object:
-    scales = (weight.abs().amax(1) / 127).double()
+def _packed(weight: torch.Tensor, bias: torch.Tensor, largest: int) -> object:
+    scales = (weight.abs().amax(1) / largest).double()
     zeros = torch.zeros(len(scales), dtype=torch.long)
     quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
     return torch.ops.quantized.linear_prepack(quantized, bias)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = get_logger("embedding")
 
-# Four long texts: their activations, some 6 MB a layer, stay in the caches; 4096 took a fifth longer (docs/lab-log.md).
+# Four long texts: their activations, some 6 MB a layer, stay in the caches (docs/lab-log.md).
 _BATCH_TOKENS = 1024
 
 

@@ -1,8 +1,8 @@
 """A BERT encoder on the processor that computes no padding: the tokens of a batch lie one after another.
 
 The matrix products run over all tokens at once, attention over the texts of one length at a time. In float32 it gives
-the vectors of sentence-transformers to six digits, in half the time (docs/lab-log.md): small batches stay in the
-caches, where a batch of 32 long texts moves 50 MB through memory for every layer.
+the vectors of sentence-transformers to six digits, in three quarters of the time and less beside other work
+(docs/lab-log.md): small batches stay in the caches, where 32 long texts move 50 MB through memory for every layer.
 """
 
 from __future__ import annotations

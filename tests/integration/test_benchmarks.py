@@ -62,3 +62,31 @@ def test_a_peer_that_cannot_start_is_reported_in_its_own_words() -> None:
     command = [sys.executable, "-c", "import sys; sys.exit('there is no such model')"]
     with pytest.raises(SystemExit, match="there is no such model"), running(command, ready="/health"):
         pass
+
+
+def test_embedding_compares_sides_and_ingest(embedder_path: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    entries = [
+        {"_id": f"d{number}", "title": f"On {word}", "text": f"{word} is one thing. It is {word} and no other. " * 9}
+        for number, word in enumerate(("rain", "snow", "wind", "sand"))
+    ]
+    (data / "corpus.jsonl").write_text("\n".join(map(json.dumps, entries)))
+    (data / "queries.jsonl").write_text(
+        "\n".join(json.dumps({"_id": f"q{n}", "text": e["title"]}) for n, e in enumerate(entries))
+    )
+    judged = ["query-id\tcorpus-id\tscore", *(f"q{number}\td{number}\t1" for number in range(4))]
+    (data / "qrels.tsv").write_text("\n".join(judged))
+    results = tmp_path / "embedding.json"
+    command = [sys.executable, "-m", "benchmarks.embedding", "--quick", "--data", str(data), "--json", str(results)]
+    sizes = ["--only", "plumbline", "torch_int8", "--texts", "4", "--rounds", "1", "--claims", "4", "--ingest", "2"]
+    done = subprocess.run([*command, *sizes], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(results.read_text(encoding="utf-8"))
+    assert {"sentence_transformers", "plumbline", "torch_int8", "ingest: one document"} <= set(report["rounds"])
+    assert float(report["sides"]["plumbline"]["cosine_least"]) >= 0.99999
+    assert 0.9 < float(report["sides"]["torch_int8"]["cosine_least"]) < 0.9999, "eight bits are computed"
+    figures = {figure["name"]: figure for figure in report["figures"]}
+    assert figures["nDCG@10, plumbline / baseline"]["value"] == 1
+    assert figures["speed, plumbline / baseline"]["target"] == 1.6
+    assert figures["ingest / embedding alone, one document"]["target"] == 0.85

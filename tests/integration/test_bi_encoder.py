@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -55,3 +59,17 @@ def test_identity_names_the_weights(embedder_path) -> None:
 def test_a_folder_that_is_no_model_is_a_clear_error(tmp_path) -> None:
     with pytest.raises(ModelUnloadable, match="rag models verify m"):
         BiEncoder(tmp_path, name="m", sha256="0" * 64)
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+def test_torchs_threads_wait_passively_unless_the_user_decides(embedder_path, chosen, expected) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from rag.embedding.bi_encoder import BiEncoder\n"
+        "encoder = BiEncoder(Path(sys.argv[1]), name='m', sha256='0' * 64)\n"
+        "assert 'torch' not in sys.modules, 'OpenMP reads its environment when torch is loaded'\n"
+        "encoder.load(); print(os.environ['OMP_WAIT_POLICY'], 'sentence_transformers' in sys.modules)"
+    )
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    command = [sys.executable, "-c", program, str(embedder_path)]
+    done = subprocess.run(command, env=inherited | chosen, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [expected, "False"], done.stderr
