@@ -36,6 +36,24 @@ class Document(Response, frozen=True, kw_only=True):
     metadata: dict[str, str | int | float | bool]
 
 
+class Searched(Response, frozen=True, kw_only=True):
+    """A place that was searched for what is deleted; ``note`` says what is to be done about what is ``left``."""
+
+    place: str
+    searched: int
+    removed: int
+    left: int
+    note: str
+
+
+class Deleted(Response, frozen=True, kw_only=True):
+    """Where a document that was deleted was looked for; ``complete`` if nothing is left in any of these places."""
+
+    document_id: int
+    complete: bool
+    searched: tuple[Searched, ...]
+
+
 class Scores(Response, frozen=True, kw_only=True):
     """A passage's score per retrieval stage, null where the stage did not return it."""
 

@@ -17,6 +17,7 @@ _COMMANDS = {
     "history": "indexer.commands.history:history",
     "import": "indexer.commands.exchange:import_collection",
     "ingest": "indexer.commands.ingest:ingest",
+    "jobs": "indexer.commands.jobs:jobs",
     "list": "indexer.commands.inventory:list_documents",
     "prune": "indexer.commands.history:prune",
     "rebuild": "indexer.commands.rebuild:rebuild",

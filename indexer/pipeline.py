@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from indexer.chunking import CHUNKER_VERSION
 from indexer.ingestion import SourceIngestion, Stopped, Taken, Target, failed_result, taken_result
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from indexer.isolation import IsolatedParsers
     from indexer.sources import SourcePath
+    from rag.factory import Library
     from rag.protocols import DocumentStore, Embedder
     from rag.types import MetadataValue
 
@@ -57,6 +58,19 @@ class IngestPipeline:
         self._max_file_bytes = max_file_bytes
         self._max_members = max_members
         self._max_unpacked_bytes = max_unpacked_bytes
+
+    @classmethod
+    def over(cls, library: Library, parsers: IsolatedParsers) -> Self:
+        """As the library's settings have it."""
+        settings = library.settings
+        return cls(
+            store=library.store,
+            embedder_for=library.embedder_for,
+            parsers=parsers,
+            max_file_bytes=settings.max_file_bytes,
+            max_members=settings.max_members,
+            max_unpacked_bytes=settings.max_unpacked_bytes,
+        )
 
     def ingest(
         self,

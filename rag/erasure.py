@@ -18,6 +18,7 @@ from rag.model_types import Gone
 from rag.stores.changes import all_chunks, chunks_there, feeds, removed_since
 from rag.stores.room import disk_full, is_full
 from rag.telemetry import get_logger
+from rag.version_types import Searched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +71,17 @@ class ErasureReport:
             "passages. Nobody finds them any more, but its memory may hold them.",
             hint="It forgets them as soon as it gets to it; end it to be certain.",
         )
+
+    def searched(self) -> list[Searched]:
+        """As the report of a purge has it."""
+        asked, confirmed = len(self.confirmed) + len(self.unconfirmed), len(self.confirmed)
+        note = self.problem.message if self.problem else ""
+        return [
+            Searched(place="files of model state", searched=self.files, removed=self.removed, left=0),
+            Searched(
+                place="processes with a model", searched=asked, removed=confirmed, left=asked - confirmed, note=note
+            ),
+        ]
 
 
 def sweep(database: Database, directory: Path) -> Sweep:

@@ -19,7 +19,7 @@ from rag.generators import GeneratorSource
 from rag.pipeline import PipelineOptions, RagPipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from rag.catalog import Catalog
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rag.stores.lexical import FtsIndex
     from rag.stores.live_vectors import LiveVectors
     from rag.types import Collection
+    from rag.version_types import Searched
 
 T = TypeVar("T")
 
@@ -202,6 +203,19 @@ class Library:
         if self._follower is not None:
             self._follower.look()
         return erase_deleted(self.database, self.generator_source.snapshot_directory)
+
+    def purge(self, collection: Collection, document_ids: Sequence[int]) -> list[Searched]:
+        """Delete all versions of documents from everything that this data directory holds, model state included; what
+        was searched. Seconds to minutes.
+
+        Raises:
+            DataDirectoryUnwritable, DiskFull: something could not be written or deleted; the same purge goes on.
+        """
+        from rag.stores.purge import purge
+
+        home, indexes = self.settings.home, self.index_directory
+        stored = purge(self.database, self.vectors, collection, document_ids, home=home, indexes=indexes)
+        return [*stored, *self.erase_deleted().searched()]
 
     def readiness(self) -> list[Check]:
         """What works and what does not, without loading anything that is not loaded."""

@@ -42,13 +42,15 @@ class Upload:
 class JobRequest:
     """What to take into a collection: files that were uploaded, or paths on the machine.
 
-    ``metadata`` is said of all of them; ``None`` keeps what was said before.
+    ``metadata`` is said of all of them; ``None`` keeps what was said before. ``foreground``: the command that asked for
+    it does it, and nobody does it again when that ends in the middle.
     """
 
     collection: str
     uploads: tuple[Upload, ...] = ()
     paths: tuple[str, ...] = ()
     metadata: Mapping[str, MetadataValue] | None = None
+    foreground: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,7 @@ def request_to_json(request: JobRequest) -> dict[str, Any]:
         ],
         "paths": list(request.paths),
         "metadata": None if request.metadata is None else dict(request.metadata),
+        "foreground": request.foreground,
     }
 
 
@@ -112,4 +115,5 @@ def request_from_json(collection: str, value: Mapping[str, Any]) -> JobRequest:
         uploads=tuple(Upload(**each) for each in value["uploads"]),
         paths=tuple(value["paths"]),
         metadata=value["metadata"],
+        foreground=value.get("foreground", False),
     )

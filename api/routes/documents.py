@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
-from litestar import Controller, get, post
+from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import Parameter
 from litestar.response import Response
@@ -14,9 +14,9 @@ from api import schemas
 from api.documentation import problems
 from api.presentation import plain
 from api.routes.uploads import Form, keep
-from api.schemas import DocumentsResponse, Job
+from api.schemas import Deleted, DocumentsResponse, Job, Searched
 from api.security import require_own_origin
-from api.service import Service
+from api.service import Library, Service
 from rag.errors import UnknownDocument
 from rag.types import DEFAULT_COLLECTION
 
@@ -30,6 +30,7 @@ _MAX_PAGE = 1000
 _Collection = Annotated[str, Parameter(min_length=1, max_length=200, description="Collection to list.")]
 _Limit = Annotated[int, Parameter(ge=1, le=_MAX_PAGE, description="Documents per page.")]
 _After = Annotated[int, Parameter(ge=0, le=_MAX_ID, description="`next` of the page before.")]
+_Purge = Annotated[bool, Parameter(description="Delete all its versions for good, and say what was searched.")]
 _DocumentId = Annotated[int, Parameter(description="The document's id.")]
 
 
@@ -49,6 +50,21 @@ def _find(store: DocumentStore, document_id: int) -> Document:
                 if document.id == document_id:
                     return document
     raise UnknownDocument(f"There is no document {document_id}.", hint="GET /v1/documents lists those there are.")
+
+
+def _delete(library: Library, document_id: int, *, purge: bool) -> Deleted:
+    document = _find(library.store, document_id)
+    collection = library.store.collection(document.collection)
+    if purge:
+        searched = library.purge(collection, [document_id])
+    else:
+        library.store.delete(collection, [document_id])
+        searched = library.erase_deleted().searched()
+    return Deleted(
+        document_id=document_id,
+        complete=not any(place.left for place in searched),
+        searched=tuple(plain(place, Searched) for place in searched),
+    )
 
 
 class DocumentsController(Controller):
@@ -98,3 +114,24 @@ class DocumentsController(Controller):
     )
     async def get_document(self, service: NamedDependency[Service], document_id: _DocumentId) -> schemas.Document:
         return plain(await asyncio.to_thread(_find, service.library.store, document_id), schemas.Document)
+
+    @delete(
+        "/{document_id:int}",
+        operation_id="deleteDocument",
+        status_code=200,
+        response_description="Where it was looked for.",
+        summary="Delete a document",
+        description=(
+            "It is not found any more, and model state made of it is erased, before the answer. Questions about the "
+            "past find it until `RAG_RETENTION_DAYS` have passed, unless it is purged. What is in it (an archive, a "
+            "mail) goes with it."
+        ),
+        responses=problems(404, 422, 503),
+    )
+    async def delete_document(
+        self,
+        service: NamedDependency[Service],
+        document_id: _DocumentId,
+        purge: _Purge = False,  # noqa: FBT002  # a query parameter
+    ) -> Deleted:
+        return await asyncio.to_thread(_delete, service.library, document_id, purge=purge)

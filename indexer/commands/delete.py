@@ -20,7 +20,6 @@ from rag.errors import UnknownDocument
 from rag.factory import open_library
 
 if TYPE_CHECKING:
-    from rag.factory import Library
     from rag.stores.documents import SqlDocumentStore
     from rag.types import Collection, Document
     from rag.version_types import Searched
@@ -54,7 +53,7 @@ def delete(
         target = library.store.collection(collection)
         if purge:
             ids = list(dict.fromkeys(find_past(library.history, target, name) for name in documents))
-            report = purged(library, target, ids)
+            report = library.purge(target, ids)
             _tell(report, collection, ids, as_json=as_json)
             ctx.exit(EXIT_FAILED if any(place.left for place in report) else 0)
         found = {document.id: document for document in (find(library.store, target, name) for name in documents)}
@@ -70,34 +69,6 @@ def delete(
         if (problem := write_index(library, library.store.collection(collection))) is not None:
             warn(problem)
     ctx.exit(EXIT_FAILED if erased.problem else 0)
-
-
-def purged(library: Library, collection: Collection, document_ids: list[int]) -> list[Searched]:
-    """Purge documents from all that this data directory holds, model state included; what was searched."""
-    from rag.stores.purge import purge
-    from rag.version_types import Searched
-
-    stored = purge(
-        library.database,
-        library.vectors,
-        collection,
-        document_ids,
-        home=library.settings.home,
-        indexes=library.index_directory,
-    )
-    erased = library.erase_deleted()
-    processes = len(erased.confirmed) + len(erased.unconfirmed)
-    return [
-        *stored,
-        Searched(place="files of model state", searched=erased.files, removed=erased.removed, left=0),
-        Searched(
-            place="processes with a model",
-            searched=processes,
-            removed=len(erased.confirmed),
-            left=len(erased.unconfirmed),
-            note=erased.problem.message if erased.problem else "",
-        ),
-    ]
 
 
 def _tell(report: list[Searched], collection: str, document_ids: list[int], *, as_json: bool) -> None:

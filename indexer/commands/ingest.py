@@ -14,15 +14,18 @@ from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import collection_option, json_option
 from indexer.isolation import IsolatedParsers
+from indexer.job_run import own_job
 from indexer.pipeline import IngestPipeline
 from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
+from rag.job_types import JobRequest
 from rag.retrieval.filters import parse_metadata
 
 if TYPE_CHECKING:
     from indexer.report import IngestReport, SourceResult
+    from rag.config import Settings
     from rag.factory import Library
     from rag.types import MetadataValue
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     help="Say something of these files, for filters: a text, a number, true or false. Repeat for more; without it, "
     "what was said before stays.",
 )
+@click.option("--queue", is_flag=True, help="Leave it to `indexer worker`, and say only that it is queued.")
 @json_option
 @click.pass_context
 def ingest(
@@ -46,35 +50,39 @@ def ingest(
     paths: tuple[Path, ...],
     collection: str,
     metadata: dict[str, MetadataValue] | None,
+    queue: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Take in files, and folders with all that is below them; unchanged files are skipped.
 
     With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
-    others are kept. Ctrl-C finishes the current file and stops; a second one stops at once.
+    others are kept. Ctrl-C finishes the current file and stops; a second one stops at once. The run is a job like those
+    of uploads: `indexer jobs` shows and cancels it.
     """
     from rag.stores.ingest_lock import IngestLock
 
     settings = load_settings()
+    absolute = tuple(str(path.absolute()) for path in paths)
+    request = JobRequest(collection=collection, paths=absolute, metadata=metadata, foreground=not queue)
+    if queue:
+        _put(settings, request, as_json=as_json)
+        return
     with open_library(settings) as library, IngestLock(settings.home, collection):
         parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
         with parsers, Interruption() as interruption:
-            pipeline = IngestPipeline(
-                store=library.store,
-                embedder_for=library.embedder_for,
-                parsers=parsers,
-                max_file_bytes=settings.max_file_bytes,
-                max_members=settings.max_members,
-                max_unpacked_bytes=settings.max_unpacked_bytes,
-            )
+            pipeline = IngestPipeline.over(library, parsers)
             on_result = _print_result if as_json else None
-            with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:
-                report = pipeline.ingest(paths, collection=collection, metadata=metadata, watcher=display)
+            with (
+                IngestDisplay(stop=interruption.requested, on_result=on_result) as display,
+                own_job(library, request, inner=display) as job,
+            ):
+                report = pipeline.ingest(paths, collection=collection, metadata=metadata, watcher=job)
+                job.end(report)
         # One search for all of them: each may wait for a step of every running model.
         erased = library.erase_deleted() if report.replaced else None
         if erased is not None and as_json:
             click.echo(json.dumps({"type": "model_state", **erasing.as_object(erased)}))
-        click.echo(json.dumps(summary(report, collection)) if as_json else sentence(report))
+        click.echo(json.dumps({**summary(report, collection), "job": job.id}) if as_json else sentence(report))
         if erased is not None:
             erasing.tell(erased, quiet=as_json)
         # Where every source failed there may be no collection, and nothing to write.
@@ -82,6 +90,14 @@ def ingest(
             _write_index(library, collection, as_json=as_json)
     left = erased is not None and erased.problem is not None
     ctx.exit(EXIT_FAILED if report.failed or report.skipped or left else 0)
+
+
+def _put(settings: Settings, request: JobRequest, *, as_json: bool) -> None:
+    with open_library(settings) as library:
+        job = library.jobs.put(request)
+    line = f"job {job.id} waits for `indexer worker`; `indexer jobs {job.id}` shows how far it is"
+    told = {"type": "job", "job": job.id, "collection": request.collection, "state": job.state}
+    click.echo(json.dumps(told) if as_json else line)
 
 
 def metadata_from(given: tuple[str, ...]) -> dict[str, MetadataValue] | None:

@@ -12,8 +12,10 @@ import rich_click as click
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import json_option
 from indexer.isolation import IsolatedParsers
+from indexer.job_run import KEPT
 from indexer.pipeline import IngestPipeline
-from indexer.worker import Worker, WorkerPlace
+from indexer.worker import Worker
+from indexer.worker_place import WorkerPlace
 from rag.commands.errors import printable
 from rag.config import load_settings
 from rag.factory import open_library
@@ -43,12 +45,8 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
         parsers,
         Interruption("file") as interruption,
     ):
-        pipeline = IngestPipeline(
-            store=library.store,
-            embedder_for=library.embedder_for,
-            parsers=parsers,
-            max_file_bytes=settings.max_file_bytes,
-        )
+        pipeline = IngestPipeline.over(library, parsers)
+        library.jobs.forget(KEPT)
         library.blobs.remove_except(library.jobs.blobs())
         doing = Worker(library, pipeline, place, stop=interruption.requested)
         while not interruption.requested():

@@ -6,6 +6,7 @@ import errno
 import logging
 import signal
 import socket
+import tempfile
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def serve(ctx: click.Context, host: str | None, port: int | None) -> None:
     )
     # Bound before anything slow is imported or loaded: a taken port is known at once.
     with closing(_bind(settings.host, settings.port)) as listener, open_library(settings) as library:
+        # Uploads wait where they are kept: the system's directory may be small, or lie in memory.
+        tempfile.tempdir = str(library.blobs.made())
         from api.app import create_app
         from api.security import is_loopback
 

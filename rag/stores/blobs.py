@@ -38,10 +38,9 @@ class Blobs:
             DiskFull, DataDirectoryUnwritable.
         """
         blob = secrets.token_hex(16)
-        target = self._directory / blob
+        target = self.made() / blob
         unfinished = target.with_suffix(_UNFINISHED)
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             sha256, size = _copy(file, unfinished, name=name, max_bytes=max_bytes)
             unfinished.rename(target)
             _sync(self._directory)
@@ -56,6 +55,23 @@ class Blobs:
             with suppress(OSError):  # it was renamed, or whatever refused it was told already
                 unfinished.unlink(missing_ok=True)
         return blob, sha256, size
+
+    def made(self) -> Path:
+        """The directory, which is there from now on.
+
+        Raises:
+            DiskFull, DataDirectoryUnwritable.
+        """
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            if is_full(self._directory, error):
+                raise disk_full(self._directory) from error
+            raise DataDirectoryUnwritable(
+                f"{self._directory} cannot be made: {error.strerror or error}.",
+                hint="Correct the owner or permissions of the data directory.",
+            ) from error
+        return self._directory
 
     def path(self, blob: str) -> Path:
         return self._directory / blob

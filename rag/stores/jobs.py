@@ -65,7 +65,7 @@ class JobQueue:
         """
         now = self._now()
         with self._database.write() as connection:
-            self._take_back(connection, now, gone)
+            _take_back(connection, now, gone)
             waiting = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
             query = select(JobRow.id).where(JobRow.state == JobState.QUEUED, waiting).order_by(JobRow.id).limit(1)
             job_id = connection.scalar(query)
@@ -97,19 +97,23 @@ class JobQueue:
             connection.execute(lease)
             return bool(row.cancel_requested)
 
-    def record(self, job_id: int, owner: str, files: Sequence[JobFile]) -> None:
-        """Note what came of files, in place of what was noted of them in an earlier attempt. Raises JobLost."""
+    def record(self, job_id: int, owner: str, files: Sequence[JobFile], *, unchanged: int = 0) -> bool:
+        """Note what came of files, in place of what was noted of them in an earlier attempt, and how many so far were
+        unchanged and are not noted; returns whether somebody wants the job cancelled. Raises JobLost.
+        """
         with self._database.write() as connection:
-            self._require_mine(connection, job_id, owner)
+            row = self._require_mine(connection, job_id, owner)
             for file in files:
                 connection.execute(delete(JobFileRow).where(JobFileRow.job_id == job_id, JobFileRow.uri == file.uri))
                 connection.execute(insert(JobFileRow).values(job_id=job_id, **_file_values(file)))
+            connection.execute(update(JobRow).where(JobRow.id == job_id).values(unchanged=unchanged))
+            return bool(row.cancel_requested)
 
     def finish(self, job_id: int, owner: str, state: JobState, *, error: JobError | None = None) -> Job:
         """End a job. Raises JobLost."""
         with self._database.write() as connection:
             self._require_mine(connection, job_id, owner)
-            self._end(connection, job_id, state, error)
+            _end(connection, job_id, state, error, self._now())
             return _job(connection, job_id)
 
     def put_back(self, job_id: int, owner: str, error: JobError, *, counts: bool = True) -> Job:
@@ -121,9 +125,9 @@ class JobQueue:
             row = self._require_mine(connection, job_id, owner)
             attempts = row.attempts if counts else row.attempts - 1
             if row.cancel_requested:
-                self._end(connection, job_id, JobState.CANCELLED, None)
+                _end(connection, job_id, JobState.CANCELLED, None, self._now())
             elif attempts >= _ATTEMPTS:
-                self._end(connection, job_id, JobState.FAILED, error)
+                _end(connection, job_id, JobState.FAILED, error, self._now())
             else:
                 delay = min(_FIRST_DELAY * 2 ** max(attempts - 1, 0), _LONGEST_DELAY)
                 later = {"state": JobState.QUEUED, "not_before": self._now() + delay, "attempts": attempts}
@@ -131,12 +135,17 @@ class JobQueue:
                 connection.execute(update(JobRow).where(JobRow.id == job_id).values(**later, **released))
             return _job(connection, job_id)
 
+    def take_back(self, *, gone: Callable[[str], bool] = lambda _: False) -> None:
+        """Let go of jobs whose worker is silent or ``gone``, as ``claim`` does."""
+        with self._database.write() as connection:
+            _take_back(connection, self._now(), gone)
+
     def cancel(self, job_id: int) -> Job:
         """End a job that waits, or ask the worker that has it to stop after the file at hand. Raises UnknownJob."""
         with self._database.write() as connection:
             job = _job(connection, job_id)
             if job.state is JobState.QUEUED:
-                self._end(connection, job_id, JobState.CANCELLED, None)
+                _end(connection, job_id, JobState.CANCELLED, None, self._now())
             elif job.state is JobState.RUNNING:
                 connection.execute(update(JobRow).where(JobRow.id == job_id).values(cancel_requested=True))
             return _job(connection, job_id)
@@ -176,25 +185,6 @@ class JobQueue:
             rows = connection.execute(select(JobRow.collection, JobRow.request).where(JobRow.state.not_in(_ENDED)))
             return {upload.blob for row in rows for upload in request_from_json(row.collection, row.request).uploads}
 
-    def _take_back(self, connection: Connection, now: datetime, gone: Callable[[str], bool]) -> None:
-        """Queue again what was running and is nobody's any more; what has been begun too often has failed."""
-        running = select(JobRow.id, JobRow.owner, JobRow.lease_until, JobRow.attempts, JobRow.cancel_requested)
-        for row in connection.execute(running.where(JobRow.state == JobState.RUNNING)).all():
-            if row.lease_until > now and not gone(row.owner):
-                continue
-            if row.cancel_requested:
-                self._end(connection, row.id, JobState.CANCELLED, None)
-            elif row.attempts >= _ATTEMPTS:
-                died = JobError(
-                    code="worker_died",
-                    message=f"The worker that ran it ended without a word {row.attempts} times.",
-                    hint="The files noted last are the ones it was at; see its log.",
-                )
-                self._end(connection, row.id, JobState.FAILED, died)
-            else:
-                released = {"state": JobState.QUEUED, "owner": None, "lease_until": None}
-                connection.execute(update(JobRow).where(JobRow.id == row.id).values(**released))
-
     def _require_mine(self, connection: Connection, job_id: int, owner: str) -> Any:  # noqa: ANN401  # a row of SQLAlchemy's
         query = select(JobRow.owner, JobRow.state, JobRow.attempts, JobRow.cancel_requested)
         row = connection.execute(query.where(JobRow.id == job_id)).one_or_none()
@@ -202,10 +192,38 @@ class JobQueue:
             raise JobLost(f"Job {job_id} is not this worker's any more.", hint="Another worker goes on with it.")
         return row
 
-    def _end(self, connection: Connection, job_id: int, state: JobState, error: JobError | None) -> None:
-        values = {"state": state, "owner": None, "lease_until": None, "not_before": None, "finished_at": self._now()}
-        told = None if error is None else asdict(error)
-        connection.execute(update(JobRow).where(JobRow.id == job_id).values(**values, error=told))
+
+def _take_back(connection: Connection, now: datetime, gone: Callable[[str], bool]) -> None:
+    """Queue again what was running and is nobody's any more; what has been begun too often has failed."""
+    running = select(JobRow.id, JobRow.owner, JobRow.lease_until, JobRow.attempts, JobRow.cancel_requested)
+    for row in connection.execute(running.add_columns(JobRow.request).where(JobRow.state == JobState.RUNNING)).all():
+        if row.lease_until > now and not gone(row.owner):
+            continue
+        if row.cancel_requested:
+            _end(connection, row.id, JobState.CANCELLED, None, now)
+        elif row.request.get("foreground", False):
+            died = JobError(
+                code="worker_died",
+                message="The command that ran it ended without a word.",
+                hint="Give the same command again: it skips what is done.",
+            )
+            _end(connection, row.id, JobState.FAILED, died, now)
+        elif row.attempts >= _ATTEMPTS:
+            died = JobError(
+                code="worker_died",
+                message=f"The worker that ran it ended without a word {row.attempts} times.",
+                hint="The files noted last are the ones it was at; see its log.",
+            )
+            _end(connection, row.id, JobState.FAILED, died, now)
+        else:
+            released = {"state": JobState.QUEUED, "owner": None, "lease_until": None}
+            connection.execute(update(JobRow).where(JobRow.id == row.id).values(**released))
+
+
+def _end(connection: Connection, job_id: int, state: JobState, error: JobError | None, at: datetime) -> None:
+    values = {"state": state, "owner": None, "lease_until": None, "not_before": None, "finished_at": at}
+    told = None if error is None else asdict(error)
+    connection.execute(update(JobRow).where(JobRow.id == job_id).values(**values, error=told))
 
 
 def _job(connection: Connection, job_id: int) -> Job:
@@ -214,6 +232,8 @@ def _job(connection: Connection, job_id: int) -> Job:
         raise UnknownJob(f"There is no job {job_id}.", hint="GET /v1/jobs lists those there are.")
     counts = select(JobFileRow.outcome, func.count()).where(JobFileRow.job_id == job_id)
     outcomes = {row[0]: row[1] for row in connection.execute(counts.group_by(JobFileRow.outcome))}
+    if row.unchanged:
+        outcomes["unchanged"] = outcomes.get("unchanged", 0) + row.unchanged
     return Job(
         id=row.id,
         request=request_from_json(row.collection, row.request),

@@ -17,6 +17,7 @@ from rag.embedding.fake import HashingEmbedder
 from rag.errors import DiskFull
 from rag.factory import Library
 from rag.stores.ingest_lock import IngestLock
+from rag.stores.jobs import JobQueue
 from rag.stores.live_vectors import LiveVectors
 
 
@@ -315,3 +316,69 @@ def test_what_a_document_said_before_is_found_and_what_changed_is_told(run, docs
     assert lines(run("changes", "--json")) == []
     assert "unknown_document" in run("history", str(path), "--json", exit_code=1).output
     assert "invalid_request" in run("changes", "--since", "yesterday", "--json", exit_code=1).output
+
+
+def test_an_ingest_is_a_job_that_others_see(run, docs):
+    (docs / "picture.md").write_bytes(bytes(range(256)) * 9)
+    summary = lines(run("ingest", str(docs), "--meta", "team=red", "--json", exit_code=1))[-1]
+    job = json.loads(run("jobs", str(summary["job"]), "--json").stdout)
+    assert (job["state"], job["outcomes"]) == ("succeeded", {"ingested": 2, "failed": 1})
+    assert (job["request"]["paths"], job["request"]["metadata"]) == ([str(docs)], {"team": "red"})
+    assert [file["outcome"] for file in job["files"]] == ["ingested", "ingested", "failed"]
+    again = lines(run("ingest", str(docs), "--json", exit_code=1))[-1]
+    assert json.loads(run("jobs", "--json").stdout)["jobs"][0]["outcomes"] == {"unchanged": 2, "failed": 1}
+    shown = run("jobs", str(again["job"])).output
+    assert f"{again['job']}  " in shown
+    assert "source_binary" in shown
+
+
+def test_an_ingest_is_cancelled_from_elsewhere(run, docs, monkeypatch):
+    monkeypatch.setattr("indexer.job_run._NOTE_S", 0)
+    record = JobQueue.record
+
+    def cancel_first(self, job_id, owner, files, **counts):
+        self.cancel(job_id)
+        return record(self, job_id, owner, files, **counts)
+
+    monkeypatch.setattr(JobQueue, "record", cancel_first)
+    summary = lines(run("ingest", str(docs), "--json", exit_code=1))[-1]
+    assert summary["skipped"] > 0
+    monkeypatch.undo()
+
+
+def test_an_ingest_that_cannot_go_on_is_a_failed_job(run, docs, home, monkeypatch):
+    def full(self, *_args, **_kwargs):
+        raise DiskFull("The disk is full.", hint="Make room.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rag.stores.documents.SqlDocumentStore.ensure_collection", full)
+        run("ingest", str(docs), exit_code=1)
+    (job,) = json.loads(run("jobs", "--json").stdout)["jobs"]
+    assert (job["state"], job["error"]["code"]) == ("failed", "disk_full")
+
+
+def test_an_ingest_can_be_left_to_a_worker(run, docs, monkeypatch):
+    monkeypatch.setattr("os.nice", lambda _: 0)  # the tests that follow are not to be slow
+    (queued,) = lines(run("ingest", str(docs), "--queue", "--json"))
+    assert (queued["state"], queued["collection"]) == ("queued", "default")
+    assert "waits for `indexer worker`" in run("ingest", str(docs), "--queue").output
+    done = lines(run("worker", "--once", "--json"))
+    assert [job["outcomes"] for job in done] == [{"ingested": 2}, {"unchanged": 2}]
+    run("jobs", "99", exit_code=1)
+    assert "indexer jobs 12 --cancel" in run("jobs", "--cancel", exit_code=2).output
+
+
+def test_a_killed_ingest_is_told_as_such(run, docs, home):
+    program = (
+        "import os, sys\nfrom indexer.report import Watcher\nfrom indexer.job_run import own_job\n"
+        "from rag.config import Settings\nfrom rag.factory import open_library\nfrom rag.job_types import JobRequest\n"
+        "with open_library(Settings(_env_file=None)) as library:\n"
+        "    request = JobRequest(collection='default', paths=(sys.argv[1],), foreground=True)\n"
+        "    with own_job(library, request, inner=Watcher()):\n"
+        "        os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(docs)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (job,) = json.loads(run("jobs", "--json").stdout)["jobs"]
+    assert (job["state"], job["error"]["code"]) == ("failed", "worker_died")
+    assert lines(run("ingest", str(docs), "--json"))[-1]["ingested"] == 2

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from indexer.cli import main
-from indexer.worker import WorkerPlace
+from indexer.worker_place import WorkerPlace
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library, open_library
@@ -98,10 +98,11 @@ def test_a_cancelled_job_ends_after_the_file_at_hand(library, work, monkeypatch)
     job_id = put(library, *[(f"{number}.txt", b"text %d" % number) for number in range(5)])
     record = library.jobs.record.__func__
 
-    def cancel_after(self, job, owner, files):
-        record(self, job, owner, files)
+    def cancel_after(self, job, owner, files, **counts):
         self.cancel(job)
+        return record(self, job, owner, files, **counts)
 
+    monkeypatch.setattr("indexer.job_run._NOTE_S", 0)
     monkeypatch.setattr("rag.stores.jobs.JobQueue.record", cancel_after)
     assert work() == [{"job": job_id, "collection": "default", "state": "cancelled", "outcomes": {"ingested": 1}}]
     assert blobs(library) == []
@@ -122,3 +123,6 @@ def test_a_folder_is_work_as_well(library, work, tmp_path):
     (folder / "a.txt").write_text("text")
     library.jobs.put(JobRequest(collection="notes", paths=(str(folder),)))
     assert work()[0]["outcomes"] == {"ingested": 1}
+    again = library.jobs.put(JobRequest(collection="notes", paths=(str(folder),))).id
+    assert work()[0]["outcomes"] == {"unchanged": 1}
+    assert library.jobs.files(again) == [], "a file that is unchanged needs no row"

@@ -12,6 +12,7 @@ from api.app import create_app
 from rag.config import Settings
 from rag.factory import open_library
 from rag.job_types import JobFile, JobState
+from tests.contracts.store_builders import fingerprint, ingest
 from tests.unit.api_library import ScriptedLibrary
 
 FILE = {"file": ("report.md", b"# Report\n", "text/markdown")}
@@ -27,6 +28,7 @@ def real(tmp_path):
 def serving(real, tmp_path):
     library = ScriptedLibrary()
     library.store, library.history, library.jobs, library.blobs = real.store, real.history, real.jobs, real.blobs
+    library.erase_deleted, library.purge = real.erase_deleted, real.purge
 
     @asynccontextmanager
     async def client(**settings):
@@ -161,3 +163,25 @@ async def test_what_came_of_a_jobs_files(serving, real):
         real.jobs.finish(job_id, "w", JobState.SUCCEEDED)
         job = (await client.get(f"/v1/jobs/{job_id}")).json()
         assert (job["state"], job["outcomes"]) == ("succeeded", {"ingested": 2})
+
+
+@pytest.mark.parametrize("purge", [False, True])
+async def test_a_document_is_deleted_with_what_is_in_it(serving, real, purge):
+    collection = real.store.ensure_collection("default", fingerprint())
+    gone, _, kept_one = (
+        ingest(real.store, collection, uri, [f"{uri} says something.\n"]).id
+        for uri in ("upload:a.zip", "upload:a.zip!/b.txt", "upload:c.txt")
+    )
+    async with serving() as client:
+        response = await client.delete(f"/v1/documents/{gone}", params={"purge": purge})
+        body = response.json()
+        assert (response.status_code, body["document_id"], body["complete"]) == (200, gone, True)
+        places = {place["place"]: place for place in body["searched"]}
+        assert {"files of model state", "processes with a model"} <= places.keys()
+        assert (len(places) > 2) is purge
+        left = (await client.get("/v1/documents")).json()["documents"]
+        assert [document["id"] for document in left] == [kept_one]
+        versions = await client.get(f"/v1/documents/{gone}/versions")
+        assert versions.status_code == (404 if purge else 200)
+        again = await client.delete(f"/v1/documents/{gone}")
+        assert (again.status_code, again.json()["code"]) == (404, "unknown_document")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -190,3 +191,27 @@ def test_uploads_are_needed_until_their_job_has_ended(queue):
     assert queue.blobs() == {"ab/cd"}
     queue.finish(job_id, "w", JobState.FAILED, error=BUSY)
     assert queue.blobs() == set()
+
+
+def test_a_command_that_was_killed_has_failed_and_is_not_done_by_others(queue, clock):
+    own = queue.put(replace(REQUEST, foreground=True), owner="command")
+    assert (own.state, own.attempts, own.request.foreground) == (JobState.RUNNING, 1, True)
+    queue.take_back(gone=lambda owner: owner == "another")
+    assert queue.job(own.id).state is JobState.RUNNING
+    queue.take_back(gone=lambda owner: owner == "command")
+    ended = queue.job(own.id)
+    assert (ended.state, ended.error.code) == (JobState.FAILED, "worker_died")
+    assert queue.claim("w") is None
+    silent = queue.put(replace(REQUEST, foreground=True), owner="command").id
+    clock.passes(LEASE + timedelta(seconds=1))
+    queue.take_back()
+    assert queue.job(silent).state is JobState.FAILED
+
+
+def test_unchanged_files_are_counted_and_need_no_rows(queue):
+    job_id = queue.put(REQUEST, owner="w").id
+    file = JobFile(uri="/srv/docs/a", outcome="ingested", chunks=2)
+    assert queue.record(job_id, "w", [file], unchanged=7) is False
+    queue.cancel(job_id)
+    assert queue.record(job_id, "w", [], unchanged=9) is True
+    assert queue.job(job_id).outcomes == {"ingested": 1, "unchanged": 9}

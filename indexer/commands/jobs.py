@@ -1,0 +1,103 @@
+"""``indexer jobs``: what is queued, how far it is, and what came of each file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import msgspec
+import rich_click as click
+
+from indexer.commands.options import json_option
+from indexer.worker_place import WorkerPlace
+from rag.commands.errors import EXIT_FAILED, printable
+from rag.config import load_settings
+from rag.errors import InvalidRequest
+from rag.factory import open_library
+from rag.job_types import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rag.job_types import Job, JobFile
+    from rag.stores.jobs import JobQueue
+
+_PAGE = 500
+
+
+@click.command()
+@click.argument("job_id", type=click.IntRange(min=1), required=False, metavar="[JOB]")
+@click.option("--cancel", is_flag=True, help="End this job: at once if it waits, after the file at hand if it runs.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to list.")
+@json_option
+@click.pass_context
+def jobs(ctx: click.Context, job_id: int | None, cancel: bool, limit: int, as_json: bool) -> None:  # noqa: FBT001
+    """List uploads and ingests that wait, run or have ended, the newest first; with a JOB, show what came of its files.
+
+    With --json, one JSON object is printed. Exits with 1 if the JOB that was asked for has failed.
+    """
+    settings = load_settings()
+    with open_library(settings) as library:
+        queue = library.jobs
+        queue.take_back(gone=WorkerPlace(settings.home).gone)  # those of programs that were killed have failed
+        if job_id is None:
+            if cancel:
+                raise InvalidRequest("There is no job to cancel.", hint="Name it: indexer jobs 12 --cancel")
+            _list(queue.jobs(limit=limit), as_json=as_json)
+            return
+        job = queue.cancel(job_id) if cancel else queue.job(job_id)
+        if as_json:
+            body = msgspec.to_builtins(job) | {"files": msgspec.to_builtins(list(_files(queue, job_id)))}
+            click.echo(json.dumps(body, ensure_ascii=False))
+        else:
+            _show(job, _files(queue, job_id))
+    ctx.exit(EXIT_FAILED if job.state is JobState.FAILED else 0)
+
+
+def _list(found: list[Job], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"jobs": msgspec.to_builtins(found)}, ensure_ascii=False))
+    elif not found:
+        click.echo("There are no jobs.")
+    else:
+        for job in found:
+            click.echo(_line(job))
+
+
+def _show(job: Job, files: Iterator[JobFile]) -> None:
+    click.echo(_line(job))
+    if job.error is not None:
+        click.echo(f"  {job.error.code}: {printable(job.error.message)}")
+        if job.error.hint:
+            click.echo(f"    {printable(job.error.hint)}")
+    for file in files:
+        click.echo(f"  {file.outcome}: {printable(file.uri)}" + (f", {file.chunks} chunks" if file.chunks else ""))
+        for notice in file.notices:
+            click.echo(f"    {printable(notice)}")
+        if file.error is not None:
+            click.echo(f"    {file.error.code}: {printable(file.error.message)}")
+            if file.error.hint:
+                click.echo(f"      {printable(file.error.hint)}")
+
+
+def _line(job: Job) -> str:
+    request = job.request
+    sources = [upload.name for upload in request.uploads] + list(request.paths)
+    shown = ", ".join(printable(source) for source in sources[:3]) + (" ..." if len(sources) > 3 else "")
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
+    again = f", tried again after {job.not_before}" if job.not_before else ""
+    return (
+        f"{job.id}  {job.created_at}  {job.state}{' (stopping)' if _stopping(job) else ''}{again}"
+        f"  {printable(request.collection)}: {shown}{f'  ({counts})' if counts else ''}"
+    )
+
+
+def _stopping(job: Job) -> bool:
+    return job.cancel_requested and job.state is JobState.RUNNING
+
+
+def _files(queue: JobQueue, job_id: int) -> Iterator[JobFile]:
+    after = 0
+    while page := queue.files(job_id, limit=_PAGE, after=after):
+        yield from (file for _, file in page)
+        after = page[-1][0]

@@ -1,0 +1,183 @@
+"""A job as the process that works at it sees it: the lease goes on, each file is noted, cancelling is heard."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Self
+
+from indexer.report import Outcome, Watcher
+from indexer.worker_place import WorkerPlace
+from rag.errors import JobLost, RagError
+from rag.job_types import JobError, JobFile, JobState
+from rag.stores.jobs import LEASE
+from rag.telemetry import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from indexer.report import IngestReport, SourceResult
+    from rag.factory import Library
+    from rag.job_types import Job, JobRequest
+    from rag.stores.jobs import JobQueue
+
+STOPPED: Final = JobError(code="worker_stopped", message="The worker was stopped.", hint="Another goes on with it.")
+KEPT: Final = timedelta(days=30)  # for so long is told what came of a job
+_HEARTBEAT_S: Final = LEASE.total_seconds() / 3
+# What is done is written down this often: one commit for a thousand unchanged files, not one for each.
+_NOTE_S: Final = 0.5
+
+_log = get_logger("indexer")
+
+
+class JobRun(Watcher):
+    """Watches the ingestion of a job that is this process's, and tells ``inner`` what it hears.
+
+    Entered, it renews the lease; left, all is noted. Files that are unchanged are counted, and noted only if
+    ``note_unchanged``: somebody waits for each upload, and nobody for each of ten thousand files of a folder.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        job: Job,
+        owner: str,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        inner: Watcher | None = None,
+    ) -> None:
+        self._queue, self._job, self._owner, self._stop = queue, job, owner, stop
+        self._inner = inner or Watcher()
+        self._note_unchanged = bool(job.request.uploads)
+        self._unchanged = 0
+        self._files: list[JobFile] = []
+        self._noted_at = time.monotonic()
+        self._cancelled = False
+        self._lost = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="job-heartbeat", daemon=True)
+
+    @property
+    def id(self) -> int:
+        return self._job.id
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked for the job to be cancelled, as far as this process has heard."""
+        return self._cancelled
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def found(self, sources: int) -> None:
+        self._inner.found(sources)
+
+    def started(self, uri: str) -> None:
+        self._inner.started(uri)
+
+    def embedded(self, chunks: int) -> None:
+        self._inner.embedded(chunks)
+
+    def finished(self, result: SourceResult) -> None:
+        if result.outcome is Outcome.UNCHANGED and not self._note_unchanged:
+            self._unchanged += 1
+        else:
+            self._files.append(_noted(result))
+        self._inner.finished(result)
+        self._note()
+
+    def stop(self) -> bool:
+        self._note()
+        return self._stop() or self._inner.stop() or self._cancelled or self._lost
+
+    def end(self, report: IngestReport) -> Job:
+        """The job with this report has ended: cancelled, failed if all of its files have, succeeded otherwise."""
+        if report.skipped:
+            return self.cancel()
+        if report.failed and len(report.failed) == len(report.results):
+            first = report.failed[0]
+            return self.fail(JobError(code=first.code, message=first.message, hint=first.hint))
+        return self._finish(JobState.SUCCEEDED)
+
+    def cancel(self) -> Job:
+        """The job was stopped, and nobody is to go on with it."""
+        return self._finish(JobState.CANCELLED)
+
+    def fail(self, error: JobError) -> Job:
+        """The job cannot go on, and is not tried again."""
+        return self._finish(JobState.FAILED, error)
+
+    def put_back(self, error: JobError, *, counts: bool = True) -> Job:
+        """The job is to be tried again; as ``JobQueue.put_back``."""
+        self._note(now=True)
+        return self._queue.put_back(self._job.id, self._owner, error, counts=counts)
+
+    def _finish(self, state: JobState, error: JobError | None = None) -> Job:
+        self._note(now=True)
+        return self._queue.finish(self._job.id, self._owner, state, error=error)
+
+    def _note(self, *, now: bool = False) -> None:
+        """Write down what is done if it is time to, and hear whether to go on. Raises JobLost."""
+        if not now and time.monotonic() - self._noted_at < _NOTE_S:
+            return
+        files, self._files = self._files, []
+        self._cancelled = self._queue.record(self._job.id, self._owner, files, unchanged=self._unchanged)
+        self._noted_at = time.monotonic()
+
+    def _renew(self) -> None:
+        """What cannot be asked at the moment is asked again: the lease lasts for three times as long."""
+        try:
+            self._queue.renew(self._job.id, self._owner)
+        except JobLost:
+            self._lost = True
+        except RagError as error:
+            _log.warning("lease not renewed", job=self._job.id, code=error.code, detail=str(error))
+
+    def _beat(self) -> None:
+        while not self._ended.wait(_HEARTBEAT_S) and not self._lost:
+            self._renew()
+
+
+@contextmanager
+def own_job(library: Library, request: JobRequest, *, inner: Watcher) -> Iterator[JobRun]:
+    """A job that this command asks for and does itself: others see it, and may cancel it.
+
+    An error ends it as failed, an interruption as cancelled. Where nothing can be written, the next who looks for jobs
+    finds that this process is gone.
+    """
+    with WorkerPlace(library.settings.home) as place:
+        library.jobs.take_back(gone=place.gone)
+        library.jobs.forget(KEPT)
+        run = JobRun(library.jobs, library.jobs.put(request, owner=place.owner), place.owner, inner=inner)
+        try:
+            with run:
+                yield run
+        except (RagError, KeyboardInterrupt) as error:
+            with suppress(RagError):
+                run.fail(told(error)) if isinstance(error, RagError) else run.cancel()
+            raise
+
+
+def told(error: RagError) -> JobError:
+    """An error as a job keeps it."""
+    return JobError(code=error.code, message=error.message, hint=error.hint)
+
+
+def _noted(result: SourceResult) -> JobFile:
+    failure = result.failure
+    return JobFile(
+        uri=result.uri,
+        outcome=result.outcome.value,
+        document_id=result.document_id,
+        chunks=result.chunks,
+        seconds=round(result.seconds, 3),
+        notices=result.notices,
+        error=JobError(code=failure.code, message=failure.message, hint=failure.hint) if failure else None,
+    )

@@ -1,0 +1,46 @@
+"""A process that works at jobs, as others see it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Self
+
+from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class WorkerPlace:
+    """A worker's name, and the lock that the system frees when its process ends: others see that it is gone by that."""
+
+    def __init__(self, home: Path) -> None:
+        self._directory = home / "locks"
+        self.owner = secrets.token_hex(8)
+        self._lock = FileLock(self._path(self.owner))
+
+    def __enter__(self) -> Self:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock.acquire(timeout=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        self._path(self.owner).unlink(missing_ok=True)
+
+    def gone(self, owner: str) -> bool:
+        """Whether the process that had this name has ended."""
+        path = self._path(owner)
+        if owner == self.owner or not path.exists():
+            return owner != self.owner
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        lock.release()
+        path.unlink(missing_ok=True)
+        return True
+
+    def _path(self, owner: str) -> Path:
+        return self._directory / f"worker-{owner}.lock"
