@@ -33,16 +33,23 @@ _TABLE_HEADER_CHARS: Final = 160
 
 
 def chunk_blocks(
-    blocks: Iterable[Block], *, count_tokens: CountTokens, max_tokens: int, title: str = ""
+    blocks: Iterable[Block],
+    *,
+    count_tokens: CountTokens,
+    max_tokens: int,
+    title: str = "",
+    target: int = TARGET_TOKENS,
+    limit: int = MAX_TOKENS,
 ) -> Iterator[ChunkDraft]:
     """Yield the chunks of a source in order, soon after their blocks have come.
 
     A chunk is one slice of the blocks' joined text, belongs to one heading, and fits ``max_tokens`` (special tokens
     included) together with its context as ``contextual_text`` writes it. Small neighbours under a heading share a
     chunk. A heading is not repeated in its chunks' text; one without a text of its own begins the chunk that follows,
-    or, at the end of a source, ends the one before. ``title`` should have gone through ``clip_title``.
+    or, at the end of a source, ends the one before. ``title`` should have gone through ``clip_title``. A chunk's text
+    has ``target`` tokens where neighbours allow it, and ``limit`` at most.
     """
-    chunker = _Chunker(count_tokens, max_tokens, title)
+    chunker = _Chunker(count_tokens, max_tokens, title, target, limit)
     for block in blocks:
         yield from chunker.add(block)
     yield from chunker.finish()
@@ -64,8 +71,9 @@ def _clip(text: str, count_tokens: CountTokens, limit: int) -> str:
 
 
 class _Chunker:
-    def __init__(self, count_tokens: CountTokens, max_tokens: int, title: str) -> None:
+    def __init__(self, count_tokens: CountTokens, max_tokens: int, title: str, target: int, most: int) -> None:
         self._count_tokens = count_tokens
+        self._target, self._most = target, most
         self._max_tokens = max_tokens
         self._title = title
         self._splitter = Splitter(count_tokens)
@@ -138,7 +146,7 @@ class _Chunker:
         fresh = [unit for unit in units if not unit.weight]
         self._splitter.weigh(fresh)
         units = self._splitter.split(units, self._room(units))
-        groups = pack(units, target=min(TARGET_TOKENS, self._limit), limit=self._limit)
+        groups = pack(units, target=min(self._target, self._limit), limit=self._limit)
         if not final:
             # The last groups may still grow or be evened out.
             self._units = [unit for group in groups[-2:] for unit in group]
@@ -232,7 +240,7 @@ class _Chunker:
 
     def _text_limit(self, path: tuple[str, ...]) -> int:
         context = self._count_tokens([contextual_text(self._title, path, "")])[0]
-        return max(1, min(MAX_TOKENS, self._max_tokens - context))
+        return max(1, min(self._most, self._max_tokens - context))
 
 
 def _text(group: Group) -> str:
