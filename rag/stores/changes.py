@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import bindparam, delete, func, insert, select, text
 
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.embedding_sets import require_live_set, require_whole
@@ -66,6 +66,21 @@ class CollectionState:
     generation: GenerationPointer | None
 
 
+# Made once, as ``rag.stores.reading.ACTIVE_PASSAGES`` is.
+_GENERATIONS: Final = (
+    select(
+        GenerationRow.id,
+        GenerationRow.directory,
+        GenerationRow.seq,
+        GenerationRow.count.label("vectors"),
+        GenerationRow.size,
+        GenerationRow.sha256,
+    )
+    .where(GenerationRow.collection_id == bindparam("collection_id"), GenerationRow.seq >= bindparam("since"))
+    .order_by(GenerationRow.seq.desc(), GenerationRow.id.desc())
+)
+
+
 def collection_state(connection: Connection, collection_id: int, name: str) -> CollectionState:
     """Read where a collection is. Raises UnknownCollection, DatabaseDamaged."""
     row = collection_row(connection, collection_id, name)
@@ -81,12 +96,7 @@ def collection_state(connection: Connection, collection_id: int, name: str) -> C
 
 def generations(connection: Connection, collection_id: int, *, since: int = 0) -> list[GenerationPointer]:
     """The generations the feed can bring up to date (their seq is at least ``since``), newest first."""
-    table = GenerationRow
-    rows = connection.execute(
-        select(table.id, table.directory, table.seq, table.count.label("vectors"), table.size, table.sha256)
-        .where(table.collection_id == collection_id, table.seq >= since)
-        .order_by(table.seq.desc(), table.id.desc())
-    )
+    rows = connection.execute(_GENERATIONS, {"collection_id": collection_id, "since": since})
     return [
         GenerationPointer(
             id=row.id, directory=row.directory, seq=row.seq, count=row.vectors, size=row.size, sha256=row.sha256

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from rag.errors import UnknownCollection
 from rag.stores.checksums import collection_checksum, damaged
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     AnyRow = Row[*tuple[Any, ...]]
 
 
+# Every search asks these: made once, as ``rag.stores.reading.ACTIVE_PASSAGES`` is.
+_BY_ID: Final = select(CollectionRow).where(CollectionRow.id == bindparam("id"))
+_BY_NAME: Final = select(CollectionRow).where(CollectionRow.name == bindparam("name"))
+
+
 def collection_rows(connection: Connection) -> Sequence[AnyRow]:
     """All of them by name. Raises DatabaseDamaged unless they are as they were written."""
     return [_whole(row) for row in connection.execute(select(CollectionRow).order_by(CollectionRow.name))]
@@ -34,13 +39,25 @@ def collection_row(connection: Connection, collection_id: int, name: str | None 
         UnknownCollection: it is gone.
         DatabaseDamaged: it is not as it was written.
     """
-    row = connection.execute(select(CollectionRow).where(CollectionRow.id == collection_id)).one_or_none()
+    row = connection.execute(_BY_ID, {"id": collection_id}).one_or_none()
     if row is None:
         raise UnknownCollection(
             f"There is no collection {name or collection_id!r} any more.",
             hint="`indexer list` shows the collections there are.",
         )
     return _whole(row)
+
+
+def collection_row_named(connection: Connection, name: str) -> AnyRow | None:
+    """The row of the collection with this name; None if there is none.
+
+    Raises:
+        DatabaseDamaged: it is not as it was written, or one of the others is not, whose name may have been this.
+    """
+    row = connection.execute(_BY_NAME, {"name": name}).one_or_none()
+    if row is not None:
+        return _whole(row)
+    return next((other for other in collection_rows(connection) if other.name == name), None)
 
 
 def insert_collection(connection: Connection, name: str, made_with: Fingerprint) -> int:

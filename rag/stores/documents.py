@@ -10,10 +10,17 @@ from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
 from rag.stores.changes import forget_indexes, generations
-from rag.stores.collection_rows import change_collection, collection_row, collection_rows, insert_collection
+from rag.stores.collection_rows import (
+    change_collection,
+    collection_row,
+    collection_row_named,
+    collection_rows,
+    insert_collection,
+)
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.history import require_known
 from rag.stores.reading import (
+    ACTIVE_PASSAGES,
     joined,
     one_document,
     require_chunk,
@@ -218,14 +225,18 @@ class SqlDocumentStore:
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
             DatabaseDamaged: a chunk or its document is not as it was written.
         """
-        passages = select_passages(collection, visible(as_of))
         found: dict[int, tuple[Chunk, Document]] = {}
         with self._database.read() as connection:
             if as_of is not None:
                 require_known(connection, collection, as_of)
             for start in range(0, len(chunk_ids), _BATCH):
-                query = passages.where(ChunkRow.id.in_(chunk_ids[start : start + _BATCH]))
-                for row in connection.execute(query):
+                some = chunk_ids[start : start + _BATCH]
+                if as_of is None:
+                    rows = connection.execute(ACTIVE_PASSAGES, {"collection_id": collection.id, "chunk_ids": some})
+                else:
+                    past = select_passages(collection.id, visible(as_of)).where(ChunkRow.id.in_(some))
+                    rows = connection.execute(past)
+                for row in rows:
                     found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
             if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
                 require_gone(connection, gone)
@@ -264,7 +275,8 @@ class SqlDocumentStore:
         last = 0
         versions = visible() if lacking is None else KEPT & ~has_vector(lacking)
         while True:
-            query = select_passages(collection, versions).where(ChunkRow.id > last).order_by(ChunkRow.id).limit(_BATCH)
+            further = select_passages(collection.id, versions).where(ChunkRow.id > last)
+            query = further.order_by(ChunkRow.id).limit(_BATCH)
             with self._database.read() as connection:
                 rows = connection.execute(query).all()
             if not rows:
@@ -322,8 +334,8 @@ class SqlDocumentStore:
         )
 
     def _find(self, connection: Connection, name: str) -> Collection | None:
-        # Among all of them: one whose name is damaged is told, and not made a second time.
-        return next((to_collection(row) for row in collection_rows(connection) if row.name == name), None)
+        row = collection_row_named(connection, name)
+        return None if row is None else to_collection(row)
 
     def _require(self, connection: Connection, name: str) -> Collection:
         found = self._find(connection, name)

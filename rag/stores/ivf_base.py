@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_left
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import faiss
@@ -48,6 +50,11 @@ _SEED = 1
 _CANDIDATES, _MOST_CANDIDATES = 100, 800
 _RECALL = 0.997  # the sample that tunes is not what users ask: some more than what is promised
 
+# What twice the candidates must add to the recall to be worth reading.
+_WORTH_MORE = 0.0005
+# Lists of which so many times more must be looked through than at first are made anew.
+_WORN = 2
+
 # What was trained serves until this share of the rows it was trained for has come since, or has gone.
 _NEW_SHARE = 0.5
 
@@ -58,13 +65,15 @@ _SCANNED_SHARE = 0.005
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """How it is searched: lists looked through, and candidates compared exactly for the ten best.
 
-    ``trained``: the number of rows that lists and codes were made for; ``since``: rows that came after that.
+    ``trained``: the number of rows that lists and codes were made for; ``since``: rows that came after that; ``first``:
+    ``probes`` when they were made.
     """
 
     probes: int
     candidates: int
     trained: int = 0
     since: int = 0
+    first: int = 0
 
 
 class IvfBase:
@@ -173,13 +182,13 @@ def write(rows: VectorRows, directory: Path, measured: Sample) -> None:
             file.write(block.astype(STORED).tobytes())
     vectors = StoredVectors.open(directory / _VECTORS, len(rows.ids), rows.dimension)
 
-    def tuned(index: Any, start: Tuning) -> tuple[Any, Tuning, bool]:  # noqa: ANN401
-        return index, *_tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), index.nlist, measured, start)
+    def tuned(index: Any, start: Tuning) -> tuple[Any, Tuning]:  # noqa: ANN401
+        return index, _tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), index.nlist, measured, start)
 
     kept = _taken_over(rows, vectors)
-    index, tuning, enough = tuned(*(kept or _trained(vectors)))
-    if kept and not enough:
-        index, tuning, _ = tuned(*_trained(vectors))
+    index, tuning = tuned(*(kept or _trained(vectors)))
+    if kept and _worn(index.nlist, tuning):
+        index, tuning = tuned(*_trained(vectors))
     faiss.write_index(index, str(directory / _INDEX))
     np.save(directory / _IDS, rows.ids)
     (directory / _TUNING).write_bytes(msgspec.json.encode(tuning))
@@ -247,21 +256,41 @@ def _first_probes(lists: int) -> int:
     return max(1, lists // 256)
 
 
-def _tuned(searching: Callable[[Tuning], IvfBase], lists: int, measured: Sample, start: Tuning) -> tuple[Tuning, bool]:
-    """The least work that finds what it should, and whether it does; the most there is if nothing does."""
+def _tuned(searching: Callable[[Tuning], IvfBase], lists: int, measured: Sample, start: Tuning) -> Tuning:
+    """The least work that finds what it should; the most there is if nothing does.
+
+    Recall grows with the lists looked through, so the fewest are found by halving. More candidates are tried where many
+    lists are needed, and kept if they help: where they do not, it is the lists that tell neighbours apart badly.
+    """
+
+    def found(probes: int, candidates: int) -> float:
+        return recall(searching(msgspec.structs.replace(start, probes=probes, candidates=candidates)), measured)
+
+    steps = _steps(lists)
     candidates = start.candidates
     while True:
-        probes = _first_probes(lists)
-        while True:
-            tuning = msgspec.structs.replace(start, probes=probes, candidates=candidates)
-            enough = recall(searching(tuning), measured) >= _RECALL
-            if enough or probes == lists:
-                break
-            probes = min(lists, math.ceil(probes * 1.25))
-        narrow = enough and probes <= lists // 4
-        if narrow or candidates >= _MOST_CANDIDATES:
-            return tuning, narrow
+        at = bisect_left(steps, _RECALL, key=partial(found, candidates=candidates))
+        if candidates >= _MOST_CANDIDATES or (at < len(steps) and steps[at] <= lists // 4):
+            break
+        fewer = steps[max(0, at - 1)]
+        if found(fewer, 2 * candidates) < found(fewer, candidates) + _WORTH_MORE:
+            break
         candidates *= 2
+    probes = steps[min(at, len(steps) - 1)]
+    return msgspec.structs.replace(start, probes=probes, candidates=candidates, first=start.first or probes)
+
+
+def _steps(lists: int) -> list[int]:
+    """Numbers of lists to look through, each about a quarter more than the one before; the last is all."""
+    steps = [_first_probes(lists)]
+    while steps[-1] < lists:
+        steps.append(min(lists, math.ceil(steps[-1] * 1.25)))
+    return steps
+
+
+def _worn(lists: int, tuning: Tuning) -> bool:
+    """Whether lists that were kept need so many more looked through than when they were made that new ones pay."""
+    return tuning.probes > max(lists // 4, _WORN * tuning.first)
 
 
 def _only(rows: NDArray[np.intp], count: int) -> Any:  # noqa: ANN401

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select
 
 from rag.stores.checksums import chunk_checksum, damaged, text_checksum, version_checksum
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
@@ -14,7 +14,7 @@ from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Spa
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select
 
 _BATCH = 500  # ids in one statement
 _AGAIN = "Delete the document with --purge and ingest it again, or restore a backup."
@@ -107,9 +107,11 @@ def within(uri: str) -> ColumnElement[bool]:
     return in_range & (func.substr(DocumentRow.uri, 1, len(prefix)) == prefix)
 
 
-def select_passages(collection: Collection, condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+def select_passages(
+    collection_id: int | BindParameter[int], condition: ColumnElement[bool]
+) -> Select[*tuple[Any, ...]]:
     """The chunks of those of a collection's versions that the condition lets through, each with its document."""
-    mine = or_(VersionRow.collection_id == collection.id, DocumentRow.collection_id == collection.id)
+    mine = or_(VersionRow.collection_id == collection_id, DocumentRow.collection_id == collection_id)
     return (
         select(*_CHUNK, *_DOCUMENT)
         # A chunk without a version, and one that is in two collections, are damaged and shall be told.
@@ -117,6 +119,13 @@ def select_passages(collection: Collection, condition: ColumnElement[bool]) -> S
         .outerjoin(DocumentRow, DocumentRow.id == VersionRow.document_id)
         .where(or_(DocumentRow.id.is_(None), and_(mine, condition)))
     )
+
+
+# What every search ends with. Made once: SQLAlchemy needs longer to put a statement together, and to see that it knows
+# it, than SQLite to answer it.
+ACTIVE_PASSAGES: Final = select_passages(bindparam("collection_id"), visible()).where(
+    ChunkRow.id.in_(bindparam("chunk_ids", expanding=True))
+)
 
 
 def require_chunk(of: Row[*tuple[Any, ...]]) -> None:
