@@ -16,6 +16,7 @@ def test_every_operation_is_named_described_and_answers_errors_with_problems():
     operations = [operation for item in document["paths"].values() for operation in item.values()]
     assert sorted(operation["operationId"] for operation in operations) == [
         "cancelJob",
+        "deleteDocument",
         "getDocument",
         "getJob",
         "health",
