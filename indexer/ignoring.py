@@ -77,11 +77,13 @@ def _lines(directory: Path) -> list[str] | None:
         return None
     except OSError as error:
         raise UnusableIgnoreFile(f"{path} cannot be read: {error.strerror or error}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
             raise UnusableIgnoreFile(f"{path} is not a file of at most {_MAX_BYTES:,} bytes")
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return os.fsdecode(file.read()).removeprefix("\ufeff").splitlines()
-        except OSError as error:
-            raise UnusableIgnoreFile(f"{path} cannot be read: {error.strerror or error}") from error
+    except OSError as error:
+        raise UnusableIgnoreFile(f"{path} cannot be read: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)

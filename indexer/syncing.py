@@ -9,11 +9,11 @@ from indexer.absence import Evidence
 from indexer.chunking import CHUNKER_VERSION
 from indexer.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
 from indexer.parsers.registry import PARSER_VERSION
-from indexer.report import IngestReport, Watcher
+from indexer.report import IngestReport, Outcome, Watcher
 from indexer.sources import Source, SourcePath, expand, sources_of
 from indexer.walking import walk_at
 from rag.errors import InvalidRequest, SourceNotFound, UnknownCollection
-from rag.stores.source_moves import move_sources, sources_at, sources_below
+from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Several
@@ -120,6 +120,8 @@ class FolderSync:
         report.ingested = self._pipeline.ingest_sources(
             [*sources, *plan.errors], collection=self.collection, metadata=self._metadata, watcher=watcher
         )
+        if collection is not None:
+            self._retime(collection, plan, report.ingested)
         if collection is not None and prune and not watcher.stop():
             evidence = Evidence(self.folder, [error.uri for error in plan.errors])
             for missing in gone:
@@ -166,6 +168,12 @@ class FolderSync:
         renamed = {move.source.document_id for move in moves if move.renamed}
         moved = move_sources(self._database, collection, addresses, outdated=renamed) if moves else set()
         return [move for move in moves if move.source.document_id in moved]
+
+    def _retime(self, collection: Collection, plan: Plan, ingested: IngestReport) -> None:
+        """What was read in vain, for its content is as it was, is not read again the next time."""
+        same = {result.uri for result in ingested.results if result.outcome is Outcome.UNCHANGED}
+        times = {file.uri: file.mtime_ns for file in plan.change if file.uri in same}
+        retime_sources(self._database, collection, times)
 
     def _to_be_read(self, move: Move) -> bool:
         return move.renamed or not move.source.current or not says_the_same(move.source, self._metadata)

@@ -110,6 +110,20 @@ def move_sources(
     return moved
 
 
+def retime_sources(database: Database, collection: Collection, times: Mapping[str, int]) -> None:
+    """Note the times of modification (in ns), by URI, of sources that were written to and hold what they held."""
+    if not times:
+        return
+    active = (VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+    with database.write() as connection:
+        for uri, mtime_ns in times.items():
+            version = select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            version_id = connection.scalar(version.where(*active, DocumentRow.uri == uri))
+            if version_id is not None:  # deleted meanwhile
+                connection.execute(update(VersionRow).where(VersionRow.id == version_id).values(mtime_ns=mtime_ns))
+                seal_version(connection, version_id)
+
+
 def _begins_with(prefix: str) -> ColumnElement[bool]:
     """As a range, which the index of URIs answers; ``prefix`` ends with a slash."""
     return (DocumentRow.uri >= prefix) & (DocumentRow.uri < f"{prefix[:-1]}{chr(ord(prefix[-1]) + 1)}")
