@@ -79,8 +79,10 @@ def _lines(directory: Path) -> list[str] | None:
         raise UnusableIgnoreFile(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
-            raise UnusableIgnoreFile(f"{path} is not a file of at most {_MAX_BYTES:,} bytes")
+        if not stat.S_ISREG(status.st_mode):
+            raise UnusableIgnoreFile(f"{path} is not a file")
+        if status.st_size > _MAX_BYTES:
+            raise UnusableIgnoreFile(f"{path} has more than {_MAX_BYTES:,} bytes")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             text = os.fsdecode(file.read()).removeprefix("\ufeff")
         return [line.removesuffix("\r") for line in text.split("\n")]  # no other character ends a line of a .gitignore
