@@ -151,7 +151,10 @@ class StoredSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSource:
-    """A source as its active document knows it. ``current``: made by the parser and chunker of its collection."""
+    """A source as its active document knows it, since ``stored_at``.
+
+    ``current``: made by the parser and chunker of its collection, and whole: all that was in it could be taken in.
+    """
 
     document_id: int
     uri: str
@@ -161,6 +164,7 @@ class KnownSource:
     mtime_ns: int
     current: bool
     metadata: Mapping[str, MetadataValue]
+    stored_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,11 +29,7 @@ if TYPE_CHECKING:
     from rag.factory import Library
     from rag.types import MetadataValue
 
-
-@click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, readable=False))
-@collection_option
-@click.option(
+metadata_option = click.option(
     "--meta",
     "metadata",
     multiple=True,
@@ -42,6 +38,12 @@ if TYPE_CHECKING:
     help="Say something of these files, for filters: a text, a number, true or false. Repeat for more; without it, "
     "what was said before stays.",
 )
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, readable=False))
+@collection_option
+@metadata_option
 @click.option("--queue", is_flag=True, help="Leave it to `indexer worker`, and say only that it is queued.")
 @json_option
 @click.pass_context
@@ -71,7 +73,7 @@ def ingest(
         parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
         with parsers, Interruption() as interruption:
             pipeline = IngestPipeline.over(library, parsers)
-            on_result = _print_result if as_json else None
+            on_result = print_result if as_json else None
             with (
                 IngestDisplay(stop=interruption.requested, on_result=on_result) as display,
                 own_job(library, request, inner=display) as job,
@@ -87,7 +89,7 @@ def ingest(
             erasing.tell(erased, quiet=as_json)
         # Where every source failed there may be no collection, and nothing to write.
         if len(report.failed) < len(report.results):
-            _write_index(library, collection, as_json=as_json)
+            settle_index(library, collection, as_json=as_json)
     left = erased is not None and erased.problem is not None
     ctx.exit(EXIT_FAILED if report.failed or report.skipped or left else 0)
 
@@ -120,7 +122,8 @@ def _read_value(value: str) -> object:
     return read if isinstance(read, str | int | float) else value
 
 
-def _write_index(library: Library, name: str, *, as_json: bool) -> None:
+def settle_index(library: Library, name: str, *, as_json: bool) -> None:
+    """Write the index file of a collection that has changed, if that is worth it, and tell if it cannot be."""
     collection = library.store.collection(name)
     # The first index file is written however small; later ones when enough has changed to be worth it.
     problem = write_index(library, collection, force=library.store.status(collection).generation is None)
@@ -132,7 +135,7 @@ def _write_index(library: Library, name: str, *, as_json: bool) -> None:
     warn(problem)
 
 
-def _print_result(result: SourceResult) -> None:
+def print_result(result: SourceResult) -> None:
     click.echo(json.dumps(as_object(result), ensure_ascii=False))
 
 
