@@ -186,9 +186,25 @@ class Library:
         from rag.stores.expiry import Expiry
 
         if not self._maintenance:
-            self._maintenance = (Compaction(self.vectors), Expiry(self.store))
+            self._maintenance = (Compaction(self.vectors), Expiry(self.store, finish_purges=self.finish_purges))
             for each in self._maintenance:
                 each.start()
+
+    def finish_purges(self) -> None:
+        """Bring the purges to their end in which a process has died. One short read where there are none.
+
+        Raises:
+            DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
+        """
+        from rag.stores.collection_rows import being_purged
+
+        with self.database.read() as connection:
+            if not being_purged(connection):
+                return
+        from rag.stores.purge import finish_purges  # with FAISS, which takes a third of a second
+
+        if finish_purges(self.database, self.vectors, home=self.settings.home, indexes=self.index_directory):
+            self.erase_deleted()
 
     def erase_deleted(self) -> ErasureReport:
         """Have what models have stored of deleted passages erased, on disk and in every process with a model over this
@@ -303,7 +319,8 @@ class Library:
     def _open_vectors(self) -> LiveVectors:
         from rag.stores.live_vectors import LiveVectors
 
-        return LiveVectors(self.database, directory=self.index_directory)
+        settings = self.settings
+        return LiveVectors(self.database, self.index_directory, most_bytes=settings.index_ram_bytes)
 
     def _load_embedder(self) -> BiEncoder:
         return self._open_embedder(self.settings.embedder)

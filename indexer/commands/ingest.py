@@ -57,6 +57,7 @@ def ingest(
 
     settings = load_settings()
     with open_library(settings) as library, IngestLock(settings.home, collection):
+        library.finish_purges()
         parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
         with parsers, Interruption() as interruption:
             pipeline = IngestPipeline(

@@ -49,6 +49,7 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
             parsers=parsers,
             max_file_bytes=settings.max_file_bytes,
         )
+        library.finish_purges()
         library.blobs.remove_except(library.jobs.blobs())
         doing = Worker(library, pipeline, place, stop=interruption.requested)
         while not interruption.requested():

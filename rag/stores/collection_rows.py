@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 
 from rag.errors import UnknownCollection
 from rag.stores.checksums import collection_checksum, damaged
-from rag.stores.tables import CollectionRow
+from rag.stores.tables import CollectionRow, PurgeRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,12 @@ def collection_row(connection: Connection, collection_id: int, name: str | None 
             hint="`indexer list` shows the collections there are.",
         )
     return _whole(row)
+
+
+def being_purged(connection: Connection) -> Sequence[AnyRow]:
+    """Those of which something is being purged, or would be had a process not died over it."""
+    purged = CollectionRow.id.in_(select(PurgeRow.collection_id))
+    return [_whole(row) for row in connection.execute(select(CollectionRow).where(purged))]
 
 
 def insert_collection(connection: Connection, name: str, made_with: Fingerprint) -> int:

@@ -11,6 +11,7 @@ import tempfile
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from zlib import crc32
 
 from filelock import FileLock, Timeout
 from sqlalchemy import URL, create_engine, event, make_url
@@ -200,6 +201,7 @@ def _create_engine(url: URL, busy_timeout_s: float) -> Engine:
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA secure_delete = ON")  # what is deleted leaves no bytes in the file
         cursor.close()
+        register_functions(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -207,6 +209,11 @@ def _create_engine(url: URL, busy_timeout_s: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def register_functions(connection: DBAPIConnection) -> None:
+    """Give a connection of the driver the functions that statements of ours call."""
+    connection.create_function("crc32", 1, crc32, deterministic=True)
 
 
 def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select
 
 from rag.errors import DatabaseDamaged
+from rag.stores import tenures
 from rag.stores.analysis import languages_of, note_language, terms_row
 from rag.stores.checksums import chunk_checksum, text_checksum, vector_checksum, version_checksum
 from rag.stores.collection_rows import collection_row
@@ -143,6 +144,8 @@ class _Version:
         expected = (self._collection.id, version.checksum)
         if not known or (version.document_collection, version_checksum(version)) != expected:
             yield "documents", "what is stored of it is not as it was written.", _AGAIN
+        if not tenures.is_whole(self._connection, self._id):
+            yield "documents", "when it was there is not as it was written.", _AGAIN
         if not self._text_is_whole():
             yield "documents", "its source text is not as it was written.", _AGAIN
         changed = misplaced = 0
