@@ -107,8 +107,7 @@ def _read_value(value: str) -> object:
 
 def _write_index(library: Library, name: str, *, as_json: bool) -> None:
     collection = library.store.collection(name)
-    # The first index file is written however small; later ones when enough has changed to be worth it.
-    problem = write_index(library, collection, force=library.store.status(collection).generation is None)
+    problem = write_index(library, collection)
     if problem is None:
         return
     if as_json:

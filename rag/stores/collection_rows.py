@@ -43,6 +43,12 @@ def collection_row(connection: Connection, collection_id: int, name: str | None 
     return _whole(row)
 
 
+def named_collection(connection: Connection, name: str) -> AnyRow | None:
+    """The one of this name. Raises DatabaseDamaged unless it is as it was written."""
+    row = connection.execute(select(CollectionRow).where(CollectionRow.name == name)).one_or_none()
+    return None if row is None else _whole(row)
+
+
 def being_purged(connection: Connection) -> Sequence[AnyRow]:
     """Those of which something is being purged, or would be had a process not died over it."""
     purged = CollectionRow.id.in_(select(PurgeRow.collection_id))

@@ -180,11 +180,13 @@ def _unwritable(directory: Path, error: OSError) -> StorageError:
 
 
 def _refuse_emptied(path: Path, home: Path) -> None:
-    """A file cut to nothing looks like a new database to SQLite; index files beside it prove that it was not."""
-    indexes = home / "indexes"
-    if path.exists() and path.stat().st_size == 0 and indexes.is_dir() and any(indexes.iterdir()):
+    """A file cut to nothing looks like a new database to SQLite; what was made for one proves that it was not."""
+    if not path.exists() or path.stat().st_size:
+        return
+    # Index files, and the locks of those who have ingested; they are there only after the database.
+    if any(folder.is_dir() and any(folder.iterdir()) for folder in (home / "indexes", home / "locks")):
         raise DatabaseDamaged(
-            f"The database {path} is empty, but there are index files of documents it held.",
+            f"The database {path} is empty, but there are files that were made for documents it held.",
             hint="Restore a backup, or remove the file and ingest the documents again.",
         )
 

@@ -11,7 +11,13 @@ from sqlalchemy import func, select
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
 from rag.stores import tenures
 from rag.stores.changes import forget_indexes, generations
-from rag.stores.collection_rows import change_collection, collection_row, collection_rows, insert_collection
+from rag.stores.collection_rows import (
+    change_collection,
+    collection_row,
+    collection_rows,
+    insert_collection,
+    named_collection,
+)
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.history import require_known
 from rag.stores.reading import (
@@ -336,8 +342,10 @@ class SqlDocumentStore:
         )
 
     def _find(self, connection: Connection, name: str) -> Collection | None:
-        # Among all of them: one whose name is damaged is told, and not made a second time.
-        return next((to_collection(row) for row in collection_rows(connection) if row.name == name), None)
+        row = named_collection(connection, name)
+        if row is None:
+            collection_rows(connection)  # one whose name is damaged is told, and not made a second time
+        return None if row is None else to_collection(row)
 
     def _require(self, connection: Connection, name: str) -> Collection:
         found = self._find(connection, name)

@@ -152,7 +152,7 @@ def remove_except(root: Path, collection_id: int, keep: Iterable[str]) -> None:
     Processes that have mapped them keep them until they let go.
     """
     kept = {directory.rpartition("/")[2] for directory in keep}
-    for path in (root / str(collection_id)).iterdir():
+    for path in (root / str(collection_id)).glob("*"):  # none where no generation was ever written
         if path.is_dir() and path.name not in kept:
             shutil.rmtree(
                 path, ignore_errors=True

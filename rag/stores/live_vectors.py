@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from rag.types import Collection, Filter, Hit
 
 # Changes since the last generation that are worth writing a new one: fewer cost little to search in memory, and so many
-# (they are compared one by one) as much as searching a large base.
+# (they are compared one by one) as much as searching a large base. So a collection of fewer passages has no files: it
+# is read from SQL within milliseconds.
 _FLUSH_AT = 1000
 _FLUSH_SHARE = 0.1
 _FLUSH_BY = 20_000
@@ -150,11 +151,14 @@ class LiveVectors:
         return known[1]
 
     def forget_former(self, collection: Collection) -> int:
-        """Write a generation of what is active, and delete all others, so that none holds what is gone; how many.
+        """Have a collection that has index files go on with one of what is active, and delete all others; how many.
 
         In every process the next search goes on from the one that is left. Raises as ``flush``.
         """
-        self.flush(collection, force=True)
+        with self._database.read() as connection:
+            has_files = bool(generations(connection, collection.id))
+        if has_files:
+            self.flush(collection, force=True)
         with self._locks.of(collection.id), writing(self._directory, collection.id):
             with self._database.write() as connection:
                 known = generations(connection, collection.id)
