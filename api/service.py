@@ -65,6 +65,15 @@ class Check(Protocol):
     def detail(self) -> str: ...
 
 
+class Inspected(Protocol):
+    """What was found in what is stored; ``rag.stores.inspection`` says more."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def problems(self) -> Sequence[str]: ...
+
+
 class History(Protocol):
     """What was, as the routes read it; ``rag.stores.history.History`` says more."""
 
@@ -115,6 +124,8 @@ class Library(Protocol):
     def generator(self) -> Generator: ...
     @property
     def loaded_generator(self) -> Generator | None: ...
+    @property
+    def inspected(self) -> Inspected | None: ...
     def maintain(self) -> None: ...
     def warm_up(self) -> None: ...
     def readiness(self) -> Sequence[Check]: ...
@@ -135,6 +146,7 @@ class Service:
         # What a remote server calls its adapters is known there only.
         self.adapters = None if settings.generator_url else frozenset(settings.lora_adapters)
         metrics.watch(self.admission, lambda: library.loaded_generator)
+        metrics.watch_storage(lambda: library.inspected)
         self._ready_wait_s = ready_wait_s
         library.maintain()
         self._warm_up()

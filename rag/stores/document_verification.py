@@ -20,6 +20,7 @@ from rag.stores.embedding_sets import live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.reading import to_collection
 from rag.stores.rows import context_of
+from rag.stores.sqlite_errors import translated
 from rag.stores.tables import (
     ChunkRow,
     ChunkTermsRow,
@@ -70,7 +71,7 @@ def verify_documents(database: Database, collection: Collection, progress: Calla
                 break
             # As of this moment: it may have been embedded anew since the caller read it.
             now = to_collection(collection_row(connection, collection.id, collection.name))
-            problems, chunks = _problems(connection, version_id, now)
+            problems, chunks = _problems(connection, version_id, now, str(database.path))
         for area, message, advice in problems:
             yield Finding(
                 area=area,
@@ -111,17 +112,20 @@ def _next(connection: Connection, collection: Collection, last: int) -> int | No
 _Problem = tuple["Area", str, str]
 
 
-def _problems(connection: Connection, version_id: int, collection: Collection) -> tuple[list[_Problem], int]:
+def _problems(
+    connection: Connection, version_id: int, collection: Collection, where: str
+) -> tuple[list[_Problem], int]:
     """What is wrong with a version, its document's uri in front, and the chunks it has."""
     uri = connection.scalar(select(DocumentRow.uri).join(VersionRow).where(VersionRow.id == version_id))
     found: list[_Problem] = []
     version = _Version(connection, version_id, collection)
     try:
-        found += version.stored()
-        whole = not found
-        found += version.embedded()
-        if whole:  # else it would be compared with what is damaged
-            found += version.derived()
+        with translated(where):
+            found += version.stored()
+            whole = not found
+            found += version.embedded()
+            if whole:  # else it would be compared with what is damaged
+                found += version.derived()
     except DatabaseDamaged as error:  # a value that cannot even be read
         found.append(("documents", error.message, _AGAIN))
     return [(area, f"{uri}: {message}", advice) for area, message, advice in found], version.chunks

@@ -131,6 +131,21 @@ def load_generation(root: Path, directory: str, *, sha256: str, embedder: str) -
     )
 
 
+def require_unchanged(root: Path, directory: str, *, sha256: str) -> None:
+    """Read a generation's files without opening them. Raises IndexDamaged unless they are as they were written."""
+    path = root / directory
+    try:
+        content = (path / _MANIFEST).read_bytes()
+        manifest = msgspec.json.decode(content, type=Manifest)
+        problem = _problem(path, content, manifest, sha256=sha256, embedder=manifest.embedder)
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    if problem is not None:
+        raise IndexDamaged(
+            f"The index files in {path} are damaged: {problem}.", hint="They are rebuilt from the database."
+        )
+
+
 def move_generation(source: Path, root: Path, directory: str) -> None:
     """Bring a finished generation from one root to another of the same file system; opened files stay open.
 
