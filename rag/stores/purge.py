@@ -78,7 +78,7 @@ def purge(
         forgotten, emptied = _remove(database, vectors, collection, versions)
     log = "the write-ahead log"
     waiting = 0 if emptied else 1
-    busy = "Another program reads it just now; run the purge again." if waiting else ""
+    busy = "Another program reads it just now; the next `indexer` command that writes empties it." if waiting else ""
     copies = sorted({path.name for folder in (home, database.path.parent) for path in folder.glob(_COPIES)})
     kept = f"Remove them if you do not need them: {', '.join(copies)}." if copies else ""
     return [

@@ -68,9 +68,10 @@ def require_document(connection: Connection, document_id: int) -> None:
 
 def _wrong(connection: Connection, collection_id: int) -> list[str]:
     """The URIs of the documents; a row is the collection's if itself or its document says so."""
-    found: dict[int, str] = {}
+    mine, documents = VersionRow.collection_id == collection_id, DocumentRow.collection_id == collection_id
     query = select(VersionRow.id, DocumentRow.uri).outerjoin(DocumentRow, DocumentRow.id == VersionRow.document_id)
-    for owner in (VersionRow.collection_id, DocumentRow.collection_id):
-        for row in connection.execute(query.where(owner == collection_id, KEPT, ~WHOLE).limit(_NAMED + 1)):
+    found: dict[int, str] = {}
+    for wrong in ((mine, ~WHOLE), (documents, ~mine)):
+        for row in connection.execute(query.where(*wrong, KEPT).limit(_NAMED + 1)):
             found[row.id] = row.uri or f"version {row.id}"
     return list(found.values())
