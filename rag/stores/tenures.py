@@ -7,10 +7,9 @@ versions are compared, by SQLite itself with a function that every connection ha
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, cast, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Text, cast, func, select, update
 
 from rag.stores.checksums import RowDamaged, damaged
 from rag.stores.tables import DocumentRow, VersionRow
@@ -32,11 +31,17 @@ _COVERED: Final = (
     VersionRow.retired_seq,
     VersionRow.retired_at,
 )
-_WRITTEN: Final = reduce(
-    lambda text, column: text.concat(",").concat(func.quote(column)), _COVERED[1:], func.quote(_COVERED[0])
-)
+
+
+def _written() -> ColumnElement[str]:
+    text: ColumnElement[str] = func.quote(_COVERED[0], type_=Text)
+    for column in _COVERED[1:]:
+        text = text.concat(",").concat(func.quote(column))
+    return text
+
+
 # Of bytes: of a text that is damaged the driver could make no argument of a function.
-CHECKSUM: Final[ColumnElement[int]] = func.crc32(cast(_WRITTEN, LargeBinary), type_=BigInteger)
+CHECKSUM: Final[ColumnElement[int]] = func.crc32(cast(_written(), LargeBinary), type_=BigInteger)
 
 # Holds for the versions whose beginning and end are as they were written.
 WHOLE: Final = VersionRow.tenure_checksum == CHECKSUM
