@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _TABLES: Final = ("data", "idx", "docsize", "config")  # of every FTS5 index with external content
 _COPY: Final = "full_text_copy"
 _CHECK: Final = f"INSERT INTO temp.{_COPY}({_COPY}, rank) VALUES ('integrity-check', 1)"  # noqa: S608  # a constant
+# FTS5 has no code of its own for a format that it does not know.
+_WRONG: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
+_PRIMARY_CODE: Final = 0xFF  # extended result codes keep the primary code in the low byte
 
 
 def full_text_agrees(path: Path) -> bool:
@@ -35,7 +38,10 @@ def copied_full_text_agrees(connection: sqlite3.Connection) -> bool:
     connection.execute("BEGIN")
     try:
         named = "SELECT sql FROM main.sqlite_schema WHERE name = ?"
-        _, using, options = connection.execute(named, [FULL_TEXT_TABLE]).fetchone()[0].partition(" USING ")
+        declared = connection.execute(named, [FULL_TEXT_TABLE]).fetchone()
+        if declared is None:
+            return False
+        _, using, options = declared[0].partition(" USING ")
         # FTS5 looks for its content in the schema that the index is in.
         connection.execute("CREATE TEMP VIEW chunk_terms AS SELECT * FROM main.chunk_terms")
         connection.execute(f"CREATE VIRTUAL TABLE temp.{_COPY}{using}{options}")
@@ -45,7 +51,7 @@ def copied_full_text_agrees(connection: sqlite3.Connection) -> bool:
                 connection.execute(f"INSERT INTO temp.{_COPY}_{table} SELECT * FROM main.{FULL_TEXT_TABLE}_{table}")  # noqa: S608
             connection.execute(_CHECK)
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_CORRUPT:
+            if getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE not in _WRONG:
                 raise
             return False
         return True
