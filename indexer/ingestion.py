@@ -18,6 +18,7 @@ from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
 from rag.embedding.context import contextual_text
 from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
+from rag.stores.checksums import RowDamaged
 from rag.types import MEMBER_MARK, SourceRecord
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from indexer.report import Recorder, Watcher
     from indexer.sources import OpenSource, SourceScan
     from indexer.wire import Found, Pieces
+    from rag.errors import RagError
     from rag.protocols import DocumentStore, Embedder, StagedVersion
     from rag.types import Collection, Fingerprint, MetadataValue, StoredSource
 
@@ -96,6 +98,7 @@ class SourceIngestion:
 
         Raises:
             SourceError: it cannot be taken in; what was there of it stays.
+            RowDamaged: what is stored of it is not as it was written, and stays as it is.
             EmbedderChanged: the collection was embedded anew meanwhile.
             Stopped: between two members.
         """
@@ -222,7 +225,7 @@ class SourceIngestion:
             taken = ingestion.run(target, member)
             if taken is None:
                 raise SourceUnreadable(f"{member.path} changed while it was read.", hint="Ingest it again.")
-        except SourceError as error:
+        except (SourceError, RowDamaged) as error:
             failed = failed_result(member.uri, error, ingestion.notices)
             return replace(failed, seconds=time.monotonic() - started), 1
         result = taken_result(member.uri, taken, ingestion.notices)
@@ -283,7 +286,7 @@ def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult
     )
 
 
-def failed_result(uri: str, error: SourceError, notices: Iterable[str]) -> SourceResult:
+def failed_result(uri: str, error: RagError, notices: Iterable[str]) -> SourceResult:
     return SourceResult(uri=uri, outcome=Outcome.FAILED, failure=SourceFailure.of(uri, error), notices=tuple(notices))
 
 

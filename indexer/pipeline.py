@@ -13,6 +13,8 @@ from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Recorder, SourceResult, Watcher
 from indexer.sources import Source, expand
 from rag.errors import EmbedderChanged, SourceError, SourceUnreadable
+from rag.stores.checksums import RowDamaged
+from rag.telemetry import get_logger
 from rag.types import Fingerprint
 
 if TYPE_CHECKING:
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from indexer.sources import SourcePath
     from rag.factory import Library
     from rag.protocols import DocumentStore, Embedder
-    from rag.types import MetadataValue
+    from rag.types import Collection, MetadataValue
 
 _ATTEMPTS: Final = 2
+
+_log = get_logger("indexer")
 
 
 def fingerprint_of(embedder: Embedder) -> Fingerprint:
@@ -82,6 +86,8 @@ class IngestPipeline:
     ) -> IngestReport:
         """Take in every file the paths stand for. A source that fails is reported and the others go on.
 
+        A source fails, too, where what is stored of it is damaged.
+
         ``metadata`` is said of each of them; ``None`` keeps what was said before.
 
         Raises:
@@ -105,7 +111,7 @@ class IngestPipeline:
         if any(source.error is None for source in sources):  # a mistyped path must not leave an empty collection
             target = self._open(collection)
             self._store.discard_abandoned(target.collection)
-            self._store.expire(target.collection)
+            self._expire(target.collection)
         report = IngestReport()
         recorder = Recorder(report, watcher, len(sources))
         for number, source in enumerate(sources):
@@ -122,6 +128,12 @@ class IngestPipeline:
             recorder.finish(result)
         report.seconds = time.monotonic() - started
         return report
+
+    def _expire(self, collection: Collection) -> None:
+        try:
+            self._store.expire(collection)
+        except RowDamaged as error:  # of one document: no reason to take in no other
+            _log.error("not all versions expired", collection=collection.name, code=error.code, detail=str(error))
 
     def _opened(self, source: SourcePath) -> Source:
         return Source(source.path, max_bytes=self._max_file_bytes, address=source.address, name=source.name)
@@ -154,7 +166,9 @@ class IngestPipeline:
             if target is None:
                 raise TypeError("only a source that comes with an error needs no collection")
             taken = self._read(target, source, ingestion)
-        except SourceError as error:
+        except (SourceError, RowDamaged) as error:
+            if target is not None and isinstance(error, RowDamaged):
+                self._store.collection(target.collection.name)  # what is damaged may be more than this document
             result = failed_result(source.uri, error, ingestion.notices)
         else:
             result = taken_result(source.uri, taken, ingestion.notices)

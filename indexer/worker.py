@@ -89,6 +89,6 @@ class Worker:
             if erased.problem is not None:
                 _log.warning("model state not erased", code=erased.problem.code, detail=str(erased.problem))
         try:
-            self._library.vectors.flush(collection, force=self._library.store.status(collection).generation is None)
+            self._library.vectors.flush(collection)
         except RagError as error:  # a cache: searches go on from memory
             _log.warning("index file not written", code=error.code, detail=str(error))

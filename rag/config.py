@@ -108,6 +108,10 @@ class Settings(BaseSettings):
         float, Field(ge=0, le=36_500, description="how long replaced and deleted documents can be asked about; 0: not")
     ] = 30
 
+    index_ram_bytes: Annotated[
+        int, Field(ge=0, description="memory for vector indexes; those searched longest ago are let go")
+    ] = 1 << 30
+
     max_file_bytes: Annotated[int, Field(ge=1, description="larger files are refused")] = 1 << 30
     max_members: Annotated[int, Field(ge=1, description="files that one archive or mail may hold in all")] = 10_000
     max_unpacked_bytes: Annotated[int, Field(ge=1, description="bytes that one archive may unpack to in all")] = 4 << 30

@@ -50,6 +50,7 @@ def delete(
     not confirm, or if a purge has left something.
     """
     with open_library(load_settings()) as library:
+        library.finish_purges()
         target = library.store.collection(collection)
         if purge:
             ids = list(dict.fromkeys(find_past(library.history, target, name) for name in documents))

@@ -91,6 +91,7 @@ def prune(ctx: click.Context, older_than: float | None, collection: str, as_json
     Ingesting and running services do the same for what is older than RAG_RETENTION_DAYS.
     """
     with open_library(load_settings()) as library:
+        library.finish_purges()
         target = library.store.collection(collection)
         age = None if older_than is None else timedelta(days=older_than)
         count = library.store.expire(target, older_than=age)

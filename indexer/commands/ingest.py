@@ -70,6 +70,7 @@ def ingest(
         _put(settings, request, as_json=as_json)
         return
     with open_library(settings) as library, IngestLock(settings.home, collection):
+        library.finish_purges()
         parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
         with parsers, Interruption() as interruption:
             pipeline = IngestPipeline.over(library, parsers)
@@ -125,8 +126,7 @@ def _read_value(value: str) -> object:
 def settle_index(library: Library, name: str, *, as_json: bool) -> None:
     """Write the index file of a collection that has changed, if that is worth it, and tell if it cannot be."""
     collection = library.store.collection(name)
-    # The first index file is written however small; later ones when enough has changed to be worth it.
-    problem = write_index(library, collection, force=library.store.status(collection).generation is None)
+    problem = write_index(library, collection)
     if problem is None:
         return
     if as_json:

@@ -47,6 +47,7 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
     ):
         pipeline = IngestPipeline.over(library, parsers)
         library.jobs.forget(KEPT)
+        library.finish_purges()
         library.blobs.remove_except(library.jobs.blobs())
         doing = Worker(library, pipeline, place, stop=interruption.requested)
         while not interruption.requested():

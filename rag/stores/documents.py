@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
+from rag.stores import tenures
 from rag.stores.changes import forget_indexes, generations
 from rag.stores.collection_rows import (
     change_collection,
@@ -33,7 +34,7 @@ from rag.stores.reading import (
     to_document,
     within,
 )
-from rag.stores.retirement import expire, next_change, prune, retire
+from rag.stores.retirement import expire, leaving, next_change, prune, retire
 from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
@@ -185,16 +186,27 @@ class SqlDocumentStore:
         return len(retired)
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
-        """Delete the versions that ended longer ago than the retention, or than ``older_than``; returns how many."""
+        """Delete the versions that ended longer ago than the retention, or than ``older_than``; returns how many.
+
+        What a process that died had not finished deleting goes too.
+
+        Raises:
+            DatabaseDamaged: of a version it is not certain when it ended. It stays, and the others are deleted.
+        """
         before = datetime.now(UTC) - (self._retention if older_than is None else older_than)
         gone = 0
+        with self._database.read() as connection:
+            ids = leaving(connection, collection.id)
         while True:
+            prune(self._database, ids)
             with self._database.write() as connection:
                 ids = expire(connection, collection.id, before)
             if not ids:
-                return gone
-            prune(self._database, ids)
+                break
             gone += len(ids)
+        with self._database.read() as connection:
+            tenures.require_whole(connection, collection.id)
+        return gone
 
     def _with_members(self, connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:
         mine = DocumentRow.collection_id == collection.id
@@ -251,6 +263,8 @@ class SqlDocumentStore:
         """
         mine = (VersionRow.document_id == document_id, visible(as_of))
         with self._database.read() as connection:
+            if as_of is not None:
+                tenures.require_document(connection, document_id)
             version_id = connection.scalar(select(VersionRow.id).where(*mine))
             if version_id is None:
                 raise UnknownDocument(f"There is no document {document_id}.", hint="It may have been deleted.")
