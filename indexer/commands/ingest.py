@@ -1,9 +1,8 @@
-"""``indexer ingest``: files and folders into a collection."""
+"""``indexer ingest``: files, folders and web pages into a collection."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -15,6 +14,8 @@ from indexer.commands.interruption import Interruption
 from indexer.commands.options import collection_option, json_option
 from indexer.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
+from indexer.web.expansion import all_sources, open_fetcher
+from indexer.web.pages import WebPages
 from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
 from rag.errors import InvalidRequest
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, readable=False))
+@click.argument("sources", nargs=-1, metavar="[PATH|URL]...")
+@click.option(
+    "--sitemap",
+    "sitemaps",
+    multiple=True,
+    metavar="URL",
+    help="Take in the pages that a site's sitemap, or index of sitemaps, lists. Repeat for more.",
+)
 @collection_option
 @click.option(
     "--meta",
@@ -43,20 +51,29 @@ if TYPE_CHECKING:
 @click.pass_context
 def ingest(
     ctx: click.Context,
-    paths: tuple[Path, ...],
+    sources: tuple[str, ...],
+    sitemaps: tuple[str, ...],
     collection: str,
     metadata: dict[str, MetadataValue] | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Take in files, and folders with all that is below them; unchanged files are skipped.
+    """Take in files, folders with all that is below them, and pages at URLs; what is unchanged is skipped.
+
+    A site's robots.txt is heeded, and private addresses are refused unless RAG_FETCH_ALLOW names them.
 
     With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
     others are kept. Ctrl-C finishes the current file and stops; a second one stops at once.
     """
     from rag.stores.ingest_lock import IngestLock
 
+    if not sources and not sitemaps:
+        raise click.UsageError("Name files, folders or URLs to take in, or a --sitemap.")
     settings = load_settings()
-    with open_library(settings) as library, IngestLock(settings.home, collection):
+    with (
+        open_library(settings) as library,
+        IngestLock(settings.home, collection),
+        open_fetcher(settings) as fetcher,
+    ):
         parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
         with parsers, Interruption() as interruption:
             pipeline = IngestPipeline(
@@ -66,10 +83,12 @@ def ingest(
                 max_file_bytes=settings.max_file_bytes,
                 max_members=settings.max_members,
                 max_unpacked_bytes=settings.max_unpacked_bytes,
+                web=WebPages(fetcher, library.store),
             )
             on_result = _print_result if as_json else None
             with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:
-                report = pipeline.ingest(paths, collection=collection, metadata=metadata, watcher=display)
+                found = all_sources(sources, sitemaps, fetcher, max_urls=settings.max_sitemap_urls)
+                report = pipeline.ingest_sources(list(found), collection=collection, metadata=metadata, watcher=display)
         # One search for all of them: each may wait for a step of every running model.
         erased = library.erase_deleted() if report.replaced else None
         if erased is not None and as_json:
