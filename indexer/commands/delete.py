@@ -12,7 +12,7 @@ from indexer.commands.erasing import as_object, tell
 from indexer.commands.history import find_past
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.options import collection_option, json_option
-from indexer.web.expansion import stored_uri
+from indexer.web.urls import stored_uri
 from rag.commands.errors import EXIT_FAILED, printable
 from rag.config import load_settings
 from rag.errors import UnknownDocument

@@ -11,7 +11,7 @@ import rich_click as click
 
 from indexer.commands.erasing import as_object, tell
 from indexer.commands.options import collection_option, json_option
-from indexer.web.expansion import stored_uri
+from indexer.web.urls import stored_uri
 from rag.commands.errors import EXIT_FAILED, printable
 from rag.commands.times import time_from
 from rag.config import load_settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -87,7 +88,8 @@ def ingest(
             )
             on_result = _print_result if as_json else None
             with IngestDisplay(stop=interruption.requested, on_result=on_result) as display:
-                found = all_sources(sources, sitemaps, fetcher, max_urls=settings.max_sitemap_urls)
+                named = all_sources(sources, sitemaps, fetcher, max_urls=settings.max_sitemap_urls)
+                found = takewhile(lambda _source: not interruption.requested(), named)
                 report = pipeline.ingest_sources(list(found), collection=collection, metadata=metadata, watcher=display)
         # One search for all of them: each may wait for a step of every running model.
         erased = library.erase_deleted() if report.replaced else None

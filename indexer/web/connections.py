@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 AGENT: Final = "Plumbline"
 _CONNECT_S: Final = 10.0
 _SILENCE_S: Final = 30.0
+_TIMEOUTS: Final = {"connect": _CONNECT_S, "read": _SILENCE_S, "write": _SILENCE_S, "pool": _CONNECT_S}
 _NETWORK_HINT: Final = "Try again later. Without direct access to the Internet, set RAG_FETCH_PROXY."
 
 
@@ -45,11 +46,19 @@ class Deadline:
     def renew(self) -> None:
         self._end = time.monotonic() + self.seconds
 
+    def extend(self, seconds: float) -> None:
+        """What was spent waiting on purpose does not count."""
+        self._end += seconds
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self._end
+
     def within(self, wanted: float | None) -> float:
         """Seconds to wait at most. Raises httpcore2.ReadTimeout: there are none left."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise httpcore2.ReadTimeout(f"it took longer than {self.seconds:g} s in all")
+        if self.over:
+            raise httpcore2.ReadTimeout
+        left = max(0.001, self._end - time.monotonic())  # zero would mean not to wait at all
         return left if wanted is None else min(wanted, left)
 
 
@@ -126,9 +135,7 @@ class Connections:
         self._rules, self._delay_s, self._proxied, self._pause = rules, delay_s, proxy is not None, pause
         self._delays: dict[str, float] = {}
         self._ended: dict[str, float] = {}
-        # Proxies and credentials of the environment are not for documents: only the settings say how to reach them.
-        context = httpx2.create_ssl_context(trust_env=False)
-        self._pool = _pool(rules, self.deadline, context, proxy)
+        self._pool = _pool(rules, self.deadline, proxy)
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +150,7 @@ class Connections:
     def wait(self, seconds: float) -> None:
         """Let time pass that does not count."""
         self._pause(seconds)
-        self.deadline.renew()
+        self.deadline.extend(seconds)
 
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str]) -> Iterator[Reply]:
@@ -158,15 +165,32 @@ class Connections:
             self._rules.check_literal(host)
         self._take_turn(host)
         sent = {"User-Agent": f"{AGENT}/{__version__}", "Accept": "*/*", "Accept-Encoding": "gzip", **headers}
-        limits = {"connect": _CONNECT_S, "read": _SILENCE_S, "write": _SILENCE_S, "pool": _CONNECT_S}
         try:
-            with self._pool.stream("GET", url, headers=[*sent.items()], extensions={"timeout": limits}) as response:
+            with ExitStack() as stack:
+                response = self._response(stack, url, sent)
                 yield Reply(status=response.status, headers=_read(response.headers), body=response.iter_stream())
         except _NETWORK_ERRORS as error:
-            reason = str(error) or type(error).__name__
+            reason = (
+                self._late() if isinstance(error, httpcore2.TimeoutException) else str(error) or type(error).__name__
+            )
             raise SourceUnreachable(f"{origin_of(url)} cannot be read: {reason}.", hint=_NETWORK_HINT) from error
         finally:
             self._ended[host] = time.monotonic()
+
+    def _response(self, stack: ExitStack, url: str, headers: Mapping[str, str]) -> httpcore2.Response:
+        def ask() -> httpcore2.Response:
+            request = self._pool.stream("GET", url, headers=[*headers.items()], extensions={"timeout": _TIMEOUTS})
+            return stack.enter_context(request)
+
+        try:
+            return ask()
+        except (httpcore2.RemoteProtocolError, httpcore2.ReadError, httpcore2.WriteError):
+            return ask()  # a server may close a kept connection just when it is used again (RFC 9112, section 9.5)
+
+    def _late(self) -> str:
+        if self.deadline.over:
+            return f"it took longer than {self.deadline.seconds:g} s in all (RAG_FETCH_TIMEOUT_S)"
+        return f"no connection within {_CONNECT_S:g} s, or silence for {_SILENCE_S:g} s"
 
     def _take_turn(self, host: str) -> None:
         if host in self._ended:
@@ -184,9 +208,8 @@ _NETWORK_ERRORS: Final = (
 )
 
 
-def _pool(
-    rules: AddressRules, deadline: Deadline, context: ssl.SSLContext, proxy: str | None
-) -> httpcore2.ConnectionPool:
+def _pool(rules: AddressRules, deadline: Deadline, proxy: str | None) -> httpcore2.ConnectionPool:
+    context = httpx2.create_ssl_context()
     if proxy is None:
         return httpcore2.ConnectionPool(
             ssl_context=context, max_keepalive_connections=1, network_backend=_CheckedBackend(rules, deadline)

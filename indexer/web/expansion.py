@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.sources import expand, uri_of
+from indexer.sources import expand
 from indexer.web.addresses import AddressRules
 from indexer.web.connections import Connections
 from indexer.web.fetch import Fetcher
 from indexer.web.sitemaps import Sitemaps, addresses
-from indexer.web.urls import is_url, normalised
-from rag.errors import SourceAddressRefused
+from indexer.web.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,13 +46,3 @@ def all_sources(
         for page in pages.pages(sitemap):
             if page.url not in seen:
                 yield page
-
-
-def stored_uri(named: str) -> str:
-    """The URI that a document has which was ingested by this name. What is no address is given back as it is."""
-    if not is_url(named):
-        return uri_of(Path(named))
-    try:
-        return normalised(named)
-    except SourceAddressRefused:
-        return named

@@ -29,6 +29,7 @@ _BUSY: Final = frozenset({429, 503})
 _ATTEMPTS: Final = 3
 _LONGEST_WAIT_S: Final = 30.0
 _UNPACKED_STEP: Final = 1 << 20
+_DRAINED_BYTES: Final = 1 << 16
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
@@ -100,7 +101,8 @@ class Fetcher:
                 if location is None:
                     yield url, reply
                     return
-            url = normalised(location, base=url)
+                _drain(reply)
+            url = _next(url, location)
         raise SourceUnreachable(
             f"{first} leads on more than {_MOST_HOPS} times, now to {url}.", hint="Ingest the address it should end at."
         )
@@ -116,16 +118,35 @@ class Fetcher:
             self._connections.wait(wait)
 
     def _read_robots(self, url: str) -> tuple[int, bytes]:
-        self._connections.deadline.renew()
         for _hop in range(_MOST_HOPS + 1):  # as many as RFC 9309 asks for, to other hosts too
             with self._asked(url, {}) as reply:
                 location = reply.headers.get("location") if reply.status in _REDIRECTS else None
+                if location is None and reply.status == 200:
+                    return 200, b"".join(_unpacked(url, reply, ROBOTS_BYTES))
+                _drain(reply)
                 if location is None:
-                    content = b"".join(_unpacked(url, reply, ROBOTS_BYTES)) if reply.status == 200 else b""
-                    self._connections.deadline.renew()
-                    return reply.status, content
-            url = normalised(location, base=url)
+                    return reply.status, b""
+            url = _next(url, location)
         return 404, b""  # "may be assumed to be unavailable", section 2.3.1.2
+
+
+def _drain(reply: Reply) -> None:
+    """Read what nobody wants to its end if that is near: the connection can then be used again."""
+    size = 0
+    for data in reply.body:
+        size += len(data)
+        if size > _DRAINED_BYTES:
+            break
+
+
+def _next(url: str, location: str) -> str:
+    led_to = normalised(location, base=url)
+    if url.startswith("https:") and not led_to.startswith("https:"):
+        raise SourceAddressRefused(
+            f"{url} leads to {led_to}, from https to plain http, which anyone on the way can change.",
+            hint="Ingest that address by itself, if it is trusted all the same.",
+        )
+    return led_to
 
 
 def elsewhere(url: str, site: str) -> SourceAddressRefused:
@@ -217,5 +238,6 @@ def _gunzip(url: str, body: Iterable[bytes]) -> Iterator[bytes]:
 
 def _too_large(url: str, limit: int) -> NoReturn:
     raise SourceTooLarge(
-        f"{url} has more bytes than the limit of {limit:,}.", hint="Fetch and split it, or raise RAG_MAX_FILE_BYTES."
+        f"{url} has more bytes than the limit of {limit:,}.",
+        hint="The limit is RAG_MAX_FILE_BYTES; of sitemaps, what their protocol allows.",
     )

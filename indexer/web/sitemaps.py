@@ -186,13 +186,17 @@ def _entries(url: str, content: bytes) -> Iterator[_Entry]:
         _event, root = next(found)
         if etree.QName(root).localname not in _LISTS:
             raise _no_sitemap(url, f"its root is <{etree.QName(root).localname}>")
+        if root.getroottree().docinfo.internalDTD is not None:
+            raise _no_sitemap(url, "it has a DOCTYPE, which may declare entities that grow")
         for event, element in found:
             if event != "end" or not isinstance(element.tag, str) or element.getparent() is not root:
                 continue
             kind = etree.QName(element).localname
             if kind in _ENTRIES and (location := _text(element, "loc")):
                 yield _Entry(kind=kind, location=location, lastmod=_text(element, "lastmod")[:40])
-            root.clear()
+            element.clear()
+            while element.getprevious() is not None:
+                del root[0]
     except (etree.LxmlError, StopIteration) as error:
         raise _no_sitemap(url, str(error) or "it is empty") from error
 

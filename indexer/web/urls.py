@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
-import httpx2
-
+from indexer.sources import uri_of
 from rag.errors import SourceAddressRefused
 from rag.types import MEMBER_MARK
 
@@ -35,6 +35,8 @@ def normalised(text: str, *, base: str | None = None) -> str:
     Raises:
         SourceAddressRefused: it is no http or https URL, cannot be read, or holds a user name or password.
     """
+    import httpx2
+
     text = text.strip()
     try:
         url = httpx2.URL(text) if base is None else httpx2.URL(base).join(text)
@@ -51,7 +53,7 @@ def normalised(text: str, *, base: str | None = None) -> str:
             hint="Leave them out. Pages behind a login are saved as files and ingested as these.",
         )
     host = url.raw_host.decode("ascii").lower().rstrip(".")
-    if not _HOST.fullmatch(host) or not 0 < (url.port or 80) < 65536:
+    if not _HOST.fullmatch(host) or (url.port is not None and not 0 < url.port < 65536):
         raise _unreadable(text, "its host or port is none")
     shown_host = f"[{host}]" if ":" in host else host
     port = "" if url.port in {None, _DEFAULT_PORTS[url.scheme]} else f":{url.port}"
@@ -62,8 +64,20 @@ def normalised(text: str, *, base: str | None = None) -> str:
     return whole
 
 
+def stored_uri(named: str) -> str:
+    """The URI of a document that was ingested by this name, a URL or a path; what cannot be read stays as it is."""
+    if not is_url(named):
+        return uri_of(Path(named))
+    try:
+        return normalised(named)
+    except SourceAddressRefused:
+        return named
+
+
 def host_of(url: str) -> str:
     """The host of a normalised URL."""
+    import httpx2
+
     return httpx2.URL(url).raw_host.decode("ascii")
 
 
@@ -78,6 +92,8 @@ def same_site(url: str, other: str) -> bool:
 
 
 def _place(url: str) -> tuple[str, int | None]:
+    import httpx2
+
     parsed = httpx2.URL(url)
     return parsed.host, parsed.port
 
