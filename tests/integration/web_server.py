@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -46,6 +46,10 @@ class Site:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     site: Site
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # a client that has heard enough closes with bytes on the way
+            super().handle()
 
     def log_message(self, *args: object) -> None:
         """Quiet."""
