@@ -54,12 +54,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What became of a source. ``members_failed`` is of the members that it holds, those of members included."""
+    """What became of a source. ``members_failed`` is of the members that it holds, those of members included.
+
+    ``uri`` is where it was, if that is not where it was looked for.
+    """
 
     outcome: Outcome
     document_id: int
     chunks: int
     members_failed: int = 0
+    uri: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,6 +126,13 @@ class SourceIngestion:
                     outcome=Outcome.UNCHANGED, document_id=current.document_id, chunks=0, members_failed=failed
                 )
         return self._write(target, source, scan, detected, replacing=stored is not None)
+
+    def settled(self, target: Target, uri: str) -> StoredSource | None:
+        """What is stored of a source, if it need not be read again as long as its content is the same."""
+        stored = self._store.stored_source(target.collection, uri)
+        if stored is None or stored.members_failed or not self._is_current(stored, target.collection.fingerprint):
+            return None
+        return stored
 
     def _is_current(self, stored: StoredSource, makers: Fingerprint) -> bool:
         if (stored.parser, stored.chunker) != (makers.parser, makers.chunker):

@@ -11,7 +11,8 @@ from indexer.ingestion import SourceIngestion, Stopped, Taken, Target, failed_re
 from indexer.members import Budget
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Recorder, SourceResult, Watcher
-from indexer.sources import Source, expand
+from indexer.sources import Source, SourcePath, expand
+from indexer.web.pages import WebPages
 from rag.errors import EmbedderChanged, SourceError, SourceUnreadable
 from rag.stores.checksums import RowDamaged
 from rag.telemetry import get_logger
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from indexer.isolation import IsolatedParsers
-    from indexer.sources import SourcePath
+    from indexer.web.fetch import Fetcher
+    from indexer.web.sitemaps import WebAddress
     from rag.factory import Library
     from rag.protocols import DocumentStore, Embedder
     from rag.types import Collection, MetadataValue
@@ -51,8 +53,11 @@ class IngestPipeline:
         max_file_bytes: int,
         max_members: int = 10_000,
         max_unpacked_bytes: int = 4 << 30,
+        web: WebPages | None = None,
     ) -> None:
         """``embedder_for`` gives the embedder of a collection by its name, of one that is not there yet, too.
+
+        ``web`` is for sources that are web addresses.
 
         One source may hold ``max_members`` documents of ``max_unpacked_bytes`` in all.
         """
@@ -62,10 +67,11 @@ class IngestPipeline:
         self._max_file_bytes = max_file_bytes
         self._max_members = max_members
         self._max_unpacked_bytes = max_unpacked_bytes
+        self._web = web
 
     @classmethod
-    def over(cls, library: Library, parsers: IsolatedParsers) -> Self:
-        """As the library's settings have it."""
+    def over(cls, library: Library, parsers: IsolatedParsers, *, fetcher: Fetcher | None = None) -> Self:
+        """As the library's settings have it; with a ``fetcher``, for web addresses too."""
         settings = library.settings
         return cls(
             store=library.store,
@@ -74,6 +80,7 @@ class IngestPipeline:
             max_file_bytes=settings.max_file_bytes,
             max_members=settings.max_members,
             max_unpacked_bytes=settings.max_unpacked_bytes,
+            web=None if fetcher is None else WebPages(fetcher, library.store),
         )
 
     def ingest(
@@ -98,7 +105,7 @@ class IngestPipeline:
 
     def ingest_sources(
         self,
-        sources: Sequence[SourcePath],
+        sources: Sequence[SourcePath | WebAddress],
         *,
         collection: str,
         metadata: Mapping[str, MetadataValue] | None = None,
@@ -158,7 +165,7 @@ class IngestPipeline:
             ),
         )
 
-    def _take(self, target: Target | None, source: SourcePath, ingestion: SourceIngestion) -> SourceResult:
+    def _take(self, target: Target | None, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> SourceResult:
         started = time.monotonic()
         try:
             if source.error is not None:
@@ -171,14 +178,13 @@ class IngestPipeline:
                 self._store.collection(target.collection.name)  # what is damaged may be more than this document
             result = failed_result(source.uri, error, ingestion.notices)
         else:
-            result = taken_result(source.uri, taken, ingestion.notices)
+            result = taken_result(taken.uri or source.uri, taken, ingestion.notices)
         return replace(result, seconds=time.monotonic() - started)
 
-    def _read(self, target: Target, source: SourcePath, ingestion: SourceIngestion) -> Taken:
+    def _read(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Taken:
         for _attempt in range(_ATTEMPTS):
             try:
-                with self._opened(source) as opened:
-                    taken = ingestion.run(target, opened)
+                taken = self._run(target, source, ingestion)
             except EmbedderChanged:  # embedded anew since the run began: its other embedder takes the rest
                 opened_again = self._open(target.collection.name)
                 target.collection, target.embedder = opened_again.collection, opened_again.embedder
@@ -186,5 +192,13 @@ class IngestPipeline:
             if taken is not None:
                 return taken
         raise SourceUnreadable(
-            f"{source.path} kept changing while it was read.", hint="Ingest it when nothing writes to it."
+            f"{source.uri} kept changing while it was read.", hint="Ingest it when nothing writes to it."
         )
+
+    def _run(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Taken | None:
+        if isinstance(source, SourcePath):
+            with self._opened(source) as opened:
+                return ingestion.run(target, opened)
+        if self._web is None:
+            raise TypeError("web addresses need an object that fetches them")
+        return self._web.take(target, source, ingestion)

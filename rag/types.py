@@ -133,10 +133,21 @@ class SourceRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebFetch:
+    """When a web document was last fetched (ISO 8601), and what its server and its sitemap said of it then."""
+
+    etag: str = ""
+    last_modified: str = ""
+    lastmod: str = ""
+    fetched_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSource:
     """What the store knows of a source's active version, to decide whether it must be read again.
 
-    ``members_failed``: documents in it that could not be taken in, so reading it again may find more.
+    ``members_failed``: documents in it that could not be taken in, so reading it again may find more. ``web``: of one
+    that was fetched from a web server.
     """
 
     document_id: int
@@ -147,6 +158,7 @@ class StoredSource:
     chunker: str
     metadata: Mapping[str, MetadataValue]
     members_failed: int = 0
+    web: WebFetch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

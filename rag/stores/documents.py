@@ -39,6 +39,7 @@ from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, UNSEEN, visible
+from rag.stores.web_fetches import note_fetch, web_fetch
 from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
-    from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span
+    from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span, WebFetch
 
 _BATCH = 500  # ids in one statement
 
@@ -112,7 +113,12 @@ class SqlDocumentStore:
             chunker=row.chunker,
             metadata=row.metadata,
             members_failed=row.members_failed,
+            web=web_fetch(row.web),
         )
+
+    def note_fetch(self, collection: Collection, document_id: int, fetch: WebFetch) -> None:
+        """Keep with a document's active version when it was last fetched from its server. No reader sees a change."""
+        note_fetch(self._database, collection, document_id, fetch)
 
     def known_vectors(
         self, digests: Sequence[bytes], *, embedder: str, dimension: int

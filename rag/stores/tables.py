@@ -146,7 +146,9 @@ class VersionRow(Base):
 
     ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
-    ``members_failed`` counts what could not be taken in of a container. ``tenure_checksum``: ``rag.stores.tenures``.
+    ``members_failed`` counts what could not be taken in of a container. ``tenure_checksum``:
+    ``rag.stores.tenures``. ``web`` is a ``rag.types.WebFetch``: no part
+    of the document, but what it takes to ask a server whether there is a newer one.
     """
 
     __tablename__ = "document_versions"
@@ -186,6 +188,7 @@ class VersionRow(Base):
     details: Mapped[dict[str, Any]] = mapped_column(
         "metadata", StoredJson, default=dict
     )  # SQLAlchemy has taken the name
+    web: Mapped[dict[str, Any] | None] = mapped_column(StoredJson)
     checksum: Mapped[int] = mapped_column(BigInteger, default=0)  # of an activated version
     tenure_checksum: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 

@@ -9,7 +9,7 @@ from rag.stores.tables import VersionRow
 from rag.stores.tenures import CHECKSUM
 
 revision = "0018"
-down_revision = "0014"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
