@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from sqlalchemy import bindparam, delete, func, insert, select, text
+from sqlalchemy import bindparam, delete, exists, func, insert, select, text
 
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.embedding_sets import require_live_set, require_whole
@@ -144,9 +144,19 @@ def active_chunks(connection: Connection, collection_id: int) -> int:
 
 
 def removed_since(connection: Connection, collection_id: int, seq: int) -> NDArray[np.int64]:
-    """Ids of the chunks that were removed after ``seq``."""
+    """Ids of the chunks that were removed after ``seq``.
+
+    A tombstone has no checksum; one that is damaged must not hide a chunk that is active.
+    """
+    active = (
+        exists()
+        .where(ChunkRow.id == TombstoneRow.chunk_id)
+        .where(VersionRow.id == ChunkRow.version_id, VersionRow.status == VersionStatus.ACTIVE)
+    )
     ids = connection.scalars(
-        select(TombstoneRow.chunk_id).where(TombstoneRow.collection_id == collection_id, TombstoneRow.seq > seq)
+        select(TombstoneRow.chunk_id).where(
+            TombstoneRow.collection_id == collection_id, TombstoneRow.seq > seq, ~active
+        )
     )
     return np.fromiter(ids, dtype=np.int64)
 
