@@ -24,6 +24,15 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 _HEADING = ("Inference", "KV cache")
 _TEXT = "It stores the keys and values of past tokens."
+_COPY = schemas.OtherSource(
+    chunk_id=340,
+    document_id=19,
+    uri="/srv/docs/old/inference.pdf",
+    title="Inference (2025)",
+    page=4,
+    heading_path=_HEADING,
+    span=schemas.Span(start=9120, end=9211),
+)
 _PASSAGE = schemas.Passage(
     chunk_id=112,
     document_id=7,
@@ -34,6 +43,7 @@ _PASSAGE = schemas.Passage(
     text="The KV cache stores the keys and values of all past tokens, so that none is computed twice.",
     span=schemas.Span(start=1830, end=1921),
     scores=schemas.Scores(dense=0.71, lexical=9.4, rerank=None, fused=0.033),
+    also_in=(_COPY,),
 )
 _CITATION = schemas.Citation(
     number=1,
@@ -47,6 +57,7 @@ _CITATION = schemas.Citation(
     quote_span=_PASSAGE.span,
     answer_span=schemas.Span(start=0, end=len(_TEXT)),
     support=0.92,
+    also_in=(_COPY,),
 )
 _ANSWER = schemas.QueryResponse(
     status="answered",

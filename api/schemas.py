@@ -45,8 +45,23 @@ class Scores(Response, frozen=True, kw_only=True):
     fused: float
 
 
+class OtherSource(Response, frozen=True, kw_only=True):
+    """Another place that says the same; `span` is the place in that document's text."""
+
+    chunk_id: int
+    document_id: int
+    uri: str
+    title: str
+    page: int | None
+    heading_path: tuple[str, ...]
+    span: Span
+
+
 class Passage(Response, frozen=True, kw_only=True):
-    """A verbatim slice of a document: ``span`` is its place in the document's text."""
+    """A verbatim slice of a document: ``span`` is its place in the document's text.
+
+    `also_in` are other places, at most 20, that say the same and are not listed beside it.
+    """
 
     chunk_id: int
     document_id: int
@@ -57,12 +72,14 @@ class Passage(Response, frozen=True, kw_only=True):
     text: str
     span: Span
     scores: Scores
+    also_in: tuple[OtherSource, ...]
 
 
 class Citation(Response, frozen=True, kw_only=True):
     """Ties one sentence of the answer (``answer_span``) to the words that support it.
 
-    ``quote`` is verbatim; ``quote_span`` is its place in the document's text; ``support`` is between 0 and 1.
+    ``quote`` is verbatim; ``quote_span`` is its place in the document's text; ``support`` is between 0 and 1; `also_in`
+    are other places that say the quote.
     """
 
     number: int
@@ -76,6 +93,7 @@ class Citation(Response, frozen=True, kw_only=True):
     quote_span: Span
     answer_span: Span
     support: float
+    also_in: tuple[OtherSource, ...]
 
 
 class Sentence(Response, frozen=True, kw_only=True):

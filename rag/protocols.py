@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Filter,
         Fingerprint,
         Hit,
+        Likeness,
         SourceRecord,
         StoredSource,
     )
@@ -202,6 +203,18 @@ class PassageStore(Protocol):
 
         Raises:
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
+        """
+
+    def likenesses(self, chunk_ids: Sequence[int]) -> dict[int, Likeness]:
+        """What is known of chunks without reading them, by id; those that are not there are left out."""
+
+    def copies(
+        self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None
+    ) -> list[tuple[Chunk, Document]]:
+        """A chunk and those that say the same, of those active now or then that the filter lets through.
+
+        The first says all that the others say: the chunk itself, or one that holds it and a little more. Empty if the
+        chunk itself is none of them.
         """
 
 

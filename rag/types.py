@@ -23,6 +23,9 @@ MetadataValue = str | int | float | bool
 # Between the URI of a container (an archive, a mail) and the name of a document in it.
 MEMBER_MARK: Final = "!/"
 
+# Other sources that a passage names. A notice may stand in thousands of documents: nobody reads so long a list.
+MOST_SOURCES: Final = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
@@ -102,6 +105,17 @@ class Chunk:
     page: int | None
     heading_path: tuple[str, ...]
     token_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """What is known of a chunk without reading it: why searches leave it out, if they do, and whether others may say
+    the same. ``whole`` is equal, and there, for all that do to the word.
+    """
+
+    flaw: str | None
+    whole: int | None
+    shared: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,12 +263,24 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSource:
+    """A chunk that says what a passage says, with the document it belongs to."""
+
+    chunk: Chunk
+    document: Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A retrieved chunk with the document it belongs to."""
+    """A retrieved chunk with the document it belongs to.
+
+    ``also_in`` are the places that say the same, of those that were searched; they are not retrieved beside it.
+    """
 
     chunk: Chunk
     document: Document
     scores: Scores
+    also_in: tuple[OtherSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +289,8 @@ class Citation:
 
     ``number`` is what readers see (``[1]``), counted in order of first use; ``quote`` is verbatim from the passage and
     ``quote_span`` gives its place in the *source text*; ``answer_span`` is the sentence's place in ``Answer.text``;
-    ``support`` (0..1) is how much of the sentence's weight the passage carries.
+    ``support`` (0..1) is how much of the sentence's weight the passage carries; ``also_in`` are those of the passage's
+    other sources that say the quote.
     """
 
     number: int
@@ -272,6 +299,7 @@ class Citation:
     quote_span: Span
     answer_span: Span
     support: float
+    also_in: tuple[OtherSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
 from rag.stores.changes import forget_indexes, generations
 from rag.stores.collection_rows import change_collection, collection_row, collection_rows, insert_collection
+from rag.stores.copies import copies, likenesses
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.history import require_known
 from rag.stores.reading import (
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
-    from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span
+    from rag.types import Chunk, Collection, Document, Filter, Fingerprint, Likeness, SourceRecord, Span
 
 _BATCH = 500  # ids in one statement
 
@@ -230,6 +231,18 @@ class SqlDocumentStore:
             if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
                 require_gone(connection, gone)
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+
+    def likenesses(self, chunk_ids: Sequence[int]) -> dict[int, Likeness]:
+        """What is known of chunks without reading them; those that are not there are left out."""
+        with self._database.read() as connection:
+            return likenesses(connection, chunk_ids)
+
+    def copies(
+        self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None
+    ) -> list[tuple[Chunk, Document]]:
+        """A chunk and those that say the same, as ``rag.stores.copies`` has it; empty if it is not visible."""
+        with self._database.read() as connection:
+            return copies(connection, collection, chunk_id, where, as_of)
 
     def source_text(self, document_id: int, span: Span, *, as_of: datetime | None = None) -> str:
         """The text within the span, in characters, of the version that is active or was; cut where the text ends.
