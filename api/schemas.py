@@ -21,8 +21,19 @@ class Span(Response, frozen=True, kw_only=True):
     end: int
 
 
+class Quality(Response, frozen=True, kw_only=True):
+    """Counts of a document's chunks. `duplicates` say to the word what a chunk of another document says; `boilerplate`
+    are those of them that stand in ten different files or more. `flaws` counts the chunks that are no text, by the
+    reason (`encoded`, `minified`, `garbled`); searches leave these out.
+    """
+
+    duplicates: int
+    boilerplate: int
+    flaws: dict[str, int]
+
+
 class Document(Response, frozen=True, kw_only=True):
-    """A document in its active version."""
+    """A document in its active version. `language` (ISO 639-1) is null where it cannot be told or not be stemmed."""
 
     id: int
     collection: str
@@ -34,6 +45,13 @@ class Document(Response, frozen=True, kw_only=True):
     chunk_count: int
     updated_at: str
     metadata: dict[str, str | int | float | bool]
+    language: str | None
+
+
+class DocumentDetails(Document, frozen=True, kw_only=True):
+    """A document in its active version, and how good its text is as things stand in its collection."""
+
+    quality: Quality
 
 
 class Scores(Response, frozen=True, kw_only=True):
@@ -259,7 +277,10 @@ class JobError(Response, frozen=True, kw_only=True):
 
 
 class JobFile(Response, frozen=True, kw_only=True):
-    """What came of a file. `seconds` is what it took; `notices` say what a person should know of it."""
+    """What came of a file. `seconds` is what it took; `notices` say what a person should know of it.
+
+    `quality` is of what was written, as it stood then; null where nothing was.
+    """
 
     uri: str
     outcome: Literal["ingested", "replaced", "unchanged", "failed"]
@@ -267,6 +288,7 @@ class JobFile(Response, frozen=True, kw_only=True):
     chunks: int
     seconds: float
     notices: tuple[str, ...]
+    quality: Quality | None
     error: JobError | None
 
 

@@ -192,6 +192,7 @@ class _Recorder(Watcher):
             outcome=result.outcome.value,
             document_id=result.document_id,
             chunks=result.chunks,
+            quality=result.quality,
             seconds=round(result.seconds, 3),
             notices=result.notices,
             error=error,

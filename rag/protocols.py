@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SamplingParams,
         TokenProbabilities,
     )
+    from rag.quality_types import Likeness, Quality
     from rag.types import (
         Chunk,
         ChunkDraft,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
         Filter,
         Fingerprint,
         Hit,
-        Likeness,
         SourceRecord,
         StoredSource,
     )
@@ -274,6 +274,9 @@ class DocumentStore(PassageStore, Protocol):
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
         """Retire documents and their members; returns how many were active."""
+
+    def quality(self, collection: Collection, document_id: int) -> Quality:
+        """How much of an active document says the same as others, and how much is no text."""
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
         """Delete the versions that ended longer ago than they are to be kept, or than ``older_than``; how many."""

@@ -74,7 +74,7 @@ class Document:
     ``uri`` is where the source came from (a file's absolute POSIX path for files; for a document in an archive or a
     mail, the container's URI, ``!/`` and its name in there, see docs/decisions/0023); ``size`` is in bytes;
     ``sha256`` is of the source's bytes; ``updated_at`` is an RFC 3339 time in UTC; ``metadata`` is what the user
-    said of it.
+    said of it; ``language`` is an ISO 639-1 code where it is known and its words can be stemmed.
     """
 
     id: int
@@ -87,6 +87,7 @@ class Document:
     chunk_count: int
     updated_at: str
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,17 +106,6 @@ class Chunk:
     page: int | None
     heading_path: tuple[str, ...]
     token_count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
-    """What is known of a chunk without reading it: why searches leave it out, if they do, and whether others may say
-    the same. ``whole`` is equal, and there, for all that do to the word.
-    """
-
-    flaw: str | None
-    whole: int | None
-    shared: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

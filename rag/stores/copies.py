@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import delete, exists, insert, select, true, update
 from sqlalchemy.orm import aliased
 
+from rag.quality_types import Likeness
 from rag.retrieval.flaws import flaw_of
 from rag.retrieval.statements import finding_keys, holds, statements, whole_key
 from rag.stores.filtering import condition
 from rag.stores.reading import select_passages, to_chunk, to_document
 from rag.stores.tables import ChunkKeyRow, ChunkRow
 from rag.stores.visibility import visible
-from rag.types import MOST_SOURCES, Likeness
+from rag.types import MOST_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

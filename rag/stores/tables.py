@@ -388,4 +388,5 @@ class JobFileRow(Base):
     chunks: Mapped[int] = mapped_column(default=0)
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
     notices: Mapped[list[str]] = mapped_column(JSON)
+    quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

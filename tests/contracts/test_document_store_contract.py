@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from rag.errors import EmbedderChanged, UnknownCollection
 from rag.protocols import DocumentStore
+from rag.quality_types import Quality
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.types import Comparison, Span
@@ -286,3 +289,34 @@ def test_a_passage_that_stands_everywhere_has_a_list_that_ends(store, collection
     ingest(store, collection, "/many", [BODY] * 60)
     first = chunk_ids(store, collection)[0]
     assert len(store.copies(collection, first)) == 21
+
+
+def test_what_others_say_too_is_counted(store, collection):
+    first = ingest(store, collection, "/0", [BODY, "Something else. ", BODY])
+    assert store.quality(collection, first.id) == Quality()  # twice in one document is no duplicate
+    for number in range(1, 9):
+        ingest(store, collection, f"/{number}", [BODY, f"Number {number}. "])
+    assert store.quality(collection, first.id) == Quality(duplicates=2)
+    last = ingest(store, collection, "/9", [BODY.upper()])
+    assert store.quality(collection, last.id) == Quality(duplicates=1, boilerplate=1)
+    assert store.quality(collection, first.id) == Quality(duplicates=2, boilerplate=2)
+    assert store.quality(collection) == Quality(duplicates=11, boilerplate=11)
+    store.delete(collection, [last.id])
+    assert store.quality(collection, last.id) == Quality()
+    assert store.quality(collection) == Quality(duplicates=10)
+
+
+def test_a_file_that_lies_in_many_places_is_no_boilerplate(store, collection):
+    for number in range(12):
+        document = ingest(store, collection, f"/{number}", [BODY])
+    assert store.quality(collection, document.id) == Quality(duplicates=1)
+    assert store.quality(collection) == Quality(duplicates=12)
+
+
+def test_what_is_no_text_is_told_and_left_out_of_searches(store, collection):
+    encoded = base64.b64encode(hashlib.sha512(b"key").digest() * 8).decode()
+    document = ingest(store, collection, "/key", ["A text. ", encoded])
+    text, key = chunk_ids(store, collection)
+    assert [store.likenesses([text, key])[each].flaw for each in (text, key)] == [None, "encoded"]
+    assert store.quality(collection, document.id) == Quality(flaws={"encoded": 1})
+    assert store.quality(collection) == Quality(flaws={"encoded": 1})

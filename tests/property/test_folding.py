@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag.quality_types import Likeness
 from rag.retrieval.folding import Folding
 from rag.retrieval.statements import holds, same, statements, whole_key
-from rag.types import Likeness
 from tests.unit.builders import OneCollection, make_passage
 
 _BODY = [f"Statement number {number} is about the river and its banks." for number in range(20)]

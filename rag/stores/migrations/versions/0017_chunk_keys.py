@@ -17,6 +17,7 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.add_column("chunks", sa.Column("flaw", sa.Text))
+    op.add_column("job_files", sa.Column("quality", sa.JSON(none_as_null=True)))
     op.create_table(
         "chunk_keys",
         sa.Column("key", sa.BigInteger, nullable=False),
