@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from api import schemas
+from api import job_schemas, schemas
 from rag.types import CitationEvent, DeltaEvent, PassagesEvent
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ def answer(value: Answer) -> schemas.QueryResponse:
     )
 
 
-def job(value: Job) -> schemas.Job:
+def job(value: Job) -> job_schemas.Job:
     request = value.request
-    return schemas.Job(
+    return job_schemas.Job(
         id=value.id,
         collection=request.collection,
         state=value.state.value,
@@ -113,7 +113,7 @@ def job(value: Job) -> schemas.Job:
         finished_at=value.finished_at,
         not_before=value.not_before,
         outcomes=dict(value.outcomes),
-        error=plain(value.error, schemas.JobError) if value.error else None,
+        error=plain(value.error, job_schemas.JobError) if value.error else None,
     )
 
 

@@ -205,7 +205,9 @@ class PassageStore(Protocol):
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
         """
 
-    def likenesses(self, chunk_ids: Sequence[int]) -> dict[int, Likeness]:
+    def likenesses(
+        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+    ) -> dict[int, Likeness]:
         """What is known of chunks without reading them, by id; those that are not there are left out."""
 
     def copies(

@@ -13,9 +13,10 @@ from litestar.response import Response
 
 from api import schemas
 from api.documentation import problems
+from api.job_schemas import Job
 from api.presentation import plain
 from api.routes.uploads import Form, keep
-from api.schemas import DocumentDetails, DocumentsResponse, Job
+from api.schemas import DocumentDetails, DocumentsResponse
 from api.security import require_own_origin
 from api.service import Service
 from rag.errors import UnknownDocument

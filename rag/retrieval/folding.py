@@ -52,7 +52,7 @@ class Folding:
     def take(self, chunk_ids: Sequence[int]) -> None:
         """The next chunks of the ranking; those that were taken already may be among them."""
         new = [chunk_id for chunk_id in chunk_ids if chunk_id not in self._seen]
-        known = self._store.likenesses(new)
+        known = self._store.likenesses(self._collection, new, as_of=self._as_of)
         for chunk_id in new:
             if self.complete:
                 return

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, exists, insert, select, true, update
+from sqlalchemy import Select, and_, bindparam, delete, exists, insert, select, true, update
 from sqlalchemy.orm import aliased
 
 from rag.quality_types import Likeness
 from rag.retrieval.flaws import flaw_of
-from rag.retrieval.statements import finding_keys, holds, statements, whole_key
+from rag.retrieval.statements import LEAST_SHARE, finding_keys, holds, statements, whole_key
 from rag.stores.filtering import condition
 from rag.stores.reading import select_passages, to_chunk, to_document
-from rag.stores.tables import ChunkKeyRow, ChunkRow
+from rag.stores.tables import ChunkKeyRow, ChunkRow, VersionRow
 from rag.stores.visibility import visible
 from rag.types import MOST_SOURCES
 
@@ -24,14 +24,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Exists, Row
 
     from rag.types import Chunk, Collection, Document, Filter
 
 _BATCH = 500  # ids in one statement
 # Chunks that share a statement and about the length are read to compare them.
 _COMPARED = 40
-_LENGTHS = 0.8  # of tokens; what says the same is nearer in characters
+
+_mine, _other, _chunk = aliased(ChunkKeyRow), aliased(ChunkKeyRow), aliased(ChunkRow)
+_SHARED = and_(
+    _other.key == _mine.key,
+    _other.chunk_id != _mine.chunk_id,
+    _other.length.between(LEAST_SHARE * _mine.length, _mine.length / LEAST_SHARE),
+)
+
+
+def _known(shared: Exists) -> Select[*tuple[Any, ...]]:
+    query = select(ChunkRow.id, ChunkRow.flaw, _mine.key, shared)
+    return query.outerjoin(_mine, _mine.chunk_id == ChunkRow.id).where(
+        ChunkRow.id.in_(bindparam("ids", expanding=True))
+    )
+
+
+# Made once: a search asks one of them each time, and making it takes longer than answering it. Of the present, what
+# former versions say does not count; of the past, whoever asks for the copies finds out.
+_AT_ANY_TIME: Final = _known(exists().where(_SHARED))
+_NOW: Final = _known(
+    select(_other.key)
+    .join(_chunk, _chunk.id == _other.chunk_id)
+    .join(VersionRow, VersionRow.id == _chunk.version_id)
+    .where(_SHARED, VersionRow.collection_id == bindparam("collection"), visible())
+    .exists()
+)
 _ALONE: Final = Likeness(whole=None, shared=False, flaw=None)
 
 
@@ -40,19 +65,18 @@ def key_rows(chunk_id: int, text: str) -> list[dict[str, Any]]:
     said = statements(text)
     whole = whole_key(said)
     keys = [] if whole is None else [whole, *finding_keys(said)]
-    return [{"key": key, "chunk_id": chunk_id} for key in keys]
+    return [{"key": key, "chunk_id": chunk_id, "length": len(said)} for key in keys]
 
 
-def likenesses(connection: Connection, chunk_ids: Sequence[int]) -> dict[int, Likeness]:
+def likenesses(
+    connection: Connection, collection: Collection, chunk_ids: Sequence[int], as_of: datetime | None
+) -> dict[int, Likeness]:
     """What is known of chunks without reading them, by id; those that are not there are left out."""
-    other = aliased(ChunkKeyRow)
-    shared = exists().where(other.key == ChunkKeyRow.key, other.chunk_id != ChunkKeyRow.chunk_id)
-    columns = (ChunkRow.id, ChunkRow.flaw, ChunkKeyRow.key, shared.label("shared"))
-    query: Select[*tuple[Any, ...]] = select(*columns).outerjoin(ChunkKeyRow, ChunkKeyRow.chunk_id == ChunkRow.id)
+    query = _NOW if as_of is None else _AT_ANY_TIME
     found: dict[int, Likeness] = {}
     for start in range(0, len(chunk_ids), _BATCH):
-        some = query.where(ChunkRow.id.in_(chunk_ids[start : start + _BATCH]))
-        for chunk_id, flaw, key, is_shared in connection.execute(some):
+        some = {"ids": list(chunk_ids[start : start + _BATCH])}
+        for chunk_id, flaw, key, is_shared in connection.execute(query, {**some, "collection": collection.id}):
             before = found.get(chunk_id, _ALONE)
             whole = before.whole if key is None or key < 0 else key  # without words there is none
             found[chunk_id] = Likeness(flaw=flaw, whole=whole, shared=before.shared or bool(is_shared))
@@ -73,17 +97,11 @@ def copies(
     asked = connection.execute(passages.where(ChunkRow.id == chunk_id)).one_or_none()
     if asked is None:
         return []
-    mine = select(ChunkKeyRow.key).where(ChunkKeyRow.chunk_id == chunk_id)
-    others = passages.where(ChunkRow.id != chunk_id, ChunkRow.flaw.is_(None)).order_by(ChunkRow.id)
-
-    def sharing(keys: Select[int]) -> list[Row[*tuple[Any, ...]]]:
-        found = select(ChunkKeyRow.chunk_id).where(ChunkKeyRow.key.in_(keys))
-        return list(connection.execute(others.where(ChunkRow.id.in_(found)).limit(_COMPARED)))
-
-    low, high = asked.token_count * _LENGTHS, asked.token_count / _LENGTHS
-    rows = sharing(mine.where(ChunkKeyRow.key >= 0))
-    others = others.where(ChunkRow.token_count.between(low, high))
-    rows += sharing(mine.where(ChunkKeyRow.key < 0))
+    others = passages.where(ChunkRow.flaw.is_(None)).order_by(ChunkRow.id).limit(_COMPARED)
+    rows: list[Row[*tuple[Any, ...]]] = []
+    for of in (_mine.key >= 0, _mine.key < 0):  # by themselves, or many of the one would leave none of the other
+        sharing = select(_other.chunk_id).join(_mine, _SHARED).where(_mine.chunk_id == chunk_id, of)
+        rows.extend(connection.execute(others.where(ChunkRow.id.in_(sharing))))
     by_id = {row.chunk_id: row for row in rows}
     said = statements(asked.text)
     longer, shorter = [], []
@@ -119,9 +137,10 @@ def wrongly_derived(connection: Connection, version_id: int) -> bool:
     """Whether keys or flaws of a version's chunks do not follow from their texts."""
     for chunks in _in_batches(connection, ChunkRow.version_id == version_id):
         ids = [chunk.id for chunk in chunks]
-        stored = select(ChunkKeyRow.chunk_id, ChunkKeyRow.key).where(ChunkKeyRow.chunk_id.in_(ids))
+        stored = select(ChunkKeyRow.chunk_id, ChunkKeyRow.key, ChunkKeyRow.length).where(ChunkKeyRow.chunk_id.in_(ids))
         found = {tuple(row) for row in connection.execute(stored)}
-        wanted = {(row["chunk_id"], row["key"]) for chunk in chunks for row in key_rows(chunk.id, chunk.text)}
+        rows = (row for chunk in chunks for row in key_rows(chunk.id, chunk.text))
+        wanted = {(row["chunk_id"], row["key"], row["length"]) for row in rows}
         if found != wanted or any(flaw_of(chunk.text) != chunk.flaw for chunk in chunks):
             return True
     return False

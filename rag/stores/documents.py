@@ -234,10 +234,12 @@ class SqlDocumentStore:
                 require_gone(connection, gone)
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
-    def likenesses(self, chunk_ids: Sequence[int]) -> dict[int, Likeness]:
+    def likenesses(
+        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+    ) -> dict[int, Likeness]:
         """What is known of chunks without reading them; those that are not there are left out."""
         with self._database.read() as connection:
-            return likenesses(connection, chunk_ids)
+            return likenesses(connection, collection, chunk_ids, as_of)
 
     def copies(
         self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None

@@ -248,7 +248,7 @@ class ChunkRow(Base):
 
 class ChunkKeyRow(Base):
     """By what chunks that say the same find each other (``rag.retrieval.statements``): one that is positive for the
-    whole of it, negative ones for some of its statements.
+    whole of it, negative ones for some of its statements. ``length``, in characters, is of all that it says.
     """
 
     __tablename__ = "chunk_keys"
@@ -256,6 +256,7 @@ class ChunkKeyRow(Base):
 
     key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
+    length: Mapped[int]
 
 
 class ChunkTermsRow(Base):

@@ -244,7 +244,7 @@ def test_chunks_that_say_the_same_find_each_other(store, collection):
     second = ingest(store, collection, "/b", [BODY.upper()])
     other = ingest(store, collection, "/c", [BODY.replace("40", "41")])
     (one, alone), (copy,), (different,) = _ids_of(store, collection, first, second, other)
-    known = store.likenesses([one, alone, copy, different, 999])
+    known = store.likenesses(collection, [one, alone, copy, different, 999])
     assert known[one].whole == known[copy].whole != known[different].whole
     assert [known[each].shared for each in (one, copy, alone)] == [True, True, False]
     assert 999 not in known
@@ -280,9 +280,16 @@ def test_a_copy_that_is_deleted_leaves_the_others(store, collection):
     store.delete(collection, [gone.id])
     assert store.copies(collection, first) == []
     assert [chunk.id for chunk, _ in store.copies(collection, second)] == [second]
-    known = store.likenesses([first, second])
+    known = store.likenesses(collection, [first, second])
     assert first not in known
     assert not known[second].shared
+
+
+def test_what_another_collection_says_is_not_shared(store, collection):
+    ingest(store, store.ensure_collection("other", fingerprint()), "/z", [BODY])
+    ingest(store, collection, "/a", [BODY])
+    (mine,) = chunk_ids(store, collection)
+    assert not store.likenesses(collection, [mine])[mine].shared
 
 
 def test_a_passage_that_stands_everywhere_has_a_list_that_ends(store, collection):
@@ -317,6 +324,6 @@ def test_what_is_no_text_is_told_and_left_out_of_searches(store, collection):
     encoded = base64.b64encode(hashlib.sha512(b"key").digest() * 8).decode()
     document = ingest(store, collection, "/key", ["A text. ", encoded])
     text, key = chunk_ids(store, collection)
-    assert [store.likenesses([text, key])[each].flaw for each in (text, key)] == [None, "encoded"]
+    assert [store.likenesses(collection, [text, key])[each].flaw for each in (text, key)] == [None, "encoded"]
     assert store.quality(collection, document.id) == Quality(flaws={"encoded": 1})
     assert store.quality(collection) == Quality(flaws={"encoded": 1})

@@ -6,13 +6,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import func, select, update
 
 from rag.embedding.bi_encoder import BiEncoder
 from rag.retrieval.retriever import Retriever
 from rag.stores.database import Database
+from rag.stores.document_verification import repair_documents, verify_documents
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.lexical import FtsIndex
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.purge import purge
+from rag.stores.tables import ChunkKeyRow, ChunkRow
 from rag.types import Comparison, Fingerprint
 from tests.contracts.store_builders import drafts, settings_in, source
 
@@ -131,3 +135,36 @@ def test_one_that_is_deleted_leaves_the_other_to_be_found_and_the_past_as_it_was
     assert shelf.search("feed pump", 3, as_of=before) == [("/a", ["/b"])]
     shelf.store.expire(shelf.collection, older_than=timedelta(0))
     assert shelf.search("feed pump", 3) == [("/b", ["/c"])]
+
+
+def test_a_purge_of_one_leaves_the_other_and_nothing_to_find_the_first_by(shelf, tmp_path) -> None:
+    gone = shelf.add("/a", PUMP)
+    shelf.add("/b", PUMP)
+    assert shelf.search("feed pump", 3) == [("/a", ["/b"])]
+    home = tmp_path / "home"
+    vectors = LiveVectors(shelf.database, home / "indexes")
+    looked = purge(shelf.database, vectors, shelf.collection, [gone], home=home, indexes=home / "indexes")
+    assert [each.place for each in looked if each.left] == []
+    assert shelf.search("feed pump", 3) == [("/b", [])]
+    with shelf.database.read() as connection:
+        assert connection.scalar(select(func.count(ChunkKeyRow.chunk_id.distinct()))) == 1
+
+
+def test_what_is_no_text_is_not_found(shelf) -> None:
+    shelf.add("/dump", " ".join(f"{number * 2654435761 % 2**32:08x}" for number in range(80)))
+    assert shelf.search("9e3779b1", 5) == []
+    shelf.add("/text", "The word 9e3779b1 is a constant of hashing.")
+    assert shelf.search("9e3779b1", 5) == [("/text", [])]
+
+
+def test_verify_notices_and_mends_what_copies_are_found_by(shelf) -> None:
+    shelf.add("/a", PUMP)
+    assert list(verify_documents(shelf.database, shelf.collection, lambda _: None)) == []
+    with shelf.database.write() as connection:
+        connection.execute(update(ChunkKeyRow).values(length=ChunkKeyRow.length + 1))
+        connection.execute(update(ChunkRow).values(flaw="garbled"))
+    (finding,) = verify_documents(shelf.database, shelf.collection, lambda _: None)
+    assert finding.repairable
+    repair_documents(shelf.database, shelf.collection)
+    assert list(verify_documents(shelf.database, shelf.collection, lambda _: None)) == []
+    assert shelf.search("feed pump", 3) == [("/a", [])]

@@ -43,7 +43,7 @@ class Shelf(OneCollection):
             *(other for other in others if other not in longer and holds(mine, self.said[other])),
         ]
 
-    def likenesses(self, chunk_ids):
+    def likenesses(self, collection, chunk_ids, *, as_of=None):
         return {
             each: Likeness(
                 flaw="garbled" if each in self.flawed else None,

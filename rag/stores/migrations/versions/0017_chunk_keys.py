@@ -22,6 +22,7 @@ def upgrade() -> None:
         "chunk_keys",
         sa.Column("key", sa.BigInteger, nullable=False),
         sa.Column("chunk_id", KEY, sa.ForeignKey("chunks.id"), nullable=False),
+        sa.Column("length", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("key", "chunk_id"),
         sqlite_with_rowid=False,
     )
