@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -97,9 +98,9 @@ class Retriever:
         embedded = time.perf_counter()
 
         def search(depth: int) -> tuple[list[Hit], list[Hit]]:
-            dense = (
-                self._vectors.search(collection, vector, depth, where=where, as_of=as_of) if vector is not None else []
-            )
+            dense: list[Hit] = []
+            if vector is not None:
+                dense = self._vectors.search(collection, vector, depth, where=where, as_of=as_of)
             lexical = self._lexical.search(collection, query, depth, where=where, as_of=as_of) if leg != "dense" else []
             return dense, lexical
 
@@ -127,10 +128,12 @@ class Retriever:
         found = folding.found | {
             chunk.id: (chunk, document) for chunk, document in self._store.hydrate(collection, unread, as_of=as_of)
         }
+        fused = math.inf
         for fold in folding.folds:
             if fold.shown in found:
                 chunk, document = found[fold.shown]
-                own = replace(scores.get(fold.shown, Scores()), fused=scores[fold.hit].fused)
+                fused = min(fused, scores[fold.hit].fused)  # what lay deeper was normalised over more hits
+                own = replace(scores.get(fold.shown, Scores()), fused=fused)
                 yield Passage(chunk=chunk, document=document, scores=own, also_in=fold.also_in)
 
 

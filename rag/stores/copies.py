@@ -99,8 +99,8 @@ def copies(
         return []
     others = passages.where(ChunkRow.flaw.is_(None)).order_by(ChunkRow.id).limit(_COMPARED)
     rows: list[Row[*tuple[Any, ...]]] = []
-    for of in (_mine.key >= 0, _mine.key < 0):  # by themselves, or many of the one would leave none of the other
-        sharing = select(_other.chunk_id).join(_mine, _SHARED).where(_mine.chunk_id == chunk_id, of)
+    for kind in (_mine.key >= 0, _mine.key < 0):  # apart: many of the one must not leave none of the other
+        sharing = select(_other.chunk_id).join(_mine, _SHARED).where(_mine.chunk_id == chunk_id, kind)
         rows.extend(connection.execute(others.where(ChunkRow.id.in_(sharing))))
     by_id = {row.chunk_id: row for row in rows}
     said = statements(asked.text)

@@ -106,6 +106,9 @@ def test_k_different_passages_are_found_below_a_thousand_copies(shelf) -> None:
     assert [uri for uri, _ in found] == ["/notices", "/rest", "/rest", "/rest", "/rest"]
     assert len(found[0][1]) == 20
     assert len(shelf.search("cookies on this site", 50)) == 7
+    passages = shelf.retriever.retrieve(shelf.store.collection("c"), "cookies on this site", 50).passages
+    fused = [passage.scores.fused for passage in passages]
+    assert fused == sorted(fused, reverse=True)
 
 
 def test_the_ranking_does_not_depend_on_k(shelf) -> None:
