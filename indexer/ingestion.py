@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from indexer.wire import Found, Pieces
     from rag.errors import RagError
     from rag.protocols import DocumentStore, Embedder, StagedVersion
+    from rag.quality_types import Quality
     from rag.types import Collection, Fingerprint, MetadataValue, StoredSource
 
 # Chunks embedded and handed to the store at a time: enough for the embedder to sort by length, little to hold.
@@ -64,6 +65,7 @@ class Taken:
     chunks: int
     members_failed: int = 0
     uri: str | None = None
+    quality: Quality | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -204,6 +206,7 @@ class SourceIngestion:
             document_id=document.id,
             chunks=document.chunk_count,
             members_failed=members.failed,
+            quality=self._store.quality(collection, document.id),
         )
 
     def _take_members(self, target: Target, handover: Handover) -> _Members:
@@ -293,7 +296,12 @@ class SourceIngestion:
 
 def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult:
     return SourceResult(
-        uri=uri, outcome=taken.outcome, document_id=taken.document_id, chunks=taken.chunks, notices=tuple(notices)
+        uri=uri,
+        outcome=taken.outcome,
+        document_id=taken.document_id,
+        chunks=taken.chunks,
+        notices=tuple(notices),
+        quality=taken.quality,
     )
 
 

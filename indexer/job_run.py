@@ -177,6 +177,7 @@ def _noted(result: SourceResult) -> JobFile:
         outcome=result.outcome.value,
         document_id=result.document_id,
         chunks=result.chunks,
+        quality=result.quality,
         seconds=round(result.seconds, 3),
         notices=result.notices,
         error=JobError(code=failure.code, message=failure.message, hint=failure.hint) if failure else None,

@@ -260,6 +260,11 @@ class RagPipeline:
                 code=RefusalCode.EMPTY_COLLECTION,
                 reason="The collection holds no documents yet. Add some with: indexer ingest PATH",
             )
+        if not found.passages:
+            return Refusal(
+                code=RefusalCode.NO_RELEVANT_PASSAGE,
+                reason="What was found in the documents is no text: encoded data, minified programs or noise.",
+            )
         threshold = self._options.min_dense_score
         if found.best_dense is not None and found.best_dense < threshold:
             return Refusal(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SamplingParams,
         TokenProbabilities,
     )
+    from rag.quality_types import Likeness, Quality
     from rag.types import (
         Chunk,
         ChunkDraft,
@@ -205,6 +206,20 @@ class PassageStore(Protocol):
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
         """
 
+    def likenesses(
+        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+    ) -> dict[int, Likeness]:
+        """What is known of chunks without reading them, by id; those that are not there are left out."""
+
+    def copies(
+        self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None
+    ) -> list[tuple[Chunk, Document]]:
+        """A chunk and those that say the same, of those active now or then that the filter lets through.
+
+        The first says all that the others say: the chunk itself, or one that holds it and a little more. Empty if the
+        chunk itself is none of them.
+        """
+
 
 class StagedVersion(Protocol):
     """A document version being written. Nothing of it is seen by any reader until ``activate`` returns."""
@@ -265,6 +280,9 @@ class DocumentStore(PassageStore, Protocol):
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
         """Retire documents and their members; returns how many were active."""
+
+    def quality(self, collection: Collection, document_id: int) -> Quality:
+        """How much of an active document says the same as others, and how much is no text."""
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
         """Delete the versions that ended longer ago than they are to be kept, or than ``older_than``; how many."""

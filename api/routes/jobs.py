@@ -11,8 +11,8 @@ from litestar.params import Parameter
 
 from api import presentation
 from api.documentation import problems
+from api.job_schemas import Job, JobFile, JobFilesResponse, JobsResponse
 from api.presentation import plain
-from api.schemas import Job, JobFile, JobFilesResponse, JobsResponse
 from api.service import JobQueue, Service
 
 _MAX_ID = 2**53 - 1

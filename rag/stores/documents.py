@@ -18,8 +18,10 @@ from rag.stores.collection_rows import (
     collection_rows,
     insert_collection,
 )
+from rag.stores.copies import copies, likenesses
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.history import require_known
+from rag.stores.quality import collection_quality, document_quality
 from rag.stores.reading import (
     ACTIVE_PASSAGES,
     joined,
@@ -49,9 +51,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
+    from rag.quality_types import Likeness, Quality
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
-    from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span, WebFetch
+    from rag.types import Chunk, Collection, Document, Filter, Fingerprint, SourceRecord, Span, WebFetch
 
 _BATCH = 500  # ids in one statement
 
@@ -259,6 +262,27 @@ class SqlDocumentStore:
             if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
                 require_gone(connection, gone)
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+
+    def likenesses(
+        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+    ) -> dict[int, Likeness]:
+        """What is known of chunks without reading them; those that are not there are left out."""
+        with self._database.read() as connection:
+            return likenesses(connection, collection, chunk_ids, as_of)
+
+    def copies(
+        self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None
+    ) -> list[tuple[Chunk, Document]]:
+        """A chunk and those that say the same, as ``rag.stores.copies`` has it; empty if it is not visible."""
+        with self._database.read() as connection:
+            return copies(connection, collection, chunk_id, where, as_of)
+
+    def quality(self, collection: Collection, document_id: int | None = None) -> Quality:
+        """How much of an active document, or of all of them, says the same as others, and how much is no text."""
+        with self._database.read() as connection:
+            if document_id is None:
+                return collection_quality(connection, collection.id)
+            return document_quality(connection, collection.id, document_id)
 
     def source_text(self, document_id: int, span: Span, *, as_of: datetime | None = None) -> str:
         """The text within the span, in characters, of the version that is active or was; cut where the text ends.

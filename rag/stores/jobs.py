@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 
 from rag.errors import JobLost, UnknownJob
 from rag.job_types import Job, JobError, JobFile, JobState, request_from_json, request_to_json
+from rag.quality_types import Quality
 from rag.stores.tables import JobFileRow, JobRow
 
 if TYPE_CHECKING:
@@ -263,6 +264,7 @@ def _to_file(row: Any) -> JobFile:  # noqa: ANN401  # a row of SQLAlchemy's
         seconds=row.seconds,
         notices=tuple(row.notices),
         error=None if row.error is None else JobError(**row.error),
+        quality=None if row.quality is None else Quality(**row.quality),
     )
 
 

@@ -22,6 +22,7 @@ from rag.stores.reading import to_collection, within
 from rag.stores.reembedding import remove_unfinished
 from rag.stores.retirement import leaving, let_go, next_change, prune, retire
 from rag.stores.tables import (
+    ChunkKeyRow,
     ChunkRow,
     ChunkTermsRow,
     DocumentRow,
@@ -177,7 +178,7 @@ def _merge_full_text(database: Database) -> None:
 
 def _rows(database: Database, versions: list[int], chunks: list[int]) -> Iterator[Searched]:
     by_version = (VersionRow.id, TextRow.version_id, MetadataRow.version_id)
-    by_chunk = (ChunkRow.id, EmbeddingRow.chunk_id)
+    by_chunk = (ChunkRow.id, EmbeddingRow.chunk_id, ChunkKeyRow.chunk_id)
     with database.read() as connection:
         for place, ids, columns in (("versions", versions, by_version), ("chunks", chunks, by_chunk)):
             left = sum(_count(connection, column, ids) for column in columns)

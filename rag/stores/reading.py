@@ -88,6 +88,7 @@ def to_document(row: Row[*tuple[Any, ...]], collection: Collection, *, damaged_t
         chunk_count=row.chunk_count,
         updated_at=row.created_at.isoformat(timespec="seconds"),
         metadata=row.metadata,
+        language=row.language,
     )
 
 

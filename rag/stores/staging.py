@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, insert, select, update
 
 from rag.errors import EmbedderChanged, IngestInProgress
+from rag.retrieval.flaws import flaw_of
 from rag.stores import tenures
 from rag.stores.analysis import note_language, terms_row
 from rag.stores.collection_rows import collection_row
+from rag.stores.copies import key_rows
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
@@ -23,6 +25,7 @@ from rag.stores.reading import one_document, require_version
 from rag.stores.retirement import next_change, prune, prune_some, retire
 from rag.stores.rows import chunk_row, context_of, seal_version, text_row, vector_row
 from rag.stores.tables import (
+    ChunkKeyRow,
     ChunkRow,
     ChunkTermsRow,
     DocumentRow,
@@ -164,7 +167,8 @@ class SqlStagedVersion:
         if not self._chunks:
             return
         rows = [
-            chunk_row(version_id, chunk, self._context(chunk)) | {"embedded_sha256": digest}
+            chunk_row(version_id, chunk, self._context(chunk))
+            | {"embedded_sha256": digest, "flaw": flaw_of(chunk.text)}
             for chunk, _, digest in self._chunks
         ]
         inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
@@ -180,6 +184,13 @@ class SqlStagedVersion:
             for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(ChunkTermsRow), analysed)
+        keys = [
+            row
+            for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
+            for row in key_rows(chunk_id, chunk.text)
+        ]
+        if keys:  # a chunk without words has none
+            connection.execute(insert(ChunkKeyRow), keys)
 
     def _context(self, chunk: ChunkDraft) -> str:
         return context_of(self._source.title, chunk.heading_path)

@@ -224,7 +224,8 @@ class ChunkRow(Base):
     """Ids are never used twice: caches elsewhere know chunks by id alone. ``context`` is searched, never quoted.
 
     ``embedded_sha256`` is of the text that was embedded, context included; null where that is not known for certain.
-    No checksum covers it: one that is damaged is no text's.
+    No checksum covers it: one that is damaged is no text's. ``flaw`` is why searches leave it out
+    (``rag.retrieval.flaws``), null for nearly all.
     """
 
     __tablename__ = "chunks"
@@ -246,6 +247,20 @@ class ChunkRow(Base):
     text: Mapped[str] = mapped_column(Text)
     checksum: Mapped[int] = mapped_column(BigInteger)
     embedded_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    flaw: Mapped[str | None] = mapped_column(Text)
+
+
+class ChunkKeyRow(Base):
+    """By what chunks that say the same find each other (``rag.retrieval.statements``): one that is positive for the
+    whole of it, negative ones for some of its statements. ``length``, in characters, is of all that it says.
+    """
+
+    __tablename__ = "chunk_keys"
+    __table_args__ = (Index("ix_chunk_keys_chunk_id", "chunk_id"), {"sqlite_with_rowid": False})
+
+    key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
+    length: Mapped[int]
 
 
 class ChunkTermsRow(Base):
@@ -387,4 +402,5 @@ class JobFileRow(Base):
     chunks: Mapped[int] = mapped_column(default=0)
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
     notices: Mapped[list[str]] = mapped_column(JSON)
+    quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

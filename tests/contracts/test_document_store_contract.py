@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +11,10 @@ import pytest
 
 from rag.errors import EmbedderChanged, UnknownCollection
 from rag.protocols import DocumentStore
+from rag.quality_types import Quality
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.types import Span, WebFetch
+from rag.types import Comparison, Span, WebFetch
 from tests.contracts.store_builders import DIMENSION, chunk_ids, drafts, fingerprint, ingest, settings_in, source
 from tests.contracts.store_builders import unit_vectors as vectors
 
@@ -238,3 +241,101 @@ def test_a_dense_weight_outlives_a_new_parser_but_not_a_new_embedder(store, coll
     assert store.ensure_collection("handbook", fingerprint(embedder="embedder-2")).dense_weight is None
     with pytest.raises(EmbedderChanged, match="embedded anew meanwhile"):
         store.set_dense_weight(collection, 0.7)
+
+
+def _ids_of(store, collection, *documents):
+    found = store.hydrate(collection, chunk_ids(store, collection))
+    return [[chunk.id for chunk, owner in found if owner == each] for each in documents]
+
+
+BODY = "The pump runs at 40 bar. It is checked each morning by the shift that leaves. Nobody opens it while it runs. "
+
+
+def test_chunks_that_say_the_same_find_each_other(store, collection):
+    first = ingest(store, collection, "/a", [BODY, "Something else. "])
+    second = ingest(store, collection, "/b", [BODY.upper()])
+    other = ingest(store, collection, "/c", [BODY.replace("40", "41")])
+    (one, alone), (copy,), (different,) = _ids_of(store, collection, first, second, other)
+    known = store.likenesses(collection, [one, alone, copy, different, 999])
+    assert known[one].whole == known[copy].whole != known[different].whole
+    assert [known[each].shared for each in (one, copy, alone)] == [True, True, False]
+    assert 999 not in known
+    assert [chunk.id for chunk, _ in store.copies(collection, one)] == [one, copy]
+    assert [owner.uri for _, owner in store.copies(collection, copy)] == ["/b", "/a"]
+    assert [chunk.id for chunk, _ in store.copies(collection, different)] == [different]
+
+
+def test_the_chunk_that_says_most_comes_first(store, collection):
+    ingest(store, collection, "/a", [BODY])
+    ingest(store, collection, "/b", [BODY + "Ask first."])
+    shorter, longer = chunk_ids(store, collection)
+    assert [chunk.id for chunk, _ in store.copies(collection, shorter)] == [longer, shorter]
+    assert [chunk.id for chunk, _ in store.copies(collection, longer)] == [longer, shorter]
+
+
+def test_copies_are_of_the_collection_and_of_what_the_filter_lets_through(store, collection):
+    other = store.ensure_collection("other", fingerprint())
+    ingest(store, other, "/z", [BODY])
+    for uri in ("/a", "/b", "/c"):
+        ingest(store, collection, uri, [BODY])
+    first = chunk_ids(store, collection)[0]
+    assert [owner.uri for _, owner in store.copies(collection, first)] == ["/a", "/b", "/c"]
+    where = Comparison(field="uri", operator="!=", value="/b")
+    assert [owner.uri for _, owner in store.copies(collection, first, where=where)] == ["/a", "/c"]
+    assert store.copies(collection, first, where=Comparison(field="uri", operator="==", value="/b")) == []
+
+
+def test_a_copy_that_is_deleted_leaves_the_others(store, collection):
+    gone = ingest(store, collection, "/a", [BODY])
+    ingest(store, collection, "/b", [BODY])
+    first, second = chunk_ids(store, collection)
+    store.delete(collection, [gone.id])
+    assert store.copies(collection, first) == []
+    assert [chunk.id for chunk, _ in store.copies(collection, second)] == [second]
+    known = store.likenesses(collection, [first, second])
+    assert first not in known
+    assert not known[second].shared
+
+
+def test_what_another_collection_says_is_not_shared(store, collection):
+    ingest(store, store.ensure_collection("other", fingerprint()), "/z", [BODY])
+    ingest(store, collection, "/a", [BODY])
+    (mine,) = chunk_ids(store, collection)
+    assert not store.likenesses(collection, [mine])[mine].shared
+
+
+def test_a_passage_that_stands_everywhere_has_a_list_that_ends(store, collection):
+    ingest(store, collection, "/many", [BODY] * 60)
+    first = chunk_ids(store, collection)[0]
+    assert len(store.copies(collection, first)) == 21
+
+
+def test_what_others_say_too_is_counted(store, collection):
+    first = ingest(store, collection, "/0", [BODY, "Something else. ", BODY])
+    assert store.quality(collection, first.id) == Quality()  # twice in one document is no duplicate
+    for number in range(1, 9):
+        ingest(store, collection, f"/{number}", [BODY, f"Number {number}. "])
+    assert store.quality(collection, first.id) == Quality(duplicates=2)
+    last = ingest(store, collection, "/9", [BODY.upper()])
+    assert store.quality(collection, last.id) == Quality(duplicates=1, boilerplate=1)
+    assert store.quality(collection, first.id) == Quality(duplicates=2, boilerplate=2)
+    assert store.quality(collection) == Quality(duplicates=11, boilerplate=11)
+    store.delete(collection, [last.id])
+    assert store.quality(collection, last.id) == Quality()
+    assert store.quality(collection) == Quality(duplicates=10)
+
+
+def test_a_file_that_lies_in_many_places_is_no_boilerplate(store, collection):
+    for number in range(12):
+        document = ingest(store, collection, f"/{number}", [BODY])
+    assert store.quality(collection, document.id) == Quality(duplicates=1)
+    assert store.quality(collection) == Quality(duplicates=12)
+
+
+def test_what_is_no_text_is_told_and_left_out_of_searches(store, collection):
+    encoded = base64.b64encode(hashlib.sha512(b"key").digest() * 8).decode()
+    document = ingest(store, collection, "/key", ["A text. ", encoded])
+    text, key = chunk_ids(store, collection)
+    assert [store.likenesses(collection, [text, key])[each].flaw for each in (text, key)] == [None, "encoded"]
+    assert store.quality(collection, document.id) == Quality(flaws={"encoded": 1})
+    assert store.quality(collection) == Quality(flaws={"encoded": 1})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from rag.errors import RagError, UnknownCollection
 from rag.model_types import GeneratorInfo, GeneratorStats, Usage
+from rag.quality_types import Quality
 from rag.types import (
     Answer,
     Citation,
@@ -137,6 +138,9 @@ class ScriptedStore:
 
     def documents(self, collection, *, limit=100, after=0):
         return [document for document in self._documents if document.id > after][:limit]
+
+    def quality(self, collection, document_id):
+        return Quality(duplicates=document_id, flaws={"encoded": 1})
 
 
 @dataclass(frozen=True)

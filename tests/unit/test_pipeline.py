@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -33,6 +34,7 @@ from rag.types import (
     DeltaEvent,
     DoneEvent,
     Filter,
+    OtherSource,
     Passage,
     PassagesEvent,
     RefusalCode,
@@ -400,3 +402,21 @@ async def test_search_uses_the_default_depth_and_no_model() -> None:
     assert result.passages == (LORA, ENERGY)
     assert (result.timings.embed_ms, result.timings.search_ms) == (1.0, 2.0)
     assert model.asked_probability == 0
+
+
+async def test_a_citation_names_the_other_sources_that_say_its_quote() -> None:
+    copy = make_passage(LORA.chunk.text.upper(), id=91)
+    part = make_passage("Something else.", id=92)
+    sources = tuple(OtherSource(chunk=each.chunk, document=each.document) for each in (copy, part))
+    passages = (replace(LORA, also_in=sources), ENERGY)
+    answer = await pipeline(Model("LoRA reduces trainable parameters by 10,000 times."), passages).answer(QUESTION)
+    assert [[source.chunk.id for source in citation.also_in] for citation in answer.citations] == [[91]]
+    assert answer.passages[0].also_in == sources
+
+
+async def test_where_nothing_that_was_found_is_text_the_model_is_not_asked() -> None:
+    model = Model("LoRA reduces trainable parameters by 10,000 times.")
+    answer = await pipeline(model, passages=(), best=0.9).answer(QUESTION)
+    assert answer.refusal is not None
+    assert (answer.refusal.code, answer.refusal.confidence) == (RefusalCode.NO_RELEVANT_PASSAGE, None)
+    assert answer.usage.prompt_tokens == 0
