@@ -86,6 +86,7 @@ async def test_query_answers_with_everything_a_reader_needs():
         "quote_span": {"start": 113, "end": 135},
         "answer_span": {"start": 0, "end": 26},
         "support": 0.9,
+        "also_in": [],
     }
     (passage,) = body["passages"]
     assert passage["text"] == PASSAGE.chunk.text
