@@ -136,7 +136,8 @@ class SourceRecord:
 class StoredSource:
     """What the store knows of a source's active version, to decide whether it must be read again.
 
-    ``members_failed``: documents in it that could not be taken in, so reading it again may find more.
+    ``members_failed``: documents in it that could not be taken in, so reading it again may find more; ``members_gone``:
+    those that were taken in with it and are there no more.
     """
 
     document_id: int
@@ -147,6 +148,7 @@ class StoredSource:
     chunker: str
     metadata: Mapping[str, MetadataValue]
     members_failed: int = 0
+    members_gone: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

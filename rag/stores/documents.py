@@ -22,6 +22,7 @@ from rag.stores.history import require_known
 from rag.stores.reading import (
     ACTIVE_PASSAGES,
     joined,
+    member_count,
     one_document,
     require_chunk,
     require_gone,
@@ -99,6 +100,7 @@ class SqlDocumentStore:
         )
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
+            members = member_count(connection, collection.id, uri) if row is not None and row.members else 0
         if row is None:
             return None
         require_version(row)
@@ -111,6 +113,7 @@ class SqlDocumentStore:
             chunker=row.chunker,
             metadata=row.metadata,
             members_failed=row.members_failed,
+            members_gone=max(0, row.members - members),
         )
 
     def known_vectors(

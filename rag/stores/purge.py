@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from sqlalchemy import func, select, text
+from sqlalchemy import exists, func, select, text
 
 from rag.errors import IndexDamaged
 from rag.stores.changes import generations
 from rag.stores.generations import load_generation
+from rag.stores.history import unknown_version
 from rag.stores.ingest_lock import ReembeddingLock
 from rag.stores.lexical import FULL_TEXT_TABLE
 from rag.stores.reading import within
@@ -66,12 +67,13 @@ def purge(
     documents from their next search on. Stopped in the middle it can be run again.
 
     Raises:
+        UnknownDocument: the collection has no version of one of them, so nothing was purged.
         Conflict: the collection is being embedded anew, and the index that is made meanwhile may hold them.
         DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
     """
     with ReembeddingLock(home, collection.name):
-        remove_unfinished(indexes, collection)
         versions, chunks = _hide(database, collection, document_ids)
+        remove_unfinished(indexes, collection)
         prune(database, versions)
         _merge_full_text(database)
         forgotten = vectors.forget_former(collection)
@@ -92,12 +94,8 @@ def purge(
 def _hide(database: Database, collection: Collection, document_ids: Sequence[int]) -> tuple[list[int], list[int]]:
     """In one transaction nobody reads any of it any more; returns the ids of the versions and of their chunks."""
     with database.write() as connection:
-        uris = [
-            uri
-            for some in _batches(document_ids)
-            for uri in connection.scalars(select(DocumentRow.uri).where(DocumentRow.id.in_(some)))
-        ]
         mine = DocumentRow.collection_id == collection.id
+        uris = _uris(connection, collection, document_ids)
         members = [row for uri in uris for row in connection.scalars(select(DocumentRow.id).where(mine, within(uri)))]
         document_ids = [*dict.fromkeys([*document_ids, *members])]
         query = select(VersionRow.id, VersionRow.status).where(VersionRow.collection_id == collection.id)
@@ -118,6 +116,22 @@ def _hide(database: Database, collection: Collection, document_ids: Sequence[int
             retire(connection, active, collection.id, seq, at, keep=True)
             let_go(connection, versions, collection.id)
     return versions, chunks
+
+
+def _uris(connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[str]:
+    """Where the documents are from. Raises UnknownDocument if the collection has no version of one: ids are of all
+    collections, and one of another must not take out what has the same URI here.
+    """
+    versions = exists().where(VersionRow.document_id == DocumentRow.id)
+    query = select(DocumentRow.id, DocumentRow.uri).where(DocumentRow.collection_id == collection.id, versions)
+    found = {
+        row.id: row.uri
+        for some in _batches(document_ids)
+        for row in connection.execute(query.where(DocumentRow.id.in_(some)))
+    }
+    if unknown := [document_id for document_id in document_ids if document_id not in found]:
+        raise unknown_version(unknown[0], collection)
+    return list(found.values())
 
 
 def _merge_full_text(database: Database) -> None:

@@ -16,7 +16,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 # Written down so that opening a current database need not load Alembic; a test compares it with the scripts.
-REVISIONS = ("0001", "0002", "0003", "0004", "0006", "0007", "0008", "0009", "0010", "0012", "0013", "0014", "0019")
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0012",
+    "0013",
+    "0014",
+    "0019",
+    "0020",
+)
 
 # As a package, not as a path: it works from an installed wheel, and a path may hold characters Alembic interpolates.
 SCRIPTS = "rag.stores:migrations"

@@ -15,6 +15,7 @@ from indexer.cli import main
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library, open_library
+from tests.unit.mails import zipped
 
 WORD = "zanzibarquux"  # one word, in full text as it stands
 OTHER = "harmlessword"
@@ -143,6 +144,22 @@ def test_a_log_that_somebody_reads_is_told(run, docs, home):
     reader.close()
     run("delete", "--purge", str(docs / "0.txt"))
     assert places(home, WORD.encode()) == set()
+
+
+def test_an_id_of_another_collection_purges_nothing_here(run, tmp_path):
+    archive = tmp_path / "x.zip"
+    archive.write_bytes(zipped({"one.txt": f"The word is {WORD}."}))
+    for name in ("one", "two"):
+        run("ingest", str(archive), "-c", name)
+    ids = [each["id"] for each in json.loads(run("list", "-c", "two", "--json").stdout)["documents"]]
+    before = run("list", "-c", "one", "--json").stdout
+    for id_ in [*ids, 99_999]:
+        told = run("delete", "--purge", "-c", "one", str(id_), "--json", exit_code=1).output
+        assert "unknown_document" in told
+    own = str(json.loads(before)["documents"][0]["id"])
+    assert "unknown_document" in run("delete", "--purge", "-c", "one", own, "99999", "--json", exit_code=1).output
+    assert run("list", "-c", "one", "--json").stdout == before
+    assert "1 unchanged" in run("ingest", str(archive), "-c", "one").output
 
 
 def test_a_collection_that_is_embedded_anew_is_not_purged(run, docs, home):
