@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from rag.errors import SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
+from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,13 +73,15 @@ class OpenSource(Protocol):
 class SourcePath:
     """A file to take in, or the reason why a path that was asked for cannot be.
 
-    ``address`` and ``name`` are of a file that was handed over: its URI, and what its sender calls it.
+    ``address``, ``name`` and ``sha256`` are of a file that was handed over: its URI, what its sender calls it, and the
+    hash of the bytes that were acknowledged.
     """
 
     path: Path
     error: SourceError | None = None
     address: str | None = None
     name: PurePath | None = None
+    sha256: str | None = None
 
     @property
     def uri(self) -> str:
@@ -192,12 +194,21 @@ class Source:
         SourceNotFound, SourceUnreadable, SourceTooLarge.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int, address: str | None = None, name: PurePath | None = None) -> None:
-        """``address`` and ``name`` are as in ``SourcePath``."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        address: str | None = None,
+        name: PurePath | None = None,
+        sha256: str | None = None,
+    ) -> None:
+        """``address``, ``name`` and ``sha256`` are as in ``SourcePath``."""
         self._on_disk = path
         self.path: PurePath = name or path
         self.uri = address or uri_of(path)
         self._max_bytes = max_bytes
+        self._sha256 = sha256
         self._file: BinaryIO | None = None
         self.opened = SourceStat(size=0, mtime_ns=0, inode=0)
 
@@ -238,11 +249,17 @@ class Source:
             return True
 
     def scan(self) -> SourceScan:
-        """Read all bytes once."""
+        """Read all bytes once. Raises SourceDamaged if they are not those that were handed over."""
         try:
-            return scan_file(self.file)
+            scan = scan_file(self.file)
         except OSError as error:
             raise _unreadable(self.path, error) from error
+        if self._sha256 not in (None, scan.sha256):
+            raise SourceDamaged(
+                f"{self.path} has changed since it was handed over: its SHA-256 is not the one that was noted then.",
+                hint="Hand it over again; if that happens again, check the disk that holds the data directory.",
+            )
+        return scan
 
     def _check(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):

@@ -59,7 +59,12 @@ class Worker:
     def _run(self, job: Job, run: JobRun) -> Job:
         request = job.request
         sources = [
-            SourcePath(path=self._library.blobs.path(upload.blob), address=upload.uri, name=PurePath(upload.name))
+            SourcePath(
+                path=self._library.blobs.path(upload.blob),
+                address=upload.uri,
+                name=PurePath(upload.name),
+                sha256=upload.sha256,
+            )
             for upload in request.uploads
         ]
         sources += expand(map(Path, request.paths))

@@ -85,6 +85,23 @@ def test_a_file_that_cannot_be_read_fails_with_its_name_and_reason(library, work
     assert library.jobs.job(mixed).outcomes == {"failed": 1, "ingested": 1}
 
 
+def test_an_upload_that_was_damaged_while_it_waited_is_not_taken_in(library, work):
+    put(library, ("a.txt", b"Water boils at 100 degrees."))
+    work()
+    job_id = put(library, ("a.txt", b"Water boils at 110 degrees."), ("b.txt", b"Lakes."))
+    blob = library.blobs.path(library.jobs.job(job_id).request.uploads[0].blob)
+    content = bytearray(blob.read_bytes())
+    content[15] ^= 1
+    blob.write_bytes(content)
+    assert work()[0]["outcomes"] == {"failed": 1, "ingested": 1}
+    first = library.jobs.files(job_id)[0][1]
+    assert (first.uri, first.error.code) == ("upload:a.txt", "source_damaged")
+    assert "a.txt has changed since it was handed over" in first.error.message
+    collection = library.store.collection("default")
+    texts = [chunk.text for chunk, _ in library.store.hydrate(collection, [1, 2, 3])]
+    assert texts == ["Water boils at 100 degrees.", "Lakes."]
+
+
 def test_a_job_whose_collection_is_being_ingested_waits(library, work):
     job_id = put(library, ("a.txt", b"text"))
     with IngestLock(library.settings.home, "default"):
