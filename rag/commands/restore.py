@@ -35,9 +35,8 @@ def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
     from rag.stores.restore import restore as restore_archive
 
     settings = load_settings()
-    database, indexes = places(settings)
     with reporting() as report:
-        restored = restore_archive(file.absolute(), database=database, indexes=indexes, force=force, report=report)
+        restored = restore_archive(file.absolute(), places=places(settings), force=force, report=report)
     remove_all(settings.home / "kv")
     manifest = restored.manifest
     notes = _notes(settings, manifest)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from rag.job_types import JobRequest
+    from rag.job_types import JobRequest, Upload
     from rag.stores.database import Database
 
 # How long a worker may be silent. It says that it goes on three times as often.
@@ -179,11 +179,17 @@ class JobQueue:
             connection.execute(delete(JobFileRow).where(JobFileRow.job_id.in_(old)))
             return connection.execute(delete(JobRow).where(JobRow.id.in_(old))).rowcount
 
-    def blobs(self) -> set[str]:
-        """The uploads that jobs which have not ended still need."""
+    def uploads(self) -> list[tuple[int, Upload]]:
+        """The uploads that jobs which have not ended still need, each with the id of its job."""
+        query = select(JobRow.id, JobRow.collection, JobRow.request).where(JobRow.state.not_in(_ENDED))
         with self._database.read() as connection:
-            rows = connection.execute(select(JobRow.collection, JobRow.request).where(JobRow.state.not_in(_ENDED)))
-            return {upload.blob for row in rows for upload in request_from_json(row.collection, row.request).uploads}
+            rows = connection.execute(query.order_by(JobRow.id)).all()
+        requests = [(row.id, request_from_json(row.collection, row.request)) for row in rows]
+        return [(job_id, upload) for job_id, request in requests for upload in request.uploads]
+
+    def blobs(self) -> set[str]:
+        """Where those uploads are."""
+        return {upload.blob for _, upload in self.uploads()}
 
     def _require_mine(self, connection: Connection, job_id: int, owner: str) -> Any:  # noqa: ANN401  # a row of SQLAlchemy's
         query = select(JobRow.owner, JobRow.state, JobRow.attempts, JobRow.cancel_requested)

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import zipfile
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -17,14 +18,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rag.errors import BackupDamaged, DatabaseDamaged, DiskFull
-from rag.stores import archive
+from rag.job_types import JobState
+from rag.stores import archive, backup
 from rag.stores.database import Database
 from rag.stores.document_verification import verify_documents
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index_verification import verify_index
+from rag.stores.jobs import JobQueue
 from rag.stores.verification import verify_database
 from tests.contracts.store_builders import settings_in
-from tests.faults.backups import back_up_and_die, backed_up, filled, holding, no_report, restore_and_die, restored
+from tests.faults.backups import (
+    back_up_and_die,
+    backed_up,
+    filled,
+    holding,
+    no_report,
+    restore_and_die,
+    restored,
+    upload,
+)
 from tests.faults.killed_writer import write_until_killed
 from tests.faults.test_killed_writers import sha256_of, wait_for_lines
 
@@ -245,9 +257,62 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new(made, tmp_path, proc
         restored(home, made / "other.zip", force=True)  # nobody has to clean up first
         assert holding(home) == new
         assert not list(home.glob("*.restoring"))
+        assert len(list((home / "blobs").iterdir())) <= 2, "the old one is removed, or left for the next worker"
     assert 10 < step < NEITHER - 1
     assert holding(home) == new
     assert seen == sorted(seen, key=lambda held: held == new), "there is one moment at which the new one takes over"
+
+
+def test_an_upload_that_is_taken_in_during_the_backup_is_in_it(made, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    shutil.copytree(made / "home", home)
+    database = Database.open(settings_in(home))
+    begun = threading.Event()
+
+    def taken_in(path, *arguments, **options):
+        """A worker ends a job that the backup has seen, as soon as that looks for its upload; then all others."""
+        queue = JobQueue(database)
+        job = queue.claim("worker")
+        if job is not None and not begun.is_set():
+            begun.set()
+            for each in job.request.uploads:
+                (home / "blobs" / each.blob).unlink()
+            queue.finish(job.id, "worker", JobState.SUCCEEDED)
+            upload(database, home, "a later one")
+        return add(path, *arguments, **options)
+
+    add = type(home).hardlink_to
+    monkeypatch.setattr(type(home), "hardlink_to", taken_in)
+    manifest = backed_up(home, tmp_path / "b.zip")
+    database.close()
+    restored(tmp_path / "new", tmp_path / "b.zip")
+    assert begun.is_set()
+    assert len([each for each in manifest.members if each.name.startswith("blobs/")]) == 1
+    assert holding(tmp_path / "new")[0] == ["/home", "a later one"]
+
+
+def test_an_upload_that_is_removed_while_it_is_backed_up_is_in_it(made, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    shutil.copytree(made / "home", home)
+    generations = backup._add_generations
+
+    def removed_meanwhile(*arguments):
+        shutil.rmtree(home / "blobs")
+        return generations(*arguments)
+
+    monkeypatch.setattr(backup, "_add_generations", removed_meanwhile)
+    backed_up(home, tmp_path / "b.zip")
+    restored(tmp_path / "new", tmp_path / "b.zip")
+    assert holding(tmp_path / "new") == holding(made / "home")
+    assert [path.name for path in home.iterdir() if path.name.startswith(".unfinished")] == []
+
+
+def test_an_upload_that_is_missing_stops_no_backup(made, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(made / "home", home)
+    shutil.rmtree(home / "blobs")
+    members = backed_up(home, tmp_path / "b.zip").members
+    assert not any(each.name.startswith("blobs/") for each in members)
 
 
 def states(log: Path) -> tuple[dict[str, int], dict[str, list[str | None]]]:

@@ -20,6 +20,7 @@ from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library, open_library
 from rag.stores import archive, schema
 from tests.contracts.store_builders import fingerprint
+from tests.faults.backups import upload
 
 QUESTIONS = ("Which water stands?", "How fast is a river in the plain?", "bread")
 
@@ -101,6 +102,43 @@ def test_what_is_restored_answers_as_before(run, use, home, tmp_path, options):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     kept = {path.relative_to(tmp_path / "other") for path in (tmp_path / "other" / "indexes").rglob("*.faiss")}
     assert kept == {path.relative_to(home) for path in (home / "indexes").rglob("*.faiss")}
+
+
+def test_uploads_that_wait_are_backed_up_and_taken_in_where_they_are_restored(run, use, home, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.nice", lambda _: 0)  # the tests that follow are not to be slow
+    with open_library(load_settings()) as library:
+        upload(library.database, home, "Ice floats.")
+    told = json.loads(run("rag", "backup", tmp_path / "b.zip", "--json").stdout)
+    (waiting,) = [each["name"] for each in told["members"] if each["name"].startswith("blobs/")]
+    use("other")
+    run("rag", "restore", tmp_path / "b.zip")
+    assert json.loads(run("indexer", "verify", "--json").stdout)["findings"] == []
+    assert json.loads(run("indexer", "worker", "--once", "--json").stdout)["outcomes"] == {"ingested": 1}
+    assert list((tmp_path / "other" / "blobs").iterdir()) == []
+    assert (home / waiting).read_text() == "Ice floats."
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_an_upload_that_was_lost_while_it_waited_is_found_by_verify(run, home, damage):
+    with open_library(load_settings()) as library:
+        blob = home / "blobs" / upload(library.database, home, "Ice floats.").blob
+    blob.unlink() if damage == "gone" else blob.write_text("Ice sinks..")
+    (finding,) = json.loads(run("indexer", "verify", "--json", exit_code=1).stdout)["findings"]
+    assert (finding["area"], finding["severity"], finding["repairable"]) == ("uploads", "damage", False)
+    assert "u.txt" in finding["message"]
+    job = finding["advice"].partition("indexer jobs ")[2].partition(" ")[0]
+    run("indexer", "jobs", job, "--cancel")
+    run("indexer", "verify")
+
+
+def test_uploads_that_were_there_are_moved_aside_with_their_database(run, use, home, tmp_path):
+    run("rag", "backup", tmp_path / "b.zip")
+    with open_library(load_settings()) as library:
+        name = upload(library.database, home, "Ice floats.").blob
+    aside = json.loads(run("rag", "restore", tmp_path / "b.zip", "--force", "--json").stdout)["moved_aside"]
+    (blobs,) = [Path(path) for path in aside if Path(path).name.startswith("blobs.before-restore-")]
+    assert (blobs / name).read_text() == "Ice floats."
+    assert list((home / "blobs").iterdir()) == []
 
 
 def test_people_are_told_in_words(run, use, home, tmp_path, monkeypatch):
