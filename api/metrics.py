@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from api.admission import Admission
+    from api.service import Inspected
     from rag.model_types import GeneratorStats
     from rag.protocols import Generator
     from rag.types import Answer, AnswerEvent
@@ -63,6 +64,10 @@ class Metrics:
         """Report these from now on. ``generator`` must not load one."""
         self._state.admission, self._state.generator = admission, generator
 
+    def watch_storage(self, inspected: Callable[[], Inspected | None]) -> None:
+        """Report what was found in what is stored, from now on."""
+        self._state.inspected = inspected
+
     async def watched(self, events: AsyncGenerator[AnswerEvent, None]) -> AsyncGenerator[AnswerEvent, None]:
         """The same events; the answer or refusal that ends them is counted."""
         async with aclosing(events):
@@ -99,8 +104,12 @@ class _State(Collector):
     def __init__(self) -> None:
         self.admission: Admission | None = None
         self.generator: Callable[[], Generator | None] = lambda: None
+        self.inspected: Callable[[], Inspected | None] = lambda: None
 
     def collect(self) -> Iterator[Metric]:
+        inspected = self.inspected()
+        if inspected is not None:
+            yield from _of_inspection(inspected)
         if self.admission is not None:
             yield from _of_admission(self.admission)
         generator = self.generator()
@@ -117,6 +126,15 @@ def _of_admission(admission: Admission) -> Iterator[Metric]:
     yield GaugeMetricFamily("plumbline_queries_limit", "Queries and searches let in at the same time.", admission.limit)
     yield CounterMetricFamily(
         "plumbline_queries_rejected", "Queries and searches turned away for want of a place.", admission.rejected
+    )
+
+
+def _of_inspection(inspected: Inspected) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "plumbline_stored_data_problems", "Damages found when what is stored was inspected.", len(inspected.problems)
+    )
+    yield GaugeMetricFamily(
+        "plumbline_stored_data_inspected_timestamp_seconds", "When that was, as Unix time.", inspected.at.timestamp()
     )
 
 

@@ -91,7 +91,7 @@ def job(value: Job) -> schemas.Job:
         id=value.id,
         collection=request.collection,
         state=value.state.value,
-        uris=(*(upload.uri for upload in request.uploads), *request.paths),
+        uris=(*(upload.uri for upload in request.uploads), *request.paths, *request.sitemaps),
         attempts=value.attempts,
         cancel_requested=value.cancel_requested,
         created_at=value.created_at,

@@ -23,7 +23,9 @@ _COMMANDS = {
     "rebuild": "indexer.commands.rebuild:rebuild",
     "reembed": "indexer.commands.reembed:reembed",
     "rollback": "indexer.commands.rollback:rollback",
+    "sync": "indexer.commands.sync:sync",
     "verify": "indexer.commands.verify:verify",
+    "watch": "indexer.commands.watch:watch",
     "worker": "indexer.commands.worker:worker",
     "status": "indexer.commands.inventory:status",
 }

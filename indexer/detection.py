@@ -248,11 +248,8 @@ def _encoding(path: PurePath, scan: SourceScan) -> str:
     if scan.utf8:
         # Seven-bit Japanese is valid UTF-8 and means something else.
         return "iso2022_jp" if _ISO_2022.search(head) and _known_codec("iso2022_jp") else "utf-8"
-    declared = _XML_ENCODING.search(head) or (_META_CHARSET.search(head) if _looks_like_html(path, head) else None)
-    if declared is not None:
-        name = declared[1].decode("ascii")
-        if _known_codec(name) and "utf" not in name.lower():
-            return name
+    if (name := _stated_encoding(path, scan)) is not None:
+        return name
     sample = head[:_SAMPLE_BYTES]
     text = sample.decode("utf-8", errors="replace")
     foreign = sum(character > "\x7f" for character in text)
@@ -260,6 +257,15 @@ def _encoding(path: PurePath, scan: SourceScan) -> str:
         # UTF-8 with a torn byte somewhere: any other reading would garble all the rest of it.
         return "utf-8"
     return _guessed_encoding(path, sample)
+
+
+def _stated_encoding(path: PurePath, scan: SourceScan) -> str | None:
+    """What the server states, or else the text itself; not UTF-8, which this was found not to be."""
+    head = scan.head
+    declared = _XML_ENCODING.search(head) or (_META_CHARSET.search(head) if _looks_like_html(path, head) else None)
+    inside = declared[1].decode("ascii") if declared is not None else None
+    names = (name for name in (scan.charset, inside) if name and _known_codec(name) and "utf" not in name.lower())
+    return next(names, None)
 
 
 def _guessed_encoding(path: PurePath, sample: bytes) -> str:

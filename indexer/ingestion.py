@@ -18,6 +18,7 @@ from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
 from rag.embedding.context import contextual_text
 from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
+from rag.stores.checksums import RowDamaged
 from rag.types import MEMBER_MARK, SourceRecord
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from indexer.report import Recorder, Watcher
     from indexer.sources import OpenSource, SourceScan
     from indexer.wire import Found, Pieces
+    from rag.errors import RagError
     from rag.protocols import DocumentStore, Embedder, StagedVersion
     from rag.types import Collection, Fingerprint, MetadataValue, StoredSource
 
@@ -52,12 +54,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What became of a source. ``members_failed`` is of the members that it holds, those of members included."""
+    """What became of a source. ``members_failed`` is of the members that it holds, those of members included.
+
+    ``uri`` is where it was, if that is not where it was looked for.
+    """
 
     outcome: Outcome
     document_id: int
     chunks: int
     members_failed: int = 0
+    uri: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,6 +102,7 @@ class SourceIngestion:
 
         Raises:
             SourceError: it cannot be taken in; what was there of it stays.
+            RowDamaged: what is stored of it is not as it was written, and stays as it is.
             EmbedderChanged: the collection was embedded anew meanwhile.
             Stopped: between two members.
         """
@@ -121,6 +128,13 @@ class SourceIngestion:
                     outcome=Outcome.UNCHANGED, document_id=current.document_id, chunks=0, members_failed=failed
                 )
         return self._write(target, source, scan, detected, replacing=stored is not None)
+
+    def settled(self, target: Target, uri: str) -> StoredSource | None:
+        """What is stored of a source, if it need not be read again as long as its content is the same."""
+        stored = self._store.stored_source(target.collection, uri)
+        if stored is None or not self._is_current(stored, target.collection.fingerprint):
+            return None
+        return None if stored.members_failed or stored.members_gone else stored
 
     def _is_current(self, stored: StoredSource, makers: Fingerprint) -> bool:
         if (stored.parser, stored.chunker) != (makers.parser, makers.chunker):
@@ -224,7 +238,7 @@ class SourceIngestion:
             taken = ingestion.run(target, member)
             if taken is None:
                 raise SourceUnreadable(f"{member.path} changed while it was read.", hint="Ingest it again.")
-        except SourceError as error:
+        except (SourceError, RowDamaged) as error:
             failed = failed_result(member.uri, error, ingestion.notices)
             return replace(failed, seconds=time.monotonic() - started), 1
         result = taken_result(member.uri, taken, ingestion.notices)
@@ -285,7 +299,7 @@ def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult
     )
 
 
-def failed_result(uri: str, error: SourceError, notices: Iterable[str]) -> SourceResult:
+def failed_result(uri: str, error: RagError, notices: Iterable[str]) -> SourceResult:
     return SourceResult(uri=uri, outcome=Outcome.FAILED, failure=SourceFailure.of(uri, error), notices=tuple(notices))
 
 

@@ -130,7 +130,7 @@ class Handover:
         while begun is not None:
             self._budget.begin()
             uri, problem = self._address(begun.name)
-            with _temporary_file() as file:
+            with temporary_file() as file:
                 failure = self._receive(file)
                 if problem is not None:
                     yield RefusedMember(uri=uri, error=problem)
@@ -153,12 +153,12 @@ class Handover:
     def _receive(self, file: BinaryIO) -> Failure | None:
         for found in self._found:
             if isinstance(found, MemberEnds):
-                _written(file)
+                written(file)
                 return found.failure
             if not isinstance(found, MemberPart):
                 break
             self._budget.spend(len(found.data))
-            _written(file, found.data)
+            written(file, found.data)
         raise _out_of_order()
 
     def _address(self, raw: bytes) -> tuple[str, SourceUnsafe | None]:
@@ -201,7 +201,8 @@ def _percent(character: str) -> str:
 
 
 @contextmanager
-def _temporary_file() -> Iterator[BinaryIO]:
+def temporary_file() -> Iterator[BinaryIO]:
+    """A file without a name. Raises DiskFull or DataDirectoryUnwritable: there is no place for one."""
     try:
         file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed below
     except OSError as error:
@@ -213,7 +214,8 @@ def _temporary_file() -> Iterator[BinaryIO]:
             file.close()
 
 
-def _written(file: BinaryIO, data: bytes = b"") -> None:
+def written(file: BinaryIO, data: bytes = b"") -> None:
+    """Write to it, or, without data, flush it. Raises DiskFull or DataDirectoryUnwritable."""
     try:
         file.write(data)
         if not data:
@@ -227,7 +229,7 @@ def _refused(error: OSError) -> DiskFull | DataDirectoryUnwritable:
     if is_full(directory, error):
         return disk_full(directory)
     return DataDirectoryUnwritable(
-        f"A document in a container could not be unpacked to a temporary file in {directory}: {error}.",
+        f"A document could not be written to a temporary file in {directory}: {error}.",
         hint="Set TMPDIR to a directory that can be written.",
     )
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from indexer.absence import Evidence
 from rag.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from indexer.sources import SourcePath
-    from rag.types import KnownSource
+    from rag.types import KnownSource, MetadataValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file in the folder; ``mtime_ns`` by the file system."""
+    """A file in the folder; ``mtime_ns`` by the file system. ``reason``: why it is taken in."""
 
     path: Path
     uri: str
     size: int
     mtime_ns: int
+    reason: str = "new"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +43,8 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unsure:
-    """A document whose file was not found, and why that does not prove that it is gone."""
+class Missing:
+    """A document whose file was not found, and what proves that it is gone, or why nothing does."""
 
     source: KnownSource
     reason: str
@@ -48,24 +52,38 @@ class Unsure:
 
 @dataclass(slots=True, kw_only=True)
 class Plan:
-    """``gone`` are documents whose files are proved to be gone; ``errors`` what could not be read."""
+    """``gone`` are documents whose files are proved to be gone, ``unsure`` those where nothing proves it.
+
+    ``errors`` is what could not be read.
+    """
 
     add: list[FoundFile] = field(default_factory=list)
     change: list[FoundFile] = field(default_factory=list)
     move: list[Move] = field(default_factory=list)
-    gone: list[KnownSource] = field(default_factory=list)
-    unsure: list[Unsure] = field(default_factory=list)
+    gone: list[Missing] = field(default_factory=list)
+    unsure: list[Missing] = field(default_factory=list)
     errors: list[SourcePath] = field(default_factory=list)
     unchanged: int = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be done or told."""
+        return not (self.add or self.change or self.move or self.gone or self.unsure or self.errors)
+
 
 def plan_mirror(
-    root: Path, found: Iterable[SourcePath], known: Sequence[KnownSource], digest: Callable[[Path], str | None]
+    root: Path,
+    found: Iterable[SourcePath],
+    known: Sequence[KnownSource],
+    digest: Callable[[Path], str | None],
+    *,
+    metadata: Mapping[str, MetadataValue] | None = None,
 ) -> Plan:
-    """Compare what was found in a folder with the documents known below it.
+    """Compare files found in a folder with the documents known there; both may be of a part of the folder.
 
     ``digest`` gives a file's SHA-256, None if it cannot be read; it is asked only of new files that have the size of a
-    document whose file is missing. A file that has the size and time of its document is taken for unchanged.
+    document whose file is missing. A file that has the size and time of its document is taken for unchanged, unless
+    ``metadata`` is said of it and was not before.
     """
     plan = Plan()
     known_by_uri = {source.uri: source for source in known}
@@ -80,25 +98,39 @@ def plan_mirror(
         stored = known_by_uri.get(file.uri)
         if stored is None:
             new.append(file)
-        elif stored.current and (stored.size, stored.mtime_ns) == (file.size, file.mtime_ns):
+        elif (reason := _difference(stored, file, metadata)) is None:
             plan.unchanged += 1
         else:
-            plan.change.append(file)
+            plan.change.append(replace(file, reason=reason))
     missing = [source for source in known if source.uri not in files]
     moved = _moves(missing, new, digest)
     plan.move = list(moved.values())
     taken = {move.file.uri for move in plan.move}
     plan.add = [file for file in new if file.uri not in taken]
-    unreadable = [error.uri for error in plan.errors]
+    evidence = Evidence(root, [error.uri for error in plan.errors])
     for source in missing:
-        if source.document_id in moved:
-            continue
-        reason = _doubt(source, root, bool(files), unreadable)
-        if reason is None:
-            plan.gone.append(source)
-        else:
-            plan.unsure.append(Unsure(source=source, reason=reason))
+        if source.document_id not in moved:
+            reason, proved = evidence.of(source)
+            (plan.gone if proved else plan.unsure).append(Missing(source=source, reason=reason))
     return plan
+
+
+def _difference(stored: KnownSource, file: FoundFile, metadata: Mapping[str, MetadataValue] | None) -> str | None:
+    if stored.size != file.size:
+        return f"its size was {stored.size:,} bytes and is {file.size:,}"
+    if stored.mtime_ns != file.mtime_ns:
+        return "it was written to"
+    if not stored.current:
+        return "read in another way before, or not whole"
+    return None if says_the_same(stored, metadata) else "something else is said of it"
+
+
+def says_the_same(stored: KnownSource, metadata: Mapping[str, MetadataValue] | None) -> bool:
+    """Whether this is said of a document already; None says nothing. In JSON 1, 1.0 and true are three things."""
+    if metadata is None:
+        return True
+    before, now = (json.dumps(dict(said), sort_keys=True) for said in (stored.metadata, metadata))
+    return before == now
 
 
 def _stat(source: SourcePath) -> FoundFile | None:
@@ -136,22 +168,6 @@ def _moves(
 def _move(source: KnownSource, file: FoundFile) -> Move:
     stem = PurePosixPath(source.uri).stem
     return Move(source=source, file=file, renamed=file.path.stem != stem and source.title == stem)
-
-
-def _doubt(source: KnownSource, root: Path, any_file: bool, unreadable: Sequence[str]) -> str | None:  # noqa: FBT001
-    """Why a file that was not found may still be there; None if it is gone, or left out on purpose."""
-    if not any_file:
-        return f"nothing at all was found in {root}: it may be a disk that is not mounted"
-    for folder in unreadable:
-        if source.uri == folder or source.uri.startswith(f"{folder.rstrip('/')}/"):
-            return f"{folder} could not be read"
-    try:
-        Path(source.uri).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        return f"it could not be looked for: {error}"
-    return None  # there, and left out: hidden, or named by an ignore file
 
 
 def readable_digest(scan: Callable[[Path], str]) -> Callable[[Path], str | None]:

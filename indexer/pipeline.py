@@ -11,8 +11,11 @@ from indexer.ingestion import SourceIngestion, Stopped, Taken, Target, failed_re
 from indexer.members import Budget
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Recorder, SourceResult, Watcher
-from indexer.sources import Source, expand
+from indexer.sources import Source, SourcePath, expand
+from indexer.web.pages import WebPages
 from rag.errors import EmbedderChanged, SourceError, SourceUnreadable
+from rag.stores.checksums import RowDamaged
+from rag.telemetry import get_logger
 from rag.types import Fingerprint
 
 if TYPE_CHECKING:
@@ -20,12 +23,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from indexer.isolation import IsolatedParsers
-    from indexer.sources import SourcePath
+    from indexer.web.fetch import Fetcher
+    from indexer.web.sitemaps import WebAddress
     from rag.factory import Library
     from rag.protocols import DocumentStore, Embedder
-    from rag.types import MetadataValue
+    from rag.types import Collection, MetadataValue
 
 _ATTEMPTS: Final = 2
+
+_log = get_logger("indexer")
 
 
 def fingerprint_of(embedder: Embedder) -> Fingerprint:
@@ -47,8 +53,11 @@ class IngestPipeline:
         max_file_bytes: int,
         max_members: int = 10_000,
         max_unpacked_bytes: int = 4 << 30,
+        web: WebPages | None = None,
     ) -> None:
         """``embedder_for`` gives the embedder of a collection by its name, of one that is not there yet, too.
+
+        ``web`` is for sources that are web addresses.
 
         One source may hold ``max_members`` documents of ``max_unpacked_bytes`` in all.
         """
@@ -58,10 +67,11 @@ class IngestPipeline:
         self._max_file_bytes = max_file_bytes
         self._max_members = max_members
         self._max_unpacked_bytes = max_unpacked_bytes
+        self._web = web
 
     @classmethod
-    def over(cls, library: Library, parsers: IsolatedParsers) -> Self:
-        """As the library's settings have it."""
+    def over(cls, library: Library, parsers: IsolatedParsers, *, fetcher: Fetcher | None = None) -> Self:
+        """As the library's settings have it; with a ``fetcher``, for web addresses too."""
         settings = library.settings
         return cls(
             store=library.store,
@@ -70,6 +80,7 @@ class IngestPipeline:
             max_file_bytes=settings.max_file_bytes,
             max_members=settings.max_members,
             max_unpacked_bytes=settings.max_unpacked_bytes,
+            web=None if fetcher is None else WebPages(fetcher, library.store),
         )
 
     def ingest(
@@ -82,6 +93,8 @@ class IngestPipeline:
     ) -> IngestReport:
         """Take in every file the paths stand for. A source that fails is reported and the others go on.
 
+        A source fails, too, where what is stored of it is damaged.
+
         ``metadata`` is said of each of them; ``None`` keeps what was said before.
 
         Raises:
@@ -92,7 +105,7 @@ class IngestPipeline:
 
     def ingest_sources(
         self,
-        sources: Sequence[SourcePath],
+        sources: Sequence[SourcePath | WebAddress],
         *,
         collection: str,
         metadata: Mapping[str, MetadataValue] | None = None,
@@ -105,7 +118,7 @@ class IngestPipeline:
         if any(source.error is None for source in sources):  # a mistyped path must not leave an empty collection
             target = self._open(collection)
             self._store.discard_abandoned(target.collection)
-            self._store.expire(target.collection)
+            self._expire(target.collection)
         report = IngestReport()
         recorder = Recorder(report, watcher, len(sources))
         for number, source in enumerate(sources):
@@ -122,6 +135,12 @@ class IngestPipeline:
             recorder.finish(result)
         report.seconds = time.monotonic() - started
         return report
+
+    def _expire(self, collection: Collection) -> None:
+        try:
+            self._store.expire(collection)
+        except RowDamaged as error:  # of one document: no reason to take in no other
+            _log.error("not all versions expired", collection=collection.name, code=error.code, detail=str(error))
 
     def _opened(self, source: SourcePath) -> Source:
         return Source(
@@ -152,7 +171,7 @@ class IngestPipeline:
             ),
         )
 
-    def _take(self, target: Target | None, source: SourcePath, ingestion: SourceIngestion) -> SourceResult:
+    def _take(self, target: Target | None, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> SourceResult:
         started = time.monotonic()
         try:
             if source.error is not None:
@@ -160,17 +179,18 @@ class IngestPipeline:
             if target is None:
                 raise TypeError("only a source that comes with an error needs no collection")
             taken = self._read(target, source, ingestion)
-        except SourceError as error:
+        except (SourceError, RowDamaged) as error:
+            if target is not None and isinstance(error, RowDamaged):
+                self._store.collection(target.collection.name)  # what is damaged may be more than this document
             result = failed_result(source.uri, error, ingestion.notices)
         else:
-            result = taken_result(source.uri, taken, ingestion.notices)
+            result = taken_result(taken.uri or source.uri, taken, ingestion.notices)
         return replace(result, seconds=time.monotonic() - started)
 
-    def _read(self, target: Target, source: SourcePath, ingestion: SourceIngestion) -> Taken:
+    def _read(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Taken:
         for _attempt in range(_ATTEMPTS):
             try:
-                with self._opened(source) as opened:
-                    taken = ingestion.run(target, opened)
+                taken = self._run(target, source, ingestion)
             except EmbedderChanged:  # embedded anew since the run began: its other embedder takes the rest
                 opened_again = self._open(target.collection.name)
                 target.collection, target.embedder = opened_again.collection, opened_again.embedder
@@ -178,5 +198,13 @@ class IngestPipeline:
             if taken is not None:
                 return taken
         raise SourceUnreadable(
-            f"{source.path} kept changing while it was read.", hint="Ingest it when nothing writes to it."
+            f"{source.uri} kept changing while it was read.", hint="Ingest it when nothing writes to it."
         )
+
+    def _run(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Taken | None:
+        if isinstance(source, SourcePath):
+            with self._opened(source) as opened:
+                return ingestion.run(target, opened)
+        if self._web is None:
+            raise TypeError("web addresses need an object that fetches them")
+        return self._web.take(target, source, ingestion)

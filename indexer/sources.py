@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
+from indexer.ignoring import IGNORE_FILE, UnusableIgnoreFile
+from indexer.walking import walk
 from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
+    from indexer.walking import WalkedPath
+
 _READ_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1 << 16
-_JUNK_DIRECTORIES: Final = frozenset({"__pycache__", "node_modules", "__MACOSX", "venv"})
-_JUNK_FILES: Final = frozenset({"thumbs.db", "desktop.ini"})
 _UNREADABLE_HINTS: Final = {
     errno.EACCES: "Check its permissions.",
     errno.EPERM: "Check its permissions.",
@@ -28,7 +30,6 @@ _UNREADABLE_HINTS: Final = {
     errno.ELOOP: "Its link leads back to itself: name the file that it should lead to.",
     errno.ENAMETOOLONG: "Check the path; its name is longer than this file system allows.",
 }
-_JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +43,17 @@ class SourceStat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceScan:
-    """What one pass over a file's bytes tells. ``utf8`` holds for the whole file, not for a sample."""
+    """What one pass over a file's bytes tells. ``utf8`` holds for the whole file, not for a sample.
+
+    ``charset`` is Python's name of the encoding that whoever sent the bytes states.
+    """
 
     sha256: str
     size: int
     head: bytes
     utf8: bool
     nul_bytes: int
+    charset: str | None = None
 
 
 class OpenSource(Protocol):
@@ -73,8 +78,8 @@ class OpenSource(Protocol):
 class SourcePath:
     """A file to take in, or the reason why a path that was asked for cannot be.
 
-    ``address``, ``name`` and ``sha256`` are of a file that was handed over: its URI, what its sender calls it, and the
-    hash of the bytes that were acknowledged.
+    ``address`` is its URI where that is known already; ``name`` and ``sha256`` are of a file that was handed over: what
+    its sender calls it, and the hash of the bytes that were acknowledged.
     """
 
     path: Path
@@ -96,16 +101,16 @@ def uri_of(path: Path) -> str:
 def expand(paths: Iterable[Path]) -> Iterator[SourcePath]:
     """Files that the paths stand for: files as named, folders with everything below them in a stable order.
 
-    Inside of folders hidden files and common junk are left out, links are followed only to places inside of the
-    folder, and what is not a file is left out. What was named itself is never left out silently: it comes with its
-    error. No file comes twice.
+    Inside of folders hidden files, common junk and what ignore files name are left out, links are followed only to
+    places inside of the folder, and what is not a file is left out. What was named itself is never left out silently:
+    it comes with its error. No file comes twice.
     """
     seen: set[str] = set()
     for path in paths:
         for source in _expand_one(path):
             if source.uri not in seen:
                 seen.add(source.uri)
-                yield source if source.error or _storable(source.uri) else _unstorable(source)
+                yield source
 
 
 def _expand_one(path: Path) -> Iterator[SourcePath]:
@@ -119,14 +124,26 @@ def _expand_one(path: Path) -> Iterator[SourcePath]:
         return
     if stat.S_ISDIR(mode):
         found = False
-        for source in _walk(path):
+        for source in sources_of(walk(path)):
             found = True
             yield source
         if not found:
-            nothing = SourceNotFound(f"{path} holds no files to take in.", hint="Hidden files are left out; name them.")
-            yield SourcePath(path=path, error=nothing)
+            yield SourcePath(path=path, error=_nothing_in(path))
     else:
-        yield SourcePath(path=path)
+        source = SourcePath(path=path)
+        yield source if _storable(source.uri) else _unstorable(source)
+
+
+def sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
+    """What a walk finds, to be taken in; a folder that cannot be looked through comes with its error."""
+    for found in walked:
+        error: SourceError | None = None
+        if isinstance(found.error, UnusableIgnoreFile):
+            error = SourceUnreadable(f"{found.error}.", hint="Correct or delete it; its folder is left as it is.")
+        elif found.error is not None:
+            error = _unreadable(found.path, found.error)
+        source = SourcePath(path=found.path, address=found.uri, error=error)
+        yield source if _storable(found.uri) else _unstorable(source)
 
 
 def _storable(uri: str) -> bool:
@@ -141,50 +158,6 @@ def _unstorable(source: SourcePath) -> SourcePath:
     shown = os.fsencode(source.uri).decode("utf-8", errors="replace")
     error = SourceUnreadable(f"The name of {shown} is not valid UTF-8.", hint="Rename the file.")
     return SourcePath(path=Path(shown), error=error)
-
-
-def _walk(root: Path) -> Iterator[SourcePath]:
-    anchor = root.resolve()
-    pending = [root]
-    visited = {anchor}
-    while pending:
-        directory = pending.pop()
-        try:
-            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-        except OSError as error:
-            yield SourcePath(path=directory, error=_unreadable(directory, error))
-            continue
-        below = []
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.name.startswith(".") or (entry.is_symlink() and not _inside(path, anchor)):
-                continue
-            if entry.is_dir():
-                # A link to a folder above would otherwise be walked for ever.
-                if entry.name not in _JUNK_DIRECTORIES and path.resolve() not in visited:
-                    visited.add(path.resolve())
-                    below.append(path)
-            elif entry.is_file() and not _is_junk(entry.name):
-                yield SourcePath(path=path)
-        pending.extend(reversed(below))
-
-
-def _inside(path: Path, anchor: Path) -> bool:
-    try:
-        return path.resolve(strict=True).is_relative_to(anchor)
-    except (OSError, RuntimeError):
-        return False
-
-
-def left_out(name: str) -> bool:
-    """Whether a file with this name within an archive would be left out of a folder: hidden files and common junk."""
-    *folders, last = name.split("/")
-    hidden = any(part.startswith(".") and part not in {".", ".."} for part in (*folders, last))
-    return hidden or not _JUNK_DIRECTORIES.isdisjoint(folders) or _is_junk(last)
-
-
-def _is_junk(name: str) -> bool:
-    return name.lower() in _JUNK_FILES or name.lower().endswith(_JUNK_SUFFIXES)
 
 
 class Source:
@@ -312,6 +285,13 @@ def _file_kind(mode: int) -> str:
         stat.S_IFBLK: "block device",
     }
     return kinds.get(stat.S_IFMT(mode), "special file")
+
+
+def _nothing_in(path: PurePath) -> SourceNotFound:
+    return SourceNotFound(
+        f"{path} holds no files to take in.",
+        hint=f"Hidden files, and those that a {IGNORE_FILE} names, are left out; name them.",
+    )
 
 
 def _not_found(path: PurePath) -> SourceNotFound:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from indexer.job_run import STOPPED, JobRun, told
-from indexer.sources import SourcePath, expand
+from indexer.sources import SourcePath
+from indexer.web.expansion import all_sources
 from rag.errors import IngestInProgress, JobLost, RagError
 from rag.stores.ingest_lock import IngestLock
 from rag.telemetry import get_logger
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from indexer.pipeline import IngestPipeline
     from indexer.report import IngestReport
+    from indexer.web.fetch import Fetcher
+    from indexer.web.sitemaps import WebAddress
     from indexer.worker_place import WorkerPlace
     from rag.factory import Library
     from rag.job_types import Job
@@ -28,12 +31,19 @@ class Worker:
     """Runs jobs over a library. ``stop`` is asked after each file; a job that is stopped goes back into the queue."""
 
     def __init__(
-        self, library: Library, pipeline: IngestPipeline, place: WorkerPlace, *, stop: Callable[[], bool]
+        self,
+        library: Library,
+        pipeline: IngestPipeline,
+        place: WorkerPlace,
+        *,
+        fetcher: Fetcher,
+        stop: Callable[[], bool],
     ) -> None:
         self._library = library
         self._queue: JobQueue = library.jobs
         self._pipeline = pipeline
         self._place = place
+        self._fetcher = fetcher
         self._stop = stop
 
     def run_next(self) -> Job | None:
@@ -58,7 +68,7 @@ class Worker:
 
     def _run(self, job: Job, run: JobRun) -> Job:
         request = job.request
-        sources = [
+        sources: list[SourcePath | WebAddress] = [
             SourcePath(
                 path=self._library.blobs.path(upload.blob),
                 address=upload.uri,
@@ -67,7 +77,8 @@ class Worker:
             )
             for upload in request.uploads
         ]
-        sources += expand(map(Path, request.paths))
+        settings = self._library.settings
+        sources += all_sources(request.paths, request.sitemaps, self._fetcher, max_urls=settings.max_sitemap_urls)
         try:
             with IngestLock(self._library.settings.home, request.collection):
                 report = self._pipeline.ingest_sources(
@@ -94,6 +105,6 @@ class Worker:
             if erased.problem is not None:
                 _log.warning("model state not erased", code=erased.problem.code, detail=str(erased.problem))
         try:
-            self._library.vectors.flush(collection, force=self._library.store.status(collection).generation is None)
+            self._library.vectors.flush(collection)
         except RagError as error:  # a cache: searches go on from memory
             _log.warning("index file not written", code=error.code, detail=str(error))

@@ -108,6 +108,10 @@ class Settings(BaseSettings):
         float, Field(ge=0, le=36_500, description="how long replaced and deleted documents can be asked about; 0: not")
     ] = 30
 
+    index_ram_bytes: Annotated[
+        int, Field(ge=0, description="memory for vector indexes; those searched longest ago are let go")
+    ] = 1 << 30
+
     max_file_bytes: Annotated[int, Field(ge=1, description="larger files are refused")] = 1 << 30
     max_members: Annotated[int, Field(ge=1, description="files that one archive or mail may hold in all")] = 10_000
     max_unpacked_bytes: Annotated[int, Field(ge=1, description="bytes that one archive may unpack to in all")] = 4 << 30
@@ -115,6 +119,18 @@ class Settings(BaseSettings):
         120.0
     )
     parse_memory_bytes: Annotated[int, Field(ge=1 << 28, description="memory limit for parsing one file")] = 2 << 30
+
+    fetch_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="host names, addresses and networks (with commas) to fetch from although they are not public"
+    )
+    fetch_proxy: SecretStr | None = Field(
+        None, description="HTTP proxy to fetch web pages through; those of the environment are not used"
+    )
+    fetch_timeout_s: Annotated[float, Field(gt=0, description="longest time that fetching one document may take")] = (
+        300.0
+    )
+    fetch_delay_s: Annotated[float, Field(ge=0, description="pause between two requests to the same host")] = 0.5
+    max_sitemap_urls: Annotated[int, Field(ge=1, description="pages that one run takes from sitemaps")] = 50_000
 
     pip_command: str | None = Field(
         None,
@@ -131,6 +147,18 @@ class Settings(BaseSettings):
             return json.loads(value)
         except ValueError as error:
             raise ValueError(f"it must be JSON, e.g. {example}") from error
+
+    @field_validator("fetch_allow", mode="before")
+    @classmethod
+    def _read_list(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("fetch_proxy")
+    @classmethod
+    def _is_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("it must be a URL like http://proxy.example.org:3128")
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -10,7 +10,7 @@ RagError
 ├── SourceError               one document could not be taken in; the others go on
 │   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
 │   ├── SourceDamaged  SourceTooLarge  SourceUnsafe  SourceHasNoText  SourceNeedsOcr  ParserTimeout  ParserOutOfMemory
-│   ├── ParserCrashed
+│   ├── ParserCrashed  SourceAddressRefused  SourceDisallowed  SourceUnreachable
 ├── ModelError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
@@ -65,8 +65,10 @@ __all__ = [
     "RemoteUnavailable",
     "ServiceError",
     "ShuttingDown",
+    "SourceAddressRefused",
     "SourceBinary",
     "SourceDamaged",
+    "SourceDisallowed",
     "SourceEmpty",
     "SourceEncrypted",
     "SourceError",
@@ -74,6 +76,7 @@ __all__ = [
     "SourceNeedsOcr",
     "SourceNotFound",
     "SourceTooLarge",
+    "SourceUnreachable",
     "SourceUnreadable",
     "SourceUnsafe",
     "SourceUnsupported",
@@ -225,6 +228,24 @@ class SourceNeedsOcr(SourceError):
     """Its text is in images, and the extra that recognises it is not installed."""
 
     code = "source_needs_ocr"
+
+
+class SourceAddressRefused(SourceError):
+    """An address on the web that is not fetched from, whatever is there."""
+
+    code = "source_address_refused"
+
+
+class SourceDisallowed(SourceError):
+    """Its site's robots.txt asks programs to leave it alone."""
+
+    code = "source_disallowed"
+
+
+class SourceUnreachable(SourceError):
+    """Its server cannot be reached, is too slow, or answers with an error."""
+
+    code = "source_unreachable"
 
 
 class ParserTimeout(SourceError):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rag.stores.documents import SqlDocumentStore
     from rag.stores.expiry import Expiry
     from rag.stores.history import History
+    from rag.stores.inspection import Inspected, Inspection
     from rag.stores.jobs import JobQueue
     from rag.stores.lexical import FtsIndex
     from rag.stores.live_vectors import LiveVectors
@@ -81,7 +82,8 @@ class Library:
         self._generator = _Once(self._open_generator)
         self._retriever = _Once(self._make_retriever)
         self._vectors = _Once(self._open_vectors)
-        self._maintenance: tuple[Compaction | Expiry, ...] = ()
+        self._maintenance: tuple[Compaction | Expiry | Inspection, ...] = ()
+        self._inspection: Inspection | None = None
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -176,20 +178,46 @@ class Library:
         """The generator if it is loaded already."""
         return self._generator.value
 
+    @property
+    def inspected(self) -> Inspected | None:
+        """What was found when a service looked through what is stored the last time; nothing before it has."""
+        return None if self._inspection is None else self._inspection.last
+
     def warm_up(self) -> None:
         """Load both models, or connect to the remote one. Blocks for seconds; later calls return at once."""
         self._embedder().load()
         self._generator()
 
     def maintain(self) -> None:
-        """From now on, until it is closed, write index files when searches grow longer, and let old versions expire."""
+        """From now on, until it is closed: write index files when searches grow longer, let old versions expire, finish
+        purges that were broken off, and look for damage.
+        """
         from rag.stores.compaction import Compaction
         from rag.stores.expiry import Expiry
+        from rag.stores.inspection import Inspection
 
         if not self._maintenance:
-            self._maintenance = (Compaction(self.vectors), Expiry(self.store))
+            self._inspection = Inspection(self.database, self.index_directory)
+            expiry = Expiry(self.store, finish_purges=self.finish_purges)
+            self._maintenance = (Compaction(self.vectors), expiry, self._inspection)
             for each in self._maintenance:
                 each.start()
+
+    def finish_purges(self) -> None:
+        """Bring the purges to their end in which a process has died. One short read where there are none.
+
+        Raises:
+            DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
+        """
+        from rag.stores.collection_rows import being_purged
+
+        with self.database.read() as connection:
+            if not being_purged(connection):
+                return
+        from rag.stores.purge import finish_purges  # with FAISS, which takes a third of a second
+
+        if finish_purges(self.database, self.vectors, home=self.settings.home, indexes=self.index_directory):
+            self.erase_deleted()
 
     def erase_deleted(self) -> ErasureReport:
         """Have what models have stored of deleted passages erased, on disk and in every process with a model over this
@@ -219,7 +247,7 @@ class Library:
 
     def readiness(self) -> list[Check]:
         """What works and what does not, without loading anything that is not loaded."""
-        checks = [self._database_check()]
+        checks = [self._database_check(), *self._inspection_check()]
         checks += [self._fingerprint_check(collection) for collection in self.store.collections()]
         embedder = self._embedder.value
         loaded = embedder is not None and embedder.loaded
@@ -251,6 +279,16 @@ class Library:
         revision, wanted = self.database.revision, REVISIONS[-1]
         detail = f"revision {revision}" if revision == wanted else f"revision {revision}, this program needs {wanted}"
         return Check(name="database", ok=revision == wanted, detail=detail)
+
+    def _inspection_check(self) -> list[Check]:
+        """What a service has found out about what it has stored; nothing in a program that does not maintain it."""
+        if self._inspection is None:
+            return []
+        last = self.inspected
+        if last is None:
+            return [Check(name="stored data", ok=True, detail="being looked through for the first time")]
+        detail = " ".join(last.problems) or f"whole at {last.at.isoformat(timespec='seconds')}"
+        return [Check(name="stored data", ok=not last.problems, detail=detail)]
 
     def _fingerprint_check(self, collection: Collection) -> Check:
         name = f"collection {collection.name}"
@@ -317,7 +355,8 @@ class Library:
     def _open_vectors(self) -> LiveVectors:
         from rag.stores.live_vectors import LiveVectors
 
-        return LiveVectors(self.database, directory=self.index_directory)
+        settings = self.settings
+        return LiveVectors(self.database, self.index_directory, most_bytes=settings.index_ram_bytes)
 
     def _load_embedder(self) -> BiEncoder:
         return self._open_embedder(self.settings.embedder)

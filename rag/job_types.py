@@ -40,7 +40,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """What to take into a collection: files that were uploaded, or paths on the machine.
+    """What to take into a collection: files that were uploaded, or paths and URLs, and sitemaps of sites.
 
     ``metadata`` is said of all of them; ``None`` keeps what was said before. ``foreground``: the command that asked for
     it does it, and nobody does it again when that ends in the middle.
@@ -49,6 +49,7 @@ class JobRequest:
     collection: str
     uploads: tuple[Upload, ...] = ()
     paths: tuple[str, ...] = ()
+    sitemaps: tuple[str, ...] = ()
     metadata: Mapping[str, MetadataValue] | None = None
     foreground: bool = False
 
@@ -103,6 +104,7 @@ def request_to_json(request: JobRequest) -> dict[str, Any]:
             for each in request.uploads
         ],
         "paths": list(request.paths),
+        "sitemaps": list(request.sitemaps),
         "metadata": None if request.metadata is None else dict(request.metadata),
         "foreground": request.foreground,
     }
@@ -114,6 +116,7 @@ def request_from_json(collection: str, value: Mapping[str, Any]) -> JobRequest:
         collection=collection,
         uploads=tuple(Upload(**each) for each in value["uploads"]),
         paths=tuple(value["paths"]),
+        sitemaps=tuple(value.get("sitemaps", ())),
         metadata=value["metadata"],
         foreground=value.get("foreground", False),
     )

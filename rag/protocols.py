@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Hit,
         SourceRecord,
         StoredSource,
+        WebFetch,
     )
 
 
@@ -243,6 +244,9 @@ class DocumentStore(PassageStore, Protocol):
 
     def collections(self) -> list[Collection]: ...
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None: ...
+    def note_fetch(self, collection: Collection, document_id: int, fetch: WebFetch) -> None:
+        """Keep with a document's active version when it was last fetched; ``stored_source`` gives it back."""
+
     def stage(self, collection: Collection, source: SourceRecord) -> AbstractContextManager[StagedVersion]:
         """Stage a new version; leaving the context without ``activate`` discards it."""
 

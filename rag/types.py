@@ -133,11 +133,21 @@ class SourceRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebFetch:
+    """When a web document was last fetched (ISO 8601), and what its server and its sitemap said of it then."""
+
+    etag: str = ""
+    last_modified: str = ""
+    lastmod: str = ""
+    fetched_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSource:
     """What the store knows of a source's active version, to decide whether it must be read again.
 
     ``members_failed``: documents in it that could not be taken in, so reading it again may find more; ``members_gone``:
-    those that were taken in with it and are there no more.
+    those that were taken in with it and are there no more. ``web``: of one that was fetched from a web server.
     """
 
     document_id: int
@@ -149,11 +159,15 @@ class StoredSource:
     metadata: Mapping[str, MetadataValue]
     members_failed: int = 0
     members_gone: int = 0
+    web: WebFetch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSource:
-    """A source as its active document knows it. ``current``: made by the parser and chunker of its collection."""
+    """A source as its active document knows it, since ``stored_at``.
+
+    ``current``: made by the parser and chunker of its collection, and whole: all that was in it could be taken in.
+    """
 
     document_id: int
     uri: str
@@ -163,6 +177,7 @@ class KnownSource:
     mtime_ns: int
     current: bool
     metadata: Mapping[str, MetadataValue]
+    stored_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +12,7 @@ from indexer.commands.erasing import as_object, tell
 from indexer.commands.history import find_past
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.options import collection_option, json_option
-from indexer.sources import uri_of
+from indexer.web.urls import stored_uri
 from rag.commands.errors import EXIT_FAILED, printable
 from rag.config import load_settings
 from rag.errors import UnknownDocument
@@ -50,6 +49,7 @@ def delete(
     not confirm, or if a purge has left something.
     """
     with open_library(load_settings()) as library:
+        library.finish_purges()
         target = library.store.collection(collection)
         if purge:
             ids = list(dict.fromkeys(find_past(library.history, target, name) for name in documents))
@@ -88,7 +88,7 @@ def find(store: SqlDocumentStore, collection: Collection, name: str) -> Document
     Raises:
         UnknownDocument: there is none.
     """
-    for uri in (name, uri_of(Path(name))):
+    for uri in (name, stored_uri(name)):
         if (document := store.document_by_uri(collection, uri, damaged_too=True)) is not None:
             return document
     if name.isascii() and name.isdigit():

@@ -114,8 +114,7 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
                 report = importing.run()
             erased = library.erase_deleted() if report.replaced else None
             target = library.store.collection(name)
-            first = library.store.status(target).generation is None
-            if (problem := write_index(library, target, force=first)) is not None:
+            if (problem := write_index(library, target)) is not None:
                 warn(problem)
     if erased is not None:
         tell(erased, quiet=as_json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,7 +11,7 @@ import rich_click as click
 
 from indexer.commands.erasing import as_object, tell
 from indexer.commands.options import collection_option, json_option
-from indexer.sources import uri_of
+from indexer.web.urls import stored_uri
 from rag.commands.errors import EXIT_FAILED, printable
 from rag.commands.times import time_from
 from rag.config import load_settings
@@ -91,6 +90,7 @@ def prune(ctx: click.Context, older_than: float | None, collection: str, as_json
     Ingesting and running services do the same for what is older than RAG_RETENTION_DAYS.
     """
     with open_library(load_settings()) as library:
+        library.finish_purges()
         target = library.store.collection(collection)
         age = None if older_than is None else timedelta(days=older_than)
         count = library.store.expire(target, older_than=age)
@@ -110,7 +110,7 @@ def find_past(history: History, collection: Collection, name: str) -> int:
     """The id of the document that has or had this URI or path, or the number that ``name`` is, whether there is a
     document with it or not. Raises UnknownDocument.
     """
-    for uri in (name, uri_of(Path(name))):
+    for uri in (name, stored_uri(name)):
         if (found := history.document_id(collection, uri)) is not None:
             return found
     if name.isascii() and name.isdigit():

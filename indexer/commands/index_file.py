@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rag.types import Collection
 
 
-def write_index(library: Library, collection: Collection, *, force: bool = False) -> StorageError | None:
-    """Flush the index as ``LiveVectors.flush`` does; returns what kept it from being written."""
+def write_index(library: Library, collection: Collection) -> StorageError | None:
+    """Write an index file if it is worth it, as ``LiveVectors.flush`` does; returns what kept it from being written."""
     try:
-        library.vectors.flush(collection, force=force)
+        library.vectors.flush(collection)
     except StorageError as error:
         return error
     except EmbedderChanged:

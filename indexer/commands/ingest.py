@@ -1,8 +1,9 @@
-"""``indexer ingest``: files and folders into a collection."""
+"""``indexer ingest``: files, folders and web pages into a collection."""
 
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from indexer.commands.options import collection_option, json_option
 from indexer.isolation import IsolatedParsers
 from indexer.job_run import own_job
 from indexer.pipeline import IngestPipeline
+from indexer.web.expansion import all_sources, open_fetcher
+from indexer.web.urls import is_url
 from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
 from rag.errors import InvalidRequest
@@ -29,11 +32,7 @@ if TYPE_CHECKING:
     from rag.factory import Library
     from rag.types import MetadataValue
 
-
-@click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path, readable=False))
-@collection_option
-@click.option(
+metadata_option = click.option(
     "--meta",
     "metadata",
     multiple=True,
@@ -42,18 +41,34 @@ if TYPE_CHECKING:
     help="Say something of these files, for filters: a text, a number, true or false. Repeat for more; without it, "
     "what was said before stays.",
 )
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[PATH|URL]...")
+@click.option(
+    "--sitemap",
+    "sitemaps",
+    multiple=True,
+    metavar="URL",
+    help="Take in the pages that a site's sitemap, or index of sitemaps, lists. Repeat for more.",
+)
+@collection_option
+@metadata_option
 @click.option("--queue", is_flag=True, help="Leave it to `indexer worker`, and say only that it is queued.")
 @json_option
 @click.pass_context
 def ingest(
     ctx: click.Context,
-    paths: tuple[Path, ...],
+    sources: tuple[str, ...],
+    sitemaps: tuple[str, ...],
     collection: str,
     metadata: dict[str, MetadataValue] | None,
     queue: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Take in files, and folders with all that is below them; unchanged files are skipped.
+    """Take in files, folders with all that is below them, and pages at URLs; what is unchanged is skipped.
+
+    A site's robots.txt is heeded, and private addresses are refused unless RAG_FETCH_ALLOW names them.
 
     With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
     others are kept. Ctrl-C finishes the current file and stops; a second one stops at once. The run is a job like those
@@ -61,22 +76,36 @@ def ingest(
     """
     from rag.stores.ingest_lock import IngestLock
 
+    if not sources and not sitemaps:
+        raise click.UsageError("Name files, folders or URLs to take in, or a --sitemap.")
     settings = load_settings()
-    absolute = tuple(str(path.absolute()) for path in paths)
-    request = JobRequest(collection=collection, paths=absolute, metadata=metadata, foreground=not queue)
+    request = JobRequest(
+        collection=collection,
+        paths=tuple(text if is_url(text) else str(Path(text).absolute()) for text in sources),
+        sitemaps=sitemaps,
+        metadata=metadata,
+        foreground=not queue,
+    )
     if queue:
         _put(settings, request, as_json=as_json)
         return
-    with open_library(settings) as library, IngestLock(settings.home, collection):
+    with (
+        open_library(settings) as library,
+        IngestLock(settings.home, collection),
+        open_fetcher(settings) as fetcher,
+    ):
+        library.finish_purges()
         parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
         with parsers, Interruption() as interruption:
-            pipeline = IngestPipeline.over(library, parsers)
-            on_result = _print_result if as_json else None
+            pipeline = IngestPipeline.over(library, parsers, fetcher=fetcher)
+            on_result = print_result if as_json else None
             with (
                 IngestDisplay(stop=interruption.requested, on_result=on_result) as display,
                 own_job(library, request, inner=display) as job,
             ):
-                report = pipeline.ingest(paths, collection=collection, metadata=metadata, watcher=job)
+                named = all_sources(sources, sitemaps, fetcher, max_urls=settings.max_sitemap_urls)
+                found = list(takewhile(lambda _source: not interruption.requested(), named))
+                report = pipeline.ingest_sources(found, collection=collection, metadata=metadata, watcher=job)
                 job.end(report)
         # One search for all of them: each may wait for a step of every running model.
         erased = library.erase_deleted() if report.replaced else None
@@ -87,7 +116,7 @@ def ingest(
             erasing.tell(erased, quiet=as_json)
         # Where every source failed there may be no collection, and nothing to write.
         if len(report.failed) < len(report.results):
-            _write_index(library, collection, as_json=as_json)
+            settle_index(library, collection, as_json=as_json)
     left = erased is not None and erased.problem is not None
     ctx.exit(EXIT_FAILED if report.failed or report.skipped or left else 0)
 
@@ -120,10 +149,10 @@ def _read_value(value: str) -> object:
     return read if isinstance(read, str | int | float) else value
 
 
-def _write_index(library: Library, name: str, *, as_json: bool) -> None:
+def settle_index(library: Library, name: str, *, as_json: bool) -> None:
+    """Write the index file of a collection that has changed, if that is worth it, and tell if it cannot be."""
     collection = library.store.collection(name)
-    # The first index file is written however small; later ones when enough has changed to be worth it.
-    problem = write_index(library, collection, force=library.store.status(collection).generation is None)
+    problem = write_index(library, collection)
     if problem is None:
         return
     if as_json:
@@ -132,7 +161,7 @@ def _write_index(library: Library, name: str, *, as_json: bool) -> None:
     warn(problem)
 
 
-def _print_result(result: SourceResult) -> None:
+def print_result(result: SourceResult) -> None:
     click.echo(json.dumps(as_object(result), ensure_ascii=False))
 
 

@@ -82,7 +82,7 @@ def _show(job: Job, files: Iterator[JobFile]) -> None:
 
 def _line(job: Job) -> str:
     request = job.request
-    sources = [upload.name for upload in request.uploads] + list(request.paths)
+    sources = [upload.name for upload in request.uploads] + [*request.paths, *request.sitemaps]
     shown = ", ".join(printable(source) for source in sources[:3]) + (" ..." if len(sources) > 3 else "")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
     again = f", tried again after {job.not_before}" if job.not_before else ""

@@ -14,6 +14,7 @@ from indexer.commands.options import json_option
 from indexer.isolation import IsolatedParsers
 from indexer.job_run import KEPT
 from indexer.pipeline import IngestPipeline
+from indexer.web.expansion import open_fetcher
 from indexer.worker import Worker
 from indexer.worker_place import WorkerPlace
 from rag.commands.errors import printable
@@ -42,13 +43,15 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
     with (
         open_library(settings) as library,
         WorkerPlace(settings.home) as place,
+        open_fetcher(settings) as fetcher,
         parsers,
         Interruption("file") as interruption,
     ):
-        pipeline = IngestPipeline.over(library, parsers)
+        pipeline = IngestPipeline.over(library, parsers, fetcher=fetcher)
         library.jobs.forget(KEPT)
+        library.finish_purges()
         library.blobs.remove_except(library.jobs.blobs())
-        doing = Worker(library, pipeline, place, stop=interruption.requested)
+        doing = Worker(library, pipeline, place, fetcher=fetcher, stop=interruption.requested)
         while not interruption.requested():
             job = doing.run_next()
             if job is not None:

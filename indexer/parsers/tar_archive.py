@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from indexer.parsers.blocks import Member, Notice
 from indexer.parsers.unpacking import PART_BYTES, Account, check_size, parts
-from indexer.sources import left_out
+from indexer.walking import left_out
 from rag.errors import SourceDamaged, SourceUnsafe
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from indexer.parsers.blocks import Member
 from indexer.parsers.unpacking import Account, check_size, parts
-from indexer.sources import left_out
+from indexer.walking import left_out
 from rag.errors import SourceDamaged, SourceEncrypted, SourceUnsafe, SourceUnsupported
 
 if TYPE_CHECKING:

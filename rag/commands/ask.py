@@ -252,7 +252,7 @@ def _footer(answer: Answer) -> Text:
 
 
 def _place(passage: Passage) -> str:
-    """Where a passage stands, as markup: title, page, headings, file."""
+    """Where a passage stands, as markup: title, page, headings, and the file's name or the whole URL."""
     chunk = passage.chunk
     headings = [h for h in chunk.heading_path if h != passage.document.title]
     parts = [f"[bold]{escape(printable(passage.document.title))}[/]"]
@@ -260,7 +260,8 @@ def _place(passage: Passage) -> str:
         parts.append(f"p. {chunk.page}")
     if headings:
         parts.append(escape(printable(" › ".join(headings))))
-    name = passage.document.uri.rsplit("/", 1)[-1]
+    uri = passage.document.uri
+    name = uri if uri.startswith(("http://", "https://")) else uri.rsplit("/", 1)[-1]
     return ", ".join(parts) + f" [dim]({escape(printable(name))})[/]"
 
 

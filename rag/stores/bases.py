@@ -31,6 +31,11 @@ class Base(Protocol):
     dimension: int
     scanned: int  # so many rows are compared one by one sooner than the search finds them among all
 
+    @property
+    def memory_bytes(self) -> int:
+        """About what it takes, mapped files included."""
+        ...
+
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """The vectors of some rows, in their order; of shape ``(len(rows), dimension)``."""
         ...

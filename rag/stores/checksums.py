@@ -24,6 +24,10 @@ _WRITTEN: Final = json.JSONEncoder(sort_keys=True).encode
 _VERIFY: Final = "`indexer verify` tells all that is damaged."
 
 
+class RowDamaged(DatabaseDamaged):
+    """A row, or a value in it, is not as it was written; what is said of others may well be."""
+
+
 def chunk_checksum(
     version_id: int,
     ordinal: int,
@@ -51,7 +55,7 @@ def vector_checksum(set_id: int, chunk_id: int, vector: bytes) -> int:
 
 
 def version_checksum(version: Row[*tuple[Any, ...]]) -> int:
-    """Of an activated version and its document's uri; ``status`` and what retiring writes are not covered.
+    """Of an activated version and its document's uri, but for its end (``rag.stores.tenures``) and its ``status``.
 
     A status is one of four words, and no flipped byte makes one of them another.
     """
@@ -71,6 +75,6 @@ def collection_checksum(collection: Any) -> int:  # noqa: ANN401  # a row, or wh
     return crc32(f"{numbers}\x1f{words}\x1f{times}".encode())
 
 
-def damaged(what: str, hint: str) -> DatabaseDamaged:
+def damaged(what: str, hint: str, kind: type[DatabaseDamaged] = DatabaseDamaged) -> DatabaseDamaged:
     """The error for a row that is not as it was written."""
-    return DatabaseDamaged(f"{what} is not as it was written: the database is damaged.", hint=f"{hint} {_VERIFY}")
+    return kind(f"{what} is not as it was written: the database is damaged.", hint=f"{hint} {_VERIFY}")

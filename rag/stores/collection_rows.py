@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from rag.errors import UnknownCollection
 from rag.stores.checksums import collection_checksum, damaged
-from rag.stores.tables import CollectionRow
+from rag.stores.tables import CollectionRow, PurgeRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +58,12 @@ def collection_row_named(connection: Connection, name: str) -> AnyRow | None:
     if row is not None:
         return _whole(row)
     return next((other for other in collection_rows(connection) if other.name == name), None)
+
+
+def being_purged(connection: Connection) -> Sequence[AnyRow]:
+    """Those of which something is being purged, or would be had a process not died over it."""
+    purged = CollectionRow.id.in_(select(PurgeRow.collection_id))
+    return [_whole(row) for row in connection.execute(select(CollectionRow).where(purged))]
 
 
 def insert_collection(connection: Connection, name: str, made_with: Fingerprint) -> int:

@@ -11,6 +11,7 @@ import tempfile
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from zlib import crc32
 
 from filelock import FileLock, Timeout
 from sqlalchemy import URL, create_engine, event, make_url
@@ -179,11 +180,13 @@ def _unwritable(directory: Path, error: OSError) -> StorageError:
 
 
 def _refuse_emptied(path: Path, home: Path) -> None:
-    """A file cut to nothing looks like a new database to SQLite; index files beside it prove that it was not."""
-    indexes = home / "indexes"
-    if path.exists() and path.stat().st_size == 0 and indexes.is_dir() and any(indexes.iterdir()):
+    """A file cut to nothing looks like a new database to SQLite; what was made for one proves that it was not."""
+    if not path.exists() or path.stat().st_size:
+        return
+    # Index files, and the locks of those who have ingested; they are there only after the database.
+    if any(folder.is_dir() and any(folder.iterdir()) for folder in (home / "indexes", home / "locks")):
         raise DatabaseDamaged(
-            f"The database {path} is empty, but there are index files of documents it held.",
+            f"The database {path} is empty, but there are files that were made for documents it held.",
             hint="Restore a backup, or remove the file and ingest the documents again.",
         )
 
@@ -200,6 +203,7 @@ def _create_engine(url: URL, busy_timeout_s: float) -> Engine:
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA secure_delete = ON")  # what is deleted leaves no bytes in the file
         cursor.close()
+        register_functions(connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -207,6 +211,11 @@ def _create_engine(url: URL, busy_timeout_s: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def register_functions(connection: DBAPIConnection) -> None:
+    """Give a connection of the driver the functions that statements of ours call."""
+    connection.create_function("crc32", 1, crc32, deterministic=True)
 
 
 def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool) -> None:

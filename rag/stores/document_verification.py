@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select
 
 from rag.errors import DatabaseDamaged
+from rag.stores import tenures
 from rag.stores.analysis import languages_of, note_language, terms_row
 from rag.stores.checksums import chunk_checksum, text_checksum, vector_checksum, version_checksum
 from rag.stores.collection_rows import collection_row
@@ -19,6 +20,7 @@ from rag.stores.embedding_sets import live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.reading import to_collection
 from rag.stores.rows import context_of
+from rag.stores.sqlite_errors import translated
 from rag.stores.tables import (
     ChunkRow,
     ChunkTermsRow,
@@ -69,7 +71,7 @@ def verify_documents(database: Database, collection: Collection, progress: Calla
                 break
             # As of this moment: it may have been embedded anew since the caller read it.
             now = to_collection(collection_row(connection, collection.id, collection.name))
-            problems, chunks = _problems(connection, version_id, now)
+            problems, chunks = _problems(connection, version_id, now, str(database.path))
         for area, message, advice in problems:
             yield Finding(
                 area=area,
@@ -110,17 +112,20 @@ def _next(connection: Connection, collection: Collection, last: int) -> int | No
 _Problem = tuple["Area", str, str]
 
 
-def _problems(connection: Connection, version_id: int, collection: Collection) -> tuple[list[_Problem], int]:
+def _problems(
+    connection: Connection, version_id: int, collection: Collection, where: str
+) -> tuple[list[_Problem], int]:
     """What is wrong with a version, its document's uri in front, and the chunks it has."""
     uri = connection.scalar(select(DocumentRow.uri).join(VersionRow).where(VersionRow.id == version_id))
     found: list[_Problem] = []
     version = _Version(connection, version_id, collection)
     try:
-        found += version.stored()
-        whole = not found
-        found += version.embedded()
-        if whole:  # else it would be compared with what is damaged
-            found += version.derived()
+        with translated(where):
+            found += version.stored()
+            whole = not found
+            found += version.embedded()
+            if whole:  # else it would be compared with what is damaged
+                found += version.derived()
     except DatabaseDamaged as error:  # a value that cannot even be read
         found.append(("documents", error.message, _AGAIN))
     return [(area, f"{uri}: {message}", advice) for area, message, advice in found], version.chunks
@@ -143,6 +148,8 @@ class _Version:
         expected = (self._collection.id, version.checksum)
         if not known or (version.document_collection, version_checksum(version)) != expected:
             yield "documents", "what is stored of it is not as it was written.", _AGAIN
+        if not tenures.is_whole(self._connection, self._id):
+            yield "documents", "when it was there is not as it was written.", _AGAIN
         if not self._text_is_whole():
             yield "documents", "its source text is not as it was written.", _AGAIN
         changed = misplaced = 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
+from rag.stores import tenures
 from rag.stores.changes import forget_indexes, generations
 from rag.stores.collection_rows import (
     change_collection,
@@ -34,11 +35,12 @@ from rag.stores.reading import (
     to_document,
     within,
 )
-from rag.stores.retirement import expire, next_change, prune, retire
+from rag.stores.retirement import expire, leaving, next_change, prune, retire
 from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, UNSEEN, visible
+from rag.stores.web_fetches import note_fetch, web_fetch
 from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
-    from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span
+    from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span, WebFetch
 
 _BATCH = 500  # ids in one statement
 
@@ -114,7 +116,12 @@ class SqlDocumentStore:
             metadata=row.metadata,
             members_failed=row.members_failed,
             members_gone=max(0, row.members - members),
+            web=web_fetch(row.web),
         )
+
+    def note_fetch(self, collection: Collection, document_id: int, fetch: WebFetch) -> None:
+        """Keep with a document's active version when it was last fetched from its server. No reader sees a change."""
+        note_fetch(self._database, collection, document_id, fetch)
 
     def known_vectors(
         self, digests: Sequence[bytes], *, embedder: str, dimension: int
@@ -188,16 +195,27 @@ class SqlDocumentStore:
         return len(retired)
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
-        """Delete the versions that ended longer ago than the retention, or than ``older_than``; returns how many."""
+        """Delete the versions that ended longer ago than the retention, or than ``older_than``; returns how many.
+
+        What a process that died had not finished deleting goes too.
+
+        Raises:
+            DatabaseDamaged: of a version it is not certain when it ended. It stays, and the others are deleted.
+        """
         before = datetime.now(UTC) - (self._retention if older_than is None else older_than)
         gone = 0
+        with self._database.read() as connection:
+            ids = leaving(connection, collection.id)
         while True:
+            prune(self._database, ids)
             with self._database.write() as connection:
                 ids = expire(connection, collection.id, before)
             if not ids:
-                return gone
-            prune(self._database, ids)
+                break
             gone += len(ids)
+        with self._database.read() as connection:
+            tenures.require_whole(connection, collection.id)
+        return gone
 
     def _with_members(self, connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:
         mine = DocumentRow.collection_id == collection.id
@@ -254,6 +272,8 @@ class SqlDocumentStore:
         """
         mine = (VersionRow.document_id == document_id, visible(as_of))
         with self._database.read() as connection:
+            if as_of is not None:
+                tenures.require_document(connection, document_id)
             version_id = connection.scalar(select(VersionRow.id).where(*mine))
             if version_id is None:
                 raise UnknownDocument(f"There is no document {document_id}.", hint="It may have been deleted.")

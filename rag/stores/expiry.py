@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from rag.errors import RagError
+from rag.errors import DatabaseDamaged, RagError
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rag.stores.documents import SqlDocumentStore
+    from rag.types import Collection
 
 # Retention counts in days; an hour more or less is nobody's loss.
 _EVERY_S: Final = 3600.0
@@ -18,10 +21,13 @@ _log = get_logger("stores")
 
 
 class Expiry:
-    """Expires all collections at once and then every hour. Stop it before the database is closed."""
+    """Expires all collections and finishes purges, at once and then every hour. Stop it before closing the database."""
 
-    def __init__(self, store: SqlDocumentStore, *, every_s: float = _EVERY_S) -> None:
+    def __init__(
+        self, store: SqlDocumentStore, *, finish_purges: Callable[[], None], every_s: float = _EVERY_S
+    ) -> None:
         self._store = store
+        self._finish_purges = finish_purges
         self._every_s = every_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="version-expiry", daemon=True)
@@ -37,14 +43,21 @@ class Expiry:
     def _run(self) -> None:
         while True:
             try:
+                self._finish_purges()
                 for collection in self._store.collections():
                     if self._stopped.is_set():
                         return
-                    if gone := self._store.expire(collection):
-                        _log.info("versions expired", collection=collection.name, versions=gone)
+                    self._expire(collection)
             except RagError as error:  # busy, or the disk is full: they are as well deleted an hour later
                 _log.error("versions not expired", code=error.code, detail=str(error))
             except Exception:  # noqa: BLE001  # logged; the next hour is another try
                 _log.exception("versions not expired")
             if self._stopped.wait(self._every_s):
                 return
+
+    def _expire(self, collection: Collection) -> None:
+        try:
+            if gone := self._store.expire(collection):
+                _log.info("versions expired", collection=collection.name, versions=gone)
+        except DatabaseDamaged as error:  # of this collection: the others go on
+            _log.error("not all versions expired", collection=collection.name, code=error.code, detail=str(error))

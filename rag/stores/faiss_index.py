@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from rag.stores.bases import Base
 
-_FIRST_CAPACITY = 256
+_FIRST_CAPACITY = 16
+_ENTRY_BYTES = 100  # of a dictionary from int to int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,12 @@ class FaissIndex:
     def changes(self) -> int:
         """Rows that the next flush would bring into, or take out of, the base."""
         return len(self._snapshot.ids) + len(self._snapshot.dead)
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what it takes, mapped files included."""
+        buffers = self._id_buffer.nbytes + self._vector_buffer.nbytes + _ENTRY_BYTES * len(self._rows)
+        return self._snapshot.base.memory_bytes + buffers
 
     def flush(self) -> None:
         """Bring all changes into a new base in memory."""

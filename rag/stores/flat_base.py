@@ -42,6 +42,10 @@ class FlatBase:
         )
         self.scanned = int(_SCANNED_SHARE * count)
 
+    @property
+    def memory_bytes(self) -> int:
+        return int(self.vectors.nbytes) + 2 * int(self.ids.nbytes)  # FAISS has the ids as well
+
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return self.vectors[rows]
 

@@ -131,6 +131,21 @@ def load_generation(root: Path, directory: str, *, sha256: str, embedder: str) -
     )
 
 
+def require_unchanged(root: Path, directory: str, *, sha256: str) -> None:
+    """Read a generation's files without opening them. Raises IndexDamaged unless they are as they were written."""
+    path = root / directory
+    try:
+        content = (path / _MANIFEST).read_bytes()
+        manifest = msgspec.json.decode(content, type=Manifest)
+        problem = _problem(path, content, manifest, sha256=sha256, embedder=manifest.embedder)
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    if problem is not None:
+        raise IndexDamaged(
+            f"The index files in {path} are damaged: {problem}.", hint="They are rebuilt from the database."
+        )
+
+
 def move_generation(source: Path, root: Path, directory: str) -> None:
     """Bring a finished generation from one root to another of the same file system; opened files stay open.
 
@@ -152,7 +167,7 @@ def remove_except(root: Path, collection_id: int, keep: Iterable[str]) -> None:
     Processes that have mapped them keep them until they let go.
     """
     kept = {directory.rpartition("/")[2] for directory in keep}
-    for path in (root / str(collection_id)).iterdir():
+    for path in (root / str(collection_id)).glob("*"):  # none where no generation was ever written
         if path.is_dir() and path.name not in kept:
             shutil.rmtree(
                 path, ignore_errors=True

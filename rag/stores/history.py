@@ -13,6 +13,8 @@ from sqlalchemy import and_, case, exists, func, literal, null, or_, select, uni
 from sqlalchemy.orm import aliased
 
 from rag.errors import HistoryGone, InvalidRequest, UnknownDocument
+from rag.stores import tenures
+from rag.stores.reading import require_version
 from rag.stores.tables import CollectionRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT
 from rag.version_types import ChangeKind, DocumentChange, DocumentVersion, Place
@@ -32,6 +34,7 @@ def require_known(connection: Connection, collection: Collection, as_of: datetim
     Raises:
         HistoryGone: versions that were active then may be gone.
         InvalidRequest: the moment lies in the future.
+        DatabaseDamaged: of a version it is not certain when it was active.
     """
     columns = select(CollectionRow.history_floor, CollectionRow.changed_at)
     row = connection.execute(columns.where(CollectionRow.id == collection.id)).one_or_none()
@@ -50,6 +53,7 @@ def require_known(connection: Connection, collection: Collection, as_of: datetim
             f"at {_shown(row.history_floor)}.",
             hint="RAG_RETENTION_DAYS says how long replaced and deleted documents are kept.",
         )
+    tenures.require_whole(connection, collection.id)
 
 
 def unknown_version(document: int | str, collection: Collection) -> UnknownDocument:
@@ -71,6 +75,7 @@ class History:
 
         Raises:
             UnknownDocument: there are none.
+            DatabaseDamaged: one is not as it was written.
         """
         query = (
             select(VersionRow, DocumentRow.uri)
@@ -80,9 +85,12 @@ class History:
             .order_by(VersionRow.activated_seq.desc())
         )
         with self._database.read() as connection:
+            tenures.require_whole(connection, collection.id)
             rows = connection.execute(query).all()
         if not rows:
             raise unknown_version(document_id, collection)
+        for row in rows:
+            require_version(row)
         return [_to_version(row, collection) for row in rows]
 
     def document_id(self, collection: Collection, uri: str) -> int | None:
@@ -114,6 +122,7 @@ class History:
         Raises:
             HistoryGone: what changed since then is not all known any more.
             InvalidRequest: ``since`` lies in the future.
+            DatabaseDamaged: of a version it is not certain when it was active.
         """
         events = union_all(_beginnings(collection.id), _ends(collection.id)).subquery()
         at = events.c.at
@@ -121,6 +130,8 @@ class History:
         with self._database.read() as connection:
             if since is not None:
                 require_known(connection, collection, since)
+            else:
+                tenures.require_whole(connection, collection.id)
             floor = select(CollectionRow.history_floor).where(CollectionRow.id == collection.id)
             since = since or connection.scalar(floor)
             if since is not None:

@@ -90,6 +90,11 @@ class IvfBase:
         self.dimension: int = index.d
         self.scanned = int(_SCANNED_SHARE * len(ids))
 
+    @property
+    def memory_bytes(self) -> int:
+        centroids = self._index.nlist * self.dimension * np.dtype(np.float32).itemsize
+        return int(self.count * self._index.code_size + centroids + 2 * self.ids.nbytes)  # FAISS has the ids as well
+
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return self._vectors.take(rows)
 

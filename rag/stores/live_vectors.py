@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +10,11 @@ import numpy as np
 from rag.errors import Conflict, IndexDamaged, StorageError
 from rag.stores import bases
 from rag.stores.changes import active_chunks, added_since, collection_state, generations, removed_since, withdraw
+from rag.stores.collection_locks import CollectionLocks
 from rag.stores.faiss_index import FaissIndex
 from rag.stores.filtering import matching_chunks
 from rag.stores.generations import load_generation, remove_except, writing
+from rag.stores.open_indexes import OpenIndex, OpenIndexes
 from rag.stores.past_vectors import merged, search_retired
 from rag.stores.publication import Withdrawn, publish, require_embedder
 from rag.stores.spool import Spool
@@ -38,46 +38,31 @@ if TYPE_CHECKING:
     from rag.types import Collection, Filter, Hit
 
 # Changes since the last generation that are worth writing a new one: fewer cost little to search in memory, and so many
-# (they are compared one by one) as much as searching a large base.
+# (they are compared one by one) as much as searching a large base. So a collection of fewer passages has no files: it
+# is read from SQL within milliseconds.
 _FLUSH_AT = 1000
 _FLUSH_SHARE = 0.1
 _FLUSH_BY = 20_000
 
-# Filters whose chunks are remembered until the collection changes: callers ask with the same few time and again.
-_FILTERS_HELD = 32
+# What the indexes of all collections may take together, as RAG_INDEX_RAM_BYTES has it by default.
+_MOST_BYTES = 1 << 30
 
 _log = get_logger("stores")
-
-
-@dataclass(slots=True, kw_only=True)
-class _Live:
-    """One collection's index in this process, complete up to ``seq``; its base is complete up to ``base_seq``.
-
-    ``replaces_damaged``: it was built because the generation it should have come from cannot be used.
-    """
-
-    index: FaissIndex
-    embedder: str
-    epoch: int
-    seq: int
-    base_seq: int
-    replaces_damaged: bool = False
-    filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # what filters let through at filtered_seq
-    filtered_seq: int = -1
 
 
 class LiveVectors:
     """Implements ``rag.protocols.VectorSearch`` over the embeddings table. Safe to share between threads.
 
-    ``directory`` holds the generations. They are a cache: without them the index is built from SQL.
+    ``directory`` holds the generations. They are a cache: without them the index is built from SQL. ``most_bytes`` is
+    what the indexes of all collections may take; those that were searched longest ago are let go.
     """
 
-    def __init__(self, database: Database, directory: Path) -> None:
+    def __init__(self, database: Database, directory: Path, *, most_bytes: int = _MOST_BYTES) -> None:
         self._database = database
         self._directory = directory
-        self._lives: dict[int, _Live] = {}
-        self._locks = _Locks()
-        self._writers = _Locks()  # one at a time writes a generation, and nobody else waits for it
+        self._open = OpenIndexes(most_bytes)
+        self._locks = CollectionLocks()
+        self._writers = CollectionLocks()  # one at a time writes a generation, and nobody else waits for it
         self._grown: Callable[[Collection], None] | None = None
 
     def search(
@@ -133,7 +118,7 @@ class LiveVectors:
                         continue
                 break
         with self._locks.of(collection.id):
-            self._lives.pop(collection.id, None)
+            self._open.drop(collection.id)
 
     def follow_grown(self, grown: Callable[[Collection], None]) -> None:
         """Have somebody told, by the thread that searches, when ``compact`` has something to do."""
@@ -166,11 +151,14 @@ class LiveVectors:
         return known[1]
 
     def forget_former(self, collection: Collection) -> int:
-        """Write a generation of what is active, and delete all others, so that none holds what is gone; how many.
+        """Have a collection that has index files go on with one of what is active, and delete all others; how many.
 
         In every process the next search goes on from the one that is left. Raises as ``flush``.
         """
-        self.flush(collection, force=True)
+        with self._database.read() as connection:
+            has_files = bool(generations(connection, collection.id))
+        if has_files:
+            self.flush(collection, force=True)
         with self._locks.of(collection.id), writing(self._directory, collection.id):
             with self._database.write() as connection:
                 known = generations(connection, collection.id)
@@ -180,34 +168,34 @@ class LiveVectors:
 
     def close(self) -> None:
         """Let go of all indexes and the files they map."""
-        self._lives.clear()
+        self._open.clear()
 
-    def _followed(self, collection: Collection) -> _Live:
-        """The index, brought up to the collection's seq; no lock is taken where nothing has changed."""
+    def _followed(self, collection: Collection) -> OpenIndex:
+        """The index, brought up to the collection's seq; where nothing has changed, its lock is not taken."""
         with self._database.read() as connection:
             state = collection_state(connection, collection.id, collection.name)
         require_embedder(collection, state)
-        live = self._lives.get(collection.id)
+        live = self._open.of(collection.id)
         if live is None or live.seq != state.seq:
             with self._locks.of(collection.id):
                 live = self._refresh(collection)
         return live
 
-    def _filtered(self, collection: Collection, where: Filter) -> tuple[_Live, View, NDArray[np.int64]]:
+    def _filtered(self, collection: Collection, where: Filter) -> tuple[OpenIndex, View, NDArray[np.int64]]:
         """The index and the chunks that the filter lets through, both of the same seq."""
         key = repr(where)  # not the filter itself: in Python those with 1 and with True are equal
         with self._locks.of(collection.id):
             while True:
                 live = self._refresh(collection)
-                if live.filtered_seq != live.seq or len(live.filtered) >= _FILTERS_HELD:
-                    live.filtered.clear()
-                    live.filtered_seq = live.seq
-                if key not in live.filtered:
+                among = live.filtered(key)
+                if among is None:
                     with self._database.read() as connection:
                         if collection_state(connection, collection.id, collection.name).seq != live.seq:
                             continue  # somebody committed between the two reads
-                        live.filtered[key] = matching_chunks(connection, collection.id, where, visible())
-                return live, live.index.view(), live.filtered[key]
+                        among = matching_chunks(connection, collection.id, where, visible())
+                    live.remember(key, among)
+                    self._open.put(collection.id, live)
+                return live, live.index.view(), among
 
     def _search_past(
         self, collection: Collection, vector: NDArray[np.float32], k: int, where: Filter | None, as_of: datetime
@@ -226,22 +214,22 @@ class LiveVectors:
             self._mend(collection, live)
             return merged(view.search(vector, k, among=among), past, k)
 
-    def _refresh(self, collection: Collection) -> _Live:
+    def _refresh(self, collection: Collection) -> OpenIndex:
         """Bring the index up to the collection's seq. The caller holds the collection's lock."""
         with self._database.read() as connection:  # one snapshot: seq, pointer and feed agree
             state = collection_state(connection, collection.id, collection.name)
             require_embedder(collection, state)
-            live = self._lives.get(collection.id)
+            live = self._open.of(collection.id)
             if live is None or self._must_reload(live, state):
                 live = self._opened(connection, collection, state)
             elif live.seq != state.seq:
                 _follow(connection, collection.id, live, state)
-        self._lives[collection.id] = live
-        if self._grown is not None and live.index.changes >= _worth_flushing(live.index):
+        self._open.put(collection.id, live)
+        if self._grown is not None and live.changes >= _worth_flushing(live.index):
             self._grown(collection)
         return live
 
-    def _must_reload(self, live: _Live, state: CollectionState) -> bool:
+    def _must_reload(self, live: OpenIndex, state: CollectionState) -> bool:
         """Whether the feed does not lead from the live index to the state, or a newer generation is the shorter way."""
         if (live.embedder, live.epoch) != (state.embedder, state.epoch):
             return True
@@ -250,9 +238,9 @@ class LiveVectors:
         if self._grown is not None:
             return False  # no search waits for what is done beside them
         newer = state.generation is not None and state.generation.seq > live.base_seq
-        return newer and live.index.changes >= _worth_flushing(live.index)
+        return newer and live.changes >= _worth_flushing(live.index)
 
-    def _opened(self, connection: Connection, collection: Collection, state: CollectionState) -> _Live:
+    def _opened(self, connection: Connection, collection: Collection, state: CollectionState) -> OpenIndex:
         """An index of its own: the current generation, or else one of what SQL holds, and the feed since."""
         generation, damaged = None, False
         if state.generation is not None:
@@ -264,7 +252,9 @@ class LiveVectors:
         live.replaces_damaged = damaged
         for ids, vectors in added_since(connection, collection.id, live.seq, state.dimension):
             live.index.upsert(ids, vectors)  # in pieces, for nobody can search it yet
-        live.index.delete(removed_since(connection, collection.id, live.seq))
+        gone, before = removed_since(connection, collection.id, live.seq), live.index.changes
+        live.index.delete(gone)
+        live.passed = len(gone) - (live.index.changes - before)
         live.seq = state.seq
         return live
 
@@ -302,12 +292,12 @@ class LiveVectors:
     def _publish(self, collection: Collection, rows: VectorRows, *, epoch: int, seq: int) -> Generation:
         return publish(self._database, self._directory, collection, rows, epoch=epoch, seq=seq)
 
-    def _started(self, collection: Collection, generation: Generation | None, epoch: int) -> _Live:
+    def _started(self, collection: Collection, generation: Generation | None, epoch: int) -> OpenIndex:
         index = FaissIndex(collection.fingerprint.dimension, base=generation.base if generation else None)
         seq = generation.manifest.seq if generation else 0
-        return _Live(index=index, embedder=collection.fingerprint.embedder, epoch=epoch, seq=seq, base_seq=seq)
+        return OpenIndex(index=index, embedder=collection.fingerprint.embedder, epoch=epoch, seq=seq, base_seq=seq)
 
-    def _mend(self, collection: Collection, live: _Live) -> None:
+    def _mend(self, collection: Collection, live: OpenIndex) -> None:
         """Write a generation in place of one that cannot be used."""
         if not live.replaces_damaged:
             return
@@ -324,7 +314,7 @@ class LiveVectors:
             while True:
                 with self._locks.of(collection.id):
                     live = self._refresh(collection)
-                    if not live.replaces_damaged and live.index.changes < least(live.index):
+                    if not live.replaces_damaged and live.changes < least(live.index):
                         return False
                     live.replaces_damaged = False  # tried once: a disk that is full may be so for long
                     before, seq = live.index.view(), live.seq
@@ -334,13 +324,13 @@ class LiveVectors:
                     continue
                 with self._locks.of(collection.id):
                     live.index.rebase(before, written.base)
-                    live.base_seq = seq
+                    live.base_seq, live.passed = seq, 0
                 return True
 
     def _adopt(self, collection: Collection) -> bool:
         """Go on from the current generation if it is newer than the base; returns whether it was."""
         with self._writers.of(collection.id):
-            live = self._lives.get(collection.id)
+            live = self._open.of(collection.id)
             with self._database.read() as connection:
                 state = collection_state(connection, collection.id, collection.name)
                 require_embedder(collection, state)
@@ -348,8 +338,8 @@ class LiveVectors:
                     return False
                 opened = self._opened(connection, collection, state)
             with self._locks.of(collection.id):
-                if self._lives.get(collection.id) is live:
-                    self._lives[collection.id] = opened
+                if self._open.of(collection.id) is live:
+                    self._open.put(collection.id, opened)
             return not opened.replaces_damaged
 
 
@@ -357,7 +347,7 @@ def _worth_flushing(index: FaissIndex) -> int:
     return max(_FLUSH_AT, min(_FLUSH_BY, int(_FLUSH_SHARE * index.count())))
 
 
-def _follow(connection: Connection, collection_id: int, live: _Live, state: CollectionState) -> None:
+def _follow(connection: Connection, collection_id: int, live: OpenIndex, state: CollectionState) -> None:
     """Apply the feed as one change: a search beside it sees a replaced document either old or new."""
     added = list(added_since(connection, collection_id, live.seq, state.dimension))
     ids = [batch[0] for batch in added]
@@ -368,15 +358,3 @@ def _follow(connection: Connection, collection_id: int, live: _Live, state: Coll
         vectors=np.concatenate([np.empty((0, state.dimension), np.float32), *vectors]),
     )
     live.seq = state.seq
-
-
-class _Locks:
-    """A lock for each collection."""
-
-    def __init__(self) -> None:
-        self._locks: dict[int, threading.Lock] = {}
-        self._adding = threading.Lock()
-
-    def of(self, collection_id: int) -> threading.Lock:
-        with self._adding:
-            return self._locks.setdefault(collection_id, threading.Lock())

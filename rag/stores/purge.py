@@ -1,7 +1,8 @@
 """Documents out of everything that is stored, now and for certain: rows, full text, index files, freed bytes.
 
 A plain delete takes a document from the readers and keeps it for questions about the past; its vectors stay in index
-files until these are written anew. A purge ends all of that, then looks whether it has.
+files until these are written anew. A purge ends all of that, then looks whether it has. That one is under way is a row,
+written with the first change and deleted after the last: what a process that died has not finished, the next one does.
 """
 
 from __future__ import annotations
@@ -9,23 +10,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from sqlalchemy import exists, func, select, text
+from sqlalchemy import delete, exists, func, insert, select, text
 
-from rag.errors import IndexDamaged
+from rag.errors import Conflict, IndexDamaged
 from rag.stores.changes import generations
+from rag.stores.collection_rows import being_purged
 from rag.stores.generations import load_generation
 from rag.stores.history import unknown_version
 from rag.stores.ingest_lock import ReembeddingLock
 from rag.stores.lexical import FULL_TEXT_TABLE
-from rag.stores.reading import within
+from rag.stores.reading import to_collection, within
 from rag.stores.reembedding import remove_unfinished
-from rag.stores.retirement import let_go, next_change, prune, retire
+from rag.stores.retirement import leaving, let_go, next_change, prune, retire
 from rag.stores.tables import (
     ChunkRow,
     ChunkTermsRow,
     DocumentRow,
     EmbeddingRow,
     MetadataRow,
+    PurgeRow,
     TextRow,
     VersionRow,
     VersionStatus,
@@ -64,7 +67,7 @@ def purge(
     """Remove all versions of documents, those from the past included, then look for what is left of them.
 
     ``home`` is the data directory, ``indexes`` that of the generations. Running programs go on; they search without the
-    documents from their next search on. Stopped in the middle it can be run again.
+    documents from their next search on. What is not finished, ``finish_purges`` finishes.
 
     Raises:
         UnknownDocument: the collection has no version of one of them, so nothing was purged.
@@ -74,12 +77,10 @@ def purge(
     with ReembeddingLock(home, collection.name):
         versions, chunks = _hide(database, collection, document_ids)
         remove_unfinished(indexes, collection)
-        prune(database, versions)
-        _merge_full_text(database)
-        forgotten = vectors.forget_former(collection)
+        forgotten, emptied = _remove(database, vectors, collection, versions)
     log = "the write-ahead log"
-    waiting = 0 if database.truncate_log() else 1
-    busy = "Another program reads it just now; run the purge again." if waiting else ""
+    waiting = 0 if emptied else 1
+    busy = "Another program reads it just now; the next `indexer` command that writes empties it." if waiting else ""
     copies = sorted({path.name for folder in (home, database.path.parent) for path in folder.glob(_COPIES)})
     kept = f"Remove them if you do not need them: {', '.join(copies)}." if copies else ""
     return [
@@ -89,6 +90,42 @@ def purge(
         Searched(place=log, searched=1, removed=1 - waiting, left=waiting, note=busy),
         Searched(place="copies from before a migration or restore", searched=0, removed=0, left=0, note=kept),
     ]
+
+
+def finish_purges(database: Database, vectors: LiveVectors, *, home: Path, indexes: Path) -> list[str]:
+    """Bring the purges to their end that processes have died in; returns the names of the collections.
+
+    One that another process is at, and one of a collection that is being embedded anew, is left for another time.
+    Raises as ``purge``.
+    """
+    with database.read() as connection:
+        begun = [to_collection(row) for row in being_purged(connection)]
+    finished = []
+    for collection in begun:
+        try:
+            with ReembeddingLock(home, collection.name):
+                remove_unfinished(indexes, collection)
+                with database.read() as connection:
+                    versions = leaving(connection, collection.id)
+                _remove(database, vectors, collection, versions)
+        except Conflict:
+            continue
+        finished.append(collection.name)
+    return finished
+
+
+def _remove(
+    database: Database, vectors: LiveVectors, collection: Collection, versions: Sequence[int]
+) -> tuple[int, bool]:
+    """Delete what nobody reads any more; returns the index files that were given up, and whether the log is empty."""
+    prune(database, versions)
+    _merge_full_text(database)
+    forgotten = vectors.forget_former(collection)
+    emptied = database.truncate_log()
+    if emptied:
+        with database.write() as connection:
+            connection.execute(delete(PurgeRow).where(PurgeRow.collection_id == collection.id))
+    return forgotten, emptied
 
 
 def _hide(database: Database, collection: Collection, document_ids: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -115,6 +152,9 @@ def _hide(database: Database, collection: Collection, document_ids: Sequence[int
             active = [row.id for row in rows if row.status == VersionStatus.ACTIVE]
             retire(connection, active, collection.id, seq, at, keep=True)
             let_go(connection, versions, collection.id)
+            begun = select(PurgeRow.collection_id).where(PurgeRow.collection_id == collection.id)
+            if connection.scalar(begun) is None:
+                connection.execute(insert(PurgeRow).values(collection_id=collection.id))
     return versions, chunks
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, exists, func, or_, select
 
-from rag.stores.checksums import chunk_checksum, damaged, text_checksum, version_checksum
+from rag.stores.checksums import RowDamaged, chunk_checksum, damaged, text_checksum, version_checksum
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
 from rag.stores.visibility import visible
 from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Span
@@ -70,7 +70,7 @@ def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:
 def require_version(row: Row[*tuple[Any, ...]]) -> None:
     """Raise DatabaseDamaged unless a visible version, with its document's uri, is as it was written."""
     if row.status not in {VersionStatus.ACTIVE, VersionStatus.RETIRED} or version_checksum(row) != row.checksum:
-        raise damaged(f"What is stored of the document {row.uri!r}", _AGAIN)
+        raise damaged(f"What is stored of the document {row.uri!r}", _AGAIN, RowDamaged)
 
 
 def to_document(row: Row[*tuple[Any, ...]], collection: Collection, *, damaged_too: bool = False) -> Document:

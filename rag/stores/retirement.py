@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, exists, insert, literal, select, update
 
+from rag.stores import tenures
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.tables import (
     ChunkRow,
@@ -72,6 +73,7 @@ def retire(
     for start in range(0, len(version_ids), _VERSIONS):
         some = version_ids[start : start + _VERSIONS]
         connection.execute(update(VersionRow).where(VersionRow.id.in_(some)).values(**ended))
+        tenures.seal(connection, some)
         _entomb(connection, some, collection_id, seq)
     if not keep:
         _begin_history(connection, collection_id, at)
@@ -90,12 +92,18 @@ def let_go(connection: Connection, version_ids: Sequence[int], collection_id: in
         _entomb(connection, some, collection_id, seq)
 
 
+def leaving(connection: Connection, collection_id: int) -> Sequence[int]:
+    """The versions whose rows are being pruned, or would be had a process not died over it."""
+    gone = (VersionRow.collection_id == collection_id, VersionRow.status == VersionStatus.LEAVING)
+    return connection.scalars(select(VersionRow.id).where(*gone)).all()
+
+
 def expire(connection: Connection, collection_id: int, before: datetime) -> list[int]:
     """Let go of some of the versions that ended before a time, the oldest first; returns them, none when all are gone.
 
-    The history of the collection begins when the last of them ended.
+    The history of the collection begins when the last of them ended. Of what is damaged nobody knows when it ended.
     """
-    mine = (VersionRow.collection_id == collection_id, VersionRow.status == VersionStatus.RETIRED)
+    mine = (VersionRow.collection_id == collection_id, VersionRow.status == VersionStatus.RETIRED, tenures.WHOLE)
     query = select(VersionRow.id, VersionRow.retired_at).where(*mine, VersionRow.retired_at < before)
     rows = connection.execute(query.order_by(VersionRow.retired_at, VersionRow.id).limit(_VERSIONS)).all()
     if not rows:

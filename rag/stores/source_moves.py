@@ -13,7 +13,7 @@ from rag.stores.visibility import KEPT
 from rag.types import MEMBER_MARK, KnownSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from sqlalchemy import ColumnElement
 
@@ -25,7 +25,15 @@ _MEMBER: Final = MEMBER_MARK
 
 def sources_below(database: Database, collection: Collection, folder: str) -> list[KnownSource]:
     """The active documents whose URI lies below a folder's, by URI; not the documents in them (members of archives)."""
-    prefix = f"{folder.rstrip('/')}/"
+    return _sources(database, collection, _begins_with(f"{folder.rstrip('/')}/"))
+
+
+def sources_at(database: Database, collection: Collection, uri: str) -> list[KnownSource]:
+    """As ``sources_below``, with the document that has this URI itself."""
+    return _sources(database, collection, or_(DocumentRow.uri == uri, _begins_with(f"{uri}/")))
+
+
+def _sources(database: Database, collection: Collection, where: ColumnElement[bool]) -> list[KnownSource]:
     query = (
         select(
             DocumentRow.id,
@@ -37,10 +45,12 @@ def sources_below(database: Database, collection: Collection, folder: str) -> li
             VersionRow.parser,
             VersionRow.chunker,
             VersionRow.details,
+            VersionRow.members_failed,
+            VersionRow.created_at,
         )
         .join(VersionRow, VersionRow.document_id == DocumentRow.id)
         .where(DocumentRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
-        .where(_begins_with(prefix), func.instr(DocumentRow.uri, _MEMBER) == 0)
+        .where(where, func.instr(DocumentRow.uri, _MEMBER) == 0)
         .order_by(DocumentRow.uri)
     )
     makers = (collection.fingerprint.parser, collection.fingerprint.chunker)
@@ -53,18 +63,26 @@ def sources_below(database: Database, collection: Collection, folder: str) -> li
                 sha256=row.sha256,
                 size=row.size,
                 mtime_ns=row.mtime_ns,
-                current=(row.parser, row.chunker) == makers,
+                current=(row.parser, row.chunker) == makers and not row.members_failed,
                 metadata=row.metadata,
+                stored_at=row.created_at,
             )
             for row in connection.execute(query)
         ]
 
 
-def move_sources(database: Database, collection: Collection, moves: Mapping[int, tuple[str, int]]) -> set[int]:
+def move_sources(
+    database: Database,
+    collection: Collection,
+    moves: Mapping[int, tuple[str, int]],
+    *,
+    outdated: Container[int] = (),
+) -> set[int]:
     """Give documents, by id, the URI and the time of modification (in ns) of where they are now; returns those moved.
 
     Their versions, chunks and embeddings stay as they are; what lies in a container moves with it. A document whose
-    new URI another one has, or had as far as versions are kept, is not moved.
+    new URI another one has, or had as far as versions are kept, is not moved. Of those that are ``outdated`` the title
+    was the name: in the same transaction they are marked as no parser's work, and the next ingestion reads them anew.
     """
     moved: set[int] = set()
     with database.write() as connection:
@@ -82,13 +100,28 @@ def move_sources(database: Database, collection: Collection, moves: Mapping[int,
             )
             connection.execute(update(DocumentRow).where(mine, both).values(uri=after))
             active = (VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE)
-            connection.execute(update(VersionRow).where(*active).values(mtime_ns=mtime_ns))
+            marked = {"parser": ""} if document_id in outdated else {}
+            connection.execute(update(VersionRow).where(*active).values(mtime_ns=mtime_ns, **marked))
             for version_id in connection.scalars(versions.where(or_(*both_now))).all():
                 seal_version(connection, version_id)
             moved.add(document_id)
         if moved:
             next_change(connection, collection.id)  # what a filter lets through may be something else now
     return moved
+
+
+def retime_sources(database: Database, collection: Collection, times: Mapping[str, int]) -> None:
+    """Note the times of modification (in ns), by URI, of sources that were written to and hold what they held."""
+    if not times:
+        return
+    active = (VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+    with database.write() as connection:
+        for uri, mtime_ns in times.items():
+            version = select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            version_id = connection.scalar(version.where(*active, DocumentRow.uri == uri))
+            if version_id is not None:  # deleted meanwhile
+                connection.execute(update(VersionRow).where(VersionRow.id == version_id).values(mtime_ns=mtime_ns))
+                seal_version(connection, version_id)
 
 
 def _begins_with(prefix: str) -> ColumnElement[bool]:

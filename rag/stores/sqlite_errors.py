@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, StorageError
+from rag.stores.checksums import RowDamaged
 from rag.stores.room import disk_full, is_full
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def storage_error(error: sqlite3.Error, where: str) -> StorageError:
             hint="Wait for it to finish (an ingest, a backup) and try again.",
         )
     if code in _DAMAGED or _UNDECODABLE in str(error):
-        return DatabaseDamaged(f"The database {where} is damaged ({error}).", hint=_RESTORE)
+        kind = RowDamaged if _UNDECODABLE in str(error) else DatabaseDamaged
+        return kind(f"The database {where} is damaged ({error}).", hint=_RESTORE)
     # On a full disk a database cannot even be opened for reading, and not every refusal says why.
     if code == sqlite3.SQLITE_FULL or (code in _WRITING and is_full(Path(where).parent, error)):
         return disk_full(Path(where).parent)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, insert, select, update
 
 from rag.errors import EmbedderChanged, IngestInProgress
+from rag.stores import tenures
 from rag.stores.analysis import note_language, terms_row
 from rag.stores.collection_rows import collection_row
 from rag.stores.embedding_sets import require_live_set
@@ -281,4 +282,5 @@ class SqlStagedVersion:
             )
         )
         seal_version(connection, version_id)
+        tenures.seal(connection, [version_id])
         return document_id, before

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy import DateTime as SqlDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from rag.errors import DatabaseDamaged
+from rag.stores.checksums import RowDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ class SetState(StrEnum):
 
 
 class _Readable(TypeDecorator[Any]):
-    """What is written in a notation of its own. Something that is not in it raises DatabaseDamaged."""
+    """What is written in a notation of its own. Something that is not in it raises RowDamaged."""
 
     __abstract__ = True
 
@@ -67,7 +67,7 @@ class _Readable(TypeDecorator[Any]):
             try:
                 return value if process is None else process(value)
             except (ValueError, TypeError, AttributeError) as error:
-                raise DatabaseDamaged(
+                raise RowDamaged(
                     f"The database is damaged: a stored value cannot be read ({error}).",
                     hint="`indexer verify` tells what is damaged; restore a backup, or ingest the documents anew.",
                 ) from error
@@ -147,6 +147,8 @@ class VersionRow(Base):
     ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
     Of a container ``members_failed`` counts what could not be taken in, ``members`` the documents in it, however deep.
+    ``tenure_checksum``: ``rag.stores.tenures``. ``web`` is a ``rag.types.WebFetch``: no part of the document, but what
+    it takes to ask a server whether there is a newer one.
     """
 
     __tablename__ = "document_versions"
@@ -187,7 +189,9 @@ class VersionRow(Base):
     details: Mapped[dict[str, Any]] = mapped_column(
         "metadata", StoredJson, default=dict
     )  # SQLAlchemy has taken the name
+    web: Mapped[dict[str, Any] | None] = mapped_column(StoredJson)
     checksum: Mapped[int] = mapped_column(BigInteger, default=0)  # of an activated version
+    tenure_checksum: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
 class MetadataRow(Base):
@@ -338,6 +342,14 @@ class GenerationRow(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class PurgeRow(Base):
+    """A collection of which something is being purged; gone when nothing is left of that anywhere."""
+
+    __tablename__ = "purges"
+
+    collection_id: Mapped[int] = mapped_column(Key, ForeignKey("collections.id"), primary_key=True, autoincrement=False)
 
 
 class JobRow(Base):

@@ -16,7 +16,9 @@ from sqlalchemy import text
 
 from rag.errors import DatabaseDamaged
 from rag.stores.analysis import add_missing_terms, missing_terms
+from rag.stores.full_text_check import full_text_agrees
 from rag.stores.lexical import FULL_TEXT_TABLE
+from rag.stores.sqlite_errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +32,6 @@ Area = Literal[
 
 # FTS5's commands are inserts into the column that is named like the table.
 _FULL_TEXT_REBUILD = f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}) VALUES ('rebuild')"  # noqa: S608  # a constant
-_FULL_TEXT_CHECK = f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}, rank) VALUES ('integrity-check', 1)"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +90,5 @@ def _has_all_terms(database: Database) -> bool:
 
 
 def _full_text_agrees(database: Database) -> bool:
-    """FTS5's own check, which reads every chunk; it takes the write lock and writes nothing."""
-    try:
-        with database.write() as connection:
-            connection.execute(text(_FULL_TEXT_CHECK))
-    except DatabaseDamaged:
-        return False
-    return True
+    with translated(str(database.path)):
+        return full_text_agrees(database.path)

@@ -11,7 +11,7 @@ from rag.errors import EmbedderChanged, UnknownCollection
 from rag.protocols import DocumentStore
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.types import Span
+from rag.types import Span, WebFetch
 from tests.contracts.store_builders import DIMENSION, chunk_ids, drafts, fingerprint, ingest, settings_in, source
 from tests.contracts.store_builders import unit_vectors as vectors
 
@@ -90,6 +90,18 @@ def test_stored_source_tells_whether_a_file_changed(store, collection):
         record.mtime_ns,
     )
     assert (known.parser, known.chunker) == ("parser-1", "chunker-1")
+
+
+def test_what_a_server_said_is_kept_with_the_version_and_is_no_change(store, collection):
+    fetch = WebFetch(etag='"1"', last_modified="", lastmod="2026-01-31", fetched_at="2026-02-01T00:00:00+00:00")
+    document = ingest(store, collection, "https://h.example/", ["one"])
+    seq = store.collection(collection.name).seq
+    store.note_fetch(collection, document.id, fetch)
+    assert store.stored_source(collection, "https://h.example/").web == fetch
+    assert store.collection(collection.name).seq == seq
+    assert store.document(collection, document.id) == document
+    ingest(store, collection, "https://h.example/", ["two"])
+    assert store.stored_source(collection, "https://h.example/").web is None
 
 
 def test_members_belong_to_their_container_and_go_with_it(store, collection):

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+from datetime import timedelta
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from indexer.commands.delete import purged
 from indexer.reembedding import Reembedding
 from rag.errors import Conflict
 from rag.factory import open_library
@@ -105,6 +107,7 @@ class Writer:
         with IngestLock(self.home, COLLECTION):
             if not self.store.collections():
                 self.store.ensure_collection(COLLECTION, fingerprint(embedder=EMBEDDERS[0]))
+            self.library.finish_purges()
             self.store.discard_abandoned(self.collection)
             self.say(ready=True)
             operations: list[Callable[[], None]] = [self.ingest, self.ingest, self.delete, self.flush]
@@ -119,6 +122,9 @@ class Writer:
                 self.back_up,
                 self.rebuild,
                 self.search,
+                self.purge,
+                self.purge,
+                self.expire,
             ]
             while True:
                 self.random.choice(operations if self.random.random() < 0.7 else rare)()
@@ -144,6 +150,23 @@ class Writer:
             self.say(intent="delete", uri=uri)
             self.store.delete(self.collection, [document.id])
             self.say(done=True)
+
+    def purge(self) -> None:
+        """As ``indexer delete --purge`` does, of a document that is there or was there."""
+        uri = self.random.choice(URIS)
+        document_id = self.library.history.document_id(self.collection, uri)
+        if document_id is not None:
+            self.say(intent="purge", uri=uri)
+            left = [place for place in purged(self.library, self.collection, [document_id]) if place.left]
+            if left:
+                raise AssertionError(left)
+            self.say(done=True)
+
+    def expire(self) -> None:
+        """As ``indexer prune --older-than 0`` does."""
+        self.say(intent="expire")
+        self.store.expire(self.collection, older_than=timedelta(0))
+        self.say(done=True)
 
     def flush(self) -> None:
         self.index.flush(self.collection, force=True)

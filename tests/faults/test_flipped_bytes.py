@@ -7,15 +7,18 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
 
 from indexer.cli import main
 from rag.errors import DatabaseDamaged, RagError
+from rag.factory import open_library
 from rag.stores.database import Database
 from rag.stores.write_ahead import require_whole_log
-from tests.contracts.store_builders import settings_in
+from rag.types import Span
+from tests.contracts.store_builders import fingerprint, ingest, settings_in
 from tests.faults.flipped_bytes import QUERIES, at_rest, everything, flip, positions, write_history
 
 SEED = 20261125
@@ -186,6 +189,71 @@ def test_a_log_that_a_kill_cut_off_is_no_damage(written, tmp_path, with_index):
         require_whole_log(home / "plumbline.db")
     log.write_bytes(b"")
     require_whole_log(home / "plumbline.db")
+
+
+@pytest.fixture(scope="module")
+def with_a_past(tmp_path_factory):
+    """A document replaced and one deleted, both kept for questions about the past; and a moment at which both were."""
+    home = tmp_path_factory.mktemp("past") / "home"
+    with open_library(settings_in(home)) as library:
+        collection = library.store.ensure_collection("handbook", fingerprint())
+        for uri in ("/replaced", "/deleted", "/stays"):
+            ingest(library.store, collection, uri, [f"{uri} as it was. "])
+        moment = datetime.now(UTC)
+        ingest(library.store, collection, "/replaced", ["as it is. "])
+        library.store.delete(collection, [library.store.document_by_uri(collection, "/deleted").id])
+    return home, moment
+
+
+TENURES = [
+    ("created_at", "'2026-01-01 00:00:00.000000'", "replaced"),
+    ("created_at", "'2999-01-01 00:00:00.000000'", "stays"),
+    ("created_at", "CAST(x'ff' || created_at AS TEXT)", "deleted"),
+    ("retired_at", "'2000-01-01 00:00:00.000000'", "deleted"),
+    ("retired_at", "NULL", "replaced"),
+    ("retired_at", "created_at", "stays"),
+    ("retired_at", "CAST(substr(retired_at, 1, 3) || x'b2' || substr(retired_at, 5) AS TEXT)", "deleted"),
+    ("retired_seq", "retired_seq + 1", "replaced"),
+    ("activated_seq", "activated_seq + 1", "stays"),
+    ("tenure_checksum", "tenure_checksum + 1", "stays"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "document"), TENURES)
+def test_when_a_version_was_there_is_as_it_was_written_or_told(
+    with_a_past, tmp_path, monkeypatch, column, value, document
+):
+    """Also of a row that the damage takes out of the answer, which no reader would read."""
+    written, moment = with_a_past
+    home = tmp_path / "home"
+    shutil.copytree(written, home)
+    monkeypatch.setenv("RAG_HOME", str(home))
+    assert findings() == []
+    chosen = "document_id = (SELECT id FROM documents WHERE uri = '/' || ?)"
+    with closing(sqlite3.connect(home / "plumbline.db")) as connection, connection:
+        (row,) = connection.execute(f"SELECT min(id) FROM document_versions WHERE {chosen}", [document]).fetchone()  # noqa: S608
+        connection.execute(f"UPDATE document_versions SET {column} = {value} WHERE id = ?", [row])  # noqa: S608
+    with open_library(settings_in(home)) as library:
+        collection, store, history = library.store.collection("handbook"), library.store, library.history
+        (document_id,) = [each for each in (1, 2, 3) if history.document_id(collection, f"/{document}") == each]
+        everyone = [
+            lambda: store.hydrate(collection, [], as_of=moment),
+            lambda: store.source_text(document_id, Span(start=0, end=9), as_of=moment),
+            lambda: history.versions(collection, document_id),
+            lambda: history.changes(collection),
+            lambda: history.changes(collection, since=moment),
+            lambda: store.expire(collection, older_than=timedelta(0)),
+        ]
+        for read in everyone:
+            with pytest.raises(DatabaseDamaged) as told:
+                read()
+            assert told.value.hint
+        kept = {"deleted", "replaced"} & {document}
+        assert store.status(collection).past_versions == len(kept), "all others have expired, and it has not"
+    assert {finding["message"].partition(":")[0] for finding in findings()} == {f"/{document}"}
+    result = CliRunner().invoke(main, ["delete", "--purge", "-c", "handbook", f"/{document}"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert findings() == []
 
 
 def test_a_damaged_log_is_set_aside_when_asked(written, tmp_path, monkeypatch):

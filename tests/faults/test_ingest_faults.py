@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tracemalloc
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from indexer.parsers.registry import PARSERS
+from indexer.report import Watcher
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
-from rag.errors import DataDirectoryUnwritable, IngestInProgress
+from rag.errors import DatabaseDamaged, DataDirectoryUnwritable, IngestInProgress
 from rag.factory import open_library
+from rag.stores.documents import SqlDocumentStore
 from rag.stores.ingest_lock import IngestLock
 from tests.faults import hostile_parsers
 from tests.integration.ingesting import ingesting
@@ -37,6 +42,56 @@ def test_a_parser_fault_costs_one_document(tmp_path):
         report = library.ingest(tmp_path / "a.txt", tmp_path / "b.txt", tmp_path / "c.txt")
         assert [(Path(f.uri).name, f.code) for f in report.failed] == [("b.txt", "parser_timeout")]
         assert len(library.documents()) == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE document_versions SET title = 'Other' WHERE document_id = 2",
+        "UPDATE document_versions SET created_at = 'yesterday' WHERE document_id = 2",
+        "UPDATE document_versions SET metadata = '{' WHERE document_id = 2",
+        "UPDATE document_versions SET title = CAST(x'ff' || title AS TEXT) WHERE document_id = 2",
+        "UPDATE document_versions SET status = 'actjve' WHERE document_id = 2",
+        "UPDATE document_versions SET retired_at = created_at WHERE status = 'retired'",
+    ],
+)
+def test_a_damaged_row_costs_its_document_alone(tmp_path, damage):
+    files = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt", "d.txt")]
+    for file in files[:3]:
+        file.write_text(SENTENCE)
+    with ingesting(tmp_path / "home") as library:
+        library.store = SqlDocumentStore(library.store._database, retention=timedelta(days=30))
+        library.ingest(*files[:3])
+        files[2].write_text(f"{SENTENCE} One more.")
+        library.ingest(files[2])
+        with closing(sqlite3.connect(tmp_path / "home" / "plumbline.db")) as connection, connection:
+            assert connection.execute(damage).rowcount == 1
+        for file in files:
+            file.write_text(f"{SENTENCE} And something new.")
+        report = library.ingest(*files)
+        failed = ["b.txt"] if "document_id = 2" in damage else []
+        assert [(Path(each.uri).name, each.code) for each in report.failed] == [
+            (name, "database_damaged") for name in failed
+        ]
+        assert all(each.hint for each in report.failed)
+        assert (report.ingested, report.replaced) == (1, 3 - len(failed))
+
+
+def test_a_damaged_collection_ends_the_run(tmp_path):
+    files = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for file in files:
+        file.write_text(SENTENCE)
+
+    class Damaging(Watcher):
+        def finished(self, result):
+            with closing(sqlite3.connect(tmp_path / "home" / "plumbline.db")) as connection, connection:
+                connection.execute("UPDATE collections SET embedder = 'other'")
+                connection.execute("UPDATE document_versions SET title = 'Other'")
+
+    with ingesting(tmp_path / "home") as library:
+        library.ingest(*files)
+        with pytest.raises(DatabaseDamaged, match="collection"):
+            library.ingest(*files, watcher=Damaging())
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,15 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from indexer.cli import main
+from rag.factory import open_library
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.history import History
 from rag.stores.lexical import FtsIndex
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.stray_files import scratch
@@ -41,6 +44,8 @@ class Expected:
         self.versions: dict[str, tuple[int, int] | None] = dict.fromkeys(URIS)
         self.embedder = EMBEDDERS[0]
         self.acknowledged = 0
+        self.past: dict[str, list[tuple[int, int]]] = {uri: [] for uri in URIS}  # all versions that may be kept
+        self.purged: list[tuple[str, int, int]] = []  # of which nothing must be left anywhere
         self.backups: list[tuple[str, Expected]] = []  # not looked at yet, and what is in them
         self.kinds: Counter[str] = Counter()
 
@@ -64,12 +69,20 @@ class Expected:
             self.embedder = change["embedder"]
         elif change["intent"] == "backup":
             self.backups.append((change["name"], self.copy()))
-        else:
+        elif change["intent"] == "purge":
+            uri = change["uri"]
+            self.versions[uri] = None
+            self.purged += [(uri, *version) for version in self.past[uri]]
+            self.past[uri] = []
+        elif change["intent"] != "expire":
+            if "version" in change:
+                self.past[change["uri"]].append((change["version"], change["count"]))
             self.versions[change["uri"]] = (change["version"], change["count"]) if "version" in change else None
 
     def copy(self) -> Expected:
         copied = Expected()
         copied.versions, copied.embedder = dict(self.versions), self.embedder
+        copied.purged = list(self.purged)
         return copied
 
 
@@ -90,12 +103,14 @@ def test_whatever_is_killed_nothing_acknowledged_is_lost(kills, tmp_path):
         finally:
             process.kill()
             process.join()
-        check(home, expected, expected.read(log))
+        pending = expected.read(log)
+        assert_purged(home, expected)  # as the kill leaves it
+        check(home, expected, pending)
         check_backups(tmp_path, expected)
         leave_nothing(home, tmp_path / "backups", number)
     assert expected.acknowledged > 0.5 * kills  # they lived long enough to do something
     if kills >= 100:
-        assert expected.kinds.keys() == {"ingest", "delete", "embed", "backup"}
+        assert expected.kinds.keys() == {"ingest", "delete", "embed", "backup", "purge", "expire"}
 
 
 def wait_for_lines(log, process, count):
@@ -145,6 +160,19 @@ def check(home, expected, pending):
         database.close()
 
 
+def assert_purged(home, expected):
+    """Neither the words nor the vectors are in any file; full text may keep the end of a word alone."""
+    needles = [str(version)[-8:].encode() for _, version, _ in expected.purged]
+    for uri, version, count in expected.purged:
+        vectors = [vector(embedder, text) for embedder in EMBEDDERS for text in pieces(uri, version, min(count, 3))]
+        stored = encode(np.array(vectors))
+        needles += [*stored, *(row.tobytes() for row in decode(stored, DIMENSION))]
+    for path in home.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert [needle for needle in needles if needle in content] == [], path
+
+
 def check_backups(directory, expected):
     """What has its name is whole: it is restored, and holds what there was when it was made."""
     for name, held in expected.backups:
@@ -174,7 +202,11 @@ def settle(expected, pending, store, collection, database):
     """Whether the change in the middle of which the process died has happened: all of it, or nothing."""
     if pending is None:
         return
-    if pending["intent"] == "backup":
+    if pending["intent"] == "expire":
+        happened = True  # nobody who reads the present can tell
+    elif pending["intent"] == "purge":  # its first commit takes the document from everybody
+        happened = History(database).document_id(collection, pending["uri"]) is None
+    elif pending["intent"] == "backup":
         happened = (database.path.parent.with_name("backups") / pending["name"]).exists()
     elif pending["intent"] == "embed":
         happened = collection.fingerprint.embedder == pending["embedder"]
@@ -186,6 +218,10 @@ def settle(expected, pending, store, collection, database):
         )
     if happened:
         expected.apply(pending)
+        if pending["intent"] == "purge":
+            with open_library(settings_in(database.path.parent)) as library:
+                library.finish_purges()  # as the next program does
+            assert_purged(database.path.parent, expected)
 
 
 def sha256_of(version):

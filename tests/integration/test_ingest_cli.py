@@ -16,6 +16,7 @@ from indexer.commands.interruption import Interruption
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DiskFull
 from rag.factory import Library
+from rag.stores import live_vectors
 from rag.stores.ingest_lock import IngestLock
 from rag.stores.jobs import JobQueue
 from rag.stores.live_vectors import LiveVectors
@@ -158,6 +159,7 @@ def test_rebuild_writes_a_generation(run, docs):
 
 def test_rollback_goes_back_to_the_index_before(run, docs):
     run("ingest", str(docs))
+    run("rebuild")
     assert "no index file before" in run("rollback", exit_code=1).stderr
     run("rebuild")
     assert "back to the index of" in run("rollback").stdout
@@ -239,7 +241,15 @@ def test_what_a_parser_says_is_told_with_the_name_of_the_file(run, docs, monkeyp
     assert told[1] == "error[source_empty]: docs/empty.txt is empty."
 
 
-def test_an_index_file_that_cannot_be_written_hides_nothing(run, docs, home):
+def test_few_passages_need_no_index_file(run, docs, home):
+    run("ingest", str(docs))
+    (state,) = json.loads(run("status", "--json").stdout)["collections"]
+    assert (state["chunks"], state["generation"]) == (3, None)
+    assert not (home / "indexes").exists()
+
+
+def test_an_index_file_that_cannot_be_written_hides_nothing(run, docs, home, monkeypatch):
+    monkeypatch.setattr(live_vectors, "_FLUSH_AT", 1)
     home.mkdir()
     (home / "indexes").write_text("not a folder")
     result = run("ingest", str(docs))

@@ -69,6 +69,7 @@ def vectors_of(home: Path, word: str) -> list[bytes]:
 def test_nothing_is_left_of_a_purged_document(run, docs, home):
     path = docs / "secret.txt"
     run("ingest", str(docs))
+    run("rebuild")
     path.write_text(f"The word was {WORD}, and is not told any more. " * 100)
     run("ingest", str(docs))
     run("rebuild")
@@ -99,8 +100,11 @@ def test_a_document_that_was_deleted_before_can_be_purged(run, docs, home):
     assert places(home, WORD.encode(), *vectors) == set()
 
 
-def test_other_processes_go_on_from_the_index_that_is_left(run, docs, home):
+@pytest.mark.parametrize("has_files", [True, False])
+def test_other_processes_go_on_from_the_index_that_is_left(run, docs, home, has_files):
     run("ingest", str(docs))
+    if has_files:
+        run("rebuild")
     with open_library(Settings(_env_file=None)) as other:
         collection = other.store.collection("default")
         query = HashingEmbedder().embed_query(WORD)
@@ -108,7 +112,7 @@ def test_other_processes_go_on_from_the_index_that_is_left(run, docs, home):
         run("delete", "--purge", str(docs / "secret.txt"))
         after = other.vectors.search(other.store.collection("default"), query, 100)
         assert 0 < len(after) < len(before)
-        assert {path.name for path in (home / "indexes" / str(collection.id)).iterdir() if path.is_dir()} == {
+        assert {path.name for path in (home / "indexes" / str(collection.id)).glob("*") if path.is_dir()} == {
             Path(generation).name for generation in _directories(home)
         }
 

@@ -188,6 +188,8 @@ class ScriptedLibrary:
         if not loading:
             self.loaded.set()
 
+    inspected = None
+
     def maintain(self):
         """Nothing of a scripted library grows."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from datetime import UTC, datetime
 
 import pytest
 
@@ -31,6 +32,7 @@ def known_of(path, *, document_id=1, title="Title", **changes):
         "mtime_ns": status.st_mtime_ns,
         "current": True,
         "metadata": {},
+        "stored_at": datetime.now(UTC),
     }
     return KnownSource(**{**values, **changes})
 
@@ -48,6 +50,10 @@ def digest(path):
 
 def planned(root, known, *, digest=digest):
     return plan_mirror(root, expand([root]), known, digest)
+
+
+def gone_from(plan):
+    return [each.source for each in plan.gone]
 
 
 def test_new_changed_and_unchanged_files_are_told_apart(root):
@@ -111,7 +117,7 @@ def test_a_file_that_cannot_be_read_is_no_move(root):
     new = write(root, "new", "four")
     plan = planned(root, known, digest=lambda path: None)
     assert [file.path for file in plan.add] == [new]
-    assert plan.gone == known
+    assert gone_from(plan) == known
 
 
 def test_nothing_is_gone_from_a_folder_that_holds_nothing(root):
@@ -131,7 +137,7 @@ def test_nothing_is_gone_from_a_folder_that_cannot_be_read(root):
     beside.unlink()
     closed = SourcePath(path=root / "closed", error=SourceUnreadable("closed"))
     plan = plan_mirror(root, [*expand([root / "kept"]), closed], known, digest)
-    assert [source.document_id for source in plan.gone] == [2]
+    assert [each.source.document_id for each in plan.gone] == [2]
     assert [(each.source.document_id, "could not be read" in each.reason) for each in plan.unsure] == [(1, True)]
     assert plan.errors == [closed]
 
@@ -149,7 +155,8 @@ def test_a_name_that_cannot_be_asked_for_proves_nothing(root):
 def test_what_is_left_out_on_purpose_is_gone(root):
     write(root, "kept", "kept!")
     hidden = write(root, ".hidden")
-    assert planned(root, [known_of(hidden)]).gone == [known_of(hidden)]
+    (gone,) = planned(root, [known_of(hidden)]).gone
+    assert gone.reason == "hidden"
 
 
 def test_a_file_that_vanishes_while_the_plan_is_made_is_an_error(root):

@@ -154,3 +154,18 @@ def test_the_advice_fits_the_reason(tmp_path, monkeypatch, number, hint):
     assert os.strerror(number) in caught.value.message
     assert hint in caught.value.hint
     assert number == errno.EACCES or "permissions" not in caught.value.hint
+
+
+def test_names_that_tear_lines_and_links_that_lead_to_themselves_stop_nothing(tmp_path):
+    write(tmp_path, "a\nb.md", "c.md")
+    os.mkfifo(tmp_path / "pipe.md")
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    assert names(tmp_path) == ["a\nb.md", "c.md"]
+
+
+def test_a_walk_gives_the_address_that_a_named_file_has(tmp_path):
+    write(tmp_path, "real/sub/a.md")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "z").symlink_to(tmp_path / "real" / "sub")
+    for source in expand([tmp_path / "link"]):
+        assert source.uri == uri_of(source.path)

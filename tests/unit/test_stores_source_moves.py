@@ -7,7 +7,7 @@ import pytest
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.history import History
-from rag.stores.source_moves import move_sources, sources_below
+from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
 from rag.types import Comparison
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in, unit_vectors
 
@@ -81,4 +81,28 @@ def test_nothing_moved_is_no_change(database, store, collection):
     ingest(store, collection, "/d/a", ["text"])
     seq = store.collection("c").seq
     assert move_sources(database, collection, {}) == set()
+    assert store.collection("c").seq == seq
+
+
+def test_a_document_and_all_below_its_address(database, store, collection):
+    for number, uri in enumerate(["/d/a", "/d/a/b", "/d/ab", "/d/a.zip"]):
+        ingest(store, collection, uri, ["text"], seed=number)
+    assert [source.uri for source in sources_at(database, collection, "/d/a")] == ["/d/a", "/d/a/b"]
+
+
+def test_one_that_is_outdated_by_its_move_is_read_anew(database, store, collection):
+    first = ingest(store, collection, "/d/a", ["text"])
+    second = ingest(store, collection, "/d/b", ["other"], seed=1)
+    moves = {first.id: ("/d/c", 1), second.id: ("/d/d", 1)}
+    move_sources(database, collection, moves, outdated={first.id})
+    known = {source.uri: source.current for source in sources_below(database, store.collection("c"), "/d")}
+    assert known == {"/d/c": False, "/d/d": True}
+    assert store.document_by_uri(collection, "/d/c").id == first.id  # whose checksum is of what it is now
+
+
+def test_a_time_alone_is_noted_without_a_change_of_the_collection(database, store, collection):
+    ingest(store, collection, "/d/a", ["text"])
+    seq = store.collection("c").seq
+    retime_sources(database, collection, {"/d/a": 42, "/d/gone": 1})
+    assert store.stored_source(collection, "/d/a").mtime_ns == 42
     assert store.collection("c").seq == seq

@@ -1,0 +1,192 @@
+"""A collection kept in step with a folder: the plan, and carrying it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from indexer.absence import Evidence
+from indexer.chunking import CHUNKER_VERSION
+from indexer.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
+from indexer.parsers.registry import PARSER_VERSION
+from indexer.report import IngestReport, Outcome, Watcher
+from indexer.sources import Source, SourcePath, expand, sources_of
+from indexer.walking import walk_at
+from rag.errors import InvalidRequest, SourceNotFound, UnknownCollection
+from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
+
+if TYPE_CHECKING:
+    from collections.abc import Collection as Several
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from indexer.pipeline import IngestPipeline
+    from rag.stores.database import Database
+    from rag.stores.documents import SqlDocumentStore
+    from rag.types import Collection, KnownSource, MetadataValue
+
+# With more paths than this, going through the whole folder once is quicker than asking for each.
+MOST_PATHS: Final = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncReport:
+    """What a run did. ``kept`` are documents that are gone and were not deleted, ``deleted`` those that were."""
+
+    ingested: IngestReport = field(default_factory=IngestReport)
+    moved: list[Move] = field(default_factory=list)
+    deleted: list[Missing] = field(default_factory=list)
+    kept: list[Missing] = field(default_factory=list)
+    unsure: list[Missing] = field(default_factory=list)
+    unchanged: int = 0
+
+
+class FolderSync:
+    """A folder and the collection that mirrors it. ``metadata`` is said of every file; ``None`` says nothing.
+
+    Whoever carries out a plan holds the collection's ingest lock since before it was made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database: Database,
+        store: SqlDocumentStore,
+        pipeline: IngestPipeline,
+        collection: str,
+        max_file_bytes: int,
+        metadata: Mapping[str, MetadataValue] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.collection = collection
+        self._database = database
+        self._store = store
+        self._pipeline = pipeline
+        self._max_file_bytes = max_file_bytes
+        self._metadata = metadata
+
+    def check(self) -> None:
+        """See that the folder is there.
+
+        Raises:
+            SourceNotFound: there is no such folder, which says nothing of the documents from it.
+            InvalidRequest: it is a file.
+        """
+        if not self.folder.is_dir():
+            if self.folder.exists():
+                raise InvalidRequest(f"{self.folder} is not a folder.", hint="Take in a file with `indexer ingest`.")
+            raise SourceNotFound(
+                f"The folder {self.folder} does not exist; its documents are left as they are.",
+                hint="Check the path, and that its disk is mounted; `indexer delete` needs no files.",
+            )
+
+    def plan(self, changed: Several[str] | None = None) -> Plan:
+        """What has to be done; with ``changed``, only at these paths relative to the folder. Writes nothing.
+
+        Raises:
+            SourceNotFound, InvalidRequest: as ``check``.
+        """
+        self.check()
+        whole = changed is None or "" in changed or len(changed) > MOST_PATHS
+        paths = [] if changed is None or whole else topmost(changed)
+        found = expand([self.folder]) if whole else self._found_at(paths)
+        return plan_mirror(
+            self.folder,
+            found,
+            self._known(None if whole else paths),
+            readable_digest(self._digest),
+            metadata=self._metadata,
+        )
+
+    def carry_out(self, plan: Plan, *, prune: bool, watcher: Watcher) -> SyncReport:
+        """Move, take in, and with ``prune`` delete what is gone, if it still is.
+
+        Raises:
+            EmbedderChanged, StorageError, Conflict, ModelError: as ``IngestPipeline.ingest``.
+        """
+        report = SyncReport(unsure=list(plan.unsure), unchanged=plan.unchanged)
+        collection = self._stored_collection()
+        gone, files = list(plan.gone), []
+        if collection is not None:
+            report.moved = self._move(collection, plan.move)
+            files = [move.file for move in report.moved if self._to_be_read(move)]
+        done = {move.source.document_id for move in report.moved}
+        for move in plan.move:
+            if move.source.document_id not in done:  # its content is taken in where it is now, and its embeddings found
+                files.append(move.file)
+                gone.append(Missing(source=move.source, reason=f"it is {move.file.uri} now"))
+        sources = [_source_of(file) for file in (*files, *plan.add, *plan.change)]
+        report.ingested = self._pipeline.ingest_sources(
+            [*sources, *plan.errors], collection=self.collection, metadata=self._metadata, watcher=watcher
+        )
+        if collection is not None:
+            self._retime(collection, plan, report.ingested)
+        if collection is not None and prune and not watcher.stop():
+            evidence = Evidence(self.folder, [error.uri for error in plan.errors])
+            for missing in gone:
+                reason, proved = evidence.of(missing.source)
+                (report.deleted if proved else report.unsure).append(replace(missing, reason=reason))
+            self._store.delete(collection, [missing.source.document_id for missing in report.deleted])
+        else:
+            report.kept = gone
+        return report
+
+    def _stored_collection(self) -> Collection | None:
+        try:
+            return self._store.collection(self.collection)
+        except UnknownCollection:
+            return None
+
+    def _known(self, paths: list[str] | None) -> list[KnownSource]:
+        collection = self._stored_collection()
+        if collection is None:
+            return []
+        # What a release that reads otherwise would read anew is out of date, though the collection does not know yet.
+        makers = replace(collection.fingerprint, parser=PARSER_VERSION, chunker=CHUNKER_VERSION)
+        collection = replace(collection, fingerprint=makers)
+        root = self.folder.resolve()
+        if paths is None:
+            return sources_below(self._database, collection, root.as_posix())
+        uris = [self._uri_at(path) for path in paths]
+        return [source for uri in dict.fromkeys(uris) for source in sources_at(self._database, collection, uri)]
+
+    def _uri_at(self, relative: str) -> str:
+        path = self.folder / relative
+        return (path.parent.resolve() / path.name).as_posix()
+
+    def _found_at(self, paths: list[str]) -> Iterator[SourcePath]:
+        for path in paths:
+            yield from sources_of(walk_at(self.folder, path))
+
+    def _digest(self, path: Path) -> str:
+        with Source(path, max_bytes=self._max_file_bytes) as source:
+            return source.scan().sha256
+
+    def _move(self, collection: Collection, moves: list[Move]) -> list[Move]:
+        addresses = {move.source.document_id: (move.file.uri, move.file.mtime_ns) for move in moves}
+        renamed = {move.source.document_id for move in moves if move.renamed}
+        moved = move_sources(self._database, collection, addresses, outdated=renamed) if moves else set()
+        return [move for move in moves if move.source.document_id in moved]
+
+    def _retime(self, collection: Collection, plan: Plan, ingested: IngestReport) -> None:
+        """What was read in vain, for its content is as it was, is not read again the next time."""
+        same = {result.uri for result in ingested.results if result.outcome is Outcome.UNCHANGED}
+        times = {file.uri: file.mtime_ns for file in plan.change if file.uri in same}
+        retime_sources(self._database, collection, times)
+
+    def _to_be_read(self, move: Move) -> bool:
+        return move.renamed or not move.source.current or not says_the_same(move.source, self._metadata)
+
+
+def topmost(paths: Several[str]) -> list[str]:
+    """Those that do not lie in another of them, sorted."""
+    kept: list[str] = []
+    for path in sorted(paths, key=lambda path: path.split("/")):
+        if not kept or not (path == kept[-1] or path.startswith(f"{kept[-1]}/")):
+            kept.append(path)
+    return kept
+
+
+def _source_of(file: FoundFile) -> SourcePath:
+    return SourcePath(path=file.path, address=file.uri)

@@ -1,0 +1,160 @@
+"""The files of a folder: which are found in it, in a stable order, and why the others are left out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from indexer.ignoring import IGNORE_FILE, Ignoring, UnusableIgnoreFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_JUNK_DIRECTORIES: Final = frozenset({"__pycache__", "node_modules", "__MACOSX", "venv"})
+_JUNK_FILES: Final = frozenset({"thumbs.db", "desktop.ini"})
+_JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkedPath:
+    """A file that was found, or a folder that could not be looked through and why.
+
+    ``uri`` is its absolute path with the links in its folders resolved.
+    """
+
+    path: Path
+    uri: str
+    error: OSError | UnusableIgnoreFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: Path
+    uri: str  # without a slash at its end
+    relative: str  # to where the walk began; empty or with a slash at its end
+    ignoring: Ignoring  # by the folders above
+
+
+def walk(root: Path) -> Iterator[WalkedPath]:
+    """Every file below a folder but hidden files, common junk, what ignore files name, and links that lead out of it.
+
+    Of a folder's entries those that are left out are never held in memory together. A folder that cannot be listed,
+    or whose ignore file cannot be used, comes with its error, and nothing in it does.
+    """
+    anchor = root.resolve()
+    return _walk(_Folder(root, anchor.as_posix().rstrip("/"), "", Ignoring()), anchor)
+
+
+def walk_at(root: Path, relative: str) -> Iterator[WalkedPath]:
+    """What ``walk`` finds at one path below its root (a file or a folder), with the rules of the folders above it."""
+    path, anchor = root / relative, root.resolve()
+    uri = (path.parent.resolve() / path.name).as_posix()
+    try:
+        reason, ignoring = _judge(root, anchor, relative)
+        if reason is not None:
+            return
+        if path.is_dir():
+            yield from _walk(_Folder(path, path.resolve().as_posix(), f"{relative}/", ignoring), anchor)
+        elif path.is_file():
+            yield WalkedPath(path=path, uri=uri)
+    except (OSError, UnusableIgnoreFile) as error:
+        yield WalkedPath(path=path, uri=uri, error=error)
+
+
+def _walk(start: _Folder, anchor: Path) -> Iterator[WalkedPath]:
+    pending = [start]
+    visited = {Path(start.uri or "/")}
+    while pending:
+        folder = pending.pop()
+        try:
+            ignoring = folder.ignoring.entering(folder.path, folder.relative)
+            names = sorted(_names(folder, ignoring, anchor))
+        except (OSError, UnusableIgnoreFile) as error:
+            yield WalkedPath(path=folder.path, uri=folder.uri or "/", error=error)
+            continue
+        below = []
+        for name, is_folder, is_link in names:
+            path, uri = folder.path / name, f"{folder.uri}/{name}"
+            if not is_folder:
+                yield WalkedPath(path=path, uri=uri)
+                continue
+            resolved = path.resolve() if is_link else Path(uri)
+            # A link to a folder above would otherwise be walked for ever.
+            if resolved not in visited:
+                visited.add(resolved)
+                below.append(_Folder(path, resolved.as_posix(), f"{folder.relative}{name}/", ignoring))
+        pending.extend(reversed(below))
+
+
+def _names(folder: _Folder, ignoring: Ignoring, anchor: Path) -> Iterator[tuple[str, bool, bool]]:
+    with os.scandir(folder.path) as entries:
+        for entry in entries:
+            try:
+                is_folder, is_link = entry.is_dir(), entry.is_symlink()
+                if not is_folder and not entry.is_file():
+                    continue
+            except OSError:  # a link that leads back to itself
+                continue
+            if _left_out(entry.name, is_folder=is_folder) is not None:
+                continue
+            if is_link and not _inside(folder.path / entry.name, anchor):
+                continue
+            if ignoring.by(f"{folder.relative}{entry.name}", directory=is_folder) is None:
+                yield entry.name, is_folder, is_link
+
+
+def why_left_out(root: Path, relative: str) -> str | None:
+    """Why a walk of ``root`` leaves out what is at a path below it, or a folder on the way; None if it does not.
+
+    Raises:
+        OSError: it cannot be asked for.
+        UnusableIgnoreFile: an ignore file on the way cannot be used.
+    """
+    return _judge(root, root.resolve(), relative)[0]
+
+
+def _judge(root: Path, anchor: Path, relative: str) -> tuple[str | None, Ignoring]:
+    """Why the path is left out, and what is ignored in its folder."""
+    path, folder, ignoring = root, "", Ignoring()
+    for name in relative.split("/"):
+        ignoring = ignoring.entering(path, folder)
+        path /= name
+        is_folder = path.is_dir()
+        if (reason := _left_out(name, is_folder=is_folder)) is not None:
+            return reason, ignoring
+        if path.is_symlink() and not _inside(path, anchor):
+            return "a link that leads out of the folder", ignoring
+        if (file := ignoring.by(f"{folder}{name}", directory=is_folder)) is not None:
+            return f"named by {file}", ignoring
+        folder = f"{folder}{name}/"
+    return None, ignoring
+
+
+def left_out(name: str) -> bool:
+    """Whether a file with this name within an archive would be left out of a folder: hidden files and common junk."""
+    *folders, last = name.split("/")
+    parts = [*((folder, True) for folder in folders), (last, False)]
+    return any(_left_out(part, is_folder=is_folder) for part, is_folder in parts if part not in {".", ".."})
+
+
+def concerns(name: str) -> bool:
+    """Whether a change to a file or folder with this name can change what a walk finds."""
+    return name == IGNORE_FILE or (_left_out(name, is_folder=True) is None and _left_out(name, is_folder=False) is None)
+
+
+def _left_out(name: str, *, is_folder: bool) -> str | None:
+    if name.startswith("."):
+        return "hidden"
+    if is_folder:
+        return "a folder of another program's files" if name in _JUNK_DIRECTORIES else None
+    lower = name.lower()
+    return "a temporary or backup file" if lower in _JUNK_FILES or lower.endswith(_JUNK_SUFFIXES) else None
+
+
+def _inside(path: Path, anchor: Path) -> bool:
+    try:
+        return path.resolve(strict=True).is_relative_to(anchor)
+    except (OSError, RuntimeError):
+        return False

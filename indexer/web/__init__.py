@@ -1,0 +1,1 @@
+"""Documents from web servers."""

@@ -1,0 +1,217 @@
+"""Sitemaps (sitemaps.org, protocol 0.9): the pages that a site lists, with when they were changed."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from indexer.web.fetch import elsewhere
+from indexer.web.urls import normalised, same_site, shown
+from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lxml.etree import _Element
+
+    from indexer.web.fetch import Fetcher
+
+# As the protocol has it, of one file: bytes when unpacked, and entries.
+_FILE_BYTES: Final = 50 << 20
+_FILE_ENTRIES: Final = 50_000
+# An index lists files, not further indexes; some do all the same.
+_MAX_DEPTH: Final = 2
+_GZIP_MARK: Final = b"\x1f\x8b\x08"
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+_LISTS: Final = frozenset({"urlset", "sitemapindex"})
+_ENTRIES: Final = frozenset({"url", "sitemap"})
+# Told from other XML by its root, which the XML declaration, comments and instructions may precede.
+SITEMAP_START: Final = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?.{0,500}?\?>\s*|<!--.{0,2000}?-->\s*){0,8}<(?:[\w.-]+:)?(?:urlset|sitemapindex)[\s>]",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebAddress:
+    """A URL to take in, or the reason why it cannot be.
+
+    ``site`` is a URL whose site it must not leave; ``lastmod`` is when it was changed, as its sitemap writes it.
+    """
+
+    url: str
+    error: SourceError | None = None
+    site: str | None = None
+    lastmod: str = ""
+
+    @property
+    def uri(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    kind: str
+    location: str
+    lastmod: str
+
+
+def addresses(urls: Iterable[str]) -> Iterator[WebAddress]:
+    """Normalised addresses, each once; what is none comes with its error."""
+    seen = set()
+    for text in urls:
+        try:
+            address = WebAddress(url=normalised(text))
+        except SourceError as error:
+            address = WebAddress(url=shown(text), error=error)
+        if address.url not in seen:
+            seen.add(address.url)
+            yield address
+
+
+class Sitemaps:
+    """Reads sitemaps and indexes of sitemaps. Together they may list ``max_urls`` pages."""
+
+    def __init__(self, fetcher: Fetcher, *, max_urls: int) -> None:
+        self._fetcher, self._max_urls = fetcher, max_urls
+        self._seen: set[str] = set()
+        self._read: set[str] = set()
+
+    def pages(self, text: str) -> Iterator[WebAddress]:
+        """The pages that the sitemap at a URL lists, each once; what cannot be read or taken comes with its error."""
+        try:
+            url = normalised(text)
+        except SourceError as error:
+            yield WebAddress(url=shown(text), error=error)
+            return
+        yield from self._pages(url, site=None, depth=0)
+
+    def _pages(self, url: str, site: str | None, depth: int) -> Iterator[WebAddress]:
+        if url in self._read:  # one that lists itself, or is listed twice
+            return
+        self._read.add(url)
+        count = 0
+        try:
+            place, content = self._fetch(url, site)
+            self._read.add(place)
+            for entry in _entries(place, content):
+                count += 1
+                if count > _FILE_ENTRIES:
+                    raise SourceTooLarge(
+                        f"{place} lists more than {_FILE_ENTRIES:,} addresses; those after are left out.",
+                        hint="Its site should split it, as the sitemap protocol says.",
+                    )
+                if entry.kind == "sitemap":
+                    yield from self._listed(entry, place, depth)
+                else:
+                    yield from self._page(entry, place)
+            if not count:
+                raise SourceNotFound(f"{place} lists nothing.", hint="Check that it is the site's sitemap.")
+        except SourceError as error:
+            yield WebAddress(url=url, error=error)
+
+    def _listed(self, entry: _Entry, place: str, depth: int) -> Iterator[WebAddress]:
+        if depth == _MAX_DEPTH:
+            raise SourceDamaged(
+                f"{place} is an index of sitemaps in an index in an index.", hint="Ingest what it lists by --sitemap."
+            )
+        address = _address(entry, place)
+        if address.error is not None:
+            yield address
+        else:
+            yield from self._pages(address.url, site=place, depth=depth + 1)
+
+    def _page(self, entry: _Entry, place: str) -> Iterator[WebAddress]:
+        address = _address(entry, place)
+        if address.url in self._seen:
+            return
+        if len(self._seen) == self._max_urls:
+            raise SourceTooLarge(
+                f"{place} lists more pages than the limit of {self._max_urls:,}; those after are left out.",
+                hint="Raise RAG_MAX_SITEMAP_URLS.",
+            )
+        self._seen.add(address.url)
+        yield address
+
+    def _fetch(self, url: str, site: str | None) -> tuple[str, bytes]:
+        file = io.BytesIO()
+        fetched = self._fetcher.fetch(url, file.write, site=site, max_bytes=_FILE_BYTES)
+        content = file.getvalue()
+        return fetched.url, _gunzipped(fetched.url, content) if content.startswith(_GZIP_MARK) else content
+
+
+def _address(entry: _Entry, place: str) -> WebAddress:
+    try:
+        url = normalised(entry.location, base=place)
+        if not same_site(url, place):
+            raise elsewhere(url, place)
+    except SourceError as error:
+        return WebAddress(url=shown(entry.location[:500]), error=error)
+    return WebAddress(url=url, site=place, lastmod=entry.lastmod)
+
+
+def _gunzipped(url: str, content: bytes) -> bytes:
+    decoder = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        unpacked = decoder.decompress(content, _FILE_BYTES + 1)
+    except zlib.error as error:
+        raise SourceDamaged(f"{url} cannot be unpacked: {error}.", hint="Try again later.") from error
+    if len(unpacked) > _FILE_BYTES:
+        raise SourceTooLarge(
+            f"{url} unpacks to more than {_FILE_BYTES:,} bytes.",
+            hint="Its site should split it, as the sitemap protocol says.",
+        )
+    if not decoder.eof:
+        raise SourceDamaged(f"{url} breaks off before its end.", hint="Try again later.")
+    return unpacked
+
+
+def _entries(url: str, content: bytes) -> Iterator[_Entry]:
+    """Entries in their order, read without entities, without network and element by element."""
+    from lxml import etree
+
+    found = etree.iterparse(
+        io.BytesIO(content),
+        events=("start", "end"),
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        recover=False,
+    )
+    try:
+        _event, root = next(found)
+        if etree.QName(root).localname not in _LISTS:
+            raise _no_sitemap(url, f"its root is <{etree.QName(root).localname}>")
+        if root.getroottree().docinfo.internalDTD is not None:
+            raise _no_sitemap(url, "it has a DOCTYPE, which may declare entities that grow")
+        for event, element in found:
+            if event != "end" or not isinstance(element.tag, str) or element.getparent() is not root:
+                continue
+            kind = etree.QName(element).localname
+            if kind in _ENTRIES and (location := _text(element, "loc")):
+                yield _Entry(kind=kind, location=location, lastmod=_text(element, "lastmod")[:40])
+            element.clear()
+            while element.getprevious() is not None:
+                del root[0]
+    except (etree.LxmlError, StopIteration) as error:
+        raise _no_sitemap(url, str(error) or "it is empty") from error
+
+
+def _text(element: _Element, name: str) -> str:
+    from lxml import etree
+
+    for child in element:
+        if isinstance(child.tag, str) and etree.QName(child).localname == name:
+            return (child.text or "").strip()
+    return ""
+
+
+def _no_sitemap(url: str, reason: str) -> SourceDamaged:
+    return SourceDamaged(
+        f"{url} is no sitemap: {reason}.",
+        hint="A page is ingested without --sitemap; a site's robots.txt often names its sitemaps.",
+    )

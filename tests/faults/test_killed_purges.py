@@ -1,0 +1,153 @@
+"""``kill -9`` before and after every commit of a purge and of an expiry: the next start ends what was begun."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from indexer.cli import main
+from indexer.commands.delete import purged
+from rag.factory import open_library
+from rag.stores import retirement
+from rag.stores.collection_rows import being_purged
+from rag.stores.database import Database
+from rag.stores.tables import VersionStatus
+from rag.stores.vectors import encode
+from rag.types import Span
+from tests.contracts.store_builders import fingerprint, ingest, settings_in, unit_vectors
+
+WORD = "zanzibarquux"  # one word, in full text as it stands
+CHUNKS = 12
+BATCH = 5  # chunks that are deleted in one transaction, so that there are several
+
+
+def written(home):
+    """A document with a secret, replaced once, among others, with index files of before and after."""
+    with open_library(settings_in(home)) as library:
+        collection = library.store.ensure_collection("c", fingerprint())
+        for number in range(4):
+            ingest(library.store, collection, f"/{number}", [f"harmless {number}. "] * 3, seed=number)
+        ingest(library.store, collection, "/secret", [f"{WORD} was here. "] * CHUNKS, seed=100)
+        library.vectors.flush(collection, force=True)
+        ingest(library.store, collection, "/secret", [f"{WORD} is here. "] * CHUNKS, seed=101)
+        ingest(library.store, collection, "/0", ["other 0. "] * 3, seed=50)
+        library.vectors.flush(collection, force=True)
+
+
+def secret_bytes():
+    vectors = np.concatenate([unit_vectors(CHUNKS, seed=100), unit_vectors(CHUNKS, seed=101)])
+    return [WORD.encode(), *encode(vectors), *(row.tobytes() for row in vectors)]
+
+
+def files_with(home, needles):
+    files = [path for path in home.rglob("*") if path.is_file()]
+    return {path.name for path in files if any(needle in path.read_bytes() for needle in needles)}
+
+
+def dies(home, doing, commit, when):
+    """A process's whole life: it is killed before or after its so many-th commit, or comes to its end."""
+    retirement._BATCH = BATCH
+    original, done = Database.write, 0
+
+    @contextmanager
+    def write(self):
+        nonlocal done
+        with original(self) as connection:
+            yield connection
+            done += 1
+            if (done, when) == (commit, "before"):
+                os.kill(os.getpid(), signal.SIGKILL)
+        if (done, when) == (commit, "after"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    library = open_library(settings_in(home))
+    Database.write = write
+    collection = library.store.collection("c")
+    if doing == "purge":
+        purged(library, collection, [library.store.document_by_uri(collection, "/secret").id])
+    else:
+        library.store.expire(collection, older_than=timedelta(0))
+    library.close()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    home = tmp_path_factory.mktemp("killed") / "home"
+    written(home)
+    assert {"plumbline.db", "index.faiss"} <= files_with(home, secret_bytes())
+    return home
+
+
+def lives(prepared, tmp_path, doing, when):
+    """The data directory as each kill leaves it, and how many commits there were before."""
+    context = multiprocessing.get_context("forkserver")  # the modules are loaded once, not for each process
+    context.set_forkserver_preload(["tests.faults.test_killed_purges"])
+    for commit in count(1):
+        home = tmp_path / f"{commit}"
+        shutil.copytree(prepared, home)
+        process = context.Process(target=dies, args=(home, doing, commit, when))
+        process.start()
+        process.join(120)
+        if process.exitcode == 0:
+            assert commit > 3, "it has more commits than that"
+            return
+        assert process.exitcode == -signal.SIGKILL
+        yield commit, home
+
+
+def verified(home):
+    result = CliRunner().invoke(main, ["verify", "--json"], env={"RAG_HOME": str(home)}, catch_exceptions=False)
+    return json.loads(result.stdout)["findings"]
+
+
+def the_others(library):
+    collection = library.store.collection("c")
+    hits = library.vectors.search(collection, unit_vectors(1, seed=9)[0], 1000)
+    texts = [chunk.text for chunk, _ in library.store.hydrate(collection, [hit.chunk_id for hit in hits])]
+    return sorted(text for text in texts if WORD not in text)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_purge_is_undone_whole_or_finished_by_the_next_start(prepared, tmp_path, when):
+    expected = ["harmless 1. ", "harmless 2. ", "harmless 3. "]
+    for commit, home in lives(prepared, tmp_path, "purge", when):
+        with open_library(settings_in(home)) as library:
+            collection = library.store.collection("c")
+            begun = (commit, when) != (1, "before")
+            there = library.store.document_by_uri(collection, "/secret")
+            assert (there is None) == begun
+            library.finish_purges()  # as every command that writes does, and a service
+            with library.database.read() as connection:
+                assert being_purged(connection) == []
+            assert the_others(library) == sorted([*expected * 3, *["other 0. "] * 3])
+            if begun:
+                assert not library.lexical.search(collection, WORD, 10)
+                assert files_with(home, secret_bytes()) == set()
+            else:
+                assert library.store.source_text(there.id, Span(start=0, end=1000)).startswith(f"{WORD} is here.")
+        assert verified(home) == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_expiry_is_finished_by_the_next_one(prepared, tmp_path, when):
+    for _, home in lives(prepared, tmp_path, "expire", when):
+        with open_library(settings_in(home)) as library:
+            collection = library.store.collection("c")
+            before = the_others(library)
+            library.store.expire(collection, older_than=timedelta(0))
+            with library.database.read() as connection:
+                rows = connection.exec_driver_sql("SELECT DISTINCT status FROM document_versions").scalars().all()
+            assert rows == [VersionStatus.ACTIVE]
+            assert the_others(library) == before
+            assert len(library.lexical.search(collection, WORD, 100)) == CHUNKS
+        assert verified(home) == []

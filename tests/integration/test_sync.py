@@ -1,0 +1,237 @@
+"""``indexer sync``: what it does to a collection when a folder changes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from indexer.cli import main
+from indexer.ignoring import IGNORE_FILE
+from rag.embedding.fake import HashingEmbedder
+from rag.factory import Library
+from rag.stores.ingest_lock import IngestLock
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def embedder(monkeypatch) -> HashingEmbedder:
+    embedder = HashingEmbedder()
+    monkeypatch.setattr(Library, "_load_embedder", lambda self: embedder)
+    return embedder
+
+
+@pytest.fixture
+def docs(tmp_path) -> Path:
+    folder = tmp_path / "docs"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "rivers.md").write_text("# Rivers\n\nWater runs down to the sea.\n")
+    (folder / "lakes.txt").write_text("A lake is water that stands still.\n")
+    (folder / "sub" / "falls.txt").write_text("At a fall water drops from a rock.\n")
+    return folder
+
+
+@pytest.fixture
+def run(home, monkeypatch):
+    def invoke(*arguments: object, exit_code: int = 0):
+        words = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["indexer", *words])  # the error report looks at it
+        result = CliRunner().invoke(main, words, catch_exceptions=False)
+        assert result.exit_code == exit_code, result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def sync(run, docs):
+    def invoke(*arguments: object, exit_code: int = 0) -> dict[str, list[dict]]:
+        told: dict[str, list[dict]] = {}
+        for line in run("sync", docs, "--json", *arguments, exit_code=exit_code).stdout.splitlines():
+            told.setdefault(json.loads(line).get("type", "error"), []).append(json.loads(line))
+        return told
+
+    return invoke
+
+
+@pytest.fixture
+def listed(run):
+    def invoke() -> dict[str, dict]:
+        documents = json.loads(run("list", "--json").stdout)["documents"]
+        return {Path(document["uri"]).name: document for document in documents}
+
+    return invoke
+
+
+def counts(told: dict[str, list[dict]]) -> dict[str, int]:
+    (summary,) = told["summary"]
+    kinds = ("ingested", "replaced", "moved", "deleted", "gone", "unsure", "failed", "skipped", "unchanged")
+    return {kind: summary[kind] for kind in kinds if summary[kind]}
+
+
+def test_a_folder_is_mirrored_with_real_embeddings_and_what_moved_is_found_where_it_is(
+    sync, listed, run, docs, embedder_path
+):
+    assert counts(sync()) == {"ingested": 3}
+    (docs / "far").mkdir()
+    (docs / "rivers.md").rename(docs / "far" / "streams.md")
+    (docs / "lakes.txt").write_text("A lake is a body of standing water in a basin.\n")
+    (docs / "sub" / "falls.txt").unlink()
+    (docs / "wells.txt").write_text("A well reaches water below the ground.\n")
+    before = listed()["rivers.md"]["id"]
+    assert counts(sync("--prune")) == {"ingested": 1, "replaced": 1, "moved": 1, "deleted": 1}
+    after = listed()
+    assert after.keys() == {"streams.md", "lakes.txt", "wells.txt"}
+    assert (after["streams.md"]["id"], after["streams.md"]["title"]) == (before, "Rivers")
+    verified = json.loads(run("verify", "--json").stdout)
+    assert verified["ok"], verified
+    assert counts(sync("--prune")) == {"unchanged": 3}
+
+
+def test_what_moved_is_not_embedded_anew_and_a_title_that_was_the_name_follows_it(sync, listed, docs, embedder):
+    sync()
+    embedded, ids = embedder.texts_embedded, {name: each["id"] for name, each in listed().items()}
+    (docs / "sub").rename(docs / "deep")
+    (docs / "rivers.md").rename(docs / "deep" / "streams.md")
+    told = sync()
+    assert {Path(line["from"]).name: line["renamed"] for line in told["moved"]} == {
+        "rivers.md": False, "falls.txt": False,
+    }  # fmt: skip
+    assert embedder.texts_embedded == embedded
+    (docs / "lakes.txt").rename(docs / "ponds.txt")
+    told = sync()
+    assert told["moved"][0]["renamed"]
+    assert counts(told) == {"replaced": 1, "moved": 1, "unchanged": 2}
+    now = listed()
+    assert (now["ponds.txt"]["id"], now["ponds.txt"]["title"]) == (ids["lakes.txt"], "ponds")
+    assert now["streams.md"]["id"] == ids["rivers.md"]
+
+
+def test_what_is_gone_is_named_and_deleted_only_when_asked(sync, listed, run, docs, embedder):
+    sync()
+    (docs / "lakes.txt").unlink()
+    told = sync()
+    assert (counts(told), told["gone"][0]["reason"]) == ({"gone": 1, "unchanged": 2}, "there is no such file any more")
+    assert "lakes.txt" in listed()
+    shown = run("sync", docs).stdout
+    assert f"indexer sync {docs} -c default --prune" in shown
+    told = sync("--prune")
+    assert Path(told["deleted"][0]["uri"]).name == "lakes.txt"
+    assert "confirmed" in told["model_state"][0]
+    assert "lakes.txt" not in listed()
+
+
+@pytest.mark.parametrize("vanish", [shutil.rmtree, lambda docs: (shutil.rmtree(docs), docs.mkdir())])
+def test_a_folder_that_is_missing_or_empty_deletes_nothing(sync, listed, docs, embedder, vanish):
+    sync()
+    vanish(docs)
+    told = sync("--prune", exit_code=1)
+    assert "deleted" not in told
+    assert len(listed()) == 3
+
+
+def test_what_an_ignore_file_names_is_gone_and_never_came_in(sync, listed, run, docs, embedder):
+    (docs / IGNORE_FILE).write_text("sub/\n")
+    run("ingest", docs)
+    assert listed().keys() == {"rivers.md", "lakes.txt"}
+    (docs / IGNORE_FILE).write_text("lakes*\n")
+    told = sync("--prune")
+    assert told["deleted"][0]["reason"] == f"named by {IGNORE_FILE}"
+    assert listed().keys() == {"rivers.md", "falls.txt"}
+    (docs / IGNORE_FILE).unlink()
+    (docs / IGNORE_FILE).mkdir()  # what is left out cannot be told: nothing is done with the folder
+    told = sync("--prune", exit_code=1)
+    assert "deleted" not in told
+    assert len(listed()) == 2
+
+
+def test_a_dry_run_names_every_step_and_does_nothing(sync, run, docs, embedder):
+    told = sync("--dry-run")
+    assert [line["action"] for line in told["step"]] == ["add"] * 3
+    assert json.loads(run("status", "--json").stdout)["collections"] == []
+    sync()
+    (docs / "lakes.txt").unlink()
+    (docs / "rivers.md").rename(docs / "streams.md")
+    (docs / "sub" / "falls.txt").write_text("Changed.")
+    told = sync("--dry-run", "--prune")
+    assert [line["action"] for line in told["step"]] == ["change", "move", "delete"]
+    assert all(line["reason"] for line in told["step"])
+    shown = run("sync", docs, "--dry-run").stdout
+    assert "move    rivers.md -> streams.md" in shown
+    assert shown.splitlines()[-1].endswith("1 changed, 1 moved, 1 gone; nothing was done")
+    assert counts(sync("--prune")) == {"replaced": 1, "moved": 1, "deleted": 1}
+
+
+def test_members_go_with_their_archive(sync, listed, docs, embedder):
+    with zipfile.ZipFile(docs / "a.zip", "w") as archive:
+        archive.writestr("in/inner.txt", "A spring is where water comes out of the ground.")
+    sync()
+    ids = {name: each["id"] for name, each in listed().items()}
+    embedded = embedder.texts_embedded
+    (docs / "a.zip").rename(docs / "sub" / "a.zip")
+    assert counts(sync()) == {"moved": 1, "unchanged": 3}
+    inner = listed()["inner.txt"]
+    assert (inner["uri"], inner["id"]) == (f"{docs}/sub/a.zip!/in/inner.txt", ids["inner.txt"])
+    assert embedder.texts_embedded == embedded
+    (docs / "sub" / "a.zip").unlink()
+    assert counts(sync("--prune"))["deleted"] == 1
+    assert "inner.txt" not in listed()
+
+
+def test_a_file_that_was_only_touched_is_read_once(sync, docs, embedder):
+    sync()
+    os.utime(docs / "lakes.txt", ns=(1, 1))
+    assert len(sync()["file"]) == 1
+    assert "file" not in sync()
+
+
+def test_what_is_said_of_files_is_said_of_all_of_them_once(sync, listed, docs, embedder):
+    sync()
+    assert counts(sync("--meta", "team=red")) == {"replaced": 3}
+    (docs / "lakes.txt").rename(docs / "sub" / "lakes.txt")
+    assert counts(sync("--meta", "team=red")) == {"moved": 1, "unchanged": 2}
+    assert counts(sync()) == {"unchanged": 3}
+    assert listed()["lakes.txt"]["metadata"] == {"team": "red"}
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_rest_is_done(sync, docs, embedder):
+    (docs / "empty.txt").write_text("")
+    (docs / os.fsdecode(b"bad\xff.txt")).write_text("text")
+    (docs / "a\nb.txt").write_text("Water in a name of two lines.")
+    os.mkfifo(docs / "pipe.txt")
+    told = sync(exit_code=1)
+    assert counts(told) == {"ingested": 4, "failed": 2}
+    assert counts(sync(exit_code=1)) == {"failed": 2, "unchanged": 4}
+
+
+def test_an_address_that_had_documents_before_takes_the_content_in_anew(sync, listed, docs, embedder):
+    sync()
+    (docs / "lakes.txt").unlink()
+    sync("--prune")  # its past is kept under its address
+    embedded = embedder.texts_embedded
+    (docs / "sub" / "falls.txt").rename(docs / "lakes.txt")
+    told = sync("--prune")
+    assert counts(told) == {"ingested": 1, "deleted": 1, "unchanged": 1}
+    assert listed().keys() == {"rivers.md", "lakes.txt"}
+    assert embedder.texts_embedded <= embedded + 1  # its title, which is embedded with it, is another
+
+
+def test_two_syncs_at_once_and_wrong_use(sync, run, home, docs, embedder):
+    sync()
+    with IngestLock(home, "default"):
+        assert "ingest_in_progress" in run("sync", docs, exit_code=1).stderr
+        assert "ingest_in_progress" not in run("sync", docs, "--dry-run").stderr  # it only reads
+    assert "is not a folder" in run("sync", docs / "lakes.txt", exit_code=1).stderr
+    run("sync", exit_code=2)

@@ -1,0 +1,103 @@
+"""Plans of parts of a folder, and what happens between a plan and its being carried out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from indexer.report import Watcher
+from indexer.syncing import MOST_PATHS, FolderSync
+from tests.integration.ingesting import ingesting
+
+
+@pytest.fixture
+def docs(tmp_path) -> Path:
+    folder = tmp_path / "docs"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "sub/c.txt"):
+        (folder / name).write_text(f"Water of {name} runs down the river.\n")
+    return folder
+
+
+@pytest.fixture
+def sync(tmp_path, docs):
+    from indexer.pipeline import IngestPipeline
+
+    with ingesting(tmp_path / "home") as library:
+        pipeline = IngestPipeline(
+            store=library.store,
+            embedder_for=lambda _name: library.embedder,
+            parsers=library.parsers,
+            max_file_bytes=1 << 20,
+        )
+        sync = FolderSync(
+            docs,
+            database=library.store._database,
+            store=library.store,
+            pipeline=pipeline,
+            collection="default",
+            max_file_bytes=1 << 20,
+        )
+        done = sync.carry_out(sync.plan(), prune=False, watcher=Watcher())
+        assert done.ingested.ingested == 3
+        yield sync
+
+
+def carry_out(sync, plan):
+    return sync.carry_out(plan, prune=True, watcher=Watcher())
+
+
+def test_a_file_that_is_back_before_it_is_deleted_stays(sync, docs):
+    (docs / "a.txt").unlink()
+    plan = sync.plan()
+    (docs / "a.txt").write_text("It is here again.\n")
+    report = carry_out(sync, plan)
+    assert (report.deleted, [each.reason for each in report.unsure]) == ([], ["it has come back meanwhile"])
+    assert carry_out(sync, sync.plan()).ingested.replaced == 1
+
+
+def test_a_disk_that_goes_before_the_deletion_deletes_nothing(sync, docs):
+    (docs / "a.txt").unlink()
+    plan = sync.plan()
+    docs.rename(docs.with_name("away"))
+    docs.mkdir()
+    report = carry_out(sync, plan)
+    assert report.deleted == []
+    assert "not mounted" in report.unsure[0].reason
+
+
+def test_a_file_that_vanishes_before_it_is_read_fails_and_the_rest_goes_on(sync, docs):
+    (docs / "d.txt").write_text("New.")
+    (docs / "e.txt").write_text("New, too.")
+    plan = sync.plan()
+    (docs / "d.txt").unlink()
+    report = carry_out(sync, plan)
+    assert [failure.code for failure in report.ingested.failed] == ["source_not_found"]
+    assert report.ingested.ingested == 1
+
+
+def test_a_part_is_planned_by_what_changed_there_alone(sync, docs):
+    (docs / "a.txt").rename(docs / "sub" / "a.txt")
+    (docs / "b.txt").write_text("Changed.")
+    (docs / "sub" / "c.txt").unlink()
+    plan = sync.plan({"a.txt", "sub/a.txt"})
+    assert ([move.file.path.name for move in plan.move], plan.change, plan.gone) == (["a.txt"], [], [])
+    plan = sync.plan({"sub/c.txt"})
+    assert [Path(each.source.uri).name for each in plan.gone] == ["c.txt"]
+    whole = sync.plan({f"nothing-{number}" for number in range(MOST_PATHS + 1)})
+    assert (len(whole.move), len(whole.change), len(whole.gone)) == (1, 1, 1)
+
+
+def test_a_folder_that_moved_takes_its_documents_with_it(sync, docs):
+    (docs / "sub").rename(docs / "deep")
+    report = carry_out(sync, sync.plan({"sub", "deep"}))
+    assert [move.file.uri for move in report.moved] == [f"{docs}/deep/c.txt"]
+    assert sync.plan().idle
+
+
+def test_of_a_folder_that_is_empty_as_a_whole_no_part_is_gone(sync, docs):
+    for path in (docs / "a.txt", docs / "b.txt", docs / "sub" / "c.txt"):
+        path.unlink()
+    plan = sync.plan({"a.txt"})
+    assert (plan.gone, len(plan.unsure)) == ([], 1)

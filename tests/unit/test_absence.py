@@ -1,0 +1,40 @@
+"""When a file that was not found is proved to be gone."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from indexer.absence import Evidence
+from tests.unit.test_mirror import known_of, root, write  # noqa: F401 - a fixture
+
+
+def test_an_empty_folder_that_nobody_changed_since_is_a_disk_that_is_not_mounted(root):  # noqa: F811
+    write(root, "kept")
+    mount = root / "mnt"
+    source = known_of(write(root, "kept"), uri=f"{root}/mnt/deep/a", stored_at=datetime.now(UTC) + timedelta(hours=1))
+    mount.mkdir()
+    reason, proved = Evidence(root, []).of(source)
+    assert (proved, "not mounted" in reason) == (False, True)
+    (mount / "b").write_text("b")
+    assert Evidence(root, []).of(source)[1]
+
+
+def test_the_last_file_that_is_deleted_from_a_folder_is_gone(root):  # noqa: F811
+    write(root, "kept")
+    path = write(root, "sub/a")
+    source = known_of(path)
+    path.unlink()
+    assert Evidence(root, []).of(source) == ("there is no such file any more", True)
+
+
+def test_a_file_that_is_back_is_not_gone(root):  # noqa: F811
+    reason, proved = Evidence(root, []).of(known_of(write(root, "back")))
+    assert (reason, proved) == ("it has come back meanwhile", False)
+
+
+def test_what_is_no_file_any_more_is_gone(root):  # noqa: F811
+    write(root, "kept")
+    source = known_of(root / "kept", uri=f"{root}/pipe")
+    os.mkfifo(root / "pipe")
+    assert Evidence(root, []).of(source) == ("it is not a file any more", True)

@@ -1,0 +1,103 @@
+"""When a folder is to be looked at, with scripted changes instead of a file system's."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from indexer import following
+from indexer.following import Follower, Following
+
+
+class Recorder(Follower):
+    def __init__(self, folder):
+        self.folder = folder
+        self.heard: list[str] = []
+
+    def waiting(self, folder):
+        self.heard.append("waiting")
+        self.folder.mkdir()  # it comes back while it is waited for
+
+    def polling(self, reason):
+        self.heard.append(f"polling: {reason}")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def script(monkeypatch, folder):
+    """Runs looks over batches of changed names; each batch is given to a watch that is told whether it polls."""
+    monkeypatch.setattr(following, "_QUIET_S", 0.0)
+    monkeypatch.setattr(following, "_QUIET_POLLED_S", 0.0)
+    asked: list[bool | None] = []
+
+    def use(*attempts):
+        left = list(attempts)
+
+        def watch(path, *, force_polling, **_):
+            asked.append(force_polling)
+            attempt = left.pop(0)
+            if isinstance(attempt, Exception):
+                raise attempt
+            for names in attempt:
+                yield {(1, f"{path}/{name}") for name in names}
+
+        monkeypatch.setattr(following, "watch", watch)
+        return asked
+
+    return use
+
+
+def first(looks, count):
+    return [next(looks) for _ in range(count)]
+
+
+def test_everything_is_looked_at_first_then_what_changed(script, folder):
+    script([[], ["a"], [], ["b/c", ".git/x"]])
+    looks = Following(folder, Recorder(folder)).looks()
+    assert first(looks, 3) == [None, {"a"}, {"b/c"}]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("OS file watch limit reached")])
+def test_without_watches_the_folder_is_polled_and_that_is_told(script, folder, error):
+    asked = script(error, [[], ["a"]])
+    follower = Recorder(folder)
+    looks = Following(folder, follower).looks()
+    assert first(looks, 2) == [None, {"a"}]
+    assert asked == [None, True]
+    assert str(error) in follower.heard[0]
+
+
+def test_a_folder_that_vanishes_is_waited_for_and_looked_at_as_a_whole(script, folder):
+    script([[], ["a"], ["b"]], [[]])
+    follower = Recorder(folder)
+    looks = Following(folder, follower).looks()
+    assert first(looks, 2) == [None, {"a"}]
+    shutil.rmtree(folder)
+    assert next(looks) is None
+    assert follower.heard == ["waiting"]
+
+
+def test_what_came_to_nothing_comes_again(script, folder):
+    script([[], ["a"], []], [[]])
+    follow = Following(folder, Recorder(folder))
+    looks = follow.looks()
+    assert first(looks, 2) == [None, {"a"}]
+    follow.again({"a"}, after_s=0)
+    assert next(looks) == {"a"}
+    follow.again(None, after_s=0)
+    assert next(looks) is None
+
+
+def test_a_look_at_everything_is_due_again_after_a_while(script, folder, monkeypatch):
+    monkeypatch.setattr(following, "_LOOK_S", 0.0)
+    monkeypatch.setattr(following, "_LOOK_SHARE", 0.0)
+    script([[], [], []])
+    looks = Following(folder, Recorder(folder)).looks()
+    assert first(looks, 3) == [None, None, None]
