@@ -30,7 +30,8 @@ LEASE: Final = timedelta(seconds=60)
 _ATTEMPTS: Final = 5
 _FIRST_DELAY: Final = timedelta(seconds=5)
 _LONGEST_DELAY: Final = timedelta(minutes=10)
-_ENDED: Final = tuple(state for state in JobState if state.ended)
+KEPT: Final = timedelta(days=30)  # for so long is told what came of a job
+ENDED: Final = tuple(state for state in JobState if state.ended)
 
 
 class JobQueue:
@@ -175,13 +176,13 @@ class JobQueue:
     def forget(self, older_than: timedelta) -> int:
         """Delete jobs that ended longer ago; returns how many."""
         with self._database.write() as connection:
-            old = select(JobRow.id).where(JobRow.state.in_(_ENDED), JobRow.finished_at < self._now() - older_than)
+            old = select(JobRow.id).where(JobRow.state.in_(ENDED), JobRow.finished_at < self._now() - older_than)
             connection.execute(delete(JobFileRow).where(JobFileRow.job_id.in_(old)))
             return connection.execute(delete(JobRow).where(JobRow.id.in_(old))).rowcount
 
     def uploads(self) -> list[tuple[int, Upload]]:
         """The uploads that jobs which have not ended still need, each with the id of its job."""
-        query = select(JobRow.id, JobRow.collection, JobRow.request).where(JobRow.state.not_in(_ENDED))
+        query = select(JobRow.id, JobRow.collection, JobRow.request).where(JobRow.state.not_in(ENDED))
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(JobRow.id)).all()
         requests = [(row.id, request_from_json(row.collection, row.request)) for row in rows]
