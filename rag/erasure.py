@@ -15,6 +15,7 @@ from rag.errors import DataDirectoryUnwritable, ErasureIncomplete, RagError
 from rag.followers import Registration, followers
 from rag.inference.kv.stored_states import remove, stored_states
 from rag.model_types import Gone
+from rag.stores.archive import sync
 from rag.stores.changes import all_chunks, chunks_there, feeds, removed_since
 from rag.stores.room import disk_full, is_full
 from rag.telemetry import get_logger
@@ -128,13 +129,17 @@ def erase_deleted(database: Database, directory: Path, *, timeout_s: float = _CO
 
 
 def remove_all(directory: Path) -> None:
-    """Remove all stored model state: where a database is replaced by another, chunk ids mean other passages.
+    """Remove all stored model state: where a database is replaced by another, chunk ids mean other passages. It stays
+    removed when the power fails.
 
     Raises:
         DataDirectoryUnwritable: a file cannot be read or deleted.
     """
     try:
-        remove(stored_states(directory))
+        states = stored_states(directory)
+        remove(states)
+        for folder in {state.path.parent for state in states}:
+            sync(folder)
     except OSError as error:
         raise _unwritable(directory, error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,11 @@ def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
     from rag.stores.restore import restore as restore_archive
 
     settings = load_settings()
+    forget_states = partial(remove_all, settings.home / "kv")
     with reporting() as report:
-        restored = restore_archive(file.absolute(), places=places(settings), force=force, report=report)
-    remove_all(settings.home / "kv")
+        restored = restore_archive(
+            file.absolute(), places=places(settings), forget_states=forget_states, force=force, report=report
+        )
     manifest = restored.manifest
     notes = _notes(settings, manifest)
     if as_json:

@@ -25,7 +25,7 @@ from rag.stores.database import migration_lock
 from rag.stores.sqlite_errors import storage_error, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rag.stores.archive import ArchiveReader, Report
     from rag.stores.backup import Places
@@ -44,9 +44,13 @@ class Restored:
     moved_aside: tuple[Path, ...]
 
 
-def restore(archive: Path, *, places: Places, report: Report, force: bool = False) -> Restored:
+def restore(
+    archive: Path, *, places: Places, report: Report, forget_states: Callable[[], None], force: bool = False
+) -> Restored:
     """Put an archive's database, indexes and uploads into their places.
 
+    ``forget_states`` removes stored model state: chunk ids mean other passages with the new database. It is called when
+    all is checked and before anything is placed, so that however this ends no state meets another database.
     A database that is there is moved aside if ``force``. After any error what was there is there still.
 
     Raises:
@@ -71,6 +75,7 @@ def restore(archive: Path, *, places: Places, report: Report, force: bool = Fals
             try:
                 staged.fill(opened_archive, report)
                 _require_unused(database)  # again: that may have taken minutes
+                forget_states()
                 return Restored(manifest=manifest, moved_aside=tuple(staged.place()))
             finally:
                 staged.clear()

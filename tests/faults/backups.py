@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from rag.erasure import remove_all
 from rag.job_types import JobRequest, Upload
 from rag.stores.backup import back_up, places
 from rag.stores.blobs import Blobs
@@ -41,6 +42,9 @@ def filled(home: Path, word: str, count: int) -> None:
     vectors.close()
     upload(database, home, f"upload of {word}")
     database.close()
+    state = home / "kv" / ("ab" * 16) / f"{'cd' * 16}.kv"
+    state.parent.mkdir(parents=True)
+    state.write_text(word)
 
 
 def upload(database: Database, home: Path, text: str) -> Upload:
@@ -69,6 +73,11 @@ def holding(home: Path) -> tuple[list[str], list[str]]:
         database.close()
 
 
+def states(home: Path) -> list[str]:
+    """What is stored of model state."""
+    return [path.read_text() for path in (home / "kv").rglob("*.kv")]
+
+
 def backed_up(home: Path, target: Path, *, compress: bool = False, force: bool = False) -> Manifest:
     return back_up(
         target,
@@ -83,7 +92,13 @@ def backed_up(home: Path, target: Path, *, compress: bool = False, force: bool =
 
 
 def restored(home: Path, archive: Path, *, force: bool = False) -> tuple[Path, ...]:
-    return restore(archive, places=places(settings_in(home)), report=no_report, force=force).moved_aside
+    return restore(
+        archive,
+        places=places(settings_in(home)),
+        report=no_report,
+        forget_states=lambda: remove_all(home / "kv"),
+        force=force,
+    ).moved_aside
 
 
 def _die_at(step: int, within: Path) -> None:

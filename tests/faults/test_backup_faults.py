@@ -35,6 +35,7 @@ from tests.faults.backups import (
     no_report,
     restore_and_die,
     restored,
+    states,
     upload,
 )
 from tests.faults.killed_writer import write_until_killed
@@ -254,6 +255,7 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new(made, tmp_path, proc
             break
         seen.append(holding(home))
         assert seen[-1] in (old, new)
+        assert seen[-1] == old or states(home) == [], "what was made with the old database is not used with the new"
         restored(home, made / "other.zip", force=True)  # nobody has to clean up first
         assert holding(home) == new
         assert not list(home.glob("*.restoring"))
@@ -315,7 +317,7 @@ def test_an_upload_that_is_missing_stops_no_backup(made, tmp_path):
     assert not any(each.name.startswith("blobs/") for each in members)
 
 
-def states(log: Path) -> tuple[dict[str, int], dict[str, list[str | None]]]:
+def changes(log: Path) -> tuple[dict[str, int], dict[str, list[str | None]]]:
     """For each uri, how many changes were acknowledged, and the hash it had after each change; None when deleted."""
     acknowledged: dict[str, int] = defaultdict(int)
     after: dict[str, list[str | None]] = defaultdict(lambda: [None])
@@ -342,14 +344,14 @@ def test_a_backup_beside_a_writer_is_one_moment_of_it(tmp_path, processes):
     try:
         wait_for_lines(log, writer, 1)
         for number in range(12):
-            began, _ = states(log)
+            began, _ = changes(log)
             backed_up(tmp_path / "home", tmp_path / f"{number}.zip", compress=number % 2 == 1)
             taken.append(began)
             assert writer.is_alive()
     finally:
         writer.kill()
         writer.join()
-    _, after = states(log)
+    _, after = changes(log)
     assert sum(map(len, after.values())) > len(after)  # something was written meanwhile
     for number, began in enumerate(taken):
         home = tmp_path / f"home-{number}"
