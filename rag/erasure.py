@@ -53,13 +53,15 @@ class Sweep:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureReport:
     """What was searched for model state of deleted passages: ``files`` read and how many of them ``removed``, and the
-    ids of the processes with a model that ``confirmed`` to hold nothing of them, or did not in time.
+    ids of the processes with a model that ``confirmed`` to hold nothing of them, or did not in time. ``unreadable`` are
+    the files in which some of these said something that cannot be read.
     """
 
     files: int
     removed: int
     confirmed: tuple[int, ...]
     unconfirmed: tuple[int, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def problem(self) -> ErasureIncomplete | None:
@@ -67,9 +69,10 @@ class ErasureReport:
         if not self.unconfirmed:
             return None
         names = ", ".join(map(str, self.unconfirmed))
+        damaged = f" What it says cannot be read: {', '.join(self.unreadable)}." if self.unreadable else ""
         return ErasureIncomplete(
             f"Process {names} did not confirm within {_CONFIRM_S:.0f} s that its model has forgotten the deleted "
-            "passages. Nobody finds them any more, but its memory may hold them.",
+            f"passages. Nobody finds them any more, but its memory may hold them.{damaged}",
             hint="It forgets them as soon as it gets to it; end it to be certain.",
         )
 
@@ -125,6 +128,7 @@ def erase_deleted(database: Database, directory: Path, *, timeout_s: float = _CO
         removed=first.removed + (last.removed if asked else 0),
         confirmed=tuple(each.pid for each in asked if each.id not in late),
         unconfirmed=tuple(each.pid for each in waiting),
+        unreadable=tuple(str(each.unreadable) for each in waiting if each.unreadable is not None),
     )
 
 
