@@ -2,7 +2,8 @@
 
 A worker has a job by a *lease*: it says again and again that it goes on (heartbeat), and where it does not, another
 takes the job over. Taking in is idempotent (what is unchanged is skipped), so a job that is begun again goes on where
-it ended.
+it ended. Leases, and when a job is tried again, are by the machine's clock; setting it back makes no wait longer than
+the longest that there is.
 """
 
 from __future__ import annotations
@@ -67,8 +68,10 @@ class JobQueue:
         now = self._now()
         with self._database.write() as connection:
             _take_back(connection, now, gone)
-            waiting = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
-            query = select(JobRow.id).where(JobRow.state == JobState.QUEUED, waiting).order_by(JobRow.id).limit(1)
+            # A time further off than any that is written was written before the clock was set back.
+            impossible = JobRow.not_before > now + _LONGEST_DELAY
+            due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now, impossible)
+            query = select(JobRow.id).where(JobRow.state == JobState.QUEUED, due).order_by(JobRow.id).limit(1)
             job_id = connection.scalar(query)
             if job_id is None:
                 return None
@@ -205,6 +208,8 @@ def _take_back(connection: Connection, now: datetime, gone: Callable[[str], bool
     running = select(JobRow.id, JobRow.owner, JobRow.lease_until, JobRow.attempts, JobRow.cancel_requested)
     for row in connection.execute(running.add_columns(JobRow.request).where(JobRow.state == JobState.RUNNING)).all():
         if row.lease_until > now and not gone(row.owner):
+            if row.lease_until > now + LEASE:  # the clock was set back; whoever lives renews it by the new time
+                connection.execute(update(JobRow).where(JobRow.id == row.id).values(lease_until=now + LEASE))
             continue
         if row.cancel_requested:
             _end(connection, row.id, JobState.CANCELLED, None, now)
