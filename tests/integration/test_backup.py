@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +18,7 @@ from indexer.cli import main as indexer_main
 from rag.cli import main as rag_main
 from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
+from rag.errors import ModelMissing
 from rag.factory import Library, open_library
 from rag.stores import archive, schema
 from tests.contracts.store_builders import fingerprint
@@ -158,9 +160,37 @@ def test_another_embedder_is_told(run, use, home, tmp_path, monkeypatch):
     (note,) = [
         note
         for note in json.loads(run("rag", "restore", tmp_path / "b.zip", "--json").stdout)["notes"]
-        if "embedder" in note
+        if "RAG_EMBEDDER" in note
     ]
     assert "RAG_EMBEDDER is another. Set it to all-minilm-l6-v2" in note
+
+
+def test_the_collections_own_embedders_are_told_where_they_are_missing(run, use, home, tmp_path, monkeypatch):
+    identity = {"": "all-minilm-l6-v2@0123456789abcdef+unit", "kitchen": "kitchen-words@fedcba9876543210+unit"}
+    with closing(sqlite3.connect(home / "plumbline.db")) as connection:
+        for name, embedder in identity.items():
+            connection.execute("UPDATE collections SET embedder = ? WHERE ? IN ('', name)", (embedder, name))
+        connection.commit()
+    run("rag", "backup", tmp_path / "b.zip")
+    use("other")
+    here = SimpleNamespace(sha256="0123456789abcdef" * 4)
+
+    def resolve(_catalog, name, **_kind):
+        if name == "kitchen-words":
+            raise ModelMissing("The model kitchen-words is not here.", hint="Run: rag models pull kitchen-words")
+        return here
+
+    def notes(*options):
+        told = json.loads(run("rag", "restore", tmp_path / "b.zip", "--json", *options).stdout)["notes"]
+        return [note for note in told if note.startswith("The embedder of")]
+
+    monkeypatch.setattr("rag.catalog.Catalog.resolve", resolve)
+    (missing,) = notes()
+    assert "The embedder of 'kitchen', kitchen-words, is not here" in missing
+    assert "rag models pull kitchen-words" in missing
+    here.sha256 = "f" * 64
+    other, _ = notes("--force")
+    assert "The embedder of 'default', all-minilm-l6-v2, is another file here" in other
 
 
 def test_a_backup_holds_no_secrets(run, home, tmp_path, monkeypatch):
