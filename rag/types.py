@@ -150,8 +150,8 @@ class WebFetch:
 class StoredSource:
     """What the store knows of a source's active version, to decide whether it must be read again.
 
-    ``members_failed``: documents in it that could not be taken in, so reading it again may find more. ``web``: of one
-    that was fetched from a web server.
+    ``members_failed``: documents in it that could not be taken in, so reading it again may find more; ``members_gone``:
+    those that were taken in with it and are there no more. ``web``: of one that was fetched from a web server.
     """
 
     document_id: int
@@ -162,6 +162,7 @@ class StoredSource:
     chunker: str
     metadata: Mapping[str, MetadataValue]
     members_failed: int = 0
+    members_gone: int = 0
     web: WebFetch | None = None
 
 

@@ -95,4 +95,4 @@ class JobsController(Controller):
         responses=problems(404, 422),
     )
     async def cancel_job(self, service: NamedDependency[Service], job_id: _JobId) -> Job:
-        return presentation.job(await asyncio.to_thread(service.library.jobs.cancel, job_id))
+        return presentation.job(await asyncio.to_thread(service.library.cancel_job, job_id))

@@ -15,8 +15,8 @@ from indexer.web.urls import stored_uri
 from rag.commands.errors import EXIT_FAILED, printable
 from rag.commands.times import time_from
 from rag.config import load_settings
-from rag.errors import UnknownDocument
 from rag.factory import open_library
+from rag.stores.history import unknown_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,16 +107,15 @@ def prune(ctx: click.Context, older_than: float | None, collection: str, as_json
 
 
 def find_past(history: History, collection: Collection, name: str) -> int:
-    """The id of the document that has or had this URI, path or id, in this order. Raises UnknownDocument."""
+    """The id of the document that has or had this URI or path, or the number that ``name`` is, whether there is a
+    document with it or not. Raises UnknownDocument.
+    """
     for uri in (name, stored_uri(name)):
         if (found := history.document_id(collection, uri)) is not None:
             return found
     if name.isascii() and name.isdigit():
         return int(name)
-    raise UnknownDocument(
-        f"No version of a document {name!r} is kept in the collection {collection.name!r}.",
-        hint="`indexer list` shows the documents there are, `indexer changes` those there were.",
-    )
+    raise unknown_version(name, collection)
 
 
 def all_changes(

@@ -62,7 +62,8 @@ class Database:
             DatabaseTooNew: a newer program has migrated it.
             DatabaseOutdated: it is not there or needs a migration, and ``migrate`` is off.
             DatabaseBusy: another process holds its lock for longer than the timeout (in seconds).
-            DatabaseDamaged: it is not a readable SQLite file, or its log lacks changes that were acknowledged.
+            DatabaseDamaged: it is not a readable SQLite file, or its log lacks changes that were acknowledged, or it is
+                gone from beside its index files.
             InvalidSettings: the URL is not one of a SQLite file.
         """
         url = _sqlite_url(settings.sqlalchemy_url)
@@ -70,7 +71,7 @@ class Database:
         if migrate:
             _make_writable(settings.home)
             _make_writable(path.parent)
-        _refuse_emptied(path, settings.home)
+        _refuse_lost(path, settings.home)
         require_whole_log(path)
         engine = _create_engine(url, busy_timeout_s)
         try:
@@ -179,15 +180,23 @@ def _unwritable(directory: Path, error: OSError) -> StorageError:
     )
 
 
-def _refuse_emptied(path: Path, home: Path) -> None:
-    """A file cut to nothing looks like a new database to SQLite; what was made for one proves that it was not."""
-    if not path.exists() or path.stat().st_size:
+def _refuse_lost(path: Path, home: Path) -> None:
+    """A file that is gone or cut to nothing looks like a new database; what was made for one proves that it is not."""
+    if path.exists() and path.stat().st_size:
         return
+    indexes, locks = (folder.is_dir() and any(folder.iterdir()) for folder in (home / "indexes", home / "locks"))
+    anew = f"to begin anew, remove {home / 'indexes'} and ingest the documents again."
     # Index files, and the locks of those who have ingested; they are there only after the database.
-    if any(folder.is_dir() and any(folder.iterdir()) for folder in (home / "indexes", home / "locks")):
+    if path.exists() and (indexes or locks):
         raise DatabaseDamaged(
             f"The database {path} is empty, but there are files that were made for documents it held.",
-            hint="Restore a backup, or remove the file and ingest the documents again.",
+            hint=f"Restore a backup. Or remove the file and, {anew}",
+        )
+    # A lock may be older than the first database: whoever waits to make it has one.
+    if not path.exists() and indexes:
+        raise DatabaseDamaged(
+            f"The database {path} is not there, but there are index files of documents it held in {home / 'indexes'}.",
+            hint=f"Check RAG_DATABASE_URL and whether its disk is mounted, or restore a backup. Or, {anew}",
         )
 
 

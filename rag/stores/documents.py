@@ -25,6 +25,7 @@ from rag.stores.quality import collection_quality, document_quality
 from rag.stores.reading import (
     ACTIVE_PASSAGES,
     joined,
+    member_count,
     one_document,
     require_chunk,
     require_gone,
@@ -104,6 +105,7 @@ class SqlDocumentStore:
         )
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
+            members = member_count(connection, collection.id, uri) if row is not None and row.members else 0
         if row is None:
             return None
         require_version(row)
@@ -116,6 +118,7 @@ class SqlDocumentStore:
             chunker=row.chunker,
             metadata=row.metadata,
             members_failed=row.members_failed,
+            members_gone=max(0, row.members - members),
             web=web_fetch(row.web),
         )
 

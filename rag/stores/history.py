@@ -56,6 +56,14 @@ def require_known(connection: Connection, collection: Collection, as_of: datetim
     tenures.require_whole(connection, collection.id)
 
 
+def unknown_version(document: int | str, collection: Collection) -> UnknownDocument:
+    """The error where a collection keeps no version of a document with this id, or this name."""
+    return UnknownDocument(
+        f"No version of a document {document!r} is kept in the collection {collection.name!r}.",
+        hint="`indexer list` shows the documents there are, `indexer changes` those there were.",
+    )
+
+
 class History:
     """Reads a collection's past. Safe to share between threads."""
 
@@ -80,10 +88,7 @@ class History:
             tenures.require_whole(connection, collection.id)
             rows = connection.execute(query).all()
         if not rows:
-            raise UnknownDocument(
-                f"No version of a document {document_id} is kept in the collection {collection.name!r}.",
-                hint="`indexer list` shows the documents there are, `indexer changes` those there were.",
-            )
+            raise unknown_version(document_id, collection)
         for row in rows:
             require_version(row)
         return [_to_version(row, collection) for row in rows]

@@ -108,6 +108,13 @@ def within(uri: str) -> ColumnElement[bool]:
     return in_range & (func.substr(DocumentRow.uri, 1, len(prefix)) == prefix)
 
 
+def member_count(connection: Connection, collection_id: int, uri: str) -> int:
+    """How many active documents the container with this URI holds, however deep."""
+    active = select(func.count()).select_from(DocumentRow).join(VersionRow, VersionRow.document_id == DocumentRow.id)
+    mine = (DocumentRow.collection_id == collection_id, within(uri), visible())
+    return connection.execute(active.where(*mine)).scalar_one()
+
+
 def select_passages(
     collection_id: int | BindParameter[int], condition: ColumnElement[bool]
 ) -> Select[*tuple[Any, ...]]:

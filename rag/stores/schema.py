@@ -33,6 +33,7 @@ REVISIONS = (
     "0017",
     "0018",
     "0019",
+    "0020",
 )
 
 # As a package, not as a path: it works from an installed wheel, and a path may hold characters Alembic interpolates.

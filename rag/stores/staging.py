@@ -21,7 +21,7 @@ from rag.stores.copies import key_rows
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
-from rag.stores.reading import one_document, require_version
+from rag.stores.reading import member_count, one_document, require_version
 from rag.stores.retirement import next_change, prune, prune_some, retire
 from rag.stores.rows import chunk_row, context_of, seal_version, text_row, vector_row
 from rag.stores.tables import (
@@ -287,6 +287,7 @@ class SqlStagedVersion:
                 activated_seq=seq,
                 chunk_count=self._chunk_count,
                 members_failed=members_failed,
+                members=member_count(connection, self._collection.id, self._source.uri),
                 created_at=at,
                 owner=None,
             )

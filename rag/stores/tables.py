@@ -146,9 +146,9 @@ class VersionRow(Base):
 
     ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
-    ``members_failed`` counts what could not be taken in of a container. ``tenure_checksum``:
-    ``rag.stores.tenures``. ``web`` is a ``rag.types.WebFetch``: no part
-    of the document, but what it takes to ask a server whether there is a newer one.
+    Of a container ``members_failed`` counts what could not be taken in, ``members`` the documents in it, however deep.
+    ``tenure_checksum``: ``rag.stores.tenures``. ``web`` is a ``rag.types.WebFetch``: no part of the document, but what
+    it takes to ask a server whether there is a newer one.
     """
 
     __tablename__ = "document_versions"
@@ -179,6 +179,7 @@ class VersionRow(Base):
     chunker: Mapped[str] = mapped_column(Text)
     chunk_count: Mapped[int] = mapped_column(default=0)
     members_failed: Mapped[int] = mapped_column(default=0, server_default="0")
+    members: Mapped[int] = mapped_column(default=0, server_default="0")
     activated_seq: Mapped[int | None] = mapped_column(BigInteger)
     retired_seq: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -125,6 +125,17 @@ def test_a_container_may_be_without_text_and_tells_what_failed_in_it(store, coll
     assert store.stored_source(collection, "/b").members_failed == 0
 
 
+def test_a_container_tells_which_of_its_members_are_gone(store, collection):
+    made = [ingest(store, collection, uri, [uri]).id for uri in ("/a.zip!/x", "/a.zip!/in!/y", "/a.zip0", "/b")]
+    with store.stage(collection, source("/a.zip", "")) as version:
+        version.activate()
+    assert store.stored_source(collection, "/a.zip").members_gone == 0
+    store.delete(collection, made[1:])
+    assert store.stored_source(collection, "/a.zip").members_gone == 1
+    store.delete(collection, made[:1])
+    assert store.stored_source(collection, "/a.zip").members_gone == 2
+
+
 def test_nothing_is_seen_before_activation(store, collection):
     before = store.collection("handbook")
     with store.stage(collection, source("/a", "one")) as version:

@@ -165,13 +165,15 @@ def test_chunks_that_expire_are_told_of_a_second_time(store, database, collectio
 def test_a_running_service_lets_versions_expire(store, database, collection):
     store.delete(collection, [ingest(store, collection, "/a", ["one"]).id])
     past = SqlDocumentStore(database, retention=timedelta(microseconds=1))
-    expiry = Expiry(past, finish_purges=lambda: None, every_s=0.01)
+    forgotten = threading.Event()
+    expiry = Expiry(past, finish_purges=lambda: None, forget_jobs=forgotten.set, every_s=0.01)
     expiry.start()
     deadline = time.monotonic() + 30
     while rows(database, VersionRow) != [0] and time.monotonic() < deadline:
         time.sleep(0.01)
     expiry.stop()
     assert rows(database, VersionRow, ChunkRow) == [0, 0]
+    assert forgotten.is_set()
 
 
 def test_an_expiry_that_fails_is_tried_again(collection, monkeypatch):
@@ -182,7 +184,7 @@ def test_an_expiry_that_fails_is_tried_again(collection, monkeypatch):
             tried.release()
             raise DatabaseBusy("Somebody writes.")
 
-    expiry = Expiry(Busy(), finish_purges=lambda: None, every_s=0.01)
+    expiry = Expiry(Busy(), finish_purges=lambda: None, forget_jobs=lambda: None, every_s=0.01)
     expiry.start()
     assert all(tried.acquire(timeout=30) for _ in range(3))
     expiry.stop()
