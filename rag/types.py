@@ -186,13 +186,15 @@ class GenerationInfo:
 class CollectionStatus:
     """What a collection holds. ``database_bytes`` is the whole database; ``generation`` is the current index file.
 
-    ``past_versions`` were replaced or deleted and are kept for a while; ``history_begins`` is since when all are known.
+    ``past_versions`` were replaced or deleted and are kept for ``retention_days``; ``history_begins`` is since when all
+    are known.
     """
 
     collection: Collection
     documents: int
     chunks: int
     past_versions: int
+    retention_days: float
     history_begins: str
     generation: GenerationInfo | None
     database_bytes: int

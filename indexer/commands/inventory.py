@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from indexer.commands.options import collection_option, json_option
+from indexer.commands.retain import unlike_setting
 from rag.commands.errors import printable
 from rag.config import load_settings
 from rag.factory import open_library
@@ -57,7 +58,9 @@ def status(as_json: bool) -> None:  # noqa: FBT001
     """Show every collection: documents, chunks, embedder, index."""
     with open_library(load_settings()) as library:
         states = [library.store.status(collection) for collection in library.store.collections()]
-        home = str(library.settings.home)
+        home, note = str(library.settings.home), unlike_setting(library.settings, states)
+    if note:
+        click.echo(note, err=True)
     if as_json:
         click.echo(json.dumps({"home": home, "collections": msgspec.to_builtins(states)}))
         return
@@ -81,8 +84,9 @@ def _line(state: CollectionStatus) -> str:
     collection, generation = state.collection, state.generation
     index = f"index of {generation.count} vectors at seq {generation.seq}" if generation else "index in memory only"
     past = f", {state.past_versions} past versions since {state.history_begins[:19]}" if state.past_versions else ""
+    kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"
     return (
         f"{collection.name}: {state.documents} documents, {state.chunks} chunks, seq {collection.seq}, {index}, "
-        f"embedder {collection.fingerprint.embedder}, dense weight {weight}{past}"
+        f"embedder {collection.fingerprint.embedder}, dense weight {weight}{kept}{past}"
     )

@@ -60,7 +60,7 @@ def collection_row_named(connection: Connection, name: str) -> AnyRow | None:
     return next((other for other in collection_rows(connection) if other.name == name), None)
 
 
-def insert_collection(connection: Connection, name: str, made_with: Fingerprint) -> int:
+def insert_collection(connection: Connection, name: str, made_with: Fingerprint, *, retention_days: float) -> int:
     """Returns its id."""
     values = {
         "name": name,
@@ -68,6 +68,7 @@ def insert_collection(connection: Connection, name: str, made_with: Fingerprint)
         "chunker": made_with.chunker,
         "embedder": made_with.embedder,
         "dimension": made_with.dimension,
+        "retention_days": retention_days,
         "created_at": datetime.now(UTC),
         "checksum": 0,
     }

@@ -36,7 +36,7 @@ from rag.stores.reading import (
 from rag.stores.retirement import expire, next_change, prune, retire
 from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, DocumentRow, TextRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, UNSEEN, visible
 from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
 
@@ -52,12 +52,13 @@ if TYPE_CHECKING:
     from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span
 
 _BATCH = 500  # ids in one statement
+DAY = timedelta(days=1)
 
 
 class SqlDocumentStore:
     """Implements ``rag.protocols.DocumentStore`` over SQL. Safe to share between threads.
 
-    ``retention`` is how long versions that were replaced or deleted are kept for questions about the past.
+    ``retention`` is how long new collections keep versions that were replaced or deleted, for questions about the past.
     """
 
     def __init__(self, database: Database, *, retention: timedelta = timedelta(0)) -> None:
@@ -73,7 +74,7 @@ class SqlDocumentStore:
         with self._database.write() as connection:
             found = self._find(connection, name)
             if found is None:
-                collection_id = insert_collection(connection, name, fingerprint)
+                collection_id = insert_collection(connection, name, fingerprint, retention_days=self._retention / DAY)
                 create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
             elif found.fingerprint != fingerprint:
                 self._change(connection, found, fingerprint)
@@ -125,7 +126,7 @@ class SqlDocumentStore:
 
         What a process that died had staged of the same source is removed.
         """
-        version = SqlStagedVersion(self._database, collection, source, keep_former=bool(self._retention))
+        version = SqlStagedVersion(self._database, collection, source)
         try:
             yield version
         finally:
@@ -165,10 +166,11 @@ class SqlDocumentStore:
             return [to_document(row, collection) for row in connection.execute(query)]
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
-        """Retire documents and their members; how many were active. Rows go now, or when the retention has passed."""
+        """Retire documents and their members; how many were active. Rows go now, or when they were kept long enough."""
         named = list(document_ids)
         retired: list[int] = []
         with self._database.write() as connection:
+            keep = bool(collection_row(connection, collection.id, collection.name).retention_days)
             wanted = self._with_members(connection, collection, named)
             for start in range(0, len(wanted), _BATCH):
                 query = select(VersionRow.id).where(
@@ -179,18 +181,20 @@ class SqlDocumentStore:
                 retired.extend(connection.scalars(query))
             if retired:
                 seq, at = next_change(connection, collection.id)
-                retire(connection, retired, collection.id, seq, at, keep=bool(self._retention))
-        if not self._retention:
+                retire(connection, retired, collection.id, seq, at, keep=keep)
+        if not keep:
             prune(self._database, retired)
         return len(retired)
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
-        """Delete the versions that ended longer ago than the retention, or than ``older_than``; returns how many."""
-        before = datetime.now(UTC) - (self._retention if older_than is None else older_than)
+        """Delete the versions that ended longer ago than they are kept, or than ``older_than``; returns how many."""
         gone = 0
         while True:
             with self._database.write() as connection:
-                ids = expire(connection, collection.id, before)
+                # Each time: who changes the retention meanwhile has it followed at once.
+                days = collection_row(connection, collection.id, collection.name).retention_days
+                age = DAY * days if older_than is None else older_than
+                ids = expire(connection, collection.id, datetime.now(UTC) - age)
             if not ids:
                 return gone
             prune(self._database, ids)
@@ -308,6 +312,16 @@ class SqlDocumentStore:
             change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
             return self._require(connection, collection.name)
 
+    def set_retention(self, collection: Collection, days: float) -> None:
+        """Keep versions that were or will be replaced or deleted so long from now on, whoever ingests; 0 keeps none.
+
+        Raises:
+            UnknownCollection: it is gone.
+        """
+        with self._database.write() as connection:
+            row = collection_row(connection, collection.id, collection.name)
+            change_collection(connection, row, retention_days=float(days))
+
     def status(self, collection: Collection) -> CollectionStatus:
         """Counts of what is active, and the current index file."""
         counts = select(func.count(), func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
@@ -316,19 +330,19 @@ class SqlDocumentStore:
         past = select(func.count()).where(
             VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.RETIRED
         )
-        begins = select(func.coalesce(CollectionRow.history_floor, CollectionRow.created_at))
         with self._database.read() as connection:
             current = self._require(connection, collection.name)
             documents, chunks = connection.execute(counts).one()
             past_versions = connection.execute(past).scalar_one()
-            history_begins = connection.execute(begins.where(CollectionRow.id == collection.id)).scalar_one()
+            row = collection_row(connection, current.id)
             newest = next(iter(generations(connection, collection.id)), None)
         return CollectionStatus(
             collection=current,
             documents=documents,
             chunks=chunks,
             past_versions=past_versions,
-            history_begins=history_begins.isoformat(timespec="seconds"),
+            retention_days=row.retention_days,
+            history_begins=(row.history_floor or row.created_at).isoformat(timespec="seconds"),
             generation=GenerationInfo(seq=newest.seq, count=newest.count, size=newest.size) if newest else None,
             database_bytes=self._database.size_bytes(),
         )

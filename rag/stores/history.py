@@ -1,6 +1,6 @@
 """What was: the versions of a document, and what changed between two moments.
 
-Versions that were replaced or deleted are kept for the time of ``RAG_RETENTION_DAYS``. Times are those of the
+Versions that were replaced or deleted are kept as long as their collection says. Times are those of the
 collection's own clock (``rag.stores.retirement.next_change``), which never goes back.
 """
 
@@ -48,7 +48,7 @@ def require_known(connection: Connection, collection: Collection, as_of: datetim
         raise HistoryGone(
             f"What the collection {collection.name!r} held at {_shown(as_of)} is not kept any more: its history begins "
             f"at {_shown(row.history_floor)}.",
-            hint="RAG_RETENTION_DAYS says how long replaced and deleted documents are kept.",
+            hint=f"`indexer retain -c {collection.name}` says how long replaced and deleted documents are kept.",
         )
 
 

@@ -110,7 +110,8 @@ class CollectionRow(Base):
     ``index_epoch`` is raised when a generation is withdrawn: what was loaded before must not be used any more.
     ``changed_at`` is the time of the last change and never goes back, whatever the machine's clock does. What was
     before ``history_floor`` is not known any more: versions that ended up to then are gone.
-    ``dense_weight`` was tuned for this embedder; null is the default weight.
+    ``dense_weight`` was tuned for this embedder; null is the default weight. Versions that were replaced or deleted are
+    kept for ``retention_days``.
     """
 
     __tablename__ = "collections"
@@ -126,6 +127,7 @@ class CollectionRow(Base):
     feed_floor: Mapped[int] = mapped_column(BigInteger, default=0)
     index_epoch: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     dense_weight: Mapped[float | None] = mapped_column(Float)
+    retention_days: Mapped[float] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     history_floor: Mapped[datetime | None] = mapped_column(UtcDateTime)
