@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from rag.errors import SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -103,7 +104,7 @@ def expand(paths: Iterable[Path]) -> Iterator[SourcePath]:
         for source in _expand_one(path):
             if source.uri not in seen:
                 seen.add(source.uri)
-                yield source if source.error or _storable(source.uri) else _unstorable(source)
+                yield source if source.error or is_storable(source.uri) else _unstorable(source)
 
 
 def _expand_one(path: Path) -> Iterator[SourcePath]:
@@ -125,14 +126,6 @@ def _expand_one(path: Path) -> Iterator[SourcePath]:
             yield SourcePath(path=path, error=nothing)
     else:
         yield SourcePath(path=path)
-
-
-def _storable(uri: str) -> bool:
-    try:
-        uri.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _unstorable(source: SourcePath) -> SourcePath:

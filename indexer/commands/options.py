@@ -7,10 +7,25 @@ from math import isnan
 import rich_click as click
 
 from rag.config import LONGEST_RETENTION_DAYS
+from rag.errors import InvalidRequest
 from rag.types import DEFAULT_COLLECTION
+from rag.unicode import is_storable
+
+
+def storable(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    """Callback of an option that names a collection: locks and jobs are called so before any store is asked."""
+    if name is not None and not is_storable(name):
+        raise InvalidRequest(f"{name!r} cannot be the name of a collection.", hint="Write the name as UTF-8.")
+    return name
+
 
 collection_option = click.option(
-    "-c", "--collection", default=DEFAULT_COLLECTION, show_default=True, help="The collection to work on."
+    "-c",
+    "--collection",
+    default=DEFAULT_COLLECTION,
+    show_default=True,
+    callback=storable,
+    help="The collection to work on.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 

@@ -39,6 +39,7 @@ from rag.stores.staging import SqlStagedVersion
 from rag.stores.tables import ChunkRow, DocumentRow, TextRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, UNSEEN, visible
 from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -156,6 +157,8 @@ class SqlDocumentStore:
 
     def document_by_uri(self, collection: Collection, uri: str, *, damaged_too: bool = False) -> Document | None:
         """Raises DatabaseDamaged unless ``damaged_too``."""
+        if not is_storable(uri):
+            return None
         with self._database.read() as connection:
             return one_document(connection, collection, DocumentRow.uri == uri, damaged_too=damaged_too)
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import aliased
 from rag.errors import HistoryGone, InvalidRequest, UnknownDocument
 from rag.stores.tables import CollectionRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT
+from rag.unicode import is_storable
 from rag.version_types import ChangeKind, DocumentChange, DocumentVersion, Place
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class History:
 
     def document_id(self, collection: Collection, uri: str) -> int | None:
         """The id of a document that is there or was there, by its URI."""
+        if not is_storable(uri):
+            return None
         mine = (DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
         kept = exists().where(VersionRow.document_id == DocumentRow.id, KEPT)
         with self._database.read() as connection:
