@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Document,
         Filter,
         Fingerprint,
+        GenerationInfo,
         Hit,
         SourceRecord,
         StoredSource,
@@ -242,6 +243,9 @@ class DocumentStore(PassageStore, Protocol):
         """
 
     def collections(self) -> list[Collection]: ...
+    def index(self, collection: Collection) -> GenerationInfo | None:
+        """The current index file; ``None`` if there is none."""
+
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None: ...
     def stage(self, collection: Collection, source: SourceRecord) -> AbstractContextManager[StagedVersion]:
         """Stage a new version; leaving the context without ``activate`` discards it."""

@@ -175,11 +175,17 @@ class EmbeddingInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationInfo:
-    """A vector index file: everything up to ``seq`` is in it; ``size`` is in bytes."""
+    """A vector index file: everything up to ``seq`` is in it; ``size`` is in bytes.
+
+    ``recall_at_10`` is the share of the ten nearest neighbours that it finds, measured when it was written. It and
+    ``kind`` are ``None`` for a file of before they were noted.
+    """
 
     seq: int
     count: int
     size: int
+    kind: str | None
+    recall_at_10: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rag.protocols import DocumentStore
-    from rag.types import Collection, CollectionStatus, Document
+    from rag.types import Collection, CollectionStatus, Document, GenerationInfo
 
 _PAGE = 500
 _PIPE_WIDTH = 10_000
@@ -55,7 +55,7 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
 @click.command()
 @json_option
 def status(as_json: bool) -> None:  # noqa: FBT001
-    """Show every collection: documents, chunks, embedder, index."""
+    """Show every collection: documents, chunks, embedder, the index with its kind and measured recall."""
     with open_library(load_settings()) as library:
         states = [library.store.status(collection) for collection in library.store.collections()]
         home, note = str(library.settings.home), unlike_setting(library.settings, states)
@@ -80,9 +80,14 @@ def all_documents(store: DocumentStore, collection: Collection) -> Iterator[Docu
         after = page[-1].id
 
 
+def _index(file: GenerationInfo) -> str:
+    how = f" ({file.kind}, recall@10 {file.recall_at_10:.3f})" if file.recall_at_10 is not None else ""
+    return f"index of {file.count} vectors at seq {file.seq}{how}"
+
+
 def _line(state: CollectionStatus) -> str:
     collection, generation = state.collection, state.generation
-    index = f"index of {generation.count} vectors at seq {generation.seq}" if generation else "index in memory only"
+    index = _index(generation) if generation else "index in memory only"
     past = f", {state.past_versions} past versions since {state.history_begins[:19]}" if state.past_versions else ""
     kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
-from rag.stores.changes import forget_indexes, generations
+from rag.stores.changes import current_index, forget_indexes
 from rag.stores.collection_rows import (
     change_collection,
     collection_row,
@@ -38,7 +38,7 @@ from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.tables import ChunkRow, DocumentRow, TextRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, UNSEEN, visible
-from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
+from rag.types import CollectionStatus, EmbeddingInput, StoredSource
 from rag.unicode import is_storable
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
-    from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span
+    from rag.types import Chunk, Collection, Document, Fingerprint, GenerationInfo, SourceRecord, Span
 
 _BATCH = 500  # ids in one statement
 DAY = timedelta(days=1)
@@ -325,6 +325,11 @@ class SqlDocumentStore:
             row = collection_row(connection, collection.id, collection.name)
             change_collection(connection, row, retention_days=float(days))
 
+    def index(self, collection: Collection) -> GenerationInfo | None:
+        """The current index file; ``None`` if there is none."""
+        with self._database.read() as connection:
+            return current_index(connection, collection.id)
+
     def status(self, collection: Collection) -> CollectionStatus:
         """Counts of what is active, and the current index file."""
         counts = select(func.count(), func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
@@ -338,7 +343,7 @@ class SqlDocumentStore:
             documents, chunks = connection.execute(counts).one()
             past_versions = connection.execute(past).scalar_one()
             row = collection_row(connection, current.id)
-            newest = next(iter(generations(connection, collection.id)), None)
+            index = current_index(connection, collection.id)
         return CollectionStatus(
             collection=current,
             documents=documents,
@@ -346,7 +351,7 @@ class SqlDocumentStore:
             past_versions=past_versions,
             retention_days=row.retention_days,
             history_begins=(row.history_floor or row.created_at).isoformat(timespec="seconds"),
-            generation=GenerationInfo(seq=newest.seq, count=newest.count, size=newest.size) if newest else None,
+            generation=index,
             database_bytes=self._database.size_bytes(),
         )
 

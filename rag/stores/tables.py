@@ -323,7 +323,10 @@ class TombstoneRow(Base):
 
 
 class GenerationRow(Base):
-    """A vector index file that is complete on disk; the one with the highest ``seq`` is current."""
+    """A vector index file that is complete on disk; the one with the highest ``seq`` is current.
+
+    ``kind`` and ``recall_at_10`` are the manifest's; null in rows of before they were noted.
+    """
 
     __tablename__ = "index_generations"
     __table_args__ = (
@@ -338,6 +341,8 @@ class GenerationRow(Base):
     count: Mapped[int] = mapped_column(BigInteger)
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str | None] = mapped_column(Text)
+    recall_at_10: Mapped[float | None] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -1,6 +1,6 @@
 """How long versions are kept is the collection's own: until now each process followed its own setting.
 
-Collections that are there get the setting of the program that migrates.
+Collections that are there get the setting of the program that migrates. Index files have their kind and recall noted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ CHANGE = sa.text("UPDATE collections SET retention_days = :days, checksum = :che
 
 def upgrade() -> None:
     days = float(context.config.attributes["retention_days"])
+    op.add_column("index_generations", sa.Column("kind", sa.Text, nullable=True))
+    op.add_column("index_generations", sa.Column("recall_at_10", sa.Float, nullable=True))
     collections = op.get_bind().execute(COLLECTIONS).all()
     none = sa.text("0")
     op.add_column("collections", sa.Column("retention_days", sa.Float, nullable=False, server_default=none))
