@@ -1,6 +1,7 @@
 """How long versions are kept is the collection's own: until now each process followed its own setting.
 
-Collections that are there get the setting of the program that migrates. Index files have their kind and recall noted.
+Collections that are there get the setting of the program that migrates. Index files have their kind and recall noted,
+and what filters compare of chunks has an index.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ CHANGE = sa.text("UPDATE collections SET retention_days = :days, checksum = :che
 
 def upgrade() -> None:
     days = float(context.config.attributes["retention_days"])
+    op.create_index("ix_chunks_filtered", "chunks", ["version_id", "page", "token_count", "ordinal"])
     op.add_column("index_generations", sa.Column("kind", sa.Text, nullable=True))
     op.add_column("index_generations", sa.Column("recall_at_10", sa.Float, nullable=True))
     collections = op.get_bind().execute(COLLECTIONS).all()
