@@ -303,17 +303,33 @@ class Fingerprint(Response, frozen=True, kw_only=True):
     dimension: int
 
 
+class VectorIndex(Response, frozen=True, kw_only=True):
+    """An index file: of so many vectors (`count`) and `size` bytes, with everything up to `seq`; later changes are
+    followed in memory.
+
+    `recall_at_10` is the share of the ten nearest neighbours that it finds, measured when it was written; it and `kind`
+    are null for a file of before they were noted.
+    """
+
+    seq: int
+    count: int
+    size: int
+    kind: str | None
+    recall_at_10: float | None
+
+
 class Collection(Response, frozen=True, kw_only=True):
     """A set of documents searched as one; ``seq`` grows with every change.
 
     ``dense_weight`` is the share of similarity in meaning, beside full text, that searches rank with where it has been
-    tuned; null is the default share.
+    tuned; null is the default share. ``index`` is the current index file, null while there is none yet.
     """
 
     name: str
     seq: int
     fingerprint: Fingerprint
     dense_weight: float | None
+    index: VectorIndex | None
 
 
 class CollectionsResponse(Response, frozen=True, kw_only=True):

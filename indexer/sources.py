@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 from indexer.ignoring import IGNORE_FILE, UnusableIgnoreFile
 from indexer.walking import walk
 from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -131,7 +132,7 @@ def _expand_one(path: Path) -> Iterator[SourcePath]:
             yield SourcePath(path=path, error=_nothing_in(path))
     else:
         source = SourcePath(path=path)
-        yield source if _storable(source.uri) else _unstorable(source)
+        yield source if is_storable(source.uri) else _unstorable(source)
 
 
 def sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
@@ -143,15 +144,7 @@ def sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
         elif found.error is not None:
             error = _unreadable(found.path, found.error)
         source = SourcePath(path=found.path, address=found.uri, error=error)
-        yield source if _storable(found.uri) else _unstorable(source)
-
-
-def _storable(uri: str) -> bool:
-    try:
-        uri.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        yield source if is_storable(found.uri) else _unstorable(source)
 
 
 def _unstorable(source: SourcePath) -> SourcePath:

@@ -19,6 +19,8 @@ from pydantic_settings import (
 
 from rag.errors import InvalidSettings
 
+LONGEST_RETENTION_DAYS = 36_500.0
+
 
 def _data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "plumbline"
@@ -105,7 +107,12 @@ class Settings(BaseSettings):
     ] = 30
 
     retention_days: Annotated[
-        float, Field(ge=0, le=36_500, description="how long replaced and deleted documents can be asked about; 0: not")
+        float,
+        Field(
+            ge=0,
+            le=LONGEST_RETENTION_DAYS,
+            description="how long new collections keep replaced and deleted documents to be asked about; 0: not",
+        ),
     ] = 30
 
     index_ram_bytes: Annotated[

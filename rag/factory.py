@@ -96,6 +96,7 @@ class Library:
     def store(self) -> SqlDocumentStore:
         from rag.stores.documents import SqlDocumentStore
 
+        # Of new collections; those that are there have their own.
         return SqlDocumentStore(self.database, retention=timedelta(days=self.settings.retention_days))
 
     @cached_property

@@ -33,6 +33,7 @@ from rag.types import (
     SearchResult,
     Timings,
 )
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -388,6 +389,11 @@ def _checked(question: str) -> str:
     question = question.strip()
     if not question:
         raise EmptyQuestion("The question is empty.", hint="Ask something about your documents.")
+    if not is_storable(question):
+        raise InvalidRequest(
+            "The question is not Unicode text: it holds a byte that is not UTF-8, or half of a surrogate pair.",
+            hint="Write it as UTF-8, and in a terminal set a UTF-8 locale.",
+        )
     if len(question) > MAX_QUESTION_CHARACTERS:
         raise QuestionTooLong(
             f"The question has {len(question)} characters; at most {MAX_QUESTION_CHARACTERS} are read.",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Document,
         Filter,
         Fingerprint,
+        GenerationInfo,
         Hit,
         SourceRecord,
         StoredSource,
@@ -258,6 +259,9 @@ class DocumentStore(PassageStore, Protocol):
         """
 
     def collections(self) -> list[Collection]: ...
+    def index(self, collection: Collection) -> GenerationInfo | None:
+        """The current index file; ``None`` if there is none."""
+
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None: ...
     def note_fetch(self, collection: Collection, document_id: int, fetch: WebFetch) -> None:
         """Keep with a document's active version when it was last fetched; ``stored_source`` gives it back."""

@@ -196,24 +196,32 @@ class EmbeddingInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationInfo:
-    """A vector index file: everything up to ``seq`` is in it; ``size`` is in bytes."""
+    """A vector index file: everything up to ``seq`` is in it; ``size`` is in bytes.
+
+    ``recall_at_10`` is the share of the ten nearest neighbours that it finds, measured when it was written. It and
+    ``kind`` are ``None`` for a file of before they were noted.
+    """
 
     seq: int
     count: int
     size: int
+    kind: str | None
+    recall_at_10: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionStatus:
     """What a collection holds. ``database_bytes`` is the whole database; ``generation`` is the current index file.
 
-    ``past_versions`` were replaced or deleted and are kept for a while; ``history_begins`` is since when all are known.
+    ``past_versions`` were replaced or deleted and are kept for ``retention_days``; ``history_begins`` is since when all
+    are known.
     """
 
     collection: Collection
     documents: int
     chunks: int
     past_versions: int
+    retention_days: float
     history_begins: str
     generation: GenerationInfo | None
     database_bytes: int

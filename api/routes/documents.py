@@ -125,7 +125,7 @@ class DocumentsController(Controller):
         summary="Delete a document",
         description=(
             "It is not found any more, and model state made of it is erased, before the answer. Questions about the "
-            "past find it until `RAG_RETENTION_DAYS` have passed, unless it is purged. What is in it (an archive, a "
+            "past find it as long as its collection keeps it, unless it is purged. What is in it (an archive, a "
             "mail) goes with it. A purge is refused while an upload that waits would bring it again."
         ),
         responses=problems(404, 409, 422, 503),

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from indexer.commands.options import collection_option, json_option
+from indexer.commands.retain import unlike_setting
 from rag.commands.errors import printable
 from rag.config import load_settings
 from rag.factory import open_library
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from rag.protocols import DocumentStore
     from rag.quality_types import Quality
-    from rag.types import Collection, CollectionStatus, Document
+    from rag.types import Collection, CollectionStatus, Document, GenerationInfo
 
 _PAGE = 500
 _PIPE_WIDTH = 10_000
@@ -62,12 +63,14 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
 @click.command()
 @json_option
 def status(as_json: bool) -> None:  # noqa: FBT001
-    """Show every collection: documents, chunks, embedder, index."""
+    """Show every collection: documents, chunks, embedder, the index with its kind and measured recall."""
     with open_library(load_settings()) as library:
         collections = library.store.collections()
         states = [library.store.status(collection) for collection in collections]
         qualities = [library.store.quality(collection) for collection in collections]
-        home = str(library.settings.home)
+        home, note = str(library.settings.home), unlike_setting(library.settings, states)
+    if note:
+        click.echo(note, err=True)
     if as_json:
         found = [
             msgspec.to_builtins(state) | {"quality": msgspec.to_builtins(quality)}
@@ -91,13 +94,19 @@ def all_documents(store: DocumentStore, collection: Collection) -> Iterator[Docu
         after = page[-1].id
 
 
+def _index(file: GenerationInfo) -> str:
+    how = f" ({file.kind}, recall@10 {file.recall_at_10:.3f})" if file.recall_at_10 is not None else ""
+    return f"index of {file.count} vectors at seq {file.seq}{how}"
+
+
 def _line(state: CollectionStatus, quality: Quality) -> str:
     collection, generation = state.collection, state.generation
-    index = f"index of {generation.count} vectors at seq {generation.seq}" if generation else "index in memory only"
+    index = _index(generation) if generation else "index in memory only"
     past = f", {state.past_versions} past versions since {state.history_begins[:19]}" if state.past_versions else ""
     told = f" ({quality.told()})" if quality.told() else ""
+    kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"
     return (
         f"{collection.name}: {state.documents} documents, {state.chunks} chunks{told}, seq {collection.seq}, {index}, "
-        f"embedder {collection.fingerprint.embedder}, dense weight {weight}{past}"
+        f"embedder {collection.fingerprint.embedder}, dense weight {weight}{kept}{past}"
     )

@@ -11,7 +11,7 @@ import rich_click as click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from indexer.commands.options import json_option
+from indexer.commands.options import json_option, storable
 from rag.commands.errors import EXIT_FAILED, printable
 from rag.config import load_settings
 from rag.errors import DatabaseDamaged
@@ -27,7 +27,9 @@ _MARKS: Final = {"damage": "wrong", "leftover": "leftover"}
 
 
 @click.command()
-@click.option("-c", "--collection", default=None, help="Verify this collection only; all if left out.")
+@click.option(
+    "-c", "--collection", default=None, callback=storable, help="Verify this collection only; all if left out."
+)
 @click.option("--repair", is_flag=True, help="Make full text and index files anew where wrong; remove leftovers.")
 @json_option
 @click.pass_context

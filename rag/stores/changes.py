@@ -26,6 +26,7 @@ from rag.stores.tables import (
     VersionStatus,
 )
 from rag.stores.vectors import decode
+from rag.types import GenerationInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,6 +106,16 @@ def generations(connection: Connection, collection_id: int, *, since: int = 0) -
     ]
 
 
+def current_index(connection: Connection, collection_id: int) -> GenerationInfo | None:
+    """What is noted of the newest generation."""
+    newest = select(GenerationRow).where(GenerationRow.collection_id == collection_id)
+    row = connection.execute(newest.order_by(GenerationRow.seq.desc(), GenerationRow.id.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    count = row._mapping["count"]  # ``row.count`` is a method of tuples
+    return GenerationInfo(seq=row.seq, count=count, size=row.size, kind=row.kind, recall_at_10=row.recall_at_10)
+
+
 def point_to(connection: Connection, collection_id: int, written: Generation) -> None:
     """Note a generation that is complete on disk; it is the current one if none has a higher seq."""
     manifest = written.manifest
@@ -116,6 +127,8 @@ def point_to(connection: Connection, collection_id: int, written: Generation) ->
             count=manifest.count,
             size=manifest.size,
             sha256=written.sha256,
+            kind=manifest.kind,
+            recall_at_10=manifest.recall_at_10,
             created_at=datetime.now(UTC),
         )
     )

@@ -75,7 +75,7 @@ class Database:
         require_whole_log(path)
         engine = _create_engine(url, busy_timeout_s)
         try:
-            _bring_up_to_date(engine, path, migrate=migrate)
+            _bring_up_to_date(engine, path, migrate=migrate, retention_days=settings.retention_days)
         except BaseException:
             engine.dispose()
             raise
@@ -118,14 +118,14 @@ class Database:
         self._reader.dispose()
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, *, retention_days: float) -> None:
     """Create or migrate the database at a SQLAlchemy URL, as ``Database.open`` does. Errors: as there."""
     parsed = _sqlite_url(url)
     path = Path(parsed.database or "")
     _make_writable(path.parent)
     engine = _create_engine(parsed, _BUSY_TIMEOUT_S)
     try:
-        _bring_up_to_date(engine, path, migrate=True)
+        _bring_up_to_date(engine, path, migrate=True, retention_days=retention_days)
     finally:
         engine.dispose()
 
@@ -227,7 +227,7 @@ def register_functions(connection: DBAPIConnection) -> None:
     connection.create_function("crc32", 1, crc32, deterministic=True)
 
 
-def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool) -> None:
+def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool, retention_days: float) -> None:
     revision = _revision(engine, path)
     schema.require_known(revision, str(path))
     if not migrate:
@@ -236,7 +236,7 @@ def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool) -> None:
         return
     try:
         with migration_lock(path).acquire(timeout=_MIGRATION_TIMEOUT_S), translated(str(path)):
-            _migrate(engine, path)
+            _migrate(engine, path, retention_days)
     except Timeout as error:
         raise DatabaseBusy(
             f"Another process has been migrating the database {path} for {_MIGRATION_TIMEOUT_S:.0f} seconds.",
@@ -253,7 +253,7 @@ def _revision(engine: Engine, path: Path) -> str | None:
         return schema.revision_of(connection)
 
 
-def _migrate(engine: Engine, path: Path) -> None:
+def _migrate(engine: Engine, path: Path, retention_days: float) -> None:
     revision = _revision(engine, path)  # again: the process that held the lock before may have done it
     schema.require_known(revision, str(path))
     if revision == schema.REVISIONS[-1]:
@@ -265,6 +265,6 @@ def _migrate(engine: Engine, path: Path) -> None:
     else:
         backup = schema.back_up(path, revision)
         _log.info("database backed up before migration", revision=revision, backup=str(backup))
-    schema.upgrade(engine.execution_options(**{_WRITES: True}))
+    schema.upgrade(engine.execution_options(**{_WRITES: True}), retention_days=retention_days)
     if revision is not None:
         _log.info("database migrated", database=str(path), revision=schema.REVISIONS[-1])

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
 from rag.stores import tenures
-from rag.stores.changes import forget_indexes, generations
+from rag.stores.changes import current_index, forget_indexes
 from rag.stores.collection_rows import (
     change_collection,
     collection_row,
@@ -40,10 +40,11 @@ from rag.stores.reading import (
 from rag.stores.retirement import expire, leaving, next_change, prune, retire
 from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.stores.tables import ChunkRow, DocumentRow, TextRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, UNSEEN, visible
 from rag.stores.web_fetches import note_fetch, web_fetch
-from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
+from rag.types import CollectionStatus, EmbeddingInput, StoredSource
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,15 +56,26 @@ if TYPE_CHECKING:
     from rag.quality_types import Likeness, Quality
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
-    from rag.types import Chunk, Collection, Document, Filter, Fingerprint, SourceRecord, Span, WebFetch
+    from rag.types import (
+        Chunk,
+        Collection,
+        Document,
+        Filter,
+        Fingerprint,
+        GenerationInfo,
+        SourceRecord,
+        Span,
+        WebFetch,
+    )
 
 _BATCH = 500  # ids in one statement
+DAY = timedelta(days=1)
 
 
 class SqlDocumentStore:
     """Implements ``rag.protocols.DocumentStore`` over SQL. Safe to share between threads.
 
-    ``retention`` is how long versions that were replaced or deleted are kept for questions about the past.
+    ``retention`` is how long new collections keep versions that were replaced or deleted, for questions about the past.
     """
 
     def __init__(self, database: Database, *, retention: timedelta = timedelta(0)) -> None:
@@ -79,7 +91,7 @@ class SqlDocumentStore:
         with self._database.write() as connection:
             found = self._find(connection, name)
             if found is None:
-                collection_id = insert_collection(connection, name, fingerprint)
+                collection_id = insert_collection(connection, name, fingerprint, retention_days=self._retention / DAY)
                 create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
             elif found.fingerprint != fingerprint:
                 self._change(connection, found, fingerprint)
@@ -138,7 +150,7 @@ class SqlDocumentStore:
 
         What a process that died had staged of the same source is removed.
         """
-        version = SqlStagedVersion(self._database, collection, source, keep_former=bool(self._retention))
+        version = SqlStagedVersion(self._database, collection, source)
         try:
             yield version
         finally:
@@ -168,6 +180,8 @@ class SqlDocumentStore:
 
     def document_by_uri(self, collection: Collection, uri: str, *, damaged_too: bool = False) -> Document | None:
         """Raises DatabaseDamaged unless ``damaged_too``."""
+        if not is_storable(uri):
+            return None
         with self._database.read() as connection:
             return one_document(connection, collection, DocumentRow.uri == uri, damaged_too=damaged_too)
 
@@ -178,10 +192,11 @@ class SqlDocumentStore:
             return [to_document(row, collection) for row in connection.execute(query)]
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
-        """Retire documents and their members; how many were active. Rows go now, or when the retention has passed."""
+        """Retire documents and their members; how many were active. Rows go now, or when they were kept long enough."""
         named = list(document_ids)
         retired: list[int] = []
         with self._database.write() as connection:
+            keep = bool(collection_row(connection, collection.id, collection.name).retention_days)
             wanted = self._with_members(connection, collection, named)
             for start in range(0, len(wanted), _BATCH):
                 query = select(VersionRow.id).where(
@@ -192,27 +207,29 @@ class SqlDocumentStore:
                 retired.extend(connection.scalars(query))
             if retired:
                 seq, at = next_change(connection, collection.id)
-                retire(connection, retired, collection.id, seq, at, keep=bool(self._retention))
-        if not self._retention:
+                retire(connection, retired, collection.id, seq, at, keep=keep)
+        if not keep:
             prune(self._database, retired)
         return len(retired)
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
-        """Delete the versions that ended longer ago than the retention, or than ``older_than``; returns how many.
+        """Delete the versions that ended longer ago than they are kept, or than ``older_than``; returns how many.
 
         What a process that died had not finished deleting goes too.
 
         Raises:
             DatabaseDamaged: of a version it is not certain when it ended. It stays, and the others are deleted.
         """
-        before = datetime.now(UTC) - (self._retention if older_than is None else older_than)
         gone = 0
         with self._database.read() as connection:
             ids = leaving(connection, collection.id)
         while True:
             prune(self._database, ids)
             with self._database.write() as connection:
-                ids = expire(connection, collection.id, before)
+                # Each time: who changes the retention meanwhile has it followed at once.
+                days = collection_row(connection, collection.id, collection.name).retention_days
+                age = DAY * days if older_than is None else older_than
+                ids = expire(connection, collection.id, datetime.now(UTC) - age)
             if not ids:
                 break
             gone += len(ids)
@@ -355,6 +372,21 @@ class SqlDocumentStore:
             change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
             return self._require(connection, collection.name)
 
+    def set_retention(self, collection: Collection, days: float) -> None:
+        """Keep versions that were or will be replaced or deleted so long from now on, whoever ingests; 0 keeps none.
+
+        Raises:
+            UnknownCollection: it is gone.
+        """
+        with self._database.write() as connection:
+            row = collection_row(connection, collection.id, collection.name)
+            change_collection(connection, row, retention_days=float(days))
+
+    def index(self, collection: Collection) -> GenerationInfo | None:
+        """The current index file; ``None`` if there is none."""
+        with self._database.read() as connection:
+            return current_index(connection, collection.id)
+
     def status(self, collection: Collection) -> CollectionStatus:
         """Counts of what is active, and the current index file."""
         counts = select(func.count(), func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
@@ -363,20 +395,20 @@ class SqlDocumentStore:
         past = select(func.count()).where(
             VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.RETIRED
         )
-        begins = select(func.coalesce(CollectionRow.history_floor, CollectionRow.created_at))
         with self._database.read() as connection:
             current = self._require(connection, collection.name)
             documents, chunks = connection.execute(counts).one()
             past_versions = connection.execute(past).scalar_one()
-            history_begins = connection.execute(begins.where(CollectionRow.id == collection.id)).scalar_one()
-            newest = next(iter(generations(connection, collection.id)), None)
+            row = collection_row(connection, current.id)
+            index = current_index(connection, collection.id)
         return CollectionStatus(
             collection=current,
             documents=documents,
             chunks=chunks,
             past_versions=past_versions,
-            history_begins=history_begins.isoformat(timespec="seconds"),
-            generation=GenerationInfo(seq=newest.seq, count=newest.count, size=newest.size) if newest else None,
+            retention_days=row.retention_days,
+            history_begins=(row.history_floor or row.created_at).isoformat(timespec="seconds"),
+            generation=index,
             database_bytes=self._database.size_bytes(),
         )
 

@@ -56,12 +56,8 @@ _HELD_CHUNKS = 1024
 class SqlStagedVersion:
     """Implements ``rag.protocols.StagedVersion``. Used by one thread."""
 
-    def __init__(
-        self, database: Database, collection: Collection, source: SourceRecord, *, keep_former: bool = False
-    ) -> None:
-        """``keep_former``: the version that this one replaces stays for questions about the past."""
+    def __init__(self, database: Database, collection: Collection, source: SourceRecord) -> None:
         self._database = database
-        self._keep_former = keep_former
         self._collection = collection
         self._source = source
         self._version_id: int | None = None
@@ -113,6 +109,8 @@ class SqlStagedVersion:
     def activate(self, *, members_failed: int = 0) -> Document:
         """Make this version the active one, in one transaction with the end of the one before it.
 
+        Where the collection keeps versions, that one stays for questions about the past.
+
         Raises:
             EmbedderChanged: the collection was embedded anew since this version was begun.
             IngestInProgress: another process began to write the same source.
@@ -121,8 +119,7 @@ class SqlStagedVersion:
         with self._database.write() as connection:
             self._require_embedder(connection)
             version_id = self._write_held(connection)
-            document_id, before = self._swap(connection, version_id, members_failed)
-            going = None if self._keep_former else before
+            document_id, going = self._swap(connection, version_id, members_failed)
             left_over = going is not None and prune_some(connection, going)
             document = one_document(connection, self._collection, DocumentRow.id == document_id)
         self._closed = True
@@ -269,7 +266,7 @@ class SqlStagedVersion:
         return live
 
     def _swap(self, connection: Connection, version_id: int, members_failed: int) -> tuple[int, int | None]:
-        """Activate the staged version; returns the document and the version that was active before."""
+        """Activate the staged version; returns the document, and the version before it unless that is kept."""
         seq, at = next_change(connection, self._collection.id)
         document_id = connection.scalars(select(VersionRow.document_id).where(VersionRow.id == version_id)).one()
         before = connection.scalar(
@@ -277,8 +274,9 @@ class SqlStagedVersion:
                 VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE
             )
         )
+        keep = bool(collection_row(connection, self._collection.id).retention_days)
         if before is not None:
-            retire(connection, [before], self._collection.id, seq, at, keep=self._keep_former)
+            retire(connection, [before], self._collection.id, seq, at, keep=keep)
         connection.execute(
             update(VersionRow)
             .where(VersionRow.id == version_id)
@@ -294,4 +292,4 @@ class SqlStagedVersion:
         )
         seal_version(connection, version_id)
         tenures.seal(connection, [version_id])
-        return document_id, before
+        return document_id, None if keep else before

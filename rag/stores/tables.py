@@ -110,7 +110,8 @@ class CollectionRow(Base):
     ``index_epoch`` is raised when a generation is withdrawn: what was loaded before must not be used any more.
     ``changed_at`` is the time of the last change and never goes back, whatever the machine's clock does. What was
     before ``history_floor`` is not known any more: versions that ended up to then are gone.
-    ``dense_weight`` was tuned for this embedder; null is the default weight.
+    ``dense_weight`` was tuned for this embedder; null is the default weight. Versions that were replaced or deleted are
+    kept for ``retention_days``.
     """
 
     __tablename__ = "collections"
@@ -126,6 +127,7 @@ class CollectionRow(Base):
     feed_floor: Mapped[int] = mapped_column(BigInteger, default=0)
     index_epoch: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     dense_weight: Mapped[float | None] = mapped_column(Float)
+    retention_days: Mapped[float] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     history_floor: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -233,6 +235,8 @@ class ChunkRow(Base):
     __table_args__ = (
         UniqueConstraint("version_id", "ordinal"),
         Index("ix_chunks_embedded_sha256", "embedded_sha256"),
+        # All that filters compare of a chunk: without it they read the rows, which are fifty times as long.
+        Index("ix_chunks_filtered", "version_id", "page", "token_count", "ordinal"),
         {"sqlite_autoincrement": True},
     )
 
@@ -341,7 +345,10 @@ class TombstoneRow(Base):
 
 
 class GenerationRow(Base):
-    """A vector index file that is complete on disk; the one with the highest ``seq`` is current."""
+    """A vector index file that is complete on disk; the one with the highest ``seq`` is current.
+
+    ``kind`` and ``recall_at_10`` are the manifest's; null in rows of before they were noted.
+    """
 
     __tablename__ = "index_generations"
     __table_args__ = (
@@ -356,6 +363,8 @@ class GenerationRow(Base):
     count: Mapped[int] = mapped_column(BigInteger)
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str | None] = mapped_column(Text)
+    recall_at_10: Mapped[float | None] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -18,6 +18,7 @@ from rag.types import (
     Document,
     DoneEvent,
     Fingerprint,
+    GenerationInfo,
     PassagesEvent,
     Refusal,
     RefusalCode,
@@ -135,6 +136,9 @@ class ScriptedStore:
 
     def collections(self):
         return [self._collection]
+
+    def index(self, collection):
+        return GenerationInfo(seq=3, count=7, size=56, kind="flat", recall_at_10=1.0)
 
     def documents(self, collection, *, limit=100, after=0):
         return [document for document in self._documents if document.id > after][:limit]

@@ -285,6 +285,7 @@ async def test_collections():
                     "seq": 4,
                     "fingerprint": {"parser": "p1", "chunker": "c1", "embedder": "e1", "dimension": 3},
                     "dense_weight": None,
+                    "index": {"seq": 3, "count": 7, "size": 56, "kind": "flat", "recall_at_10": 1.0},
                 }
             ]
         }

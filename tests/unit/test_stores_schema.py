@@ -168,7 +168,7 @@ def test_a_database_of_a_newer_program_is_refused(settings, monkeypatch, tmp_pat
 
 def test_migrate_by_url(settings):
     settings.home.mkdir()
-    migrate(settings.sqlalchemy_url)
+    migrate(settings.sqlalchemy_url, retention_days=30)
     database = Database.open(settings, migrate=False)
     assert database.revision == schema.REVISIONS[-1]
     database.close()
