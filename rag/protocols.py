@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         StoredSource,
         WebFetch,
     )
+    from rag.version_types import Stretch
 
 
 @runtime_checkable
@@ -200,6 +201,22 @@ class PassageStore(Protocol):
         self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
     ) -> list[tuple[Chunk, Document]]:
         """Chunks of active versions, or of those active ``as_of`` a moment, in the order asked; others are left out.
+
+        Raises:
+            HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
+        """
+
+    def neighbours(
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        reach: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Stretch]:
+        """The chunks up to ``reach`` places before and after these in their versions, in stretches without a gap; those
+        that ``hydrate`` would leave out, or the filter, are left out. No chunk is in two stretches.
 
         Raises:
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
