@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     )
 
     top_k: Annotated[int, Field(ge=1, le=100, description="passages retrieved for a question")] = 6
+    parent_tokens: Annotated[int, Field(ge=0, le=8192)] = Field(
+        0, description="tokens that a passage is widened to for the model, by its neighbours under a heading; 0: not"
+    )
     min_dense_score: Annotated[float, Field(ge=-1, le=1)] = Field(
         0.25, description="refuse without asking the model if no passage's cosine similarity reaches this"
     )

@@ -169,6 +169,7 @@ class Library:
             generator=self._up_to_date_generator,
             options=PipelineOptions(
                 top_k=settings.top_k,
+                parent_tokens=settings.parent_tokens,
                 min_dense_score=settings.min_dense_score,
                 min_answerability=settings.min_answerability,
                 max_answer_tokens=settings.max_answer_tokens,

@@ -19,6 +19,7 @@ from rag.generation.draft import AnswerDraft
 from rag.generation.prompts import NO, YES, answer_prompt, answerability_prompt, is_refusal
 from rag.generation.sentences import SentenceBuffer, is_finished
 from rag.model_types import ANYONE, SamplingParams, Usage
+from rag.retrieval.parents import parents_of
 from rag.telemetry import current_trace_id
 from rag.types import (
     DEFAULT_COLLECTION,
@@ -62,6 +63,7 @@ class PipelineOptions:
     min_dense_score: float
     min_answerability: float
     max_answer_tokens: int
+    parent_tokens: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -223,9 +225,13 @@ class RagPipeline:
             return
         generator = await asyncio.to_thread(self._generator)
         before = run.ms()
-        context = await asyncio.to_thread(
-            pack, run.question, found.passages, generator, max_answer_tokens=self._options.max_answer_tokens
-        )
+
+        def packed() -> PackedContext:
+            most = self._options.parent_tokens
+            parents = parents_of(self._store, collection, found.passages, where=where, as_of=as_of, most_tokens=most)
+            return pack(run.question, parents, generator, max_answer_tokens=self._options.max_answer_tokens)
+
+        context = await asyncio.to_thread(packed)
         run.timings = replace(run.timings, pack_ms=run.ms() - before)
         yield PassagesEvent(passages=context.passages, trace_id=run.trace_id)
         refusal = await self._answerability_refusal(run, context, generator, found.best_dense)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         StoredSource,
         WebFetch,
     )
+    from rag.version_types import Stretch
 
 
 @runtime_checkable
@@ -219,6 +220,22 @@ class PassageStore(Protocol):
 
         The first says all that the others say: the chunk itself, or one that holds it and a little more. Empty if the
         chunk itself is none of them.
+        """
+
+    def neighbours(
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        reach: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Stretch]:
+        """The chunks up to ``reach`` places before and after these in their versions, in stretches without a gap; those
+        that ``hydrate`` would leave out, or the filter, are left out. No chunk is in two stretches.
+
+        Raises:
+            HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
         """
 
 

@@ -24,7 +24,6 @@ from rag.stores.history import require_known
 from rag.stores.quality import collection_quality, document_quality
 from rag.stores.reading import (
     ACTIVE_PASSAGES,
-    joined,
     member_count,
     one_document,
     require_chunk,
@@ -35,12 +34,14 @@ from rag.stores.reading import (
     to_chunk,
     to_collection,
     to_document,
+    with_members,
     within,
 )
 from rag.stores.retirement import expire, leaving, next_change, prune, retire
 from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.tables import ChunkRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.stores.stretches import stretches, text_of
+from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, UNSEEN, visible
 from rag.stores.web_fetches import note_fetch, web_fetch
 from rag.types import CollectionStatus, EmbeddingInput, StoredSource
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         Span,
         WebFetch,
     )
+    from rag.version_types import Stretch
 
 _BATCH = 500  # ids in one statement
 DAY = timedelta(days=1)
@@ -197,7 +199,7 @@ class SqlDocumentStore:
         retired: list[int] = []
         with self._database.write() as connection:
             keep = bool(collection_row(connection, collection.id, collection.name).retention_days)
-            wanted = self._with_members(connection, collection, named)
+            wanted = with_members(connection, collection, named)
             for start in range(0, len(wanted), _BATCH):
                 query = select(VersionRow.id).where(
                     VersionRow.collection_id == collection.id,
@@ -236,15 +238,6 @@ class SqlDocumentStore:
         with self._database.read() as connection:
             tenures.require_whole(connection, collection.id)
         return gone
-
-    def _with_members(self, connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:
-        mine = DocumentRow.collection_id == collection.id
-        found = dict.fromkeys(document_ids)
-        for document_id in document_ids:
-            uri = connection.scalar(select(DocumentRow.uri).where(mine, DocumentRow.id == document_id))
-            if uri is not None:
-                found.update(dict.fromkeys(connection.scalars(select(DocumentRow.id).where(mine, within(uri)))))
-        return list(found)
 
     def discard_abandoned(self, collection: Collection) -> int:
         """Remove what processes that died had staged or not finished deleting; returns the number of versions.
@@ -304,6 +297,24 @@ class SqlDocumentStore:
                 return collection_quality(connection, collection.id)
             return document_quality(connection, collection.id, document_id)
 
+    def neighbours(
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        reach: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Stretch]:
+        """What stands up to ``reach`` chunks before and after these, of what ``hydrate`` finds and the filter passes.
+
+        Raises as ``hydrate``.
+        """
+        with self._database.read() as connection:
+            if as_of is not None:
+                require_known(connection, collection, as_of)
+            return stretches(connection, collection, chunk_ids, reach, where=where, as_of=as_of)
+
     def source_text(self, document_id: int, span: Span, *, as_of: datetime | None = None) -> str:
         """The text within the span, in characters, of the version that is active or was; cut where the text ends.
 
@@ -318,16 +329,7 @@ class SqlDocumentStore:
             version_id = connection.scalar(select(VersionRow.id).where(*mine))
             if version_id is None:
                 raise UnknownDocument(f"There is no document {document_id}.", hint="It may have been deleted.")
-            before = select(func.max(TextRow.start)).where(
-                TextRow.version_id == version_id, TextRow.start <= span.start
-            )
-            first = connection.scalar(before) or 0
-            pieces = connection.execute(
-                select(TextRow)
-                .where(TextRow.version_id == version_id, TextRow.start >= first, TextRow.start < span.end)
-                .order_by(TextRow.start)
-            )
-            return joined(pieces.all(), first)[span.start - first : span.end - first]
+            return text_of(connection, version_id, span)
 
     def embedding_inputs(
         self, collection: Collection, *, lacking: EmbeddingSet | None = None

@@ -115,6 +115,17 @@ def member_count(connection: Connection, collection_id: int, uri: str) -> int:
     return connection.execute(active.where(*mine)).scalar_one()
 
 
+def with_members(connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:
+    """These ids and those of the documents within these documents."""
+    mine = DocumentRow.collection_id == collection.id
+    found = dict.fromkeys(document_ids)
+    for document_id in document_ids:
+        uri = connection.scalar(select(DocumentRow.uri).where(mine, DocumentRow.id == document_id))
+        if uri is not None:
+            found.update(dict.fromkeys(connection.scalars(select(DocumentRow.id).where(mine, within(uri)))))
+    return list(found)
+
+
 def select_passages(
     collection_id: int | BindParameter[int], condition: ColumnElement[bool]
 ) -> Select[*tuple[Any, ...]]:

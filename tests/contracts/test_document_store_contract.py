@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from rag.errors import EmbedderChanged, UnknownCollection
+from rag.errors import DatabaseDamaged, EmbedderChanged, InvalidRequest, UnknownCollection
 from rag.protocols import DocumentStore
 from rag.quality_types import Quality
 from rag.stores.database import Database
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlDocumentStore]:
     database = Database.open(settings_in(tmp_path / "home"))
     yield SqlDocumentStore(database)
+    database.close()
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """One that keeps what was replaced."""
+    database = Database.open(settings_in(tmp_path / "kept"))
+    yield SqlDocumentStore(database, retention=timedelta(days=30))
     database.close()
 
 
@@ -215,6 +225,85 @@ def test_hydrate_keeps_the_order_asked_and_leaves_out_what_is_gone(store, collec
     a, b, c = chunk_ids(store, collection)
     assert [chunk.id for chunk, _ in store.hydrate(collection, [c, 999, a, b])] == [c, a, b]
     assert store.hydrate(collection, []) == []
+
+
+def ordinals(found):
+    return [[chunk.ordinal for chunk in stretch.chunks] for stretch in found]
+
+
+def test_neighbours_are_stretches_of_the_hits_own_versions(store, collection):
+    pieces = [f"piece {number}. " for number in range(10)]
+    document = ingest(store, collection, "/a", pieces)
+    ingest(store, collection, "/b", ["another."])
+    ids = chunk_ids(store, collection)
+    found = store.neighbours(collection, [ids[10], ids[1], ids[2], ids[7]], 1)
+    assert ordinals(found) == [[0, 1, 2, 3], [6, 7, 8], [0]]
+    for stretch in found:
+        hydrated = store.hydrate(collection, [chunk.id for chunk in stretch.chunks])
+        assert list(stretch.chunks) == [chunk for chunk, _ in hydrated]
+        assert stretch.text == "".join(chunk.text for chunk in stretch.chunks)
+        assert all(stretch.slice(chunk.span) == chunk.text for chunk in stretch.chunks)
+    assert {chunk.document_id for chunk in found[0].chunks} == {document.id}
+    assert ordinals(store.neighbours(collection, [ids[5]], 0)) == [[5]]
+    assert store.neighbours(collection, [], 5) == []
+
+
+def test_a_long_text_is_read_where_the_neighbours_stand(store, collection):
+    pieces = [f"{number} " + "x" * 30_000 for number in range(8)]
+    ingest(store, collection, "/a", pieces)
+    (found,) = store.neighbours(collection, [chunk_ids(store, collection)[5]], 1)
+    assert found.text == "".join(pieces[4:7])
+
+
+def test_neighbours_that_a_filter_leaves_out_are_none(store, collection):
+    ingest(store, collection, "/a", ["one ", "two ", "three ", "four "])
+    ids = chunk_ids(store, collection)
+    found = store.neighbours(collection, [ids[1]], 5, where=Comparison(field="ordinal", operator="!=", value=2))
+    assert ordinals(found) == [[0, 1], [3]]
+
+
+def test_what_is_gone_or_of_another_collection_has_no_neighbours(store, collection):
+    other = store.ensure_collection("other", fingerprint())
+    ingest(store, other, "/a", ["one", "two"])
+    foreign = chunk_ids(store, other)
+    ingest(store, collection, "/a", ["one", "two"])
+    old = chunk_ids(store, collection)
+    ingest(store, collection, "/a", ["one", "three"])
+    assert store.neighbours(collection, [*foreign, *old, 4711], 1) == []
+
+
+def test_neighbours_of_the_past_are_those_of_then(kept):
+    collection = kept.ensure_collection("handbook", fingerprint())
+    ingest(kept, collection, "/a", ["one ", "two "])
+    old = chunk_ids(kept, collection)
+    then = datetime.now(UTC)
+    time.sleep(0.01)
+    ingest(kept, collection, "/a", ["one ", "three "])
+    assert kept.neighbours(collection, old, 1) == []
+    (found,) = kept.neighbours(collection, old[:1], 1, as_of=then)
+    assert found.text == "one two "
+    new = chunk_ids(kept, collection)
+    assert kept.neighbours(collection, new, 1, as_of=then) == []
+    with pytest.raises(InvalidRequest, match="future"):
+        kept.neighbours(collection, new, 1, as_of=datetime.now(UTC) + timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE chunks SET text = 'twa ' WHERE ordinal = 1",
+        "UPDATE document_texts SET text = 'one twa three '",
+        "DELETE FROM document_texts",
+        "UPDATE document_versions SET title = 'another'",
+    ],
+)
+def test_damaged_neighbours_are_refused(store, collection, damage):
+    ingest(store, collection, "/a", ["one ", "two ", "three "])
+    ids = chunk_ids(store, collection)
+    with store._database.write() as connection:
+        connection.exec_driver_sql(damage)
+    with pytest.raises(DatabaseDamaged, match="not as it was written"):
+        store.neighbours(collection, ids[:1], 1)
 
 
 @pytest.mark.parametrize(
