@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 
 from rag.embedding.bi_encoder import BiEncoder
 from rag.retrieval.retriever import Retriever
+from rag.stores.blobs import Blobs
 from rag.stores.database import Database
 from rag.stores.document_verification import repair_documents, verify_documents
 from rag.stores.documents import SqlDocumentStore
@@ -146,7 +147,15 @@ def test_a_purge_of_one_leaves_the_other_and_nothing_to_find_the_first_by(shelf,
     assert shelf.search("feed pump", 3) == [("/a", ["/b"])]
     home = tmp_path / "home"
     vectors = LiveVectors(shelf.database, home / "indexes")
-    looked = purge(shelf.database, vectors, shelf.collection, [gone], home=home, indexes=home / "indexes")
+    looked = purge(
+        shelf.database,
+        vectors,
+        shelf.collection,
+        [gone],
+        home=home,
+        indexes=home / "indexes",
+        blobs=Blobs(home / "blobs"),
+    )
     assert [each.place for each in looked if each.left] == []
     assert shelf.search("feed pump", 3) == [("/b", [])]
     with shelf.database.read() as connection:
