@@ -117,6 +117,7 @@ def folder(tmp_path_factory, disk) -> Path:
     (docs / "long.txt").write_text("\n\n".join(f"Line {n} of water. " * 60 for n in range(30)))
     for command in (
         ("indexer", "ingest", "docs"),
+        ("indexer", "rebuild"),  # so small a collection has an index file only if it is asked for
         ("rag", "backup", "kept.zip"),
         ("indexer", "export", "kept.jsonl"),
         ("indexer", "export", "kept.parquet"),
