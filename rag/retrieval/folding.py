@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rag.retrieval.statements import statements, whole_key
@@ -78,13 +78,22 @@ class Folding:
             shown = copies[0][0].id
             alike |= {chunk.id: (chunk, document) for chunk, document in copies}
         self._whole.update(filter(None, (whole_key(statements(chunk.text)) for chunk, _ in alike.values())))
+        others = tuple(OtherSource(chunk=chunk, document=document) for chunk, document in alike.values())
         if alike and shown not in self._seen:
             self.found[shown] = alike[shown]
-            others = (OtherSource(chunk=chunk, document=document) for chunk, document in alike.values())
-            also_in = tuple(other for other in others if other.chunk.id != shown)[:MOST_SOURCES]
-            self._add(Fold(hit=chunk_id, shown=shown, also_in=also_in))
+            self._add(Fold(hit=chunk_id, shown=shown))
+        # What is held by one that says a little less than the one shown may not be one of its own copies.
+        for place, fold in enumerate(self.folds):
+            if fold.shown == shown:
+                self.folds[place] = replace(fold, also_in=_joined(fold, others))
         self._seen |= alike.keys()
 
     def _add(self, fold: Fold) -> None:
         self._seen |= {fold.hit, fold.shown}
         self.folds.append(fold)
+
+
+def _joined(fold: Fold, others: Sequence[OtherSource]) -> tuple[OtherSource, ...]:
+    """The sources of a fold with others after them, each once."""
+    known = {fold.shown, *(source.chunk.id for source in fold.also_in)}
+    return (*fold.also_in, *(other for other in others if other.chunk.id not in known))[:MOST_SOURCES]

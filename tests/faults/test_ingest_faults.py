@@ -19,6 +19,7 @@ from rag.errors import DatabaseDamaged, DataDirectoryUnwritable, IngestInProgres
 from rag.factory import open_library
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.ingest_lock import IngestLock
+from rag.stores.language import language_of
 from tests.faults import hostile_parsers
 from tests.integration.ingesting import ingesting
 
@@ -118,6 +119,7 @@ def peak_of_ingesting(tmp_path: Path, size: int) -> tuple[int, int]:
     """Peak bytes of Python memory while a text of this size is taken in, and the chunks that came of it."""
     path = tmp_path / f"{size}.txt"
     write_text(path, size)
+    assert language_of(SENTENCE * 9)  # what it loads stays, and is the same for all texts
     with ingesting(tmp_path / f"home-{size}", embedder=CountingEmbedder()) as library:
         tracemalloc.start()
         try:

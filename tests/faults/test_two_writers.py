@@ -28,7 +28,7 @@ from rag.errors import (
     IngestInProgress,
 )
 from rag.factory import open_library
-from rag.stores import embedding_sets
+from rag.stores import embedding_sets, live_vectors
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
@@ -368,9 +368,12 @@ def test_a_read_only_database(home):
     database.close()
 
 
-def test_a_swap_while_a_command_writes_the_index_is_no_error(home):
+def test_a_swap_while_a_command_writes_the_index_is_no_error(home, monkeypatch):
+    monkeypatch.setattr(live_vectors, "_FLUSH_AT", 1)
     with open_library(settings_in(home)) as library:
         before = library.store.collection("default")
         changed = fingerprint(embedder=EMBEDDERS[1])
         swap_in(library.database, library.index_directory, before, changed, vectors(EMBEDDERS[1], ["one ", "two "]))
-        assert write_index(library, before, force=True) is None
+        with pytest.raises(EmbedderChanged):
+            library.vectors.flush(before)
+        assert write_index(library, before) is None

@@ -118,6 +118,9 @@ def test_list_and_status(run, docs):
     assert str(docs / "b.txt") in table
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
     assert (state["documents"], state["chunks"], state["collection"]["name"]) == (2, 3, "default")
+    assert state["generation"] is None  # so few are read into memory
+    run("rebuild")
+    (state,) = json.loads(run("status", "--json").stdout)["collections"]
     assert (state["generation"]["kind"], state["generation"]["recall_at_10"]) == ("flat", 1.0)
     assert "2 documents, 3 chunks" in run("status").stdout
     assert "index of 3 vectors at seq 2 (flat, recall@10 1.000)" in run("status").stdout

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from random import Random
+
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rag.quality_types import Likeness
@@ -60,6 +62,10 @@ class Shelf(OneCollection):
         return [(self.passages[each].chunk, self.passages[each].document) for each in order]
 
 
+_SAID = " ".join(_BODY[:5])
+
+
+@example([f"{_EDGES[1]} {_SAID} {_EDGES[1]}", _SAID, f"{_SAID} {_EDGES[1]}"], set(), 2, Random(0))
 @given(st.lists(texts(), max_size=12), st.sets(st.integers(0, 11)), st.integers(1, 12), st.randoms())
 def test_shown_are_different_passages_and_none_is_lost(written, flawed, k, random) -> None:
     shelf = Shelf(written, flawed)
