@@ -65,7 +65,7 @@ class Shelf(OneCollection):
 _SAID = " ".join(_BODY[:5])
 
 
-@example([f"{_EDGES[1]} {_SAID} {_EDGES[1]}", _SAID, f"{_SAID} {_EDGES[1]}"], set(), 2, Random(0))
+@example([f"{_EDGES[1]} {_SAID} {_EDGES[1]}", _SAID, f"{_SAID} {_EDGES[1]}"], set(), 2, Random(0))  # noqa: S311 - only an order
 @given(st.lists(texts(), max_size=12), st.sets(st.integers(0, 11)), st.integers(1, 12), st.randoms())
 def test_shown_are_different_passages_and_none_is_lost(written, flawed, k, random) -> None:
     shelf = Shelf(written, flawed)
