@@ -11,7 +11,7 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Reference, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
-from api import bodies, schemas
+from api import bodies, job_schemas, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,15 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 _HEADING = ("Inference", "KV cache")
 _TEXT = "It stores the keys and values of past tokens."
+_COPY = schemas.OtherSource(
+    chunk_id=340,
+    document_id=19,
+    uri="/srv/docs/old/inference.pdf",
+    title="Inference (2025)",
+    page=4,
+    heading_path=_HEADING,
+    span=schemas.Span(start=9120, end=9211),
+)
 _PASSAGE = schemas.Passage(
     chunk_id=112,
     document_id=7,
@@ -34,6 +43,7 @@ _PASSAGE = schemas.Passage(
     text="The KV cache stores the keys and values of all past tokens, so that none is computed twice.",
     span=schemas.Span(start=1830, end=1921),
     scores=schemas.Scores(dense=0.71, lexical=9.4, rerank=None, fused=0.033),
+    also_in=(_COPY,),
 )
 _CITATION = schemas.Citation(
     number=1,
@@ -47,6 +57,7 @@ _CITATION = schemas.Citation(
     quote_span=_PASSAGE.span,
     answer_span=schemas.Span(start=0, end=len(_TEXT)),
     support=0.92,
+    also_in=(_COPY,),
 )
 _ANSWER = schemas.QueryResponse(
     status="answered",
@@ -116,7 +127,7 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
 def refine(document: OpenAPI) -> None:
     """Add what schemas are for and both forms of an answer; take out Litestar's own error shape."""
     for name, schema in document.components.schemas.items():
-        shape = getattr(schemas, name, None) or getattr(bodies, name, None)
+        shape = next((getattr(room, name) for room in (schemas, job_schemas, bodies) if hasattr(room, name)), None)
         if inspect.isclass(shape):
             schema.description = schema.description or inspect.getdoc(shape)
             if issubclass(shape, bodies.Request):

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from api import schemas
+from api import job_schemas, schemas
 from rag.types import CitationEvent, DeltaEvent, PassagesEvent
 
 if TYPE_CHECKING:
     from rag.job_types import Job
     from rag.model_types import Usage
-    from rag.types import Answer, AnswerEvent, Citation, Passage, SearchResult
+    from rag.types import Answer, AnswerEvent, Citation, OtherSource, Passage, SearchResult
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -33,6 +33,19 @@ def passage(value: Passage) -> schemas.Passage:
         text=value.chunk.text,
         span=plain(value.chunk.span, schemas.Span),
         scores=plain(value.scores, schemas.Scores),
+        also_in=tuple(map(other_source, value.also_in)),
+    )
+
+
+def other_source(value: OtherSource) -> schemas.OtherSource:
+    return schemas.OtherSource(
+        chunk_id=value.chunk.id,
+        document_id=value.document.id,
+        uri=value.document.uri,
+        title=value.document.title,
+        page=value.chunk.page,
+        heading_path=value.chunk.heading_path,
+        span=plain(value.chunk.span, schemas.Span),
     )
 
 
@@ -50,6 +63,7 @@ def citation(value: Citation) -> schemas.Citation:
         quote_span=plain(value.quote_span, schemas.Span),
         answer_span=plain(value.answer_span, schemas.Span),
         support=value.support,
+        also_in=tuple(map(other_source, value.also_in)),
     )
 
 
@@ -85,9 +99,9 @@ def answer(value: Answer) -> schemas.QueryResponse:
     )
 
 
-def job(value: Job) -> schemas.Job:
+def job(value: Job) -> job_schemas.Job:
     request = value.request
-    return schemas.Job(
+    return job_schemas.Job(
         id=value.id,
         collection=request.collection,
         state=value.state.value,
@@ -99,7 +113,7 @@ def job(value: Job) -> schemas.Job:
         finished_at=value.finished_at,
         not_before=value.not_before,
         outcomes=dict(value.outcomes),
-        error=plain(value.error, schemas.JobError) if value.error else None,
+        error=plain(value.error, job_schemas.JobError) if value.error else None,
     )
 
 

@@ -21,8 +21,19 @@ class Span(Response, frozen=True, kw_only=True):
     end: int
 
 
+class Quality(Response, frozen=True, kw_only=True):
+    """Counts of a document's chunks. `duplicates` say to the word what a chunk of another document says; `boilerplate`
+    are those of them that stand in ten different files or more. `flaws` counts the chunks that are no text, by the
+    reason (`encoded`, `minified`, `garbled`); searches leave these out.
+    """
+
+    duplicates: int
+    boilerplate: int
+    flaws: dict[str, int]
+
+
 class Document(Response, frozen=True, kw_only=True):
-    """A document in its active version."""
+    """A document in its active version. `language` (ISO 639-1) is null where it cannot be told or not be stemmed."""
 
     id: int
     collection: str
@@ -34,6 +45,13 @@ class Document(Response, frozen=True, kw_only=True):
     chunk_count: int
     updated_at: str
     metadata: dict[str, str | int | float | bool]
+    language: str | None
+
+
+class DocumentDetails(Document, frozen=True, kw_only=True):
+    """A document in its active version, and how good its text is as things stand in its collection."""
+
+    quality: Quality
 
 
 class Searched(Response, frozen=True, kw_only=True):
@@ -63,8 +81,23 @@ class Scores(Response, frozen=True, kw_only=True):
     fused: float
 
 
+class OtherSource(Response, frozen=True, kw_only=True):
+    """Another place that says the same; `span` is the place in that document's text."""
+
+    chunk_id: int
+    document_id: int
+    uri: str
+    title: str
+    page: int | None
+    heading_path: tuple[str, ...]
+    span: Span
+
+
 class Passage(Response, frozen=True, kw_only=True):
-    """A verbatim slice of a document: ``span`` is its place in the document's text."""
+    """A verbatim slice of a document: ``span`` is its place in the document's text.
+
+    `also_in` are other places, at most 20, that say the same and are not listed beside it.
+    """
 
     chunk_id: int
     document_id: int
@@ -75,12 +108,14 @@ class Passage(Response, frozen=True, kw_only=True):
     text: str
     span: Span
     scores: Scores
+    also_in: tuple[OtherSource, ...]
 
 
 class Citation(Response, frozen=True, kw_only=True):
     """Ties one sentence of the answer (``answer_span``) to the words that support it.
 
-    ``quote`` is verbatim; ``quote_span`` is its place in the document's text; ``support`` is between 0 and 1.
+    ``quote`` is verbatim; ``quote_span`` is its place in the document's text; ``support`` is between 0 and 1; `also_in`
+    are other places that say the quote.
     """
 
     number: int
@@ -94,6 +129,7 @@ class Citation(Response, frozen=True, kw_only=True):
     quote_span: Span
     answer_span: Span
     support: float
+    also_in: tuple[OtherSource, ...]
 
 
 class Sentence(Response, frozen=True, kw_only=True):
@@ -250,57 +286,6 @@ class ChangesResponse(Response, frozen=True, kw_only=True):
     history_begins: str
 
 
-class JobError(Response, frozen=True, kw_only=True):
-    """Why a job, or a file of it, failed; `code` is as in problem details."""
-
-    code: str
-    message: str
-    hint: str
-
-
-class JobFile(Response, frozen=True, kw_only=True):
-    """What came of a file. `seconds` is what it took; `notices` say what a person should know of it."""
-
-    uri: str
-    outcome: Literal["ingested", "replaced", "unchanged", "failed"]
-    document_id: int | None
-    chunks: int
-    seconds: float
-    notices: tuple[str, ...]
-    error: JobError | None
-
-
-class Job(Response, frozen=True, kw_only=True):
-    """Work that is queued or was done. Times are RFC 3339 in UTC; `outcomes` counts its files by what came of them."""
-
-    id: int
-    collection: str
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
-    uris: tuple[str, ...]
-    attempts: int
-    cancel_requested: bool
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    not_before: str | None
-    outcomes: dict[str, int]
-    error: JobError | None
-
-
-class JobsResponse(Response, frozen=True, kw_only=True):
-    """A page of jobs, the newest first. `next` is the `before` of the next page, null on the last one."""
-
-    jobs: tuple[Job, ...]
-    next: int | None
-
-
-class JobFilesResponse(Response, frozen=True, kw_only=True):
-    """What came of a job's files so far. `next` is the `after` of the next page, null on the last one."""
-
-    files: tuple[JobFile, ...]
-    next: int | None
-
-
 class DeletedResponse(Response, frozen=True, kw_only=True):
     """A document that is not found any more."""
 
@@ -318,17 +303,33 @@ class Fingerprint(Response, frozen=True, kw_only=True):
     dimension: int
 
 
+class VectorIndex(Response, frozen=True, kw_only=True):
+    """An index file: of so many vectors (`count`) and `size` bytes, with everything up to `seq`; later changes are
+    followed in memory.
+
+    `recall_at_10` is the share of the ten nearest neighbours that it finds, measured when it was written; it and `kind`
+    are null for a file of before they were noted.
+    """
+
+    seq: int
+    count: int
+    size: int
+    kind: str | None
+    recall_at_10: float | None
+
+
 class Collection(Response, frozen=True, kw_only=True):
     """A set of documents searched as one; ``seq`` grows with every change.
 
     ``dense_weight`` is the share of similarity in meaning, beside full text, that searches rank with where it has been
-    tuned; null is the default share.
+    tuned; null is the default share. ``index`` is the current index file, null while there is none yet.
     """
 
     name: str
     seq: int
     fingerprint: Fingerprint
     dense_weight: float | None
+    index: VectorIndex | None
 
 
 class CollectionsResponse(Response, frozen=True, kw_only=True):

@@ -6,7 +6,9 @@ share of the gold characters that are in them, precision the share of theirs tha
 together (Smith and Troynikov 2024, https://research.trychroma.com/evaluating-chunking, there with a fixed number of
 chunks, which rewards long ones).
 
-    python -m benchmarks.chunking [EMBEDDER] --data DIR [--only SIDE ...] [--json FILE]
+With --parents the product's chunks are also widened as RAG_PARENT_TOKENS does it, for each of these numbers.
+
+    python -m benchmarks.chunking [EMBEDDER] --data DIR [--only SIDE ...] [--parents TOKENS ...] [--json FILE]
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from __future__ import annotations
 import io
 import json
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +31,9 @@ from indexer.parsers.blocks import Block
 from indexer.parsers.text import parse_text
 from rag.embedding.bi_encoder import BiEncoder
 from rag.embedding.context import contextual_text
+from rag.retrieval.parents import widen
+from rag.types import Chunk, ChunkDraft, Document, Passage, Scores
+from rag.version_types import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +43,11 @@ if TYPE_CHECKING:
 _PRODUCT = f"plumbline {TARGET_TOKENS}"
 # What six passages of the product come to, half of it, and twice as much.
 _BUDGETS = (2400, 4800, 9600)
+# A ranking is widened so deep; less would not fill the largest budget.
+_HITS = 100
+_NO_DOCUMENT = Document(
+    id=0, collection="", uri="", title="", media_type="", sha256="", size=0, chunk_count=0, updated_at=""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,7 @@ class _Chunk:
     start: int
     end: int
     embedded: str
+    draft: ChunkDraft | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="SIDE", help="these ways to cut")
     parser.size("--questions", Size(full=10_000, quick=5), "questions")
     parser.size("--characters", Size(full=10_000_000, quick=20_000), "of each document")
+    parser.add_argument("--parents", nargs="+", type=int, default=[], metavar="TOKENS", help="widen passages to these")
     options = parser.read()
     report = Report("chunking", options)
     embedder = BiEncoder(
@@ -81,10 +94,17 @@ def main() -> None:
         chunks = [chunk for document, text in documents.items() for chunk in cut(document, text)]
         vectors = embedder.embed_passages([chunk.embedded for chunk in chunks])
         report.side(name, chunks=len(chunks), median_chars=int(statistics.median(c.end - c.start for c in chunks)))
+        stretches = _stretches(chunks, documents) if options.parents and name == _PRODUCT else []
         for budget in _BUDGETS:
-            row = _scored(questions, chunks, asked @ vectors.T, budget)
+            ranked = np.argsort(-(asked @ vectors.T))
+            row = _scored(questions, ([chunks[i] for i in row] for row in ranked), budget)
             report.add(f"{name}, {budget} characters", **row)
             report.figure(f"recall in {budget} characters, {name}", row["recall"])
+            for most in options.parents if stretches else ():
+                widened = (_widened(chunks, row, stretches, most) for row in ranked)
+                row = _scored(questions, widened, budget)
+                report.add(f"{name}, parents of {most}, {budget} characters", **row)
+                report.figure(f"recall in {budget} characters, parents of {most}", row["recall"])
     report.finish()
 
 
@@ -131,7 +151,8 @@ def _structured(document: str, text: str, embedder: BiEncoder, *, target: int, l
         blocks, count_tokens=embedder.count_tokens, max_tokens=embedder.max_tokens, target=target, limit=limit
     )
     for draft in drafts:
-        yield _Chunk(document, draft.span.start, draft.span.end, contextual_text("", draft.heading_path, draft.text))
+        embedded = contextual_text("", draft.heading_path, draft.text)
+        yield _Chunk(document, draft.span.start, draft.span.end, embedded, draft)
 
 
 def _each(text: str) -> Sequence[tuple[int, int]]:
@@ -155,15 +176,34 @@ def _windows(document: str, text: str, units: Sequence[tuple[int, int]], size: i
             return
 
 
-def _scored(
-    questions: Sequence[_Question], chunks: Sequence[_Chunk], scores: NDArray[np.float32], budget: int
-) -> dict[str, float]:
+def _stretches(chunks: Sequence[_Chunk], documents: dict[str, str]) -> list[Stretch]:
+    """The chunks as the store gives them, with their places among all as ids."""
+    found = []
+    for name, of in groupby(enumerate(chunks), key=lambda each: each[1].document):
+        mine = tuple(
+            Chunk(id=i, document_id=0, **{each.name: getattr(chunk.draft, each.name) for each in fields(ChunkDraft)})
+            for i, chunk in of
+        )
+        found.append(Stretch(chunks=mine, text=documents[name][mine[0].span.start : mine[-1].span.end]))
+    return found
+
+
+def _widened(
+    chunks: Sequence[_Chunk], ranked: NDArray[np.int64], stretches: Sequence[Stretch], most_tokens: int
+) -> list[_Chunk]:
+    """The ranking with its passages widened; as many of them as any budget holds."""
+    stored = [chunk for stretch in stretches for chunk in stretch.chunks]
+    hits = [Passage(chunk=stored[i], document=_NO_DOCUMENT, scores=Scores()) for i in ranked[:_HITS]]
+    spans = [parent.passage.chunk for parent in widen(hits, stretches, most_tokens=most_tokens)]
+    return [_Chunk(chunks[each.id].document, each.span.start, each.span.end, "") for each in spans]
+
+
+def _scored(questions: Sequence[_Question], rankings: Iterable[Sequence[_Chunk]], budget: int) -> dict[str, float]:
     """Means over the questions. The chunk that the budget ends in is cut there, as a prompt would be."""
     recall, precision, iou = [], [], []
-    for question, row in zip(questions, scores, strict=True):
+    for question, ranking in zip(questions, rankings, strict=True):
         taken, left = [], budget
-        for best in np.argsort(-row):
-            chunk = chunks[best]
+        for chunk in ranking:
             length = min(chunk.end - chunk.start, left)
             taken.append((chunk.document, chunk.start, chunk.start + length))
             left -= length

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     import argparse
 
 _PROGRAM = Path(sys.executable).with_name("indexer")
-_SECTIONS = 50  # of a document, a passage each
+_SECTIONS = 50  # of a document at most, a passage each
 _LOOK_S = 0.5
 
 
@@ -67,9 +66,10 @@ def _documents(directory: Path, options: argparse.Namespace) -> Path:
     texts = [entry.text for entry in load_dataset(options.data).corpus if len(entry.text) > 800]
     texts = texts[: options.texts]
     drawn = random.Random(options.seed)  # noqa: S311  # not for secrets
-    for first in range(0, options.passages, _SECTIONS):
+    size = max(1, min(_SECTIONS, options.passages // 20))
+    for first in range(0, options.passages, size):
         sections = []
-        for number in range(first, min(first + _SECTIONS, options.passages)):
+        for number in range(first, min(first + size, options.passages)):
             mark = f"Sample {number}. " if options.fresh else ""
             sections.append(f"## Abstract\n\n{mark}{drawn.choice(texts)[:900]}\n")
         (directory / f"{first:07}.md").write_text("# Abstracts\n\n" + "\n".join(sections), encoding="utf-8")
@@ -88,7 +88,7 @@ def _taken_in(folder: Path) -> tuple[list[float], list[float], dict[str, float]]
         if told["type"] == "file":
             if told["error"] is not None:
                 raise SystemExit(f"a file of the benchmark was not taken in: {line}")
-            lines.append((time.monotonic(), told["chunks"], peak.now if len(lines) % 10 == 0 else 0.0))
+            lines.append((time.monotonic(), told["chunks"], peak.now))
         elif told["type"] == "summary":
             summary = told
     if process.wait():
@@ -98,13 +98,13 @@ def _taken_in(folder: Path) -> tuple[list[float], list[float], dict[str, float]]
     for first, last in pairwise(edges):
         seconds = lines[last - 1][0] - (lines[first - 1][0] if first else began)
         rates.append(sum(chunks for _, chunks, _ in lines[first:last]) / seconds)
-        memory.append(statistics.median(mib for _, _, mib in lines[first:last] if mib))
+        memory.append(max(mib for _, _, mib in lines[first:last]))
     whole = {"passages": summary["chunks"], "seconds": time.monotonic() - began, "peak_mib": peak.stop()}
     return rates, memory, whole
 
 
 class _Peak:
-    """Looks at a process's resident memory, without the pages of files, until it ends."""
+    """Looks at a process's resident memory until it ends."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -114,13 +114,15 @@ class _Peak:
         self._thread.start()
 
     def _look(self) -> None:
-        while not self._ended.wait(_LOOK_S):
+        while True:
             try:
                 fields: dict[str, float] = resident(self._pid)
             except (OSError, ValueError):  # it has ended
                 return
             self.now = fields.get("resident_mib", self.now)
             self._highest = max(self._highest, fields.get("peak_mib", 0.0))
+            if self._ended.wait(_LOOK_S):
+                return
 
     def stop(self) -> float:
         self._ended.set()

@@ -22,6 +22,7 @@ _COMMANDS = {
     "prune": "indexer.commands.history:prune",
     "rebuild": "indexer.commands.rebuild:rebuild",
     "reembed": "indexer.commands.reembed:reembed",
+    "retain": "indexer.commands.retain:retain",
     "rollback": "indexer.commands.rollback:rollback",
     "sync": "indexer.commands.sync:sync",
     "verify": "indexer.commands.verify:verify",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from indexer.wire import Found, Pieces
     from rag.errors import RagError
     from rag.protocols import DocumentStore, Embedder, StagedVersion
+    from rag.quality_types import Quality
     from rag.types import Collection, Fingerprint, MetadataValue, StoredSource
 
 # Chunks embedded and handed to the store at a time: enough for the embedder to sort by length, little to hold.
@@ -64,6 +65,7 @@ class Taken:
     chunks: int
     members_failed: int = 0
     uri: str | None = None
+    quality: Quality | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,8 +112,10 @@ class SourceIngestion:
         self._embedder = target.embedder
         stored = self._store.stored_source(target.collection, source.uri)
         current = stored if stored is not None and self._is_current(stored, target.collection.fingerprint) else None
-        # What failed in a container may go well now, as files that failed are tried again.
-        done = current if current is not None and not current.members_failed else None
+        # What failed in a container may go well now, as files that failed are tried again, and what was deleted out of
+        # it comes again, as files do.
+        whole = current is not None and not current.members_failed and not current.members_gone
+        done = current if whole else None
         opened = source.opened
         if done and opened and (done.size, done.mtime_ns) == (opened.size, opened.mtime_ns):
             return Taken(outcome=Outcome.UNCHANGED, document_id=done.document_id, chunks=0)
@@ -130,9 +134,9 @@ class SourceIngestion:
     def settled(self, target: Target, uri: str) -> StoredSource | None:
         """What is stored of a source, if it need not be read again as long as its content is the same."""
         stored = self._store.stored_source(target.collection, uri)
-        if stored is None or stored.members_failed or not self._is_current(stored, target.collection.fingerprint):
+        if stored is None or not self._is_current(stored, target.collection.fingerprint):
             return None
-        return stored
+        return None if stored.members_failed or stored.members_gone else stored
 
     def _is_current(self, stored: StoredSource, makers: Fingerprint) -> bool:
         if (stored.parser, stored.chunker) != (makers.parser, makers.chunker):
@@ -204,6 +208,7 @@ class SourceIngestion:
             document_id=document.id,
             chunks=document.chunk_count,
             members_failed=members.failed,
+            quality=self._store.quality(collection, document.id),
         )
 
     def _take_members(self, target: Target, handover: Handover) -> _Members:
@@ -293,7 +298,12 @@ class SourceIngestion:
 
 def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult:
     return SourceResult(
-        uri=uri, outcome=taken.outcome, document_id=taken.document_id, chunks=taken.chunks, notices=tuple(notices)
+        uri=uri,
+        outcome=taken.outcome,
+        document_id=taken.document_id,
+        chunks=taken.chunks,
+        notices=tuple(notices),
+        quality=taken.quality,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
 
 from indexer.report import Outcome, Watcher
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from rag.stores.jobs import JobQueue
 
 STOPPED: Final = JobError(code="worker_stopped", message="The worker was stopped.", hint="Another goes on with it.")
-KEPT: Final = timedelta(days=30)  # for so long is told what came of a job
 _HEARTBEAT_S: Final = LEASE.total_seconds() / 3
 # What is done is written down this often: one commit for a thousand unchanged files, not one for each.
 _NOTE_S: Final = 0.5
@@ -154,7 +152,7 @@ def own_job(library: Library, request: JobRequest, *, inner: Watcher) -> Iterato
     """
     with WorkerPlace(library.settings.home) as place:
         library.jobs.take_back(gone=place.gone)
-        library.jobs.forget(KEPT)
+        library.forget_jobs()
         run = JobRun(library.jobs, library.jobs.put(request, owner=place.owner), place.owner, inner=inner)
         try:
             with run:
@@ -177,6 +175,7 @@ def _noted(result: SourceResult) -> JobFile:
         outcome=result.outcome.value,
         document_id=result.document_id,
         chunks=result.chunks,
+        quality=result.quality,
         seconds=round(result.seconds, 3),
         notices=result.notices,
         error=JobError(code=failure.code, message=failure.message, hint=failure.hint) if failure else None,

@@ -143,7 +143,13 @@ class IngestPipeline:
             _log.error("not all versions expired", collection=collection.name, code=error.code, detail=str(error))
 
     def _opened(self, source: SourcePath) -> Source:
-        return Source(source.path, max_bytes=self._max_file_bytes, address=source.address, name=source.name)
+        return Source(
+            source.path,
+            max_bytes=self._max_file_bytes,
+            address=source.address,
+            name=source.name,
+            sha256=source.sha256,
+        )
 
     def _open(self, name: str) -> Target:
         embedder = self._embedder_for(name)

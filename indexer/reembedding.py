@@ -62,7 +62,7 @@ class Watcher:
     """Follows a run; every method may be overridden. ``stop`` is asked between batches."""
 
     def progress(self, done: int, total: int) -> None:
-        """So many of so many chunks have a vector."""
+        """So many of so many chunks have a vector, those of past versions included."""
 
     def step(self, name: str) -> None:
         """Something longer begins: building the index, or asking the sample queries."""
@@ -147,9 +147,8 @@ class Reembedding:
         return seq
 
     def _embed_missing(self) -> None:
-        total = self._library.store.status(self._collection).chunks
         with self._database.read() as connection:
-            done = total - connection.scalars(embedding_sets.missing(self._target)).one()
+            done, total = embedding_sets.progress(connection, self._target)
         embedder = self._embedder()
         inputs = self._library.store.embedding_inputs(self._collection, lacking=self._target)
         self._watcher.progress(done, total)

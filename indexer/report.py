@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rag.errors import RagError
+    from rag.quality_types import Quality
 
 
 class Outcome(StrEnum):
@@ -34,7 +35,10 @@ class SourceFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceResult:
-    """One source. ``chunks`` were written now; ``notices`` tell what a person should know of a source that was read."""
+    """One source. ``chunks`` were written now; ``notices`` tell what a person should know of a source that was read.
+
+    ``quality`` is of what was written now, as it stood among the collection's other documents at that time.
+    """
 
     uri: str
     outcome: Outcome
@@ -43,6 +47,7 @@ class SourceResult:
     seconds: float = 0.0
     failure: SourceFailure | None = None
     notices: tuple[str, ...] = ()
+    quality: Quality | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,6 +80,18 @@ class IngestReport:
     @property
     def chunks(self) -> int:
         return sum(result.chunks for result in self.results)
+
+    @property
+    def duplicates(self) -> int:
+        return sum(result.quality.duplicates for result in self.results if result.quality is not None)
+
+    @property
+    def flaws(self) -> dict[str, int]:
+        """Chunks that searches leave out, by the reason."""
+        counts: Counter[str] = Counter()
+        for result in self.results:
+            counts.update({} if result.quality is None else result.quality.flaws)
+        return dict(counts)
 
 
 class Recorder:

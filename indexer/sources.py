@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from indexer.ignoring import IGNORE_FILE, UnusableIgnoreFile
 from indexer.walking import walk
-from rag.errors import SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
+from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -78,14 +79,15 @@ class OpenSource(Protocol):
 class SourcePath:
     """A file to take in, or the reason why a path that was asked for cannot be.
 
-    ``address`` is its URI where that is known already; ``name`` is what the sender of a file that was handed over
-    calls it.
+    ``address`` is its URI where that is known already; ``name`` and ``sha256`` are of a file that was handed over: what
+    its sender calls it, and the hash of the bytes that were acknowledged.
     """
 
     path: Path
     error: SourceError | None = None
     address: str | None = None
     name: PurePath | None = None
+    sha256: str | None = None
 
     @property
     def uri(self) -> str:
@@ -130,7 +132,7 @@ def _expand_one(path: Path) -> Iterator[SourcePath]:
             yield SourcePath(path=path, error=_nothing_in(path))
     else:
         source = SourcePath(path=path)
-        yield source if _storable(source.uri) else _unstorable(source)
+        yield source if is_storable(source.uri) else _unstorable(source)
 
 
 def sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
@@ -142,15 +144,7 @@ def sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
         elif found.error is not None:
             error = _unreadable(found.path, found.error)
         source = SourcePath(path=found.path, address=found.uri, error=error)
-        yield source if _storable(found.uri) else _unstorable(source)
-
-
-def _storable(uri: str) -> bool:
-    try:
-        uri.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        yield source if is_storable(found.uri) else _unstorable(source)
 
 
 def _unstorable(source: SourcePath) -> SourcePath:
@@ -166,12 +160,21 @@ class Source:
         SourceNotFound, SourceUnreadable, SourceTooLarge.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int, address: str | None = None, name: PurePath | None = None) -> None:
-        """``address`` and ``name`` are as in ``SourcePath``."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        address: str | None = None,
+        name: PurePath | None = None,
+        sha256: str | None = None,
+    ) -> None:
+        """``address``, ``name`` and ``sha256`` are as in ``SourcePath``."""
         self._on_disk = path
         self.path: PurePath = name or path
         self.uri = address or uri_of(path)
         self._max_bytes = max_bytes
+        self._sha256 = sha256
         self._file: BinaryIO | None = None
         self.opened = SourceStat(size=0, mtime_ns=0, inode=0)
 
@@ -212,11 +215,17 @@ class Source:
             return True
 
     def scan(self) -> SourceScan:
-        """Read all bytes once."""
+        """Read all bytes once. Raises SourceDamaged if they are not those that were handed over."""
         try:
-            return scan_file(self.file)
+            scan = scan_file(self.file)
         except OSError as error:
             raise _unreadable(self.path, error) from error
+        if self._sha256 not in (None, scan.sha256):
+            raise SourceDamaged(
+                f"{self.path} has changed since it was handed over: its SHA-256 is not the one that was noted then.",
+                hint="Hand it over again; if that happens again, check the disk that holds the data directory.",
+            )
+        return scan
 
     def _check(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from indexer.web.fetch import Fetcher
     from indexer.web.sitemaps import WebAddress
     from indexer.worker_place import WorkerPlace
+    from rag.errors import ErasureIncomplete
     from rag.factory import Library
     from rag.job_types import Job
     from rag.stores.jobs import JobQueue
@@ -69,7 +70,12 @@ class Worker:
     def _run(self, job: Job, run: JobRun) -> Job:
         request = job.request
         sources: list[SourcePath | WebAddress] = [
-            SourcePath(path=self._library.blobs.path(upload.blob), address=upload.uri, name=PurePath(upload.name))
+            SourcePath(
+                path=self._library.blobs.path(upload.blob),
+                address=upload.uri,
+                name=PurePath(upload.name),
+                sha256=upload.sha256,
+            )
             for upload in request.uploads
         ]
         settings = self._library.settings
@@ -79,27 +85,33 @@ class Worker:
                 report = self._pipeline.ingest_sources(
                     sources, collection=request.collection, metadata=request.metadata, watcher=run
                 )
-                self._settle(request.collection, report)
+                # What an earlier attempt replaced is unchanged in this one.
+                unerased = self._settle(request.collection, report, erase=bool(report.replaced) or job.attempts > 1)
         except IngestInProgress as error:
             return run.put_back(told(error), counts=False)
         except JobLost:
             raise
         except RagError as error:
             return run.put_back(told(error))
+        if unerased is not None:  # first: an attempt that is not counted would not look again
+            return run.put_back(told(unerased))
         if report.skipped and not run.cancelled:
             return run.put_back(STOPPED, counts=False)
         return run.end(report)
 
-    def _settle(self, name: str, report: IngestReport) -> None:
-        """What follows a run: the index file, and model state of what was replaced."""
+    def _settle(self, name: str, report: IngestReport, *, erase: bool) -> ErasureIncomplete | None:
+        """What follows a run: model state of what was replaced, if to ``erase``, and the index file.
+
+        Returns what is left to be erased.
+        """
+        problem = self._library.erase_deleted().problem if erase else None
+        if problem is not None:
+            _log.warning("model state not erased", code=problem.code, detail=str(problem))
         if len(report.failed) == len(report.results):
-            return
+            return problem
         collection = self._library.store.collection(name)
-        if report.replaced:
-            erased = self._library.erase_deleted()
-            if erased.problem is not None:
-                _log.warning("model state not erased", code=erased.problem.code, detail=str(erased.problem))
         try:
             self._library.vectors.flush(collection)
         except RagError as error:  # a cache: searches go on from memory
             _log.warning("index file not written", code=error.code, detail=str(error))
+        return problem

@@ -19,6 +19,8 @@ from pydantic_settings import (
 
 from rag.errors import InvalidSettings
 
+LONGEST_RETENTION_DAYS = 36_500.0
+
 
 def _data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "plumbline"
@@ -87,6 +89,9 @@ class Settings(BaseSettings):
     )
 
     top_k: Annotated[int, Field(ge=1, le=100, description="passages retrieved for a question")] = 6
+    parent_tokens: Annotated[int, Field(ge=0, le=8192)] = Field(
+        0, description="tokens that a passage is widened to for the model, by its neighbours under a heading; 0: not"
+    )
     min_dense_score: Annotated[float, Field(ge=-1, le=1)] = Field(
         0.25, description="refuse without asking the model if no passage's cosine similarity reaches this"
     )
@@ -105,7 +110,12 @@ class Settings(BaseSettings):
     ] = 30
 
     retention_days: Annotated[
-        float, Field(ge=0, le=36_500, description="how long replaced and deleted documents can be asked about; 0: not")
+        float,
+        Field(
+            ge=0,
+            le=LONGEST_RETENTION_DAYS,
+            description="how long new collections keep replaced and deleted documents to be asked about; 0: not",
+        ),
     ] = 30
 
     index_ram_bytes: Annotated[

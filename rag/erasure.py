@@ -15,6 +15,7 @@ from rag.errors import DataDirectoryUnwritable, ErasureIncomplete, RagError
 from rag.followers import Registration, followers
 from rag.inference.kv.stored_states import remove, stored_states
 from rag.model_types import Gone
+from rag.stores.archive import sync
 from rag.stores.changes import all_chunks, chunks_there, feeds, removed_since
 from rag.stores.room import disk_full, is_full
 from rag.telemetry import get_logger
@@ -52,13 +53,15 @@ class Sweep:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureReport:
     """What was searched for model state of deleted passages: ``files`` read and how many of them ``removed``, and the
-    ids of the processes with a model that ``confirmed`` to hold nothing of them, or did not in time.
+    ids of the processes with a model that ``confirmed`` to hold nothing of them, or did not in time. ``unreadable`` are
+    the files in which some of these said something that cannot be read.
     """
 
     files: int
     removed: int
     confirmed: tuple[int, ...]
     unconfirmed: tuple[int, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def problem(self) -> ErasureIncomplete | None:
@@ -66,9 +69,10 @@ class ErasureReport:
         if not self.unconfirmed:
             return None
         names = ", ".join(map(str, self.unconfirmed))
+        damaged = f" What it says cannot be read: {', '.join(self.unreadable)}." if self.unreadable else ""
         return ErasureIncomplete(
             f"Process {names} did not confirm within {_CONFIRM_S:.0f} s that its model has forgotten the deleted "
-            "passages. Nobody finds them any more, but its memory may hold them.",
+            f"passages. Nobody finds them any more, but its memory may hold them.{damaged}",
             hint="It forgets them as soon as it gets to it; end it to be certain.",
         )
 
@@ -124,17 +128,22 @@ def erase_deleted(database: Database, directory: Path, *, timeout_s: float = _CO
         removed=first.removed + (last.removed if asked else 0),
         confirmed=tuple(each.pid for each in asked if each.id not in late),
         unconfirmed=tuple(each.pid for each in waiting),
+        unreadable=tuple(str(each.unreadable) for each in waiting if each.unreadable is not None),
     )
 
 
 def remove_all(directory: Path) -> None:
-    """Remove all stored model state: where a database is replaced by another, chunk ids mean other passages.
+    """Remove all stored model state: where a database is replaced by another, chunk ids mean other passages. It stays
+    removed when the power fails.
 
     Raises:
         DataDirectoryUnwritable: a file cannot be read or deleted.
     """
     try:
-        remove(stored_states(directory))
+        states = stored_states(directory)
+        remove(states)
+        for folder in {state.path.parent for state in states}:
+            sync(folder)
     except OSError as error:
         raise _unwritable(directory, error) from error
 

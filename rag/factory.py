@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rag.config import Settings
     from rag.embedding.bi_encoder import BiEncoder
     from rag.erasure import DeletionFollower, ErasureReport
+    from rag.job_types import Job
     from rag.model_types import PassageReuse
     from rag.protocols import Embedder, Generator
     from rag.retrieval.retriever import Retriever
@@ -95,6 +96,7 @@ class Library:
     def store(self) -> SqlDocumentStore:
         from rag.stores.documents import SqlDocumentStore
 
+        # Of new collections; those that are there have their own.
         return SqlDocumentStore(self.database, retention=timedelta(days=self.settings.retention_days))
 
     @cached_property
@@ -167,6 +169,7 @@ class Library:
             generator=self._up_to_date_generator,
             options=PipelineOptions(
                 top_k=settings.top_k,
+                parent_tokens=settings.parent_tokens,
                 min_dense_score=settings.min_dense_score,
                 min_answerability=settings.min_answerability,
                 max_answer_tokens=settings.max_answer_tokens,
@@ -198,10 +201,25 @@ class Library:
 
         if not self._maintenance:
             self._inspection = Inspection(self.database, self.index_directory)
-            expiry = Expiry(self.store, finish_purges=self.finish_purges)
+            expiry = Expiry(self.store, finish_purges=self.finish_purges, forget_jobs=self.forget_jobs)
             self._maintenance = (Compaction(self.vectors), expiry, self._inspection)
             for each in self._maintenance:
                 each.start()
+
+    def cancel_job(self, job_id: int) -> Job:
+        """End a job that waits, and let go of its uploads, or ask the worker that has it to stop. Raises UnknownJob."""
+        job = self.jobs.cancel(job_id)
+        if job.state.ended:
+            for upload in job.request.uploads:
+                self.blobs.remove(upload.blob)
+        return job
+
+    def forget_jobs(self) -> None:
+        """Delete what is told of jobs that ended long ago, and the uploads that no job needs."""
+        from rag.stores.jobs import KEPT
+
+        self.jobs.forget(KEPT)
+        self.blobs.remove_except(self.jobs.blobs())
 
     def finish_purges(self) -> None:
         """Bring the purges to their end in which a process has died. One short read where there are none.
@@ -237,12 +255,14 @@ class Library:
         was searched. Seconds to minutes.
 
         Raises:
+            UnknownDocument: the collection has no version of one of them, so nothing was purged.
+            Conflict: the collection is being embedded anew, or an upload that waits would bring one of them again.
             DataDirectoryUnwritable, DiskFull: something could not be written or deleted; the same purge goes on.
         """
         from rag.stores.purge import purge
 
-        home, indexes = self.settings.home, self.index_directory
-        stored = purge(self.database, self.vectors, collection, document_ids, home=home, indexes=indexes)
+        places = {"home": self.settings.home, "indexes": self.index_directory}
+        stored = purge(self.database, self.vectors, collection, document_ids, blobs=self.blobs, **places)
         return [*stored, *self.erase_deleted().searched()]
 
     def readiness(self) -> list[Check]:

@@ -1,7 +1,8 @@
 """The processes that hold model state over a data directory, and how far each has followed the deletions.
 
     <directory>/<id>.lock      locked for as long as the process lives: the system lets go when it dies
-    <directory>/<id>.json      its process id, and the seq of each collection up to which it has erased what was deleted
+    <directory>/<id>.json      its process id, and with a checksum the seq of each collection up to which it has erased
+                               what was deleted
 
 The second comes only once the lock is held, so whoever finds it unlocked knows that the process is gone.
 """
@@ -13,6 +14,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+from zlib import crc32
 
 from filelock import FileLock, Timeout
 
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """A process as others see it. ``seen`` is None until it has loaded its model."""
+    """A process as others see it. ``seen`` is None until it has loaded its model.
+
+    ``unreadable`` is its entry, where that does not say what it should: nobody knows what it has seen.
+    """
 
     id: str
     pid: int
     seen: Mapping[int, int] | None
+    unreadable: Path | None = None
 
     def has_seen(self, seqs: Mapping[int, int]) -> bool:
         """Whether it has erased what was deleted up to these seqs, by collection."""
@@ -68,7 +74,9 @@ class Registration:
 
     def _write(self, seen: Mapping[int, int] | None) -> None:
         unfinished = self._entry.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps({"pid": os.getpid(), "seen": seen}), encoding="utf-8")
+        known = None if seen is None else {str(collection): seq for collection, seq in seen.items()}
+        entry = {"pid": os.getpid(), "seen": known, "crc32": _checksum(known)}
+        unfinished.write_text(json.dumps(entry), encoding="utf-8")
         unfinished.replace(self._entry)
 
 
@@ -79,18 +87,35 @@ def followers(directory: Path) -> list[Follower]:
         if _left_by_the_dead(entry):
             continue
         try:
-            said = json.loads(entry.read_text(encoding="utf-8"))
+            alive.append(_read(entry))
         except FileNotFoundError:  # it has just left
             continue
-        seen = said["seen"]
-        alive.append(
-            Follower(
-                id=entry.stem,
-                pid=said["pid"],
-                seen=None if seen is None else {int(collection): seq for collection, seq in seen.items()},
-            )
-        )
     return alive
+
+
+def _read(entry: Path) -> Follower:
+    """What a living process says; one that cannot be understood has confirmed nothing."""
+    content = entry.read_bytes()
+    try:
+        said = json.loads(content)
+        seen = said["seen"]
+        if said["crc32"] != _checksum(seen):
+            raise ValueError("it is not as it was written")
+        known = None if seen is None else {int(collection): int(seq) for collection, seq in seen.items()}
+        return Follower(id=entry.stem, pid=_pid_of(entry), seen=known)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Follower(id=entry.stem, pid=_pid_of(entry), seen=None, unreadable=entry)
+
+
+def _pid_of(entry: Path) -> int:
+    """As its name has it."""
+    pid = entry.stem.partition("-")[0]
+    return int(pid) if pid.isascii() and pid.isdecimal() else 0
+
+
+def _checksum(seen: Mapping[str, int] | None) -> int:
+    """A digit that flips would confirm what was not erased."""
+    return crc32(json.dumps(seen, sort_keys=True).encode())
 
 
 def _left_by_the_dead(entry: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rag.quality_types import Quality
     from rag.types import MetadataValue
 
 
@@ -74,6 +75,7 @@ class JobFile:
     seconds: float = 0.0
     notices: tuple[str, ...] = ()
     error: JobError | None = None
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

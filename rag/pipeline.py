@@ -19,6 +19,7 @@ from rag.generation.draft import AnswerDraft
 from rag.generation.prompts import NO, YES, answer_prompt, answerability_prompt, is_refusal
 from rag.generation.sentences import SentenceBuffer, is_finished
 from rag.model_types import ANYONE, SamplingParams, Usage
+from rag.retrieval.parents import parents_of
 from rag.telemetry import current_trace_id
 from rag.types import (
     DEFAULT_COLLECTION,
@@ -33,6 +34,7 @@ from rag.types import (
     SearchResult,
     Timings,
 )
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -61,6 +63,7 @@ class PipelineOptions:
     min_dense_score: float
     min_answerability: float
     max_answer_tokens: int
+    parent_tokens: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -222,9 +225,13 @@ class RagPipeline:
             return
         generator = await asyncio.to_thread(self._generator)
         before = run.ms()
-        context = await asyncio.to_thread(
-            pack, run.question, found.passages, generator, max_answer_tokens=self._options.max_answer_tokens
-        )
+
+        def packed() -> PackedContext:
+            most = self._options.parent_tokens
+            parents = parents_of(self._store, collection, found.passages, where=where, as_of=as_of, most_tokens=most)
+            return pack(run.question, parents, generator, max_answer_tokens=self._options.max_answer_tokens)
+
+        context = await asyncio.to_thread(packed)
         run.timings = replace(run.timings, pack_ms=run.ms() - before)
         yield PassagesEvent(passages=context.passages, trace_id=run.trace_id)
         refusal = await self._answerability_refusal(run, context, generator, found.best_dense)
@@ -259,6 +266,11 @@ class RagPipeline:
             return Refusal(
                 code=RefusalCode.EMPTY_COLLECTION,
                 reason="The collection holds no documents yet. Add some with: indexer ingest PATH",
+            )
+        if not found.passages:
+            return Refusal(
+                code=RefusalCode.NO_RELEVANT_PASSAGE,
+                reason="What was found in the documents is no text: encoded data, minified programs or noise.",
             )
         threshold = self._options.min_dense_score
         if found.best_dense is not None and found.best_dense < threshold:
@@ -383,6 +395,11 @@ def _checked(question: str) -> str:
     question = question.strip()
     if not question:
         raise EmptyQuestion("The question is empty.", hint="Ask something about your documents.")
+    if not is_storable(question):
+        raise InvalidRequest(
+            "The question is not Unicode text: it holds a byte that is not UTF-8, or half of a surrogate pair.",
+            hint="Write it as UTF-8, and in a terminal set a UTF-8 locale.",
+        )
     if len(question) > MAX_QUESTION_CHARACTERS:
         raise QuestionTooLong(
             f"The question has {len(question)} characters; at most {MAX_QUESTION_CHARACTERS} are read.",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SamplingParams,
         TokenProbabilities,
     )
+    from rag.quality_types import Likeness, Quality
     from rag.types import (
         Chunk,
         ChunkDraft,
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
         Document,
         Filter,
         Fingerprint,
+        GenerationInfo,
         Hit,
         SourceRecord,
         StoredSource,
         WebFetch,
     )
+    from rag.version_types import Stretch
 
 
 @runtime_checkable
@@ -205,6 +208,36 @@ class PassageStore(Protocol):
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
         """
 
+    def likenesses(
+        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+    ) -> dict[int, Likeness]:
+        """What is known of chunks without reading them, by id; those that are not there are left out."""
+
+    def copies(
+        self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None
+    ) -> list[tuple[Chunk, Document]]:
+        """A chunk and those that say the same, of those active now or then that the filter lets through.
+
+        The first says all that the others say: the chunk itself, or one that holds it and a little more. Empty if the
+        chunk itself is none of them.
+        """
+
+    def neighbours(
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        reach: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Stretch]:
+        """The chunks up to ``reach`` places before and after these in their versions, in stretches without a gap; those
+        that ``hydrate`` would leave out, or the filter, are left out. No chunk is in two stretches.
+
+        Raises:
+            HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
+        """
+
 
 class StagedVersion(Protocol):
     """A document version being written. Nothing of it is seen by any reader until ``activate`` returns."""
@@ -243,6 +276,9 @@ class DocumentStore(PassageStore, Protocol):
         """
 
     def collections(self) -> list[Collection]: ...
+    def index(self, collection: Collection) -> GenerationInfo | None:
+        """The current index file; ``None`` if there is none."""
+
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None: ...
     def note_fetch(self, collection: Collection, document_id: int, fetch: WebFetch) -> None:
         """Keep with a document's active version when it was last fetched; ``stored_source`` gives it back."""
@@ -265,6 +301,9 @@ class DocumentStore(PassageStore, Protocol):
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
         """Retire documents and their members; returns how many were active."""
+
+    def quality(self, collection: Collection, document_id: int) -> Quality:
+        """How much of an active document says the same as others, and how much is no text."""
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
         """Delete the versions that ended longer ago than they are to be kept, or than ``older_than``; how many."""

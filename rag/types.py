@@ -23,6 +23,9 @@ MetadataValue = str | int | float | bool
 # Between the URI of a container (an archive, a mail) and the name of a document in it.
 MEMBER_MARK: Final = "!/"
 
+# Other sources that a passage names. A notice may stand in thousands of documents: nobody reads so long a list.
+MOST_SOURCES: Final = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
@@ -71,7 +74,7 @@ class Document:
     ``uri`` is where the source came from (a file's absolute POSIX path for files; for a document in an archive or a
     mail, the container's URI, ``!/`` and its name in there, see docs/decisions/0023); ``size`` is in bytes;
     ``sha256`` is of the source's bytes; ``updated_at`` is an RFC 3339 time in UTC; ``metadata`` is what the user
-    said of it.
+    said of it; ``language`` is an ISO 639-1 code where it is known and its words can be stemmed.
     """
 
     id: int
@@ -84,6 +87,7 @@ class Document:
     chunk_count: int
     updated_at: str
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +150,8 @@ class WebFetch:
 class StoredSource:
     """What the store knows of a source's active version, to decide whether it must be read again.
 
-    ``members_failed``: documents in it that could not be taken in, so reading it again may find more. ``web``: of one
-    that was fetched from a web server.
+    ``members_failed``: documents in it that could not be taken in, so reading it again may find more; ``members_gone``:
+    those that were taken in with it and are there no more. ``web``: of one that was fetched from a web server.
     """
 
     document_id: int
@@ -158,6 +162,7 @@ class StoredSource:
     chunker: str
     metadata: Mapping[str, MetadataValue]
     members_failed: int = 0
+    members_gone: int = 0
     web: WebFetch | None = None
 
 
@@ -191,24 +196,32 @@ class EmbeddingInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationInfo:
-    """A vector index file: everything up to ``seq`` is in it; ``size`` is in bytes."""
+    """A vector index file: everything up to ``seq`` is in it; ``size`` is in bytes.
+
+    ``recall_at_10`` is the share of the ten nearest neighbours that it finds, measured when it was written. It and
+    ``kind`` are ``None`` for a file of before they were noted.
+    """
 
     seq: int
     count: int
     size: int
+    kind: str | None
+    recall_at_10: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionStatus:
     """What a collection holds. ``database_bytes`` is the whole database; ``generation`` is the current index file.
 
-    ``past_versions`` were replaced or deleted and are kept for a while; ``history_begins`` is since when all are known.
+    ``past_versions`` were replaced or deleted and are kept for ``retention_days``; ``history_begins`` is since when all
+    are known.
     """
 
     collection: Collection
     documents: int
     chunks: int
     past_versions: int
+    retention_days: float
     history_begins: str
     generation: GenerationInfo | None
     database_bytes: int
@@ -265,12 +278,24 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherSource:
+    """A chunk that says what a passage says, with the document it belongs to."""
+
+    chunk: Chunk
+    document: Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A retrieved chunk with the document it belongs to."""
+    """A retrieved chunk with the document it belongs to.
+
+    ``also_in`` are the places that say the same, of those that were searched; they are not retrieved beside it.
+    """
 
     chunk: Chunk
     document: Document
     scores: Scores
+    also_in: tuple[OtherSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +304,8 @@ class Citation:
 
     ``number`` is what readers see (``[1]``), counted in order of first use; ``quote`` is verbatim from the passage and
     ``quote_span`` gives its place in the *source text*; ``answer_span`` is the sentence's place in ``Answer.text``;
-    ``support`` (0..1) is how much of the sentence's weight the passage carries.
+    ``support`` (0..1) is how much of the sentence's weight the passage carries; ``also_in`` are those of the passage's
+    other sources that say the quote.
     """
 
     number: int
@@ -288,6 +314,7 @@ class Citation:
     quote_span: Span
     answer_span: Span
     support: float
+    also_in: tuple[OtherSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Domain values of the past: versions of documents, and what happened to documents. Immutable and free of I/O."""
+"""Domain values of versions: what there was, what happened to documents, and stretches of one. Free of I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rag.types import MetadataValue
+    from rag.types import Chunk, MetadataValue, Span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +78,18 @@ class Searched:
     removed: int
     left: int
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Chunks of one version that follow each other, and its source text from the first one's start to the last one's
+    end.
+    """
+
+    chunks: tuple[Chunk, ...]
+    text: str
+
+    def slice(self, span: Span) -> str:
+        """The source text within the span, whose offsets count from the start of the source."""
+        start = self.chunks[0].span.start
+        return self.text[span.start - start : span.end - start]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import Parameter
@@ -12,9 +13,10 @@ from litestar.response import Response
 
 from api import schemas
 from api.documentation import problems
+from api.job_schemas import Job
 from api.presentation import plain
 from api.routes.uploads import Form, keep
-from api.schemas import Deleted, DocumentsResponse, Job, Searched
+from api.schemas import Deleted, DocumentDetails, DocumentsResponse, Searched
 from api.security import require_own_origin
 from api.service import Library, Service
 from rag.errors import UnknownDocument
@@ -22,7 +24,6 @@ from rag.types import DEFAULT_COLLECTION
 
 if TYPE_CHECKING:
     from rag.protocols import DocumentStore
-    from rag.types import Document
 
 _MAX_ID = 2**53 - 1  # the largest that JSON readers carry exactly; far above any real id
 _MAX_PAGE = 1000
@@ -43,12 +44,13 @@ def _page(store: DocumentStore, collection: str, limit: int, after: int) -> Docu
     )
 
 
-def _find(store: DocumentStore, document_id: int) -> Document:
+def _find(store: DocumentStore, document_id: int) -> DocumentDetails:
     if 0 < document_id <= _MAX_ID:
         for collection in store.collections():
             for document in store.documents(collection, limit=1, after=document_id - 1):
                 if document.id == document_id:
-                    return document
+                    quality = plain(store.quality(collection, document_id), schemas.Quality)
+                    return DocumentDetails(**msgspec.structs.asdict(plain(document, schemas.Document)), quality=quality)
     raise UnknownDocument(f"There is no document {document_id}.", hint="GET /v1/documents lists those there are.")
 
 
@@ -109,11 +111,11 @@ class DocumentsController(Controller):
         operation_id="getDocument",
         response_description="The document.",
         summary="Get a document",
-        description="One active document.",
+        description="One active document, and how much of it says the same as others or is no text.",
         responses=problems(404),
     )
-    async def get_document(self, service: NamedDependency[Service], document_id: _DocumentId) -> schemas.Document:
-        return plain(await asyncio.to_thread(_find, service.library.store, document_id), schemas.Document)
+    async def get_document(self, service: NamedDependency[Service], document_id: _DocumentId) -> DocumentDetails:
+        return await asyncio.to_thread(_find, service.library.store, document_id)
 
     @delete(
         "/{document_id:int}",
@@ -123,10 +125,10 @@ class DocumentsController(Controller):
         summary="Delete a document",
         description=(
             "It is not found any more, and model state made of it is erased, before the answer. Questions about the "
-            "past find it until `RAG_RETENTION_DAYS` have passed, unless it is purged. What is in it (an archive, a "
-            "mail) goes with it."
+            "past find it as long as its collection keeps it, unless it is purged. What is in it (an archive, a "
+            "mail) goes with it. A purge is refused while an upload that waits would bring it again."
         ),
-        responses=problems(404, 422, 503),
+        responses=problems(404, 409, 422, 503),
     )
     async def delete_document(
         self,

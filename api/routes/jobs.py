@@ -11,8 +11,8 @@ from litestar.params import Parameter
 
 from api import presentation
 from api.documentation import problems
+from api.job_schemas import Job, JobFile, JobFilesResponse, JobsResponse
 from api.presentation import plain
-from api.schemas import Job, JobFile, JobFilesResponse, JobsResponse
 from api.service import JobQueue, Service
 
 _MAX_ID = 2**53 - 1
@@ -95,4 +95,4 @@ class JobsController(Controller):
         responses=problems(404, 422),
     )
     async def cancel_job(self, service: NamedDependency[Service], job_id: _JobId) -> Job:
-        return presentation.job(await asyncio.to_thread(service.library.jobs.cancel, job_id))
+        return presentation.job(await asyncio.to_thread(service.library.cancel_job, job_id))

@@ -11,8 +11,9 @@ from litestar.params import Body
 
 from api import presentation
 from api.bodies import UploadForm
+from api.job_schemas import Job
 from api.problems import InvalidFields
-from api.schemas import FieldError, Job
+from api.schemas import FieldError
 from api.service import Library
 from rag.job_types import JobRequest, Upload
 from rag.retrieval.filters import parse_metadata

@@ -44,9 +44,9 @@ def delete(
     """Delete documents, each given by its id, its path or its URI. If one is unknown, none is deleted.
 
     They are not found any more from now on, and model state made of them is erased, on disk and in every process with
-    a model over this data directory. Questions about the past (--as-of) find them until RAG_RETENTION_DAYS have passed,
-    and until then index files may hold their vectors; --purge leaves nothing of them. Exits with 1 if a process does
-    not confirm, or if a purge has left something.
+    a model over this data directory. Questions about the past (--as-of) find them as long as the collection keeps
+    them (`indexer retain`), and until then index files may hold their vectors; --purge leaves nothing of them. Exits
+    with 1 if a process does not confirm, or if a purge has left something.
     """
     with open_library(load_settings()) as library:
         library.finish_purges()

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from indexer.commands.erasing import tell
 from indexer.commands.index_file import warn, write_index
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import collection_option, json_option, storable
 from rag import __version__
 from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
@@ -78,7 +78,11 @@ def export_collection(file: Path, collection: str, form: str | None, force: bool
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "-c", "--collection", default=None, help="The collection to add to; the one it was exported from if left out."
+    "-c",
+    "--collection",
+    default=None,
+    callback=storable,
+    help="The collection to add to; the one it was exported from if left out.",
 )
 @json_option
 @click.pass_context

@@ -1,4 +1,4 @@
-"""``indexer changes``, ``history`` and ``prune``: what was there before, and how long it is kept."""
+"""``indexer changes``, ``history`` and ``prune``: what was there before."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 import rich_click as click
 
 from indexer.commands.erasing import as_object, tell
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import Days, collection_option, json_option
 from indexer.web.urls import stored_uri
 from rag.commands.errors import EXIT_FAILED, printable
 from rag.commands.times import time_from
 from rag.config import load_settings
-from rag.errors import UnknownDocument
 from rag.factory import open_library
+from rag.stores.history import unknown_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,9 +77,9 @@ def history(document: str, collection: str, as_json: bool) -> None:  # noqa: FBT
 @click.command()
 @click.option(
     "--older-than",
-    type=click.FloatRange(min=0),
+    type=Days(),
     metavar="DAYS",
-    help="Delete what ended longer ago than this; RAG_RETENTION_DAYS if left out.",
+    help="Delete what ended longer ago than this; what the collection keeps if left out.",
 )
 @collection_option
 @json_option
@@ -87,7 +87,7 @@ def history(document: str, collection: str, as_json: bool) -> None:  # noqa: FBT
 def prune(ctx: click.Context, older_than: float | None, collection: str, as_json: bool) -> None:  # noqa: FBT001
     """Delete versions of documents that were replaced or deleted long enough ago.
 
-    Ingesting and running services do the same for what is older than RAG_RETENTION_DAYS.
+    Ingesting and running services do the same for what is older than the collection keeps (`indexer retain`).
     """
     with open_library(load_settings()) as library:
         library.finish_purges()
@@ -107,16 +107,15 @@ def prune(ctx: click.Context, older_than: float | None, collection: str, as_json
 
 
 def find_past(history: History, collection: Collection, name: str) -> int:
-    """The id of the document that has or had this URI, path or id, in this order. Raises UnknownDocument."""
+    """The id of the document that has or had this URI or path, or the number that ``name`` is, whether there is a
+    document with it or not. Raises UnknownDocument.
+    """
     for uri in (name, stored_uri(name)):
         if (found := history.document_id(collection, uri)) is not None:
             return found
     if name.isascii() and name.isdigit():
         return int(name)
-    raise UnknownDocument(
-        f"No version of a document {name!r} is kept in the collection {collection.name!r}.",
-        hint="`indexer list` shows the documents there are, `indexer changes` those there were.",
-    )
+    raise unknown_version(name, collection)
 
 
 def all_changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from itertools import takewhile
 from pathlib import Path
@@ -24,6 +25,7 @@ from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
 from rag.job_types import JobRequest
+from rag.quality_types import Quality
 from rag.retrieval.filters import parse_metadata
 
 if TYPE_CHECKING:
@@ -174,6 +176,7 @@ def as_object(result: SourceResult) -> dict[str, Any]:
         "outcome": result.outcome,
         "document_id": result.document_id,
         "chunks": result.chunks,
+        "quality": dataclasses.asdict(result.quality) if result.quality else None,
         "seconds": round(result.seconds, 3),
         "notices": list(result.notices),
         "error": {"code": failure.code, "message": failure.message, "hint": failure.hint} if failure else None,
@@ -192,6 +195,8 @@ def summary(report: IngestReport, collection: str) -> dict[str, Any]:
         "failed": len(report.failed),
         "skipped": report.skipped,
         "chunks": report.chunks,
+        "duplicates": report.duplicates,
+        "flaws": report.flaws,
         "seconds": round(report.seconds, 3),
     }
 
@@ -207,4 +212,6 @@ def sentence(report: IngestReport) -> str:
     }
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
     rate = f", {report.chunks / report.seconds:.0f}/s" if report.chunks and report.seconds else ""
-    return f"{done}; {report.chunks} chunks in {report.seconds:.1f} s{rate}"
+    told = Quality(duplicates=report.duplicates, flaws=report.flaws).told()
+    of_these = f" ({told})" if told else ""
+    return f"{done}; {report.chunks} chunks{of_these} in {report.seconds:.1f} s{rate}"

@@ -67,6 +67,10 @@ class IngestDisplay(Watcher):
             return
         for notice in result.notices:
             self._console.print(f"[yellow]note[/]: {escape(printable(result.uri))}: {escape(printable(notice))}")
+        if result.quality is not None and result.quality.flaws:
+            left_out = ", ".join(f"{count} {flaw}" for flaw, count in result.quality.flaws.items())
+            uri = escape(printable(result.uri))
+            self._console.print(f"[yellow]note[/]: {uri}: searches leave out {left_out} of {result.chunks} chunks")
         if (failure := result.failure) is not None:
             message = failure.message if _names(failure) else f"{failure.uri}: {failure.message}"
             self._console.print(f"[bold red]error\\[{failure.code}][/]: {escape(printable(message))}")

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from indexer.commands.options import collection_option, json_option
+from indexer.commands.retain import unlike_setting
 from rag.commands.errors import printable
 from rag.config import load_settings
 from rag.factory import open_library
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rag.protocols import DocumentStore
-    from rag.types import Collection, CollectionStatus, Document
+    from rag.quality_types import Quality
+    from rag.types import Collection, CollectionStatus, Document, GenerationInfo
 
 _PAGE = 500
 _PIPE_WIDTH = 10_000
@@ -33,19 +35,26 @@ _PIPE_WIDTH = 10_000
 def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
     """List the documents of a collection."""
     with open_library(load_settings()) as library:
-        documents = list(all_documents(library.store, library.store.collection(collection)))
+        target = library.store.collection(collection)
+        documents = list(all_documents(library.store, target))
+        qualities = [library.store.quality(target, document.id) for document in documents]
     if as_json:
-        click.echo(json.dumps({"collection": collection, "documents": msgspec.to_builtins(documents)}))
+        found = [
+            msgspec.to_builtins(document) | {"quality": msgspec.to_builtins(quality)}
+            for document, quality in zip(documents, qualities, strict=True)
+        ]
+        click.echo(json.dumps({"collection": collection, "documents": found}))
         return
     if not documents:
         click.echo(f"The collection {collection!r} is empty.")
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "title", "chunks", "bytes", "updated", "source"):
+    for heading in ("id", "title", "language", "chunks", "of these", "bytes", "updated", "source"):
         table.add_column(heading, justify="right" if heading in {"id", "chunks", "bytes"} else "left")
-    for document in documents:
-        size = f"{document.size:,}"
-        cells = (document.id, document.title, document.chunk_count, size, document.updated_at[:19], document.uri)
+    for document, quality in zip(documents, qualities, strict=True):
+        named = (document.id, document.title, document.language or "")
+        counted = (document.chunk_count, quality.told(), f"{document.size:,}")
+        cells = (*named, *counted, document.updated_at[:19], document.uri)
         table.add_row(*(escape(printable(str(cell))) for cell in cells))
     # In a pipe there is no width to fit: every line is whole, for grep and awk.
     Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
@@ -54,19 +63,27 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
 @click.command()
 @json_option
 def status(as_json: bool) -> None:  # noqa: FBT001
-    """Show every collection: documents, chunks, embedder, index."""
+    """Show every collection: documents, chunks, embedder, the index with its kind and measured recall."""
     with open_library(load_settings()) as library:
-        states = [library.store.status(collection) for collection in library.store.collections()]
-        home = str(library.settings.home)
+        collections = library.store.collections()
+        states = [library.store.status(collection) for collection in collections]
+        qualities = [library.store.quality(collection) for collection in collections]
+        home, note = str(library.settings.home), unlike_setting(library.settings, states)
+    if note:
+        click.echo(note, err=True)
     if as_json:
-        click.echo(json.dumps({"home": home, "collections": msgspec.to_builtins(states)}))
+        found = [
+            msgspec.to_builtins(state) | {"quality": msgspec.to_builtins(quality)}
+            for state, quality in zip(states, qualities, strict=True)
+        ]
+        click.echo(json.dumps({"home": home, "collections": found}))
         return
     if not states:
         click.echo(f"No documents yet in {home}. `indexer ingest PATH` takes some in.")
         return
     click.echo(f"{home}: {states[0].database_bytes:,} bytes")
-    for state in states:
-        click.echo(_line(state))
+    for state, quality in zip(states, qualities, strict=True):
+        click.echo(_line(state, quality))
 
 
 def all_documents(store: DocumentStore, collection: Collection) -> Iterator[Document]:
@@ -77,12 +94,19 @@ def all_documents(store: DocumentStore, collection: Collection) -> Iterator[Docu
         after = page[-1].id
 
 
-def _line(state: CollectionStatus) -> str:
+def _index(file: GenerationInfo) -> str:
+    how = f" ({file.kind}, recall@10 {file.recall_at_10:.3f})" if file.recall_at_10 is not None else ""
+    return f"index of {file.count} vectors at seq {file.seq}{how}"
+
+
+def _line(state: CollectionStatus, quality: Quality) -> str:
     collection, generation = state.collection, state.generation
-    index = f"index of {generation.count} vectors at seq {generation.seq}" if generation else "index in memory only"
+    index = _index(generation) if generation else "index in memory only"
     past = f", {state.past_versions} past versions since {state.history_begins[:19]}" if state.past_versions else ""
+    told = f" ({quality.told()})" if quality.told() else ""
+    kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"
     return (
-        f"{collection.name}: {state.documents} documents, {state.chunks} chunks, seq {collection.seq}, {index}, "
-        f"embedder {collection.fingerprint.embedder}, dense weight {weight}{past}"
+        f"{collection.name}: {state.documents} documents, {state.chunks} chunks{told}, seq {collection.seq}, {index}, "
+        f"embedder {collection.fingerprint.embedder}, dense weight {weight}{kept}{past}"
     )

@@ -45,7 +45,7 @@ def jobs(ctx: click.Context, job_id: int | None, cancel: bool, limit: int, as_js
                 raise InvalidRequest("There is no job to cancel.", hint="Name it: indexer jobs 12 --cancel")
             _list(queue.jobs(limit=limit), as_json=as_json)
             return
-        job = queue.cancel(job_id) if cancel else queue.job(job_id)
+        job = library.cancel_job(job_id) if cancel else queue.job(job_id)
         if as_json:
             body = msgspec.to_builtins(job) | {"files": msgspec.to_builtins(list(_files(queue, job_id)))}
             click.echo(json.dumps(body, ensure_ascii=False))

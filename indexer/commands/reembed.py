@@ -159,13 +159,12 @@ def _show_status(library: Library, collection: Collection, *, as_json: bool) -> 
     from rag.stores import embedding_sets
     from rag.stores.tables import SetState
 
-    total = library.store.status(collection).chunks
     found: list[dict[str, Any]] = []
     with library.database.read() as connection:
         for state in (SetState.LIVE, SetState.BUILDING, SetState.PREVIOUS):
             each = embedding_sets.find(connection, collection, state)
             if each is not None:
-                done = total - connection.scalars(embedding_sets.missing(each)).one()
+                done, total = embedding_sets.progress(connection, each)
                 found.append({"state": str(state), "embedder": each.embedder, "done": done, "chunks": total})
     lines = [f"{each['state']:9} {each['embedder']}: {each['done']} of {total} chunks" for each in found]
     _say({"collection": collection.name, "embeddings": found}, "\n".join(lines), as_json=as_json)

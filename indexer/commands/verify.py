@@ -11,7 +11,7 @@ import rich_click as click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from indexer.commands.options import json_option
+from indexer.commands.options import json_option, storable
 from rag.commands.errors import EXIT_FAILED, printable
 from rag.config import load_settings
 from rag.errors import DatabaseDamaged
@@ -27,7 +27,9 @@ _MARKS: Final = {"damage": "wrong", "leftover": "leftover"}
 
 
 @click.command()
-@click.option("-c", "--collection", default=None, help="Verify this collection only; all if left out.")
+@click.option(
+    "-c", "--collection", default=None, callback=storable, help="Verify this collection only; all if left out."
+)
 @click.option("--repair", is_flag=True, help="Make full text and index files anew where wrong; remove leftovers.")
 @json_option
 @click.pass_context
@@ -35,9 +37,9 @@ def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bo
     """Read everything that is stored and tell what does not agree.
 
     Verified are the database's structure and its write-ahead log, the checksum of every row, what full text and
-    filters compare against what it is made of, and every index file; leftovers are told of too. Exits with 1 if
-    something is wrong that was not repaired; a leftover is not wrong. Without --repair nothing is changed, and a
-    database of an older revision is not migrated but refused.
+    filters compare against what it is made of, every index file, and the uploads that wait; leftovers are told of too.
+    Exits with 1 if something is wrong that was not repaired; a leftover is not wrong. Without --repair nothing is
+    changed, and a database of an older revision is not migrated but refused.
     """
     settings = load_settings()
     lost = _mend_log(settings) if repair else []
@@ -87,6 +89,7 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
     from rag.stores.leftovers import find_leftovers
     from rag.stores.stray_files import find_strays
     from rag.stores.verification import verify_database
+    from rag.stores.waiting_uploads import verify_uploads
 
     console = Console(stderr=True)
     columns = (TextColumn("verifying {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"))
@@ -95,6 +98,7 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
         if any(finding.area == "database" for finding in found):
             return found  # nothing that is read from it could be trusted
         found += find_strays(library.database, library.settings.home, library.index_directory)
+        found += verify_uploads(library.jobs, library.blobs)
         for collection in collections:
             task = progress.add_task(printable(collection.name), total=library.store.status(collection).chunks)
             found += verify_collection(library.database, collection)

@@ -12,7 +12,6 @@ import rich_click as click
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import json_option
 from indexer.isolation import IsolatedParsers
-from indexer.job_run import KEPT
 from indexer.pipeline import IngestPipeline
 from indexer.web.expansion import open_fetcher
 from indexer.worker import Worker
@@ -48,9 +47,8 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
         Interruption("file") as interruption,
     ):
         pipeline = IngestPipeline.over(library, parsers, fetcher=fetcher)
-        library.jobs.forget(KEPT)
+        library.forget_jobs()
         library.finish_purges()
-        library.blobs.remove_except(library.jobs.blobs())
         doing = Worker(library, pipeline, place, fetcher=fetcher, stop=interruption.requested)
         while not interruption.requested():
             job = doing.run_next()

@@ -26,13 +26,17 @@ from rag.retrieval.filters import parse
 from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Collection
     from datetime import datetime
 
-    from rag.types import AnswerEvent, Citation, Filter, Passage
+    from rich.console import RenderableType
+
+    from rag.types import AnswerEvent, Citation, Filter, OtherSource, Passage
 
     _Events = AsyncGenerator[AnswerEvent, None]
     _Stream = Callable[[str], _Events]
+
+_ALSO_SHOWN = 3
 
 _collection = click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True, help="Where to look.")
 _k = click.option("-k", type=click.IntRange(1, 100), default=None, help="Passages to retrieve.")
@@ -131,7 +135,8 @@ def search(
         scores = passage.scores
         parts = [f"{name} {value:.2f}" for name, value in (("dense", scores.dense), ("bm25", scores.lexical)) if value]
         console.print(f"[bold]{rank}.[/] {_place(passage)}  [dim]{' · '.join(parts)}[/]")
-        console.print(Padding(Text(_shortened(passage.chunk.text, 240)), (0, 0, 1, 3)))
+        said = Text(_shortened(passage.chunk.text, 240))
+        console.print(Padding(Group(said, *_also_in(passage.also_in)), (0, 0, 1, 3)))
     timings = result.timings
     console.print(f"[dim]{len(result.passages)} passages in {timings.total_ms / 1000:.2f} s[/]")
 
@@ -212,7 +217,7 @@ def _answered(answer: Answer) -> Group:
         text.append(printable(answer.text[at : sentence.span.end]))
         text.append(" " + "".join(f"[{number}]" for number in sentence.citations), style="bold cyan")
         at = sentence.span.end
-    lines = [text, Text()]
+    lines: list[RenderableType] = [text, Text()]
     quotes: dict[int, list[Citation]] = {}
     for citation in answer.citations:
         quotes.setdefault(citation.number, []).append(citation)
@@ -220,6 +225,8 @@ def _answered(answer: Answer) -> Group:
         lines.append(Text.from_markup(f"[bold cyan]\\[{number}][/] {_place(citations[0].passage)}"))
         said = dict.fromkeys(c.quote for c in citations)
         lines += [Text(f"    “{_shortened(quote, 400)}”", style="italic") for quote in said]
+        sources = {source.chunk.id: source for citation in citations for source in citation.also_in}
+        lines += [Padding(line, (0, 0, 0, 4)) for line in _also_in(sources.values())]
     if answer.dropped_sentences:
         count = len(answer.dropped_sentences)
         lines.append(Text(f"{count} generated sentence(s) left out: no passage supports them.", style="yellow"))
@@ -251,7 +258,13 @@ def _footer(answer: Answer) -> Text:
     return Text("\n" + " · ".join(parts), style="dim")
 
 
-def _place(passage: Passage) -> str:
+def _also_in(sources: Collection[OtherSource]) -> list[Text]:
+    lines = [Text.from_markup(f"[dim]also in {_place(source)}[/]") for source in list(sources)[:_ALSO_SHOWN]]
+    more = len(sources) - len(lines)
+    return [*lines, Text(f"and in {more} more", style="dim")] if more > 0 else lines
+
+
+def _place(passage: Passage | OtherSource) -> str:
     """Where a passage stands, as markup: title, page, headings, and the file's name or the whole URL."""
     chunk = passage.chunk
     headings = [h for h in chunk.heading_path if h != passage.document.title]

@@ -33,7 +33,7 @@ _SECRET = {"generator_api_key", "pip_command"}
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def backup(file: Path, compress: bool, force: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Write all documents, with their embeddings and index files, into one archive.
+    """Write all documents, with their embeddings and index files, and the uploads that wait, into one archive.
 
     Everything else may go on meanwhile: what had been acknowledged when it began is in it. FILE is there when it is
     complete, not before. Models are not in it, only their names and checksums.
@@ -41,13 +41,11 @@ def backup(file: Path, compress: bool, force: bool, as_json: bool) -> None:  # n
     from rag.stores.backup import back_up, places
 
     settings = load_settings()
-    database, indexes = places(settings)
     target = file.absolute()
     with reporting() as report:
         manifest = back_up(
             target,
-            database=database,
-            indexes=indexes,
+            places=places(settings),
             program=__version__,
             settings=without_secrets(settings),
             models=_models(settings),

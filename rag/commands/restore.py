@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +36,11 @@ def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
     from rag.stores.restore import restore as restore_archive
 
     settings = load_settings()
-    database, indexes = places(settings)
+    forget_states = partial(remove_all, settings.home / "kv")
     with reporting() as report:
-        restored = restore_archive(file.absolute(), database=database, indexes=indexes, force=force, report=report)
-    remove_all(settings.home / "kv")
+        restored = restore_archive(
+            file.absolute(), places=places(settings), forget_states=forget_states, force=force, report=report
+        )
     manifest = restored.manifest
     notes = _notes(settings, manifest)
     if as_json:
@@ -59,9 +61,28 @@ def _notes(settings: Settings, manifest: Manifest) -> list[str]:
     """What is to be done before questions are answered here as they were there."""
     catalog = Catalog.load(settings)
     notes = [note for model in manifest.models if (note := _model_note(settings, catalog, model))]
+    told = {model.name for model in manifest.models if model.name == settings.embedder}
+    for embedder in dict.fromkeys(collection.embedder for collection in manifest.collections):
+        names = [collection.name for collection in manifest.collections if collection.embedder == embedder]
+        note = _embedder_note(catalog, embedder, names, missing_is_told=embedder.partition("@")[0] in told)
+        notes += [note] if note else []
     if manifest.left_out:
         notes.append(f"{len(manifest.left_out)} index files were not in the backup; the first searches make them anew.")
     return notes
+
+
+def _embedder_note(catalog: Catalog, identity: str, collections: list[str], *, missing_is_told: bool) -> str | None:
+    """Whether the embedder that made collections' vectors is here: each is searched with its own."""
+    name, _, rest = identity.partition("@")
+    of = f"The embedder of {', '.join(map(repr, collections))}, {name},"
+    again = "; or embed anew: `indexer reembed --collection NAME`."
+    try:
+        here = catalog.resolve(name, kind="embedder")
+    except RagError as error:
+        return None if missing_is_told else f"{of} is not here: {str(error).rstrip('.')}{again}"
+    if rest.partition("+")[0] != here.sha256[: len(rest.partition("+")[0])]:
+        return f"{of} is another file here than the one that they were embedded with. Put that one back{again}"
+    return None
 
 
 def _model_note(settings: Settings, catalog: Catalog, model: ModelRecord) -> str | None:

@@ -14,10 +14,11 @@ from rag.evaluation.intervals import mean_interval
 from rag.retrieval.retriever import Leg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rag.evaluation.corpus import LoadedCorpus
     from rag.evaluation.dataset import Dataset, Query
+    from rag.types import Passage
 
 LEGS: tuple[Leg, ...] = get_args(Leg)
 # recall@100 needs as many.
@@ -49,7 +50,7 @@ def measure_retrieval(
             if progress:
                 progress(len(rankings), total)
             found = loaded.library.retriever.retrieve(loaded.collection, query.text, _DEPTH, leg=leg)
-            rankings[leg, query.id] = tuple(entry_id(passage.document.uri) for passage in found.passages)
+            rankings[leg, query.id] = _entries(found.passages)
     if progress:
         progress(total, total)
     rows = []
@@ -60,6 +61,12 @@ def measure_retrieval(
             for query in queries
         ]
     return rows
+
+
+def _entries(passages: Iterable[Passage]) -> tuple[str, ...]:
+    """Corpus ids, best first; those that say the same one after the other, as judgments are of each."""
+    documents = (document for each in passages for document in (each.document, *(s.document for s in each.also_in)))
+    return tuple(dict.fromkeys(entry_id(document.uri) for document in documents))[:_DEPTH]
 
 
 def score_rankings(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rag.protocols import Generator
+    from rag.retrieval.parents import Parent
     from rag.types import Passage
 
 # A prompt this close to the context still leaves room for a sentence.
@@ -28,10 +29,11 @@ class PackedContext:
     answer_tokens: int
 
 
-def pack(question: str, passages: Sequence[Passage], generator: Generator, *, max_answer_tokens: int) -> PackedContext:
+def pack(question: str, parents: Sequence[Parent], generator: Generator, *, max_answer_tokens: int) -> PackedContext:
     """Choose the passages that fit beside the question and the answer.
 
-    Passages are taken whole, in rank order; one that does not fit is left out and later, shorter ones are tried.
+    Passages are taken whole, in rank order; in place of a widened one that does not fit what was found within it is
+    tried, and one that does not fit by itself is left out and later, shorter ones are tried.
 
     Raises:
         QuestionTooLong: the question alone leaves no room for a passage or an answer.
@@ -40,20 +42,29 @@ def pack(question: str, passages: Sequence[Passage], generator: Generator, *, ma
     answer_tokens = min(max_answer_tokens, context // 3)
     bare = require_fits(question, generator)
     taken: list[Passage] = []
-    total = bare
-    for passage in passages:
+    total, dropped = bare, 0
+
+    def take(passage: Passage) -> bool:
+        nonlocal total
         size = _prompt_tokens(question, [*taken, passage], generator)
-        if size + answer_tokens <= context:
+        if fits := size + answer_tokens <= context:
             taken.append(passage)
             total = size
-    if passages and not taken:
+        return fits
+
+    for parent in parents:
+        if take(parent.passage):
+            continue
+        as_found = parent.hits if parent.passage.chunk != parent.hits[0].chunk else ()
+        dropped += len(parent.hits) - sum(take(hit) for hit in as_found)
+    if parents and not taken:
         raise QuestionTooLong(
             f"The question takes {bare} of the context's {context} tokens, which leaves no room for a passage.",
             hint="Shorten the question, or raise RAG_CONTEXT_TOKENS as far as the model allows.",
         )
     return PackedContext(
         passages=tuple(taken),
-        dropped=len(passages) - len(taken),
+        dropped=dropped,
         prompt_tokens=total,
         answer_tokens=min(max_answer_tokens, context - total),
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rag.generation.sentences import without_list_mark
 from rag.model_types import Usage
+from rag.retrieval.statements import says, statements
 from rag.types import Answer, Citation, Sentence, Span
 
 if TYPE_CHECKING:
@@ -87,6 +88,9 @@ class AnswerDraft:
             quote_span=Span(start=offset + attribution.quote_span.start, end=offset + attribution.quote_span.end),
             answer_span=answer_span,
             support=attribution.support,
+            also_in=tuple(
+                source for source in passage.also_in if says(statements(source.chunk.text), attribution.quote)
+            ),
         )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 
 from rag.errors import InvalidRequest
 from rag.types import Comparison, ComparisonOperator, Filter, Junction, JunctionOperator
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,15 +150,28 @@ def _scalar(field: str, value: object, where: str) -> Scalar:
         raise _problem(where, f"is {_shown(value)}, but {field} is {_NAMES[wanted]}")
     if isinstance(value, int) and abs(value) > _MAX_INTEGER:
         raise _problem(where, "is a number beyond 64 bits")
+    if isinstance(value, str):
+        _require_storable(value, where)
     return value
 
 
 def _metadata_value(value: object, where: str) -> MetadataValue:
-    if isinstance(value, str | bool):
+    if isinstance(value, str):
+        _require_storable(value, where)
+        return value
+    if isinstance(value, bool):
         return value
     if not isinstance(value, int | float) or not abs(value) <= _LARGEST_NUMBER:
         raise _problem(where, f"is {_shown(value)}, but must be a text, a number up to 2^53, true or false")
     return value
+
+
+def _require_storable(value: str, where: str) -> None:
+    if not is_storable(value):
+        raise InvalidRequest(
+            f"{where} is {_shown(value)}, which is not Unicode text.",
+            hint="It holds half of a surrogate pair: write the whole pair (\\ud83d\\ude00), or the character as UTF-8.",
+        )
 
 
 def _time(value: object, where: str) -> datetime:

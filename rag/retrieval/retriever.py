@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rag.errors import EmbedderChanged
+from rag.retrieval.folding import Folding
 from rag.retrieval.fusion import fuse
-from rag.types import Passage
+from rag.types import Passage, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from rag.protocols import Embedder, LexicalIndex, PassageStore, VectorSearch
-    from rag.types import Collection, Filter, Hit, Scores
+    from rag.types import Collection, Filter, Hit
 
 Leg = Literal["hybrid", "dense", "lexical"]
 
 # Each leg looks this deep whatever is asked for: normalised scores depend on the depth, and the ranking must not depend
 # on k. Over six labelled sets a depth of 500 gave a mean nDCG@10 of .624, 50 gave .613 (docs/lab-log.md).
 _DEPTH = 500
+# Where hundreds of copies fill both legs there may be other passages below them.
+_DEEPER = 4
+_PIECE = 64
 
 
 # Both legs, and what is read at the end, see the database at moments of their own. A writer that replaces the same
@@ -77,6 +82,7 @@ class Retriever:
     ) -> Retrieval:
         """The ``k`` best passages of those the filter lets through; ``leg`` restricts the search (for evaluation).
 
+        No two say the same, and there are fewer than ``k`` only where no more say different things.
         With ``as_of``, of what was active at that moment.
 
         Raises:
@@ -95,32 +101,67 @@ class Retriever:
         started = time.perf_counter()
         vector = self._embedder_of(collection).embed_query(query) if leg != "lexical" else None
         embedded = time.perf_counter()
+
+        def search(depth: int) -> tuple[list[Hit], list[Hit]]:
+            dense: list[Hit] = []
+            if vector is not None:
+                dense = self._vectors.search(collection, vector, depth, where=where, as_of=as_of)
+            lexical = self._lexical.search(collection, query, depth, where=where, as_of=as_of) if leg != "dense" else []
+            return dense, lexical
+
         for _ in range(_ATTEMPTS):
-            dense = [] if vector is None else self._vectors.search(collection, vector, _DEPTH, where=where, as_of=as_of)
-            lexical = (
-                [] if leg == "dense" else self._lexical.search(collection, query, _DEPTH, where=where, as_of=as_of)
-            )
-            ranked = fuse(dense, lexical, weight=collection.dense_weight, k=k)
-            passages = self._read(collection, ranked, as_of)
+            dense, lexical = search(_DEPTH)
+            folding = Folding(self._store, collection, k, where=where, as_of=as_of)
+            scores: dict[int, Scores] = {}
+            for some in _ranked(dense, lexical, search, weight=collection.dense_weight, k=k):
+                scores = {**some, **scores}
+                folding.take(list(some))
+                if folding.complete:
+                    break
+            passages = list(self._passages(collection, folding, scores, as_of))
             # One that is gone was replaced or deleted since: another search finds what is in its place.
-            if len(passages) == len(ranked):
+            if not folding.lost and len(passages) == len(folding.folds):
                 break
         return Retrieval(
-            passages=passages,
+            passages=tuple(passages),
             best_dense=dense[0].score if dense else None,
             nothing_to_search=not dense and not lexical and leg != "lexical",
             embed_ms=(embedded - started) * 1000,
             search_ms=(time.perf_counter() - embedded) * 1000,
         )
 
-    def _read(
-        self, collection: Collection, ranked: Sequence[tuple[int, Scores]], as_of: datetime | None
-    ) -> tuple[Passage, ...]:
-        """The passages that are still there, in their order."""
-        read = self._store.hydrate(collection, [chunk_id for chunk_id, _ in ranked], as_of=as_of)
-        found = {chunk.id: (chunk, document) for chunk, document in read}
-        return tuple(
-            Passage(chunk=found[chunk_id][0], document=found[chunk_id][1], scores=scores)
-            for chunk_id, scores in ranked
-            if chunk_id in found
-        )
+    def _passages(
+        self, collection: Collection, folding: Folding, scores: Mapping[int, Scores], as_of: datetime | None
+    ) -> Iterator[Passage]:
+        unread = [fold.shown for fold in folding.folds if fold.shown not in folding.found]
+        found = folding.found | {
+            chunk.id: (chunk, document) for chunk, document in self._store.hydrate(collection, unread, as_of=as_of)
+        }
+        fused = math.inf
+        for fold in folding.folds:
+            if fold.shown in found:
+                chunk, document = found[fold.shown]
+                fused = min(fused, scores[fold.hit].fused)  # what lay deeper was normalised over more hits
+                own = replace(scores.get(fold.shown, Scores()), fused=fused)
+                yield Passage(chunk=chunk, document=document, scores=own, also_in=fold.also_in)
+
+
+def _ranked(
+    dense: list[Hit],
+    lexical: list[Hit],
+    search: Callable[[int], tuple[list[Hit], list[Hit]]],
+    *,
+    weight: float | None,
+    k: int,
+) -> Iterator[dict[int, Scores]]:
+    """The ranking piece by piece: the first ``k``, the rest, and what lies deeper, if all of these are asked for."""
+    yield dict(fuse(dense, lexical, weight=weight, k=k))
+    depth = _DEPTH
+    while True:
+        ranked = fuse(dense, lexical, weight=weight)
+        for start in range(0, len(ranked), _PIECE):
+            yield dict(ranked[start : start + _PIECE])
+        if max(len(dense), len(lexical)) < depth:
+            return
+        depth *= _DEEPER
+        dense, lexical = search(depth)

@@ -1,6 +1,7 @@
 """The format of a backup: a ZIP whose comment holds the sha256 of every byte before it.
 
     indexes/<collection id>/<generation>/<file>  any number of them
+    blobs/<name>                                 the uploads that wait to be taken in
     plumbline.db                                 the whole database in one file
     manifest.json                                settings, models, collections; size and sha256 of every member
 
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     Report = Callable[[str, int, int], None]
 
 # Bump when an older program would misread an archive.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 DATABASE: Final = "plumbline.db"
+BLOBS: Final = "blobs"
 _MANIFEST = "manifest.json"
-_FILE = re.compile(r"plumbline\.db|indexes/[0-9]{1,19}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63}){2}")
+_FILE = re.compile(r"plumbline\.db|blobs/[0-9a-f]{32}|indexes/[0-9]{1,19}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63}){2}")
 
 _SEAL = b"plumbline-backup sha256 "
 _HEX = hashlib.sha256().digest_size * 2

@@ -2,7 +2,8 @@
 
 The database is copied as of one moment: a read transaction that lasts as long as the copying keeps what it sees, and in
 WAL mode writers do not wait for it. Index generations are written first, because they may be pruned meanwhile; the
-database tells which, and one that is gone is left out: it is made anew from the database.
+database tells which, and one that is gone is left out: it is made anew from the database. Uploads that wait are held on
+to from that moment on (``rag.stores.waiting_uploads``).
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import msgspec
 
 from rag.errors import BackupDamaged, Conflict, DatabaseDamaged, IndexDamaged, InvalidSettings, NotFound
 from rag.stores import schema
-from rag.stores.archive import DATABASE, FORMAT_VERSION, CollectionRecord, Manifest, file_errors, sync, writing
+from rag.stores.archive import BLOBS, DATABASE, FORMAT_VERSION, CollectionRecord, Manifest, file_errors, sync, writing
 from rag.stores.database import sqlite_path
 from rag.stores.sqlite_errors import translated
 from rag.stores.stray_files import scratch
+from rag.stores.waiting_uploads import held
 from rag.stores.write_ahead import require_whole_log
 
 if TYPE_CHECKING:
@@ -51,22 +53,31 @@ class _Checksums:
     files: dict[str, str]
 
 
-def places(settings: Settings) -> tuple[Path, Path]:
-    """The database and the directory of all index generations. Raises InvalidSettings if it is not SQLite's."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """The database, the directory of all index generations, and that of the uploads that wait."""
+
+    database: Path
+    indexes: Path
+    blobs: Path
+
+
+def places(settings: Settings) -> Places:
+    """Where the data of these settings is. Raises InvalidSettings if the database is not SQLite's."""
     kind = settings.sqlalchemy_url.partition(":")[0].partition("+")[0]
     if kind.startswith("postgres"):
         raise InvalidSettings(
             "Backup and restore are for SQLite; RAG_DATABASE_URL names a PostgreSQL database.",
             hint="Use pg_dump and pg_restore; index files are made anew from the database.",
         )
-    return sqlite_path(settings.sqlalchemy_url), settings.home / "indexes"
+    home = settings.home
+    return Places(database=sqlite_path(settings.sqlalchemy_url), indexes=home / "indexes", blobs=home / "blobs")
 
 
 def back_up(
     target: Path,
     *,
-    database: Path,
-    indexes: Path,
+    places: Places,
     program: str,
     settings: dict[str, Any],
     models: Iterable[ModelRecord],
@@ -86,6 +97,7 @@ def back_up(
         DiskFull, StorageError: the target cannot be written.
     """
     _require_free(target, force=force)
+    database = places.database
     if not database.is_file():
         raise NotFound(f"There is no database {database} to back up.", hint="Check RAG_HOME.")
     with file_errors(f"the backup to {target}"), translated(str(database)), ExitStack() as stack:
@@ -94,10 +106,14 @@ def back_up(
         copy, unfinished = folder / DATABASE, folder / target.name
         require_whole_log(database)
         source = stack.enter_context(closing(opened(database)))
-        source.execute("BEGIN")  # the moment this is a backup of is the first read
+        uploads = stack.enter_context(held(source, places.blobs))  # as of the moment that this is a backup of
         revision = revision_of(source, str(database))
         with writing(unfinished, compress=compress) as archive:
-            members, left_out = _add_generations(archive, indexes, source.execute(_GENERATIONS).fetchall(), report)
+            known = source.execute(_GENERATIONS).fetchall()
+            members, left_out = _add_generations(archive, places.indexes, known, report)
+            for upload in uploads:
+                with upload.open("rb") as file:
+                    members.append(archive.add(f"{BLOBS}/{upload.name}", file, report))
             _copy(source, copy, left_out, report)
             source.execute("ROLLBACK")
             check(copy, revision, str(database), report)

@@ -20,6 +20,7 @@ _BLOCK: Final = 1 << 20
 _UNFINISHED: Final = ".unfinished"
 # Whoever puts a file there queues its job right after; until then nobody says that the file is needed.
 _GRACE_S: Final = 3600.0
+_SETTLED_S: Final = 60.0  # far longer than it takes from the last of its files to the job
 
 
 class Blobs:
@@ -82,13 +83,37 @@ class Blobs:
 
     def remove_except(self, needed: Collection[str]) -> int:
         """Remove the files that nobody needs any more, those of killed programs; returns how many."""
-        if not self._directory.is_dir():
-            return 0
-        old = time.time() - _GRACE_S
-        gone = [path for path in self._directory.iterdir() if path.name not in needed and path.stat().st_mtime < old]
+        gone = [path for path, age in self._without_job(needed) if age > _GRACE_S]
         for path in gone:
             path.unlink(missing_ok=True)
         return len(gone)
+
+    def purge(self, needed: Collection[str], sha256s: Collection[str]) -> tuple[int, int, int]:
+        """As ``remove_except``, and remove what has one of these hashes and is not just being handed over; returns how
+        many files that nobody needs there were, how many were removed, and how many with such a hash are left.
+        """
+        there = self._without_job(needed)
+        left = 0
+        gone = [path for path, age in there if age > _GRACE_S]
+        for path, age in there:
+            if path not in gone and _sha256_of(path) in sha256s:
+                if age > _SETTLED_S:
+                    gone.append(path)
+                else:
+                    left += 1
+        for path in gone:
+            path.unlink(missing_ok=True)
+        return len(there), len(gone), left
+
+    def _without_job(self, needed: Collection[str]) -> list[tuple[Path, float]]:
+        """The files that nobody needs, with their age in seconds. One that vanishes meanwhile is not missed."""
+        found = []
+        now = time.time()
+        for path in self._directory.iterdir() if self._directory.is_dir() else ():
+            if path.name not in needed:
+                with suppress(FileNotFoundError):
+                    found.append((path, now - path.stat().st_mtime))
+        return found
 
 
 def _copy(file: BinaryIO, target: Path, *, name: str, max_bytes: int) -> tuple[str, int]:
@@ -109,6 +134,14 @@ def _copy(file: BinaryIO, target: Path, *, name: str, max_bytes: int) -> tuple[s
     if not size:
         raise SourceEmpty(f"{name} is empty.", hint="Upload a file that holds something.")
     return digest.hexdigest(), size
+
+
+def _sha256_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def _sync(directory: Path) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from sqlalchemy import bindparam, delete, func, insert, select, text
+from sqlalchemy import bindparam, delete, exists, func, insert, select, text
 
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.embedding_sets import require_live_set, require_whole
@@ -26,6 +26,7 @@ from rag.stores.tables import (
     VersionStatus,
 )
 from rag.stores.vectors import decode
+from rag.types import GenerationInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,6 +106,16 @@ def generations(connection: Connection, collection_id: int, *, since: int = 0) -
     ]
 
 
+def current_index(connection: Connection, collection_id: int) -> GenerationInfo | None:
+    """What is noted of the newest generation."""
+    newest = select(GenerationRow).where(GenerationRow.collection_id == collection_id)
+    row = connection.execute(newest.order_by(GenerationRow.seq.desc(), GenerationRow.id.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    count = row._mapping["count"]  # ``row.count`` is a method of tuples
+    return GenerationInfo(seq=row.seq, count=count, size=row.size, kind=row.kind, recall_at_10=row.recall_at_10)
+
+
 def point_to(connection: Connection, collection_id: int, written: Generation) -> None:
     """Note a generation that is complete on disk; it is the current one if none has a higher seq."""
     manifest = written.manifest
@@ -116,6 +127,8 @@ def point_to(connection: Connection, collection_id: int, written: Generation) ->
             count=manifest.count,
             size=manifest.size,
             sha256=written.sha256,
+            kind=manifest.kind,
+            recall_at_10=manifest.recall_at_10,
             created_at=datetime.now(UTC),
         )
     )
@@ -144,9 +157,19 @@ def active_chunks(connection: Connection, collection_id: int) -> int:
 
 
 def removed_since(connection: Connection, collection_id: int, seq: int) -> NDArray[np.int64]:
-    """Ids of the chunks that were removed after ``seq``."""
+    """Ids of the chunks that were removed after ``seq``.
+
+    A tombstone has no checksum; one that is damaged must not hide a chunk that is active.
+    """
+    active = (
+        exists()
+        .where(ChunkRow.id == TombstoneRow.chunk_id)
+        .where(VersionRow.id == ChunkRow.version_id, VersionRow.status == VersionStatus.ACTIVE)
+    )
     ids = connection.scalars(
-        select(TombstoneRow.chunk_id).where(TombstoneRow.collection_id == collection_id, TombstoneRow.seq > seq)
+        select(TombstoneRow.chunk_id).where(
+            TombstoneRow.collection_id == collection_id, TombstoneRow.seq > seq, ~active
+        )
     )
     return np.fromiter(ids, dtype=np.int64)
 

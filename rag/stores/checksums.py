@@ -70,7 +70,7 @@ def collection_checksum(collection: Any) -> int:  # noqa: ANN401  # a row, or wh
     """Of all of a collection's row."""
     of = collection
     numbers = f"{of.id}\x1f{of.dimension}\x1f{of.seq}\x1f{of.feed_floor}\x1f{of.index_epoch}\x1f{of.dense_weight}"
-    times = f"{of.created_at}\x1f{of.changed_at}\x1f{of.history_floor}"
+    times = f"{of.created_at}\x1f{of.changed_at}\x1f{of.history_floor}\x1f{of.retention_days}"
     words = f"{of.name}\x1f{of.parser}\x1f{of.chunker}\x1f{of.embedder}"
     return crc32(f"{numbers}\x1f{words}\x1f{times}".encode())
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, insert, select, update
 
-from rag.errors import UnknownCollection
+from rag.errors import InvalidRequest, UnknownCollection
 from rag.stores.checksums import collection_checksum, damaged
 from rag.stores.tables import CollectionRow, PurgeRow
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,8 @@ def collection_row_named(connection: Connection, name: str) -> AnyRow | None:
     Raises:
         DatabaseDamaged: it is not as it was written, or one of the others is not, whose name may have been this.
     """
+    if not is_storable(name):  # SQLite could not even be asked
+        return None
     row = connection.execute(_BY_NAME, {"name": name}).one_or_none()
     if row is not None:
         return _whole(row)
@@ -66,14 +69,17 @@ def being_purged(connection: Connection) -> Sequence[AnyRow]:
     return [_whole(row) for row in connection.execute(select(CollectionRow).where(purged))]
 
 
-def insert_collection(connection: Connection, name: str, made_with: Fingerprint) -> int:
-    """Returns its id."""
+def insert_collection(connection: Connection, name: str, made_with: Fingerprint, *, retention_days: float) -> int:
+    """Returns its id. Raises InvalidRequest if the name is not text."""
+    if not is_storable(name):
+        raise InvalidRequest(f"{name!r} cannot be the name of a collection.", hint="Write the name as UTF-8.")
     values = {
         "name": name,
         "parser": made_with.parser,
         "chunker": made_with.chunker,
         "embedder": made_with.embedder,
         "dimension": made_with.dimension,
+        "retention_days": retention_days,
         "created_at": datetime.now(UTC),
         "checksum": 0,
     }

@@ -62,7 +62,8 @@ class Database:
             DatabaseTooNew: a newer program has migrated it.
             DatabaseOutdated: it is not there or needs a migration, and ``migrate`` is off.
             DatabaseBusy: another process holds its lock for longer than the timeout (in seconds).
-            DatabaseDamaged: it is not a readable SQLite file, or its log lacks changes that were acknowledged.
+            DatabaseDamaged: it is not a readable SQLite file, or its log lacks changes that were acknowledged, or it is
+                gone from beside its index files.
             InvalidSettings: the URL is not one of a SQLite file.
         """
         url = _sqlite_url(settings.sqlalchemy_url)
@@ -70,11 +71,11 @@ class Database:
         if migrate:
             _make_writable(settings.home)
             _make_writable(path.parent)
-        _refuse_emptied(path, settings.home)
+        _refuse_lost(path, settings.home)
         require_whole_log(path)
         engine = _create_engine(url, busy_timeout_s)
         try:
-            _bring_up_to_date(engine, path, migrate=migrate)
+            _bring_up_to_date(engine, path, migrate=migrate, retention_days=settings.retention_days)
         except BaseException:
             engine.dispose()
             raise
@@ -117,14 +118,14 @@ class Database:
         self._reader.dispose()
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, *, retention_days: float) -> None:
     """Create or migrate the database at a SQLAlchemy URL, as ``Database.open`` does. Errors: as there."""
     parsed = _sqlite_url(url)
     path = Path(parsed.database or "")
     _make_writable(path.parent)
     engine = _create_engine(parsed, _BUSY_TIMEOUT_S)
     try:
-        _bring_up_to_date(engine, path, migrate=True)
+        _bring_up_to_date(engine, path, migrate=True, retention_days=retention_days)
     finally:
         engine.dispose()
 
@@ -179,15 +180,23 @@ def _unwritable(directory: Path, error: OSError) -> StorageError:
     )
 
 
-def _refuse_emptied(path: Path, home: Path) -> None:
-    """A file cut to nothing looks like a new database to SQLite; what was made for one proves that it was not."""
-    if not path.exists() or path.stat().st_size:
+def _refuse_lost(path: Path, home: Path) -> None:
+    """A file that is gone or cut to nothing looks like a new database; what was made for one proves that it is not."""
+    if path.exists() and path.stat().st_size:
         return
+    indexes, locks = (folder.is_dir() and any(folder.iterdir()) for folder in (home / "indexes", home / "locks"))
+    anew = f"to begin anew, remove {home / 'indexes'} and ingest the documents again."
     # Index files, and the locks of those who have ingested; they are there only after the database.
-    if any(folder.is_dir() and any(folder.iterdir()) for folder in (home / "indexes", home / "locks")):
+    if path.exists() and (indexes or locks):
         raise DatabaseDamaged(
             f"The database {path} is empty, but there are files that were made for documents it held.",
-            hint="Restore a backup, or remove the file and ingest the documents again.",
+            hint=f"Restore a backup. Or remove the file and, {anew}",
+        )
+    # A lock may be older than the first database: whoever waits to make it has one.
+    if not path.exists() and indexes:
+        raise DatabaseDamaged(
+            f"The database {path} is not there, but there are index files of documents it held in {home / 'indexes'}.",
+            hint=f"Check RAG_DATABASE_URL and whether its disk is mounted, or restore a backup. Or, {anew}",
         )
 
 
@@ -218,7 +227,7 @@ def register_functions(connection: DBAPIConnection) -> None:
     connection.create_function("crc32", 1, crc32, deterministic=True)
 
 
-def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool) -> None:
+def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool, retention_days: float) -> None:
     revision = _revision(engine, path)
     schema.require_known(revision, str(path))
     if not migrate:
@@ -227,7 +236,7 @@ def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool) -> None:
         return
     try:
         with migration_lock(path).acquire(timeout=_MIGRATION_TIMEOUT_S), translated(str(path)):
-            _migrate(engine, path)
+            _migrate(engine, path, retention_days)
     except Timeout as error:
         raise DatabaseBusy(
             f"Another process has been migrating the database {path} for {_MIGRATION_TIMEOUT_S:.0f} seconds.",
@@ -244,7 +253,7 @@ def _revision(engine: Engine, path: Path) -> str | None:
         return schema.revision_of(connection)
 
 
-def _migrate(engine: Engine, path: Path) -> None:
+def _migrate(engine: Engine, path: Path, retention_days: float) -> None:
     revision = _revision(engine, path)  # again: the process that held the lock before may have done it
     schema.require_known(revision, str(path))
     if revision == schema.REVISIONS[-1]:
@@ -256,6 +265,6 @@ def _migrate(engine: Engine, path: Path) -> None:
     else:
         backup = schema.back_up(path, revision)
         _log.info("database backed up before migration", revision=revision, backup=str(backup))
-    schema.upgrade(engine.execution_options(**{_WRITES: True}))
+    schema.upgrade(engine.execution_options(**{_WRITES: True}), retention_days=retention_days)
     if revision is not None:
         _log.info("database migrated", database=str(path), revision=schema.REVISIONS[-1])

@@ -16,6 +16,7 @@ from rag.stores import tenures
 from rag.stores.analysis import languages_of, note_language, terms_row
 from rag.stores.checksums import chunk_checksum, text_checksum, vector_checksum, version_checksum
 from rag.stores.collection_rows import collection_row
+from rag.stores.copies import derive_again, wrongly_derived
 from rag.stores.embedding_sets import live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.reading import to_collection
@@ -55,6 +56,7 @@ _DERIVED = "Run `indexer verify --repair`."
 
 # What can be made anew of the rest of a version: its chunks' terms, and the values that filters compare.
 _TERMS = "the words that full text searches are not those of the passages."
+_KEYS = "what its passages are compared by, or left out for, is not what follows from them."
 _VALUES = "the values that filters compare are not those of its metadata."
 
 
@@ -189,6 +191,8 @@ class _Version:
         languages = languages_of(self._connection, self._collection.id)
         if version.language not in languages or any(self._wrong_terms(version)):
             yield "full text", _TERMS, _DERIVED
+        if wrongly_derived(self._connection, self._id):
+            yield "documents", _KEYS, _DERIVED
         mine = select(MetadataRow).where(MetadataRow.version_id == self._id)
         values = {row.key: dict(row._mapping) for row in self._connection.execute(mine)}
         if values != {row["key"]: row for row in self._values(version)}:
@@ -201,6 +205,7 @@ class _Version:
         for wanted in list(self._wrong_terms(version)):
             connection.execute(delete(ChunkTermsRow).where(ChunkTermsRow.chunk_id == wanted["chunk_id"]))
             connection.execute(insert(ChunkTermsRow), wanted)
+        derive_again(connection, self._id)
         connection.execute(delete(MetadataRow).where(MetadataRow.version_id == self._id))
         if values := self._values(version):
             connection.execute(insert(MetadataRow), values)

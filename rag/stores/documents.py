@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
 from rag.stores import tenures
-from rag.stores.changes import forget_indexes, generations
+from rag.stores.changes import current_index, forget_indexes
 from rag.stores.collection_rows import (
     change_collection,
     collection_row,
@@ -18,11 +18,13 @@ from rag.stores.collection_rows import (
     collection_rows,
     insert_collection,
 )
+from rag.stores.copies import copies, likenesses
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.history import require_known
+from rag.stores.quality import collection_quality, document_quality
 from rag.stores.reading import (
     ACTIVE_PASSAGES,
-    joined,
+    member_count,
     one_document,
     require_chunk,
     require_gone,
@@ -32,15 +34,18 @@ from rag.stores.reading import (
     to_chunk,
     to_collection,
     to_document,
+    with_members,
     within,
 )
 from rag.stores.retirement import expire, leaving, next_change, prune, retire
 from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.tables import ChunkRow, CollectionRow, DocumentRow, TextRow, VersionRow, VersionStatus
+from rag.stores.stretches import stretches, text_of
+from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, UNSEEN, visible
 from rag.stores.web_fetches import note_fetch, web_fetch
-from rag.types import CollectionStatus, EmbeddingInput, GenerationInfo, StoredSource
+from rag.types import CollectionStatus, EmbeddingInput, StoredSource
+from rag.unicode import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,17 +54,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
+    from rag.quality_types import Likeness, Quality
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
-    from rag.types import Chunk, Collection, Document, Fingerprint, SourceRecord, Span, WebFetch
+    from rag.types import (
+        Chunk,
+        Collection,
+        Document,
+        Filter,
+        Fingerprint,
+        GenerationInfo,
+        SourceRecord,
+        Span,
+        WebFetch,
+    )
+    from rag.version_types import Stretch
 
 _BATCH = 500  # ids in one statement
+DAY = timedelta(days=1)
 
 
 class SqlDocumentStore:
     """Implements ``rag.protocols.DocumentStore`` over SQL. Safe to share between threads.
 
-    ``retention`` is how long versions that were replaced or deleted are kept for questions about the past.
+    ``retention`` is how long new collections keep versions that were replaced or deleted, for questions about the past.
     """
 
     def __init__(self, database: Database, *, retention: timedelta = timedelta(0)) -> None:
@@ -75,7 +93,7 @@ class SqlDocumentStore:
         with self._database.write() as connection:
             found = self._find(connection, name)
             if found is None:
-                collection_id = insert_collection(connection, name, fingerprint)
+                collection_id = insert_collection(connection, name, fingerprint, retention_days=self._retention / DAY)
                 create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
             elif found.fingerprint != fingerprint:
                 self._change(connection, found, fingerprint)
@@ -101,6 +119,7 @@ class SqlDocumentStore:
         )
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
+            members = member_count(connection, collection.id, uri) if row is not None and row.members else 0
         if row is None:
             return None
         require_version(row)
@@ -113,6 +132,7 @@ class SqlDocumentStore:
             chunker=row.chunker,
             metadata=row.metadata,
             members_failed=row.members_failed,
+            members_gone=max(0, row.members - members),
             web=web_fetch(row.web),
         )
 
@@ -132,7 +152,7 @@ class SqlDocumentStore:
 
         What a process that died had staged of the same source is removed.
         """
-        version = SqlStagedVersion(self._database, collection, source, keep_former=bool(self._retention))
+        version = SqlStagedVersion(self._database, collection, source)
         try:
             yield version
         finally:
@@ -162,6 +182,8 @@ class SqlDocumentStore:
 
     def document_by_uri(self, collection: Collection, uri: str, *, damaged_too: bool = False) -> Document | None:
         """Raises DatabaseDamaged unless ``damaged_too``."""
+        if not is_storable(uri):
+            return None
         with self._database.read() as connection:
             return one_document(connection, collection, DocumentRow.uri == uri, damaged_too=damaged_too)
 
@@ -172,11 +194,12 @@ class SqlDocumentStore:
             return [to_document(row, collection) for row in connection.execute(query)]
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
-        """Retire documents and their members; how many were active. Rows go now, or when the retention has passed."""
+        """Retire documents and their members; how many were active. Rows go now, or when they were kept long enough."""
         named = list(document_ids)
         retired: list[int] = []
         with self._database.write() as connection:
-            wanted = self._with_members(connection, collection, named)
+            keep = bool(collection_row(connection, collection.id, collection.name).retention_days)
+            wanted = with_members(connection, collection, named)
             for start in range(0, len(wanted), _BATCH):
                 query = select(VersionRow.id).where(
                     VersionRow.collection_id == collection.id,
@@ -186,42 +209,35 @@ class SqlDocumentStore:
                 retired.extend(connection.scalars(query))
             if retired:
                 seq, at = next_change(connection, collection.id)
-                retire(connection, retired, collection.id, seq, at, keep=bool(self._retention))
-        if not self._retention:
+                retire(connection, retired, collection.id, seq, at, keep=keep)
+        if not keep:
             prune(self._database, retired)
         return len(retired)
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
-        """Delete the versions that ended longer ago than the retention, or than ``older_than``; returns how many.
+        """Delete the versions that ended longer ago than they are kept, or than ``older_than``; returns how many.
 
         What a process that died had not finished deleting goes too.
 
         Raises:
             DatabaseDamaged: of a version it is not certain when it ended. It stays, and the others are deleted.
         """
-        before = datetime.now(UTC) - (self._retention if older_than is None else older_than)
         gone = 0
         with self._database.read() as connection:
             ids = leaving(connection, collection.id)
         while True:
             prune(self._database, ids)
             with self._database.write() as connection:
-                ids = expire(connection, collection.id, before)
+                # Each time: who changes the retention meanwhile has it followed at once.
+                days = collection_row(connection, collection.id, collection.name).retention_days
+                age = DAY * days if older_than is None else older_than
+                ids = expire(connection, collection.id, datetime.now(UTC) - age)
             if not ids:
                 break
             gone += len(ids)
         with self._database.read() as connection:
             tenures.require_whole(connection, collection.id)
         return gone
-
-    def _with_members(self, connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:
-        mine = DocumentRow.collection_id == collection.id
-        found = dict.fromkeys(document_ids)
-        for document_id in document_ids:
-            uri = connection.scalar(select(DocumentRow.uri).where(mine, DocumentRow.id == document_id))
-            if uri is not None:
-                found.update(dict.fromkeys(connection.scalars(select(DocumentRow.id).where(mine, within(uri)))))
-        return list(found)
 
     def discard_abandoned(self, collection: Collection) -> int:
         """Remove what processes that died had staged or not finished deleting; returns the number of versions.
@@ -260,6 +276,45 @@ class SqlDocumentStore:
                 require_gone(connection, gone)
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
+    def likenesses(
+        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+    ) -> dict[int, Likeness]:
+        """What is known of chunks without reading them; those that are not there are left out."""
+        with self._database.read() as connection:
+            return likenesses(connection, collection, chunk_ids, as_of)
+
+    def copies(
+        self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None
+    ) -> list[tuple[Chunk, Document]]:
+        """A chunk and those that say the same, as ``rag.stores.copies`` has it; empty if it is not visible."""
+        with self._database.read() as connection:
+            return copies(connection, collection, chunk_id, where, as_of)
+
+    def quality(self, collection: Collection, document_id: int | None = None) -> Quality:
+        """How much of an active document, or of all of them, says the same as others, and how much is no text."""
+        with self._database.read() as connection:
+            if document_id is None:
+                return collection_quality(connection, collection.id)
+            return document_quality(connection, collection.id, document_id)
+
+    def neighbours(
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        reach: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Stretch]:
+        """What stands up to ``reach`` chunks before and after these, of what ``hydrate`` finds and the filter passes.
+
+        Raises as ``hydrate``.
+        """
+        with self._database.read() as connection:
+            if as_of is not None:
+                require_known(connection, collection, as_of)
+            return stretches(connection, collection, chunk_ids, reach, where=where, as_of=as_of)
+
     def source_text(self, document_id: int, span: Span, *, as_of: datetime | None = None) -> str:
         """The text within the span, in characters, of the version that is active or was; cut where the text ends.
 
@@ -274,16 +329,7 @@ class SqlDocumentStore:
             version_id = connection.scalar(select(VersionRow.id).where(*mine))
             if version_id is None:
                 raise UnknownDocument(f"There is no document {document_id}.", hint="It may have been deleted.")
-            before = select(func.max(TextRow.start)).where(
-                TextRow.version_id == version_id, TextRow.start <= span.start
-            )
-            first = connection.scalar(before) or 0
-            pieces = connection.execute(
-                select(TextRow)
-                .where(TextRow.version_id == version_id, TextRow.start >= first, TextRow.start < span.end)
-                .order_by(TextRow.start)
-            )
-            return joined(pieces.all(), first)[span.start - first : span.end - first]
+            return text_of(connection, version_id, span)
 
     def embedding_inputs(
         self, collection: Collection, *, lacking: EmbeddingSet | None = None
@@ -328,6 +374,21 @@ class SqlDocumentStore:
             change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
             return self._require(connection, collection.name)
 
+    def set_retention(self, collection: Collection, days: float) -> None:
+        """Keep versions that were or will be replaced or deleted so long from now on, whoever ingests; 0 keeps none.
+
+        Raises:
+            UnknownCollection: it is gone.
+        """
+        with self._database.write() as connection:
+            row = collection_row(connection, collection.id, collection.name)
+            change_collection(connection, row, retention_days=float(days))
+
+    def index(self, collection: Collection) -> GenerationInfo | None:
+        """The current index file; ``None`` if there is none."""
+        with self._database.read() as connection:
+            return current_index(connection, collection.id)
+
     def status(self, collection: Collection) -> CollectionStatus:
         """Counts of what is active, and the current index file."""
         counts = select(func.count(), func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
@@ -336,20 +397,20 @@ class SqlDocumentStore:
         past = select(func.count()).where(
             VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.RETIRED
         )
-        begins = select(func.coalesce(CollectionRow.history_floor, CollectionRow.created_at))
         with self._database.read() as connection:
             current = self._require(connection, collection.name)
             documents, chunks = connection.execute(counts).one()
             past_versions = connection.execute(past).scalar_one()
-            history_begins = connection.execute(begins.where(CollectionRow.id == collection.id)).scalar_one()
-            newest = next(iter(generations(connection, collection.id)), None)
+            row = collection_row(connection, current.id)
+            index = current_index(connection, collection.id)
         return CollectionStatus(
             collection=current,
             documents=documents,
             chunks=chunks,
             past_versions=past_versions,
-            history_begins=history_begins.isoformat(timespec="seconds"),
-            generation=GenerationInfo(seq=newest.seq, count=newest.count, size=newest.size) if newest else None,
+            retention_days=row.retention_days,
+            history_begins=(row.history_floor or row.created_at).isoformat(timespec="seconds"),
+            generation=index,
             database_bytes=self._database.size_bytes(),
         )
 

@@ -130,6 +130,15 @@ def missing(target: EmbeddingSet, *, since: int = 0) -> Select[int]:
     )
 
 
+def progress(connection: Connection, target: EmbeddingSet) -> tuple[int, int]:
+    """How many chunks of versions that are kept, past ones too, have a vector in the set, and how many there are."""
+    kept = select(func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
+        VersionRow.collection_id == target.collection_id, KEPT
+    )
+    total = connection.scalars(kept).one()
+    return total - connection.scalars(missing(target)).one(), total
+
+
 def has_vector(target: EmbeddingSet) -> Exists:
     """Whether the set has a vector of a statement's chunk."""
     return exists().where(EmbeddingRow.set_id == target.id, EmbeddingRow.chunk_id == ChunkRow.id)

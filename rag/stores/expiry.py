@@ -21,13 +21,21 @@ _log = get_logger("stores")
 
 
 class Expiry:
-    """Expires all collections and finishes purges, at once and then every hour. Stop it before closing the database."""
+    """Expires all collections, finishes purges and forgets jobs, at once and then every hour. Stop it before closing
+    the database.
+    """
 
     def __init__(
-        self, store: SqlDocumentStore, *, finish_purges: Callable[[], None], every_s: float = _EVERY_S
+        self,
+        store: SqlDocumentStore,
+        *,
+        finish_purges: Callable[[], None],
+        forget_jobs: Callable[[], None],
+        every_s: float = _EVERY_S,
     ) -> None:
         self._store = store
         self._finish_purges = finish_purges
+        self._forget_jobs = forget_jobs
         self._every_s = every_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="version-expiry", daemon=True)
@@ -48,6 +56,7 @@ class Expiry:
                     if self._stopped.is_set():
                         return
                     self._expire(collection)
+                self._forget_jobs()
             except RagError as error:  # busy, or the disk is full: they are as well deleted an hour later
                 _log.error("versions not expired", code=error.code, detail=str(error))
             except Exception:  # noqa: BLE001  # logged; the next hour is another try

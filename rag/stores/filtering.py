@@ -59,13 +59,14 @@ def matching_chunks(
     connection: Connection, collection_id: int, where: Filter | None, versions: ColumnElement[bool]
 ) -> NDArray[np.int64]:
     """Ids, ascending, of a collection's chunks that the filter lets through, of those versions."""
-    ids = connection.scalars(
-        select(ChunkRow.id)
+    # As one text: a row for each of 300,000 chunks takes longer to bring to Python than to find.
+    ids = connection.scalar(
+        select(func.group_concat(ChunkRow.id))
         .join(VersionRow, VersionRow.id == ChunkRow.version_id)
         .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
         .where(VersionRow.collection_id == collection_id, versions, true() if where is None else condition(where))
     )
-    return np.sort(np.fromiter(ids, dtype=np.int64))
+    return np.sort(np.fromstring(ids or "", dtype=np.int64, sep=","))
 
 
 def metadata_row(version_id: int, key: str, value: MetadataValue) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What was: the versions of a document, and what changed between two moments.
 
-Versions that were replaced or deleted are kept for the time of ``RAG_RETENTION_DAYS``. Times are those of the
+Versions that were replaced or deleted are kept as long as their collection says. Times are those of the
 collection's own clock (``rag.stores.retirement.next_change``), which never goes back.
 """
 
@@ -17,6 +17,7 @@ from rag.stores import tenures
 from rag.stores.reading import require_version
 from rag.stores.tables import CollectionRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT
+from rag.unicode import is_storable
 from rag.version_types import ChangeKind, DocumentChange, DocumentVersion, Place
 
 if TYPE_CHECKING:
@@ -51,9 +52,17 @@ def require_known(connection: Connection, collection: Collection, as_of: datetim
         raise HistoryGone(
             f"What the collection {collection.name!r} held at {_shown(as_of)} is not kept any more: its history begins "
             f"at {_shown(row.history_floor)}.",
-            hint="RAG_RETENTION_DAYS says how long replaced and deleted documents are kept.",
+            hint=f"`indexer retain -c {collection.name}` says how long replaced and deleted documents are kept.",
         )
     tenures.require_whole(connection, collection.id)
+
+
+def unknown_version(document: int | str, collection: Collection) -> UnknownDocument:
+    """The error where a collection keeps no version of a document with this id, or this name."""
+    return UnknownDocument(
+        f"No version of a document {document!r} is kept in the collection {collection.name!r}.",
+        hint="`indexer list` shows the documents there are, `indexer changes` those there were.",
+    )
 
 
 class History:
@@ -80,16 +89,15 @@ class History:
             tenures.require_whole(connection, collection.id)
             rows = connection.execute(query).all()
         if not rows:
-            raise UnknownDocument(
-                f"No version of a document {document_id} is kept in the collection {collection.name!r}.",
-                hint="`indexer list` shows the documents there are, `indexer changes` those there were.",
-            )
+            raise unknown_version(document_id, collection)
         for row in rows:
             require_version(row)
         return [_to_version(row, collection) for row in rows]
 
     def document_id(self, collection: Collection, uri: str) -> int | None:
         """The id of a document that is there or was there, by its URI."""
+        if not is_storable(uri):
+            return None
         mine = (DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
         kept = exists().where(VersionRow.document_id == DocumentRow.id, KEPT)
         with self._database.read() as connection:

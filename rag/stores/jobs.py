@@ -2,7 +2,8 @@
 
 A worker has a job by a *lease*: it says again and again that it goes on (heartbeat), and where it does not, another
 takes the job over. Taking in is idempotent (what is unchanged is skipped), so a job that is begun again goes on where
-it ended.
+it ended. Leases, and when a job is tried again, are by the machine's clock; setting it back makes no wait longer than
+the longest that there is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 
 from rag.errors import JobLost, UnknownJob
 from rag.job_types import Job, JobError, JobFile, JobState, request_from_json, request_to_json
+from rag.quality_types import Quality
 from rag.stores.tables import JobFileRow, JobRow
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from rag.job_types import JobRequest
+    from rag.job_types import JobRequest, Upload
     from rag.stores.database import Database
 
 # How long a worker may be silent. It says that it goes on three times as often.
@@ -30,7 +32,8 @@ LEASE: Final = timedelta(seconds=60)
 _ATTEMPTS: Final = 5
 _FIRST_DELAY: Final = timedelta(seconds=5)
 _LONGEST_DELAY: Final = timedelta(minutes=10)
-_ENDED: Final = tuple(state for state in JobState if state.ended)
+KEPT: Final = timedelta(days=30)  # for so long is told what came of a job
+ENDED: Final = tuple(state for state in JobState if state.ended)
 
 
 class JobQueue:
@@ -66,8 +69,10 @@ class JobQueue:
         now = self._now()
         with self._database.write() as connection:
             _take_back(connection, now, gone)
-            waiting = or_(JobRow.not_before.is_(None), JobRow.not_before <= now)
-            query = select(JobRow.id).where(JobRow.state == JobState.QUEUED, waiting).order_by(JobRow.id).limit(1)
+            # A time further off than any that is written was written before the clock was set back.
+            impossible = JobRow.not_before > now + _LONGEST_DELAY
+            due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now, impossible)
+            query = select(JobRow.id).where(JobRow.state == JobState.QUEUED, due).order_by(JobRow.id).limit(1)
             job_id = connection.scalar(query)
             if job_id is None:
                 return None
@@ -175,15 +180,21 @@ class JobQueue:
     def forget(self, older_than: timedelta) -> int:
         """Delete jobs that ended longer ago; returns how many."""
         with self._database.write() as connection:
-            old = select(JobRow.id).where(JobRow.state.in_(_ENDED), JobRow.finished_at < self._now() - older_than)
+            old = select(JobRow.id).where(JobRow.state.in_(ENDED), JobRow.finished_at < self._now() - older_than)
             connection.execute(delete(JobFileRow).where(JobFileRow.job_id.in_(old)))
             return connection.execute(delete(JobRow).where(JobRow.id.in_(old))).rowcount
 
-    def blobs(self) -> set[str]:
-        """The uploads that jobs which have not ended still need."""
+    def uploads(self) -> list[tuple[int, Upload]]:
+        """The uploads that jobs which have not ended still need, each with the id of its job."""
+        query = select(JobRow.id, JobRow.collection, JobRow.request).where(JobRow.state.not_in(ENDED))
         with self._database.read() as connection:
-            rows = connection.execute(select(JobRow.collection, JobRow.request).where(JobRow.state.not_in(_ENDED)))
-            return {upload.blob for row in rows for upload in request_from_json(row.collection, row.request).uploads}
+            rows = connection.execute(query.order_by(JobRow.id)).all()
+        requests = [(row.id, request_from_json(row.collection, row.request)) for row in rows]
+        return [(job_id, upload) for job_id, request in requests for upload in request.uploads]
+
+    def blobs(self) -> set[str]:
+        """Where those uploads are."""
+        return {upload.blob for _, upload in self.uploads()}
 
     def _require_mine(self, connection: Connection, job_id: int, owner: str) -> Any:  # noqa: ANN401  # a row of SQLAlchemy's
         query = select(JobRow.owner, JobRow.state, JobRow.attempts, JobRow.cancel_requested)
@@ -198,6 +209,8 @@ def _take_back(connection: Connection, now: datetime, gone: Callable[[str], bool
     running = select(JobRow.id, JobRow.owner, JobRow.lease_until, JobRow.attempts, JobRow.cancel_requested)
     for row in connection.execute(running.add_columns(JobRow.request).where(JobRow.state == JobState.RUNNING)).all():
         if row.lease_until > now and not gone(row.owner):
+            if row.lease_until > now + LEASE:  # the clock was set back; whoever lives renews it by the new time
+                connection.execute(update(JobRow).where(JobRow.id == row.id).values(lease_until=now + LEASE))
             continue
         if row.cancel_requested:
             _end(connection, row.id, JobState.CANCELLED, None, now)
@@ -263,6 +276,7 @@ def _to_file(row: Any) -> JobFile:  # noqa: ANN401  # a row of SQLAlchemy's
         seconds=row.seconds,
         notices=tuple(row.notices),
         error=None if row.error is None else JobError(**row.error),
+        quality=None if row.quality is None else Quality(**row.quality),
     )
 
 

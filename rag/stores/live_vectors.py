@@ -10,6 +10,7 @@ import numpy as np
 from rag.errors import Conflict, IndexDamaged, StorageError
 from rag.stores import bases
 from rag.stores.changes import active_chunks, added_since, collection_state, generations, removed_since, withdraw
+from rag.stores.checksums import damaged as row_damaged
 from rag.stores.collection_locks import CollectionLocks
 from rag.stores.faiss_index import FaissIndex
 from rag.stores.filtering import matching_chunks
@@ -48,6 +49,10 @@ _FLUSH_BY = 20_000
 _MOST_BYTES = 1 << 30
 
 _log = get_logger("stores")
+
+
+class _Replaced(Exception):  # nobody outside sees it
+    """A generation was replaced by a newer one while it was opened."""
 
 
 class LiveVectors:
@@ -216,14 +221,20 @@ class LiveVectors:
 
     def _refresh(self, collection: Collection) -> OpenIndex:
         """Bring the index up to the collection's seq. The caller holds the collection's lock."""
-        with self._database.read() as connection:  # one snapshot: seq, pointer and feed agree
-            state = collection_state(connection, collection.id, collection.name)
-            require_embedder(collection, state)
-            live = self._open.of(collection.id)
-            if live is None or self._must_reload(live, state):
-                live = self._opened(connection, collection, state)
-            elif live.seq != state.seq:
-                _follow(connection, collection.id, live, state)
+        while True:
+            try:
+                with self._database.read() as connection:  # one snapshot: seq, pointer and feed agree
+                    state = collection_state(connection, collection.id, collection.name)
+                    require_embedder(collection, state)
+                    live = self._open.of(collection.id)
+                    if live is None or self._must_reload(live, state):
+                        live = self._opened(connection, collection, state)
+                    elif live.seq != state.seq:
+                        _follow(connection, collection.id, live, state)
+            except _Replaced:
+                _log.info("index generation replaced while it was opened", collection=collection.name)
+            else:
+                break
         self._open.put(collection.id, live)
         if self._grown is not None and live.changes >= _worth_flushing(live.index):
             self._grown(collection)
@@ -241,37 +252,58 @@ class LiveVectors:
         return newer and live.changes >= _worth_flushing(live.index)
 
     def _opened(self, connection: Connection, collection: Collection, state: CollectionState) -> OpenIndex:
-        """An index of its own: the current generation, or else one of what SQL holds, and the feed since."""
-        generation, damaged = None, False
-        if state.generation is not None:
-            generation, damaged = self._load(collection, state.generation)
-        if generation is None and active_chunks(connection, collection.id) > bases.FLAT_UP_TO:
+        """An index of its own: the newest generation that can be used, or one of what SQL holds, and the feed since.
+
+        Raises:
+            _Replaced: a generation is not there any more.
+            DatabaseDamaged: SQL does not say which chunks are active.
+        """
+        damaged = False
+        for pointer in generations(connection, collection.id, since=state.feed_floor):
+            generation = self._load(collection, pointer)
+            if generation is not None:
+                live = self._fed(connection, collection, state, self._started(collection, generation, state.epoch))
+                if live is not None:
+                    live.replaces_damaged = damaged
+                    return live
+            damaged = True
+        generation = None
+        if active_chunks(connection, collection.id) > bases.FLAT_UP_TO:
             generation = self._built(connection, collection, state)
-            damaged = damaged and generation is None
-        live = self._started(collection, generation, state.epoch)
-        live.replaces_damaged = damaged
-        for ids, vectors in added_since(connection, collection.id, live.seq, state.dimension):
-            live.index.upsert(ids, vectors)  # in pieces, for nobody can search it yet
-        gone, before = removed_since(connection, collection.id, live.seq), live.index.changes
-        live.index.delete(gone)
-        live.passed = len(gone) - (live.index.changes - before)
-        live.seq = state.seq
+        live = self._fed(connection, collection, state, self._started(collection, generation, state.epoch))
+        if live is None:
+            raise row_damaged("The list of active passages", "Restore a backup.")
+        live.replaces_damaged = damaged and generation is None
         return live
 
-    def _load(self, collection: Collection, pointer: GenerationPointer) -> tuple[Generation | None, bool]:
-        """The generation if it can be used, and whether it is damaged."""
+    def _fed(
+        self, connection: Connection, collection: Collection, state: CollectionState, live: OpenIndex
+    ) -> OpenIndex | None:
+        """The index with the feed since its seq; None if that does not lead to as many chunks as are active."""
+        for ids, vectors in added_since(connection, collection.id, live.seq, state.dimension):
+            live.index.upsert(ids, vectors)  # in pieces, for nobody can search it yet
+        if live.seq:  # one of what SQL holds has none of those that are gone
+            gone, before = removed_since(connection, collection.id, live.seq), live.index.changes
+            live.index.delete(gone)
+            live.passed = len(gone) - (live.index.changes - before)
+        live.seq = state.seq
+        if live.index.count() == active_chunks(connection, collection.id):
+            return live
+        _log.error("the list of changes does not lead to the active passages", collection=collection.name)
+        return None
+
+    def _load(self, collection: Collection, pointer: GenerationPointer) -> Generation | None:
+        """The generation; None if it is damaged. Raises _Replaced."""
         try:
             embedder = collection.fingerprint.embedder
-            found = load_generation(self._directory, pointer.directory, sha256=pointer.sha256, embedder=embedder)
+            return load_generation(self._directory, pointer.directory, sha256=pointer.sha256, embedder=embedder)
         except IndexDamaged as error:
             with self._database.read() as connection:  # a snapshot of its own: what holds by now
                 current = {generation.id for generation in generations(connection, collection.id)}
             if pointer.id not in current:
-                _log.info("index generation replaced while it was opened", collection=collection.name)
-                return None, False
-            _log.error("index generation damaged, rebuilding it from SQL", collection=collection.name, error=str(error))
-            return None, True
-        return found, False
+                raise _Replaced from error
+            _log.error("index generation damaged", collection=collection.name, error=str(error))
+            return None
 
     def _built(self, connection: Connection, collection: Collection, state: CollectionState) -> Generation | None:
         """A generation of what SQL holds, which is too much to compare one by one; none if it cannot be written."""
@@ -336,7 +368,10 @@ class LiveVectors:
                 require_embedder(collection, state)
                 if live is None or state.generation is None or state.generation.seq <= live.base_seq:
                     return False
-                opened = self._opened(connection, collection, state)
+                try:
+                    opened = self._opened(connection, collection, state)
+                except _Replaced:  # by a newer one still, which is adopted the next time
+                    return True
             with self._locks.of(collection.id):
                 if self._open.of(collection.id) is live:
                     self._open.put(collection.id, opened)

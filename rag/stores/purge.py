@@ -7,21 +7,27 @@ written with the first change and deleted after the last: what a process that di
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy import delete, exists, func, insert, select, text
 
 from rag.errors import Conflict, IndexDamaged
 from rag.stores.changes import generations
 from rag.stores.collection_rows import being_purged
 from rag.stores.generations import load_generation
+from rag.stores.history import unknown_version
 from rag.stores.ingest_lock import ReembeddingLock
+from rag.stores.job_purge import Forgotten, forget, require_no_upload, search_jobs, search_uploads
+from rag.stores.jobs import JobQueue
 from rag.stores.lexical import FULL_TEXT_TABLE
 from rag.stores.reading import to_collection, within
 from rag.stores.reembedding import remove_unfinished
 from rag.stores.retirement import leaving, let_go, next_change, prune, retire
+from rag.stores.stray_files import SCRATCH
 from rag.stores.tables import (
+    ChunkKeyRow,
     ChunkRow,
     ChunkTermsRow,
     DocumentRow,
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import InstrumentedAttribute
 
+    from rag.stores.blobs import Blobs
     from rag.stores.database import Database
     from rag.stores.live_vectors import LiveVectors
     from rag.types import Collection
@@ -48,8 +55,8 @@ if TYPE_CHECKING:
 _BATCH: Final = 500  # ids in one statement
 # Pages of full text that are merged in one transaction: others may write in between.
 _MERGED_PAGES: Final = 500
-# What a migration and a restore leave beside the data, which may hold anything that was there then.
-_COPIES: Final = "*.before-*"
+# What migrations, restores, repairs and killed backups leave beside the data; it may hold anything that was there then.
+_COPIES: Final = ("*.before-*", "*.damaged-*", "*.restoring", "*.part", f"{SCRATCH}*")
 _MERGE = text(f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}, rank) VALUES ('merge', :pages)")  # noqa: S608  # a constant
 _IN_FULL_TEXT = f"SELECT count(*) FROM {FULL_TEXT_TABLE}_docsize WHERE id = :id"  # noqa: S608  # a constant
 
@@ -62,31 +69,38 @@ def purge(
     *,
     home: Path,
     indexes: Path,
+    blobs: Blobs,
 ) -> list[Searched]:
     """Remove all versions of documents, those from the past included, then look for what is left of them.
 
-    ``home`` is the data directory, ``indexes`` that of the generations. Running programs go on; they search without the
-    documents from their next search on. What is not finished, ``finish_purges`` finishes.
+    ``home`` is the data directory, ``indexes`` that of the generations, ``blobs`` has the uploads. Running programs go
+    on; they search without the documents from their next search on. What is not finished, ``finish_purges`` finishes.
 
     Raises:
-        Conflict: the collection is being embedded anew, and the index that is made meanwhile may hold them.
+        UnknownDocument: the collection has no version of one of them, so nothing was purged.
+        Conflict: the collection is being embedded anew, and the index that is made meanwhile may hold them; or a job
+            that has not ended brings one of them again.
         DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
     """
     with ReembeddingLock(home, collection.name):
+        hidden = _hide(database, collection, document_ids)
+        versions, chunks = hidden.versions, hidden.chunks
         remove_unfinished(indexes, collection)
-        versions, chunks = _hide(database, collection, document_ids)
         forgotten, emptied = _remove(database, vectors, collection, versions)
     log = "the write-ahead log"
     waiting = 0 if emptied else 1
     busy = "Another program reads it just now; the next `indexer` command that writes empties it." if waiting else ""
-    copies = sorted({path.name for folder in (home, database.path.parent) for path in folder.glob(_COPIES)})
+    folders = (home, database.path.parent)
+    copies = sorted({path.name for folder in folders for pattern in _COPIES for path in folder.glob(pattern)})
     kept = f"Remove them if you do not need them: {', '.join(copies)}." if copies else ""
     return [
         *_rows(database, versions, chunks),
         _full_text(database, chunks),
         _index_files(database, indexes, collection, chunks, forgotten),
         Searched(place=log, searched=1, removed=1 - waiting, left=waiting, note=busy),
-        Searched(place="copies from before a migration or restore", searched=0, removed=0, left=0, note=kept),
+        search_jobs(database, collection.name, hidden.jobs),
+        search_uploads(blobs, JobQueue(database).blobs(), hidden.sha256s | hidden.jobs.uploads),
+        Searched(place="copies beside the database", searched=0, removed=0, left=0, note=kept),
     ]
 
 
@@ -126,18 +140,26 @@ def _remove(
     return forgotten, emptied
 
 
-def _hide(database: Database, collection: Collection, document_ids: Sequence[int]) -> tuple[list[int], list[int]]:
-    """In one transaction nobody reads any of it any more; returns the ids of the versions and of their chunks."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hidden:
+    """What nobody reads any more: ids of versions and of their chunks, hashes of their sources, and what jobs said."""
+
+    versions: list[int]
+    chunks: list[int]
+    sha256s: frozenset[str]
+    jobs: Forgotten
+
+
+def _hide(database: Database, collection: Collection, document_ids: Sequence[int]) -> _Hidden:
+    """In one transaction nobody reads any of it any more, and no job tells of it."""
     with database.write() as connection:
-        uris = [
-            uri
-            for some in _batches(document_ids)
-            for uri in connection.scalars(select(DocumentRow.uri).where(DocumentRow.id.in_(some)))
-        ]
         mine = DocumentRow.collection_id == collection.id
+        uris = _uris(connection, collection, document_ids)
+        require_no_upload(connection, collection.name, uris)
         members = [row for uri in uris for row in connection.scalars(select(DocumentRow.id).where(mine, within(uri)))]
         document_ids = [*dict.fromkeys([*document_ids, *members])]
-        query = select(VersionRow.id, VersionRow.status).where(VersionRow.collection_id == collection.id)
+        columns = (VersionRow.id, VersionRow.status, VersionRow.sha256)
+        query = select(*columns).where(VersionRow.collection_id == collection.id)
         rows = [
             row
             for some in _batches(document_ids)
@@ -149,6 +171,7 @@ def _hide(database: Database, collection: Collection, document_ids: Sequence[int
             for some in _batches(versions)
             for chunk in connection.scalars(select(ChunkRow.id).where(ChunkRow.version_id.in_(some)))
         ]
+        jobs = forget(connection, collection.name, uris)
         if versions:
             seq, at = next_change(connection, collection.id)
             active = [row.id for row in rows if row.status == VersionStatus.ACTIVE]
@@ -157,7 +180,24 @@ def _hide(database: Database, collection: Collection, document_ids: Sequence[int
             begun = select(PurgeRow.collection_id).where(PurgeRow.collection_id == collection.id)
             if connection.scalar(begun) is None:
                 connection.execute(insert(PurgeRow).values(collection_id=collection.id))
-    return versions, chunks
+    sha256s = frozenset(row.sha256 for row in rows)
+    return _Hidden(versions=versions, chunks=chunks, sha256s=sha256s, jobs=jobs)
+
+
+def _uris(connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[str]:
+    """Where the documents are from. Raises UnknownDocument if the collection has no version of one: ids are of all
+    collections, and one of another must not take out what has the same URI here.
+    """
+    versions = exists().where(VersionRow.document_id == DocumentRow.id)
+    query = select(DocumentRow.id, DocumentRow.uri).where(DocumentRow.collection_id == collection.id, versions)
+    found = {
+        row.id: row.uri
+        for some in _batches(document_ids)
+        for row in connection.execute(query.where(DocumentRow.id.in_(some)))
+    }
+    if unknown := [document_id for document_id in document_ids if document_id not in found]:
+        raise unknown_version(unknown[0], collection)
+    return list(found.values())
 
 
 def _merge_full_text(database: Database) -> None:
@@ -177,7 +217,7 @@ def _merge_full_text(database: Database) -> None:
 
 def _rows(database: Database, versions: list[int], chunks: list[int]) -> Iterator[Searched]:
     by_version = (VersionRow.id, TextRow.version_id, MetadataRow.version_id)
-    by_chunk = (ChunkRow.id, EmbeddingRow.chunk_id)
+    by_chunk = (ChunkRow.id, EmbeddingRow.chunk_id, ChunkKeyRow.chunk_id)
     with database.read() as connection:
         for place, ids, columns in (("versions", versions, by_version), ("chunks", chunks, by_chunk)):
             left = sum(_count(connection, column, ids) for column in columns)

@@ -88,6 +88,7 @@ def to_document(row: Row[*tuple[Any, ...]], collection: Collection, *, damaged_t
         chunk_count=row.chunk_count,
         updated_at=row.created_at.isoformat(timespec="seconds"),
         metadata=row.metadata,
+        language=row.language,
     )
 
 
@@ -105,6 +106,24 @@ def within(uri: str) -> ColumnElement[bool]:
     after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
     in_range = DocumentRow.uri.between(prefix, after)
     return in_range & (func.substr(DocumentRow.uri, 1, len(prefix)) == prefix)
+
+
+def member_count(connection: Connection, collection_id: int, uri: str) -> int:
+    """How many active documents the container with this URI holds, however deep."""
+    active = select(func.count()).select_from(DocumentRow).join(VersionRow, VersionRow.document_id == DocumentRow.id)
+    mine = (DocumentRow.collection_id == collection_id, within(uri), visible())
+    return connection.execute(active.where(*mine)).scalar_one()
+
+
+def with_members(connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:
+    """These ids and those of the documents within these documents."""
+    mine = DocumentRow.collection_id == collection.id
+    found = dict.fromkeys(document_ids)
+    for document_id in document_ids:
+        uri = connection.scalar(select(DocumentRow.uri).where(mine, DocumentRow.id == document_id))
+        if uri is not None:
+            found.update(dict.fromkeys(connection.scalars(select(DocumentRow.id).where(mine, within(uri)))))
+    return list(found)
 
 
 def select_passages(

@@ -15,6 +15,7 @@ from sqlalchemy import delete, exists, insert, literal, select, update
 from rag.stores import tenures
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.tables import (
+    ChunkKeyRow,
     ChunkRow,
     ChunkTermsRow,
     DocumentRow,
@@ -132,6 +133,7 @@ def prune_some(connection: Connection, version_id: int) -> bool:
     ids = connection.scalars(select(ChunkRow.id).where(ChunkRow.version_id == version_id).limit(_BATCH)).all()
     connection.execute(delete(EmbeddingRow).where(EmbeddingRow.chunk_id.in_(ids)))
     connection.execute(delete(ChunkTermsRow).where(ChunkTermsRow.chunk_id.in_(ids)))
+    connection.execute(delete(ChunkKeyRow).where(ChunkKeyRow.chunk_id.in_(ids)))
     connection.execute(delete(ChunkRow).where(ChunkRow.id.in_(ids)))
     if len(ids) == _BATCH:
         return True

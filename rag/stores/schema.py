@@ -30,8 +30,11 @@ REVISIONS = (
     "0013",
     "0014",
     "0016",
+    "0017",
     "0018",
     "0019",
+    "0020",
+    "0021",
 )
 
 # As a package, not as a path: it works from an installed wheel, and a path may hold characters Alembic interpolates.
@@ -73,14 +76,18 @@ def require_current(revision: str | None, where: str) -> None:
         )
 
 
-def upgrade(engine: Engine) -> None:
-    """Run the missing migrations in one transaction. The caller holds the migration lock."""
+def upgrade(engine: Engine, *, retention_days: float) -> None:
+    """Run the missing migrations in one transaction. The caller holds the migration lock.
+
+    ``retention_days`` is for collections of before they had their own.
+    """
     # Alembic takes a fifth of a second to import, and almost every start finds the database current.
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", SCRIPTS)
+    config.attributes["retention_days"] = retention_days
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, REVISIONS[-1])

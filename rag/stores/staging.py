@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, insert, select, update
 
 from rag.errors import EmbedderChanged, IngestInProgress
+from rag.retrieval.flaws import flaw_of
 from rag.stores import tenures
 from rag.stores.analysis import note_language, terms_row
 from rag.stores.collection_rows import collection_row
+from rag.stores.copies import key_rows
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
-from rag.stores.reading import one_document, require_version
+from rag.stores.reading import member_count, one_document, require_version
 from rag.stores.retirement import next_change, prune, prune_some, retire
 from rag.stores.rows import chunk_row, context_of, seal_version, text_row, vector_row
 from rag.stores.tables import (
+    ChunkKeyRow,
     ChunkRow,
     ChunkTermsRow,
     DocumentRow,
@@ -53,12 +56,8 @@ _HELD_CHUNKS = 1024
 class SqlStagedVersion:
     """Implements ``rag.protocols.StagedVersion``. Used by one thread."""
 
-    def __init__(
-        self, database: Database, collection: Collection, source: SourceRecord, *, keep_former: bool = False
-    ) -> None:
-        """``keep_former``: the version that this one replaces stays for questions about the past."""
+    def __init__(self, database: Database, collection: Collection, source: SourceRecord) -> None:
         self._database = database
-        self._keep_former = keep_former
         self._collection = collection
         self._source = source
         self._version_id: int | None = None
@@ -110,6 +109,8 @@ class SqlStagedVersion:
     def activate(self, *, members_failed: int = 0) -> Document:
         """Make this version the active one, in one transaction with the end of the one before it.
 
+        Where the collection keeps versions, that one stays for questions about the past.
+
         Raises:
             EmbedderChanged: the collection was embedded anew since this version was begun.
             IngestInProgress: another process began to write the same source.
@@ -118,8 +119,7 @@ class SqlStagedVersion:
         with self._database.write() as connection:
             self._require_embedder(connection)
             version_id = self._write_held(connection)
-            document_id, before = self._swap(connection, version_id, members_failed)
-            going = None if self._keep_former else before
+            document_id, going = self._swap(connection, version_id, members_failed)
             left_over = going is not None and prune_some(connection, going)
             document = one_document(connection, self._collection, DocumentRow.id == document_id)
         self._closed = True
@@ -164,7 +164,8 @@ class SqlStagedVersion:
         if not self._chunks:
             return
         rows = [
-            chunk_row(version_id, chunk, self._context(chunk)) | {"embedded_sha256": digest}
+            chunk_row(version_id, chunk, self._context(chunk))
+            | {"embedded_sha256": digest, "flaw": flaw_of(chunk.text)}
             for chunk, _, digest in self._chunks
         ]
         inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
@@ -180,6 +181,13 @@ class SqlStagedVersion:
             for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
         ]
         connection.execute(insert(ChunkTermsRow), analysed)
+        keys = [
+            row
+            for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
+            for row in key_rows(chunk_id, chunk.text)
+        ]
+        if keys:  # a chunk without words has none
+            connection.execute(insert(ChunkKeyRow), keys)
 
     def _context(self, chunk: ChunkDraft) -> str:
         return context_of(self._source.title, chunk.heading_path)
@@ -258,7 +266,7 @@ class SqlStagedVersion:
         return live
 
     def _swap(self, connection: Connection, version_id: int, members_failed: int) -> tuple[int, int | None]:
-        """Activate the staged version; returns the document and the version that was active before."""
+        """Activate the staged version; returns the document, and the version before it unless that is kept."""
         seq, at = next_change(connection, self._collection.id)
         document_id = connection.scalars(select(VersionRow.document_id).where(VersionRow.id == version_id)).one()
         before = connection.scalar(
@@ -266,8 +274,9 @@ class SqlStagedVersion:
                 VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE
             )
         )
+        keep = bool(collection_row(connection, self._collection.id).retention_days)
         if before is not None:
-            retire(connection, [before], self._collection.id, seq, at, keep=self._keep_former)
+            retire(connection, [before], self._collection.id, seq, at, keep=keep)
         connection.execute(
             update(VersionRow)
             .where(VersionRow.id == version_id)
@@ -276,10 +285,11 @@ class SqlStagedVersion:
                 activated_seq=seq,
                 chunk_count=self._chunk_count,
                 members_failed=members_failed,
+                members=member_count(connection, self._collection.id, self._source.uri),
                 created_at=at,
                 owner=None,
             )
         )
         seal_version(connection, version_id)
         tenures.seal(connection, [version_id])
-        return document_id, before
+        return document_id, None if keep else before

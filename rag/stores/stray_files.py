@@ -79,8 +79,9 @@ def scratch(directory: Path) -> Iterator[Path]:
 def _strays(database: Database, home: Path, indexes: Path) -> list[Path]:
     found = [path for path in home.glob(f"{SCRATCH}*") if not _is_held(path)]
     found += _index_folders(database, home, indexes)
-    restoring = [database.path.with_name(f"{database.path.name}{_RESTORING}"), indexes.with_name("indexes.restoring")]
-    parts = [*restoring, *database.path.parent.glob(f"*{_PART}")]
+    restoring = [database.path, *(indexes.with_name(name) for name in ("indexes", "blobs"))]
+    parts = [path.with_name(f"{path.name}{_RESTORING}") for path in restoring]
+    parts += database.path.parent.glob(f"*{_PART}")
     if any(path.exists() for path in parts):
         try:
             with migration_lock(database.path).acquire(timeout=0):

@@ -110,7 +110,8 @@ class CollectionRow(Base):
     ``index_epoch`` is raised when a generation is withdrawn: what was loaded before must not be used any more.
     ``changed_at`` is the time of the last change and never goes back, whatever the machine's clock does. What was
     before ``history_floor`` is not known any more: versions that ended up to then are gone.
-    ``dense_weight`` was tuned for this embedder; null is the default weight.
+    ``dense_weight`` was tuned for this embedder; null is the default weight. Versions that were replaced or deleted are
+    kept for ``retention_days``.
     """
 
     __tablename__ = "collections"
@@ -126,6 +127,7 @@ class CollectionRow(Base):
     feed_floor: Mapped[int] = mapped_column(BigInteger, default=0)
     index_epoch: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     dense_weight: Mapped[float | None] = mapped_column(Float)
+    retention_days: Mapped[float] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     history_floor: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -146,9 +148,9 @@ class VersionRow(Base):
 
     ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
-    ``members_failed`` counts what could not be taken in of a container. ``tenure_checksum``:
-    ``rag.stores.tenures``. ``web`` is a ``rag.types.WebFetch``: no part
-    of the document, but what it takes to ask a server whether there is a newer one.
+    Of a container ``members_failed`` counts what could not be taken in, ``members`` the documents in it, however deep.
+    ``tenure_checksum``: ``rag.stores.tenures``. ``web`` is a ``rag.types.WebFetch``: no part of the document, but what
+    it takes to ask a server whether there is a newer one.
     """
 
     __tablename__ = "document_versions"
@@ -179,6 +181,7 @@ class VersionRow(Base):
     chunker: Mapped[str] = mapped_column(Text)
     chunk_count: Mapped[int] = mapped_column(default=0)
     members_failed: Mapped[int] = mapped_column(default=0, server_default="0")
+    members: Mapped[int] = mapped_column(default=0, server_default="0")
     activated_seq: Mapped[int | None] = mapped_column(BigInteger)
     retired_seq: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -224,13 +227,16 @@ class ChunkRow(Base):
     """Ids are never used twice: caches elsewhere know chunks by id alone. ``context`` is searched, never quoted.
 
     ``embedded_sha256`` is of the text that was embedded, context included; null where that is not known for certain.
-    No checksum covers it: one that is damaged is no text's.
+    No checksum covers it: one that is damaged is no text's. ``flaw`` is why searches leave it out
+    (``rag.retrieval.flaws``), null for nearly all.
     """
 
     __tablename__ = "chunks"
     __table_args__ = (
         UniqueConstraint("version_id", "ordinal"),
         Index("ix_chunks_embedded_sha256", "embedded_sha256"),
+        # All that filters compare of a chunk: without it they read the rows, which are fifty times as long.
+        Index("ix_chunks_filtered", "version_id", "page", "token_count", "ordinal"),
         {"sqlite_autoincrement": True},
     )
 
@@ -246,6 +252,20 @@ class ChunkRow(Base):
     text: Mapped[str] = mapped_column(Text)
     checksum: Mapped[int] = mapped_column(BigInteger)
     embedded_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    flaw: Mapped[str | None] = mapped_column(Text)
+
+
+class ChunkKeyRow(Base):
+    """By what chunks that say the same find each other (``rag.retrieval.statements``): one that is positive for the
+    whole of it, negative ones for some of its statements. ``length``, in characters, is of all that it says.
+    """
+
+    __tablename__ = "chunk_keys"
+    __table_args__ = (Index("ix_chunk_keys_chunk_id", "chunk_id"), {"sqlite_with_rowid": False})
+
+    key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    chunk_id: Mapped[int] = mapped_column(Key, ForeignKey("chunks.id"), primary_key=True, autoincrement=False)
+    length: Mapped[int]
 
 
 class ChunkTermsRow(Base):
@@ -325,7 +345,10 @@ class TombstoneRow(Base):
 
 
 class GenerationRow(Base):
-    """A vector index file that is complete on disk; the one with the highest ``seq`` is current."""
+    """A vector index file that is complete on disk; the one with the highest ``seq`` is current.
+
+    ``kind`` and ``recall_at_10`` are the manifest's; null in rows of before they were noted.
+    """
 
     __tablename__ = "index_generations"
     __table_args__ = (
@@ -340,6 +363,8 @@ class GenerationRow(Base):
     count: Mapped[int] = mapped_column(BigInteger)
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str | None] = mapped_column(Text)
+    recall_at_10: Mapped[float | None] = mapped_column(Float)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -387,4 +412,5 @@ class JobFileRow(Base):
     chunks: Mapped[int] = mapped_column(default=0)
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
     notices: Mapped[list[str]] = mapped_column(JSON)
+    quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

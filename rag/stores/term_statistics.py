@@ -60,7 +60,12 @@ class Statistics:
 
 
 class TermStatistics:
-    """What was counted of terms, until the index changes. Safe to share between threads."""
+    """What was counted of terms, until the index changes. Safe to share between threads.
+
+    Two moments with as many chunks and the same newest one have the same chunks, for ids are never used twice: what
+    came in between would be newer, and what left is not there to be counted. The number alone does not tell, nor the
+    tokens: a text that takes the place of another may be as long.
+    """
 
     def __init__(self) -> None:
         self._held = _Held(b"", Statistics(0, 1.0, 0), {})
@@ -68,9 +73,10 @@ class TermStatistics:
     def read(self, connection: Connection) -> TermRows:
         """The statistics as the connection's transaction sees the index."""
         state = connection.execute(_AVERAGES).scalar() or b""
+        newest = connection.execute(_NEWEST).scalar() or 0
         held = self._held
-        if state != held.state or len(held.rows) > _TERMS_HELD:
-            held = self._held = _Held(state, _statistics(connection, state), {})
+        if (state, newest) != (held.state, held.statistics.newest) or len(held.rows) > _TERMS_HELD:
+            held = self._held = _Held(state, _statistics(state, newest), {})
         return TermRows(connection, held.statistics, held.rows)
 
 
@@ -99,9 +105,8 @@ class _Held:
     rows: dict[str, float]
 
 
-def _statistics(connection: Connection, state: bytes) -> Statistics:
+def _statistics(state: bytes, newest: int) -> Statistics:
     chunks, *tokens = numbers(state) or [0]
-    newest = connection.execute(_NEWEST).scalar() or 0
     return Statistics(chunks, max(1.0, sum(tokens) / max(1, chunks)), newest)
 
 

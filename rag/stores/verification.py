@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from rag.stores.database import Database
 
 Severity = Literal["damage", "leftover"]
-Area = Literal["database", "collection", "full text", "documents", "embeddings", "index", "versions", "files"]
+Area = Literal[
+    "database", "collection", "full text", "documents", "embeddings", "index", "versions", "files", "uploads"
+]
 
 # FTS5's commands are inserts into the column that is named like the table.
 _FULL_TEXT_REBUILD = f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}) VALUES ('rebuild')"  # noqa: S608  # a constant

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from rag.errors import EmbedderChanged, UnknownCollection
+from rag.errors import DatabaseDamaged, EmbedderChanged, InvalidRequest, UnknownCollection
 from rag.protocols import DocumentStore
+from rag.quality_types import Quality
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.types import Span, WebFetch
+from rag.types import Comparison, Span, WebFetch
 from tests.contracts.store_builders import DIMENSION, chunk_ids, drafts, fingerprint, ingest, settings_in, source
 from tests.contracts.store_builders import unit_vectors as vectors
 
@@ -24,6 +29,14 @@ if TYPE_CHECKING:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlDocumentStore]:
     database = Database.open(settings_in(tmp_path / "home"))
     yield SqlDocumentStore(database)
+    database.close()
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """One that keeps what was replaced."""
+    database = Database.open(settings_in(tmp_path / "kept"))
+    yield SqlDocumentStore(database, retention=timedelta(days=30))
     database.close()
 
 
@@ -122,6 +135,17 @@ def test_a_container_may_be_without_text_and_tells_what_failed_in_it(store, coll
     assert store.stored_source(collection, "/b").members_failed == 0
 
 
+def test_a_container_tells_which_of_its_members_are_gone(store, collection):
+    made = [ingest(store, collection, uri, [uri]).id for uri in ("/a.zip!/x", "/a.zip!/in!/y", "/a.zip0", "/b")]
+    with store.stage(collection, source("/a.zip", "")) as version:
+        version.activate()
+    assert store.stored_source(collection, "/a.zip").members_gone == 0
+    store.delete(collection, made[1:])
+    assert store.stored_source(collection, "/a.zip").members_gone == 1
+    store.delete(collection, made[:1])
+    assert store.stored_source(collection, "/a.zip").members_gone == 2
+
+
 def test_nothing_is_seen_before_activation(store, collection):
     before = store.collection("handbook")
     with store.stage(collection, source("/a", "one")) as version:
@@ -203,6 +227,85 @@ def test_hydrate_keeps_the_order_asked_and_leaves_out_what_is_gone(store, collec
     assert store.hydrate(collection, []) == []
 
 
+def ordinals(found):
+    return [[chunk.ordinal for chunk in stretch.chunks] for stretch in found]
+
+
+def test_neighbours_are_stretches_of_the_hits_own_versions(store, collection):
+    pieces = [f"piece {number}. " for number in range(10)]
+    document = ingest(store, collection, "/a", pieces)
+    ingest(store, collection, "/b", ["another."])
+    ids = chunk_ids(store, collection)
+    found = store.neighbours(collection, [ids[10], ids[1], ids[2], ids[7]], 1)
+    assert ordinals(found) == [[0, 1, 2, 3], [6, 7, 8], [0]]
+    for stretch in found:
+        hydrated = store.hydrate(collection, [chunk.id for chunk in stretch.chunks])
+        assert list(stretch.chunks) == [chunk for chunk, _ in hydrated]
+        assert stretch.text == "".join(chunk.text for chunk in stretch.chunks)
+        assert all(stretch.slice(chunk.span) == chunk.text for chunk in stretch.chunks)
+    assert {chunk.document_id for chunk in found[0].chunks} == {document.id}
+    assert ordinals(store.neighbours(collection, [ids[5]], 0)) == [[5]]
+    assert store.neighbours(collection, [], 5) == []
+
+
+def test_a_long_text_is_read_where_the_neighbours_stand(store, collection):
+    pieces = [f"{number} " + "x" * 30_000 for number in range(8)]
+    ingest(store, collection, "/a", pieces)
+    (found,) = store.neighbours(collection, [chunk_ids(store, collection)[5]], 1)
+    assert found.text == "".join(pieces[4:7])
+
+
+def test_neighbours_that_a_filter_leaves_out_are_none(store, collection):
+    ingest(store, collection, "/a", ["one ", "two ", "three ", "four "])
+    ids = chunk_ids(store, collection)
+    found = store.neighbours(collection, [ids[1]], 5, where=Comparison(field="ordinal", operator="!=", value=2))
+    assert ordinals(found) == [[0, 1], [3]]
+
+
+def test_what_is_gone_or_of_another_collection_has_no_neighbours(store, collection):
+    other = store.ensure_collection("other", fingerprint())
+    ingest(store, other, "/a", ["one", "two"])
+    foreign = chunk_ids(store, other)
+    ingest(store, collection, "/a", ["one", "two"])
+    old = chunk_ids(store, collection)
+    ingest(store, collection, "/a", ["one", "three"])
+    assert store.neighbours(collection, [*foreign, *old, 4711], 1) == []
+
+
+def test_neighbours_of_the_past_are_those_of_then(kept):
+    collection = kept.ensure_collection("handbook", fingerprint())
+    ingest(kept, collection, "/a", ["one ", "two "])
+    old = chunk_ids(kept, collection)
+    then = datetime.now(UTC)
+    time.sleep(0.01)
+    ingest(kept, collection, "/a", ["one ", "three "])
+    assert kept.neighbours(collection, old, 1) == []
+    (found,) = kept.neighbours(collection, old[:1], 1, as_of=then)
+    assert found.text == "one two "
+    new = chunk_ids(kept, collection)
+    assert kept.neighbours(collection, new, 1, as_of=then) == []
+    with pytest.raises(InvalidRequest, match="future"):
+        kept.neighbours(collection, new, 1, as_of=datetime.now(UTC) + timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE chunks SET text = 'twa ' WHERE ordinal = 1",
+        "UPDATE document_texts SET text = 'one twa three '",
+        "DELETE FROM document_texts",
+        "UPDATE document_versions SET title = 'another'",
+    ],
+)
+def test_damaged_neighbours_are_refused(store, collection, damage):
+    ingest(store, collection, "/a", ["one ", "two ", "three "])
+    ids = chunk_ids(store, collection)
+    with store._database.write() as connection:
+        connection.exec_driver_sql(damage)
+    with pytest.raises(DatabaseDamaged, match="not as it was written"):
+        store.neighbours(collection, ids[:1], 1)
+
+
 @pytest.mark.parametrize(
     "bad", [np.zeros((1, DIMENSION), np.float32), np.full((1, DIMENSION), np.nan, np.float32), vectors(2, seed=0)]
 )
@@ -238,3 +341,101 @@ def test_a_dense_weight_outlives_a_new_parser_but_not_a_new_embedder(store, coll
     assert store.ensure_collection("handbook", fingerprint(embedder="embedder-2")).dense_weight is None
     with pytest.raises(EmbedderChanged, match="embedded anew meanwhile"):
         store.set_dense_weight(collection, 0.7)
+
+
+def _ids_of(store, collection, *documents):
+    found = store.hydrate(collection, chunk_ids(store, collection))
+    return [[chunk.id for chunk, owner in found if owner == each] for each in documents]
+
+
+BODY = "The pump runs at 40 bar. It is checked each morning by the shift that leaves. Nobody opens it while it runs. "
+
+
+def test_chunks_that_say_the_same_find_each_other(store, collection):
+    first = ingest(store, collection, "/a", [BODY, "Something else. "])
+    second = ingest(store, collection, "/b", [BODY.upper()])
+    other = ingest(store, collection, "/c", [BODY.replace("40", "41")])
+    (one, alone), (copy,), (different,) = _ids_of(store, collection, first, second, other)
+    known = store.likenesses(collection, [one, alone, copy, different, 999])
+    assert known[one].whole == known[copy].whole != known[different].whole
+    assert [known[each].shared for each in (one, copy, alone)] == [True, True, False]
+    assert 999 not in known
+    assert [chunk.id for chunk, _ in store.copies(collection, one)] == [one, copy]
+    assert [owner.uri for _, owner in store.copies(collection, copy)] == ["/b", "/a"]
+    assert [chunk.id for chunk, _ in store.copies(collection, different)] == [different]
+
+
+def test_the_chunk_that_says_most_comes_first(store, collection):
+    ingest(store, collection, "/a", [BODY])
+    ingest(store, collection, "/b", [BODY + "Ask first."])
+    shorter, longer = chunk_ids(store, collection)
+    assert [chunk.id for chunk, _ in store.copies(collection, shorter)] == [longer, shorter]
+    assert [chunk.id for chunk, _ in store.copies(collection, longer)] == [longer, shorter]
+
+
+def test_copies_are_of_the_collection_and_of_what_the_filter_lets_through(store, collection):
+    other = store.ensure_collection("other", fingerprint())
+    ingest(store, other, "/z", [BODY])
+    for uri in ("/a", "/b", "/c"):
+        ingest(store, collection, uri, [BODY])
+    first = chunk_ids(store, collection)[0]
+    assert [owner.uri for _, owner in store.copies(collection, first)] == ["/a", "/b", "/c"]
+    where = Comparison(field="uri", operator="!=", value="/b")
+    assert [owner.uri for _, owner in store.copies(collection, first, where=where)] == ["/a", "/c"]
+    assert store.copies(collection, first, where=Comparison(field="uri", operator="==", value="/b")) == []
+
+
+def test_a_copy_that_is_deleted_leaves_the_others(store, collection):
+    gone = ingest(store, collection, "/a", [BODY])
+    ingest(store, collection, "/b", [BODY])
+    first, second = chunk_ids(store, collection)
+    store.delete(collection, [gone.id])
+    assert store.copies(collection, first) == []
+    assert [chunk.id for chunk, _ in store.copies(collection, second)] == [second]
+    known = store.likenesses(collection, [first, second])
+    assert first not in known
+    assert not known[second].shared
+
+
+def test_what_another_collection_says_is_not_shared(store, collection):
+    ingest(store, store.ensure_collection("other", fingerprint()), "/z", [BODY])
+    ingest(store, collection, "/a", [BODY])
+    (mine,) = chunk_ids(store, collection)
+    assert not store.likenesses(collection, [mine])[mine].shared
+
+
+def test_a_passage_that_stands_everywhere_has_a_list_that_ends(store, collection):
+    ingest(store, collection, "/many", [BODY] * 60)
+    first = chunk_ids(store, collection)[0]
+    assert len(store.copies(collection, first)) == 21
+
+
+def test_what_others_say_too_is_counted(store, collection):
+    first = ingest(store, collection, "/0", [BODY, "Something else. ", BODY])
+    assert store.quality(collection, first.id) == Quality()  # twice in one document is no duplicate
+    for number in range(1, 9):
+        ingest(store, collection, f"/{number}", [BODY, f"Number {number}. "])
+    assert store.quality(collection, first.id) == Quality(duplicates=2)
+    last = ingest(store, collection, "/9", [BODY.upper()])
+    assert store.quality(collection, last.id) == Quality(duplicates=1, boilerplate=1)
+    assert store.quality(collection, first.id) == Quality(duplicates=2, boilerplate=2)
+    assert store.quality(collection) == Quality(duplicates=11, boilerplate=11)
+    store.delete(collection, [last.id])
+    assert store.quality(collection, last.id) == Quality()
+    assert store.quality(collection) == Quality(duplicates=10)
+
+
+def test_a_file_that_lies_in_many_places_is_no_boilerplate(store, collection):
+    for number in range(12):
+        document = ingest(store, collection, f"/{number}", [BODY])
+    assert store.quality(collection, document.id) == Quality(duplicates=1)
+    assert store.quality(collection) == Quality(duplicates=12)
+
+
+def test_what_is_no_text_is_told_and_left_out_of_searches(store, collection):
+    encoded = base64.b64encode(hashlib.sha512(b"key").digest() * 8).decode()
+    document = ingest(store, collection, "/key", ["A text. ", encoded])
+    text, key = chunk_ids(store, collection)
+    assert [store.likenesses(collection, [text, key])[each].flaw for each in (text, key)] == [None, "encoded"]
+    assert store.quality(collection, document.id) == Quality(flaws={"encoded": 1})
+    assert store.quality(collection) == Quality(flaws={"encoded": 1})

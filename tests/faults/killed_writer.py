@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.commands.delete import purged
 from indexer.reembedding import Reembedding
 from rag.errors import Conflict
 from rag.factory import open_library
@@ -157,7 +156,7 @@ class Writer:
         document_id = self.library.history.document_id(self.collection, uri)
         if document_id is not None:
             self.say(intent="purge", uri=uri)
-            left = [place for place in purged(self.library, self.collection, [document_id]) if place.left]
+            left = [place for place in self.library.purge(self.collection, [document_id]) if place.left]
             if left:
                 raise AssertionError(left)
             self.say(done=True)

@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import threading
 import zipfile
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -17,14 +18,26 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rag.errors import BackupDamaged, DatabaseDamaged, DiskFull
-from rag.stores import archive
+from rag.job_types import JobState
+from rag.stores import archive, backup
 from rag.stores.database import Database
 from rag.stores.document_verification import verify_documents
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index_verification import verify_index
+from rag.stores.jobs import JobQueue
 from rag.stores.verification import verify_database
 from tests.contracts.store_builders import settings_in
-from tests.faults.backups import back_up_and_die, backed_up, filled, holding, no_report, restore_and_die, restored
+from tests.faults.backups import (
+    back_up_and_die,
+    backed_up,
+    filled,
+    holding,
+    no_report,
+    restore_and_die,
+    restored,
+    states,
+    upload,
+)
 from tests.faults.killed_writer import write_until_killed
 from tests.faults.test_killed_writers import sha256_of, wait_for_lines
 
@@ -242,15 +255,69 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new(made, tmp_path, proc
             break
         seen.append(holding(home))
         assert seen[-1] in (old, new)
+        assert seen[-1] == old or states(home) == [], "what was made with the old database is not used with the new"
         restored(home, made / "other.zip", force=True)  # nobody has to clean up first
         assert holding(home) == new
         assert not list(home.glob("*.restoring"))
+        assert len(list((home / "blobs").iterdir())) <= 2, "the old one is removed, or left for the next worker"
     assert 10 < step < NEITHER - 1
     assert holding(home) == new
     assert seen == sorted(seen, key=lambda held: held == new), "there is one moment at which the new one takes over"
 
 
-def states(log: Path) -> tuple[dict[str, int], dict[str, list[str | None]]]:
+def test_an_upload_that_is_taken_in_during_the_backup_is_in_it(made, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    shutil.copytree(made / "home", home)
+    database = Database.open(settings_in(home))
+    begun = threading.Event()
+
+    def taken_in(path, *arguments, **options):
+        """A worker ends a job that the backup has seen, as soon as that looks for its upload; then all others."""
+        queue = JobQueue(database)
+        job = queue.claim("worker")
+        if job is not None and not begun.is_set():
+            begun.set()
+            for each in job.request.uploads:
+                (home / "blobs" / each.blob).unlink()
+            queue.finish(job.id, "worker", JobState.SUCCEEDED)
+            upload(database, home, "a later one")
+        return add(path, *arguments, **options)
+
+    add = type(home).hardlink_to
+    monkeypatch.setattr(type(home), "hardlink_to", taken_in)
+    manifest = backed_up(home, tmp_path / "b.zip")
+    database.close()
+    restored(tmp_path / "new", tmp_path / "b.zip")
+    assert begun.is_set()
+    assert len([each for each in manifest.members if each.name.startswith("blobs/")]) == 1
+    assert holding(tmp_path / "new")[0] == ["/home", "a later one"]
+
+
+def test_an_upload_that_is_removed_while_it_is_backed_up_is_in_it(made, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    shutil.copytree(made / "home", home)
+    generations = backup._add_generations
+
+    def removed_meanwhile(*arguments):
+        shutil.rmtree(home / "blobs")
+        return generations(*arguments)
+
+    monkeypatch.setattr(backup, "_add_generations", removed_meanwhile)
+    backed_up(home, tmp_path / "b.zip")
+    restored(tmp_path / "new", tmp_path / "b.zip")
+    assert holding(tmp_path / "new") == holding(made / "home")
+    assert [path.name for path in home.iterdir() if path.name.startswith(".unfinished")] == []
+
+
+def test_an_upload_that_is_missing_stops_no_backup(made, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(made / "home", home)
+    shutil.rmtree(home / "blobs")
+    members = backed_up(home, tmp_path / "b.zip").members
+    assert not any(each.name.startswith("blobs/") for each in members)
+
+
+def changes(log: Path) -> tuple[dict[str, int], dict[str, list[str | None]]]:
     """For each uri, how many changes were acknowledged, and the hash it had after each change; None when deleted."""
     acknowledged: dict[str, int] = defaultdict(int)
     after: dict[str, list[str | None]] = defaultdict(lambda: [None])
@@ -277,14 +344,14 @@ def test_a_backup_beside_a_writer_is_one_moment_of_it(tmp_path, processes):
     try:
         wait_for_lines(log, writer, 1)
         for number in range(12):
-            began, _ = states(log)
+            began, _ = changes(log)
             backed_up(tmp_path / "home", tmp_path / f"{number}.zip", compress=number % 2 == 1)
             taken.append(began)
             assert writer.is_alive()
     finally:
         writer.kill()
         writer.join()
-    _, after = states(log)
+    _, after = changes(log)
     assert sum(map(len, after.values())) > len(after)  # something was written meanwhile
     for number, began in enumerate(taken):
         home = tmp_path / f"home-{number}"

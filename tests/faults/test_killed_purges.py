@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner
 
 from indexer.cli import main
-from indexer.commands.delete import purged
 from rag.factory import open_library
 from rag.stores import retirement
 from rag.stores.collection_rows import being_purged
@@ -74,7 +73,7 @@ def dies(home, doing, commit, when):
     Database.write = write
     collection = library.store.collection("c")
     if doing == "purge":
-        purged(library, collection, [library.store.document_by_uri(collection, "/secret").id])
+        library.purge(collection, [library.store.document_by_uri(collection, "/secret").id])
     else:
         library.store.expire(collection, older_than=timedelta(0))
     library.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -114,6 +115,10 @@ def test_an_emptied_database_is_not_taken_for_a_new_one(settings, database_file)
     with pytest.raises(DatabaseDamaged, match="empty"):
         Database.open(settings)
     database_file.unlink()
+    with pytest.raises(DatabaseDamaged, match="is not there") as told:
+        Database.open(settings)
+    assert f"remove {settings.home / 'indexes'}" in told.value.hint
+    shutil.rmtree(settings.home / "indexes")
     Database.open(settings).close()
 
 

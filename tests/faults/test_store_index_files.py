@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rag.errors import DatabaseBusy, DataDirectoryUnwritable
-from rag.stores.changes import generations
+from rag.stores.changes import added_since, generations
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.generations import load_generation
@@ -181,3 +181,49 @@ def test_whoever_meets_a_damaged_file_first_has_it_made_anew(database, store, co
     assert after.directory != before.directory
     load_generation(home / "indexes", after.directory, sha256=after.sha256, embedder=fingerprint().embedder)
     assert vectors.flush(collection) is False
+
+
+def test_where_the_newest_generation_is_damaged_the_one_before_serves(database, collection, store, home, monkeypatch):
+    LiveVectors(database, home / "indexes").flush(collection, force=True)
+    ingest(store, collection, "/d", ["seven"])
+    with database.read() as connection:
+        newest, former = generations(connection, collection.id)
+    flip_a_byte(home / "indexes" / newest.directory)
+    expected = set(chunk_ids(store, collection))
+
+    def since(connection, collection_id, seq, dimension, **named):
+        assert seq == former.seq, "what the former holds is not read from the database"
+        return added_since(connection, collection_id, seq, dimension, **named)
+
+    monkeypatch.setattr("rag.stores.live_vectors.added_since", since)
+    vectors = LiveVectors(database, home / "indexes")
+    assert {hit.chunk_id for hit in vectors.search(collection, QUERY, 20)} == expected
+    mended = current(database, collection)
+    assert mended.id > newest.id > former.id, "one that is whole is written in its place"
+    load_generation(home / "indexes", mended.directory, sha256=mended.sha256, embedder="embedder-1")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE tombstones SET chunk_id = 2",
+        "UPDATE tombstones SET chunk_id = chunk_id + 1024",
+        "UPDATE tombstones SET seq = 1",
+        "UPDATE tombstones SET collection_id = 5",
+        "UPDATE document_versions SET activated_seq = 1 WHERE title = 'last'",
+    ],
+)
+def test_a_damaged_list_of_changes_hides_nothing(database, collection, store, home, damage):
+    ingest(store, collection, "/d", ["seven"], title="last")
+    expected = set(chunk_ids(store, collection))
+    with closing(sqlite3.connect(database.path)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        assert connection.execute(damage).rowcount >= 1
+    with capture_logs() as logs:
+        found = LiveVectors(database, home / "indexes").search(collection, QUERY, 20)
+    assert {hit.chunk_id for hit in found} == expected
+    assert "the list of changes does not lead to the active passages" in {entry["event"] for entry in logs}
+    with capture_logs() as logs:
+        again = LiveVectors(database, home / "indexes").search(collection, QUERY, 20)
+    assert {hit.chunk_id for hit in again} == expected
+    assert logs == [], "the index that was written in its place needs nothing of the damaged list"

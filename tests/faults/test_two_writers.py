@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import multiprocessing.connection
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -305,9 +306,22 @@ def test_a_missing_log_or_its_index(home, missing):
     found.close()
 
 
-def test_a_deleted_database_beside_index_files(home):
+def test_a_database_that_is_gone_from_beside_its_index_files_is_not_made_anew(home):
     (home / "plumbline.db").unlink()
+    for migrate in (True, False):
+        with pytest.raises(DatabaseDamaged, match="is not there, but there are index files"):
+            Database.open(settings_in(home), migrate=migrate)
+        assert not (home / "plumbline.db").exists()
+    shutil.rmtree(home / "indexes")
+    Database.open(settings_in(home)).close()
+
+
+def test_index_files_of_another_database_answer_nothing(home, tmp_path):
+    """A new database gives its first collection the id that the one before gave."""
+    (home / "plumbline.db").unlink()
+    (home / "indexes").rename(tmp_path / "aside")
     database = Database.open(settings_in(home))
+    (tmp_path / "aside").rename(home / "indexes")
     store, vectors = SqlDocumentStore(database), LiveVectors(database, home / "indexes")
     collection = store.ensure_collection("another", fingerprint())
     assert vectors.search(collection, KnownEmbedder(EMBEDDERS[0]).embed_query("one"), 5) == []

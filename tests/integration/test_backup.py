@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -17,9 +18,11 @@ from indexer.cli import main as indexer_main
 from rag.cli import main as rag_main
 from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
+from rag.errors import ModelMissing
 from rag.factory import Library, open_library
 from rag.stores import archive, schema
 from tests.contracts.store_builders import fingerprint
+from tests.faults.backups import upload
 
 QUESTIONS = ("Which water stands?", "How fast is a river in the plain?", "bread")
 
@@ -103,6 +106,43 @@ def test_what_is_restored_answers_as_before(run, use, home, tmp_path, options):
     assert kept == {path.relative_to(home) for path in (home / "indexes").rglob("*.faiss")}
 
 
+def test_uploads_that_wait_are_backed_up_and_taken_in_where_they_are_restored(run, use, home, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.nice", lambda _: 0)  # the tests that follow are not to be slow
+    with open_library(load_settings()) as library:
+        upload(library.database, home, "Ice floats.")
+    told = json.loads(run("rag", "backup", tmp_path / "b.zip", "--json").stdout)
+    (waiting,) = [each["name"] for each in told["members"] if each["name"].startswith("blobs/")]
+    use("other")
+    run("rag", "restore", tmp_path / "b.zip")
+    assert json.loads(run("indexer", "verify", "--json").stdout)["findings"] == []
+    assert json.loads(run("indexer", "worker", "--once", "--json").stdout)["outcomes"] == {"ingested": 1}
+    assert list((tmp_path / "other" / "blobs").iterdir()) == []
+    assert (home / waiting).read_text() == "Ice floats."
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_an_upload_that_was_lost_while_it_waited_is_found_by_verify(run, home, damage):
+    with open_library(load_settings()) as library:
+        blob = home / "blobs" / upload(library.database, home, "Ice floats.").blob
+    blob.unlink() if damage == "gone" else blob.write_text("Ice sinks..")
+    (finding,) = json.loads(run("indexer", "verify", "--json", exit_code=1).stdout)["findings"]
+    assert (finding["area"], finding["severity"], finding["repairable"]) == ("uploads", "damage", False)
+    assert "u.txt" in finding["message"]
+    job = finding["advice"].partition("indexer jobs ")[2].partition(" ")[0]
+    run("indexer", "jobs", job, "--cancel")
+    run("indexer", "verify")
+
+
+def test_uploads_that_were_there_are_moved_aside_with_their_database(run, use, home, tmp_path):
+    run("rag", "backup", tmp_path / "b.zip")
+    with open_library(load_settings()) as library:
+        name = upload(library.database, home, "Ice floats.").blob
+    aside = json.loads(run("rag", "restore", tmp_path / "b.zip", "--force", "--json").stdout)["moved_aside"]
+    (blobs,) = [Path(path) for path in aside if Path(path).name.startswith("blobs.before-restore-")]
+    assert (blobs / name).read_text() == "Ice floats."
+    assert list((home / "blobs").iterdir()) == []
+
+
 def test_people_are_told_in_words(run, use, home, tmp_path, monkeypatch):
     monkeypatch.setenv("RAG_MODELS_DIR", str(tmp_path / "no-models"))
     assert "2 collections, 3 documents" in run("rag", "backup", tmp_path / "b.zip").stdout
@@ -120,9 +160,37 @@ def test_another_embedder_is_told(run, use, home, tmp_path, monkeypatch):
     (note,) = [
         note
         for note in json.loads(run("rag", "restore", tmp_path / "b.zip", "--json").stdout)["notes"]
-        if "embedder" in note
+        if "RAG_EMBEDDER" in note
     ]
     assert "RAG_EMBEDDER is another. Set it to all-minilm-l6-v2" in note
+
+
+def test_the_collections_own_embedders_are_told_where_they_are_missing(run, use, home, tmp_path, monkeypatch):
+    identity = {"": "all-minilm-l6-v2@0123456789abcdef+unit", "kitchen": "kitchen-words@fedcba9876543210+unit"}
+    with closing(sqlite3.connect(home / "plumbline.db")) as connection:
+        for name, embedder in identity.items():
+            connection.execute("UPDATE collections SET embedder = ? WHERE ? IN ('', name)", (embedder, name))
+        connection.commit()
+    run("rag", "backup", tmp_path / "b.zip")
+    use("other")
+    here = SimpleNamespace(sha256="0123456789abcdef" * 4)
+
+    def resolve(_catalog, name, **_kind):
+        if name == "kitchen-words":
+            raise ModelMissing("The model kitchen-words is not here.", hint="Run: rag models pull kitchen-words")
+        return here
+
+    def notes(*options):
+        told = json.loads(run("rag", "restore", tmp_path / "b.zip", "--json", *options).stdout)["notes"]
+        return [note for note in told if note.startswith("The embedder of")]
+
+    monkeypatch.setattr("rag.catalog.Catalog.resolve", resolve)
+    (missing,) = notes()
+    assert "The embedder of 'kitchen', kitchen-words, is not here" in missing
+    assert "rag models pull kitchen-words" in missing
+    here.sha256 = "f" * 64
+    other, _ = notes("--force")
+    assert "The embedder of 'default', all-minilm-l6-v2, is another file here" in other
 
 
 def test_a_backup_holds_no_secrets(run, home, tmp_path, monkeypatch):

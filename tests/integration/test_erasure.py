@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from rag.config import Settings
 from rag.factory import Library, open_library
 from rag.generation.prompts import answer_prompt
 from rag.model_types import SamplingParams
+from rag.retrieval.parents import parents_of
 from rag.types import Passage, Scores
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest
 from tests.integration.solo import held
@@ -227,3 +229,18 @@ def test_deleting_where_no_model_is_loaded_loads_none(library: Library, settings
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("[]\n")
     assert not (settings.home / "kv").exists()
+
+
+async def test_a_neighbour_that_a_passage_was_widened_to_is_erased_with_its_document(library: Library) -> None:
+    target = library.store.collection("default")
+    ingest(library.store, target, "/mill.txt", ["The mill has two wheels. ", TOWER], title="Mills")
+    mill = next(found for uri, found in passages(library).items() if uri == "/mill.txt")
+    first = replace(mill, chunk=library.store.neighbours(target, [mill.chunk.id], 1)[0].chunks[0])
+    (parent,) = parents_of(library.store, "default", [first], most_tokens=1000)
+    assert TOWER in parent.passage.chunk.text
+    await ask(library, parent.passage)
+    words = library.generator._vocabulary.encode_text(" Quillmere was finished in 1889")[1:].tobytes()  # type: ignore[attr-defined]
+    assert holding(library, words)
+    library.store.delete(target, [mill.document.id])
+    library.erase_deleted()
+    assert holding(library, words) == []

@@ -118,7 +118,9 @@ def test_list_and_status(run, docs):
     assert str(docs / "b.txt") in table
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
     assert (state["documents"], state["chunks"], state["collection"]["name"]) == (2, 3, "default")
+    assert (state["generation"]["kind"], state["generation"]["recall_at_10"]) == ("flat", 1.0)
     assert "2 documents, 3 chunks" in run("status").stdout
+    assert "index of 3 vectors at seq 2 (flat, recall@10 1.000)" in run("status").stdout
 
 
 def test_status_before_anything_is_there(run):
@@ -392,3 +394,27 @@ def test_a_killed_ingest_is_told_as_such(run, docs, home):
     (job,) = json.loads(run("jobs", "--json").stdout)["jobs"]
     assert (job["state"], job["error"]["code"]) == ("failed", "worker_died")
     assert lines(run("ingest", str(docs), "--json"))[-1]["ingested"] == 2
+
+
+def test_duplicates_and_what_is_no_text_are_told_everywhere(run, docs):
+    said = "The feed pump runs at 40 bar and is checked each morning by the shift that leaves.\n"
+    (docs / "copy.txt").write_text(said.upper())
+    (docs / "first.txt").write_text(said)
+    dump = " ".join(f"{number * 2654435761 % 2**32:08x}" for number in range(120))
+    (docs / "dump.md").write_text(f"# Dump\n\n{said}\n## Bytes\n\n{dump}\n")
+    *files, summary = lines(run("ingest", str(docs), "--json"))
+    told = {Path(file["uri"]).name: file["quality"] for file in files}
+    nothing = {"duplicates": 0, "boilerplate": 0, "flaws": {}}
+    assert told["a.md"] == told["copy.txt"] == nothing  # as it stood then
+    assert told["first.txt"] == {"duplicates": 1, "boilerplate": 0, "flaws": {}}
+    assert told["dump.md"]["flaws"] == {"encoded": 1}
+    assert (summary["duplicates"], summary["flaws"]) == (2, {"encoded": 1})
+    listed = json.loads(run("list", "--json").stdout)["documents"]
+    assert {Path(each["uri"]).name: each["quality"]["duplicates"] for each in listed} == {
+        "a.md": 0, "b.txt": 0, "copy.txt": 1, "first.txt": 1, "dump.md": 1,
+    }  # fmt: skip
+    assert {each["language"] for each in listed if Path(each["uri"]).name == "first.txt"} == {"en"}
+    (state,) = json.loads(run("status", "--json").stdout)["collections"]
+    assert state["quality"] == {"duplicates": 3, "boilerplate": 0, "flaws": {"encoded": 1}}
+    assert "7 chunks (3 duplicates, 1 encoded)" in run("status").stdout
+    assert all(file["quality"] is None for file in lines(run("ingest", str(docs), "--json"))[:-1])

@@ -69,6 +69,24 @@ def test_members_that_failed_are_tried_again_and_the_others_are_left_alone(libra
     assert (library.embedder.texts_embedded, library.store.collection("default").seq) == (embedded, seq)
 
 
+def test_members_that_are_gone_are_taken_in_again(library, docs):
+    inner = zipped({"x.txt": "Inner text.", "y.txt": "More of it."})
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water.", "in.zip": inner}))
+    library.ingest(docs)
+    target = library.store.collection("default")
+    ids = {short(document.uri): document.id for document in library.documents()}
+    library.store.delete(target, [ids["a.zip!/in.zip!/x.txt"]])
+    assert outcomes(library.ingest(docs)) == {
+        "a.zip!/one.txt": "unchanged",
+        "a.zip!/in.zip!/x.txt": "ingested",
+        "a.zip!/in.zip!/y.txt": "unchanged",
+        "a.zip!/in.zip": "unchanged",
+        "a.zip": "unchanged",
+    }
+    assert set(stored(library)) == set(ids)
+    assert outcomes(library.ingest(docs)) == {"a.zip": "unchanged"}
+
+
 def test_a_changed_container_embeds_what_changed_and_drops_what_left(library, docs):
     inner = zipped({"x.txt": "Inner text.", "y.txt": "More of it."})
     (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water.", "two.txt": "Rivers run.", "in.zip": inner}))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from indexer.cli import main
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library, open_library
+from tests.integration.test_worker import put
+from tests.unit.mails import zipped
 
 WORD = "zanzibarquux"  # one word, in full text as it stands
 OTHER = "harmlessword"
@@ -129,11 +133,81 @@ def test_what_was_purged_is_not_found_in_the_past_and_the_rest_is(run, docs, hom
     assert found == {f"{number}.txt" for number in range(30)}
 
 
-def test_a_copy_from_before_a_migration_is_named(run, docs, home):
+def test_copies_beside_the_database_are_named(run, docs, home):
     run("ingest", str(docs))
-    (home / "plumbline.before-migration-from-0001.db").write_bytes(b"")
-    result = run("delete", "--purge", str(docs / "secret.txt"))
-    assert "plumbline.before-migration-from-0001.db" in result.output
+    copies = (
+        "plumbline.before-migration-from-0001.db",
+        "blobs.before-restore-20260131T120000000000Z",
+        "plumbline.db-wal.damaged-20260131T120000000000Z",
+        "plumbline.db.restoring",
+        ".unfinished-backup-1-abcd",
+    )
+    for name in copies:
+        (home / name).write_bytes(b"")
+    report = json.loads(run("delete", "--purge", str(docs / "secret.txt"), "--json").stdout)["searched"]
+    (told,) = [each["note"] for each in report if each["place"] == "copies beside the database"]
+    assert [name for name in copies if name not in told] == []
+
+
+@pytest.fixture
+def uploaded(home, run, monkeypatch):
+    """An upload that a worker took in, beside one of something else; the word is in all that is told of it."""
+    monkeypatch.setattr("os.nice", lambda _: 0)  # the tests that follow are not to be slow
+    archive = zipped({f"{WORD}.txt": f"The word is {WORD}.", f"{WORD}.gif": b"GIF89a" + bytes(40)})
+    with open_library(Settings(_env_file=None)) as library:
+        put(library, (f"{WORD}.zip", archive), ("other.txt", OTHER.encode()), metadata={"team": "red"})
+        put(library, (f"{WORD}.zip", archive), metadata={"team": WORD})
+        put(library, (f"{WORD}.zip", bytes(range(256)) * 10), metadata={"team": WORD})
+    run("worker", "--once")
+    return f"upload:{WORD}.zip"
+
+
+def searched(result) -> dict[str, dict]:
+    return {each["place"]: each for each in json.loads(result.stdout)["searched"]}
+
+
+def test_nothing_is_left_of_a_purged_upload_in_what_jobs_tell(run, home, uploaded):
+    assert places(home, WORD.encode())
+    report = searched(run("delete", "--purge", uploaded, "--json"))
+    assert (report["jobs"]["removed"] > 3, report["jobs"]["left"]) == (True, 0)
+    assert places(home, WORD.encode()) == set()
+    (last, _, first) = json.loads(run("jobs", "--json").stdout)["jobs"]
+    assert [upload["name"] for upload in first["request"]["uploads"]] == ["other.txt"]
+    assert first["request"]["metadata"] == {"team": "red"}
+    assert (last["state"], last["error"]["code"], last["request"]["metadata"]) == ("failed", "purged", None)
+    files = json.loads(run("jobs", str(first["id"]), "--json").stdout)["files"]
+    assert [file["uri"] for file in files] == ["upload:other.txt"]
+
+
+def test_what_an_upload_would_bring_again_is_not_purged_before_that_is_cancelled(run, home, uploaded):
+    with open_library(Settings(_env_file=None)) as library:
+        job = put(library, (f"{WORD}.zip", zipped({"x.txt": f"Another {WORD}."})))
+        put(library, (f"{WORD}.zip", b"of another collection"), collection="other")
+    before = run("list", "--json").stdout
+    for document in (uploaded, f"{uploaded}!/{WORD}.txt"):
+        told = json.loads(run("delete", "--purge", document, "--json", exit_code=1).stdout)["error"]
+        assert (told["code"], f"indexer jobs {job} --cancel" in told["hint"]) == ("conflict", True)
+    assert run("list", "--json").stdout == before
+    assert len(list((home / "blobs").iterdir())) == 2
+    run("jobs", str(job), "--cancel")
+    assert [path.read_bytes() for path in (home / "blobs").iterdir()] == [b"of another collection"]
+    run("delete", "--purge", uploaded)
+
+
+def test_an_upload_that_no_job_needs_is_looked_through(run, docs, home):
+    run("ingest", str(docs))
+    (home / "blobs").mkdir(exist_ok=True)
+    content = (docs / "secret.txt").read_bytes()
+    old, young, harmless = ((home / "blobs" / (digit * 32)) for digit in "123")
+    for path in (old, young, harmless):
+        path.write_bytes(content)
+    harmless.write_bytes(b"a part of something else")
+    os.utime(old, (time.time() - 120,) * 2)
+    report = searched(run("delete", "--purge", str(docs / "secret.txt"), "--json", exit_code=1))
+    there = report["uploads that no job needs"]
+    assert (there["searched"], there["removed"], there["left"]) == (3, 1, 1)
+    assert "run the purge again" in there["note"]
+    assert (old.exists(), young.exists(), harmless.exists()) == (False, True, True)
 
 
 def test_a_log_that_somebody_reads_is_told(run, docs, home):
@@ -147,6 +221,22 @@ def test_a_log_that_somebody_reads_is_told(run, docs, home):
     reader.close()
     run("delete", "--purge", str(docs / "0.txt"))
     assert places(home, WORD.encode()) == set()
+
+
+def test_an_id_of_another_collection_purges_nothing_here(run, tmp_path):
+    archive = tmp_path / "x.zip"
+    archive.write_bytes(zipped({"one.txt": f"The word is {WORD}."}))
+    for name in ("one", "two"):
+        run("ingest", str(archive), "-c", name)
+    ids = [each["id"] for each in json.loads(run("list", "-c", "two", "--json").stdout)["documents"]]
+    before = run("list", "-c", "one", "--json").stdout
+    for id_ in [*ids, 99_999]:
+        told = run("delete", "--purge", "-c", "one", str(id_), "--json", exit_code=1).output
+        assert "unknown_document" in told
+    own = str(json.loads(before)["documents"][0]["id"])
+    assert "unknown_document" in run("delete", "--purge", "-c", "one", own, "99999", "--json", exit_code=1).output
+    assert run("list", "-c", "one", "--json").stdout == before
+    assert "1 unchanged" in run("ingest", str(archive), "-c", "one").output
 
 
 def test_a_collection_that_is_embedded_anew_is_not_purged(run, docs, home):

@@ -185,6 +185,20 @@ def test_a_stopped_run_goes_on_where_it_was(run, ingested, monkeypatch):
     assert (summary["outcome"], summary["embedded"]) == ("swapped", 10)
 
 
+def test_progress_counts_past_versions_in_both_numbers(run, ingested, docs):
+    for path in docs.iterdir():
+        run("delete", str(path)) if path.name > "20" else path.write_text(f"{path.read_text()}More sand.\n")
+    run("ingest", str(docs))
+    *told, _, summary = lines(run("reembed", "--embedder", "other", "--json"))
+    counts = [(each["done"], each["total"]) for each in told if each["type"] == "progress"]
+    kept = summary["embedded"]
+    assert kept > 60
+    assert counts[0] == (0, kept)
+    assert counts[-1] == (kept, kept)
+    shown = lines(run("reembed", "--status", "--json"))[0]["embeddings"]
+    assert {(each["done"], each["chunks"]) for each in shown} == {(kept, kept)}
+
+
 def test_another_target_is_refused_until_the_first_is_cancelled(run, ingested, monkeypatch):
     with monkeypatch.context() as stopping:
         stopping.setattr(ReembedDisplay, "stop", lambda self: True)

@@ -21,6 +21,9 @@ class Writing:
     def __init__(self, store, write, times):
         self._store, self._write, self.left = store, write, times
 
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
     def hydrate(self, *arguments, **named):
         if self.left:
             self.left -= 1
@@ -80,21 +83,26 @@ def test_what_was_deleted_since_it_was_found_gives_way_to_the_next_best(library,
     assert [passage.document.uri for passage in found.passages] == ["/kept"]
 
 
-def test_searches_beside_one_who_replaces_a_document_again_and_again_find_it(library, collection, embedder, ingest):
+def test_searches_that_race_with_replacements_find_the_document(library, collection, embedder, ingest):
     ingest(0)
-    search, ended = retriever(library, embedder, library.store), threading.Event()
+    search, begun, ended = retriever(library, embedder, library.store), threading.Event(), threading.Event()
 
     def replace():
         number = 0
-        while not ended.is_set():
+        while begun.wait() and not ended.is_set():  # once a search, at whatever it is at by then
+            begun.clear()
             number += 1
             ingest(number)
 
     writer = threading.Thread(target=replace)
     writer.start()
+    counts = []
     try:
-        counts = [len(search.retrieve(collection, QUESTION, 6).passages) for _ in range(40)]
+        for _ in range(40):
+            begun.set()
+            counts.append(len(search.retrieve(collection, QUESTION, 6).passages))
     finally:
         ended.set()
+        begun.set()
         writer.join()
     assert counts == [1] * 40

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from indexer.cli import main
 from indexer.worker_place import WorkerPlace
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
+from rag.erasure import ErasureReport
 from rag.factory import Library, open_library
 from rag.job_types import JobRequest, JobState, Upload
 from rag.stores.ingest_lock import IngestLock
@@ -83,6 +85,62 @@ def test_a_file_that_cannot_be_read_fails_with_its_name_and_reason(library, work
     mixed = put(library, ("picture.md", bytes(range(256)) * 10), ("b.txt", b"Lakes."))
     assert work()[0]["state"] == "succeeded"
     assert library.jobs.job(mixed).outcomes == {"failed": 1, "ingested": 1}
+
+
+def test_an_upload_that_was_damaged_while_it_waited_is_not_taken_in(library, work):
+    put(library, ("a.txt", b"Water boils at 100 degrees."))
+    work()
+    job_id = put(library, ("a.txt", b"Water boils at 110 degrees."), ("b.txt", b"Lakes."))
+    blob = library.blobs.path(library.jobs.job(job_id).request.uploads[0].blob)
+    content = bytearray(blob.read_bytes())
+    content[15] ^= 1
+    blob.write_bytes(content)
+    assert work()[0]["outcomes"] == {"failed": 1, "ingested": 1}
+    first = library.jobs.files(job_id)[0][1]
+    assert (first.uri, first.error.code) == ("upload:a.txt", "source_damaged")
+    assert "a.txt has changed since it was handed over" in first.error.message
+    collection = library.store.collection("default")
+    texts = [chunk.text for chunk, _ in library.store.hydrate(collection, [1, 2, 3])]
+    assert texts == ["Water boils at 100 degrees.", "Lakes."]
+
+
+NOT_CONFIRMED = ErasureReport(files=0, removed=0, confirmed=(), unconfirmed=(4711,))
+
+
+def test_a_job_is_not_done_before_what_it_replaced_is_erased(library, work, monkeypatch):
+    monkeypatch.setattr("rag.stores.jobs._FIRST_DELAY", timedelta(0))
+    put(library, ("a.txt", b"Water runs down."))
+    work()
+    asked = []
+    erase = Library.erase_deleted
+
+    def unconfirmed_at_first(self):
+        asked.append(len(blobs(library)))
+        return NOT_CONFIRMED if len(asked) == 1 else erase(self)
+
+    monkeypatch.setattr(Library, "erase_deleted", unconfirmed_at_first)
+    job_id = put(library, ("a.txt", b"Water runs up."))
+    first, second = work()
+    assert (first["state"], second["state"], second["outcomes"]) == ("queued", "succeeded", {"unchanged": 1})
+    job = library.jobs.job(job_id)
+    assert (job.attempts, job.error, asked) == (2, None, [1, 1])
+    put(library, ("a.txt", b"Water runs up."))
+    work()
+    assert len(asked) == 2, "nothing was replaced"
+
+
+def test_a_job_fails_when_what_it_replaced_is_never_erased(library, work, monkeypatch):
+    monkeypatch.setattr("rag.stores.jobs._FIRST_DELAY", timedelta(0))
+    put(library, ("a.txt", b"Water runs down."))
+    work()
+    monkeypatch.setattr(Library, "erase_deleted", lambda _self: NOT_CONFIRMED)
+    job_id = put(library, ("a.txt", b"Water runs up."))
+    assert [each["state"] for each in work()] == ["queued"] * 4 + ["failed"]
+    job = library.jobs.job(job_id)
+    assert job.error.code == "erasure_incomplete"
+    assert "4711" in job.error.message
+    (document,) = library.store.documents(library.store.collection("default"))
+    assert document.size == len(b"Water runs up."), "it is taken in all the same"
 
 
 def test_a_job_whose_collection_is_being_ingested_waits(library, work):

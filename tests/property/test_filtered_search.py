@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.retrieval.filters import parse
+from rag.retrieval.filters import FIELDS, parse
+from rag.retrieval.retriever import Retriever
+from rag.stores import bases, retirement
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.lexical import FtsIndex
@@ -21,6 +25,29 @@ from tests.contracts.store_builders import fingerprint, settings_in, unit_vector
 DOCUMENTS, CHUNKS = 12, 5
 MEDIA_TYPES = ["text/plain", "text/html", "application/pdf"]
 QUERY = unit_vectors(1, seed=77)[0]
+BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
+TITLES = ["", "Acme", "acme", "Zoë"]
+MANY = 60  # documents of the shelf whose base is in lists
+
+
+def digest_of(number):
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def time_of(change):
+    """Of the n-th change of the collection that is searched."""
+    return BEGUN + timedelta(hours=change)
+
+
+class Clock(datetime):
+    """An hour goes by at each look."""
+
+    looks = 0
+
+    @classmethod
+    def now(cls, tz=None):
+        cls.looks += 1
+        return time_of(cls.looks).astimezone(tz)
 
 
 def texts(field, values):
@@ -44,16 +71,23 @@ def unordered(condition):
     return condition["operator"] in {"==", "!=", "in", "not in"}
 
 
+VALUES = {
+    "document_id": st.integers(1, DOCUMENTS + 1),
+    "uri": st.sampled_from([f"/{number:02d}" for number in range(DOCUMENTS + 1)]),
+    "title": st.sampled_from([*TITLES, "B"]),
+    "media_type": st.sampled_from(MEDIA_TYPES),
+    "sha256": st.integers(0, DOCUMENTS).map(digest_of),
+    "size": st.integers(0, DOCUMENTS),
+    "updated_at": st.integers(0, DOCUMENTS + 3).map(time_of).map(datetime.isoformat),
+    "page": st.integers(0, CHUNKS),
+    "ordinal": st.integers(0, CHUNKS),
+    "token_count": st.integers(0, 6),
+    "meta.year": st.integers(2018, 2026) | st.sampled_from(["2020", 2020.5]),
+    "meta.team": st.sampled_from(["red", "blue", 7]),
+}
 COMPARISONS = st.one_of(
-    texts("page", st.integers(0, CHUNKS)),
-    texts("ordinal", st.integers(0, CHUNKS)),
-    texts("size", st.integers(0, DOCUMENTS)),
-    texts("media_type", st.sampled_from(MEDIA_TYPES)),
-    texts("uri", st.sampled_from([f"/{number:02d}" for number in range(DOCUMENTS + 1)])),
-    texts("meta.year", st.integers(2018, 2026) | st.sampled_from(["2020", 2020.5])),
-    texts("meta.team", st.sampled_from(["red", "blue", 7])),
+    *(texts(field, values) for field, values in VALUES.items()),
     texts("meta.public", st.just(value=True) | st.just(value=1)).filter(unordered),
-    texts("document_id", st.integers(1, DOCUMENTS + 1)),
 )
 METADATA = [
     {},
@@ -78,6 +112,12 @@ def lets_through(condition, row):
         parts = [lets_through(part, row) for part in condition["conditions"]]
         return {"AND": all(parts), "OR": any(parts), "NOT": not all(parts)}[operator]
     have, want = row.get(condition["field"]), condition["value"]
+    if condition["field"] == "updated_at":
+        want = (
+            [each and datetime.fromisoformat(each) for each in want]
+            if isinstance(want, list)
+            else want and datetime.fromisoformat(want)
+        )
     if operator in {"==", "!="}:
         return same(have, want) == (operator == "==")
     if operator in {"in", "not in"}:
@@ -95,32 +135,44 @@ def same(one, other):
     return kind(one) == kind(other) and one == other
 
 
+class Given:
+    """An embedder to which every question is the same."""
+
+    def embed_query(self, _text):
+        return QUERY
+
+
 class Shelf:
     """Two collections of which one is searched; a part of it is in a generation, a part has come later, a part gone."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, documents: int = DOCUMENTS, chunks: int = CHUNKS) -> None:
+        self.chunks = chunks
         self.database = Database.open(settings_in(home))
         self.store = SqlDocumentStore(self.database)
         self.vectors = LiveVectors(self.database, home / "indexes")
         self.lexical = FtsIndex(self.database)
+        self.retriever = Retriever(
+            store=self.store, embedder_of=lambda _: Given(), vectors=self.vectors, lexical=self.lexical
+        )
         self.collection = self.store.ensure_collection("searched", fingerprint())
         other = self.store.ensure_collection("other", fingerprint())
-        for number in range(DOCUMENTS):
+        for number in range(documents):
             self.add(self.collection, number)
-            self.add(other, number)
-            if number == DOCUMENTS // 2:
+            if number < DOCUMENTS:
+                self.add(other, number)
+            if number == documents // 2:
                 self.vectors.flush(self.collection, force=True)
         self.add(self.collection, 1)  # replaced
         self.store.delete(self.collection, [self.store.document_by_uri(self.collection, "/02").id])
         self.rows = self.read()
 
     def add(self, collection, number):
-        pieces = [f"word of {number} {ordinal} " for ordinal in range(CHUNKS)]
+        pieces = [f"word of {number} {ordinal} " for ordinal in range(self.chunks)]
         record = SourceRecord(
             uri=f"/{number:02d}",
-            title="",
+            title=TITLES[number % len(TITLES)],
             media_type=MEDIA_TYPES[number % 3],
-            sha256="",
+            sha256=digest_of(number),
             size=number,
             mtime_ns=1,
             metadata=METADATA[number % len(METADATA)],
@@ -136,11 +188,11 @@ class Shelf:
                         span=Span(start=spans[ordinal], end=spans[ordinal + 1]),
                         page=ordinal if ordinal and number % 2 else None,
                         heading_path=(),
-                        token_count=3,
+                        token_count=(number + ordinal) % 6,
                     )
                     for ordinal, piece in enumerate(pieces)
                 ],
-                unit_vectors(CHUNKS, seed=number),
+                unit_vectors(self.chunks, seed=number),
             )
             version.activate()
 
@@ -154,6 +206,10 @@ class Shelf:
                 "media_type": document.media_type,
                 "uri": document.uri,
                 "document_id": document.id,
+                "title": document.title,
+                "sha256": document.sha256,
+                "token_count": chunk.token_count,
+                "updated_at": datetime.fromisoformat(document.updated_at),
                 **{f"meta.{key}": value for key, value in document.metadata.items()},
             }
             for chunk, document in self.store.hydrate(self.collection, ids)
@@ -162,11 +218,25 @@ class Shelf:
 
 @pytest.fixture(scope="module")
 def shelf():
-    with tempfile.TemporaryDirectory() as home:
-        made = Shelf(Path(home))
-        yield made
-        made.vectors.close()
-        made.database.close()
+    yield from made()
+
+
+@pytest.fixture(scope="module")
+def lists():
+    """Its base is in lists of codes; there are fewer chunks than the legs look deep."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bases, "FLAT_UP_TO", 100)
+        yield from made(MANY, chunks=8)
+
+
+def made(documents=DOCUMENTS, chunks=CHUNKS):
+    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Clock, "looks", 0)
+        patched.setattr(retirement, "datetime", Clock)
+        shelf = Shelf(Path(home), documents, chunks)
+        yield shelf
+        shelf.vectors.close()
+        shelf.database.close()
 
 
 @given(condition=FILTERS, k=st.integers(1, 70))
@@ -181,6 +251,39 @@ def test_both_legs_agree_with_brute_force(shelf, condition, k):
     assert set(matched) == set(shelf.rows)
     lexical = [hit.chunk_id for hit in shelf.lexical.search(shelf.collection, "word", k, where=where)]
     assert lexical == [chunk_id for chunk_id in matched if chunk_id in expected][:k]
+
+
+@given(condition=FILTERS, k=st.integers(1, 70))
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_hybrid_retrieval_returns_what_passes_and_all_of_it(shelf, condition, k):
+    expected = {chunk_id for chunk_id, row in shelf.rows.items() if lets_through(condition, row)}
+    found = shelf.retriever.retrieve(shelf.collection, "word", k, where=parse(condition))
+    ids = [passage.chunk.id for passage in found.passages]
+    assert set(ids) <= expected
+    assert len(ids) == len(set(ids)) == min(k, len(expected))
+    assert found.nothing_to_search == (not expected)
+
+
+@given(condition=FILTERS)
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_a_base_in_lists_misses_nothing_that_passes(lists, condition):
+    index = lists.store.index(lists.collection)
+    assert index.kind == "ivf"
+    assert len(lists.rows) > index.count > 200
+    expected = {chunk_id for chunk_id, row in lists.rows.items() if lets_through(condition, row)}
+    where = parse(condition)
+    dense = [hit.chunk_id for hit in lists.vectors.search(lists.collection, QUERY, 1000, where=where)]
+    assert (len(dense), set(dense)) == (len(expected), expected)
+    nearest = lists.vectors.search(lists.collection, QUERY, 10, where=where)
+    assert len(nearest) == min(10, len(expected))
+    assert {hit.chunk_id for hit in nearest} <= expected
+    hybrid = lists.retriever.retrieve(lists.collection, "word", 100, where=where).passages
+    assert len(hybrid) == min(100, len(expected))
+    assert {passage.chunk.id for passage in hybrid} <= expected
+
+
+def test_every_field_is_drawn():
+    assert VALUES.keys() >= FIELDS.keys()
 
 
 def test_filters_with_true_and_with_one_are_told_apart(shelf):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from rag.errors import RagError, UnknownCollection
 from rag.model_types import GeneratorInfo, GeneratorStats, Usage
+from rag.quality_types import Quality
 from rag.types import (
     Answer,
     Citation,
@@ -17,6 +18,7 @@ from rag.types import (
     Document,
     DoneEvent,
     Fingerprint,
+    GenerationInfo,
     PassagesEvent,
     Refusal,
     RefusalCode,
@@ -135,8 +137,14 @@ class ScriptedStore:
     def collections(self):
         return [self._collection]
 
+    def index(self, collection):
+        return GenerationInfo(seq=3, count=7, size=56, kind="flat", recall_at_10=1.0)
+
     def documents(self, collection, *, limit=100, after=0):
         return [document for document in self._documents if document.id > after][:limit]
+
+    def quality(self, collection, document_id):
+        return Quality(duplicates=document_id, flaws={"encoded": 1})
 
 
 @dataclass(frozen=True)

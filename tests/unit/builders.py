@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from rag.types import Filter
+    from rag.version_types import Stretch
+
 
 def make_passage(
     text: str,
@@ -53,3 +56,14 @@ class OneCollection:
 
     def hydrate(self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None) -> list:
         raise AssertionError("a scripted retriever hydrates nothing")
+
+    def neighbours(
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        reach: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Stretch]:
+        raise AssertionError("passages are not widened")

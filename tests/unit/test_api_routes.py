@@ -86,6 +86,7 @@ async def test_query_answers_with_everything_a_reader_needs():
         "quote_span": {"start": 113, "end": 135},
         "answer_span": {"start": 0, "end": 26},
         "support": 0.9,
+        "also_in": [],
     }
     (passage,) = body["passages"]
     assert passage["text"] == PASSAGE.chunk.text
@@ -267,7 +268,9 @@ async def test_a_full_last_page_has_no_next():
 
 async def test_one_document():
     async with serving(ScriptedLibrary(documents=[make_document(2), make_document(3)])) as client:
-        assert (await client.get("/v1/documents/3")).json()["title"] == "Document 3"
+        found = (await client.get("/v1/documents/3")).json()
+        assert (found["title"], found["language"]) == ("Document 3", None)
+        assert found["quality"] == {"duplicates": 3, "boilerplate": 0, "flaws": {"encoded": 1}}
         for absent in (1, 4, 0, -1, 2**63, 10**30):
             response = await client.get(f"/v1/documents/{absent}")
             assert (response.status_code, response.json()["code"]) == (404, "unknown_document")
@@ -282,6 +285,7 @@ async def test_collections():
                     "seq": 4,
                     "fingerprint": {"parser": "p1", "chunker": "c1", "embedder": "e1", "dimension": 3},
                     "dense_weight": None,
+                    "index": {"seq": 3, "count": 7, "size": 56, "kind": "flat", "recall_at_10": 1.0},
                 }
             ]
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from contextlib import nullcontext
 
 import pytest
@@ -10,13 +11,17 @@ from click.testing import CliRunner
 
 from rag.commands import serve
 from rag.errors import InvalidSettings, PortInUse
+from rag.stores.blobs import Blobs
 from tests.unit.api_library import ScriptedLibrary
 
 
 @pytest.fixture
-def start(monkeypatch):
+def start(monkeypatch, tmp_path):
     """Runs the command with a scripted library; the server itself is left out."""
-    monkeypatch.setattr(serve, "open_library", lambda settings: nullcontext(ScriptedLibrary()))
+    library = ScriptedLibrary()
+    library.blobs = Blobs(tmp_path / "blobs")
+    monkeypatch.setattr(tempfile, "tempdir", None)  # the command changes it for its process
+    monkeypatch.setattr(serve, "open_library", lambda settings: nullcontext(library))
     monkeypatch.setattr(serve, "run", lambda app, listener, *, drain_timeout_s: None)
     monkeypatch.setattr(serve, "configure_logging", lambda **_: None)
 
@@ -33,6 +38,12 @@ def test_it_says_where_it_listens(start):
     assert result.stderr.startswith("Plumbline is listening on http://127.0.0.1:")
     assert int(result.stderr.split()[4].rpartition(":")[2]) > 0
     assert "WARNING" not in result.stderr
+
+
+def test_uploads_are_spooled_where_they_wait(start, tmp_path):
+    start("--port", "0")
+    with tempfile.TemporaryFile(dir=tempfile.gettempdir()):
+        assert tempfile.gettempdir() == str(tmp_path / "blobs")
 
 
 def test_it_warns_where_others_can_reach_it(start):

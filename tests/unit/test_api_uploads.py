@@ -28,7 +28,7 @@ def real(tmp_path):
 def serving(real, tmp_path):
     library = ScriptedLibrary()
     library.store, library.history, library.jobs, library.blobs = real.store, real.history, real.jobs, real.blobs
-    library.erase_deleted, library.purge = real.erase_deleted, real.purge
+    library.erase_deleted, library.purge, library.cancel_job = real.erase_deleted, real.purge, real.cancel_job
 
     @asynccontextmanager
     async def client(**settings):
@@ -134,14 +134,16 @@ async def test_a_full_queue_of_a_broken_database_keeps_no_file(serving, real, tm
     assert kept(tmp_path) == []
 
 
-async def test_jobs_are_listed_and_cancelled(serving, real):
+async def test_jobs_are_listed_and_cancelled(serving, real, tmp_path):
     async with serving() as client:
         ids = [(await client.post("/v1/documents", files={"file": (f"{n}", b"x")})).json()["id"] for n in range(3)]
         page = (await client.get("/v1/jobs", params={"limit": 2})).json()
         assert ([job["id"] for job in page["jobs"]], page["next"]) == ([ids[2], ids[1]], ids[1])
         rest = (await client.get("/v1/jobs", params={"limit": 2, "before": page["next"]})).json()
         assert ([job["id"] for job in rest["jobs"]], rest["next"]) == ([ids[0]], None)
+        assert len(kept(tmp_path)) == 3
         assert (await client.delete(f"/v1/jobs/{ids[1]}")).json()["state"] == "cancelled"
+        assert len(kept(tmp_path)) == 2
         real.jobs.claim("w")
         assert (await client.delete(f"/v1/jobs/{ids[0]}")).json()["cancel_requested"] is True
         assert (await client.get("/v1/jobs/999")).json()["code"] == "unknown_job"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,8 +13,9 @@ from click.testing import CliRunner
 from rag.commands import ask
 from rag.config import Settings
 from rag.model_types import Caller
-from rag.types import Comparison
-from tests.unit.api_library import REFUSING, UNASKED, ScriptedLibrary
+from rag.types import Comparison, OtherSource
+from tests.unit.api_library import ANSWERED, REFUSING, UNASKED, ScriptedLibrary
+from tests.unit.builders import make_passage
 
 
 @pytest.fixture
@@ -94,3 +96,19 @@ def test_options_reach_the_pipeline(run, library, extra):
         },
         {"where": None, "as_of": None, "caller": caller, "deterministic": False, "adapter": None},
     ]
+
+
+def test_other_sources_are_named_with_the_passage_and_with_the_citation(run, library, monkeypatch):
+    copies = [make_passage("As before.", id=90 + number, title=f"Copy {number}") for number in range(5)]
+    also_in = tuple(OtherSource(chunk=each.chunk, document=each.document) for each in copies)
+    found, *between, done = ANSWERED
+    citations = tuple(replace(each, also_in=also_in) for each in done.answer.citations)
+    passages = tuple(replace(each, also_in=also_in[:2]) for each in found.passages)
+    answered = replace(done, answer=replace(done.answer, citations=citations))
+    library.pipeline.script = (replace(found, passages=passages), *between, answered)
+    said = " ".join(run("What?").split())
+    assert "also in Copy 0 (Copy 0.md) also in Copy 1 (Copy 1.md) also in Copy 2 (Copy 2.md) and in 2 more" in said
+    assert [each["title"] for each in json.loads(run("What?", "--json"))["citations"][0]["also_in"]][-1] == "Copy 4"
+    shown = " ".join(CliRunner().invoke(ask.search, ["What?"]).stdout.split())
+    assert "also in Copy 1 (Copy 1.md)" in shown
+    assert "more" not in shown

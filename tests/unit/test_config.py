@@ -134,3 +134,10 @@ def test_an_error_does_not_repeat_the_key(monkeypatch):
     with pytest.raises(InvalidSettings) as caught:
         load_settings()
     assert "s3cret-key" not in str(caught.value)
+
+
+def test_passages_are_not_widened_unless_that_is_set(monkeypatch):
+    assert load_settings().parent_tokens == 0
+    monkeypatch.setenv("RAG_PARENT_TOKENS", "-1")
+    with pytest.raises(InvalidSettings, match="RAG_PARENT_TOKENS"):
+        load_settings()

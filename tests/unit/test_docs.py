@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import rag
+from rag.stores.stray_files import SCRATCH
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,6 +42,19 @@ def test_the_command_line_page_is_the_programs_own_help() -> None:
 def test_no_placeholder_is_left() -> None:
     texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
     assert [name for name, text in texts.items() if "@@" in text or re.search(r"<!-- (response|figures)", text)] == []
+
+
+def test_the_api_page_lists_every_route() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    table = set(re.findall(r"^\| `([A-Z]+ /\S*)` \|", page, re.MULTILINE))
+    paths = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))["paths"]
+    served = {f"{method.upper()} {re.sub('{[^}]+}', '{id}', path)}" for path, of in paths.items() for method in of}
+    # The page at / is for people; the description does not describe itself.
+    assert table - {"GET /schema"} == served - {"GET /"}
+
+
+def test_what_a_killed_backup_leaves_is_named_as_it_is() -> None:
+    assert f"`{SCRATCH}" in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
 def test_the_changelog_names_this_version() -> None:

@@ -273,6 +273,35 @@ def test_a_place_tells_how_far_its_process_is(tmp_path: Path) -> None:
     assert followers(tmp_path) == []
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe{", b"[]", b"null", b"{}", b'{"pid": 1, "seen": 5, "crc32": 0}'])
+def test_an_entry_that_cannot_be_read_confirms_nothing_and_is_named(home: Home, content: bytes) -> None:
+    home.delete(home.ingest("/a"))
+    with Registration(home.kv / "followers"):
+        (entry,) = (home.kv / "followers").glob("*.json")
+        entry.write_bytes(content)
+        report = erase_deleted(home.database, home.kv, timeout_s=0)
+    assert (report.confirmed, report.unconfirmed) == ((), (os.getpid(),))
+    assert report.problem is not None
+    assert str(entry) in report.problem.message
+
+
+def test_a_bit_that_flips_in_an_entry_confirms_nothing(tmp_path: Path) -> None:
+    with Registration(tmp_path) as registration:
+        registration.confirm({1: 5, 12: 7, 2: 1})
+        (entry,) = tmp_path.glob("*.json")
+        whole = entry.read_bytes()
+        assert followers(tmp_path)[0].has_seen({1: 5, 12: 7, 2: 1})
+        for place in range(len(whole) * 8):
+            damaged = bytearray(whole)
+            damaged[place // 8] ^= 1 << place % 8
+            entry.write_bytes(damaged)
+            (here,) = followers(tmp_path)
+            assert here.seen in (None, {1: 5, 12: 7, 2: 1})
+            assert here.pid == os.getpid()
+        registration.confirm({1: 6})
+        assert followers(tmp_path)[0].has_seen({1: 6})
+
+
 def test_without_a_place_no_model_is_loaded(home: Home) -> None:
     home.kv.mkdir()
     (home.kv / "followers").touch()

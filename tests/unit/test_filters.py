@@ -65,6 +65,9 @@ def nested(depth):
         ({"field": "meta.a", "operator": "==", "value": 2**53 + 1}, "must be a text, a number"),
         ({"field": "meta.a", "operator": "==", "value": float("nan")}, "must be a text, a number"),
         ({"field": "meta.a", "operator": "<", "value": True}, "is true, which '<' cannot compare"),
+        ({"field": "uri", "operator": "==", "value": "\ud800"}, r"filters.value is '\\ud800', which is not Unicode"),
+        ({"field": "title", "operator": "in", "value": ["a", "\udcff"]}, r"filters.value\[1\] is .* not Unicode text"),
+        ({"field": "meta.a", "operator": "<", "value": "\ud800"}, "not Unicode text"),
         (nested(20), "nested deeper"),
         ({"operator": "OR", "conditions": [PDF] * 201}, r"filters.conditions\[200\] is one comparison more"),
     ],
@@ -80,7 +83,7 @@ def test_metadata_is_compared_with_values_of_any_type(value):
     assert found == Comparison(field="meta.project-2.name", operator="==", value=value)
 
 
-@pytest.mark.parametrize("metadata", [{"a b": 1}, {"": 1}, {"x" * 101: 1}, {"a": None}, {"a": [1]}])
+@pytest.mark.parametrize("metadata", [{"a b": 1}, {"": 1}, {"x" * 101: 1}, {"a": None}, {"a": [1]}, {"a": "\ud800"}])
 def test_metadata_that_no_filter_could_find_is_refused(metadata):
     with pytest.raises(InvalidRequest):
         parse_metadata(metadata)

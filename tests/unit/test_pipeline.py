@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -33,11 +34,14 @@ from rag.types import (
     DeltaEvent,
     DoneEvent,
     Filter,
+    OtherSource,
     Passage,
     PassagesEvent,
     RefusalCode,
     RefusedEvent,
+    Span,
 )
+from rag.version_types import Stretch
 from tests.unit.builders import OneCollection, make_passage
 
 LORA = make_passage("LoRA reduces trainable parameters by 10,000 times.", id=1, title="Adapters")
@@ -400,3 +404,77 @@ async def test_search_uses_the_default_depth_and_no_model() -> None:
     assert result.passages == (LORA, ENERGY)
     assert (result.timings.embed_ms, result.timings.search_ms) == (1.0, 2.0)
     assert model.asked_probability == 0
+
+
+async def test_a_citation_names_the_other_sources_that_say_its_quote() -> None:
+    copy = make_passage(LORA.chunk.text.upper(), id=91)
+    part = make_passage("Something else.", id=92)
+    sources = tuple(OtherSource(chunk=each.chunk, document=each.document) for each in (copy, part))
+    passages = (replace(LORA, also_in=sources), ENERGY)
+    answer = await pipeline(Model("LoRA reduces trainable parameters by 10,000 times."), passages).answer(QUESTION)
+    assert [[source.chunk.id for source in citation.also_in] for citation in answer.citations] == [[91]]
+    assert answer.passages[0].also_in == sources
+
+
+async def test_where_nothing_that_was_found_is_text_the_model_is_not_asked() -> None:
+    model = Model("LoRA reduces trainable parameters by 10,000 times.")
+    answer = await pipeline(model, passages=(), best=0.9).answer(QUESTION)
+    assert answer.refusal is not None
+    assert (answer.refusal.code, answer.refusal.confidence) == (RefusalCode.NO_RELEVANT_PASSAGE, None)
+    assert answer.usage.prompt_tokens == 0
+
+
+class Neighbourhood(OneCollection):
+    """The text that the only passage was cut from, in two chunks."""
+
+    TEXT = "Adapters are small.\n\nLoRA reduces trainable parameters by 10,000 times."
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def neighbours(
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        reach: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Stretch]:
+        self.asked.append((list(chunk_ids), where, as_of))
+        hit = replace(LORA.chunk, span=Span(start=21, end=len(self.TEXT)), ordinal=1)
+        before = replace(LORA.chunk, id=9, text="Adapters are small.", span=Span(start=0, end=19), ordinal=0)
+        return [Stretch(chunks=(before, hit), text=self.TEXT)]
+
+
+def widening(store: OneCollection, model: Model, *, tokens: int) -> RagPipeline:
+    retriever = ScriptedRetriever((replace(LORA, chunk=replace(LORA.chunk, span=Span(start=21, end=71))),), 0.8)
+    options = PipelineOptions(
+        top_k=4, min_dense_score=0.3, min_answerability=0.5, max_answer_tokens=50, parent_tokens=tokens
+    )
+    return RagPipeline(store=store, retriever=lambda: retriever, generator=lambda: model, options=options)
+
+
+async def test_the_model_reads_widened_passages_and_citations_are_places_in_the_source() -> None:
+    store, model = Neighbourhood(), Model("LoRA reduces trainable parameters by 10,000 times.")
+    where = Comparison(field="page", operator="==", value=None)
+    then = datetime(2026, 1, 2, tzinfo=UTC)
+    answer = await widening(store, model, tokens=100).answer(QUESTION, where=where, as_of=then)
+    assert store.asked == [([LORA.chunk.id], where, then)]
+    (passage,) = answer.passages
+    assert (passage.chunk.text, passage.chunk.id) == (store.TEXT, LORA.chunk.id)
+    (segment,) = [s for s in model.prompts[0].segments if s.kind is SegmentKind.PASSAGE]
+    assert store.TEXT in segment.text
+    assert segment.chunk_id == LORA.chunk.id
+    (citation,) = answer.citations
+    assert citation.quote == store.TEXT[citation.quote_span.start : citation.quote_span.end]
+    assert "10,000 times" in citation.quote
+
+
+async def test_passages_are_not_widened_unless_that_is_set_and_never_those_of_a_search() -> None:
+    store, model = Neighbourhood(), Model("LoRA reduces trainable parameters by 10,000 times.")
+    answer = await widening(store, model, tokens=0).answer(QUESTION)
+    assert answer.passages[0].chunk.text == LORA.chunk.text
+    found = await widening(store, model, tokens=100).search(QUESTION)
+    assert found.passages[0].chunk.text == LORA.chunk.text
+    assert store.asked == []

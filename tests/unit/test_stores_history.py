@@ -7,17 +7,19 @@ import threading
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import func, select
 
-from rag.errors import DatabaseBusy, HistoryGone, InvalidRequest, UnknownDocument
+from rag.errors import DatabaseBusy, DatabaseDamaged, HistoryGone, InvalidRequest, UnknownDocument
 from rag.stores import retirement, schema
 from rag.stores.changes import removed_since
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.expiry import Expiry
 from rag.stores.history import History
+from rag.stores.migrations import former
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
 from rag.types import Span
 from rag.version_types import ChangeKind
@@ -162,16 +164,42 @@ def test_chunks_that_expire_are_told_of_a_second_time(store, database, collectio
         assert set(removed_since(connection, collection.id, seq).tolist()) == ids
 
 
+def test_how_long_versions_are_kept_is_the_collections_whatever_a_process_was_told(store, database, collection):
+    careless = SqlDocumentStore(database, retention=timedelta(0))
+    first = ingest(careless, collection, "/a", ["one"])
+    ingest(careless, collection, "/a", ["two"], seed=1)
+    careless.delete(collection, [first.id])
+    assert careless.expire(collection) == 0
+    status = careless.status(collection)
+    assert (status.past_versions, status.retention_days) == (2, 30)
+    SqlDocumentStore(database, retention=10 * MONTH).ensure_collection("c", fingerprint())
+    assert store.status(collection).retention_days == 30
+
+
+def test_a_collection_that_is_told_to_keep_nothing_does_so_at_once(store, database, collection):
+    first = ingest(store, collection, "/a", ["one"])
+    store.delete(collection, [first.id])
+    store.set_retention(collection, 0)
+    assert store.expire(collection) == 1
+    store.delete(collection, [ingest(store, collection, "/a", ["two"]).id])
+    ingest(store, collection, "/b", ["three"])
+    ingest(store, collection, "/b", ["four"], seed=1)
+    assert rows(database, VersionRow, ChunkRow) == [1, 1]
+    assert store.collection("c").id == collection.id  # its row is whole
+
+
 def test_a_running_service_lets_versions_expire(store, database, collection):
     store.delete(collection, [ingest(store, collection, "/a", ["one"]).id])
-    past = SqlDocumentStore(database, retention=timedelta(microseconds=1))
-    expiry = Expiry(past, finish_purges=lambda: None, every_s=0.01)
+    store.set_retention(collection, 1e-11)
+    forgotten = threading.Event()
+    expiry = Expiry(store, finish_purges=lambda: None, forget_jobs=forgotten.set, every_s=0.01)
     expiry.start()
     deadline = time.monotonic() + 30
     while rows(database, VersionRow) != [0] and time.monotonic() < deadline:
         time.sleep(0.01)
     expiry.stop()
     assert rows(database, VersionRow, ChunkRow) == [0, 0]
+    assert forgotten.is_set()
 
 
 def test_an_expiry_that_fails_is_tried_again(collection, monkeypatch):
@@ -182,7 +210,7 @@ def test_an_expiry_that_fails_is_tried_again(collection, monkeypatch):
             tried.release()
             raise DatabaseBusy("Somebody writes.")
 
-    expiry = Expiry(Busy(), finish_purges=lambda: None, every_s=0.01)
+    expiry = Expiry(Busy(), finish_purges=lambda: None, forget_jobs=lambda: None, every_s=0.01)
     expiry.start()
     assert all(tried.acquire(timeout=30) for _ in range(3))
     expiry.stop()
@@ -201,6 +229,31 @@ def test_a_clock_that_is_set_back_puts_nothing_out_of_order(store, history, coll
     found = [store.source_text(1, Span(start=0, end=100), as_of=time) for time in times]
     assert found == ["text 0", "text 1", "text 2"]
     assert store.expire(collection) == 0
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_collections_of_before_keep_what_the_program_that_migrates_was_told(tmp_path, monkeypatch, damaged):
+    settings = settings_in(tmp_path)
+    with monkeypatch.context() as older:
+        older.setattr(schema, "REVISIONS", schema.REVISIONS[: schema.REVISIONS.index("0021")])
+        Database.open(settings).close()
+    with closing(sqlite3.connect(tmp_path / "plumbline.db")) as connection, connection:
+        connection.execute(
+            "INSERT INTO collections (id, name, parser, chunker, embedder, dimension, seq, feed_floor, created_at)"
+            " VALUES (1, 'c', 'p', 'k', 'e', 8, 3, 0, '2026-01-01 00:00:00.000000')"
+        )
+        row = SimpleNamespace(id=1, name="c", parser="p", chunker="k", embedder="e", dimension=8, seq=3, feed_floor=0)
+        row.__dict__.update(index_epoch=0, dense_weight=None, changed_at=None, history_floor=None)
+        row.created_at = datetime(2026, 1, 1, tzinfo=UTC)
+        connection.execute("UPDATE collections SET checksum = ?", [former.collection_checksum(row) + damaged])
+    database = Database.open(settings.model_copy(update={"retention_days": 365.0}))
+    store = SqlDocumentStore(database, retention=MONTH)
+    if damaged:
+        with pytest.raises(DatabaseDamaged):
+            store.collection("c")
+    else:
+        assert store.status(store.collection("c")).retention_days == 365
+    database.close()
 
 
 def test_a_database_from_before_knows_its_history_from_then_on(tmp_path, monkeypatch):

@@ -101,6 +101,31 @@ def test_the_job_of_a_worker_that_is_known_to_have_ended_is_taken_at_once(queue,
     assert queue.claim("two", gone=lambda owner: owner == "dead").id == job_id
 
 
+def test_a_clock_that_is_set_back_makes_no_wait_longer(queue, clock):
+    waiting, held = queue.put(REQUEST).id, queue.put(REQUEST).id
+    queue.claim("one")
+    queue.put_back(waiting, "one", BUSY)
+    assert queue.claim("silent").id == held
+    clock.passes(-timedelta(days=400))
+    assert queue.claim("two").id == waiting, "it was to be tried again in a few seconds"
+    assert queue.claim("three") is None, "its worker may live"
+    clock.passes(LEASE / 2)
+    assert queue.claim("three") is None
+    clock.passes(LEASE)
+    assert {queue.claim("three").id, queue.claim("three").id} == {waiting, held}
+
+
+def test_a_worker_that_lives_keeps_its_job_when_the_clock_is_set_back(queue, clock):
+    job_id = queue.put(REQUEST).id
+    queue.claim("one")
+    clock.passes(-timedelta(days=400))
+    for _ in range(5):
+        assert queue.claim("two") is None
+        clock.passes(LEASE / 3)
+        queue.renew(job_id, "one")
+    assert queue.finish(job_id, "one", JobState.SUCCEEDED).state is JobState.SUCCEEDED
+
+
 def test_a_job_that_kills_its_workers_fails_in_the_end(queue):
     job_id = queue.put(REQUEST).id
     for _ in range(5):

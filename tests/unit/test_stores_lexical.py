@@ -162,5 +162,21 @@ def test_counts_of_terms_follow_the_index(database, store, monkeypatch):
         assert term_statistics.TermStatistics().read(connection).of('"everi"') == 21  # 5 of the first 5 of 21
 
 
+def test_a_text_as_long_as_the_one_it_replaces_is_counted(database, store):
+    """It leaves the number of chunks and of their terms as they were."""
+    collection = store.ensure_collection("one", fingerprint())
+    ingest(store, collection, "/a", ["alpha beta"])
+    ingest(store, collection, "/b", ["alpha gamma"])
+    statistics = term_statistics.TermStatistics()
+    with database.read() as connection:
+        before = statistics.read(connection)
+        assert (before.of('"alpha"'), before.of('"delta"')) == (2, 0)
+    ingest(store, collection, "/b", ["delta gamma"])
+    with database.read() as connection:
+        after = statistics.read(connection)
+        assert (after.statistics.chunks, after.statistics.average_length) == (2, before.statistics.average_length)
+        assert (after.of('"alpha"'), after.of('"delta"')) == (1, 1)
+
+
 def test_numbers_of_the_averages_record_may_have_several_bytes():
     assert term_statistics.numbers(bytes.fromhex("868D2081FB96088C9A40")) == [100_000, 4_115_208, 200_000]

@@ -75,6 +75,30 @@ def test_the_known_revisions_are_those_of_the_scripts():
     assert tuple(reversed([script.revision for script in scripts.walk_revisions()])) == schema.REVISIONS
 
 
+def test_members_are_counted_in_databases_from_before(settings, database_file, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(schema, "REVISIONS", schema.REVISIONS[: schema.REVISIONS.index("0020")])
+        Database.open(settings).close()
+    with closing(sqlite3.connect(database_file)) as connection:
+        connection.execute(
+            "INSERT INTO collections (id, name, parser, chunker, embedder, dimension, seq, feed_floor, created_at,"
+            " checksum) VALUES (1, 'c', 'p', 'c', 'e', 8, 0, 0, '2026-01-01 00:00:00.000000', 0)"
+        )
+        uris = [("/a.zip", "active"), ("/a.zip!/x", "active"), ("/a.zip!/in!/y", "active"), ("/a.zip!/z", "retired")]
+        for number, (uri, status) in enumerate([*uris, ("/a.zip0", "active")]):
+            connection.execute("INSERT INTO documents (id, collection_id, uri) VALUES (?, 1, ?)", (number, uri))
+            connection.execute(
+                "INSERT INTO document_versions (document_id, collection_id, status, title, media_type, sha256, size,"
+                " mtime_ns, parser, chunker, chunk_count, created_at, metadata)"
+                " VALUES (?, 1, ?, 't', 'm', 's', 1, 1, 'p', 'c', 0, '2026-01-02 00:00:00.000000', '{}')",
+                (number, status),
+            )
+        connection.commit()
+    Database.open(settings).close()
+    counted = "SELECT members FROM document_versions ORDER BY document_id"
+    assert [row[0] for row in query(database_file, counted)] == [2, 0, 0, 0, 0]
+
+
 def test_a_current_database_opens_without_alembic(settings):
     Database.open(settings).close()
     program = (
@@ -144,7 +168,7 @@ def test_a_database_of_a_newer_program_is_refused(settings, monkeypatch, tmp_pat
 
 def test_migrate_by_url(settings):
     settings.home.mkdir()
-    migrate(settings.sqlalchemy_url)
+    migrate(settings.sqlalchemy_url, retention_days=30)
     database = Database.open(settings, migrate=False)
     assert database.revision == schema.REVISIONS[-1]
     database.close()

@@ -10,11 +10,11 @@ from alembic import op
 
 from rag.stores.checksums import (
     chunk_checksum,
-    collection_checksum,
     text_checksum,
     vector_checksum,
     version_checksum,
 )
+from rag.stores.migrations.former import collection_checksum
 from rag.stores.tables import StoredJson, UtcDateTime
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from rag.stores.tables import VersionRow
 from rag.stores.tenures import CHECKSUM
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

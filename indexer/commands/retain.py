@@ -1,0 +1,57 @@
+"""``indexer retain``: how long a collection keeps what was replaced or deleted."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from indexer.commands.options import Days, collection_option, json_option
+from rag.config import load_settings
+from rag.factory import open_library
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rag.config import Settings
+    from rag.types import CollectionStatus
+
+
+@click.command()
+@click.argument("days", type=Days(), required=False, metavar="[DAYS]")
+@collection_option
+@json_option
+def retain(days: float | None, collection: str, as_json: bool) -> None:  # noqa: FBT001
+    """Set or show how many days replaced and deleted documents can be asked about; 0 keeps none.
+
+    It holds for every program from then on, whatever RAG_RETENTION_DAYS says: that is for new collections. Nothing is
+    deleted by this command; the next ingest, a running service within the hour, or `indexer prune` deletes what is
+    older. What is gone does not come back with a longer time.
+    """
+    with open_library(load_settings()) as library:
+        target = library.store.collection(collection)
+        before = library.store.status(target).retention_days
+        if days is not None:
+            library.store.set_retention(target, days)
+        state = library.store.status(target)
+    if as_json:
+        click.echo(json.dumps({"collection": collection, "retention_days": state.retention_days, "before": before}))
+        return
+    past = f"{state.past_versions} past versions since {state.history_begins[:19]}"
+    was = "" if before == state.retention_days else f", not {before:g} any more"
+    click.echo(f"{collection}: versions are kept for {state.retention_days:g} days{was}; {past}")
+
+
+def unlike_setting(settings: Settings, states: Iterable[CollectionStatus]) -> str | None:
+    """A note if RAG_RETENTION_DAYS was set to what some collections do not follow: who set it may think they do."""
+    if "retention_days" not in settings.model_fields_set:
+        return None
+    other = [state.collection.name for state in states if state.retention_days != settings.retention_days]
+    if not other:
+        return None
+    return (
+        f"note: RAG_RETENTION_DAYS={settings.retention_days:g} is for new collections, and {', '.join(other)} "
+        f"{'keeps' if len(other) == 1 else 'keep'} versions for another time; change it with "
+        f"`indexer retain -c {other[0]} {settings.retention_days:g}`"
+    )

@@ -1,0 +1,90 @@
+"""A ranking of different passages: what says the same is shown once, with all its sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rag.retrieval.statements import statements, whole_key
+from rag.types import MOST_SOURCES, OtherSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from rag.protocols import PassageStore
+    from rag.types import Chunk, Collection, Document, Filter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """``hit`` is the chunk that was ranked, ``shown`` the one that stands for all of them; mostly the same."""
+
+    hit: int
+    shown: int
+    also_in: tuple[OtherSource, ...] = ()
+
+
+class Folding:
+    """Takes chunks in the order of their rank until there are ``k`` that say different things.
+
+    Of those that say the same, the one that says most stands where the best of them was ranked, so nothing is lost.
+    Chunks that are no text are left out.
+    """
+
+    def __init__(
+        self, store: PassageStore, collection: Collection, k: int, *, where: Filter | None, as_of: datetime | None
+    ) -> None:
+        self._store = store
+        self._collection = collection
+        self._k = k
+        self._where = where
+        self._as_of = as_of
+        self._seen: set[int] = set()  # chunks of which all stands in one that is shown
+        self._whole: set[int] = set()
+        self.folds: list[Fold] = []
+        self.found: dict[int, tuple[Chunk, Document]] = {}
+        self.lost = False  # whether one of the chunks was not there any more
+
+    @property
+    def complete(self) -> bool:
+        return len(self.folds) >= self._k
+
+    def take(self, chunk_ids: Sequence[int]) -> None:
+        """The next chunks of the ranking; those that were taken already may be among them."""
+        new = [chunk_id for chunk_id in chunk_ids if chunk_id not in self._seen]
+        known = self._store.likenesses(self._collection, new, as_of=self._as_of)
+        for chunk_id in new:
+            if self.complete:
+                return
+            if chunk_id in self._seen:  # meanwhile, with one that says the same
+                continue
+            likeness = known.get(chunk_id)
+            if likeness is None or not (likeness.shared or likeness.flaw):
+                self._add(Fold(hit=chunk_id, shown=chunk_id))
+            elif likeness.flaw is None and likeness.whole not in self._whole:
+                self._fold(chunk_id)
+
+    def _fold(self, chunk_id: int) -> None:
+        alike: dict[int, tuple[Chunk, Document]] = {}
+        before, shown = None, chunk_id
+        # Up to the one that no other holds: it is the same whichever of them is ranked first.
+        while shown != before:
+            before = shown
+            copies = self._store.copies(self._collection, shown, where=self._where, as_of=self._as_of)
+            if not copies:  # it was replaced or deleted since it was found
+                self.lost = True
+                break
+            shown = copies[0][0].id
+            alike |= {chunk.id: (chunk, document) for chunk, document in copies}
+        self._whole.update(filter(None, (whole_key(statements(chunk.text)) for chunk, _ in alike.values())))
+        if alike and shown not in self._seen:
+            self.found[shown] = alike[shown]
+            others = (OtherSource(chunk=chunk, document=document) for chunk, document in alike.values())
+            also_in = tuple(other for other in others if other.chunk.id != shown)[:MOST_SOURCES]
+            self._add(Fold(hit=chunk_id, shown=shown, also_in=also_in))
+        self._seen |= alike.keys()
+
+    def _add(self, fold: Fold) -> None:
+        self._seen |= {fold.hit, fold.shown}
+        self.folds.append(fold)

@@ -1,0 +1,154 @@
+"""Chunks that say the same as others: by what they are found, and which they are.
+
+Every document keeps all of its own chunks: one of them may be deleted, left out by a filter, or asked about as of a
+moment, without the others. Which of them a search shows is decided when it is asked (docs/decisions/0028).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Select, and_, bindparam, delete, exists, insert, select, true, update
+from sqlalchemy.orm import aliased
+
+from rag.quality_types import Likeness
+from rag.retrieval.flaws import flaw_of
+from rag.retrieval.statements import LEAST_SHARE, finding_keys, holds, statements, whole_key
+from rag.stores.filtering import condition
+from rag.stores.reading import select_passages, to_chunk, to_document
+from rag.stores.tables import ChunkKeyRow, ChunkRow, VersionRow
+from rag.stores.visibility import visible
+from rag.types import MOST_SOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Exists, Row
+
+    from rag.types import Chunk, Collection, Document, Filter
+
+_BATCH = 500  # ids in one statement
+# Chunks that share a statement and about the length are read to compare them.
+_COMPARED = 40
+
+_mine, _other, _chunk = aliased(ChunkKeyRow), aliased(ChunkKeyRow), aliased(ChunkRow)
+_SHARED = and_(
+    _other.key == _mine.key,
+    _other.chunk_id != _mine.chunk_id,
+    _other.length.between(LEAST_SHARE * _mine.length, _mine.length / LEAST_SHARE),
+)
+
+
+def _known(shared: Exists) -> Select[*tuple[Any, ...]]:
+    query = select(ChunkRow.id, ChunkRow.flaw, _mine.key, shared)
+    return query.outerjoin(_mine, _mine.chunk_id == ChunkRow.id).where(
+        ChunkRow.id.in_(bindparam("ids", expanding=True))
+    )
+
+
+# Made once: a search asks one of them each time, and making it takes longer than answering it. Of the present, what
+# former versions say does not count; of the past, whoever asks for the copies finds out.
+_AT_ANY_TIME: Final = _known(exists().where(_SHARED))
+_NOW: Final = _known(
+    select(_other.key)
+    .join(_chunk, _chunk.id == _other.chunk_id)
+    .join(VersionRow, VersionRow.id == _chunk.version_id)
+    .where(_SHARED, VersionRow.collection_id == bindparam("collection"), visible())
+    .exists()
+)
+_ALONE: Final = Likeness(whole=None, shared=False, flaw=None)
+
+
+def key_rows(chunk_id: int, text: str) -> list[dict[str, Any]]:
+    """Rows of ``chunk_keys``."""
+    said = statements(text)
+    whole = whole_key(said)
+    keys = [] if whole is None else [whole, *finding_keys(said)]
+    return [{"key": key, "chunk_id": chunk_id, "length": len(said)} for key in keys]
+
+
+def likenesses(
+    connection: Connection, collection: Collection, chunk_ids: Sequence[int], as_of: datetime | None
+) -> dict[int, Likeness]:
+    """What is known of chunks without reading them, by id; those that are not there are left out."""
+    query = _NOW if as_of is None else _AT_ANY_TIME
+    found: dict[int, Likeness] = {}
+    for start in range(0, len(chunk_ids), _BATCH):
+        some = {"ids": list(chunk_ids[start : start + _BATCH])}
+        for chunk_id, flaw, key, is_shared in connection.execute(query, {**some, "collection": collection.id}):
+            before = found.get(chunk_id, _ALONE)
+            whole = before.whole if key is None or key < 0 else key  # without words there is none
+            found[chunk_id] = Likeness(flaw=flaw, whole=whole, shared=before.shared or bool(is_shared))
+    return found
+
+
+def copies(
+    connection: Connection, collection: Collection, chunk_id: int, where: Filter | None, as_of: datetime | None
+) -> list[tuple[Chunk, Document]]:
+    """A chunk, if it is visible, and those that say the same, at most ``MOST_SOURCES``; each with its document.
+
+    The first says all that the others say: the chunk itself, or one that holds it and a little more.
+
+    Raises:
+        DatabaseDamaged.
+    """
+    passages = select_passages(collection.id, visible(as_of)).where(true() if where is None else condition(where))
+    asked = connection.execute(passages.where(ChunkRow.id == chunk_id)).one_or_none()
+    if asked is None:
+        return []
+    others = passages.where(ChunkRow.flaw.is_(None)).order_by(ChunkRow.id).limit(_COMPARED)
+    rows: list[Row[*tuple[Any, ...]]] = []
+    for kind in (_mine.key >= 0, _mine.key < 0):  # apart: many of the one must not leave none of the other
+        sharing = select(_other.chunk_id).join(_mine, _SHARED).where(_mine.chunk_id == chunk_id, kind)
+        rows.extend(connection.execute(others.where(ChunkRow.id.in_(sharing))))
+    by_id = {row.chunk_id: row for row in rows}
+    said = statements(asked.text)
+    longer, shorter = [], []
+    for row in by_id.values():
+        of = statements(row.text)
+        if len(of) > len(said) and holds(of, said):
+            longer.append((of, row))
+        elif holds(said, of):
+            shorter.append(row)
+    rows = [asked, *shorter]
+    if longer:
+        longest, first = max(longer, key=lambda each: (len(each[0]), -each[1].chunk_id))
+        rows = [first, asked, *(row for of, row in longer if row is not first and holds(longest, of)), *shorter]
+    return [(to_chunk(row), to_document(row, collection)) for row in rows[: MOST_SOURCES + 1]]
+
+
+def derive_again(connection: Connection, version_id: int | None = None) -> None:
+    """Make keys and flaws of all chunks anew, or of those of a version."""
+    mine = true() if version_id is None else ChunkRow.version_id == version_id
+    stale = select(ChunkRow.id).where(mine)
+    connection.execute(delete(ChunkKeyRow).where(ChunkKeyRow.chunk_id.in_(stale)))
+    for chunks in _in_batches(connection, mine):
+        rows = [row for chunk in chunks for row in key_rows(chunk.id, chunk.text)]
+        if rows:
+            connection.execute(insert(ChunkKeyRow), rows)
+        for chunk in chunks:
+            flaw = flaw_of(chunk.text)
+            if flaw != chunk.flaw:
+                connection.execute(update(ChunkRow).where(ChunkRow.id == chunk.id).values(flaw=flaw))
+
+
+def wrongly_derived(connection: Connection, version_id: int) -> bool:
+    """Whether keys or flaws of a version's chunks do not follow from their texts."""
+    for chunks in _in_batches(connection, ChunkRow.version_id == version_id):
+        ids = [chunk.id for chunk in chunks]
+        stored = select(ChunkKeyRow.chunk_id, ChunkKeyRow.key, ChunkKeyRow.length).where(ChunkKeyRow.chunk_id.in_(ids))
+        found = {tuple(row) for row in connection.execute(stored)}
+        rows = (row for chunk in chunks for row in key_rows(chunk.id, chunk.text))
+        wanted = {(row["chunk_id"], row["key"], row["length"]) for row in rows}
+        if found != wanted or any(flaw_of(chunk.text) != chunk.flaw for chunk in chunks):
+            return True
+    return False
+
+
+def _in_batches(connection: Connection, mine: ColumnElement[bool]) -> Iterator[Sequence[Row[int, str, str | None]]]:
+    last = 0
+    query = select(ChunkRow.id, ChunkRow.text, ChunkRow.flaw).where(mine).order_by(ChunkRow.id).limit(_BATCH)
+    while chunks := connection.execute(query.where(ChunkRow.id > last)).all():
+        yield chunks
+        last = chunks[-1].id

@@ -1,0 +1,52 @@
+"""A setting that .env.example shows reaches the programs in the containers, and no setting is forgotten in either."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rag.config import Settings
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+ALL = {f"RAG_{name}".upper() for name in Settings.model_fields}
+SHOWN = set(re.findall(r"^#?(RAG_[A-Z_]+)=", EXAMPLE, re.MULTILINE))
+
+# Neither shown nor passed on, and why.
+THE_IMAGES = {
+    "RAG_HOME": "the image's; it is where the data volume is mounted",
+    "RAG_MODELS_DIR": "the image's; it is where the models volume is mounted",
+    "RAG_HOST": "the image's; nothing but 0.0.0.0 can be published",
+    "RAG_PORT": "the image's; PLUMBLINE_PORT is the port of the host",
+    "RAG_DATABASE_URL": "the database belongs into the data volume, where backups and locks look for it",
+    "RAG_GPU_LAYERS": "compose's: the gpu profile offloads all layers, and the other image can offload none",
+    "RAG_PIP_COMMAND": "a command; nothing that .env says is executed",
+}
+# Passed on to these services alone.
+ONLY = {"RAG_GENERATOR_API_KEY": {"api", "api-gpu"}}
+
+
+def passed_on(service: str) -> set[str]:
+    return {name for name in COMPOSE["services"][service]["environment"] if name.startswith("RAG_")}
+
+
+def test_the_example_shows_every_setting_but_those_the_image_makes() -> None:
+    assert THE_IMAGES.keys() == ALL - SHOWN
+    assert SHOWN <= ALL
+
+
+@pytest.mark.parametrize("service", COMPOSE["services"])
+def test_every_service_is_given_every_setting_that_the_example_shows(service: str) -> None:
+    kept_from_it = {name for name, services in ONLY.items() if service not in services}
+    extra = {"RAG_GPU_LAYERS"} if service == "api-gpu" else set()
+    assert passed_on(service) == SHOWN - kept_from_it | extra
+
+
+def test_a_setting_that_is_not_set_keeps_its_default() -> None:
+    given = {name: value for name, value in COMPOSE["x-settings"].items() if value is not None}
+    assert given.keys() == {"RAG_ALLOWED_HOSTS"}

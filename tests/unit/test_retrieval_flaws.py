@@ -1,0 +1,85 @@
+"""What is no text, and what only looks like it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+import pytest
+
+from rag.retrieval.flaws import Flaw, flaw_of
+
+PROSE = (
+    "The feed pump runs at forty bar and is checked each morning by the shift that leaves. Nobody may open it while it "
+    "runs, and the key stays with the foreman. When the pressure falls the second pump starts by itself, and a lamp "
+    "above the door is lit until somebody has written down the time. Both pumps were made in the same year, "
+    "one by a workshop of this town and one across the river, whose engineers built them for ships and not for mills."
+)
+GERMAN = (
+    "Die Speisepumpe läuft mit vierzig bar und wird jeden Morgen von der Schicht geprüft, die geht. Solange sie läuft, "
+    "darf niemand sie öffnen, und der Schlüssel bleibt beim Vorarbeiter. Wenn der Druck fällt, läuft die zweite Pumpe "
+    "von selbst an, und über der Tür brennt eine Lampe, bis jemand die Zeit aufgeschrieben hat."
+)
+POLISH = (
+    "Pompa zasilająca pracuje pod ciśnieniem czterdziestu barów i co rano sprawdza ją zmiana, która kończy pracę. Gdy "
+    "pompa pracuje, nikomu nie wolno jej otwierać, a klucz zostaje u brygadzisty. Jeżeli ciśnienie spada, druga pompa "
+    "włącza się sama, a nad drzwiami świeci się lampa, dopóki ktoś nie zapisze godziny."
+)
+CHINESE = "泵以四十巴运行。" * 40
+CODE = '''
+def checked(values: list[float], *, limit: float = 40.0) -> list[float]:
+    """Values that are not above the limit, in their order."""
+    kept = [value for value in values if value <= limit]
+    if len(kept) != len(values):
+        log.warning("left out", count=len(values) - len(kept), limit=limit)
+    return kept
+
+
+class Html2Text(Base64Reader, metaclass=ABCMeta):
+    _CTX = re.compile(r"[^\\W\\d_]{3,}(?:xqz|ptr|cfg)")
+'''
+TABLE = "\n".join(f"| {year} | {year % 97} | {year * 3.7:.1f} | {year % 13} |" for year in range(1990, 2020))
+NUMBERS = " ".join(f"{number % 90 + 10}" for number in range(0, 5000, 37))
+ADDRESSES = "\n".join(f"https://example.org/papers/2019/{number}/parts/appendix-{number}.pdf" for number in range(9))
+PATHS = "\n".join(f"usr/share/doc/packages/library-{number}/examples/second/program.c" for number in range(9))
+KEY = "The file's SHA-256 is 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08. Compare it before use."
+TEXTS = [PROSE, GERMAN, POLISH, CHINESE, CODE, TABLE, NUMBERS, ADDRESSES, PATHS, KEY, "", "Yes."]
+
+NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(20))
+MINIFIED = "!function(t,e){var n=t[0],r=e.x;return n?r(n):e.x=function(i){o(i);for(var a=1;a<9;)a+=n.s[i]};}(a,{b:1});"
+
+
+def shuffled(text: str) -> str:
+    """The letters of each word in another order, which is always the same."""
+
+    def place(letter: str, word: str) -> bytes:
+        return hashlib.sha256(f"{letter}{word}".encode()).digest()
+
+    return re.sub(r"\w+", lambda word: "".join(sorted(word[0], key=lambda letter: place(letter, word[0]))), text)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_prose_code_and_tables_are_text(text) -> None:
+    assert flaw_of(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "flaw"),
+    [
+        (base64.encodebytes(NOISE).decode(), Flaw.ENCODED),
+        (base64.b64encode(NOISE).decode(), Flaw.ENCODED),
+        (f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(NOISE).decode()}-----END PRIVATE KEY-----", Flaw.ENCODED),
+        (NOISE.hex(), Flaw.ENCODED),
+        (NOISE.hex(" "), Flaw.ENCODED),
+        (MINIFIED * 4, Flaw.MINIFIED),
+        (shuffled(PROSE), Flaw.GARBLED),
+        (PROSE.replace("e", "|").replace("o", "0"), Flaw.GARBLED),
+    ],
+)
+def test_what_nobody_can_read_is_no_text(text, flaw) -> None:
+    assert flaw_of(text) is flaw
+
+
+def test_a_few_words_are_not_judged() -> None:
+    assert flaw_of("Zqx wrv pfk jdgh.") is None
