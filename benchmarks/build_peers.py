@@ -1,17 +1,18 @@
 """Build what the benchmarks compare with, from the same release of llama-cpp-python that is installed here.
 
-    python -m benchmarks.build_peers [--into build/peers] [--only llama-server|llama_cpp.server]
+    python -m benchmarks.build_peers [--into build/peers] [--only llama-server|llama_cpp.server|llama-index|haystack]
 
 *llama-server* is compiled from the llama.cpp tree inside llama-cpp-python's own source distribution, so both sides run
 the same llama.cpp; it takes minutes. *llama_cpp.server* needs a few packages more, which go into
-a virtual environment of their own that sees this one: nothing of llama.cpp is compiled again.
+a virtual environment of their own that sees this one: nothing of llama.cpp is compiled again. *llama-index* and
+*haystack*, for ``benchmarks.ingest_peers``, are built only when they are named; they share another such environment, so
+all sides run the same torch and sentence-transformers.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-import site
 import subprocess
 import sys
 import tarfile
@@ -21,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.peers import BUILT, LLAMA_SERVER, PYTHON
+from benchmarks.peers import BUILT, INGEST_PYTHON, LLAMA_SERVER, PYTHON
 from rag.inference.threads import available_threads
 
 if TYPE_CHECKING:
@@ -36,6 +37,23 @@ _FLAGS = {
     "LLAMA_BUILD_EXAMPLES": "OFF",
     "LLAMA_BUILD_APP": "OFF",
 }
+# With what their readers ask for when they meet a format, by name.
+_FRAMEWORKS = {
+    "llama-index": (
+        "llama-index-core==0.14.25",
+        "llama-index-readers-file==0.7.0",
+        "llama-index-embeddings-huggingface==0.8.0",
+        *("docx2txt==0.9", "python-pptx==1.0.2", "openpyxl==3.1.5", "xlrd==2.0.2"),
+        *("EbookLib==0.20", "html2text==2025.4.15", "nbconvert==7.17.2"),
+    ),
+    "haystack": (
+        "haystack-ai==3.4.1",
+        "sentence-transformers-haystack==2.0.0",
+        *("pypdf==6.21.4", "python-docx==1.2.0", "python-pptx==1.0.2", "openpyxl==3.1.5"),
+        *("pandas==2.3.3", "tabulate==0.10.0", "markdown-it-py==4.3.0", "mdit-plain==1.0.1"),
+        *("trafilatura==2.3.1", "lxml_html_clean==0.4.6"),
+    ),
+}
 
 
 def main() -> None:
@@ -45,10 +63,17 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--into", type=Path, default=BUILT, metavar="DIR")
-    parser.add_argument("--only", choices=("llama-server", "llama_cpp.server"))
+    parser.add_argument("--only", choices=("llama-server", "llama_cpp.server", *_FRAMEWORKS))
     options = parser.parse_args()
     release = f"=={version('llama-cpp-python')}"
     into = options.into.absolute()
+    if options.only in _FRAMEWORKS:
+        python = into / INGEST_PYTHON
+        if not python.exists():
+            _make_environment(into / INGEST_PYTHON.parts[0])
+        _run([str(python), "-m", "pip", "install", *_FRAMEWORKS[options.only]])
+        print(python)
+        return
     python = into / PYTHON
     if not python.exists():
         _make_environment(into / PYTHON.parts[0])
@@ -65,7 +90,8 @@ def _make_environment(directory: Path) -> None:
     """An environment that finds the packages of the present one after its own."""
     venv.create(directory, with_pip=True)
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    seen = "\n".join(site.getsitepackages())
+    # sys.path, for this one may itself see packages of another.
+    seen = "\n".join(path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"})
     (directory / "lib" / name / "site-packages" / "outer.pth").write_text(seen + "\n", encoding="utf-8")
 
 

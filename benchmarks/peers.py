@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
     from benchmarks.vocabulary import Vocabulary
 
-BUILT = Path("build/peers")  # where benchmarks.build_peers puts them: these two, below it
+BUILT = Path("build/peers")  # where benchmarks.build_peers puts them: these three, below it
 LLAMA_SERVER = Path("llama.cpp/bin/llama-server")
 PYTHON = Path("venv/bin/python")
+INGEST_PYTHON = Path("ingest/bin/python")  # has LlamaIndex and Haystack
 _START_S = 180.0
 _STOP_S = 20.0
 _POLL_S = 0.1

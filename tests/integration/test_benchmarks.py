@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.completion import Completion
+from benchmarks.document_files import is_text, sampled, taken
 from benchmarks.peers import running
 from benchmarks.report import turns
 from benchmarks.workloads import Writer
@@ -90,3 +91,46 @@ def test_embedding_compares_sides_and_ingest(embedder_path: Path, tmp_path: Path
     assert figures["nDCG@10, plumbline / baseline"]["value"] == 1
     assert figures["speed, plumbline / baseline"]["target"] == 1.6
     assert figures["ingest / embedding alone, one document"]["target"] == 0.85
+
+
+def test_ingesting_counts_what_was_lost_on_the_way(embedder_path: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "below").mkdir(parents=True)
+    (data / "rain.md").write_text("# Rain\n\nRain is water that falls.\n")
+    (data / "below" / "rain.md").write_text("# Rain\n\nIt falls below, too.\n")
+    (data / "again.md").write_text("# Rain\n\nRain is water that falls.\n")
+    (data / "damaged.pdf").write_bytes(b"%PDF-1.4\nno more of it")
+    (data / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (data / "empty.txt").touch()
+    results = tmp_path / "ingest.json"
+    command = [sys.executable, "-m", "benchmarks.ingest_peers", "--quick", "--files", str(data), "--json", str(results)]
+    done = subprocess.run([*command, "--only", "plumbline"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(results.read_text(encoding="utf-8"))
+    assert report["sides"]["files"] == {"files": 3, "mib": 0.0, ".md": 2, ".pdf": 1}
+    (row,) = report["rounds"]["plumbline"]
+    assert (row["files_taken"], row["files_lost"], row["files_lost_of_common_formats"]) == (2, 1, 1)
+    assert row["passages"] == 2
+    assert row["passages_longer_than_embedder"] == 0
+    assert 0 < row["tokens_embedded"] == row["tokens"]
+    assert [name.partition("-")[2] for name in report["sides"]["plumbline"]["lost"]] == ["damaged.pdf"]
+
+
+def test_a_sample_of_files_goes_round_the_formats(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_text(f"text {number}")
+    (tmp_path / "a.csv").write_text("a,b")
+    (tmp_path / "b.rst").write_text("too large" * 10)
+    drawn = [sampled(tmp_path, tmp_path / f".{n}", limit=4, largest=20, seed=seed) for n, seed in enumerate((1, 1, 2))]
+    assert [path.suffix for path in drawn[0]] == [".csv", ".txt", ".txt", ".txt"]
+    assert [path.name for path in drawn[0]] == [path.name for path in drawn[1]] != [path.name for path in drawn[2]]
+
+
+def test_a_passage_past_the_embedder_is_cut_and_a_binary_file_is_no_text(embedder_path: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.txt", "b.doc", "c.pdf")]
+    passages = [("a.txt", "rain " * 300), ("a.txt", "snow"), ("b.doc", "Word\x00\x01\x02\x03 text")]
+    stored = taken(files, passages, embedder_path, 256)
+    assert stored.lost == ("b.doc", "c.pdf")
+    assert (stored.passages, stored.cut, stored.unread) == (3, 1, 302 - 256)
+    assert is_text("Größe,\t5 µm\n")
+    assert not is_text(" -- \n")
