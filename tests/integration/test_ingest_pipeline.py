@@ -122,7 +122,7 @@ def test_a_new_chunker_takes_a_collection_over_document_by_document(library: Ing
     class StopAfterTwo(Watcher):
         done = 0
 
-        def finished(self, result):
+        def started(self, uri):
             self.done += 1
 
         def stop(self):
