@@ -133,3 +133,19 @@ def test_the_registry_names_these_parsers():
 
     assert load_parser(PARSERS[MAIL]) is parse_mail
     assert load_parser(PARSERS[OUTLOOK]) is parse_outlook
+
+
+@pytest.mark.parametrize(
+    ("charset", "raw", "text"),
+    [
+        ("iso-8859-1", "“so”".encode("cp1252"), "“so”"),
+        ("iso-8859-1", "“so”".encode(), "“so”"),
+        ("gb2312", "朱镕基".encode("gb18030"), "朱镕基"),
+        ("us-ascii", "Реки текут с гор в море.".encode("koi8_r"), "Реки текут с гор в море."),
+        ("", "Die Größe der Flüsse zählt.".encode("cp850"), "Die Größe der Flüsse zählt."),
+    ],
+)
+def test_encodings_of_mails_are_what_programs_mean_by_their_names(read, charset, raw, text):
+    said = f"; charset={charset}" if charset else ""
+    head = f"Subject: x\nContent-Type: text/plain{said}\nContent-Transfer-Encoding: 8bit\n\n"
+    assert read(head.encode() + raw).of("paragraph") == [text]
