@@ -248,10 +248,14 @@ def _file_name(part: Message) -> str:
     if name.strip(". "):
         return name
     if part.get_content_maintype() == "message":
-        subject = header(next(iter(_enclosed(part)), part), "Subject")
-        readable = re.sub(r"[/\\]", "-", subject)[:80].strip(" .")
-        return f"{readable or 'message'}.eml"
+        return message_name(header(next(iter(_enclosed(part)), part), "Subject"))
     return f"attachment{mimetypes.guess_extension(part.get_content_type()) or '.bin'}"
+
+
+def message_name(subject: str) -> str:
+    """What an enclosed message is called."""
+    readable = re.sub(r"[/\\]", "-", subject)[:80].strip(" .")
+    return f"{readable or 'message'}.eml"
 
 
 def _words(name: str) -> list[tuple[bytes | str, str | None]]:
