@@ -15,5 +15,5 @@ def is_storable(text: str) -> bool:
 
 
 def shown_path(path: str) -> str:
-    """A path as it can be written and told from others: bytes of it that are no UTF-8 as ``\\xff``."""
+    """A path as it can be written and told from others: bytes of it that are no UTF-8 in hexadecimal."""
     return os.fsencode(path).decode("utf-8", errors="backslashreplace")

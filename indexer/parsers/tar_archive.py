@@ -32,7 +32,7 @@ _OPENERS: Final = (
 _TORN: Final = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
 _MARK_OFFSET: Final = 257
 _BLOCK_BYTES: Final = 512
-# tarfile skips an entry by reading it, and would read on for hours where there is no more of one that claims a terabyte.
+# tarfile skips an entry by reading it, for hours if it claims a terabyte and there is no more of it.
 _READS_AT_END: Final = 32
 
 
