@@ -14,6 +14,7 @@ from indexer.sources import Source, SourcePath, expand, sources_of
 from indexer.walking import walk_at
 from rag.errors import InvalidRequest, SourceNotFound, UnknownCollection
 from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
+from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Several
@@ -71,8 +72,13 @@ class FolderSync:
 
         Raises:
             SourceNotFound: there is no such folder, which says nothing of the documents from it.
-            InvalidRequest: it is a file.
+            InvalidRequest: it is a file, or its name is not valid UTF-8.
         """
+        if not is_storable(str(self.folder.absolute())):
+            raise InvalidRequest(
+                f"The name of {shown_path(str(self.folder))} is not valid UTF-8, so no file in it has an address.",
+                hint="Rename it.",
+            )
         if not self.folder.is_dir():
             if self.folder.exists():
                 raise InvalidRequest(f"{self.folder} is not a folder.", hint="Take in a file with `indexer ingest`.")

@@ -14,7 +14,7 @@ from indexer.commands import erasing
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import NO_PATH, collection_option, json_option
 from indexer.isolation import IsolatedParsers
 from indexer.job_run import own_job
 from indexer.pipeline import IngestPipeline
@@ -27,6 +27,7 @@ from rag.factory import open_library
 from rag.job_types import JobRequest
 from rag.quality_types import Quality
 from rag.retrieval.filters import parse_metadata
+from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
     from indexer.report import IngestReport, SourceResult
@@ -80,15 +81,19 @@ def ingest(
 
     if not sources and not sitemaps:
         raise click.UsageError("Name files, folders or URLs to take in, or a --sitemap.")
+    if not all(sources):
+        raise click.UsageError(NO_PATH)
     settings = load_settings()
     request = JobRequest(
         collection=collection,
-        paths=tuple(text if is_url(text) else str(Path(text).absolute()) for text in sources),
+        paths=tuple(shown_path(text if is_url(text) else str(Path(text).absolute())) for text in sources),
         sitemaps=sitemaps,
         metadata=metadata,
         foreground=not queue,
     )
     if queue:
+        if bad := [text for text in sources if not is_storable(text)]:
+            raise InvalidRequest(f"The name of {shown_path(bad[0])} is not valid UTF-8.", hint="Rename it.")
         _put(settings, request, as_json=as_json)
         return
     with (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from indexer.commands.ingest import metadata_option
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import FolderPath, collection_option, json_option
 from indexer.commands.sync_run import SyncRun
 from indexer.isolation import IsolatedParsers
 from rag.commands.errors import EXIT_FAILED
@@ -17,9 +16,11 @@ from rag.config import load_settings
 from rag.factory import open_library
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag.types import MetadataValue
 
-folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, readable=False))
+folder_argument = click.argument("folder", metavar="DIR", type=FolderPath())
 prune_option = click.option(
     "--prune", is_flag=True, help="Delete documents whose files are proved to be gone; without it they are only named."
 )
