@@ -13,28 +13,17 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, insert, select, update
 
 from rag.errors import EmbedderChanged, IngestInProgress
-from rag.retrieval.flaws import flaw_of
 from rag.stores import tenures
-from rag.stores.analysis import note_language, terms_row
+from rag.stores.analysis import note_language
+from rag.stores.chunk_writing import NewChunk, insert_chunks
 from rag.stores.collection_rows import collection_row
-from rag.stores.copies import key_rows
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
 from rag.stores.reading import member_count, one_document, require_version
 from rag.stores.retirement import next_change, prune, prune_some, retire
-from rag.stores.rows import chunk_row, context_of, seal_version, text_row, vector_row
-from rag.stores.tables import (
-    ChunkKeyRow,
-    ChunkRow,
-    ChunkTermsRow,
-    DocumentRow,
-    EmbeddingRow,
-    MetadataRow,
-    TextRow,
-    VersionRow,
-    VersionStatus,
-)
+from rag.stores.rows import outline_row, seal_version, text_row
+from rag.stores.tables import DocumentRow, MetadataRow, OutlineRow, TextRow, VersionRow, VersionStatus
 from rag.stores.vectors import encode
 from rag.stores.visibility import UNSEEN, visible
 
@@ -65,12 +54,16 @@ class SqlStagedVersion:
         self._pieces: list[str] = []
         self._written_characters = 0
         self._held_characters = 0
-        self._chunks: list[tuple[ChunkDraft, bytes, bytes | None]] = []
+        self._outlines: list[bytes] = []
+        self._written_outlines = 0
+        self._chunks: list[NewChunk] = []
         self._chunk_count = 0
         self._closed = False
 
-    def add_text(self, start: int, text: str) -> None:
+    def add_text(self, start: int, text: str, *, outline: bytes = b"") -> None:
         """Append source text beginning at character offset ``start``, which is where the text so far ends.
+
+        ``outline`` is what a chunker needs of it besides, to cut it anew some day.
 
         Raises:
             ValueError: a piece is missing or repeated.
@@ -81,6 +74,8 @@ class SqlStagedVersion:
             raise ValueError(f"the text so far ends at {expected}; a piece starting at {start} does not join it")
         self._pieces.append(text)
         self._held_characters += len(text)
+        if outline:
+            self._outlines.append(outline)
         if self._held_characters >= _HELD_CHARACTERS:
             self._spill()
 
@@ -101,7 +96,7 @@ class SqlStagedVersion:
                 f"do not fit vectors of shape {vectors.shape}"
             )
         known: Sequence[bytes | None] = [None] * len(chunks) if digests is None else digests
-        self._chunks.extend(zip(chunks, encode(vectors), known, strict=True))
+        self._chunks.extend(map(NewChunk, chunks, encode(vectors), known))
         self._chunk_count += len(chunks)
         if len(self._chunks) >= _HELD_CHUNKS:
             self._spill()
@@ -146,7 +141,8 @@ class SqlStagedVersion:
             version_id = self._write_held(connection)
         self._version_id = version_id
         self._written_characters += self._held_characters
-        self._pieces, self._held_characters, self._chunks = [], 0, []
+        self._written_outlines += len(self._outlines)
+        self._pieces, self._held_characters, self._outlines, self._chunks = [], 0, [], []
 
     def _write_held(self, connection: Connection) -> int:
         version_id = self._require_version(connection)
@@ -157,40 +153,27 @@ class SqlStagedVersion:
         ]
         if pieces:
             connection.execute(insert(TextRow), pieces)
+        outlines = [
+            outline_row(version_id, number, outline)
+            for number, outline in enumerate(self._outlines, start=self._written_outlines)
+        ]
+        if outlines:
+            connection.execute(insert(OutlineRow), outlines)
         self._write_chunks(connection, version_id)
         return version_id  # what is held is forgotten after the commit: a transaction that failed may be tried again
 
     def _write_chunks(self, connection: Connection, version_id: int) -> None:
         if not self._chunks:
             return
-        rows = [
-            chunk_row(version_id, chunk, self._context(chunk))
-            | {"embedded_sha256": digest, "flaw": flaw_of(chunk.text)}
-            for chunk, _, digest in self._chunks
-        ]
-        inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
-        ids = connection.scalars(inserted, rows).all()
-        set_id = self._require_embedder(connection)
-        vectors = [
-            vector_row(set_id, chunk_id, vector) for chunk_id, (_, vector, _) in zip(ids, self._chunks, strict=True)
-        ]
-        connection.execute(insert(EmbeddingRow), vectors)
-        language = connection.scalar(select(VersionRow.language).where(VersionRow.id == version_id))
-        analysed = [
-            terms_row(self._collection.id, chunk_id, chunk.text, self._context(chunk), language)
-            for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
-        ]
-        connection.execute(insert(ChunkTermsRow), analysed)
-        keys = [
-            row
-            for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
-            for row in key_rows(chunk_id, chunk.text)
-        ]
-        if keys:  # a chunk without words has none
-            connection.execute(insert(ChunkKeyRow), keys)
-
-    def _context(self, chunk: ChunkDraft) -> str:
-        return context_of(self._source.title, chunk.heading_path)
+        insert_chunks(
+            connection,
+            self._chunks,
+            version_id=version_id,
+            collection_id=self._collection.id,
+            set_id=self._require_embedder(connection),
+            title=self._source.title,
+            language=connection.scalar(select(VersionRow.language).where(VersionRow.id == version_id)),
+        )
 
     def _require_version(self, connection: Connection) -> int:
         """Create the version's row with the first write; after that make sure that it is still there."""
@@ -216,7 +199,7 @@ class SqlStagedVersion:
             if before is not None:
                 require_version(before)  # or what is damaged would be written as if it were whole
             metadata = {} if before is None else before.metadata
-        language = language_of("".join(self._pieces) or " ".join(chunk.text for chunk, _, _ in self._chunks))
+        language = language_of("".join(self._pieces) or " ".join(chunk.draft.text for chunk in self._chunks))
         note_language(connection, self._collection.id, language)
         version_id = connection.scalars(
             insert(VersionRow)
@@ -231,6 +214,7 @@ class SqlStagedVersion:
                 mtime_ns=self._source.mtime_ns,
                 parser=self._collection.fingerprint.parser,
                 chunker=self._collection.fingerprint.chunker,
+                counted_by=self._collection.fingerprint.embedder,
                 created_at=datetime.now(UTC),
                 owner=str(os.getpid()),
                 details=metadata,
@@ -252,13 +236,13 @@ class SqlStagedVersion:
         return version_id
 
     def _require_embedder(self, connection: Connection) -> int:
-        """The live set, which is the one it was when this was begun, as is the collection's embedder."""
+        """The live set, which is the one it was when this was begun, as are the collection's embedder and chunker."""
         fingerprint = self._collection.fingerprint
         row = collection_row(connection, self._collection.id, self._collection.name)
         live = require_live_set(connection, self._collection.id)
         self._set_id = self._set_id or live
-        wanted = (fingerprint.embedder, fingerprint.dimension, self._set_id)
-        if (row.embedder, row.dimension, live) != wanted:
+        wanted = (fingerprint.embedder, fingerprint.dimension, fingerprint.chunker, self._set_id)
+        if (row.embedder, row.dimension, row.chunker, live) != wanted:
             raise EmbedderChanged(
                 f"The collection {self._collection.name!r} was embedded anew while {self._source.uri} was read.",
                 hint="Ingest it again.",
