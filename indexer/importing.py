@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from indexer.chunk_sizes import sized, tokens_in
 from indexer.chunking import CHUNKER_VERSION
 from indexer.formats import CONTAINERS
 from indexer.parsers.registry import PARSER_VERSION
@@ -88,8 +89,9 @@ class Import:
         try:
             fingerprint = store.collection(collection).fingerprint
             held = (fingerprint.embedder, fingerprint.dimension)
+            chunker = sized(CHUNKER_VERSION, tokens_in(fingerprint.chunker))
         except UnknownCollection:
-            held = None
+            held, chunker = None, CHUNKER_VERSION
         self._embedder: Embedder | None = None
         if held != wanted:
             configured = embedder()
@@ -98,7 +100,7 @@ class Import:
                 wanted = (configured.identity, configured.dimension)
         self.collection = store.ensure_collection(
             collection,
-            Fingerprint(parser=PARSER_VERSION, chunker=CHUNKER_VERSION, embedder=wanted[0], dimension=wanted[1]),
+            Fingerprint(parser=PARSER_VERSION, chunker=chunker, embedder=wanted[0], dimension=wanted[1]),
         )
         if held is None and self._embedder is None and header.dense_weight is not None:
             self.collection = store.set_dense_weight(self.collection, header.dense_weight)

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from indexer.chunk_sizes import limit_of, tokens_in
 from indexer.chunking import chunk_blocks, clip_title
 from indexer.detection import detect
 from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
+from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
 from rag.embedding.context import contextual_text
@@ -127,6 +129,7 @@ class SourceIngestion:
         """
         self.notices = []
         self._embedder = target.embedder
+        self._chunk_tokens = tokens_in(target.collection.fingerprint.chunker)
         stored = self._store.stored_source(target.collection, source.uri)
         current = stored if stored is not None and self._is_current(stored, target.collection.fingerprint) else None
         # What failed in a container may go well now, as files that failed are tried again, and what was deleted out of
@@ -293,6 +296,8 @@ class SourceIngestion:
             count_tokens=self._embedder.count_tokens,
             max_tokens=self._embedder.max_tokens,
             title=title,
+            target=self._chunk_tokens,
+            limit=limit_of(self._chunk_tokens),
         )
         total = 0
         while batch := list(islice(chunks, _FLUSH_CHUNKS)):
@@ -310,8 +315,8 @@ class SourceIngestion:
         offset = 0
         for pieces in parsed:
             text = "".join(block.text for block in pieces.blocks)
-            if text:
-                version.add_text(offset, text)
+            if pieces.blocks:
+                version.add_text(offset, text, outline=outline_of(pieces.blocks))
                 offset += len(text)
             yield from pieces.blocks
 

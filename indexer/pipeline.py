@@ -6,7 +6,8 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, Self
 
-from indexer.chunking import CHUNKER_VERSION
+from indexer.chunk_sizes import sized, tokens_in
+from indexer.chunking import CHUNKER_VERSION, TARGET_TOKENS
 from indexer.embedding_group import EmbeddingGroup
 from indexer.ingestion import SourceIngestion, Stopped, Taken, Target, failed_result, taken_result
 from indexer.members import Budget
@@ -36,11 +37,10 @@ _ATTEMPTS: Final = 2
 _log = get_logger("indexer")
 
 
-def fingerprint_of(embedder: Embedder) -> Fingerprint:
+def fingerprint_of(embedder: Embedder, chunk_tokens: int = TARGET_TOKENS) -> Fingerprint:
     """What documents are made with now."""
-    return Fingerprint(
-        parser=PARSER_VERSION, chunker=CHUNKER_VERSION, embedder=embedder.identity, dimension=embedder.dimension
-    )
+    chunker = sized(CHUNKER_VERSION, chunk_tokens)
+    return Fingerprint(parser=PARSER_VERSION, chunker=chunker, embedder=embedder.identity, dimension=embedder.dimension)
 
 
 class IngestPipeline:
@@ -56,10 +56,11 @@ class IngestPipeline:
         max_members: int = 10_000,
         max_unpacked_bytes: int = 4 << 30,
         web: WebPages | None = None,
+        chunk_tokens: int = TARGET_TOKENS,
     ) -> None:
         """``embedder_for`` gives the embedder of a collection by its name, of one that is not there yet, too.
 
-        ``web`` is for sources that are web addresses.
+        ``web`` is for sources that are web addresses. ``chunk_tokens`` is what chunks of new collections are aimed at.
 
         One source may hold ``max_members`` documents of ``max_unpacked_bytes`` in all.
         """
@@ -70,6 +71,7 @@ class IngestPipeline:
         self._max_members = max_members
         self._max_unpacked_bytes = max_unpacked_bytes
         self._web = web
+        self._chunk_tokens = chunk_tokens
 
     @classmethod
     def over(cls, library: Library, parsers: IsolatedParsers, *, fetcher: Fetcher | None = None) -> Self:
@@ -82,6 +84,7 @@ class IngestPipeline:
             max_file_bytes=settings.max_file_bytes,
             max_members=settings.max_members,
             max_unpacked_bytes=settings.max_unpacked_bytes,
+            chunk_tokens=settings.chunk_tokens,
             web=None if fetcher is None else WebPages(fetcher, library.store),
         )
 
@@ -156,7 +159,15 @@ class IngestPipeline:
 
     def _open(self, name: str) -> Target:
         embedder = self._embedder_for(name)
-        return Target(self._store.ensure_collection(name, fingerprint_of(embedder)), embedder)
+        made_with = fingerprint_of(embedder, self._chunk_tokens_of(name))
+        return Target(self._store.ensure_collection(name, made_with), embedder)
+
+    def _chunk_tokens_of(self, name: str) -> int:
+        """A collection's chunks stay as large as they are; `indexer reembed` changes that."""
+        found = next((each for each in self._store.collections() if each.name == name), None)
+        if found is None or self._store.is_empty(found):
+            return self._chunk_tokens
+        return tokens_in(found.fingerprint.chunker)
 
     def _ingestion(
         self, metadata: Mapping[str, MetadataValue] | None, watcher: Watcher, recorder: Recorder

@@ -1,5 +1,7 @@
 """Embedding a live collection anew: a second set of embeddings grows beside the one that serves, and takes its place.
 
+With another chunker it comes with the documents in other chunks, which change places with those that serve.
+
 Documents come and go meanwhile. A run that ends before the swap, however it ends, is taken up by the next one.
 """
 
@@ -9,15 +11,22 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
+from indexer.chunk_sizes import version_in
+from indexer.chunking import CHUNKER_VERSION
+from indexer.embeddings import embed
+from indexer.recutting import recut
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
 from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged
-from rag.stores import embedding_sets, reembedding
+from rag.stores import cuts, embedding_sets, recutting, reembedding
 from rag.stores.tables import SetState
 from rag.stores.vectors import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from rag.factory import Library
     from rag.protocols import Embedder
@@ -50,10 +59,14 @@ class Validation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReembedReport:
-    """``embedded`` chunks were embedded by this run; ``too_long`` of all are longer than the embedder reads."""
+    """``embedded`` chunks were embedded and ``recut`` documents cut by this run; ``too_long`` chunks of all are longer
+    than the embedder reads. ``without_outline`` documents keep their chunks: what a chunker needs is not stored.
+    """
 
     outcome: Literal["swapped", "stopped"]
     embedded: int
+    recut: int
+    without_outline: int
     too_long: int
     validation: Validation | None
 
@@ -63,6 +76,9 @@ class Watcher:
 
     def progress(self, done: int, total: int) -> None:
         """So many of so many chunks have a vector, those of past versions included."""
+
+    def recut(self, done: int, total: int) -> None:
+        """So many of so many documents are in the chunks asked for, or need no other ones."""
 
     def step(self, name: str) -> None:
         """Something longer begins: building the index, or asking the sample queries."""
@@ -98,7 +114,9 @@ class Reembedding:
         self._target = target
         self._embedder = embedder
         self._watcher = watcher or Watcher()
-        self._embedded = 0
+        self._embedded = self._recut = self._without_outline = 0
+        # Going back to what another release has cut: documents that came since keep their chunks.
+        self._cutting = target.chunker is not None and version_in(target.chunker) == CHUNKER_VERSION
 
     def run(self, *, sampled: bool = True, force: bool = False) -> ReembedReport:
         """Embed what is missing, build the index, validate, swap. ``force`` swaps whatever was measured.
@@ -112,6 +130,7 @@ class Reembedding:
         validation = None
         try:
             reembedding.remove_unfinished(self._indexes, self._collection)
+            recutting.remove_unfinished(self._database, self._collection)
             index = self._build()
             validation = self._validate(index, sampled=sampled)
             self._watcher.validated(validation)
@@ -125,7 +144,8 @@ class Reembedding:
         finally:
             reembedding.remove_unfinished(self._indexes, self._collection)
         fingerprint = self._collection.fingerprint
-        if (fingerprint.embedder, fingerprint.dimension) == (self._target.embedder, self._target.dimension):
+        same = (fingerprint.embedder, fingerprint.dimension) == (self._target.embedder, self._target.dimension)
+        if same and self._target.chunker is None:
             # Made anew because they were damaged: nobody could go back to them.
             embedding_sets.drop(self._database, self._collection, SetState.PREVIOUS)
         embedding_sets.delete_dropped(self._database, self._collection)
@@ -142,13 +162,31 @@ class Reembedding:
 
     def _complete(self) -> int:
         """Embed until nothing is missing; returns the seq at which nothing was."""
-        while (seq := reembedding.complete_at(self._database, self._collection, self._target)) is None:
+        arguments = (self._database, self._collection, self._target)
+        while (seq := reembedding.complete_at(*arguments, cutting=self._cutting)) is None:
+            if self._cutting:
+                self._cut_anew()
             self._embed_missing()
         return seq
+
+    def _cut_anew(self) -> None:
+        with self._database.read() as connection:
+            self._without_outline = connection.scalars(cuts.count_without_outline(self._target)).one()
+            waiting = connection.scalars(cuts.count_uncut(self._target)).one()
+        if not waiting:
+            return
+        watcher = self._watcher
+        documents, chunks = recut(
+            self._library, self._target, self._embedder(), progress=watcher.recut, go_on=self._go_on
+        )
+        self._recut += documents
+        self._embedded += chunks
 
     def _embed_missing(self) -> None:
         with self._database.read() as connection:
             done, total = embedding_sets.progress(connection, self._target)
+        if done == total:
+            return
         embedder = self._embedder()
         inputs = self._library.store.embedding_inputs(self._collection, lacking=self._target)
         self._watcher.progress(done, total)
@@ -156,12 +194,18 @@ class Reembedding:
             self._go_on()
             texts = [contextual_text(item.title, item.heading_path, item.text) for item in batch]
             too_long = sum(count > embedder.max_tokens for count in embedder.count_tokens(texts))
-            values = encode(embedder.embed_passages(texts))
+            values = encode(self._vectors(texts, embedder))
             ids = [item.chunk_id for item in batch]
             written = embedding_sets.add(self._database, self._target, ids, values, too_long=too_long)
             self._embedded += written
             done += written
             self._watcher.progress(min(done, total), total)
+
+    def _vectors(self, texts: list[str], embedder: Embedder) -> NDArray[np.float32]:
+        """Of a set that comes with other chunks, what is stored by its embedder is taken; others make all anew."""
+        if self._target.chunker is None:
+            return embedder.embed_passages(texts)
+        return embed(texts, store=self._library.store, embedder=embedder).vectors
 
     def _validate(self, index: NextIndex, *, sampled: bool) -> Validation:
         self._go_on()
@@ -172,7 +216,7 @@ class Reembedding:
         queries, k, found, before = 0, 0, None, None
         if sampled and manifest.count:
             self._watcher.step("asking sample queries")
-            samples = SampleQueries(self._library, self._collection, index.generation.base.ids)
+            samples = SampleQueries(self._library, self._collection, self._target, index.generation.base.ids)
             queries, k = len(samples), samples.k
             found = samples.found_in(index, self._target, self._embedder(), go_on=self._go_on)
             before = self._found_before(samples)
@@ -202,7 +246,8 @@ class Reembedding:
     def _swap(self, index: NextIndex) -> reembedding.Swap:
         self._go_on()
         seen = self._complete()
-        return reembedding.swap(self._database, self._indexes, self._collection, self._target, index, seen=seen)
+        arguments = (self._database, self._indexes, self._collection, self._target, index)
+        return reembedding.swap(*arguments, seen=seen, cutting=self._cutting)
 
     def _go_on(self) -> None:
         if self._watcher.stop():
@@ -223,6 +268,8 @@ class Reembedding:
         return ReembedReport(
             outcome=outcome,
             embedded=self._embedded,
+            recut=self._recut,
+            without_outline=self._without_outline,
             too_long=now.too_long if now else 0,
             validation=validation,
         )

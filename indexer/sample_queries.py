@@ -1,7 +1,9 @@
 """Whether new embeddings find what the old ones do: passages are looked for by a few of their own words.
 
 The measure is known-item search: a query made of a stretch from the middle of a passage should bring that passage among
-the first ones. It needs no labels, and both sets of embeddings get the same queries, each from its own embedder.
+the first ones. It needs no labels, and both sets of embeddings get the same queries, each from its own embedder. Where
+the chunks are others, too, a query is made of words that stand together in one passage of each set, and either has to
+find its own.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 from rag.stores import reembedding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,14 +46,15 @@ class SampleQueries:
     where ten passages would be most of them.
     """
 
-    def __init__(self, library: Library, collection: Collection, ids: NDArray[np.int64]) -> None:
-        """``ids`` are all chunks, of which some are drawn; those that are deleted meanwhile do not count."""
+    def __init__(self, library: Library, collection: Collection, target: EmbeddingSet, ids: NDArray[np.int64]) -> None:
+        """``ids`` are all chunks of the new set, of which some are drawn; those that go meanwhile do not count."""
         self._library = library
         self._collection = collection
         self.k = max(1, min(_K, len(ids) // 10))
         drawn = np.random.default_rng(_SEED).choice(ids, size=min(_QUERIES, len(ids)), replace=False)
-        found = library.store.hydrate(collection, [int(chunk_id) for chunk_id in np.sort(drawn)])
-        self._queries = {chunk.id: _stretch(chunk.text) for chunk, _ in found}
+        shared = reembedding.shared_texts(library.database, target, [int(chunk_id) for chunk_id in np.sort(drawn)])
+        self._queries = [(each.chunk_id, _stretch(each.text)) for each in shared]
+        self._live = [(each.active_id, _stretch(each.text)) for each in shared]
 
     def __len__(self) -> int:
         return len(self._queries)
@@ -65,7 +68,7 @@ class SampleQueries:
             _, scores = index.generation.base.search(query, self.k, skip=None, among=None)
             return float(scores.min()) if len(scores) else -1.0
 
-        return self._share(target, embedder, last_score, go_on)
+        return self._share(self._queries, target, embedder, last_score, go_on)
 
     def found_live(self, live: EmbeddingSet, embedder: Embedder, *, go_on: Callable[[], None]) -> float:
         """The share found by searching the collection as it serves."""
@@ -74,7 +77,7 @@ class SampleQueries:
             hits = self._library.vectors.search(self._collection, query, self.k)
             return hits[-1].score if hits else -1.0
 
-        return self._share(live, embedder, last_score, go_on)
+        return self._share(self._live, live, embedder, last_score, go_on)
 
     def problem(self, found: float, before: float | None) -> str | None:
         """Why the new embeddings should not serve, if so."""
@@ -88,17 +91,19 @@ class SampleQueries:
 
     def _share(
         self,
+        queries: Sequence[tuple[int, str]],
         of: EmbeddingSet,
         embedder: Embedder,
         last_score: Callable[[NDArray[np.float32]], float],
         go_on: Callable[[], None],
     ) -> float:
-        own = reembedding.vectors_of(self._library.database, of, list(self._queries))
+        own = reembedding.vectors_of(self._library.database, of, [chunk_id for chunk_id, _ in queries])
         found: list[bool] = []
-        for chunk_id, vector in own.items():
-            go_on()
-            query = embedder.embed_query(self._queries[chunk_id])
-            found.append(float(query @ vector) >= last_score(query) - _SAME_SCORE)
+        for chunk_id, text in queries:
+            if chunk_id in own:
+                go_on()
+                query = embedder.embed_query(text)
+                found.append(float(query @ own[chunk_id]) >= last_score(query) - _SAME_SCORE)
         return _mean(found)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from indexer.absence import Evidence
+from indexer.chunk_sizes import sized, tokens_in
 from indexer.chunking import CHUNKER_VERSION
 from indexer.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
 from indexer.parsers.registry import PARSER_VERSION
@@ -149,7 +150,8 @@ class FolderSync:
         if collection is None:
             return []
         # What a release that reads otherwise would read anew is out of date, though the collection does not know yet.
-        makers = replace(collection.fingerprint, parser=PARSER_VERSION, chunker=CHUNKER_VERSION)
+        chunker = sized(CHUNKER_VERSION, tokens_in(collection.fingerprint.chunker))
+        makers = replace(collection.fingerprint, parser=PARSER_VERSION, chunker=chunker)
         collection = replace(collection, fingerprint=makers)
         root = self.folder.resolve()
         if paths is None:

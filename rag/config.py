@@ -118,6 +118,15 @@ class Settings(BaseSettings):
         ),
     ] = 30
 
+    chunk_tokens: Annotated[
+        int,
+        Field(
+            ge=20,
+            le=1000,
+            description="tokens that a passage of new collections is aimed at; the embedder's input limits it, too",
+        ),
+    ] = 180
+
     index_ram_bytes: Annotated[
         int, Field(ge=0, description="memory for vector indexes; those searched longest ago are let go")
     ] = 1 << 30

@@ -229,7 +229,7 @@ class DeletionFollower:
             ids: set[int] = set()
             for collection, seq in seqs.items():
                 if seq != (seen := self._seen.get(collection, 0)):
-                    ids.update(removed_since(connection, collection, seen).tolist())
+                    ids.update(removed_since(connection, collection, seen, shelved=True).tolist())
         return seqs, Gone(ids=frozenset(ids)) if ids else None
 
     def _confirm(self, seqs: dict[int, int]) -> None:

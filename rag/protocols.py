@@ -242,8 +242,11 @@ class PassageStore(Protocol):
 class StagedVersion(Protocol):
     """A document version being written. Nothing of it is seen by any reader until ``activate`` returns."""
 
-    def add_text(self, start: int, text: str) -> None:
-        """Append source text beginning at character offset ``start``; pieces arrive in order."""
+    def add_text(self, start: int, text: str, *, outline: bytes = b"") -> None:
+        """Append source text beginning at character offset ``start``; pieces arrive in order.
+
+        ``outline`` is what a chunker needs of it besides; only the chunker's side can read it.
+        """
 
     def add_chunks(
         self, chunks: Sequence[ChunkDraft], vectors: NDArray[np.float32], *, digests: Sequence[bytes] | None = None
@@ -278,6 +281,9 @@ class DocumentStore(PassageStore, Protocol):
     def collections(self) -> list[Collection]: ...
     def index(self, collection: Collection) -> GenerationInfo | None:
         """The current index file; ``None`` if there is none."""
+
+    def is_empty(self, collection: Collection) -> bool:
+        """Whether nothing was ever embedded in it that is still stored."""
 
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None: ...
     def note_fetch(self, collection: Collection, document_id: int, fetch: WebFetch) -> None:

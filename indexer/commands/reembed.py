@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from indexer.commands import erasing
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import collection_option, json_option
+from indexer.reembedding_target import Wanted, begin
 from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
 from rag.errors import Conflict
@@ -27,11 +29,18 @@ _ACTIONS = ("cancel", "rollback", "forget_previous", "status")
 @click.command()
 @collection_option
 @click.option("--embedder", metavar="NAME", help="The model to embed with; RAG_EMBEDDER if left out.")
+@click.option("--rechunk", is_flag=True, help="Cut the documents anew, too, as this release does it.")
+@click.option(
+    "--chunk-tokens",
+    type=click.IntRange(20, 1000),
+    metavar="N",
+    help="Cut them into passages of about N tokens, now and from now on; RAG_CHUNK_TOKENS is for new collections.",
+)
 @click.option("--force", is_flag=True, help="Swap even if recall or sample queries say that it is worse.")
-@click.option("--cancel", is_flag=True, help="Drop the embeddings that are being made, also while that runs.")
-@click.option("--rollback", is_flag=True, help="Go back to the embeddings that served before the last swap.")
-@click.option("--forget-previous", is_flag=True, help="Free the space of those that served before the last swap.")
-@click.option("--status", is_flag=True, help="Tell which embeddings there are and how far they are.")
+@click.option("--cancel", is_flag=True, help="Drop what is being made, also while that runs.")
+@click.option("--rollback", is_flag=True, help="Go back to what served before the last swap.")
+@click.option("--forget-previous", is_flag=True, help="Free the space of what served before the last swap.")
+@click.option("--status", is_flag=True, help="Tell what there is and how far it is.")
 @json_option
 @click.pass_context
 def reembed(
@@ -39,6 +48,8 @@ def reembed(
     /,
     collection: str,
     embedder: str | None,
+    rechunk: bool,  # noqa: FBT001
+    chunk_tokens: int | None,
     force: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
     **actions: bool,
@@ -46,7 +57,12 @@ def reembed(
     """Embed a collection anew while it serves, and swap when the new embeddings are complete and validated.
 
     Documents may be ingested and deleted meanwhile. A run that was stopped or killed goes on when the same command is
-    given again. Chunks stay as they are; no source is read.
+    given again. No source is read.
+
+    Passages stay as they are, unless --rechunk or --chunk-tokens asks for others: then documents are cut anew from
+    their stored text, while searches go on in the passages there are. The embedder stays the collection's own
+    unless --embedder names another one. Documents of which too little was stored are counted and keep their
+    passages; ingest them again.
 
     Before the swap the number of embeddings, the recall of their index and sample queries are checked; embeddings that
     are worse than those that serve are refused. Programs that are running go on with the new ones without a restart.
@@ -54,8 +70,12 @@ def reembed(
     With --json, one JSON object a line is printed for each batch, for the validation and for the whole run.
     """
     chosen = [name for name in _ACTIONS if actions[name]]
-    if len(chosen) > 1 or (chosen and embedder):
-        raise click.UsageError("--embedder, --cancel, --rollback, --forget-previous and --status exclude each other.")
+    rechunk = rechunk or chunk_tokens is not None
+    if len(chosen) > 1 or (chosen and (embedder or rechunk)):
+        raise click.UsageError(
+            "--cancel, --rollback, --forget-previous and --status exclude each other, --embedder, --rechunk and "
+            "--chunk-tokens."
+        )
     settings = load_settings()
     if embedder:
         settings = settings.model_copy(update={"embedder": embedder})
@@ -68,25 +88,27 @@ def reembed(
                 _drop(library, target, "building", as_json=as_json)
             case ["forget_previous"]:
                 _drop(library, target, "previous", as_json=as_json)
-            case rollback:
-                finished = _run(library, target, back=bool(rollback), force=force, as_json=as_json)
-                ctx.exit(0 if finished else EXIT_FAILED)
+            case ["rollback"]:
+                ctx.exit(0 if _run(library, target, None, force=force, as_json=as_json) else EXIT_FAILED)
+            case _:
+                wanted = Wanted(own_embedder=rechunk and not embedder, rechunk=rechunk, chunk_tokens=chunk_tokens)
+                ctx.exit(0 if _run(library, target, wanted, force=force, as_json=as_json) else EXIT_FAILED)
 
 
-def _run(library: Library, collection: Collection, *, back: bool, force: bool, as_json: bool) -> bool:
-    """Returns whether the embeddings asked for serve now."""
-    from indexer.commands.reembed_display import ReembedDisplay
+def _run(library: Library, collection: Collection, wanted: Wanted | None, *, force: bool, as_json: bool) -> bool:
+    """Go over to what is wanted, or back; returns whether that serves now."""
+    from indexer.commands.reembed_display import ReembedDisplay, tell_notes
     from indexer.reembedding import Reembedding
     from rag.stores import embedding_sets
     from rag.stores.ingest_lock import ReembeddingLock
 
     with ReembeddingLock(library.settings.home, collection.name):
         embedding_sets.delete_dropped(library.database, collection)
-        target = _previous(library, collection) if back else _begin(library, collection)
+        target = _previous(library, collection) if wanted is None else begin(library, collection, wanted)
         if target is None:
             _say(
                 {"type": "summary", "collection": collection.name, "outcome": "unchanged"},
-                f"{collection.name}: embedded with {collection.fingerprint.embedder} already, and whole",
+                _unchanged(collection, wanted),
                 as_json=as_json,
             )
             return True
@@ -97,7 +119,7 @@ def _run(library: Library, collection: Collection, *, back: bool, force: bool, a
             run = Reembedding(
                 library, collection, target, embedder=lambda: library.embedder_of(made_with), watcher=display
             )
-            report = run.run(sampled=not back, force=force)
+            report = run.run(sampled=wanted is not None, force=force)
         _say(
             {
                 "type": "summary",
@@ -105,30 +127,27 @@ def _run(library: Library, collection: Collection, *, back: bool, force: bool, a
                 "embedder": target.embedder,
                 "outcome": report.outcome,
                 "embedded": report.embedded,
+                "recut": report.recut,
+                "without_outline": report.without_outline,
                 "too_long": report.too_long,
                 "validation": asdict(report.validation) if report.validation else None,
             },
             _sentence(collection, target, report),
             as_json=as_json,
         )
-        if report.too_long and not as_json:
-            click.echo(
-                f"note: {report.too_long} chunks are longer than this embedder reads, so their ends are not searched "
-                "by meaning; delete and ingest their documents again to cut them to its length.",
-                err=True,
-            )
+        if not as_json:
+            tell_notes(report)
+    if report.outcome == "swapped" and target.chunker is not None:
+        # Nobody finds model state of the passages that served; it would only take space.
+        erasing.tell(library.erase_deleted(), quiet=as_json)
     return report.outcome == "swapped"
 
 
-def _begin(library: Library, collection: Collection) -> EmbeddingSet | None:
-    """The set to work on; ``None`` if the collection has whole embeddings of this embedder already."""
-    from rag.stores import embedding_sets, reembedding
-
-    embedder = library.embedder
-    live = (collection.fingerprint.embedder, collection.fingerprint.dimension)
-    if live == (embedder.identity, embedder.dimension) and not reembedding.wrong_vectors(library.database, collection):
-        return None
-    return embedding_sets.begin(library.database, collection, embedder.identity, embedder.dimension)
+def _unchanged(collection: Collection, wanted: Wanted | None) -> str:
+    embedded = f"{collection.name}: embedded with {collection.fingerprint.embedder} already, and whole"
+    if wanted is None or not wanted.rechunk:
+        return embedded
+    return f"{embedded}; cut by {collection.fingerprint.chunker}, as far as that can be done anew"
 
 
 def _previous(library: Library, collection: Collection) -> EmbeddingSet:
@@ -156,7 +175,7 @@ def _drop(library: Library, collection: Collection, state: str, *, as_json: bool
 
 
 def _show_status(library: Library, collection: Collection, *, as_json: bool) -> None:
-    from rag.stores import embedding_sets
+    from rag.stores import cuts, embedding_sets
     from rag.stores.tables import SetState
 
     found: list[dict[str, Any]] = []
@@ -165,9 +184,18 @@ def _show_status(library: Library, collection: Collection, *, as_json: bool) -> 
             each = embedding_sets.find(connection, collection, state)
             if each is not None:
                 done, total = embedding_sets.progress(connection, each)
-                found.append({"state": str(state), "embedder": each.embedder, "done": done, "chunks": total})
-    lines = [f"{each['state']:9} {each['embedder']}: {each['done']} of {total} chunks" for each in found]
+                one: dict[str, Any] = {"state": str(state), "embedder": each.embedder, "done": done, "chunks": total}
+                if cuts.cut_status(each) is not None:
+                    one["chunker"] = each.chunker
+                    one["uncut"] = connection.scalars(cuts.count_uncut(each)).one()
+                found.append(one)
+    lines = [_status_line(each) for each in found]
     _say({"collection": collection.name, "embeddings": found}, "\n".join(lines), as_json=as_json)
+
+
+def _status_line(each: dict[str, Any]) -> str:
+    line = f"{each['state']:9} {each['embedder']}: {each['done']} of {each['chunks']} chunks"
+    return f"{line}, by {each['chunker']}, {each['uncut']} documents to cut" if "chunker" in each else line
 
 
 def _sentence(collection: Collection, target: EmbeddingSet, report: ReembedReport) -> str:
@@ -176,7 +204,8 @@ def _sentence(collection: Collection, target: EmbeddingSet, report: ReembedRepor
             f"{collection.name}: stopped after embedding {report.embedded} chunks, which are kept; searches use "
             f"{collection.fingerprint.embedder} as before. Give the same command again to go on."
         )
-    return f"{collection.name}: serving embeddings by {target.embedder}; {report.embedded} chunks embedded now"
+    cut = f"; {report.recut} documents cut anew" if report.recut else ""
+    return f"{collection.name}: serving embeddings by {target.embedder}{cut}; {report.embedded} chunks embedded now"
 
 
 def _say(body: dict[str, Any], text: str, *, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from indexer.reembedding import Watcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from indexer.reembedding import Validation
+    from indexer.reembedding import ReembedReport, Validation
 
 
 class ReembedDisplay(Watcher):
@@ -30,13 +30,13 @@ class ReembedDisplay(Watcher):
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("chunks · {task.fields[rate]}/s ·"),
+            TextColumn("{task.fields[unit]}"),
             TimeRemainingColumn(),
             console=console,
             disable=as_json or not console.is_terminal,
             transient=True,
         )
-        self._task = self._bar.add_task("embedding", total=None, rate="0")
+        self._task = self._bar.add_task("embedding", total=None, unit="")
         self._began: tuple[float, int] | None = None
 
     def __enter__(self) -> Self:
@@ -50,8 +50,14 @@ class ReembedDisplay(Watcher):
         began, before = self._began = self._began or (time.monotonic(), done)
         elapsed = time.monotonic() - began
         rate = (done - before) / elapsed if elapsed else 0.0
-        self._bar.update(self._task, description="embedding", completed=done, total=total, rate=f"{rate:.0f}")
+        self._bar.update(
+            self._task, description="embedding", completed=done, total=total, unit=f"chunks · {rate:.0f}/s ·"
+        )
         self._print({"type": "progress", "done": done, "total": total, "chunks_per_second": round(rate, 1)})
+
+    def recut(self, done: int, total: int) -> None:
+        self._bar.update(self._task, description="cutting", completed=done, total=total, unit="documents ·")
+        self._print({"type": "recut", "done": done, "total": total})
 
     def step(self, name: str) -> None:
         self._bar.update(self._task, description=name)
@@ -68,6 +74,22 @@ class ReembedDisplay(Watcher):
     def _print(self, line: dict[str, object]) -> None:
         if self._as_json:
             click.echo(json.dumps(line))
+
+
+def tell_notes(report: ReembedReport) -> None:
+    """What to do about what a run could not do, on standard error."""
+    if report.too_long:
+        click.echo(
+            f"note: {report.too_long} chunks are longer than this embedder reads, so their ends are not searched by "
+            "meaning; `indexer reembed --rechunk` cuts documents to its length.",
+            err=True,
+        )
+    if report.without_outline:
+        click.echo(
+            f"note: {report.without_outline} documents keep their chunks, because what it takes to cut them anew was "
+            "not stored when they were ingested; `indexer ingest` of the same paths replaces them.",
+            err=True,
+        )
 
 
 def sentence(validation: Validation) -> str:

@@ -26,13 +26,14 @@ from rag.stores.tables import (
     VersionStatus,
 )
 from rag.stores.vectors import decode
+from rag.stores.visibility import ACTIVE
 from rag.types import GenerationInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from rag.stores.generations import Generation
 
@@ -156,15 +157,18 @@ def active_chunks(connection: Connection, collection_id: int) -> int:
     return connection.execute(select(count).where(*active)).scalar_one()
 
 
-def removed_since(connection: Connection, collection_id: int, seq: int) -> NDArray[np.int64]:
-    """Ids of the chunks that were removed after ``seq``.
+def removed_since(connection: Connection, collection_id: int, seq: int, *, shelved: bool = False) -> NDArray[np.int64]:
+    """Ids of the chunks that were removed after ``seq``; with ``shelved``, of those too that other cuts replaced.
+
+    Where these are replaced every index is another one, and none of those that follow holds them.
 
     A tombstone has no checksum; one that is damaged must not hide a chunk that is active.
     """
+    left_out = [VersionStatus.ACTIVE] if shelved else [VersionStatus.ACTIVE, VersionStatus.SHELVED]
     active = (
         exists()
         .where(ChunkRow.id == TombstoneRow.chunk_id)
-        .where(VersionRow.id == ChunkRow.version_id, VersionRow.status == VersionStatus.ACTIVE)
+        .where(VersionRow.id == ChunkRow.version_id, VersionRow.status.in_(left_out))
     )
     ids = connection.scalars(
         select(TombstoneRow.chunk_id).where(
@@ -183,7 +187,7 @@ def feeds(connection: Connection) -> dict[int, tuple[int, int]]:
 
 
 def chunks_there(connection: Connection, among: Iterable[int]) -> set[int]:
-    """Which of these chunks a version holds that is active, or is being written.
+    """Which of these chunks a version holds that is active, is being written, or waits to take the place of one.
 
     Not those of versions that are kept for questions about the past: what such a question needs is computed again.
     """
@@ -206,16 +210,23 @@ def _chunks_there() -> Select[int]:
     return (
         select(ChunkRow.id)
         .join(version, version.id == ChunkRow.version_id)
-        .where(version.status.in_((VersionStatus.ACTIVE, VersionStatus.STAGED)))
+        .where(version.status.in_((VersionStatus.ACTIVE, VersionStatus.STAGED, VersionStatus.PREPARED)))
     )
 
 
 def added_since(
-    connection: Connection, collection_id: int, seq: int, dimension: int, *, set_id: int | None = None
+    connection: Connection,
+    collection_id: int,
+    seq: int,
+    dimension: int,
+    *,
+    set_id: int | None = None,
+    versions: ColumnElement[bool] = ACTIVE,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Batches of ids and unit vectors of the active chunks that were added after ``seq``; all of them since 0.
 
-    The vectors are those of the live set, or of the set ``set_id``. Raises DatabaseDamaged.
+    The vectors are those of the live set, or of the set ``set_id``; ``versions`` are those that are active when that
+    one serves. Raises DatabaseDamaged.
     """
     if set_id is None:
         set_id = require_live_set(connection, collection_id)
@@ -224,7 +235,7 @@ def added_since(
     )
     added = (
         VersionRow.collection_id == collection_id,
-        VersionRow.status == VersionStatus.ACTIVE,
+        versions,
         VersionRow.activated_seq > seq,
     )
     if seq > 0:

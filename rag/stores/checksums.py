@@ -49,6 +49,11 @@ def text_checksum(version_id: int, start: int, text: str) -> int:
     return crc32(f"{version_id}\x1f{start}\x1f{text}".encode())
 
 
+def outline_checksum(version_id: int, ordinal: int, outline: bytes) -> int:
+    """Of a part of an outline as it is stored."""
+    return crc32(outline, crc32(b"%d %d" % (version_id, ordinal)))
+
+
 def vector_checksum(set_id: int, chunk_id: int, vector: bytes) -> int:
     """Of an embedding as it is stored."""
     return crc32(vector, crc32(b"%d %d" % (set_id, chunk_id)))

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, or_, select
 
 from rag.errors import DatabaseDamaged
 from rag.stores import tenures
 from rag.stores.analysis import languages_of, note_language, terms_row
-from rag.stores.checksums import chunk_checksum, text_checksum, vector_checksum, version_checksum
+from rag.stores.checksums import chunk_checksum, outline_checksum, text_checksum, vector_checksum, version_checksum
 from rag.stores.collection_rows import collection_row
 from rag.stores.copies import derive_again, wrongly_derived
 from rag.stores.embedding_sets import live_set
@@ -29,6 +29,7 @@ from rag.stores.tables import (
     EmbeddingRow,
     EmbeddingSetRow,
     MetadataRow,
+    OutlineRow,
     SetState,
     TextRow,
     VersionRow,
@@ -106,10 +107,17 @@ def repair_documents(database: Database, collection: Collection) -> None:
 
 
 def _next(connection: Connection, collection: Collection, last: int) -> int | None:
-    mine = (VersionRow.collection_id == collection.id, VersionRow.id > last, KEPT)
+    mine = (VersionRow.collection_id == collection.id, VersionRow.id > last, or_(KEPT, _COMPLETE_CUTS))
     found: int | None = connection.scalar(select(VersionRow.id).where(*mine).order_by(VersionRow.id).limit(1))
     return found
 
+
+# They are whole like what is read, but for embeddings: those of a set that is being made come by and by.
+_COMPLETE_CUTS = VersionRow.status.in_([VersionStatus.PREPARED, VersionStatus.SHELVED])
+_DROP_CUTS = {
+    VersionStatus.PREPARED.value: "Drop its new chunks: `indexer reembed --cancel`.",
+    VersionStatus.SHELVED.value: "Drop its former chunks: `indexer reembed --forget-previous`.",
+}
 
 _Problem = tuple["Area", str, str]
 
@@ -118,18 +126,23 @@ def _problems(
     connection: Connection, version_id: int, collection: Collection, where: str
 ) -> tuple[list[_Problem], int]:
     """What is wrong with a version, its document's uri in front, and the chunks it has."""
-    uri = connection.scalar(select(DocumentRow.uri).join(VersionRow).where(VersionRow.id == version_id))
+    named = select(DocumentRow.uri, VersionRow.status).join(VersionRow).where(VersionRow.id == version_id)
+    uri, status = connection.execute(named).one_or_none() or (None, None)
+    drop = _DROP_CUTS.get(status or "")
     found: list[_Problem] = []
     version = _Version(connection, version_id, collection)
     try:
         with translated(where):
             found += version.stored()
             whole = not found
-            found += version.embedded()
+            if drop is None:
+                found += version.embedded()
             if whole:  # else it would be compared with what is damaged
                 found += version.derived()
     except DatabaseDamaged as error:  # a value that cannot even be read
         found.append(("documents", error.message, _AGAIN))
+    if drop is not None:
+        found = [(area, message, advice if advice is _DERIVED else drop) for area, message, advice in found]
     return [(area, f"{uri}: {message}", advice) for area, message, advice in found], version.chunks
 
 
@@ -146,7 +159,7 @@ class _Version:
     def stored(self) -> Iterator[_Problem]:
         """What can only be told."""
         version = self._row()
-        known = version.status in {VersionStatus.ACTIVE, VersionStatus.RETIRED}
+        known = version.status in {VersionStatus.ACTIVE, VersionStatus.RETIRED, *_DROP_CUTS}
         expected = (self._collection.id, version.checksum)
         if not known or (version.document_collection, version_checksum(version)) != expected:
             yield "documents", "what is stored of it is not as it was written.", _AGAIN
@@ -154,6 +167,8 @@ class _Version:
             yield "documents", "when it was there is not as it was written.", _AGAIN
         if not self._text_is_whole():
             yield "documents", "its source text is not as it was written.", _AGAIN
+        if not self._outline_is_whole():
+            yield "documents", "the outline that chunkers cut it by is not as it was written.", _AGAIN
         changed = misplaced = 0
         for row in self._chunks():
             self.chunks += 1
@@ -250,6 +265,14 @@ class _Version:
                 return False
             end += len(piece.text)
         return True
+
+    def _outline_is_whole(self) -> bool:
+        parts = select(OutlineRow).where(OutlineRow.version_id == self._id).order_by(OutlineRow.ordinal)
+        rows = self._connection.execute(parts.execution_options(yield_per=1))
+        return all(
+            part.ordinal == number and outline_checksum(self._id, number, part.outline) == part.checksum
+            for number, part in enumerate(rows)
+        )
 
     def _source(self, start: int, end: int) -> str:
         """The source text from ``start`` to ``end``; the pieces last read are kept, for chunks come in order."""

@@ -19,6 +19,7 @@ from rag.stores.collection_rows import (
     insert_collection,
 )
 from rag.stores.copies import copies, likenesses
+from rag.stores.cuts import versions_of
 from rag.stores.embedding_sets import change_live, create_live, has_vector
 from rag.stores.history import require_known
 from rag.stores.quality import collection_quality, document_quality
@@ -42,7 +43,7 @@ from rag.stores.reuse import known_vectors
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.stretches import stretches, text_of
 from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
-from rag.stores.visibility import KEPT, UNSEEN, visible
+from rag.stores.visibility import UNSEEN, visible
 from rag.stores.web_fetches import note_fetch, web_fetch
 from rag.types import CollectionStatus, EmbeddingInput, StoredSource
 from rag.unicode import is_storable
@@ -210,8 +211,8 @@ class SqlDocumentStore:
             if retired:
                 seq, at, _ = next_change(connection, collection.id)
                 retire(connection, retired, collection.id, seq, at, keep=keep)
-        if not keep:
-            prune(self._database, retired)
+            gone = leaving(connection, collection.id) if retired else []  # their other cuts, at least
+        prune(self._database, gone)
         return len(retired)
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
@@ -334,12 +335,12 @@ class SqlDocumentStore:
     def embedding_inputs(
         self, collection: Collection, *, lacking: EmbeddingSet | None = None
     ) -> Iterator[EmbeddingInput]:
-        """The active chunks by id, or those of any version that is kept of which the set ``lacking`` has no vector.
+        """The active chunks by id, or those that the set ``lacking`` needs a vector of and has none.
 
         Short reads; nothing is locked.
         """
         last = 0
-        versions = visible() if lacking is None else KEPT & ~has_vector(lacking)
+        versions = visible() if lacking is None else versions_of(lacking) & ~has_vector(lacking)
         while True:
             further = select_passages(collection.id, versions).where(ChunkRow.id > last)
             query = further.order_by(ChunkRow.id).limit(_BATCH)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
 
 from rag.errors import Conflict, DatabaseDamaged
+from rag.stores import cuts
 from rag.stores.checksums import damaged, vector_checksum
+from rag.stores.retirement import leaving, prune
 from rag.stores.rows import vector_row
 from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
-from rag.stores.visibility import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +32,10 @@ _DROPPED_AT_ONCE: Final = 5000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSet:
-    """A row of ``embedding_sets``; ``collection`` is the name, for messages."""
+    """A row of ``embedding_sets``; ``collection`` is the name, for messages.
+
+    Where there is a ``chunker``, the set comes with other cuts of the documents (``rag.stores.cuts``).
+    """
 
     id: int
     collection_id: int
@@ -40,6 +44,7 @@ class EmbeddingSet:
     embedder: str
     dimension: int
     too_long: int
+    chunker: str | None = None
 
 
 def live_set(collection_id: int) -> ScalarSelect[int]:
@@ -81,7 +86,7 @@ def change_live(connection: Connection, collection_id: int, embedder: str, dimen
     mine = EmbeddingSetRow.collection_id == collection_id
     live = (mine, EmbeddingSetRow.state == SetState.LIVE)
     connection.execute(update(EmbeddingSetRow).where(*live).values(embedder=embedder, dimension=dimension))
-    others = (mine, EmbeddingSetRow.state != SetState.LIVE)
+    others = (mine, EmbeddingSetRow.state != SetState.LIVE)  # there is no version, so no cut of one
     connection.execute(update(EmbeddingSetRow).where(*others).values(state=SetState.DROPPED))
 
 
@@ -99,46 +104,54 @@ def find(connection: Connection, collection: Collection, state: SetState) -> Emb
         embedder=row.embedder,
         dimension=row.dimension,
         too_long=row.too_long,
+        chunker=row.chunker,
     )
 
 
-def begin(database: Database, collection: Collection, embedder: str, dimension: int) -> EmbeddingSet:
+def begin(
+    database: Database, collection: Collection, embedder: str, dimension: int, *, chunker: str | None = None
+) -> EmbeddingSet:
     """The set being built with this embedder: a new one, or what an earlier run has left of it.
 
+    With a ``chunker`` the documents that are not its work are cut by it.
+
     Raises:
-        Conflict: one of another embedder is being built.
+        Conflict: one of another embedder, or with other chunks, is being built.
     """
     with database.write() as connection:
         found = find(connection, collection, SetState.BUILDING)
         if found is None:
-            _insert(connection, collection.id, SetState.BUILDING, embedder, dimension)
+            _insert(connection, collection.id, SetState.BUILDING, embedder, dimension, chunker)
             found = find(connection, collection, SetState.BUILDING)
     if found is None:
         raise AssertionError("a set that was inserted is there")
-    if (found.embedder, found.dimension) != (embedder, dimension):
+    if (found.embedder, found.dimension, found.chunker) != (embedder, dimension, chunker):
+        chunks = f" in chunks by {found.chunker}" if found.chunker else " in the chunks it has"
         raise Conflict(
-            f"The collection {collection.name!r} is being embedded anew with {found.embedder} already.",
-            hint=f"Finish that with RAG_EMBEDDER set to it, or: indexer reembed --collection {collection.name} "
+            f"The collection {collection.name!r} is being embedded anew with {found.embedder} already,{chunks}.",
+            hint=f"Finish that with the command it was begun with, or: indexer reembed --collection {collection.name} "
             "--cancel",
         )
     return found
 
 
 def missing(target: EmbeddingSet, *, since: int = 0) -> Select[int]:
-    """How many chunks the set lacks, of versions that are kept and were activated after ``since``."""
+    """How many chunks the set lacks, of versions that were activated after ``since``, or ended after it: those that
+    need no vector in it while they have another cut need one for questions about the past.
+    """
     return (
         select(func.count())
         .select_from(ChunkRow)
         .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        .where(VersionRow.collection_id == target.collection_id, KEPT)
-        .where(VersionRow.activated_seq > since, ~has_vector(target))
+        .where(VersionRow.collection_id == target.collection_id, cuts.versions_of(target))
+        .where(or_(VersionRow.activated_seq > since, VersionRow.retired_seq > since), ~has_vector(target))
     )
 
 
 def progress(connection: Connection, target: EmbeddingSet) -> tuple[int, int]:
-    """How many chunks of versions that are kept, past ones too, have a vector in the set, and how many there are."""
+    """How many chunks of the set's versions, past ones too, have a vector in it, and how many there are."""
     kept = select(func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
-        VersionRow.collection_id == target.collection_id, KEPT
+        VersionRow.collection_id == target.collection_id, cuts.versions_of(target)
     )
     total = connection.scalars(kept).one()
     return total - connection.scalars(missing(target)).one(), total
@@ -180,8 +193,11 @@ def require(connection: Connection, target: EmbeddingSet) -> None:
         )
 
 
-def make_live(connection: Connection, target: EmbeddingSet) -> None:
-    """Have the set serve; the one that served becomes the previous one, and the one before that is dropped."""
+def make_live(connection: Connection, target: EmbeddingSet, *, chunker: str) -> None:
+    """Have the set serve; the one that served becomes the previous one, and the one before that is dropped.
+
+    ``chunker`` is the collection's until now: the set that served takes its cuts along if this one brings others.
+    """
     mine = EmbeddingSetRow.collection_id == target.collection_id
 
     def move(state: SetState, to: SetState) -> None:
@@ -191,22 +207,29 @@ def make_live(connection: Connection, target: EmbeddingSet) -> None:
     connection.execute(update(EmbeddingSetRow).where(EmbeddingSetRow.id == target.id).values(state=SetState.DROPPED))
     move(SetState.PREVIOUS, SetState.DROPPED)
     move(SetState.LIVE, SetState.PREVIOUS)
+    former = (mine, EmbeddingSetRow.state == SetState.PREVIOUS)
+    comes_with = None if target.chunker is None else chunker
+    connection.execute(update(EmbeddingSetRow).where(*former).values(chunker=comes_with))
     connection.execute(update(EmbeddingSetRow).where(EmbeddingSetRow.id == target.id).values(state=SetState.LIVE))
 
 
 def drop(database: Database, collection: Collection, state: SetState) -> EmbeddingSet | None:
-    """Drop the set in this state, and what is left of sets dropped before; returns it, if there was one."""
+    """Drop the set in this state with its cuts, and what is left of others; returns it, if there was one."""
     with database.write() as connection:
         found = find(connection, collection, state)
         if found is not None:
             gone = update(EmbeddingSetRow).where(EmbeddingSetRow.id == found.id).values(state=SetState.DROPPED)
             connection.execute(gone)
+            cuts.drop_with(connection, collection.id, state)
     delete_dropped(database, collection)
     return found
 
 
 def delete_dropped(database: Database, collection: Collection) -> None:
-    """Delete the rows of dropped sets, in batches. A run that dies here is taken up by the next."""
+    """Delete the rows of dropped sets and their cuts, in batches. A run that dies here is taken up by the next."""
+    with database.read() as connection:
+        gone = leaving(connection, collection.id)
+    prune(database, gone)
     more = True
     while more:
         with database.write() as connection:
@@ -227,7 +250,14 @@ def _delete_some(connection: Connection, collection: Collection) -> bool:
     return True
 
 
-def _insert(connection: Connection, collection_id: int, state: SetState, embedder: str, dimension: int) -> None:
+def _insert(
+    connection: Connection,
+    collection_id: int,
+    state: SetState,
+    embedder: str,
+    dimension: int,
+    chunker: str | None = None,
+) -> None:
     connection.execute(
         insert(EmbeddingSetRow).values(
             collection_id=collection_id,
@@ -235,6 +265,7 @@ def _insert(connection: Connection, collection_id: int, state: SetState, embedde
             embedder=embedder,
             dimension=dimension,
             too_long=0,
+            chunker=chunker,
             created_at=datetime.now(UTC),
         )
     )

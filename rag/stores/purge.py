@@ -33,6 +33,7 @@ from rag.stores.tables import (
     DocumentRow,
     EmbeddingRow,
     MetadataRow,
+    OutlineRow,
     PurgeRow,
     TextRow,
     VersionRow,
@@ -216,7 +217,7 @@ def _merge_full_text(database: Database) -> None:
 
 
 def _rows(database: Database, versions: list[int], chunks: list[int]) -> Iterator[Searched]:
-    by_version = (VersionRow.id, TextRow.version_id, MetadataRow.version_id)
+    by_version = (VersionRow.id, TextRow.version_id, OutlineRow.version_id, MetadataRow.version_id)
     by_chunk = (ChunkRow.id, EmbeddingRow.chunk_id, ChunkKeyRow.chunk_id)
     with database.read() as connection:
         for place, ids, columns in (("versions", versions, by_version), ("chunks", chunks, by_chunk)):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _BATCH = 500  # ids in one statement
 _AGAIN = "Delete the document with --purge and ingest it again, or restore a backup."
 
+# By readers the first two; by a re-embedding the others, too.
+_READ = {VersionStatus.ACTIVE, VersionStatus.RETIRED, VersionStatus.PREPARED, VersionStatus.SHELVED}
+
 _DOCUMENT = (
     DocumentRow.id,
     DocumentRow.uri,
@@ -76,7 +79,7 @@ def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:
 
 def require_version(row: Row[*tuple[Any, ...]]) -> None:
     """Raise DatabaseDamaged unless a visible version, with its document's uri, is as it was written."""
-    if row.status not in {VersionStatus.ACTIVE, VersionStatus.RETIRED} or version_checksum(row) != row.checksum:
+    if row.status not in _READ or version_checksum(row) != row.checksum:
         raise damaged(f"What is stored of the document {row.uri!r}", _AGAIN, RowDamaged)
 
 

@@ -15,21 +15,23 @@ import numpy as np
 from sqlalchemy import delete, select
 
 from rag.errors import DatabaseDamaged
-from rag.stores import embedding_sets
+from rag.stores import cuts, embedding_sets
 from rag.stores.changes import added_since, collection_state, point_to
 from rag.stores.checksums import vector_checksum
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.generations import load_generation, move_generation, remove_except, write_generation, writing
+from rag.stores.reading import require_chunk, require_version, select_passages
 from rag.stores.spool import Spool
 from rag.stores.tables import ChunkRow, EmbeddingRow, GenerationRow, VersionRow, VersionStatus
 from rag.stores.vectors import LENGTH_TOLERANCE, decode, wrong
+from rag.stores.visibility import ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
@@ -84,7 +86,7 @@ def _wrong(rows: Sequence[Row[*tuple[Any, ...]]], dimension: int) -> int:
 
 
 def build_index(database: Database, indexes: Path, collection: Collection, target: EmbeddingSet) -> NextIndex | None:
-    """Write a generation of the set as of now; ``None`` if an active chunk has no vector in it yet.
+    """Write a generation of the set as of now; ``None`` if a chunk has no vector in it yet.
 
     Raises:
         DatabaseDamaged: a vector is not one of the set's dimension, of unit length and finite.
@@ -94,7 +96,8 @@ def build_index(database: Database, indexes: Path, collection: Collection, targe
         seq = collection_state(connection, collection.id, collection.name).seq
         if connection.scalars(embedding_sets.missing(target)).one():
             return None
-        vectors = added_since(connection, collection.id, 0, target.dimension, set_id=target.id)
+        active = cuts.active_of(target)
+        vectors = added_since(connection, collection.id, 0, target.dimension, set_id=target.id, versions=active)
         spool = Spool(indexes, target.dimension, _whole(vectors, target))
     root = indexes / BUILDING
     with spool:
@@ -131,17 +134,69 @@ def vectors_of(database: Database, target: EmbeddingSet, ids: Sequence[int]) -> 
     return {row.chunk_id: vector for row, vector in zip(rows, vectors, strict=True)}
 
 
-def complete_at(database: Database, collection: Collection, target: EmbeddingSet) -> int | None:
-    """The collection's seq if the set has a vector of every active chunk; else ``None``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedText:
+    """Text that is in one chunk of a set that does not serve, and in an active one: mostly the same chunk."""
+
+    chunk_id: int
+    active_id: int
+    text: str
+
+
+def shared_texts(database: Database, target: EmbeddingSet, chunk_ids: Sequence[int]) -> list[SharedText]:
+    """What some chunks of the set have in common with those that serve; without those that are gone.
+
+    Raises:
+        DatabaseDamaged: a chunk or its document is not as it was written.
+    """
+    passages = select_passages(target.collection_id, cuts.active_of(target))
+    found = []
+    with database.read() as connection:
+        for row in connection.execute(passages.where(ChunkRow.id.in_(chunk_ids)).order_by(ChunkRow.id)):
+            require_version(row)
+            require_chunk(row)
+            if row.status == VersionStatus.ACTIVE:
+                found.append(SharedText(chunk_id=row.chunk_id, active_id=row.chunk_id, text=row.text))
+                continue
+            middle = (row.start + row.end) // 2
+            active = select(ChunkRow.id, ChunkRow.start, ChunkRow.end).join(VersionRow)
+            active = active.where(VersionRow.document_id == row.document_id, ACTIVE)
+            there = (ChunkRow.start <= middle, ChunkRow.end > middle)
+            other = connection.execute(active.where(*there).limit(1)).one_or_none()
+            if other is not None:
+                text = row.text[max(0, other.start - row.start) : other.end - row.start]
+                found.append(SharedText(chunk_id=row.chunk_id, active_id=other.id, text=text))
+    return found
+
+
+def complete_at(
+    database: Database, collection: Collection, target: EmbeddingSet, *, cutting: bool = False
+) -> int | None:
+    """The collection's seq if the set has a vector of every chunk and, if ``cutting``, every document is cut as it is
+    to be; else ``None``.
+    """
     with database.read() as connection:
         seq = collection_state(connection, collection.id, collection.name).seq
-        return None if connection.scalars(embedding_sets.missing(target)).one() else seq
+        return seq if _is_complete(connection, target, cutting=cutting) else None
+
+
+def _is_complete(connection: Connection, target: EmbeddingSet, *, cutting: bool, since: int = 0) -> bool:
+    if connection.scalars(embedding_sets.missing(target, since=since)).one():
+        return False
+    return not (cutting and connection.scalars(cuts.count_uncut(target, since=since)).one())
 
 
 def swap(
-    database: Database, indexes: Path, collection: Collection, target: EmbeddingSet, index: NextIndex, *, seen: int
+    database: Database,
+    indexes: Path,
+    collection: Collection,
+    target: EmbeddingSet,
+    index: NextIndex,
+    *,
+    seen: int,
+    cutting: bool = False,
 ) -> Swap:
-    """Have the set serve with its index, if it still has every chunk; ``seen`` is the seq at which it had.
+    """Have the set serve with its index and its cuts, if it is still complete; ``seen`` is the seq at which it was.
 
     Raises:
         Conflict: the set was cancelled meanwhile.
@@ -153,15 +208,17 @@ def swap(
             state = collection_state(connection, collection.id, collection.name)
             if generation.manifest.seq < state.feed_floor:
                 return Swap.INDEX_STALE
-            # Whatever it had it still has; so only what was activated since is looked at while the others wait.
-            if connection.scalars(embedding_sets.missing(target, since=seen)).one():
+            # Whatever it had it still has; so only what changed since is looked at while the others wait.
+            if not _is_complete(connection, target, cutting=cutting, since=seen):
                 return Swap.CHUNKS_MISSING
-            embedding_sets.make_live(connection, target)
             row = collection_row(connection, collection.id, collection.name)
+            cuts.exchange(connection, target, row.seq + 1)
+            embedding_sets.make_live(connection, target, chunker=row.chunker)
             change_collection(
                 connection,
                 row,
                 seq=row.seq + 1,
+                chunker=target.chunker or row.chunker,
                 embedder=target.embedder,
                 dimension=target.dimension,
                 dense_weight=None,  # it was tuned for the vectors that leave

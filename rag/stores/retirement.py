@@ -21,11 +21,13 @@ from rag.stores.tables import (
     DocumentRow,
     EmbeddingRow,
     MetadataRow,
+    OutlineRow,
     TextRow,
     TombstoneRow,
     VersionRow,
     VersionStatus,
 )
+from rag.stores.visibility import OTHER_CUTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +76,8 @@ def retire(
 ) -> None:
     """Take active versions from the readers of the present, in the change ``seq``; their chunks get tombstones.
 
-    With ``keep`` those who ask about the time before ``at`` go on reading them; else the history begins at ``at``, and
-    their rows are to be pruned.
+    Their other cuts leave with them. With ``keep`` those who ask about the time before ``at`` go on reading them; else
+    the history begins at ``at``, and their rows are to be pruned.
     """
     status = VersionStatus.RETIRED if keep else VersionStatus.LEAVING
     ended = {"status": status, "retired_seq": seq, "retired_at": at}
@@ -83,7 +85,12 @@ def retire(
         some = version_ids[start : start + _VERSIONS]
         connection.execute(update(VersionRow).where(VersionRow.id.in_(some)).values(**ended))
         tenures.seal(connection, some)
-        _entomb(connection, some, collection_id, seq)
+        entomb(connection, some, collection_id, seq)
+        documents = select(VersionRow.document_id).where(VersionRow.id.in_(some))
+        cuts = connection.scalars(select(VersionRow.id).where(VersionRow.document_id.in_(documents), OTHER_CUTS)).all()
+        if cuts:
+            connection.execute(update(VersionRow).where(VersionRow.id.in_(cuts)).values(status=VersionStatus.LEAVING))
+            entomb(connection, cuts, collection_id, seq)  # an index that does not serve yet may hold them
     if not keep:
         _begin_history(connection, collection_id, at)
 
@@ -98,7 +105,7 @@ def let_go(connection: Connection, version_ids: Sequence[int], collection_id: in
     for start in range(0, len(version_ids), _VERSIONS):
         some = version_ids[start : start + _VERSIONS]
         connection.execute(update(VersionRow).where(VersionRow.id.in_(some)).values(status=VersionStatus.LEAVING))
-        _entomb(connection, some, collection_id, seq)
+        entomb(connection, some, collection_id, seq)
 
 
 def leaving(connection: Connection, collection_id: int) -> Sequence[int]:
@@ -123,7 +130,8 @@ def expire(connection: Connection, collection_id: int, before: datetime) -> list
     return ids
 
 
-def _entomb(connection: Connection, version_ids: Sequence[int], collection_id: int, seq: int) -> None:
+def entomb(connection: Connection, version_ids: Sequence[int], collection_id: int, seq: int) -> None:
+    """Tell whoever follows the collection that the chunks of these versions are gone since ``seq``."""
     chunks = select(ChunkRow.id).where(ChunkRow.version_id.in_(version_ids))
     connection.execute(delete(TombstoneRow).where(TombstoneRow.chunk_id.in_(chunks)))
     rows = select(ChunkRow.id, literal(collection_id), literal(seq)).where(ChunkRow.version_id.in_(version_ids))
@@ -147,6 +155,7 @@ def prune_some(connection: Connection, version_id: int) -> bool:
         return True
     document = connection.scalar(select(VersionRow.document_id).where(VersionRow.id == version_id))
     connection.execute(delete(TextRow).where(TextRow.version_id == version_id))
+    connection.execute(delete(OutlineRow).where(OutlineRow.version_id == version_id))
     connection.execute(delete(MetadataRow).where(MetadataRow.version_id == version_id))
     connection.execute(delete(VersionRow).where(VersionRow.id == version_id))
     without_versions = ~exists().where(VersionRow.document_id == DocumentRow.id)

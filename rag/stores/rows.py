@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, select, update
 
-from rag.stores.checksums import chunk_checksum, text_checksum, vector_checksum, version_checksum
+from rag.stores.checksums import chunk_checksum, outline_checksum, text_checksum, vector_checksum, version_checksum
 from rag.stores.tables import DocumentRow, VersionRow
 
 if TYPE_CHECKING:
@@ -55,6 +55,12 @@ def text_row(version_id: int, start: int, text: str) -> dict[str, Any]:
     """A row of ``document_texts``."""
     checksum = text_checksum(version_id, start, text)
     return {"version_id": version_id, "start": start, "text": text, "checksum": checksum}
+
+
+def outline_row(version_id: int, ordinal: int, outline: bytes) -> dict[str, Any]:
+    """A row of ``document_outlines``."""
+    checksum = outline_checksum(version_id, ordinal, outline)
+    return {"version_id": version_id, "ordinal": ordinal, "outline": outline, "checksum": checksum}
 
 
 def vector_row(set_id: int, chunk_id: int, vector: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sqlalchemy import func, literal, or_, select, update
 from rag.stores.retirement import next_change
 from rag.stores.rows import seal_version
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
-from rag.stores.visibility import KEPT
+from rag.stores.visibility import KEPT, OF_PRESENT
 from rag.types import MEMBER_MARK, KnownSource
 
 if TYPE_CHECKING:
@@ -95,13 +95,12 @@ def move_sources(
             after = literal(uri).concat(func.substr(DocumentRow.uri, len(before) + 1))
             both = or_(DocumentRow.id == document_id, _begins_with(f"{before}{_MEMBER}"))
             both_now = (DocumentRow.id == document_id, _begins_with(f"{uri}{_MEMBER}"))
-            versions = (
-                select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(mine, KEPT)
-            )
+            versions = select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            versions = versions.where(mine, or_(KEPT, OF_PRESENT))
             connection.execute(update(DocumentRow).where(mine, both).values(uri=after))
-            active = (VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE)
+            present = (VersionRow.document_id == document_id, OF_PRESENT)
             marked = {"parser": ""} if document_id in outdated else {}
-            connection.execute(update(VersionRow).where(*active).values(mtime_ns=mtime_ns, **marked))
+            connection.execute(update(VersionRow).where(*present).values(mtime_ns=mtime_ns, **marked))
             for version_id in connection.scalars(versions.where(or_(*both_now))).all():
                 seal_version(connection, version_id)
             moved.add(document_id)
@@ -114,12 +113,12 @@ def retime_sources(database: Database, collection: Collection, times: Mapping[st
     """Note the times of modification (in ns), by URI, of sources that were written to and hold what they held."""
     if not times:
         return
-    active = (VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
+    present = (VersionRow.collection_id == collection.id, OF_PRESENT)
     with database.write() as connection:
         for uri, mtime_ns in times.items():
             version = select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-            version_id = connection.scalar(version.where(*active, DocumentRow.uri == uri))
-            if version_id is not None:  # deleted meanwhile
+            # None if it was deleted meanwhile.
+            for version_id in connection.scalars(version.where(*present, DocumentRow.uri == uri)).all():
                 connection.execute(update(VersionRow).where(VersionRow.id == version_id).values(mtime_ns=mtime_ns))
                 seal_version(connection, version_id)
 

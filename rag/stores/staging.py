@@ -13,28 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import bindparam, insert, select
 
 from rag.errors import EmbedderChanged, IngestInProgress
-from rag.retrieval.flaws import flaw_of
 from rag.stores import tenures
-from rag.stores.analysis import note_language, terms_row
+from rag.stores.analysis import note_language
+from rag.stores.chunk_writing import NewChunk, insert_chunks
 from rag.stores.collection_rows import collection_row
-from rag.stores.copies import key_rows
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
 from rag.stores.reading import active_document, member_count, require_version
 from rag.stores.retirement import next_change, prune, prune_some, retire
-from rag.stores.rows import CHANGE_VERSION, chunk_row, context_of, seal_version, text_row, vector_row
-from rag.stores.tables import (
-    ChunkKeyRow,
-    ChunkRow,
-    ChunkTermsRow,
-    DocumentRow,
-    EmbeddingRow,
-    MetadataRow,
-    TextRow,
-    VersionRow,
-    VersionStatus,
-)
+from rag.stores.rows import CHANGE_VERSION, outline_row, seal_version, text_row
+from rag.stores.tables import DocumentRow, MetadataRow, OutlineRow, TextRow, VersionRow, VersionStatus
 from rag.stores.vectors import encode
 from rag.stores.visibility import UNSEEN, visible
 
@@ -71,10 +60,7 @@ _BEFORE: Final = select(VersionRow.id).where(
     VersionRow.document_id == bindparam("document"), VersionRow.status == VersionStatus.ACTIVE
 )
 _NEW_TEXTS: Final = insert(TextRow)
-_NEW_CHUNKS: Final = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
-_NEW_EMBEDDINGS: Final = insert(EmbeddingRow)
-_NEW_TERMS: Final = insert(ChunkTermsRow)
-_NEW_KEYS: Final = insert(ChunkKeyRow)
+_NEW_OUTLINES: Final = insert(OutlineRow)
 
 
 class SqlStagedVersion:
@@ -91,12 +77,16 @@ class SqlStagedVersion:
         self._pieces: list[str] = []
         self._written_characters = 0
         self._held_characters = 0
-        self._chunks: list[tuple[ChunkDraft, bytes, bytes | None]] = []
+        self._outlines: list[bytes] = []
+        self._written_outlines = 0
+        self._chunks: list[NewChunk] = []
         self._chunk_count = 0
         self._closed = False
 
-    def add_text(self, start: int, text: str) -> None:
+    def add_text(self, start: int, text: str, *, outline: bytes = b"") -> None:
         """Append source text beginning at character offset ``start``, which is where the text so far ends.
+
+        ``outline`` is what a chunker needs of it besides, to cut it anew some day.
 
         Raises:
             ValueError: a piece is missing or repeated.
@@ -107,6 +97,8 @@ class SqlStagedVersion:
             raise ValueError(f"the text so far ends at {expected}; a piece starting at {start} does not join it")
         self._pieces.append(text)
         self._held_characters += len(text)
+        if outline:
+            self._outlines.append(outline)
         if self._held_characters >= _HELD_CHARACTERS:
             self._spill()
 
@@ -127,7 +119,7 @@ class SqlStagedVersion:
                 f"do not fit vectors of shape {vectors.shape}"
             )
         known: Sequence[bytes | None] = [None] * len(chunks) if digests is None else digests
-        self._chunks.extend(zip(chunks, encode(vectors), known, strict=True))
+        self._chunks.extend(map(NewChunk, chunks, encode(vectors), known))
         self._chunk_count += len(chunks)
         if len(self._chunks) >= _HELD_CHUNKS:
             self._spill()
@@ -171,7 +163,8 @@ class SqlStagedVersion:
             version_id = self._write_held(connection)
         self._version_id = version_id
         self._written_characters += self._held_characters
-        self._pieces, self._held_characters, self._chunks = [], 0, []
+        self._written_outlines += len(self._outlines)
+        self._pieces, self._held_characters, self._outlines, self._chunks = [], 0, [], []
 
     def _write_held(self, connection: Connection) -> int:
         set_id = self._require_embedder(connection)
@@ -183,36 +176,22 @@ class SqlStagedVersion:
         ]
         if pieces:
             connection.execute(_NEW_TEXTS, pieces)
-        if self._chunks:
-            self._write_chunks(connection, version_id, set_id)
+        outlines = [
+            outline_row(version_id, number, outline)
+            for number, outline in enumerate(self._outlines, start=self._written_outlines)
+        ]
+        if outlines:
+            connection.execute(_NEW_OUTLINES, outlines)
+        insert_chunks(
+            connection,
+            self._chunks,
+            version_id=version_id,
+            collection_id=self._collection.id,
+            set_id=set_id,
+            title=self._source.title,
+            language=self._language,
+        )
         return version_id  # what is held is forgotten after the commit: a transaction that failed may be tried again
-
-    def _write_chunks(self, connection: Connection, version_id: int, set_id: int) -> None:
-        rows = [
-            chunk_row(version_id, chunk, self._context(chunk))
-            | {"embedded_sha256": digest, "flaw": flaw_of(chunk.text)}
-            for chunk, _, digest in self._chunks
-        ]
-        ids = connection.scalars(_NEW_CHUNKS, rows).all()
-        vectors = [
-            vector_row(set_id, chunk_id, vector) for chunk_id, (_, vector, _) in zip(ids, self._chunks, strict=True)
-        ]
-        connection.execute(_NEW_EMBEDDINGS, vectors)
-        analysed = [
-            terms_row(self._collection.id, chunk_id, chunk.text, self._context(chunk), self._language)
-            for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
-        ]
-        connection.execute(_NEW_TERMS, analysed)
-        keys = [
-            row
-            for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
-            for row in key_rows(chunk_id, chunk.text)
-        ]
-        if keys:  # a chunk without words has none
-            connection.execute(_NEW_KEYS, keys)
-
-    def _context(self, chunk: ChunkDraft) -> str:
-        return context_of(self._source.title, chunk.heading_path)
 
     def _require_version(self, connection: Connection) -> int:
         """Create the version's row with the first write; after that make sure that it is still there."""
@@ -236,7 +215,7 @@ class SqlStagedVersion:
         if metadata is None:
             metadata = {} if new else _metadata(connection, document_id)
         # What is held is all there is, or as much as decides.
-        language = language_of("".join(self._pieces) or " ".join(chunk.text for chunk, _, _ in self._chunks))
+        language = language_of("".join(self._pieces) or " ".join(chunk.draft.text for chunk in self._chunks))
         note_language(connection, self._collection.id, language)
         version_id = connection.scalars(
             _NEW_VERSION,
@@ -251,6 +230,7 @@ class SqlStagedVersion:
                 "mtime_ns": self._source.mtime_ns,
                 "parser": self._collection.fingerprint.parser,
                 "chunker": self._collection.fingerprint.chunker,
+                "counted_by": self._collection.fingerprint.embedder,
                 "created_at": datetime.now(UTC),
                 "owner": str(os.getpid()),
                 "details": metadata,
@@ -271,13 +251,13 @@ class SqlStagedVersion:
                 pass
 
     def _require_embedder(self, connection: Connection) -> int:
-        """The live set, which is the one it was when this was begun, as is the collection's embedder."""
+        """The live set, which is the one it was when this was begun, as are the collection's embedder and chunker."""
         fingerprint = self._collection.fingerprint
         row = collection_row(connection, self._collection.id, self._collection.name)
         live = require_live_set(connection, self._collection.id)
         self._set_id = self._set_id or live
-        wanted = (fingerprint.embedder, fingerprint.dimension, self._set_id)
-        if (row.embedder, row.dimension, live) != wanted:
+        wanted = (fingerprint.embedder, fingerprint.dimension, fingerprint.chunker, self._set_id)
+        if (row.embedder, row.dimension, row.chunker, live) != wanted:
             raise EmbedderChanged(
                 f"The collection {self._collection.name!r} was embedded anew while {self._source.uri} was read.",
                 hint="Ingest it again.",

@@ -2,7 +2,9 @@
 
 A *version* row belongs to one state: ``staged`` rows are being written and are seen by nobody, ``active`` rows are
 what everyone reads, ``retired`` rows were active and are seen by who asks about the past, ``leaving`` rows are seen by
-nobody any more and are being deleted. At most one version of a document is active.
+nobody any more and are being deleted. At most one version of a document is active. Other *cuts* of the active one,
+its text in other chunks, are seen by nobody: one is being written (``cutting``), one waits to take its place
+(``prepared``), and one had it before (``shelved``); see ``rag.stores.cuts``.
 
 ``checksum`` columns are those of ``rag.stores.checksums``.
 """
@@ -46,6 +48,9 @@ class VersionStatus(StrEnum):
     ACTIVE = "active"
     RETIRED = "retired"
     LEAVING = "leaving"
+    CUTTING = "cutting"
+    PREPARED = "prepared"
+    SHELVED = "shelved"
 
 
 class SetState(StrEnum):
@@ -144,7 +149,8 @@ class DocumentRow(Base):
 
 
 class VersionRow(Base):
-    """``parser`` and ``chunker`` are those it was made with; ``owner`` names the process that stages it.
+    """``parser`` and ``chunker`` are those it was made with; ``owner`` names the process that stages it. ``counted_by``
+    is the embedder whose tokens its chunks were measured in; null where that was not noted yet.
 
     ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
@@ -179,6 +185,7 @@ class VersionRow(Base):
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
     parser: Mapped[str] = mapped_column(Text)
     chunker: Mapped[str] = mapped_column(Text)
+    counted_by: Mapped[str | None] = mapped_column(Text)
     chunk_count: Mapped[int] = mapped_column(default=0)
     members_failed: Mapped[int] = mapped_column(default=0, server_default="0")
     members: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -220,6 +227,20 @@ class TextRow(Base):
     version_id: Mapped[int] = mapped_column(ForeignKey("document_versions.id"), primary_key=True)
     start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     text: Mapped[str] = mapped_column(Text)
+    checksum: Mapped[int] = mapped_column(BigInteger)
+
+
+class OutlineRow(Base):
+    """What a chunker needs of a version besides its text, in parts that follow each other; only ``indexer`` reads them.
+
+    Versions of before this was kept have none.
+    """
+
+    __tablename__ = "document_outlines"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("document_versions.id"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    outline: Mapped[bytes] = mapped_column(LargeBinary)
     checksum: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -295,7 +316,8 @@ class EmbeddingSetRow(Base):
     """Embeddings of a collection by one embedder: one ``live`` set serves, at most one is ``building`` beside it, and
     at most one, ``previous``, served before. ``dropped`` ones are nobody's; their rows are being deleted.
 
-    ``too_long`` counts the chunks that were longer than the embedder reads when they were embedded anew.
+    ``too_long`` counts the chunks that were longer than the embedder reads when they were embedded anew. ``chunker``:
+    documents are cut with this one where the set serves; null where the set came with no other chunks.
     """
 
     __tablename__ = "embedding_sets"
@@ -317,6 +339,7 @@ class EmbeddingSetRow(Base):
     embedder: Mapped[str] = mapped_column(Text)
     dimension: Mapped[int]
     too_long: Mapped[int] = mapped_column(default=0)
+    chunker: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 # Written or leaving. Not whatever is neither active nor retired: a status that is damaged is none of these.
 UNSEEN: Final = VersionRow.status.in_([VersionStatus.STAGED, VersionStatus.LEAVING])
+# The active version's text in other chunks, which nobody reads.
+_CUTS: Final = (VersionStatus.CUTTING, VersionStatus.PREPARED, VersionStatus.SHELVED)
+OTHER_CUTS: Final = VersionRow.status.in_(_CUTS)
+# The active version, and its text in other chunks: what is said of the one holds for the others.
+OF_PRESENT: Final = VersionRow.status.in_([VersionStatus.ACTIVE, *_CUTS])
+_HIDDEN: Final = (VersionStatus.STAGED, VersionStatus.LEAVING, *_CUTS)
+ACTIVE: Final = VersionRow.status == VersionStatus.ACTIVE
 # What somebody may still read, now or in the past.
-KEPT: Final = ~UNSEEN
-_PRESENT: Final = VersionRow.status.not_in([VersionStatus.STAGED, VersionStatus.RETIRED, VersionStatus.LEAVING])
+KEPT: Final = VersionRow.status.not_in(_HIDDEN)
+_PRESENT: Final = VersionRow.status.not_in([*_HIDDEN, VersionStatus.RETIRED])
 
 
 def visible(as_of: datetime | None = None) -> ColumnElement[bool]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
-from rag.stores.tables import VersionRow, VersionStatus
+from rag.stores.tables import VersionRow
+from rag.stores.visibility import OF_PRESENT
 from rag.types import WebFetch
 
 if TYPE_CHECKING:
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def note_fetch(database: Database, collection: Collection, document_id: int, fetch: WebFetch) -> None:
-    """Write it to the active version; nothing happens if there is none."""
-    active = (
+    """Write it to the active version and its cuts; nothing happens if there is none."""
+    present = (
         VersionRow.collection_id == collection.id,
         VersionRow.document_id == document_id,
-        VersionRow.status == VersionStatus.ACTIVE,
+        OF_PRESENT,
     )
     with database.write() as connection:
-        connection.execute(update(VersionRow).where(*active).values(web=asdict(fetch)))
+        connection.execute(update(VersionRow).where(*present).values(web=asdict(fetch)))
 
 
 def web_fetch(stored: Mapping[str, Any] | None) -> WebFetch | None:
