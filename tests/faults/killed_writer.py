@@ -59,10 +59,14 @@ def pieces(uri: str, version: int, count: int) -> list[str]:
 @lru_cache
 def cut(uri: str, version: int, count: int, chunker: str) -> tuple[ChunkDraft, ...]:
     """The chunks of a document: any process makes the same."""
+    return tuple(chunks_of(pieces(uri, version, count), chunker))
+
+
+def chunks_of(texts: list[str], chunker: str) -> list[ChunkDraft]:
     tokens = tokens_in(chunker)
     size = {"target": tokens, "limit": limit_of(tokens)}
-    blocks = blocks_in(pieces(uri, version, count))
-    return tuple(chunk_blocks(blocks, count_tokens=count_words, max_tokens=KnownEmbedder.max_tokens, **size))
+    most = KnownEmbedder.max_tokens
+    return list(chunk_blocks(blocks_in(texts), count_tokens=count_words, max_tokens=most, **size))
 
 
 def blocks_in(texts: list[str]) -> list[Block]:
