@@ -15,7 +15,7 @@ from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Recorder, SourceResult, Watcher
 from indexer.sources import Source, SourcePath, expand
 from indexer.web.pages import WebPages
-from rag.errors import EmbedderChanged, SourceError, SourceUnreadable
+from rag.errors import EmbedderChanged, SourceError, SourceUnreadable, UnknownCollection
 from rag.stores.checksums import RowDamaged
 from rag.telemetry import get_logger
 from rag.types import Fingerprint
@@ -164,10 +164,11 @@ class IngestPipeline:
 
     def _chunk_tokens_of(self, name: str) -> int:
         """A collection's chunks stay as large as they are; `indexer reembed` changes that."""
-        found = next((each for each in self._store.collections() if each.name == name), None)
-        if found is None or self._store.is_empty(found):
+        try:
+            found = self._store.collection(name)
+        except UnknownCollection:
             return self._chunk_tokens
-        return tokens_in(found.fingerprint.chunker)
+        return self._chunk_tokens if self._store.is_empty(found) else tokens_in(found.fingerprint.chunker)
 
     def _ingestion(
         self, metadata: Mapping[str, MetadataValue] | None, watcher: Watcher, recorder: Recorder

@@ -185,8 +185,9 @@ def _show_status(library: Library, collection: Collection, *, as_json: bool) -> 
             if each is not None:
                 done, total = embedding_sets.progress(connection, each)
                 one: dict[str, Any] = {"state": str(state), "embedder": each.embedder, "done": done, "chunks": total}
+                # That of the ones that serve goes with the collection, those of others with the set if it has any.
+                one["chunker"] = collection.fingerprint.chunker if state is SetState.LIVE else each.chunker
                 if cuts.cut_status(each) is not None:
-                    one["chunker"] = each.chunker
                     one["uncut"] = connection.scalars(cuts.count_uncut(each)).one()
                 found.append(one)
     lines = [_status_line(each) for each in found]
@@ -195,7 +196,9 @@ def _show_status(library: Library, collection: Collection, *, as_json: bool) -> 
 
 def _status_line(each: dict[str, Any]) -> str:
     line = f"{each['state']:9} {each['embedder']}: {each['done']} of {each['chunks']} chunks"
-    return f"{line}, by {each['chunker']}, {each['uncut']} documents to cut" if "chunker" in each else line
+    if each["chunker"]:
+        line += f", cut by {each['chunker']}"
+    return f"{line}, {each['uncut']} documents to cut" if each.get("uncut") else line
 
 
 def _sentence(collection: Collection, target: EmbeddingSet, report: ReembedReport) -> str:

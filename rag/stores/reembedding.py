@@ -212,6 +212,7 @@ def swap(
             if not _is_complete(connection, target, cutting=cutting, since=seen):
                 return Swap.CHUNKS_MISSING
             row = collection_row(connection, collection.id, collection.name)
+            same = (row.embedder, row.dimension) == (target.embedder, target.dimension)
             cuts.exchange(connection, target, row.seq + 1)
             embedding_sets.make_live(connection, target, chunker=row.chunker)
             change_collection(
@@ -221,7 +222,7 @@ def swap(
                 chunker=target.chunker or row.chunker,
                 embedder=target.embedder,
                 dimension=target.dimension,
-                dense_weight=None,  # it was tuned for the vectors that leave
+                dense_weight=row.dense_weight if same else None,  # it was tuned for the embedder
                 # Keeps a process that is writing an index of the old vectors from pointing to it.
                 index_epoch=row.index_epoch + 1,
             )

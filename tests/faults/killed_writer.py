@@ -4,11 +4,13 @@ and what has been acknowledged, a line each, so that the test knows what must be
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import random
 from datetime import timedelta
+from functools import lru_cache
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -16,6 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from indexer.chunk_sizes import limit_of, sized, tokens_in
+from indexer.chunking import CHUNKER_VERSION, chunk_blocks
+from indexer.outlines import outline_of
+from indexer.parsers.blocks import Block
+from indexer.recutting import recut
 from indexer.reembedding import Reembedding
 from rag.errors import Conflict
 from rag.factory import open_library
@@ -24,13 +31,13 @@ from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.language import language_of
 from rag.stores.tables import SetState
 from rag.stores.vectors import encode
-from tests.contracts.store_builders import DIMENSION, drafts, fingerprint, settings_in, source
+from tests.contracts.store_builders import DIMENSION, fingerprint, settings_in, source
 from tests.faults.backups import backed_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rag.types import Collection
+    from rag.types import ChunkDraft, Collection
 
 # Loaded once by the fork server, for a process that lives for half a second has no time for it.
 language_of("")
@@ -40,12 +47,34 @@ for name in ("rag.stores.live_vectors", "rag.stores.documents", "rag.stores.back
 COLLECTION = "killed"
 URIS = [f"/document-{number}" for number in range(8)]
 EMBEDDERS = ("embedder-1", "embedder-2")
+CHUNKERS = (sized(CHUNKER_VERSION, 5), sized(CHUNKER_VERSION, 9))  # a piece is a chunk, or two are
 SPILLED = 1100  # so many chunks do not fit into one transaction
 LEADING = "abcdefghijklmnop"
 
 
 def pieces(uri: str, version: int, count: int) -> list[str]:
     return [f"{uri} version{version} piece{number}. " for number in range(count)]
+
+
+@lru_cache
+def cut(uri: str, version: int, count: int, chunker: str) -> tuple[ChunkDraft, ...]:
+    """The chunks of a document: any process makes the same."""
+    return tuple(chunks_of(pieces(uri, version, count), chunker))
+
+
+def chunks_of(texts: list[str], chunker: str) -> list[ChunkDraft]:
+    tokens = tokens_in(chunker)
+    size = {"target": tokens, "limit": limit_of(tokens)}
+    most = KnownEmbedder.max_tokens
+    return list(chunk_blocks(blocks_in(texts), count_tokens=count_words, max_tokens=most, **size))
+
+
+def blocks_in(texts: list[str]) -> list[Block]:
+    return [Block(text=text) for text in texts]
+
+
+def count_words(texts: list[str]) -> list[int]:
+    return [len(text.split()) for text in texts]
 
 
 def vector(embedder: str, text: str) -> np.ndarray:
@@ -73,7 +102,7 @@ class KnownEmbedder:
         """There is nothing to load."""
 
     def count_tokens(self, texts: list[str]) -> list[int]:
-        return [len(text.split()) for text in texts]
+        return count_words(texts)
 
     def embed_passages(self, texts: list[str]) -> np.ndarray:
         return vectors(self.identity, texts)
@@ -105,7 +134,7 @@ class Writer:
     def run(self) -> None:
         with IngestLock(self.home, COLLECTION):
             if not self.store.collections():
-                self.store.ensure_collection(COLLECTION, fingerprint(embedder=EMBEDDERS[0]))
+                self.store.ensure_collection(COLLECTION, fingerprint(embedder=EMBEDDERS[0], chunker=CHUNKERS[0]))
             self.library.finish_purges()
             self.store.discard_abandoned(self.collection)
             self.say(ready=True)
@@ -113,8 +142,11 @@ class Writer:
             rare: list[Callable[[], None]] = [
                 self.ingest_long,
                 self.embed_anew,
-                self.embed_anew,
+                self.cut_anew,
+                self.cut_anew,
                 self.cancel,
+                self.cancel_cut,
+                self.go_back,
                 self.go_back,
                 self.forget,
                 self.back_up,
@@ -134,8 +166,10 @@ class Writer:
         self.say(intent="ingest", uri=uri, version=version, count=len(texts))
         collection = self.collection
         with self.store.stage(collection, source(uri, str(version))) as staged:
-            staged.add_text(0, "".join(texts))
-            staged.add_chunks(drafts(texts), vectors(collection.fingerprint.embedder, texts))
+            staged.add_text(0, "".join(texts), outline=outline_of(blocks_in(texts)))
+            chunks = cut(uri, version, len(texts), collection.fingerprint.chunker)
+            embedded = vectors(collection.fingerprint.embedder, [chunk.text for chunk in chunks])
+            staged.add_chunks(chunks, embedded)
             staged.activate()
         self.say(done=True)
 
@@ -185,6 +219,14 @@ class Writer:
             embedding_sets.delete_dropped(self.database, collection)
             self.swap_in(self.begun(collection, embedder), sampled=True)
 
+    def cut_anew(self) -> None:
+        """As ``indexer reembed --chunk-tokens`` does."""
+        collection = self.collection
+        with ReembeddingLock(self.home, COLLECTION):
+            embedding_sets.delete_dropped(self.database, collection)
+            embedder = self.random.choice(EMBEDDERS)
+            self.swap_in(self.begun(collection, embedder, self.other_chunker(collection)), sampled=True)
+
     def go_back(self) -> None:
         collection = self.collection
         with ReembeddingLock(self.home, COLLECTION):
@@ -195,7 +237,8 @@ class Writer:
                 self.swap_in(target, sampled=False)
 
     def swap_in(self, target: embedding_sets.EmbeddingSet, *, sampled: bool) -> None:
-        self.say(intent="embed", embedder=target.embedder)
+        chunker = target.chunker or self.collection.fingerprint.chunker
+        self.say(intent="embed", embedder=target.embedder, chunker=chunker)
         made = KnownEmbedder(target.embedder)
         # By force: sample queries find their passages by chance only.
         report = Reembedding(self.library, self.collection, target, embedder=lambda: made).run(
@@ -214,18 +257,35 @@ class Writer:
         embedding_sets.add(self.database, target, [item.chunk_id for item in some], values, too_long=0)
         embedding_sets.drop(self.database, collection, SetState.BUILDING)
 
-    def begun(self, collection: Collection, embedder: str) -> embedding_sets.EmbeddingSet:
-        try:
-            return embedding_sets.begin(self.database, collection, embedder, DIMENSION)
-        except Conflict:  # a killed run was at the embedder that serves again since; as the error says, cancel that
+    def cancel_cut(self) -> None:
+        """Some of the documents cut, and away with that."""
+        collection = self.collection
+
+        def stop() -> None:
+            if self.random.random() < 0.5:
+                raise InterruptedError
+
+        with ReembeddingLock(self.home, COLLECTION):
+            target = self.begun(collection, EMBEDDERS[0], self.other_chunker(collection))
+            with contextlib.suppress(InterruptedError):
+                recut(self.library, target, KnownEmbedder(EMBEDDERS[0]), progress=lambda *_: None, go_on=stop)
             embedding_sets.drop(self.database, collection, SetState.BUILDING)
-            return embedding_sets.begin(self.database, collection, embedder, DIMENSION)
+
+    def begun(self, collection: Collection, embedder: str, chunker: str | None = None) -> embedding_sets.EmbeddingSet:
+        try:
+            return embedding_sets.begin(self.database, collection, embedder, DIMENSION, chunker=chunker)
+        except Conflict:  # a killed run was at something else; as the error says, cancel that
+            embedding_sets.drop(self.database, collection, SetState.BUILDING)
+            return embedding_sets.begin(self.database, collection, embedder, DIMENSION, chunker=chunker)
 
     def forget(self) -> None:
         embedding_sets.drop(self.database, self.collection, SetState.PREVIOUS)
 
     def other(self, collection: Collection) -> str:
         return EMBEDDERS[collection.fingerprint.embedder == EMBEDDERS[0]]
+
+    def other_chunker(self, collection: Collection) -> str:
+        return CHUNKERS[collection.fingerprint.chunker == CHUNKERS[0]]
 
     def back_up(self) -> None:
         name = f"{self.random.getrandbits(60):015x}.zip"

@@ -26,7 +26,16 @@ from rag.stores.stray_files import scratch
 from rag.stores.vectors import decode, encode
 from tests.contracts.store_builders import DIMENSION, settings_in
 from tests.faults.backups import restored
-from tests.faults.killed_writer import COLLECTION, EMBEDDERS, SPILLED, URIS, pieces, vector, write_until_killed
+from tests.faults.killed_writer import (
+    CHUNKERS,
+    COLLECTION,
+    EMBEDDERS,
+    SPILLED,
+    URIS,
+    cut,
+    vector,
+    write_until_killed,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +51,7 @@ class Expected:
 
     def __init__(self) -> None:
         self.versions: dict[str, tuple[int, int] | None] = dict.fromkeys(URIS)
-        self.embedder = EMBEDDERS[0]
+        self.embedder, self.chunker = EMBEDDERS[0], CHUNKERS[0]
         self.acknowledged = 0
         self.past: dict[str, list[tuple[int, int]]] = {uri: [] for uri in URIS}  # all versions that may be kept
         self.purged: list[tuple[str, int, int]] = []  # of which nothing must be left anywhere
@@ -66,7 +75,8 @@ class Expected:
     def apply(self, change: dict[str, object]) -> None:
         self.kinds[change["intent"]] += 1
         if change["intent"] == "embed":
-            self.embedder = change["embedder"]
+            self.kinds["cut"] += change["chunker"] != self.chunker
+            self.embedder, self.chunker = change["embedder"], change["chunker"]
         elif change["intent"] == "backup":
             self.backups.append((change["name"], self.copy()))
         elif change["intent"] == "purge":
@@ -81,7 +91,7 @@ class Expected:
 
     def copy(self) -> Expected:
         copied = Expected()
-        copied.versions, copied.embedder = dict(self.versions), self.embedder
+        copied.versions, copied.embedder, copied.chunker = dict(self.versions), self.embedder, self.chunker
         copied.purged = list(self.purged)
         return copied
 
@@ -110,7 +120,7 @@ def test_whatever_is_killed_nothing_acknowledged_is_lost(kills, tmp_path):
         leave_nothing(home, tmp_path / "backups", number)
     assert expected.acknowledged > 0.5 * kills  # they lived long enough to do something
     if kills >= 100:
-        assert expected.kinds.keys() == {"ingest", "delete", "embed", "backup", "purge", "expire"}
+        assert expected.kinds.keys() == {"ingest", "delete", "embed", "cut", "backup", "purge", "expire"}
 
 
 def wait_for_lines(log, process, count):
@@ -128,16 +138,19 @@ def check(home, expected, pending):
     try:
         collection = store.collection(COLLECTION)
         settle(expected, pending, store, collection, database)
-        assert collection.fingerprint.embedder == expected.embedder
-        texts = {
-            text: uri
+        assert (collection.fingerprint.embedder, collection.fingerprint.chunker) == (
+            expected.embedder,
+            expected.chunker,
+        )
+        chunks = {
+            uri: cut(uri, *version, expected.chunker)
             for uri, version in expected.versions.items()
             if version is not None
-            for text in pieces(uri, *version)
         }
+        texts = {chunk.text for each in chunks.values() for chunk in each}
         listed = {document.uri: document for document in store.documents(collection)}
         assert {uri: document.chunk_count for uri, document in listed.items()} == {
-            uri: version[1] for uri, version in expected.versions.items() if version is not None
+            uri: len(each) for uri, each in chunks.items()
         }
         question = vector(expected.embedder, "question")
         hits = vectors.search(collection, question, len(URIS) * SPILLED)
@@ -145,7 +158,7 @@ def check(home, expected, pending):
             chunk.text: hit.score
             for (chunk, _), hit in zip(store.hydrate(collection, [hit.chunk_id for hit in hits]), hits, strict=True)
         }
-        assert found.keys() == texts.keys()
+        assert found.keys() == texts
         for text in list(found)[:50]:
             stored = decode(encode(vector(expected.embedder, text)[None]), DIMENSION)[0]
             assert found[text] == pytest.approx(float(stored @ question), abs=1e-5)
@@ -154,7 +167,7 @@ def check(home, expected, pending):
         for uri, version in expected.versions.items():
             if version is not None:
                 worded = lexical.search(collection, f"version{version[0]}", 2 * SPILLED)
-                assert len(worded) == version[1], uri
+                assert len(worded) == len(chunks[uri]), uri
     finally:
         vectors.close()
         database.close()
@@ -164,7 +177,8 @@ def assert_purged(home, expected):
     """Neither the words nor the vectors are in any file; full text may keep the end of a word alone."""
     needles = [str(version)[-8:].encode() for _, version, _ in expected.purged]
     for uri, version, count in expected.purged:
-        vectors = [vector(embedder, text) for embedder in EMBEDDERS for text in pieces(uri, version, min(count, 3))]
+        texts = [chunk.text for chunker in CHUNKERS for chunk in cut(uri, version, count, chunker)[:3]]
+        vectors = [vector(embedder, text) for embedder in EMBEDDERS for text in texts]
         stored = encode(np.array(vectors))
         needles += [*stored, *(row.tobytes() for row in decode(stored, DIMENSION))]
     for path in home.rglob("*"):
@@ -209,13 +223,12 @@ def settle(expected, pending, store, collection, database):
     elif pending["intent"] == "backup":
         happened = (database.path.parent.with_name("backups") / pending["name"]).exists()
     elif pending["intent"] == "embed":
-        happened = collection.fingerprint.embedder == pending["embedder"]
+        now = (collection.fingerprint.embedder, collection.fingerprint.chunker)
+        happened = now == (pending["embedder"], pending["chunker"])
     else:
         document = store.document_by_uri(collection, pending["uri"])
-        now = None if document is None else document.chunk_count
-        happened = now == pending.get("count") and (
-            document is None or document.sha256 == sha256_of(pending["version"])
-        )
+        now = None if document is None else document.sha256
+        happened = now == (sha256_of(pending["version"]) if "version" in pending else None)
     if happened:
         expected.apply(pending)
         if pending["intent"] == "purge":

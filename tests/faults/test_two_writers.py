@@ -16,8 +16,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from indexer.chunk_sizes import sized
+from indexer.chunking import CHUNKER_VERSION
 from indexer.cli import main
 from indexer.commands.index_file import write_index
+from indexer.outlines import outline_of
 from indexer.reembedding import Reembedding
 from rag.errors import (
     Conflict,
@@ -34,14 +37,15 @@ from rag.stores.documents import SqlDocumentStore
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.lexical import FtsIndex
 from rag.stores.live_vectors import LiveVectors
-from tests.contracts.store_builders import DIMENSION, drafts, fingerprint, ingest, settings_in, source, swap_in
+from tests.contracts.store_builders import DIMENSION, fingerprint, ingest, settings_in, source, swap_in
 from tests.faults.backups import backed_up, restored
-from tests.faults.killed_writer import EMBEDDERS, KnownEmbedder, vectors
+from tests.faults.killed_writer import EMBEDDERS, KnownEmbedder, blocks_in, chunks_of, vectors
 from tests.unit.test_api_problems import assert_problem
 from tests.unit.test_api_routes import serving
 
 DOCUMENTS = 15
 WITHIN_S = 90
+A_PART_EACH, PARTS_TOGETHER = sized(CHUNKER_VERSION, 2), sized(CHUNKER_VERSION, 6)
 
 
 def _ingest_all(home, collection):
@@ -58,8 +62,10 @@ def _ingest_one(library, name, number):
         collection = library.store.collection(name)
         try:
             with library.store.stage(collection, source(f"/{name}/{number}", str(number))) as version:
-                version.add_text(0, "".join(texts))
-                version.add_chunks(drafts(texts), vectors(collection.fingerprint.embedder, texts))
+                version.add_text(0, "".join(texts), outline=outline_of(blocks_in(texts)))
+                chunks = chunks_of(texts, collection.fingerprint.chunker)
+                embedded = vectors(collection.fingerprint.embedder, [chunk.text for chunk in chunks])
+                version.add_chunks(chunks, embedded)
                 version.activate()
         except EmbedderChanged:
             continue
@@ -80,10 +86,11 @@ def _delete_every_third(home, collection):
 def _embed_anew(home, collection):
     with open_library(settings_in(Path(home))) as library:
         library.embedder_of = lambda each: KnownEmbedder(each.fingerprint.embedder)
-        for embedder in (EMBEDDERS[1], EMBEDDERS[0], EMBEDDERS[1]):
+        cut = [(EMBEDDERS[1], PARTS_TOGETHER), (EMBEDDERS[1], A_PART_EACH)]
+        for embedder, chunker in [(EMBEDDERS[1], None), *cut, (EMBEDDERS[0], None), (EMBEDDERS[1], None)]:
             with ReembeddingLock(Path(home), collection):
                 target = library.store.collection(collection)
-                made = embedding_sets.begin(library.database, target, embedder, DIMENSION)
+                made = embedding_sets.begin(library.database, target, embedder, DIMENSION, chunker=chunker)
                 run = Reembedding(library, target, made, embedder=lambda of=made: KnownEmbedder(of.embedder))
                 assert run.run(force=True).outcome == "swapped"
 
@@ -134,7 +141,7 @@ def test_everybody_at_once(tmp_path):
     home = tmp_path / "home"
     with open_library(settings_in(home)) as library:
         for name in ("one", "two"):
-            library.store.ensure_collection(name, fingerprint(embedder=EMBEDDERS[0]))
+            library.store.ensure_collection(name, fingerprint(embedder=EMBEDDERS[0], chunker=A_PART_EACH))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.faults.test_two_writers"])
     failures = context.SimpleQueue()

@@ -19,8 +19,11 @@ from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import UnknownModel
 from rag.factory import Library, open_library
+from rag.stores import reembedding
 from rag.stores.changes import removed_since
+from rag.stores.source_moves import retime_sources
 from rag.stores.tables import ChunkRow, OutlineRow, TextRow, VersionRow
+from rag.types import WebFetch
 
 WORDS = (
     "river lake sea tide wave storm harbour boat sail anchor rope island coast cliff cave sand reef fish gull".split()
@@ -182,6 +185,35 @@ def test_searches_see_the_old_passages_until_the_swap_and_only_new_ones_after(ru
     assert "number3x1" in found("number3x1")[0].lower()
 
 
+def test_a_swap_in_the_middle_of_a_search(run, ingested, monkeypatch):
+    """Its hits are of passages that are gone when they are read: it searches again."""
+    with open_library(load_settings()) as library:
+        real = library.lexical.search
+
+        def search(*arguments, **named):
+            hits = real(*arguments, **named)
+            if not swapped:
+                swapped.append(True)
+                run("reembed", "--chunk-tokens", "60")
+            return hits
+
+        swapped = []
+        monkeypatch.setattr(library.lexical, "search", search)
+        result = asyncio.run(library.pipeline.search("number3x1", collection="default", k=3))
+    after = {text for _, _, text in chunks()}
+    assert [passage.chunk.text for passage in result.passages if passage.chunk.text not in after] == []
+    assert "number3x1" in result.passages[0].chunk.text.lower()
+
+
+def test_the_weight_of_meaning_stays_with_the_embedder(run, ingested):
+    with open_library(load_settings()) as library:
+        library.store.set_dense_weight(library.store.collection("default"), 0.3)
+        run("reembed", "--chunk-tokens", "60")
+        assert library.store.collection("default").dense_weight == 0.3
+        run("reembed", "--embedder", "other")
+        assert library.store.collection("default").dense_weight is None
+
+
 def test_the_same_chunker_gives_the_same_passages_and_embeds_nothing(run, ingested, catalog, monkeypatch):
     """What is stored with the text is all that the chunker reads of blocks."""
     before = chunks()
@@ -278,6 +310,49 @@ def test_documents_that_come_change_and_go_meanwhile(run, ingested, docs, monkey
     whole(run)
 
 
+def test_documents_that_change_in_the_last_moment_before_the_swap(run, ingested, docs, monkeypatch):
+    """When nothing was missing, and before the others wait for the transaction."""
+    outcomes = []
+
+    def swap(*arguments, **named):
+        if not outcomes:
+            (docs / "90.md").write_text(written(90))
+            (docs / "01.md").write_text(written(91))
+            run("ingest", str(docs))
+        elif len(outcomes) == 1:
+            run("delete", str(docs / "02.md"))
+        outcomes.append(real(*arguments, **named))
+        return outcomes[-1]
+
+    real = reembedding.swap
+    moment = datetime.now(UTC)
+    monkeypatch.setattr(reembedding, "swap", swap)
+    *_, summary = lines(run("reembed", "--chunk-tokens", "60", "--json"))
+    assert outcomes == [reembedding.Swap.CHUNKS_MISSING] * 2 + [reembedding.Swap.DONE]
+    assert summary["recut"] == DOCUMENTS + 2
+    assert "number2x1" in found("number2x1", as_of=moment)[0].lower()
+    assert not any("number2x1 " in text.lower() for text in found("number2x1"))
+    whole(run)
+
+
+def test_what_is_noted_of_a_document_meanwhile_is_noted_of_its_cuts(run, ingested, docs, monkeypatch):
+    fetch = WebFetch(etag="1", fetched_at="2026-11-25T00:00:00Z")
+    uri = (docs / "00.md").as_posix()
+
+    def step(_self, _name):
+        with open_library(load_settings()) as library:
+            collection = library.store.collection("default")
+            library.store.note_fetch(collection, library.store.document_by_uri(collection, uri).id, fetch)
+            retime_sources(library.database, collection, {uri: 12})
+
+    monkeypatch.setattr(ReembedDisplay, "step", step)
+    run("reembed", "--chunk-tokens", "60")
+    with open_library(load_settings()) as library:
+        stored = library.store.stored_source(library.store.collection("default"), uri)
+    assert (stored.web, stored.mtime_ns) == (fetch, 12)
+    whole(run)
+
+
 def test_what_is_replaced_or_deleted_after_the_swap_does_not_come_back(run, ingested, docs):
     run("reembed", "--chunk-tokens", "60")
     (docs / "01.md").write_text(written(91))
@@ -319,7 +394,8 @@ def test_a_stopped_run_goes_on_where_it_was(run, ingested, monkeypatch):
     assert summary["outcome"] == "stopped"
     cut = states()["prepared"]
     assert 0 < cut < DOCUMENTS
-    building = lines(run("reembed", "--status", "--json"))[0]["embeddings"][1]
+    live, building = lines(run("reembed", "--status", "--json"))[0]["embeddings"]
+    assert live["chunker"] == "plumbline-chunks-2"
     assert (building["chunker"], building["uncut"]) == ("plumbline-chunks-2@60", DOCUMENTS - cut)
     refused = run("reembed", "--embedder", "other", exit_code=1).stderr
     assert "in chunks by plumbline-chunks-2@60" in refused
