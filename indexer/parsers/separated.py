@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, Notice, Parsed, bounded, one_line
 from indexer.parsers.decoding import TextReader
+from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,21 +44,35 @@ def _parse(reader: TextReader, delimiter: str) -> Iterator[Parsed]:
     sample.insert(0, first)
     delimiter = delimiter or _delimiter(sample)
     rows = csv.reader(itertools.chain(sample, lines), delimiter=delimiter or ",", skipinitialspace=True)
-    filled = _filled(rows)
+    read = 0
+    try:
+        for block in _blocks(_filled(rows)):
+            read = rows.line_num
+            yield from bounded(block)
+    except csv.Error as error:
+        if not read:
+            raise SourceDamaged(
+                f"Its first rows cannot be read: {error}.",
+                hint="See whether a quotation mark is never closed, or name it .txt.",
+            ) from error
+        yield Notice(message=f"The rows after line {read:,} could not be read: {error}.")
+
+
+def _blocks(filled: Iterator[list[str]]) -> Iterator[Block]:
     header = next(filled, None)
     if header is None:
         return
-    second = next(filled, None)
+    try:
+        second = next(filled, None)
+    except csv.Error:  # the header is all that there is
+        yield from table_blocks(header, iter(()))
+        raise
     if second is not None and _is_data(header, second):
         filled = itertools.chain([header, second], filled)
         header = [f"column {number}" for number in range(1, len(header) + 1)]
     elif second is not None:
         filled = itertools.chain([second], filled)
-    try:
-        for block in table_blocks(header, filled):
-            yield from bounded(block)
-    except csv.Error as error:
-        yield Notice(message=f"The rows after line {rows.line_num:,} could not be read: {error}.")
+    yield from table_blocks(header, filled)
 
 
 def table_blocks(header: Sequence[str], rows: Iterator[list[str]]) -> Iterator[Block]:

@@ -187,3 +187,10 @@ def test_notebooks_keep_cells_and_cut_long_outputs():
 def test_what_is_no_notebook_is_refused(source):
     with pytest.raises(SourceDamaged, match="not a notebook"):
         parsed(NOTEBOOK, source)
+
+
+def test_a_quotation_mark_that_is_never_closed_in_the_first_rows_is_damage_and_no_crash():
+    endless = '"' + "x,y\n" * 300_000
+    assert "could not be read" in parsed(CSV, f"a,b\n{endless}").notices[0]
+    with pytest.raises(SourceDamaged, match="first rows"):
+        parsed(CSV, endless)
