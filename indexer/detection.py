@@ -24,6 +24,7 @@ from indexer.formats import (
     ZIP,
 )
 from indexer.image_detection import image_type
+from indexer.legacy_encodings import meant_by, one_byte_encoding
 from indexer.office_detection import office_type
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
@@ -76,6 +77,15 @@ _UNBROKEN = re.compile(rb"(?:[A-Za-z0-9+/=_-]{60,}\r?\n?){4,}")
 _MAX_UNBROKEN_SHARE: Final = 0.5
 _LONG_LINE_BYTES: Final = 2000
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_MIN_FOREIGN_BYTES: Final = 32
+_MIN_LIVING_SHARE: Final = 0.98
+_SPACE = re.compile(r"[ \n\u3000-\u3002\uff0c]")
+# Scripts of today, and signs. The bytes of a space or a line's end the wrong way round are none of them.
+_LIVING = re.compile(
+    r"[\t\n\r -~\u00a0-\u024f\u0300-\u052f\u0531-\u06ff\u0900-\u097f\u0e00-\u0e7f\u10a0-\u10ff\u1e00-\u1fff"
+    r"\u2010-\u2027\u2030-\u205e\u20a0-\u20c0\u2116\u2122\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uffef]"
+)
 
 # Formats made of text that read as noise, and ones that the table of magic numbers names poorly.
 _MARKS: Final = (
@@ -220,10 +230,23 @@ def _utf16(head: bytes) -> str | None:
     elif low > 0.4 * half and high < 0.05 * half:
         name = "utf-16-be"
     else:
-        return None
+        return _foreign_utf16(sample)
     text = sample[: half * 2].decode(name, errors="replace")
     printable = sum(character.isprintable() or character in "\r\n\t\f" for character in text)
     return name if printable > 0.95 * len(text) else None
+
+
+def _foreign_utf16(sample: bytes) -> str | None:
+    """The same for other scripts: bytes that no text of one byte a character has, and letters of living scripts."""
+    if len(sample) < _MIN_FOREIGN_BYTES or len(_NO_TEXT.findall(sample)) <= _MAX_CONTROL_SHARE * len(sample):
+        return None
+    shares = {}
+    for name in ("utf-16-le", "utf-16-be"):
+        text = sample.decode(name, errors="replace")
+        if _SPACE.search(text) and "\x00" not in text:
+            shares[name] = len(_LIVING.findall(text)) / len(text)
+    best = max(shares, key=lambda name: shares[name], default=None)
+    return best if best is not None and shares[best] >= _MIN_LIVING_SHARE else None
 
 
 def _magic_name(head: bytes) -> str | None:
@@ -263,7 +286,7 @@ def _stated_encoding(path: PurePath, scan: SourceScan) -> str | None:
     """What the server states, or else the text itself; not UTF-8, which this was found not to be."""
     head = scan.head
     declared = _XML_ENCODING.search(head) or (_META_CHARSET.search(head) if _looks_like_html(path, head) else None)
-    inside = declared[1].decode("ascii") if declared is not None else None
+    inside = meant_by(declared[1].decode("ascii")) if declared is not None else None
     names = (name for name in (scan.charset, inside) if name and _known_codec(name) and "utf" not in name.lower())
     return next(names, None)
 
@@ -271,6 +294,8 @@ def _stated_encoding(path: PurePath, scan: SourceScan) -> str | None:
 def _guessed_encoding(path: PurePath, sample: bytes) -> str:
     from charset_normalizer import from_bytes
 
+    if (name := one_byte_encoding(sample)) is not None:
+        return name
     # The common ones first: of two readings that both make sense, the rarer one is rarely meant.
     best = from_bytes(sample, cp_isolation=list(_COMMON_ENCODINGS)).best() or from_bytes(sample).best()
     if best is None:

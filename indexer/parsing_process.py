@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from indexer.parsers.blocks import Block, Member, Notice, Title
 from indexer.parsers.registry import load_parser
+from indexer.parsers.repair import repaired
 from indexer.wire import (
     PART_BYTES,
     Failure,
@@ -113,8 +114,8 @@ def _serve(send: Callable[[bytes], None], request: ParseRequest, descriptor: int
 def _parsed(file: BinaryIO, request: ParseRequest) -> Iterator[Parsed]:
     parser = _parser(request.parser)
     if request.limits is None:
-        return cast("Parser", parser)(file, request.encoding)
-    return cast("ContainerParser", parser)(file, request.encoding, request.limits)
+        return repaired(cast("Parser", parser)(file, request.encoding))
+    return repaired(cast("ContainerParser", parser)(file, request.encoding, request.limits))
 
 
 def _failure(error: SourceError) -> Failure:

@@ -74,8 +74,8 @@ def ingest(
     A site's robots.txt is heeded, and private addresses are refused unless RAG_FETCH_ALLOW names them.
 
     With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
-    others are kept. Ctrl-C finishes the current file and stops; a second one, and one while files are looked for, stops
-    at once. The run is a job like those of uploads: `indexer jobs` shows and cancels it.
+    others are kept. Ctrl-C finishes the files it has begun and stops; a second one, and one while files are looked for,
+    stops at once. The run is a job like those of uploads: `indexer jobs` shows and cancels it.
     """
     from rag.stores.ingest_lock import IngestLock
 

@@ -38,7 +38,7 @@ class LookingDisplay(Watcher):
 class IngestDisplay(Watcher):
     """Draws on standard error, the moving parts only where it is a terminal.
 
-    ``on_result`` gets each result instead of lines for people; ``stop`` tells whether to end after the current file.
+    ``on_result`` gets each result instead of lines for people; ``stop`` tells whether to begin no other file.
     """
 
     def __init__(self, *, stop: Callable[[], bool], on_result: Callable[[SourceResult], None] | None = None) -> None:

@@ -11,6 +11,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from typing import TYPE_CHECKING, Final
 
+from indexer.legacy_encodings import meant_by, one_byte_encoding
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Member, Notice, Parsed, Title, one_line
 from indexer.parsers.decoding import storable
 from indexer.parsers.html import parse_html
@@ -221,13 +222,18 @@ def payload(part: Message) -> bytes:
 
 def _text(data: bytes, charset: str | None) -> str:
     """The text in the encoding it declares where that reads it whole, else in the one it is in."""
-    for name in (charset, "utf-8"):
+    if charset is not None and charset.lower() in {"us-ascii", "ascii"}:
+        charset = None  # said by programs that do not know either
+    meant = meant_by(charset) if charset else None
+    # UTF-8 under the name of its predecessor is common, and nothing else reads as UTF-8.
+    names = ("utf-8", meant, charset) if meant == "cp1252" else (meant, "utf-8")
+    for name in names:
         if name:
             try:
                 return data.decode(name)
             except (UnicodeDecodeError, LookupError):
                 continue
-    return data.decode("cp1252", errors="replace")
+    return data.decode(one_byte_encoding(data) or "cp1252", errors="replace")
 
 
 def _file_name(part: Message) -> str:
@@ -242,10 +248,14 @@ def _file_name(part: Message) -> str:
     if name.strip(". "):
         return name
     if part.get_content_maintype() == "message":
-        subject = header(next(iter(_enclosed(part)), part), "Subject")
-        readable = re.sub(r"[/\\]", "-", subject)[:80].strip(" .")
-        return f"{readable or 'message'}.eml"
+        return message_name(header(next(iter(_enclosed(part)), part), "Subject"))
     return f"attachment{mimetypes.guess_extension(part.get_content_type()) or '.bin'}"
+
+
+def message_name(subject: str) -> str:
+    """What an enclosed message is called."""
+    readable = re.sub(r"[/\\]", "-", subject)[:80].strip(" .")
+    return f"{readable or 'message'}.eml"
 
 
 def _words(name: str) -> list[tuple[bytes | str, str | None]]:

@@ -34,13 +34,23 @@ def table_blocks(
 def names_columns(cells: Sequence[str]) -> bool:
     """Whether a row may be a header: most of what it holds are words, or years, and no text of any length."""
     filled = [cell for cell in cells if cell]
-    numbers = sum(1 for cell in filled if _NUMBER.match(cell) and not _YEAR.match(cell))
-    return len(filled) > 1 and 2 * numbers < len(filled) and _are_names(filled)
+    numbers = sum(1 for cell in filled if is_number(cell) and not is_year(cell))
+    return len(filled) > 1 and 2 * numbers < len(filled) and are_names(filled)
 
 
-def _are_names(cells: Sequence[str]) -> bool:
+def are_names(cells: Sequence[str]) -> bool:
+    """Whether cells are short enough to be names, not text."""
     lengths = [len(cell) for cell in cells if cell]
     return max(lengths, default=0) <= _MAX_NAME_CHARS and sum(lengths) <= _MEAN_NAME_CHARS * len(lengths)
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number as people write them: with a currency, a percent sign, in parentheses."""
+    return _NUMBER.match(cell) is not None
+
+
+def is_year(cell: str) -> bool:
+    return _YEAR.match(cell) is not None
 
 
 class TableWriter:
@@ -91,7 +101,7 @@ class TableWriter:
         self._names = [" ".join(dict.fromkeys(parts)) for parts in columns]
         header = _SEPARATOR.join(self._names).strip(_SEPARATOR)
         carried = len(header) <= MAX_HEADER_CHARS
-        self._as_records = not carried and _are_names(self._names)
+        self._as_records = not carried and are_names(self._names)
         self._below = header if carried else ""
         # A header of several rows cannot be read from the text's first line.
         self._header = None if carried and len(self._top) == 1 else self._below
@@ -108,4 +118,5 @@ class TableWriter:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return _SEPARATOR.join(cells).rstrip(_SEPARATOR)
+    end = next((i for i in range(len(cells), 0, -1) if cells[i - 1]), 0)
+    return _SEPARATOR.join(cells[:end])

@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 import httpx2
 
+from indexer.legacy_encodings import meant_by
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -40,22 +42,6 @@ _SUFFIXES: Final = {
 _FILENAME: Final = re.compile(r"filename\s*=\s*(?:\"([^\"]*)\"|([^\s;]+))", re.IGNORECASE)
 _FILENAME_UTF8: Final = re.compile(r"filename\*\s*=\s*utf-8'[^']*'([^\s;]+)", re.IGNORECASE)
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?\s*([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
-# What the Web means by these names (WHATWG Encoding, section 4.2): supersets of what they say.
-_MEANT: Final = {
-    "iso-8859-1": "cp1252",
-    "latin1": "cp1252",
-    "us-ascii": "cp1252",
-    "ascii": "cp1252",
-    "iso-8859-9": "cp1254",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "shift_jis": "cp932",
-    "shift-jis": "cp932",
-    "euc-kr": "cp949",
-    "big5": "big5hkscs",
-    "tis-620": "cp874",
-    "windows-874": "cp874",
-}
 
 
 def name_of(url: str, headers: Mapping[str, str]) -> PurePosixPath:
@@ -83,4 +69,4 @@ def name_of(url: str, headers: Mapping[str, str]) -> PurePosixPath:
 def charset_of(headers: Mapping[str, str]) -> str | None:
     """The encoding that the server states, by the name of Python's codec for what is meant by it."""
     found = _CHARSET.search(headers.get("content-type", ""))
-    return None if found is None else _MEANT.get(found[1].lower(), found[1].lower())
+    return None if found is None else meant_by(found[1])

@@ -23,7 +23,7 @@ _LINE = dict.fromkeys(map(ord, "\n\t\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u
 
 
 def printable(text: str) -> str:
-    """Text from documents or file names, unable to steer a terminal: controls and surrogates become U+FFFD."""
+    """Text from documents or file names, that steers no terminal: control characters and surrogates become U+FFFD."""
     return text.translate(_CONTROLS)
 
 

@@ -95,8 +95,19 @@ def test_json_of_any_shape_gives_slices(value):
 def test_every_cell_of_a_table_is_in_its_text(rows, delimiter):
     held = io.StringIO()
     csv.writer(held, delimiter=delimiter).writerows([[f"c{n}" for n in range(4)], *rows])
-    text = " ".join(check(formats.CSV, held.getvalue()).split())
-    assert all(" ".join(cell.split()) in text for row in rows for cell in row[:4])
+    for media_type in (formats.CSV, *([formats.TSV] if delimiter == "\t" else [])):
+        text = " ".join(check(media_type, held.getvalue()).split())
+        assert all(" ".join(cell.split()) in text for row in rows for cell in row[:4])
+
+
+@SLOW
+@given(st.sampled_from([formats.CSV, formats.TSV]), TEXTS)
+@example(formats.CSV, 'a,b\n1,"2\n3,4\n')
+@example(formats.CSV, 'sep=;\n"\n')
+def test_text_that_is_hardly_a_table_gives_slices_and_loses_no_word(media_type, source):
+    text = check(media_type, source).split()
+    words = [word for line in source.split("\n") for word in line.split() if word.isalnum() and word.isascii()]
+    assert all(any(word in found for found in text) for word in words)
 
 
 @SLOW

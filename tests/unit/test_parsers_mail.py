@@ -1,3 +1,4 @@
+import io
 from email.message import EmailMessage
 
 import pytest
@@ -5,8 +6,9 @@ import pytest
 from indexer.formats import MAIL, OUTLOOK
 from indexer.parsers.mail import parse_mail
 from indexer.parsers.outlook import parse_outlook
-from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge
+from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge, SourceUnsupported
 from tests.unit.mails import mail
+from tests.unit.outlook_files import Tree, msg, outlook
 from tests.unit.parsing import LIMITS, Result
 
 
@@ -120,6 +122,52 @@ def test_a_thousand_parts_side_by_side_are_too_many(read):
         read(raw + b"--b--\n")
 
 
+def outlook_read(message: Tree) -> Result:
+    return Result(list(parse_outlook(io.BytesIO(outlook(message)), "utf-8", LIMITS)))
+
+
+def test_messages_within_outlook_messages_are_mails_with_their_own_attachments(read):
+    inner = msg("Innermost", "Dig deeper.", attached=[("deep.txt", b"gold" * 2000)])
+    plan = msg(
+        "Der Plan / Größe",
+        html="<p>Grabt <b>hier</b>, Jürgen.".encode(),
+        sender="Ann",
+        attached=[("Übersicht.csv", b"a,b\n1,2\n"), ("", inner), ("again.bin", b"\x00\x01")],
+    )
+    result = outlook_read(msg("Fwd", "See below.", attached=[("plan.txt", b"none"), ("ignored", plan)]))
+    assert "See below." in result.text
+    assert list(result.members) == ["plan.txt", "Der Plan - Größe.eml"]
+    assert content(result, "plan.txt") == b"none"
+    enclosed = read(content(result, "Der Plan - Größe.eml"))
+    assert enclosed.titles == ["Der Plan / Größe"]
+    assert enclosed.of("paragraph") == ['From: "Ann" <a@b>', "Grabt hier, Jürgen."]
+    assert list(enclosed.members) == ["Übersicht.csv", "Innermost.eml", "again.bin"]
+    assert content(enclosed, "Übersicht.csv") == b"a,b\n1,2\n"
+    deepest = read(content(enclosed, "Innermost.eml"))
+    assert "Dig deeper." in deepest.text
+    assert content(deepest, "deep.txt") == b"gold" * 2000
+
+
+def test_what_cannot_be_read_within_an_outlook_message_costs_itself_alone(read):
+    thing = {"CONTENTS": b"ole"}
+    secret = msg("Secret", kind="IPM.Note.SMIME", attached=[("smime.p7m", b"MIIB")])
+    deep = msg("bottom")
+    for n in range(12):
+        deep = msg(f"level {n}", attached=[("", deep)])
+    torn = {"__properties_version1.0": b"\x1f\0\x37\0" * 16}
+    held = [("drawing", thing), ("", secret), ("", deep), ("", torn)]
+    result = outlook_read(msg("All", "Well.", attached=held))
+    assert list(result.members) == ["drawing", "Secret.eml", "level 11.eml", "attachment-4.bin"]
+    with pytest.raises(SourceDamaged, match="attachment"):
+        content(result, "attachment-4.bin")
+    with pytest.raises(SourceUnsupported, match="another program"):
+        content(result, "drawing")
+    with pytest.raises(SourceEncrypted):
+        read(content(result, "Secret.eml"))
+    with pytest.raises(SourceTooLarge, match="one within the other"):
+        content(result, "level 11.eml")
+
+
 def test_torn_outlook_messages_are_damaged(tmp_path):
     file = tmp_path / "a.msg"
     for raw in (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), b"none"):
@@ -133,3 +181,19 @@ def test_the_registry_names_these_parsers():
 
     assert load_parser(PARSERS[MAIL]) is parse_mail
     assert load_parser(PARSERS[OUTLOOK]) is parse_outlook
+
+
+@pytest.mark.parametrize(
+    ("charset", "raw", "text"),
+    [
+        ("iso-8859-1", "“so”".encode("cp1252"), "“so”"),
+        ("iso-8859-1", "“so”".encode(), "“so”"),
+        ("gb2312", "朱镕基".encode("gb18030"), "朱镕基"),
+        ("us-ascii", "Реки текут с гор в море.".encode("koi8_r"), "Реки текут с гор в море."),
+        ("", "Die Größe der Flüsse zählt.".encode("cp850"), "Die Größe der Flüsse zählt."),
+    ],
+)
+def test_encodings_of_mails_are_what_programs_mean_by_their_names(read, charset, raw, text):
+    said = f"; charset={charset}" if charset else ""
+    head = f"Subject: x\nContent-Type: text/plain{said}\nContent-Transfer-Encoding: 8bit\n\n"
+    assert read(head.encode() + raw).of("paragraph") == [text]

@@ -1,0 +1,91 @@
+"""How the cells of a table in text are told apart, and which of its rows name the columns: read from its first rows."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from indexer.parsers.blocks import one_line
+from indexer.parsers.tables import are_names, is_number, is_year
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# Of two that fit the rows equally well, what stands in words and numbers less often is meant.
+_DELIMITERS: Final = "\t;|,"
+_ESCAPE: Final = "\\"
+# A cell longer than this is a quotation mark that is never closed.
+_MAX_CELL_CHARS: Final = 1 << 20
+_MARK = re.compile(r"\ufeff?sep=([^\w\s\"\\]|\t)\n?$", re.IGNORECASE)
+_DATA = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ]\d\d?:\d\d.*)?|\S+@\S+\.\S+|https?://\S+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """``escape`` stands before quotation marks within cells; ``marked`` is how many lines stand before the table."""
+
+    delimiter: str
+    escape: str | None = None
+    marked: int = 0
+
+    @classmethod
+    def of(cls, sample: Sequence[str], delimiters: str) -> Self:
+        """The one of some delimiters that gives the rows the same number of cells, and more than one."""
+        if sample and (mark := _MARK.match(sample[0])):
+            return cls(delimiter=mark[1], marked=1)
+        if not any(delimiter in line for delimiter in delimiters for line in sample):
+            delimiters = _DELIMITERS
+        escapes = (None, _ESCAPE) if any('\\"' in line for line in sample) else (None,)
+        tried = [cls(delimiter=each, escape=escape) for escape in escapes for each in _DELIMITERS if each in delimiters]
+        return max(tried, key=lambda dialect: dialect.fit(sample))
+
+    def reader(self, lines: Iterator[str], *, quoted: bool = True) -> Iterator[list[str]]:
+        """Rows of cells; a quotation mark is a character like any other unless ``quoted``."""
+        csv.field_size_limit(_MAX_CELL_CHARS)
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            escapechar=self.escape,
+            skipinitialspace=True,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        )
+
+    def fit(self, lines: Sequence[str]) -> float:
+        """The share of rows that have the usual number of cells; nothing where that is one."""
+        try:
+            widths = [len(row) for row in self.reader(iter(lines)) if any(row)]
+        except csv.Error:
+            return 0.0
+        usual = max(set(widths), key=widths.count, default=0)
+        return widths.count(usual) / len(widths) if usual > 1 else 0.0
+
+
+def header_rows(rows: Sequence[Sequence[str]]) -> int:
+    """How many of the first rows name the columns: none if they are data, two if the second fills gaps of the first."""
+    first, *below = [[one_line(cell) for cell in row] for row in rows]
+    if not are_names(first) or any(_is_data(cell, _column(below, i)) for i, cell in enumerate(first)):
+        return 0
+    if len(below) < 2 or below[0][0] or all(first) or any(map(_kind, below[0])):
+        return 1
+    return 2 if are_names(below[0]) else 1
+
+
+def _column(rows: Sequence[Sequence[str]], index: int) -> list[str]:
+    return [row[index] for row in rows if index < len(row) and row[index]]
+
+
+def _is_data(cell: str, below: Sequence[str]) -> bool:
+    """Whether a cell is what most below it are, and no word. A year above other numbers names them."""
+    kind = _kind(cell)
+    alike = {"number": ("number", "year")}.get(kind, (kind,))
+    return bool(kind) and sum(_kind(other) in alike for other in below) * 2 > len(below)
+
+
+def _kind(cell: str) -> str:
+    if _DATA.fullmatch(cell):
+        return "data"
+    if is_year(cell):
+        return "year"
+    return "number" if is_number(cell) else ""

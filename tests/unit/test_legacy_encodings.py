@@ -1,0 +1,93 @@
+"""Texts from before Unicode, and UTF-16 without a mark, are read as they were written."""
+
+import io
+from pathlib import PurePath
+
+import pytest
+
+from indexer.detection import detect
+from indexer.legacy_encodings import one_byte_encoding
+from indexer.sources import scan_file
+from rag.errors import SourceBinary
+
+GERMAN = "Die Größe der Flüsse ist für die Städte wichtig. Über die Brücke führt ein schöner Weg.\n"
+FRENCH = "L’été à la rivière, où l’eau coule déjà. Ça va être très agréable, n’est-ce pas ? Œuvre.\n"
+ENGLISH = "It’s a “quoted” text – with dashes and a café. The rest of it is plain English prose.\n"
+POLISH = "Rzeka płynie z gór do morza. Łódź jest pięknym miastem, a świat jest duży. Woda była zimna.\n"
+CZECH = "Řeka teče z hor do moře. Voda je studená a ryby plavou hluboko pod ledem, říkají lidé.\n"
+TURKISH = "İstanbul'da güneşli bir gün. Şehrin ırmağı çok uzun değil.\n"
+RUSSIAN = "Реки текут с гор в море. Вода холодная, и рыба плавает глубоко под льдом.\n"
+UKRAINIAN = "Річки течуть з гір у море. Їхня вода холодна, і риба плаває глибоко.\n"
+GREEK = "Τα ποτάμια κυλούν από τα βουνά στη θάλασσα. Το νερό είναι κρύο.\n"
+JAPANESE = "川は山から海へ流れる。水は冷たく、魚は深いところを泳いでいる。カタカナも使う。\n"
+CHINESE = "河流从山上流向大海。水很冷，鱼在深处游动。城市的人口很多。\n"
+TAIWANESE = "河流從山上流向大海。水很冷，魚在深處游動。城市的人口很多。\n"
+KOREAN = "강은 산에서 바다로 흐른다. 물은 차갑고 물고기는 깊은 곳에서 헤엄친다.\n"
+HEBREW = "הנהרות זורמים מההרים אל הים. המים קרים והדגים שוחים עמוק.\n"
+ARABIC = "تتدفق الأنهار من الجبال إلى البحر. الماء بارد والأسماك تسبح في الأعماق.\n"
+THAI = "แม่น้ำไหลจากภูเขาลงสู่ทะเล น้ำเย็นและปลาว่ายอยู่ลึก\n"
+ALL = [GERMAN, FRENCH, ENGLISH, POLISH, CZECH, TURKISH, RUSSIAN, UKRAINIAN, GREEK, JAPANESE, CHINESE, TAIWANESE, KOREAN,
+       HEBREW, ARABIC, THAI]  # fmt: skip
+
+
+def read(raw: bytes, name: str) -> str:
+    return raw.decode(detect(PurePath(name), scan_file(io.BytesIO(raw))).encoding)
+
+
+@pytest.mark.parametrize("times", [1, 30])
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.md"])
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        *((GERMAN, encoding) for encoding in ("cp1252", "latin-1", "mac_roman", "cp850")),
+        (FRENCH, "cp1252"),
+        (FRENCH, "mac_roman"),
+        (ENGLISH, "cp1252"),
+        (ENGLISH, "mac_roman"),
+        *((text, encoding) for text in (POLISH, CZECH) for encoding in ("cp1250", "iso8859-2")),
+        (TURKISH, "cp1254"),
+        *((RUSSIAN, encoding) for encoding in ("cp1251", "koi8_r", "cp866", "iso8859-5", "mac_cyrillic")),
+        (UKRAINIAN, "cp1251"),
+        (UKRAINIAN, "koi8_u"),
+        (GREEK, "cp1253"),
+        *((JAPANESE, encoding) for encoding in ("cp932", "euc_jp", "iso2022_jp")),
+        (CHINESE, "gb18030"),
+        (TAIWANESE, "big5"),
+        (KOREAN, "cp949"),
+        (HEBREW, "cp1255"),
+        (ARABIC, "cp1256"),
+        (THAI, "cp874"),
+    ],
+)
+def test_encodings_of_before_are_found(text, encoding, name, times):
+    assert read(text.encode(encoding) * times, name) == text * times
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32"])
+@pytest.mark.parametrize("text", ALL)
+def test_wide_characters_of_every_script_are_read(text, encoding):
+    assert read(text.encode(encoding), "a.txt") == text
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\x7fXYZ" + bytes(range(32)) * 40, b"\x7fXYZ\x00\x00" + b"XX" * 4000, bytes(range(256)) * 20]
+)
+def test_bytes_that_only_look_like_wide_characters_are_no_text(raw):
+    with pytest.raises(SourceBinary):
+        detect(PurePath("a.dat"), scan_file(io.BytesIO(raw)))
+
+
+@pytest.mark.parametrize(
+    "text", [GREEK.encode("cp1253"), HEBREW.encode("cp1255"), "测试文字".encode("gb18030"), b"ascii"]
+)
+def test_what_cannot_be_told_by_its_letters_is_left_to_statistics(text):
+    assert one_byte_encoding(text) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "encoding"),
+    [("iso-8859-1", "“so”", "cp1252"), ("gb2312", "镕基", "gb18030"), ("shift_jis", "①髙", "cp932")],
+)
+def test_names_of_encodings_mean_what_they_mean_on_the_web(label, text, encoding):
+    page = f"<html><head><meta charset='{label}'></head><body><p>{text}".encode(encoding)
+    assert text in read(page, "a.html")
