@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 export RAG_HOME ?= $(CURDIR)/data
 # Where wheels of torch without CUDA are found, if the package index has only the CUDA build (README, "Two commands").
 TORCH_INDEX ?=
+# Processes that share the tests.
+WORKERS ?= 2
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
@@ -37,7 +39,7 @@ serve: models ## serve the API on http://127.0.0.1:8000
 
 test: setup ## unit, contract, integration, end-to-end, property and fault tests, with real small models
 	@$(BIN)/rag models pull smollm2-135m-instruct all-minilm-l6-v2
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: models ## what takes minutes or the 1.5B model
 	$(BIN)/python -m pytest -m slow --timeout 1800

@@ -42,6 +42,7 @@ class Ignoring:
 
         Raises:
             UnusableIgnoreFile: its ignore file cannot be read or understood.
+            OSError: the folder cannot be looked into, so that nobody can tell whether it has one.
         """
         lines = _lines(directory)
         if lines is None:
@@ -76,6 +77,7 @@ def _lines(directory: Path) -> list[str] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        path.lstat()  # where this fails, too, it is the folder that is closed or too deep
         raise UnusableIgnoreFile(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         status = os.fstat(descriptor)

@@ -1,4 +1,8 @@
-"""One source on its way into the store, with all that it holds: unchanged? parse, chunk, embed, stage, activate."""
+"""One source on its way into the store, with all that it holds: unchanged? parse, chunk, embed, stage, activate.
+
+It goes in steps: an ingestion hands its passages out and is given their vectors, so that small sources can be embedded
+together.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,10 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from indexer.chunking import chunk_blocks, clip_title
 from indexer.detection import detect
-from indexer.embeddings import embed
 from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
 from indexer.parsers.blocks import BlockKind, one_line
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
     from indexer.detection import Detected
+    from indexer.embeddings import Embedded
     from indexer.isolation import IsolatedParsers
     from indexer.members import Budget, MemberSource
     from indexer.parsers.blocks import Block
@@ -37,8 +41,19 @@ if TYPE_CHECKING:
     from rag.quality_types import Quality
     from rag.types import Collection, Fingerprint, MetadataValue, StoredSource
 
+    _Result = TypeVar("_Result")
+    Steps = Generator["Passages", Embedded, _Result]
+
 # Chunks embedded and handed to the store at a time: enough for the embedder to sort by length, little to hold.
 _FLUSH_CHUNKS: Final = 512
+
+
+class Passages(NamedTuple):
+    """Texts that an ingestion is to be given the vectors of; ``last``: it has read all of its source."""
+
+    texts: list[str]
+    embedder: Embedder
+    last: bool
 
 
 class Stopped(Exception):
@@ -99,8 +114,10 @@ class SourceIngestion:
         self._depth = depth
         self.notices: list[str] = []
 
-    def run(self, target: Target, source: OpenSource) -> Taken | None:
+    def steps(self, target: Target, source: OpenSource) -> Steps[Taken | None]:
         """Take it in, if it is not there as it is; None if it changed while it was read.
+
+        Between ``last`` passages and their vectors other sources can be taken in.
 
         Raises:
             SourceError: it cannot be taken in; what was there of it stays.
@@ -124,12 +141,12 @@ class SourceIngestion:
             return Taken(outcome=Outcome.UNCHANGED, document_id=done.document_id, chunks=0)
         detected = self._detect(source, scan)
         if current and current.sha256 == scan.sha256:
-            failed = self._members_alone(target, source, scan, detected)
+            failed = yield from self._members_alone(target, source, scan, detected)
             if failed == current.members_failed:
                 return Taken(
                     outcome=Outcome.UNCHANGED, document_id=current.document_id, chunks=0, members_failed=failed
                 )
-        return self._write(target, source, scan, detected, replacing=stored is not None)
+        return (yield from self._write(target, source, scan, detected, replacing=stored is not None))
 
     def settled(self, target: Target, uri: str) -> StoredSource | None:
         """What is stored of a source, if it need not be read again as long as its content is the same."""
@@ -168,17 +185,18 @@ class SourceIngestion:
         self.notices = handover.notices
         return handover
 
-    def _members_alone(self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected) -> int:
+    def _members_alone(self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected) -> Steps[int]:
         # An error here must not leave the parser in the middle of this file.
         with closing(self._parse(source, scan, detected)) as found:
             handover = self._handover(found, source)
             for _pieces in handover.pieces():
                 pass
-            return self._take_members(target, handover).failed
+            members = yield from self._take_members(target, handover)
+            return members.failed
 
     def _write(
         self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected, *, replacing: bool
-    ) -> Taken | None:
+    ) -> Steps[Taken | None]:
         collection = target.collection
         with closing(self._parse(source, scan, detected)) as found:
             handover = self._handover(found, source)
@@ -194,8 +212,8 @@ class SourceIngestion:
                 metadata=self._metadata,
             )
             with self._store.stage(collection, record) as version:
-                chunks = self._fill(version, record.title, chain(opening, pieces))
-                members = self._take_members(target, handover)
+                chunks = yield from self._fill(version, record.title, chain(opening, pieces), handover)
+                members = yield from self._take_members(target, handover)
                 if source.changed():
                     return None
                 if not chunks and not members.uris:
@@ -211,19 +229,19 @@ class SourceIngestion:
             quality=self._store.quality(collection, document.id),
         )
 
-    def _take_members(self, target: Target, handover: Handover) -> _Members:
+    def _take_members(self, target: Target, handover: Handover) -> Steps[_Members]:
         members = _Members()
         for member in handover.members():
             if self._watcher.stop():
                 raise Stopped
             members.uris.add(member.uri)
             self._recorder.begin(member.uri, member=True)
-            result, failed = self._take_member(target, member)
+            result, failed = yield from self._take_member(target, member)
             members.failed += failed
             self._recorder.finish(result)
         return members
 
-    def _take_member(self, target: Target, member: MemberSource | RefusedMember) -> tuple[SourceResult, int]:
+    def _take_member(self, target: Target, member: MemberSource | RefusedMember) -> Steps[tuple[SourceResult, int]]:
         """What became of it, and how many failures that are: its own or those of its members."""
         ingestion = SourceIngestion(
             store=self._store,
@@ -238,7 +256,7 @@ class SourceIngestion:
         try:
             if isinstance(member, RefusedMember):
                 raise member.error
-            taken = ingestion.run(target, member)
+            taken = yield from ingestion.steps(target, member)
             if taken is None:
                 raise SourceUnreadable(f"{member.path} changed while it was read.", hint="Ingest it again.")
         except (SourceError, RowDamaged) as error:
@@ -269,7 +287,7 @@ class SourceIngestion:
             one_line(own) or path.stem, count_tokens=self._embedder.count_tokens, max_tokens=self._embedder.max_tokens
         )
 
-    def _fill(self, version: StagedVersion, title: str, parsed: Iterable[Pieces]) -> int:
+    def _fill(self, version: StagedVersion, title: str, parsed: Iterable[Pieces], handover: Handover) -> Steps[int]:
         chunks = chunk_blocks(
             self._blocks(version, parsed),
             count_tokens=self._embedder.count_tokens,
@@ -279,7 +297,9 @@ class SourceIngestion:
         total = 0
         while batch := list(islice(chunks, _FLUSH_CHUNKS)):
             texts = [contextual_text(title, chunk.heading_path, chunk.text) for chunk in batch]
-            vectors, digests = embed(texts, store=self._store, embedder=self._embedder)
+            read = len(batch) < _FLUSH_CHUNKS and not handover.has_members
+            # A member is part of a source that is being read.
+            vectors, digests = yield Passages(texts, self._embedder, last=read and not self._depth)
             version.add_chunks(batch, vectors, digests=digests)
             total += len(batch)
             self._watcher.embedded(len(batch))

@@ -119,6 +119,11 @@ class Handover:
             self.notices.extend(found.notices)
             yield found
 
+    @property
+    def has_members(self) -> bool:
+        """Whether the source's own text ended with a member's beginning."""
+        return self._first is not None
+
     def members(self) -> Iterator[MemberSource | RefusedMember]:
         """Each member in turn; its file is gone when the next one is asked for.
 

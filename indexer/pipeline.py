@@ -1,12 +1,13 @@
-"""From paths to searchable documents: skip what is unchanged, parse, chunk, embed, store; one source at a time."""
+"""From paths to searchable documents: skip what is unchanged, parse, chunk, embed, store."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, Self
 
 from indexer.chunking import CHUNKER_VERSION
+from indexer.embedding_group import EmbeddingGroup
 from indexer.ingestion import SourceIngestion, Stopped, Taken, Target, failed_result, taken_result
 from indexer.members import Budget
 from indexer.parsers.registry import PARSER_VERSION
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from indexer.ingestion import Steps
     from indexer.isolation import IsolatedParsers
     from indexer.web.fetch import Fetcher
     from indexer.web.sitemaps import WebAddress
@@ -121,18 +123,19 @@ class IngestPipeline:
             self._expire(target.collection)
         report = IngestReport()
         recorder = Recorder(report, watcher, len(sources))
-        for number, source in enumerate(sources):
-            if watcher.stop():
-                report.skipped = len(sources) - number
-                break
-            recorder.begin(source.uri)
-            ingestion = self._ingestion(metadata, watcher, recorder)
-            try:
-                result = self._take(target, source, ingestion)
-            except Stopped:
-                report.skipped = len(sources) - number
-                break
-            recorder.finish(result)
+        with closing(EmbeddingGroup(self._store, recorder.finish)) as group:
+            for number, source in enumerate(sources):
+                if watcher.stop():
+                    report.skipped = len(sources) - number
+                    break
+                recorder.begin(source.uri)
+                ingestion = self._ingestion(metadata, watcher, recorder)
+                try:
+                    group.take(source.uri, self._take(target, source, ingestion))
+                except Stopped:
+                    report.skipped = len(sources) - number
+                    break
+            group.settle()
         report.seconds = time.monotonic() - started
         return report
 
@@ -171,26 +174,25 @@ class IngestPipeline:
             ),
         )
 
-    def _take(self, target: Target | None, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> SourceResult:
-        started = time.monotonic()
+    def _take(
+        self, target: Target | None, source: SourcePath | WebAddress, ingestion: SourceIngestion
+    ) -> Steps[SourceResult]:
         try:
             if source.error is not None:
                 raise source.error
             if target is None:
                 raise TypeError("only a source that comes with an error needs no collection")
-            taken = self._read(target, source, ingestion)
+            taken = yield from self._read(target, source, ingestion)
         except (SourceError, RowDamaged) as error:
             if target is not None and isinstance(error, RowDamaged):
                 self._store.collection(target.collection.name)  # what is damaged may be more than this document
-            result = failed_result(source.uri, error, ingestion.notices)
-        else:
-            result = taken_result(taken.uri or source.uri, taken, ingestion.notices)
-        return replace(result, seconds=time.monotonic() - started)
+            return failed_result(source.uri, error, ingestion.notices)
+        return taken_result(taken.uri or source.uri, taken, ingestion.notices)
 
-    def _read(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Taken:
+    def _read(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Steps[Taken]:
         for _attempt in range(_ATTEMPTS):
             try:
-                taken = self._run(target, source, ingestion)
+                taken = yield from self._run(target, source, ingestion)
             except EmbedderChanged:  # embedded anew since the run began: its other embedder takes the rest
                 opened_again = self._open(target.collection.name)
                 target.collection, target.embedder = opened_again.collection, opened_again.embedder
@@ -201,10 +203,15 @@ class IngestPipeline:
             f"{source.uri} kept changing while it was read.", hint="Ingest it when nothing writes to it."
         )
 
-    def _run(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Taken | None:
+    def _run(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Steps[Taken | None]:
         if isinstance(source, SourcePath):
             with self._opened(source) as opened:
-                return ingestion.run(target, opened)
+                try:
+                    return (yield from ingestion.steps(target, opened))
+                except SourceError:
+                    if opened.changed():  # what was read may be half of what is there now
+                        return None
+                    raise
         if self._web is None:
             raise TypeError("web addresses need an object that fetches them")
-        return self._web.take(target, source, ingestion)
+        return (yield from self._web.steps(target, source, ingestion))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 from indexer.ignoring import IGNORE_FILE, UnusableIgnoreFile
 from indexer.walking import walk
 from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
-from rag.unicode import is_storable
+from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -111,7 +111,7 @@ def expand(paths: Iterable[Path]) -> Iterator[SourcePath]:
         for source in _expand_one(path):
             if source.uri not in seen:
                 seen.add(source.uri)
-                yield source
+                yield _storable(source)
 
 
 def _expand_one(path: Path) -> Iterator[SourcePath]:
@@ -125,31 +125,35 @@ def _expand_one(path: Path) -> Iterator[SourcePath]:
         return
     if stat.S_ISDIR(mode):
         found = False
-        for source in sources_of(walk(path)):
+        for source in _sources_of(walk(path)):
             found = True
             yield source
         if not found:
             yield SourcePath(path=path, error=_nothing_in(path))
     else:
-        source = SourcePath(path=path)
-        yield source if is_storable(source.uri) else _unstorable(source)
+        yield SourcePath(path=path)
 
 
 def sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
     """What a walk finds, to be taken in; a folder that cannot be looked through comes with its error."""
+    return map(_storable, _sources_of(walked))
+
+
+def _sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
     for found in walked:
         error: SourceError | None = None
         if isinstance(found.error, UnusableIgnoreFile):
             error = SourceUnreadable(f"{found.error}.", hint="Correct or delete it; its folder is left as it is.")
         elif found.error is not None:
             error = _unreadable(found.path, found.error)
-        source = SourcePath(path=found.path, address=found.uri, error=error)
-        yield source if is_storable(found.uri) else _unstorable(source)
+        yield SourcePath(path=found.path, address=found.uri, error=error)
 
 
-def _unstorable(source: SourcePath) -> SourcePath:
-    shown = os.fsencode(source.uri).decode("utf-8", errors="replace")
-    error = SourceUnreadable(f"The name of {shown} is not valid UTF-8.", hint="Rename the file.")
+def _storable(source: SourcePath) -> SourcePath:
+    if is_storable(source.uri):
+        return source
+    shown = shown_path(source.uri)
+    error = SourceUnreadable(f"The name of {shown} is not valid UTF-8.", hint="Rename it.")
     return SourcePath(path=Path(shown), error=error)
 
 
@@ -180,6 +184,8 @@ class Source:
 
     def __enter__(self) -> Self:
         try:
+            # Opening a device can do something, and a socket cannot be opened.
+            self._check(self._on_disk.stat())
             # Non-blocking: opening a FIFO without a writer must not wait for one.
             descriptor = os.open(self._on_disk, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as error:

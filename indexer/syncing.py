@@ -9,11 +9,12 @@ from indexer.absence import Evidence
 from indexer.chunking import CHUNKER_VERSION
 from indexer.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
 from indexer.parsers.registry import PARSER_VERSION
-from indexer.report import IngestReport, Outcome, Watcher
+from indexer.report import IngestReport, Outcome, Watcher, counted
 from indexer.sources import Source, SourcePath, expand, sources_of
 from indexer.walking import walk_at
 from rag.errors import InvalidRequest, SourceNotFound, UnknownCollection
 from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
+from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection as Several
@@ -71,8 +72,13 @@ class FolderSync:
 
         Raises:
             SourceNotFound: there is no such folder, which says nothing of the documents from it.
-            InvalidRequest: it is a file.
+            InvalidRequest: it is a file, or its name is not valid UTF-8.
         """
+        if not is_storable(str(self.folder.absolute())):
+            raise InvalidRequest(
+                f"The name of {shown_path(str(self.folder))} is not valid UTF-8, so no file in it has an address.",
+                hint="Rename it.",
+            )
         if not self.folder.is_dir():
             if self.folder.exists():
                 raise InvalidRequest(f"{self.folder} is not a folder.", hint="Take in a file with `indexer ingest`.")
@@ -81,8 +87,10 @@ class FolderSync:
                 hint="Check the path, and that its disk is mounted; `indexer delete` needs no files.",
             )
 
-    def plan(self, changed: Several[str] | None = None) -> Plan:
+    def plan(self, changed: Several[str] | None = None, *, watcher: Watcher | None = None) -> Plan:
         """What has to be done; with ``changed``, only at these paths relative to the folder. Writes nothing.
+
+        ``watcher`` hears how many files are found.
 
         Raises:
             SourceNotFound, InvalidRequest: as ``check``.
@@ -93,7 +101,7 @@ class FolderSync:
         found = expand([self.folder]) if whole else self._found_at(paths)
         return plan_mirror(
             self.folder,
-            found,
+            counted(found, watcher or Watcher()),
             self._known(None if whole else paths),
             readable_digest(self._digest),
             metadata=self._metadata,

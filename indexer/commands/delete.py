@@ -13,7 +13,7 @@ from indexer.commands.history import find_past
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.options import collection_option, json_option
 from indexer.web.urls import stored_uri
-from rag.commands.errors import EXIT_FAILED, printable
+from rag.commands.errors import EXIT_FAILED, on_one_line, printable
 from rag.config import load_settings
 from rag.errors import UnknownDocument
 from rag.factory import open_library
@@ -64,7 +64,7 @@ def delete(
             click.echo(json.dumps(body | {"model_state": as_object(erased)}))
         else:
             for document in found.values():
-                click.echo(f"deleted {document.id} {printable(document.uri)}")
+                click.echo(f"deleted {document.id} {on_one_line(document.uri)}")
         tell(erased, quiet=as_json)
         if (problem := write_index(library, library.store.collection(collection))) is not None:
             warn(problem)

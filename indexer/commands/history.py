@@ -12,7 +12,7 @@ import rich_click as click
 from indexer.commands.erasing import as_object, tell
 from indexer.commands.options import Days, collection_option, json_option
 from indexer.web.urls import stored_uri
-from rag.commands.errors import EXIT_FAILED, printable
+from rag.commands.errors import EXIT_FAILED, on_one_line
 from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.factory import open_library
@@ -47,7 +47,7 @@ def changes(since: str | None, until: str | None, collection: str, as_json: bool
         nothing = True
         for change in found:
             nothing = False
-            click.echo(f"{change.at[:19]} {change.kind:<8} {change.document_id} {printable(change.uri)}")
+            click.echo(f"{change.at[:19]} {change.kind:<8} {change.document_id} {on_one_line(change.uri)}")
         if nothing:
             begins = library.history.begins(target).isoformat(timespec="seconds")
             click.echo(f"Nothing has changed. The history of {collection!r} begins at {begins}.")
@@ -69,7 +69,7 @@ def history(document: str, collection: str, as_json: bool) -> None:  # noqa: FBT
         body = {"collection": collection, "versions": msgspec.to_builtins(versions)}
         click.echo(json.dumps(body, ensure_ascii=False))
         return
-    click.echo(f"{versions[0].document_id} {printable(versions[0].uri)}")
+    click.echo(f"{versions[0].document_id} {on_one_line(versions[0].uri)}")
     for version in versions:
         click.echo(f"  {_period(version)}  {version.size:,} bytes, {version.chunk_count} chunks  {version.sha256[:12]}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,11 @@ from indexer.commands import erasing
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import NO_PATH, collection_option, json_option
 from indexer.isolation import IsolatedParsers
 from indexer.job_run import own_job
 from indexer.pipeline import IngestPipeline
+from indexer.report import counted
 from indexer.web.expansion import all_sources, open_fetcher
 from indexer.web.urls import is_url
 from rag.commands.errors import EXIT_FAILED
@@ -27,6 +27,7 @@ from rag.factory import open_library
 from rag.job_types import JobRequest
 from rag.quality_types import Quality
 from rag.retrieval.filters import parse_metadata
+from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
     from indexer.report import IngestReport, SourceResult
@@ -73,22 +74,26 @@ def ingest(
     A site's robots.txt is heeded, and private addresses are refused unless RAG_FETCH_ALLOW names them.
 
     With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
-    others are kept. Ctrl-C finishes the current file and stops; a second one stops at once. The run is a job like those
-    of uploads: `indexer jobs` shows and cancels it.
+    others are kept. Ctrl-C finishes the files it has begun and stops; a second one, and one while files are looked for,
+    stops at once. The run is a job like those of uploads: `indexer jobs` shows and cancels it.
     """
     from rag.stores.ingest_lock import IngestLock
 
     if not sources and not sitemaps:
         raise click.UsageError("Name files, folders or URLs to take in, or a --sitemap.")
+    if not all(sources):
+        raise click.UsageError(NO_PATH)
     settings = load_settings()
     request = JobRequest(
         collection=collection,
-        paths=tuple(text if is_url(text) else str(Path(text).absolute()) for text in sources),
+        paths=tuple(shown_path(text if is_url(text) else str(Path(text).absolute())) for text in sources),
         sitemaps=sitemaps,
         metadata=metadata,
         foreground=not queue,
     )
     if queue:
+        if bad := [text for text in sources if not is_storable(text)]:
+            raise InvalidRequest(f"The name of {shown_path(bad[0])} is not valid UTF-8.", hint="Rename it.")
         _put(settings, request, as_json=as_json)
         return
     with (
@@ -106,7 +111,8 @@ def ingest(
                 own_job(library, request, inner=display) as job,
             ):
                 named = all_sources(sources, sitemaps, fetcher, max_urls=settings.max_sitemap_urls)
-                found = list(takewhile(lambda _source: not interruption.requested(), named))
+                with interruption.looking():
+                    found = list(counted(named, display))
                 report = pipeline.ingest_sources(found, collection=collection, metadata=metadata, watcher=job)
                 job.end(report)
         # One search for all of them: each may wait for a step of every running model.

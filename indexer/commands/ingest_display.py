@@ -12,16 +12,33 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from indexer.report import SourceFailure, SourceResult, Watcher
-from rag.commands.errors import printable
+from rag.commands.errors import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class LookingDisplay(Watcher):
+    """How many files are found, on standard error if it is a terminal, until it is left."""
+
+    def __init__(self) -> None:
+        self._status = Console(stderr=True).status("looking for files")
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def looking(self, sources: int) -> None:
+        self._status.update(f"looking for files: {sources:,}")
+
+
 class IngestDisplay(Watcher):
     """Draws on standard error, the moving parts only where it is a terminal.
 
-    ``on_result`` gets each result instead of lines for people; ``stop`` tells whether to end after the current file.
+    ``on_result`` gets each result instead of lines for people; ``stop`` tells whether to begin no other file.
     """
 
     def __init__(self, *, stop: Callable[[], bool], on_result: Callable[[SourceResult], None] | None = None) -> None:
@@ -48,11 +65,14 @@ class IngestDisplay(Watcher):
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def looking(self, sources: int) -> None:
+        self._progress.update(self._task, description=f"looking for files: {sources:,}")
+
     def found(self, sources: int) -> None:
         self._progress.update(self._task, total=sources)
 
     def started(self, uri: str) -> None:
-        self._progress.update(self._task, description=escape(printable(PurePosixPath(uri).name[:40])))
+        self._progress.update(self._task, description=escape(on_one_line(PurePosixPath(uri).name[:40])))
 
     def embedded(self, chunks: int) -> None:
         self._chunks += chunks
@@ -66,16 +86,16 @@ class IngestDisplay(Watcher):
             self._on_result(result)
             return
         for notice in result.notices:
-            self._console.print(f"[yellow]note[/]: {escape(printable(result.uri))}: {escape(printable(notice))}")
+            self._console.print(f"[yellow]note[/]: {escape(on_one_line(result.uri))}: {escape(on_one_line(notice))}")
         if result.quality is not None and result.quality.flaws:
             left_out = ", ".join(f"{count} {flaw}" for flaw, count in result.quality.flaws.items())
-            uri = escape(printable(result.uri))
+            uri = escape(on_one_line(result.uri))
             self._console.print(f"[yellow]note[/]: {uri}: searches leave out {left_out} of {result.chunks} chunks")
         if (failure := result.failure) is not None:
             message = failure.message if _names(failure) else f"{failure.uri}: {failure.message}"
-            self._console.print(f"[bold red]error\\[{failure.code}][/]: {escape(printable(message))}")
+            self._console.print(f"[bold red]error\\[{failure.code}][/]: {escape(on_one_line(message))}")
             if failure.hint:
-                self._console.print(f"  {escape(printable(failure.hint))}")
+                self._console.print(f"  {escape(on_one_line(failure.hint))}")
 
     def stop(self) -> bool:
         return self._stop()

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from indexer.commands.options import collection_option, json_option
 from indexer.commands.retain import unlike_setting
-from rag.commands.errors import printable
+from rag.commands.errors import on_one_line
 from rag.config import load_settings
 from rag.factory import open_library
 
@@ -55,7 +55,7 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
         named = (document.id, document.title, document.language or "")
         counted = (document.chunk_count, quality.told(), f"{document.size:,}")
         cells = (*named, *counted, document.updated_at[:19], document.uri)
-        table.add_row(*(escape(printable(str(cell))) for cell in cells))
+        table.add_row(*(escape(on_one_line(str(cell))) for cell in cells))
     # In a pipe there is no width to fit: every line is whole, for grep and awk.
     Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 

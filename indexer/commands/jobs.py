@@ -10,7 +10,7 @@ import rich_click as click
 
 from indexer.commands.options import json_option
 from indexer.worker_place import WorkerPlace
-from rag.commands.errors import EXIT_FAILED, printable
+from rag.commands.errors import EXIT_FAILED, on_one_line, printable
 from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
@@ -67,23 +67,23 @@ def _list(found: list[Job], *, as_json: bool) -> None:
 def _show(job: Job, files: Iterator[JobFile]) -> None:
     click.echo(_line(job))
     if job.error is not None:
-        click.echo(f"  {job.error.code}: {printable(job.error.message)}")
+        click.echo(f"  {job.error.code}: {on_one_line(job.error.message)}")
         if job.error.hint:
             click.echo(f"    {printable(job.error.hint)}")
     for file in files:
-        click.echo(f"  {file.outcome}: {printable(file.uri)}" + (f", {file.chunks} chunks" if file.chunks else ""))
+        click.echo(f"  {file.outcome}: {on_one_line(file.uri)}" + (f", {file.chunks} chunks" if file.chunks else ""))
         for notice in file.notices:
-            click.echo(f"    {printable(notice)}")
+            click.echo(f"    {on_one_line(notice)}")
         if file.error is not None:
-            click.echo(f"    {file.error.code}: {printable(file.error.message)}")
+            click.echo(f"    {file.error.code}: {on_one_line(file.error.message)}")
             if file.error.hint:
-                click.echo(f"      {printable(file.error.hint)}")
+                click.echo(f"      {on_one_line(file.error.hint)}")
 
 
 def _line(job: Job) -> str:
     request = job.request
     sources = [upload.name for upload in request.uploads] + [*request.paths, *request.sitemaps]
-    shown = ", ".join(printable(source) for source in sources[:3]) + (" ..." if len(sources) > 3 else "")
+    shown = ", ".join(on_one_line(source) for source in sources[:3]) + (" ..." if len(sources) > 3 else "")
     counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
     again = f", tried again after {job.not_before}" if job.not_before else ""
     return (

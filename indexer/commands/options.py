@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from math import isnan
+from pathlib import Path
+from typing import Final
 
 import rich_click as click
 
@@ -10,6 +13,8 @@ from rag.config import LONGEST_RETENTION_DAYS
 from rag.errors import InvalidRequest
 from rag.types import DEFAULT_COLLECTION
 from rag.unicode import is_storable
+
+NO_PATH: Final = "A path is empty: see whether the variable that it comes from is set, and write . for this directory."
 
 
 def storable(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
@@ -28,6 +33,20 @@ collection_option = click.option(
     help="The collection to work on.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+
+
+class FolderPath(click.Path):
+    """A folder that is named: an empty text would be the working directory, which nobody meant."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if not os.fspath(value):
+            self.fail(NO_PATH, param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Days(click.FloatRange):

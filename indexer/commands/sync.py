@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from indexer.commands.ingest import metadata_option
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import FolderPath, collection_option, json_option
 from indexer.commands.sync_run import SyncRun
 from indexer.isolation import IsolatedParsers
 from rag.commands.errors import EXIT_FAILED
@@ -17,9 +16,11 @@ from rag.config import load_settings
 from rag.factory import open_library
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag.types import MetadataValue
 
-folder_argument = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, readable=False))
+folder_argument = click.argument("folder", metavar="DIR", type=FolderPath())
 prune_option = click.option(
     "--prune", is_flag=True, help="Delete documents whose files are proved to be gone; without it they are only named."
 )
@@ -49,7 +50,8 @@ def sync(
     any folder names (written as in a .gitignore) is left out, and gone if it was there.
 
     With --json, one JSON object is printed for each step and one for the whole run. Exits with 1 if something could not
-    be read or taken in; the rest is done. Ctrl-C finishes the current file; the next run goes on from there.
+    be read or taken in; the rest is done. Ctrl-C finishes the files it has begun, or ends the looking for files at
+    once; the next run goes on from there.
     """
     settings = load_settings()
     parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
@@ -62,7 +64,7 @@ def sync(
             metadata=metadata,
             prune=prune,
             as_json=as_json,
-            stop=interruption.requested,
+            interruption=interruption,
         )
         done = run.show() if dry_run else run.run()
     ctx.exit(0 if done else EXIT_FAILED)

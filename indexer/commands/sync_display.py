@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from rag.commands.errors import printable
+from rag.commands.errors import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 # Of documents that stay though their files are gone so many are named; a dry run names all.
 _NAMED: Final = 20
 _COLORS: Final = {"add": "green", "change": "yellow", "move": "cyan", "delete": "red", "error": "red"}
-# What a name may not do to the line that it stands in.
-_ONE_LINE: Final = str.maketrans({"\n": "\ufffd", "\t": "\ufffd"})
 
 
 class SyncDisplay:
@@ -43,7 +41,7 @@ class SyncDisplay:
             head = {"type": "plan", "folder": self._root, "collection": self._collection, "prune": prune}
             _print(head | counts | {"dry_run": dry_run})
             return
-        name = printable(str(self._folder))
+        name = on_one_line(str(self._folder))
         done = _sentence(counts) or "it holds nothing, and nothing is known of it"
         if dry_run:
             click.echo(f"{name}: {done}; nothing was done")
@@ -98,7 +96,7 @@ class SyncDisplay:
     def shown(self, uri: str) -> str:
         """A name within the folder on one line, unable to steer a terminal."""
         inside = uri.removeprefix(f"{self._root}/") if uri.startswith(f"{self._root}/") else uri
-        return printable(inside).translate(_ONE_LINE)
+        return on_one_line(inside)
 
     def _step(self, step: dict[str, Any]) -> None:
         if self._as_json:
@@ -109,7 +107,7 @@ class SyncDisplay:
 
     def _line(self, action: str, uri: str, reason: str, to: str = "") -> None:
         name = f"{self.shown(uri)} -> {self.shown(to)}" if to else self.shown(uri)
-        told = click.style(f"  ({printable(reason).translate(_ONE_LINE)})", dim=True) if reason else ""
+        told = click.style(f"  ({on_one_line(reason)})", dim=True) if reason else ""
         click.echo(f"{click.style(f'{action:<8}', fg=_COLORS.get(action))}{name}{told}")
 
     def _some(self, action: str, missing: Sequence[Missing]) -> None:
@@ -198,7 +196,7 @@ def _documents(missing: Sequence[Missing]) -> str:
 
 
 def _quoted(name: Path | str) -> str:
-    return shlex.quote(printable(str(name)))
+    return shlex.quote(on_one_line(str(name)))
 
 
 def _print(line: dict[str, Any]) -> None:

@@ -32,8 +32,8 @@ _NICENESS = 19
 def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
     """Take in what was uploaded, one job after the other, at the lowest priority; several workers may run.
 
-    Ctrl-C finishes the current file and gives the job back; a second one stops at once, and the job is taken over by
-    the next worker. With --json, one JSON object is printed for each job that was worked at.
+    Ctrl-C finishes the files it has begun and gives the job back; a second one stops at once, and the job is taken over
+    by the next worker. With --json, one JSON object is printed for each job that was worked at.
     """
     settings = load_settings()
     if sys.platform != "win32":

@@ -32,6 +32,8 @@ _OPENERS: Final = (
 _TORN: Final = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
 _MARK_OFFSET: Final = 257
 _BLOCK_BYTES: Final = 512
+# tarfile skips an entry by reading it, for hours if it claims a terabyte and there is no more of it.
+_READS_AT_END: Final = 32
 
 
 def parse_tar(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]:  # noqa: ARG001 - a parser's signature
@@ -129,9 +131,13 @@ class _Counted:
     def __init__(self, stream: IO[bytes], spend: Callable[[int], None] | None) -> None:
         self._stream = stream
         self._spend = spend
+        self._vain = 0
 
     def read(self, size: int) -> bytes:
         data = self._stream.read(min(size, PART_BYTES))
+        self._vain += not data
+        if self._vain > _READS_AT_END:
+            raise EOFError("it ends within an entry")
         if self._spend is not None:
             self._spend(len(data))
         return data

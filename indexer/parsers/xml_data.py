@@ -65,13 +65,20 @@ def parse_xml(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         raise SourceDamaged("This is not readable as XML: it has no elements.", hint="Correct it, or name it .txt.")
     _replace_entities(tree)
     broken = [entry for entry in parser.error_log if entry.level_name == "FATAL"]
+    if any("amplification" in entry.message for entry in broken):
+        raise SourceUnsafe("Its entities grow without measure.", hint="Do not trust this file.")
     writer = _Writer(root)
     if writer.title:
         yield Title(text=writer.title)
+    empty = True
     for block in writer.blocks():
+        empty = False
         yield from bounded(block)
     if broken:
-        yield Notice(message=f"It is not well-formed in line {broken[0].line} ({broken[0].message}).")
+        what = f"It is not well-formed in line {broken[0].line} ({broken[0].message})"
+        if empty:
+            raise SourceDamaged(f"{what}, and no text could be read.", hint="Correct it, or name it .txt.")
+        yield Notice(message=f"{what}.")
     if writer.blobs:
         yield Notice(message=f"{writer.blobs:,} values are encoded data (base64 or the like) and are left out.")
 

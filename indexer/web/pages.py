@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
     from typing import BinaryIO
 
-    from indexer.ingestion import SourceIngestion, Taken, Target
+    from indexer.ingestion import SourceIngestion, Steps, Taken, Target
     from indexer.sources import SourceScan, SourceStat
     from indexer.web.fetch import Fetched, Fetcher
     from indexer.web.sitemaps import WebAddress
@@ -62,10 +62,10 @@ class WebPages:
     def __init__(self, fetcher: Fetcher, store: DocumentStore) -> None:
         self._fetcher, self._store = fetcher, store
 
-    def take(self, target: Target, address: WebAddress, ingestion: SourceIngestion) -> Taken | None:
-        """As ``SourceIngestion.run``, of the document at the address that the server leads to in the end.
+    def steps(self, target: Target, address: WebAddress, ingestion: SourceIngestion) -> Steps[Taken | None]:
+        """As ``SourceIngestion.steps``, of the document at the address that the server leads to in the end.
 
-        Raises SourceError, as ``Fetcher.fetch`` and ``SourceIngestion.run`` do.
+        Raises SourceError, as ``Fetcher.fetch`` and ``SourceIngestion.steps`` do.
         """
         from indexer.ingestion import Taken
 
@@ -81,7 +81,7 @@ class WebPages:
                 address.url, lambda data: written(file, data), site=address.site, conditions=conditions
             )
             before = ingestion.settled(target, fetched.url)
-            taken = self._written(target, fetched, file, ingestion, before)
+            taken = yield from self._written(target, fetched, file, ingestion, before)
         if taken is None:
             return None
         if fetched.url != address.url:
@@ -97,7 +97,7 @@ class WebPages:
         file: BinaryIO,
         ingestion: SourceIngestion,
         before: StoredSource | None,
-    ) -> Taken | None:
+    ) -> Steps[Taken | None]:
         from indexer.ingestion import Taken
 
         if fetched.unchanged:
@@ -114,7 +114,7 @@ class WebPages:
             file=file,
             charset=charset_of(fetched.headers),
         )
-        return ingestion.run(target, document)
+        return (yield from ingestion.steps(target, document))
 
     def _unchanged_by_sitemap(self, target: Target, address: WebAddress, ingestion: SourceIngestion) -> int | None:
         if not address.lastmod:

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from rag.commands.errors import EXIT_FAILED, printable, report
+from rag.commands.errors import EXIT_FAILED, on_one_line, printable, report
 from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.errors import EmptyQuestion, InvalidRequest, RagError
@@ -268,14 +268,14 @@ def _place(passage: Passage | OtherSource) -> str:
     """Where a passage stands, as markup: title, page, headings, and the file's name or the whole URL."""
     chunk = passage.chunk
     headings = [h for h in chunk.heading_path if h != passage.document.title]
-    parts = [f"[bold]{escape(printable(passage.document.title))}[/]"]
+    parts = [f"[bold]{escape(on_one_line(passage.document.title))}[/]"]
     if chunk.page is not None:
         parts.append(f"p. {chunk.page}")
     if headings:
         parts.append(escape(printable(" › ".join(headings))))
     uri = passage.document.uri
     name = uri if uri.startswith(("http://", "https://")) else uri.rsplit("/", 1)[-1]
-    return ", ".join(parts) + f" [dim]({escape(printable(name))})[/]"
+    return ", ".join(parts) + f" [dim]({escape(on_one_line(name))})[/]"
 
 
 def _shortened(text: str, limit: int) -> str:

@@ -16,11 +16,20 @@ EXIT_FAILED = 1
 
 
 _CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+# Half a pair, or a byte that is no UTF-8: a terminal refuses the whole line for it.
+_CONTROLS |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+# What else a file's name may not do to its line: end it, or show it in another order than it is in.
+_LINE = dict.fromkeys(map(ord, "\n\t\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"), "\ufffd")
 
 
 def printable(text: str) -> str:
-    """Text from documents or file names, unable to steer a terminal: control characters become U+FFFD."""
+    """Text from documents or file names, that steers no terminal: control characters and surrogates become U+FFFD."""
     return text.translate(_CONTROLS)
+
+
+def on_one_line(text: str) -> str:
+    """As ``printable``, of a name or of what is said with names in it: it stays on its line, in its order."""
+    return printable(text).translate(_LINE)
 
 
 def report(error: RagError, *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _BATCH = 1000
 
+_NEW_LANGUAGES: Final = {
+    dialect.__name__.rpartition(".")[2]: dialect.insert(LanguageRow).on_conflict_do_nothing()
+    for dialect in (postgresql, sqlite)
+}
 _WITHOUT_TERMS = ~exists().where(ChunkTermsRow.chunk_id == ChunkRow.id)
 
 
@@ -46,9 +50,8 @@ def note_language(connection: Connection, collection_id: int, language: str | No
     """Remember that the collection has a text of the language."""
     if language is None:
         return
-    insert_into = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = insert_into(LanguageRow).values(collection_id=collection_id, language=language)
-    connection.execute(row.on_conflict_do_nothing())
+    row = {"collection_id": collection_id, "language": language}
+    connection.execute(_NEW_LANGUAGES[connection.dialect.name], row)
 
 
 def note_languages(connection: Connection) -> None:

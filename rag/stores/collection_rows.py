@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Every search asks these: made once, as ``rag.stores.reading.ACTIVE_PASSAGES`` is.
 _BY_ID: Final = select(CollectionRow).where(CollectionRow.id == bindparam("id"))
+_CHANGE: Final = update(CollectionRow).where(CollectionRow.id == bindparam("of"))
 _BY_NAME: Final = select(CollectionRow).where(CollectionRow.name == bindparam("name"))
 
 
@@ -92,7 +93,7 @@ def insert_collection(connection: Connection, name: str, made_with: Fingerprint,
 def change_collection(connection: Connection, row: AnyRow, **values: object) -> None:
     """Write other values into a row that was read in this transaction, which writes."""
     checksum = collection_checksum(SimpleNamespace(**{**row._mapping, **values}))
-    connection.execute(update(CollectionRow).where(CollectionRow.id == row.id).values(**values, checksum=checksum))
+    connection.execute(_CHANGE, {**values, "of": row.id, "checksum": checksum})
 
 
 def _whole(row: AnyRow) -> AnyRow:

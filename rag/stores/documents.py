@@ -208,7 +208,7 @@ class SqlDocumentStore:
                 )
                 retired.extend(connection.scalars(query))
             if retired:
-                seq, at = next_change(connection, collection.id)
+                seq, at, _ = next_change(connection, collection.id)
                 retire(connection, retired, collection.id, seq, at, keep=keep)
         if not keep:
             prune(self._database, retired)

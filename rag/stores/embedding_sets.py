@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
 from rag.errors import Conflict, DatabaseDamaged
 from rag.stores.checksums import damaged, vector_checksum
@@ -48,9 +48,14 @@ def live_set(collection_id: int) -> ScalarSelect[int]:
     return select(EmbeddingSetRow.id).where(*mine).scalar_subquery()
 
 
+_LIVE: Final = select(EmbeddingSetRow.id).where(
+    EmbeddingSetRow.collection_id == bindparam("collection"), EmbeddingSetRow.state == SetState.LIVE
+)
+
+
 def require_live_set(connection: Connection, collection_id: int) -> int:
     """The id of the set that serves. Raises DatabaseDamaged: every collection has one."""
-    found: int | None = connection.scalar(select(live_set(collection_id)))
+    found: int | None = connection.scalar(_LIVE, {"collection": collection_id})
     if found is None:
         raise damaged("The list of the embeddings that serve", "Restore a backup.")
     return found

@@ -173,7 +173,7 @@ def _hide(database: Database, collection: Collection, document_ids: Sequence[int
         ]
         jobs = forget(connection, collection.name, uris)
         if versions:
-            seq, at = next_change(connection, collection.id)
+            seq, at, _ = next_change(connection, collection.id)
             active = [row.id for row in rows if row.status == VersionStatus.ACTIVE]
             retire(connection, active, collection.id, seq, at, keep=True)
             let_go(connection, versions, collection.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, exists, func, or_, select
+from sqlalchemy import Integer, and_, bindparam, exists, func, or_, select
 
 from rag.stores.checksums import RowDamaged, chunk_checksum, damaged, text_checksum, version_checksum
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
@@ -58,13 +58,20 @@ def to_collection(row: Row[*tuple[Any, ...]]) -> Collection:
     return Collection(id=row.id, name=row.name, fingerprint=fingerprint, seq=row.seq, dense_weight=row.dense_weight)
 
 
-def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:
-    """The active documents of a collection."""
+def _documents(collection_id: int | BindParameter[int]) -> Select[*tuple[Any, ...]]:
     return (
         select(*_DOCUMENT)
         .join(VersionRow, VersionRow.document_id == DocumentRow.id)
-        .where(DocumentRow.collection_id == collection.id, visible())
+        .where(DocumentRow.collection_id == collection_id, visible())
     )
+
+
+_ACTIVE_DOCUMENT: Final = _documents(bindparam("collection")).where(DocumentRow.id == bindparam("document"))
+
+
+def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:
+    """The active documents of a collection."""
+    return _documents(collection.id)
 
 
 def require_version(row: Row[*tuple[Any, ...]]) -> None:
@@ -92,6 +99,11 @@ def to_document(row: Row[*tuple[Any, ...]], collection: Collection, *, damaged_t
     )
 
 
+def active_document(connection: Connection, collection: Collection, document_id: int) -> Document | None:
+    row = connection.execute(_ACTIVE_DOCUMENT, {"collection": collection.id, "document": document_id}).one_or_none()
+    return None if row is None else to_document(row, collection)
+
+
 def one_document(
     connection: Connection, collection: Collection, condition: ColumnElement[bool], *, damaged_too: bool = False
 ) -> Document | None:
@@ -101,18 +113,31 @@ def one_document(
 
 def within(uri: str) -> ColumnElement[bool]:
     """Holds for the documents of the container with this URI, however deep."""
+    return _is_within(**_member_range(uri))
+
+
+def _member_range(uri: str) -> dict[str, Any]:
     prefix = uri + MEMBER_MARK
+    return {"prefix": prefix, "after": prefix[:-1] + chr(ord(prefix[-1]) + 1), "length": len(prefix)}
+
+
+def _is_within(prefix: Any, after: Any, length: Any) -> ColumnElement[bool]:  # noqa: ANN401 - values, or parameters
     # The range is what the unique index finds fast; the comparison stays exact under collations of other databases.
-    after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-    in_range = DocumentRow.uri.between(prefix, after)
-    return in_range & (func.substr(DocumentRow.uri, 1, len(prefix)) == prefix)
+    return and_(DocumentRow.uri.between(prefix, after), func.substr(DocumentRow.uri, 1, length) == prefix)
+
+
+_MEMBERS: Final = (
+    select(func.count())
+    .select_from(DocumentRow)
+    .join(VersionRow, VersionRow.document_id == DocumentRow.id)
+    .where(DocumentRow.collection_id == bindparam("collection"), visible())
+    .where(_is_within(bindparam("prefix"), bindparam("after"), bindparam("length", type_=Integer)))
+)
 
 
 def member_count(connection: Connection, collection_id: int, uri: str) -> int:
     """How many active documents the container with this URI holds, however deep."""
-    active = select(func.count()).select_from(DocumentRow).join(VersionRow, VersionRow.document_id == DocumentRow.id)
-    mine = (DocumentRow.collection_id == collection_id, within(uri), visible())
-    return connection.execute(active.where(*mine)).scalar_one()
+    return connection.execute(_MEMBERS, {"collection": collection_id, **_member_range(uri)}).scalar_one()
 
 
 def with_members(connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:

@@ -8,7 +8,7 @@ for others in between. A crash in the middle leaves rows that no reader sees and
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import delete, exists, insert, literal, select, update
 
@@ -46,8 +46,16 @@ def next_seq(connection: Connection, collection_id: int) -> int:
     return int(row.seq) + 1
 
 
-def next_change(connection: Connection, collection_id: int) -> tuple[int, datetime]:
-    """Raise the collection's seq by one; returns it with the time of the change.
+class Change(NamedTuple):
+    """``retention_days`` of the collection: whether what ends in the change is kept."""
+
+    seq: int
+    at: datetime
+    retention_days: float
+
+
+def next_change(connection: Connection, collection_id: int) -> Change:
+    """Raise the collection's seq by one.
 
     The time is that of the machine's clock, but later than that of every change before: a clock that was set back must
     not put an end before its beginning.
@@ -58,7 +66,7 @@ def next_change(connection: Connection, collection_id: int) -> tuple[int, dateti
         at = max(at, row.changed_at + _TICK)
     seq = int(row.seq) + 1
     change_collection(connection, row, seq=seq, changed_at=at)
-    return seq, at
+    return Change(seq, at, row.retention_days)
 
 
 def retire(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from rag.stores.checksums import chunk_checksum, text_checksum, vector_checksum, version_checksum
 from rag.stores.tables import DocumentRow, VersionRow
@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rag.types import ChunkDraft
+
+
+# Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
+_VERSION: Final = (
+    select(VersionRow, DocumentRow.uri)
+    .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+    .where(VersionRow.id == bindparam("of"))
+)
+CHANGE_VERSION: Final = update(VersionRow).where(VersionRow.id == bindparam("of"))
 
 
 def chunk_row(version_id: int, chunk: ChunkDraft, context: str) -> dict[str, Any]:
@@ -56,6 +65,5 @@ def vector_row(set_id: int, chunk_id: int, vector: bytes) -> dict[str, Any]:
 
 def seal_version(connection: Connection, version_id: int) -> None:
     """Write the checksum of a version that has all its values."""
-    whole = select(VersionRow, DocumentRow.uri).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-    row = connection.execute(whole.where(VersionRow.id == version_id)).one()
-    connection.execute(update(VersionRow).where(VersionRow.id == version_id).values(checksum=version_checksum(row)))
+    row = connection.execute(_VERSION, {"of": version_id}).one()
+    connection.execute(CHANGE_VERSION, {"of": version_id, "checksum": version_checksum(row)})

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import bindparam, insert, select
 
 from rag.errors import EmbedderChanged, IngestInProgress
 from rag.retrieval.flaws import flaw_of
@@ -21,9 +21,9 @@ from rag.stores.copies import key_rows
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
-from rag.stores.reading import member_count, one_document, require_version
+from rag.stores.reading import active_document, member_count, require_version
 from rag.stores.retirement import next_change, prune, prune_some, retire
-from rag.stores.rows import chunk_row, context_of, seal_version, text_row, vector_row
+from rag.stores.rows import CHANGE_VERSION, chunk_row, context_of, seal_version, text_row, vector_row
 from rag.stores.tables import (
     ChunkKeyRow,
     ChunkRow,
@@ -52,6 +52,30 @@ _PIECE_CHARACTERS = 1 << 16
 _HELD_CHARACTERS = 1 << 20
 _HELD_CHUNKS = 1024
 
+# Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
+_DOCUMENT: Final = select(DocumentRow.id).where(
+    DocumentRow.collection_id == bindparam("collection"), DocumentRow.uri == bindparam("uri")
+)
+_NEW_DOCUMENT: Final = insert(DocumentRow).returning(DocumentRow.id)
+_ACTIVE: Final = (
+    select(VersionRow, DocumentRow.uri)
+    .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+    .where(VersionRow.document_id == bindparam("document"), visible())
+)
+_NEW_VERSION: Final = insert(VersionRow).returning(VersionRow.id)
+_IS_THERE: Final = select(VersionRow.id).where(VersionRow.id == bindparam("version"))
+_LEFT_OVER: Final = select(VersionRow.id).where(
+    VersionRow.document_id == bindparam("document"), UNSEEN, VersionRow.id != bindparam("version")
+)
+_BEFORE: Final = select(VersionRow.id).where(
+    VersionRow.document_id == bindparam("document"), VersionRow.status == VersionStatus.ACTIVE
+)
+_NEW_TEXTS: Final = insert(TextRow)
+_NEW_CHUNKS: Final = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
+_NEW_EMBEDDINGS: Final = insert(EmbeddingRow)
+_NEW_TERMS: Final = insert(ChunkTermsRow)
+_NEW_KEYS: Final = insert(ChunkKeyRow)
+
 
 class SqlStagedVersion:
     """Implements ``rag.protocols.StagedVersion``. Used by one thread."""
@@ -61,6 +85,8 @@ class SqlStagedVersion:
         self._collection = collection
         self._source = source
         self._version_id: int | None = None
+        self._document_id = 0  # known with the version, as its language is
+        self._language: str | None = None
         self._set_id: int | None = None
         self._pieces: list[str] = []
         self._written_characters = 0
@@ -117,11 +143,10 @@ class SqlStagedVersion:
         """
         self._require_open()
         with self._database.write() as connection:
-            self._require_embedder(connection)
             version_id = self._write_held(connection)
-            document_id, going = self._swap(connection, version_id, members_failed)
+            going = self._swap(connection, version_id, members_failed)
             left_over = going is not None and prune_some(connection, going)
-            document = one_document(connection, self._collection, DocumentRow.id == document_id)
+            document = active_document(connection, self._collection, self._document_id)
         self._closed = True
         self._version_id = None
         if going is not None and left_over:
@@ -149,6 +174,7 @@ class SqlStagedVersion:
         self._pieces, self._held_characters, self._chunks = [], 0, []
 
     def _write_held(self, connection: Connection) -> int:
+        set_id = self._require_embedder(connection)
         version_id = self._require_version(connection)
         text = "".join(self._pieces)
         pieces = [
@@ -156,38 +182,34 @@ class SqlStagedVersion:
             for start in range(0, len(text), _PIECE_CHARACTERS)
         ]
         if pieces:
-            connection.execute(insert(TextRow), pieces)
-        self._write_chunks(connection, version_id)
+            connection.execute(_NEW_TEXTS, pieces)
+        if self._chunks:
+            self._write_chunks(connection, version_id, set_id)
         return version_id  # what is held is forgotten after the commit: a transaction that failed may be tried again
 
-    def _write_chunks(self, connection: Connection, version_id: int) -> None:
-        if not self._chunks:
-            return
+    def _write_chunks(self, connection: Connection, version_id: int, set_id: int) -> None:
         rows = [
             chunk_row(version_id, chunk, self._context(chunk))
             | {"embedded_sha256": digest, "flaw": flaw_of(chunk.text)}
             for chunk, _, digest in self._chunks
         ]
-        inserted = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
-        ids = connection.scalars(inserted, rows).all()
-        set_id = self._require_embedder(connection)
+        ids = connection.scalars(_NEW_CHUNKS, rows).all()
         vectors = [
             vector_row(set_id, chunk_id, vector) for chunk_id, (_, vector, _) in zip(ids, self._chunks, strict=True)
         ]
-        connection.execute(insert(EmbeddingRow), vectors)
-        language = connection.scalar(select(VersionRow.language).where(VersionRow.id == version_id))
+        connection.execute(_NEW_EMBEDDINGS, vectors)
         analysed = [
-            terms_row(self._collection.id, chunk_id, chunk.text, self._context(chunk), language)
+            terms_row(self._collection.id, chunk_id, chunk.text, self._context(chunk), self._language)
             for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
         ]
-        connection.execute(insert(ChunkTermsRow), analysed)
+        connection.execute(_NEW_TERMS, analysed)
         keys = [
             row
             for chunk_id, (chunk, _, _) in zip(ids, self._chunks, strict=True)
             for row in key_rows(chunk_id, chunk.text)
         ]
         if keys:  # a chunk without words has none
-            connection.execute(insert(ChunkKeyRow), keys)
+            connection.execute(_NEW_KEYS, keys)
 
     def _context(self, chunk: ChunkDraft) -> str:
         return context_of(self._source.title, chunk.heading_path)
@@ -196,7 +218,7 @@ class SqlStagedVersion:
         """Create the version's row with the first write; after that make sure that it is still there."""
         if self._version_id is None:
             return self._create(connection)
-        if not connection.scalar(select(exists().where(VersionRow.id == self._version_id))):
+        if connection.scalar(_IS_THERE, {"version": self._version_id}) is None:
             raise IngestInProgress(
                 f"Another process began to ingest {self._source.uri} while this one was writing it.",
                 hint="Run one ingest at a time into a collection.",
@@ -204,52 +226,49 @@ class SqlStagedVersion:
         return self._version_id
 
     def _create(self, connection: Connection) -> int:
-        mine = (DocumentRow.collection_id == self._collection.id, DocumentRow.uri == self._source.uri)
-        document_id = connection.scalar(select(DocumentRow.id).where(*mine))
+        mine = {"collection": self._collection.id, "uri": self._source.uri}
+        document_id = connection.scalar(_DOCUMENT, mine)
+        new = document_id is None
         if document_id is None:
-            document = insert(DocumentRow).values(collection_id=self._collection.id, uri=self._source.uri)
-            document_id = connection.scalars(document.returning(DocumentRow.id)).one()
+            row = {"collection_id": self._collection.id, "uri": self._source.uri}
+            document_id = connection.scalars(_NEW_DOCUMENT, row).one()
         metadata = self._source.metadata
         if metadata is None:
-            active = select(VersionRow, DocumentRow.uri).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-            before = connection.execute(active.where(VersionRow.document_id == document_id, visible())).one_or_none()
-            if before is not None:
-                require_version(before)  # or what is damaged would be written as if it were whole
-            metadata = {} if before is None else before.metadata
+            metadata = {} if new else _metadata(connection, document_id)
+        # What is held is all there is, or as much as decides.
         language = language_of("".join(self._pieces) or " ".join(chunk.text for chunk, _, _ in self._chunks))
         note_language(connection, self._collection.id, language)
         version_id = connection.scalars(
-            insert(VersionRow)
-            .values(
-                document_id=document_id,
-                collection_id=self._collection.id,
-                status=VersionStatus.STAGED,
-                title=self._source.title,
-                media_type=self._source.media_type,
-                sha256=self._source.sha256,
-                size=self._source.size,
-                mtime_ns=self._source.mtime_ns,
-                parser=self._collection.fingerprint.parser,
-                chunker=self._collection.fingerprint.chunker,
-                created_at=datetime.now(UTC),
-                owner=str(os.getpid()),
-                details=metadata,
-                language=language,
-            )
-            .returning(VersionRow.id)
+            _NEW_VERSION,
+            {
+                "document_id": document_id,
+                "collection_id": self._collection.id,
+                "status": VersionStatus.STAGED,
+                "title": self._source.title,
+                "media_type": self._source.media_type,
+                "sha256": self._source.sha256,
+                "size": self._source.size,
+                "mtime_ns": self._source.mtime_ns,
+                "parser": self._collection.fingerprint.parser,
+                "chunker": self._collection.fingerprint.chunker,
+                "created_at": datetime.now(UTC),
+                "owner": str(os.getpid()),
+                "details": metadata,
+                "language": language,
+            },
         ).one()
         if metadata:
             rows = [metadata_row(version_id, key, value) for key, value in metadata.items()]
             connection.execute(insert(MetadataRow), rows)
-        leftovers = select(VersionRow.id).where(
-            VersionRow.document_id == document_id,
-            UNSEEN,
-            VersionRow.id != version_id,
-        )
-        for leftover in connection.scalars(leftovers).all():
-            while prune_some(connection, leftover):
-                pass
+        if not new:
+            self._remove_left_over(connection, document_id, version_id)
+        self._document_id, self._language = document_id, language
         return version_id
+
+    def _remove_left_over(self, connection: Connection, document_id: int, version_id: int) -> None:
+        for left_over in connection.scalars(_LEFT_OVER, {"document": document_id, "version": version_id}).all():
+            while prune_some(connection, left_over):
+                pass
 
     def _require_embedder(self, connection: Connection) -> int:
         """The live set, which is the one it was when this was begun, as is the collection's embedder."""
@@ -265,31 +284,33 @@ class SqlStagedVersion:
             )
         return live
 
-    def _swap(self, connection: Connection, version_id: int, members_failed: int) -> tuple[int, int | None]:
-        """Activate the staged version; returns the document, and the version before it unless that is kept."""
-        seq, at = next_change(connection, self._collection.id)
-        document_id = connection.scalars(select(VersionRow.document_id).where(VersionRow.id == version_id)).one()
-        before = connection.scalar(
-            select(VersionRow.id).where(
-                VersionRow.document_id == document_id, VersionRow.status == VersionStatus.ACTIVE
-            )
-        )
-        keep = bool(collection_row(connection, self._collection.id).retention_days)
+    def _swap(self, connection: Connection, version_id: int, members_failed: int) -> int | None:
+        """Activate the staged version; returns the version before it unless that is kept."""
+        seq, at, retention_days = next_change(connection, self._collection.id)
+        before = connection.scalar(_BEFORE, {"document": self._document_id})
+        keep = bool(retention_days)
         if before is not None:
             retire(connection, [before], self._collection.id, seq, at, keep=keep)
-        connection.execute(
-            update(VersionRow)
-            .where(VersionRow.id == version_id)
-            .values(
-                status=VersionStatus.ACTIVE,
-                activated_seq=seq,
-                chunk_count=self._chunk_count,
-                members_failed=members_failed,
-                members=member_count(connection, self._collection.id, self._source.uri),
-                created_at=at,
-                owner=None,
-            )
-        )
+        active = {
+            "of": version_id,
+            "status": VersionStatus.ACTIVE,
+            "activated_seq": seq,
+            "chunk_count": self._chunk_count,
+            "members_failed": members_failed,
+            "members": member_count(connection, self._collection.id, self._source.uri),
+            "created_at": at,
+            "owner": None,
+        }
+        connection.execute(CHANGE_VERSION, active)
         seal_version(connection, version_id)
         tenures.seal(connection, [version_id])
-        return document_id, None if keep else before
+        return None if keep else before
+
+
+def _metadata(connection: Connection, document_id: int) -> Any:  # noqa: ANN401 - a column of JSON
+    """What is said of a document's active version."""
+    before = connection.execute(_ACTIVE, {"document": document_id}).one_or_none()
+    if before is None:
+        return {}
+    require_version(before)  # or what is damaged would be written as if it were whole
+    return before.metadata

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Text, cast, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Text, bindparam, cast, func, select, update
 
 from rag.stores.checksums import RowDamaged, damaged
 from rag.stores.tables import DocumentRow, VersionRow
@@ -43,13 +43,19 @@ def _written() -> ColumnElement[str]:
 # Of bytes: of a text that is damaged the driver could make no argument of a function.
 CHECKSUM: Final[ColumnElement[int]] = func.crc32(cast(_written(), LargeBinary), type_=BigInteger)
 
+_SEAL: Final = (
+    update(VersionRow)
+    .where(VersionRow.id.in_(bindparam("sealed", expanding=True)))
+    .values({VersionRow.tenure_checksum: CHECKSUM})
+)
+
 # Holds for the versions whose beginning and end are as they were written.
 WHOLE: Final = VersionRow.tenure_checksum == CHECKSUM
 
 
 def seal(connection: Connection, version_ids: Sequence[int]) -> None:
     """Write the checksums of versions that have begun or ended in this transaction."""
-    connection.execute(update(VersionRow).where(VersionRow.id.in_(version_ids)).values(tenure_checksum=CHECKSUM))
+    connection.execute(_SEAL, {"sealed": list(version_ids)})
 
 
 def is_whole(connection: Connection, version_id: int) -> bool:

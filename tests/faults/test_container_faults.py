@@ -7,6 +7,7 @@ import io
 import struct
 import tarfile
 import zipfile
+import zlib
 
 import pytest
 
@@ -73,6 +74,31 @@ def test_a_gzip_bomb_is_refused_while_it_unpacks(take):
 def test_a_tar_bomb_is_refused_before_its_first_member(take):
     content = tarred([("a.txt", GOOD, {}), ("zeros.txt", bytes(100 << 20), {})])
     assert take("bomb.tar.gz", content) == {"bomb.tar.gz": "source_too_large"}
+
+
+def test_a_tar_entry_that_claims_a_terabyte_is_refused_at_once(library, tmp_path):
+    entry = tarfile.TarInfo("huge.txt")
+    entry.size = 1 << 40
+    raw = entry.tobuf() + GOOD.ljust(512, b"\0") + bytes(1024)
+    for name, content in (("a.tar", raw), ("b.tar.gz", gzip.compress(raw))):
+        (tmp_path / name).write_bytes(content)
+        (failure,) = library.ingest(tmp_path / name).failed
+        assert (failure.code, failure.message) == (
+            "source_damaged",
+            "The archive cannot be read to its end: it ends within an entry.",
+        )
+
+
+def test_entries_of_a_zip_that_share_their_bytes_count_each(take):
+    """Many names in the directory of a ZIP for one packed text (Fifield, "A better zip bomb", 2019)."""
+    packed = zlib.compressobj(9, zlib.DEFLATED, -15)
+    text = bytes(1 << 20)
+    data = packed.compress(text) + packed.flush()
+    sizes = (zlib.crc32(text), len(data), len(text), 1)
+    local = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 8, 0, 0, *sizes, 0) + b"a" + data
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 8, 0, 0, *sizes, 0, 0, 0, 0, 0, 0) + b"a"
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 5000, 5000, len(entry) * 5000, len(local), 0)
+    assert take("overlap.zip", local + entry * 5000 + end) == {"overlap.zip": "source_too_large"}
 
 
 def test_too_many_members_are_refused_as_a_whole(take):
@@ -211,11 +237,27 @@ def test_a_member_that_crashes_its_parser_costs_itself(tmp_path):
 
 
 def test_deep_json_and_xml_bombs_are_refused(take):
-    laughs = b'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>'
-    content = zipped({"deep.json": b"[" * 100_000, "laughs.xml": laughs, "good.txt": GOOD})
+    few = b'<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>'
+    names = list(zip("abcdefgh", "bcdefghi", strict=True))
+    entities = "".join(f'<!ENTITY {name} "{f"&{of};" * 10}">' for of, name in names)
+    billion = f'<!DOCTYPE x [<!ENTITY a "ha">{entities}]><svg><text>&i;</text></svg>'.encode()
+    outside = b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>'
+    content = zipped(
+        {
+            "deep.json": b"[" * 100_000,
+            "deep.xml": b"<a>" * 100_000,
+            "laughs.xml": few,
+            "billion.svg": billion,
+            "outside.xml": outside,
+            "good.txt": GOOD,
+        }
+    )
     assert take("a.zip", content) == {
         "a.zip!/deep.json": "source_damaged",
+        "a.zip!/deep.xml": "source_damaged",
         "a.zip!/laughs.xml": "source_unsafe",
+        "a.zip!/billion.svg": "source_unsafe",
+        "a.zip!/outside.xml": "source_unsafe",
         "a.zip!/good.txt": "",
         "a.zip": "",
     }

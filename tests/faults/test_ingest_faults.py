@@ -132,6 +132,7 @@ def peak_of_ingesting(tmp_path: Path, size: int) -> tuple[int, int]:
     return peak, report.chunks
 
 
+@pytest.mark.timeout(600)
 def test_memory_is_bounded_for_a_long_text(tmp_path):
     peak, chunks = peak_of_ingesting(tmp_path, 5_000_000)
     assert chunks > 5000

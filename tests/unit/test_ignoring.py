@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -112,3 +113,23 @@ def test_a_folder_of_ignored_files_says_why_it_holds_nothing(tmp_path):
     ignore(tmp_path, "*")
     (nothing,) = expand([tmp_path])
     assert IGNORE_FILE in nothing.error.hint
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENAMETOOLONG])
+def test_a_folder_that_cannot_be_looked_into_is_not_told_as_an_ignore_file(tmp_path, monkeypatch, number):
+    write(tmp_path, "closed/a.md", "open/a.md")
+    really = os.open
+
+    def refuse(path, *arguments, **options):
+        if "closed" in str(path):
+            raise OSError(number, os.strerror(number), str(path))
+        return really(path, *arguments, **options)
+
+    def refuse_lstat(path):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(Path, "lstat", refuse_lstat)
+    errors = [source.error for source in expand([tmp_path]) if source.error]
+    assert [error.message for error in errors] == [f"{tmp_path}/closed cannot be read: {os.strerror(number)}."]
+    assert IGNORE_FILE not in errors[0].hint

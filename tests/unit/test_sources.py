@@ -81,11 +81,9 @@ def test_pipes_sockets_and_devices_are_refused_at_once():
         os.mkfifo(pipe)
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(str(listening))
-            for path in (pipe, listening, Path("/dev/null")):
-                with pytest.raises(SourceUnreadable), Source(path, max_bytes=100):
+            for path, kind in ((pipe, "named pipe"), (listening, "socket"), (Path("/dev/null"), "character device")):
+                with pytest.raises(SourceUnreadable, match=f"is a {kind}, not a file"), Source(path, max_bytes=100):
                     pass
-    with pytest.raises(SourceUnreadable, match="character device"), Source(Path("/dev/null"), max_bytes=100):
-        pass
 
 
 def test_a_file_above_the_limit_is_refused_before_it_is_read(tmp_path):
@@ -148,6 +146,7 @@ def test_the_advice_fits_the_reason(tmp_path, monkeypatch, number, hint):
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
+    write(tmp_path, "a.txt")
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(SourceUnreadable) as caught, Source(tmp_path / "a.txt", max_bytes=100):
         pass

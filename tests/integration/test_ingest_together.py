@@ -1,0 +1,169 @@
+"""Small documents are embedded together; each is taken in, told and lost as if it had been alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from indexer import embedding_group
+from indexer.report import Outcome, Watcher
+from indexer.sources import SourcePath
+from rag.embedding.fake import HashingEmbedder
+from rag.stores.tables import VersionRow
+from tests.integration.ingesting import Ingesting, ingesting
+
+
+class Counting(HashingEmbedder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def embed_passages(self, texts):
+        self.batches.append(len(texts))
+        return super().embed_passages(texts)
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding_group, "_LONGEST_WAIT_S", 60)
+    with ingesting(tmp_path / "home", embedder=Counting()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def docs(tmp_path) -> Path:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for number in range(10):
+        (folder / f"{number}.txt").write_text(f"Water number {number} runs down.\n")
+    return folder
+
+
+def versions(library: Ingesting) -> int:
+    with library.store._database.read() as connection:
+        return len(connection.execute(VersionRow.__table__.select()).all())
+
+
+def test_many_small_documents_are_one_batch(library: Ingesting, docs):
+    assert library.ingest(docs).ingested == 10
+    assert library.embedder.batches == [10]
+    for chunk, document in library.chunks():
+        assert Path(document.uri).stem in chunk.text.split()
+
+
+def test_a_batch_is_full_at_some_time(library: Ingesting, docs, monkeypatch):
+    monkeypatch.setattr(embedding_group, "_ENOUGH_PASSAGES", 4)
+    assert library.ingest(docs).ingested == 10
+    assert library.embedder.batches == [4, 4, 2]
+
+
+def test_open_files_are_few(library: Ingesting, docs, monkeypatch):
+    monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
+    library.ingest(docs)
+    assert library.embedder.batches == [3, 3, 3, 1]
+
+
+def test_none_waits_long(library: Ingesting, docs, monkeypatch):
+    monkeypatch.setattr(embedding_group, "_LONGEST_WAIT_S", 0)
+    library.ingest(docs)
+    assert library.embedder.batches == [1] * 10
+
+
+def test_a_long_document_does_not_wait_and_its_end_does(library: Ingesting, docs, monkeypatch):
+    monkeypatch.setattr("indexer.ingestion._FLUSH_CHUNKS", 4)
+    (docs / "1.txt").write_text("".join(f"Sentence {number} tells of much water.\n\n" * 30 for number in range(10)))
+    report = library.ingest(docs)
+    (chunks,) = [result.chunks for result in report.results if Path(result.uri).name == "1.txt"]
+    assert chunks > 8
+    assert library.embedder.batches[:-1] == [4] * (chunks // 4)
+    assert library.embedder.batches[-1] == chunks % 4 + 9
+
+
+def test_results_come_in_the_order_of_the_sources(library: Ingesting, docs):
+    library.ingest(docs / "3.txt")
+    (docs / "5.txt").write_bytes(b"")
+    told = []
+
+    class Listening(Watcher):
+        def finished(self, result):
+            told.append((Path(result.uri).stem, result.outcome))
+
+    report = library.ingest(docs, watcher=Listening())
+    wanted = dict.fromkeys("0123456789", Outcome.INGESTED) | {"3": Outcome.UNCHANGED, "5": Outcome.FAILED}
+    assert told == list(wanted.items())
+    assert [Path(result.uri).stem for result in report.results] == list(wanted)
+    assert all(0 < result.seconds < report.seconds for result in report.results if result.outcome != "unchanged")
+
+
+def test_an_address_that_comes_twice_is_one_document_as_the_last_has_it(library: Ingesting, docs, monkeypatch):
+    uploads = [SourcePath(path=docs / name, address="upload:a.txt") for name in ("1.txt", "1.txt", "2.txt")]
+    monkeypatch.setattr("indexer.pipeline.expand", lambda _paths: uploads)
+    report = library.ingest(docs)
+    assert [result.outcome for result in report.results] == [Outcome.REPLACED]
+    ((chunk, _),) = library.chunks()
+    assert "number 2" in chunk.text
+
+
+def test_texts_that_stand_in_many_documents_are_embedded_once(library: Ingesting, docs):
+    for number in range(10):
+        (docs / f"{number}.txt").unlink()
+        (docs / str(number)).mkdir()
+        (docs / str(number) / "same.txt").write_text("Water runs down.\n")
+    assert library.ingest(docs).ingested == 10
+    assert library.embedder.batches == [1]
+
+
+def test_a_file_that_changes_while_it_waits_is_read_again(library: Ingesting, docs):
+    class Changing(Watcher):
+        def started(self, uri):
+            if uri.endswith("/7.txt"):
+                (docs / "2.txt").write_text("Water stands, and is much longer now.\n")
+
+    report = library.ingest(docs, watcher=Changing())
+    assert report.ingested == 10
+    assert any("stands" in chunk.text for chunk, _ in library.chunks())
+    assert library.embedder.batches == [10, 1]
+
+
+def test_what_waits_is_finished_when_the_run_is_stopped(library: Ingesting, docs):
+    class Stopping(Watcher):
+        asked = 0
+
+        def stop(self):
+            self.asked += 1
+            return self.asked > 4
+
+    report = library.ingest(docs, watcher=Stopping())
+    assert (report.ingested, report.skipped) == (4, 6)
+    assert library.embedder.batches == [4]
+
+
+def test_an_error_of_the_model_leaves_nothing_half_done(library: Ingesting, docs, monkeypatch):
+    def broken(_texts):
+        raise RuntimeError("the power went")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(library.embedder, "embed_passages", broken)
+        with pytest.raises(RuntimeError, match="power"):
+            library.ingest(docs)
+    assert (library.documents(), versions(library)) == ([], 0)
+    assert library.ingest(docs).ingested == 10
+
+
+def test_what_was_finished_before_an_error_is_told_and_kept(library: Ingesting, docs, monkeypatch):
+    told = []
+
+    class Failing(Watcher):
+        def embedded(self, chunks):
+            if len(told) == 3:
+                raise RuntimeError("the disk went")
+
+        def finished(self, result):
+            told.append(Path(result.uri).stem)
+
+    with pytest.raises(RuntimeError, match="disk"):
+        library.ingest(docs, watcher=Failing())
+    assert told == ["0", "1", "2"]
+    assert sorted(Path(document.uri).stem for document in library.documents()) == told
+    assert versions(library) == 3
