@@ -5,7 +5,9 @@ of its text arrives.
 
 A file is ``ingested`` (it gave text), a ``duplicate`` (the bytes of one before it), ``refused`` (with the code of its
 error) or ``failed``: its parser crashed, ran out of memory or out of time. Its blocks are chunked, too, and every chunk
-is compared with the slice of the source that it claims to be.
+is compared with the slice of the source that it claims to be. What archives and mails hold is read as well and counted
+by itself; a container is ``ingested`` if it has text or holds anything. PDF pages are counted for those files of which
+no page needed text recognition.
 
 Recall and precision compare words with an expected Markdown. It is looked for as docling lays its test data out
 (``sources/NAME.EXT``, ``groundtruth/NAME.EXT.md`` or ``groundtruth/NAME.md``) and as markitdown does
@@ -26,14 +28,17 @@ import statistics
 import time
 import unicodedata
 from collections import Counter
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import machine
 from indexer.chunking import chunk_blocks
 from indexer.detection import detect
+from indexer.formats import CONTAINERS, PDF
 from indexer.isolation import IsolatedParsers
+from indexer.members import MAX_DEPTH, Budget, Handover, RefusedMember
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.sources import Source, expand
 from rag.config import load_settings
@@ -43,10 +48,14 @@ from rag.errors import ParserCrashed, ParserOutOfMemory, ParserTimeout, SourceEr
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from indexer.members import MemberSource
     from indexer.parsers.blocks import Block
-    from indexer.sources import SourcePath
+    from indexer.sources import OpenSource, SourcePath, SourceScan
 
 _STRINGS = Path(__file__).with_name("parsing_strings.json")
+# Those of the product's settings.
+_MAX_MEMBERS = 10_000
+_MAX_UNPACKED_BYTES = 4 << 30
 _FAILURES = frozenset({ParserCrashed.code, ParserOutOfMemory.code, ParserTimeout.code})
 _WORD = re.compile(r"\w+")
 # In this order: a comment may hold anything, a link's text may hold an image.
@@ -77,6 +86,8 @@ class Result:
     strings: int = 0
     strings_missing: tuple[str, ...] = ()
     message: str = ""
+    pages: int = 0
+    members: dict[str, int] = field(default_factory=dict)
 
 
 def main() -> None:
@@ -121,7 +132,6 @@ def _measured(
 ) -> Result:
     began = time.perf_counter()
     suffix = source.path.suffix.lower() or "(none)"
-    blocks: list[Block] = []
     try:
         if source.error is not None:
             raise source.error
@@ -131,23 +141,20 @@ def _measured(
                 seconds = time.perf_counter() - began
                 return Result(name=name, suffix=suffix, outcome="duplicate", seconds=seconds, message=seen[scan.sha256])
             seen[scan.sha256] = name
-            detected = detect(source.path, scan)
-            for pieces in parsers.parse(
-                opened.file, media_type=detected.media_type, encoding=detected.encoding, size=scan.size
-            ):
-                blocks.extend(pieces.blocks)
+            budget = Budget(members=_MAX_MEMBERS, total_bytes=_MAX_UNPACKED_BYTES, member_bytes=max_bytes)
+            read = _read(parsers, opened, scan, budget)
     except SourceError as error:
         seconds = time.perf_counter() - began
         return Result(name=name, suffix=suffix, outcome=error.code, seconds=seconds, message=error.message)
     seconds = time.perf_counter() - began
-    text = "".join(block.text for block in blocks)
-    chunks, not_verbatim = _chunked(blocks, text)
+    text = "".join(block.text for block in read.blocks)
+    chunks, not_verbatim = _chunked(read.blocks, text)
     recall, precision = _compared(text, source.path)
     shown = " ".join(text.split())
     return Result(
         name=name,
         suffix=suffix,
-        outcome="ingested" if text.strip() else "source_has_no_text",
+        outcome="ingested" if text.strip() or read.members else "source_has_no_text",
         seconds=seconds,
         characters=len(text),
         chunks=chunks,
@@ -156,7 +163,55 @@ def _measured(
         precision=precision,
         strings=len(strings),
         strings_missing=tuple(string for string in strings if string not in shown),
+        pages=read.pages,
+        members=dict(read.members),
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Read:
+    """What a source says, and what became of its members and theirs, by outcome."""
+
+    blocks: list[Block] = field(default_factory=list)
+    members: Counter[str] = field(default_factory=Counter)
+    pages: int = 0
+
+
+def _read(parsers: IsolatedParsers, source: OpenSource, scan: SourceScan, budget: Budget, depth: int = 0) -> _Read:
+    detected = detect(source.path, scan)
+    container = detected.media_type in CONTAINERS
+    read = _Read()
+    with closing(
+        parsers.parse(
+            source.file,
+            media_type=detected.media_type,
+            encoding=detected.encoding,
+            size=scan.size,
+            limits=budget.limits if container else None,
+        )
+    ) as found:
+        handover = Handover(found, source.uri, budget)
+        for pieces in handover.pieces():
+            read.blocks.extend(pieces.blocks)
+        if detected.media_type == PDF and not any("text recognition" in notice for notice in handover.notices):
+            read.pages = max((block.page or 0 for block in read.blocks), default=0)
+        for member in handover.members():
+            if isinstance(member, RefusedMember):
+                read.members[member.error.code] += 1
+            elif depth < MAX_DEPTH:
+                _read_member(parsers.nested(), member, read, budget, depth + 1)
+    return read
+
+
+def _read_member(parsers: IsolatedParsers, member: MemberSource, read: _Read, budget: Budget, depth: int) -> None:
+    try:
+        inner = _read(parsers, member, member.scan(), budget, depth)
+    except SourceError as error:
+        read.members[error.code] += 1
+        return
+    wanted = any(block.text.strip() for block in inner.blocks) or inner.members
+    read.members["ingested" if wanted else "source_has_no_text"] += 1
+    read.members.update(inner.members)
 
 
 def _chunked(blocks: Iterable[Block], text: str) -> tuple[int, int]:
@@ -217,6 +272,7 @@ def _rows(results: list[Result]) -> list[dict[str, Any]]:
                 "duplicates": outcomes.pop("duplicate", 0),
                 "failed": sum(outcomes.get(code, 0) for code in _FAILURES),
                 "refused": {code: times for code, times in sorted(outcomes.items()) if code not in _FAILURES},
+                "members": dict(sum((Counter(result.members) for result in of_it), Counter())),
                 "seconds": sum(result.seconds for result in of_it),
                 "compared": len(recalls),
                 "recall": statistics.fmean(recalls) if recalls else None,
@@ -239,11 +295,18 @@ def _print(rows: list[dict[str, Any]], results: list[Result]) -> None:
             f" {row['compared'] or '':8} {shares[0]:>6} {shares[1]:>9} {found:>7} {row['seconds']:8.1f}  {refused}"
         )
     ingested = sum(row["ingested"] for row in rows)
+    members: Counter[str] = sum((Counter(row["members"]) for row in rows), Counter())
+    if members:
+        print("within them: " + ", ".join(f"{outcome} {times}" for outcome, times in members.most_common()))
+    digital = [result for result in results if result.pages]
+    if digital:
+        pages, seconds = sum(result.pages for result in digital), sum(result.seconds for result in digital)
+        print(f"{len(digital)} PDF without text recognition, {pages} pages, {pages / seconds:.1f} pages/s")
     chunks, wrong = sum(r.chunks for r in results), sum(r.not_verbatim for r in results)
     print(f"\n{len(results)} files, {ingested} ingested, {sum(r.seconds for r in results):.1f} s")
     print(f"{chunks:,} chunks, {wrong} of them not verbatim")
     for result in results:
-        if result.outcome in _FAILURES or result.strings_missing:
+        if result.outcome in _FAILURES or result.strings_missing or not _FAILURES.isdisjoint(result.members):
             print(f"{result.name}: {result.outcome} {result.message} {', '.join(result.strings_missing)}".rstrip())
 
 

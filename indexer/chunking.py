@@ -75,6 +75,7 @@ class _Chunker:
         self._count_tokens = count_tokens
         self._target, self._most = target, most
         self._max_tokens = max_tokens
+        self._path_share = max_tokens // _PATH_SHARE
         self._title = title
         self._splitter = Splitter(count_tokens)
         self._offset = 0
@@ -126,8 +127,9 @@ class _Chunker:
         while self._headings and self._headings[-1][0] >= block.level:
             self._headings.pop()
         if block.heading:  # without one it only ends what stood on its level
-            self._headings.append((block.level, block.heading))
-        self._path = self._fitting_path([heading for _, heading in self._headings])
+            heading = _clip(block.heading, self._count_tokens, self._path_share)
+            self._headings.append((block.level, heading))
+        self._path = self._fitting_path()
         self._limit = self._text_limit(self._path)
 
     def _settle_headings(self) -> None:
@@ -231,12 +233,14 @@ class _Chunker:
             return self._path
         return (*self._path, header)
 
-    def _fitting_path(self, headings: list[str]) -> tuple[str, ...]:
-        share = self._max_tokens // _PATH_SHARE
-        path = [_clip(heading, self._count_tokens, share) for heading in headings]
-        while len(path) > 1 and sum(self._count_tokens(path)) > share:
-            path.pop(0)
-        return tuple(path)
+    def _fitting_path(self) -> tuple[str, ...]:
+        # Of headings nested thousands deep only so many can fit: each has a token.
+        path = [heading for _, heading in self._headings[-max(1, self._path_share) :]]
+        counts = list(self._count_tokens(path))
+        start = 0
+        while start < len(path) - 1 and sum(counts[start:]) > self._path_share:
+            start += 1
+        return tuple(path[start:])
 
     def _text_limit(self, path: tuple[str, ...]) -> int:
         context = self._count_tokens([contextual_text(self._title, path, "")])[0]

@@ -95,6 +95,11 @@ _MARKS: Final = (
     (b"GGUF", "a GGUF model"),
 )
 _ZIP_MEMBERS: Final = ((b"mimetypeapplication/vnd.oasis", "an OpenDocument file that is no text, sheet or slides"),)
+_ZIP_SUFFIXES: Final = {
+    ".pages": "an Apple Pages document",
+    ".numbers": "an Apple Numbers document",
+    ".key": "an Apple Keynote presentation",
+}
 _PACKED_MARKS: Final = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00")
 _ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _OLE_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -143,8 +148,7 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
 def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | None:
     """What may hold documents of its own."""
     if head.startswith(_ZIP_MARKS):
-        known = any(member in head for member, _name in _ZIP_MEMBERS)
-        return None if known else Detected(media_type=ZIP, encoding="utf-8")
+        return None if _unread_zip(path, head) else Detected(media_type=ZIP, encoding="utf-8")
     if head.startswith(_PACKED_MARKS) or head[257:262] == b"ustar":
         return Detected(media_type=TAR, encoding="utf-8")
     suffix = path.suffix.lower()
@@ -156,6 +160,12 @@ def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | 
         # Without a mark a mail's parts have encodings of their own.
         return Detected(media_type=MAIL, encoding=encoding or "latin-1")
     return None
+
+
+def _unread_zip(path: PurePath, head: bytes) -> str | None:
+    """What a document is that no parser reads and that is packed like an archive; its parts alone mean nothing."""
+    name = next((name for member, name in _ZIP_MEMBERS if member in head), None)
+    return name or _ZIP_SUFFIXES.get(path.suffix.lower())
 
 
 def _is_mail(suffix: str, head: str) -> bool:
@@ -196,8 +206,8 @@ def _marked_encoding(head: bytes) -> str | None:
 def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
     head = scan.head
     name = next((name for mark, name in _MARKS if head.startswith(mark)), None)
-    if name is None and head.startswith(b"PK\x03\x04"):
-        name = next(name for member, name in _ZIP_MEMBERS if member in head)
+    if name is None and head.startswith(_ZIP_MARKS):
+        name = _unread_zip(path, head)
     if name is None and not _is_text(scan) and _utf16(head) is None:
         name = _magic_name(head)
         if name is None:

@@ -32,6 +32,10 @@ _KEPT_ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR
 # Libraries reserve address space for every core; on large machines that alone would reach the memory limit.
 _SMALL_RESERVES: Final = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _OUT_OF_MEMORY: Final = ("MemoryError", "out of memory", "Memory allocation failed", "Cannot allocate memory")
+_ABORTED: Final = (-signal.SIGABRT, -signal.SIGTRAP, -signal.SIGILL)
+_LINGER_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 0.01
+_MAXRSS_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 # What Rust's libraries say before they abort; Python's own last words come after it.
 _RUST_OUT_OF_MEMORY: Final = "memory allocation of "
 
@@ -203,15 +207,11 @@ class _Child:
 
     def _death(self) -> ParserCrashed | ParserOutOfMemory:
         """The error that tells how the child ended."""
-        # Its end of the channel is closed, so it is ending or has ended; what lingers is ended here.
-        try:
-            status = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
+        status, peak_bytes = self._ended()
         errors = self._error_output()
         said = _last_words(errors)
-        aborted = status == -signal.SIGABRT and _RUST_OUT_OF_MEMORY in errors
+        # Libraries that cannot get memory abort, few with a word. What grows is copied: it asks for twice what it has.
+        aborted = status in _ABORTED and (_RUST_OUT_OF_MEMORY in errors or 3 * peak_bytes > self._memory_bytes)
         if status == -signal.SIGKILL or aborted or any(mark in said for mark in _OUT_OF_MEMORY):
             return out_of_memory(self._memory_bytes)
         if status < 0:
@@ -220,6 +220,24 @@ class _Child:
         else:
             cause = said or f"exit status {status}"
         return ParserCrashed(f"The parser crashed on this file ({cause}).", hint=_CRASH_HINT)
+
+    def _ended(self) -> tuple[int, int]:
+        """Its exit status, and the most bytes of memory it held."""
+        # Its end of the channel is closed, so it is ending or has ended; what lingers is ended here.
+        if self._process.returncode is not None:
+            return self._process.returncode, 0
+        deadline = time.monotonic() + _LINGER_S
+        options = os.WNOHANG
+        while True:
+            pid, status, usage = os.wait4(self._process.pid, options)
+            if pid:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                return self._process.returncode, usage.ru_maxrss * _MAXRSS_BYTES
+            if time.monotonic() > deadline:
+                self._process.kill()
+                options = 0
+            else:
+                time.sleep(_LOOK_AGAIN_S)
 
     def _error_output(self) -> str:
         end = self._stderr.seek(0, os.SEEK_END)

@@ -59,6 +59,13 @@ _MAX_ODD_SHARE: Final = 0.01
 # In Russian and Ukrainian two letters of three are frequent ones; other scripts, misread, have half as many.
 _MIN_FREQUENT_SHARE: Final = 0.5
 _MIN_CYRILLIC: Final = 8
+# Letters, figures, usual signs and line ends of EBCDIC, and how many bytes lie between two of its spaces at most.
+_EBCDIC = re.compile(
+    rb"[\x0d\x15\x25\x40\x4b\x4d\x4e\x50\x5a-\x5e\x60\x61\x6b-\x6f\x7a-\x7f\x81-\x89\x91-\x99\xa2-\xa9\xc1-\xc9\xd1-\xd9"
+    rb"\xe2-\xe9\xf0-\xf9]"
+)
+_MIN_EBCDIC_SHARE: Final = 0.97
+_EBCDIC_WORD_BYTES: Final = 30
 
 
 def meant_by(name: str) -> str:
@@ -68,6 +75,8 @@ def meant_by(name: str) -> str:
 
 def one_byte_encoding(sample: bytes) -> str | None:
     """The encoding that makes words of a text that is not UTF-8, or None if there is none or it cannot be told."""
+    if _is_ebcdic(sample):
+        return "cp037"
     runs = _RUN.findall(sample)
     foreign = sum(map(len, runs))
     letters = foreign + sum(map(len, re.findall(rb"[A-Za-z]+", sample)))
@@ -79,6 +88,14 @@ def one_byte_encoding(sample: bytes) -> str | None:
     if sum(len(run) == 1 for run in runs) * 2 < len(runs):
         return None
     return _best_latin(sample)
+
+
+def _is_ebcdic(sample: bytes) -> bool:
+    """Text of a mainframe: its space is @ in ASCII, whose own space it hardly has."""
+    spaces = sample.count(b"\x40")
+    if spaces * _EBCDIC_WORD_BYTES < len(sample) or sample.count(b" ") * 50 > spaces:
+        return False
+    return len(_EBCDIC.findall(sample)) >= _MIN_EBCDIC_SHARE * len(sample)
 
 
 def _best_latin(sample: bytes) -> str | None:

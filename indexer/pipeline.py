@@ -218,7 +218,12 @@ class IngestPipeline:
     def _run(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Steps[Taken | None]:
         if isinstance(source, SourcePath):
             with self._opened(source) as opened:
-                return (yield from ingestion.steps(target, opened))
+                try:
+                    return (yield from ingestion.steps(target, opened))
+                except SourceError:
+                    if opened.changed():  # what was read may be half of what is there now
+                        return None
+                    raise
         if self._web is None:
             raise TypeError("web addresses need an object that fetches them")
         return (yield from self._web.steps(target, source, ingestion))

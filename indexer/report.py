@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from rag.errors import RagError
     from rag.quality_types import Quality
+
+_TOLD_EVERY: Final = 1000
+
+_Source = TypeVar("_Source")
 
 
 class Outcome(StrEnum):
@@ -122,8 +128,19 @@ class Recorder:
         self._watcher.finished(result)
 
 
+def counted(sources: Iterable[_Source], watcher: Watcher) -> Iterator[_Source]:
+    """The same, and the watcher hears now and then how many have come."""
+    for count, source in enumerate(sources, 1):
+        if not count % _TOLD_EVERY:
+            watcher.looking(count)
+        yield source
+
+
 class Watcher:
     """Hears of an ingestion as it goes; this one ignores everything. ``stop`` is asked before each source."""
+
+    def looking(self, sources: int) -> None:
+        """So many sources are found so far, and more are looked for."""
 
     def found(self, sources: int) -> None:
         """So many sources are known of; containers hold further ones, which show when they are opened."""

@@ -10,7 +10,7 @@ from indexer.chunk_sizes import sized, tokens_in
 from indexer.chunking import CHUNKER_VERSION
 from indexer.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
 from indexer.parsers.registry import PARSER_VERSION
-from indexer.report import IngestReport, Outcome, Watcher
+from indexer.report import IngestReport, Outcome, Watcher, counted
 from indexer.sources import Source, SourcePath, expand, sources_of
 from indexer.walking import walk_at
 from rag.errors import InvalidRequest, SourceNotFound, UnknownCollection
@@ -88,8 +88,10 @@ class FolderSync:
                 hint="Check the path, and that its disk is mounted; `indexer delete` needs no files.",
             )
 
-    def plan(self, changed: Several[str] | None = None) -> Plan:
+    def plan(self, changed: Several[str] | None = None, *, watcher: Watcher | None = None) -> Plan:
         """What has to be done; with ``changed``, only at these paths relative to the folder. Writes nothing.
+
+        ``watcher`` hears how many files are found.
 
         Raises:
             SourceNotFound, InvalidRequest: as ``check``.
@@ -100,7 +102,7 @@ class FolderSync:
         found = expand([self.folder]) if whole else self._found_at(paths)
         return plan_mirror(
             self.folder,
-            found,
+            counted(found, watcher or Watcher()),
             self._known(None if whole else paths),
             readable_digest(self._digest),
             metadata=self._metadata,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from indexer.commands.options import NO_PATH, collection_option, json_option
 from indexer.isolation import IsolatedParsers
 from indexer.job_run import own_job
 from indexer.pipeline import IngestPipeline
+from indexer.report import counted
 from indexer.web.expansion import all_sources, open_fetcher
 from indexer.web.urls import is_url
 from rag.commands.errors import EXIT_FAILED
@@ -74,8 +74,8 @@ def ingest(
     A site's robots.txt is heeded, and private addresses are refused unless RAG_FETCH_ALLOW names them.
 
     With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
-    others are kept. Ctrl-C finishes the files it has begun and stops; a second one stops at once. The run is a job like
-    those of uploads: `indexer jobs` shows and cancels it.
+    others are kept. Ctrl-C finishes the files it has begun and stops; a second one, and one while files are looked for,
+    stops at once. The run is a job like those of uploads: `indexer jobs` shows and cancels it.
     """
     from rag.stores.ingest_lock import IngestLock
 
@@ -111,7 +111,8 @@ def ingest(
                 own_job(library, request, inner=display) as job,
             ):
                 named = all_sources(sources, sitemaps, fetcher, max_urls=settings.max_sitemap_urls)
-                found = list(takewhile(lambda _source: not interruption.requested(), named))
+                with interruption.looking():
+                    found = list(counted(named, display))
                 report = pipeline.ingest_sources(found, collection=collection, metadata=metadata, watcher=job)
                 job.end(report)
         # One search for all of them: each may wait for a step of every running model.

@@ -18,6 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class LookingDisplay(Watcher):
+    """How many files are found, on standard error if it is a terminal, until it is left."""
+
+    def __init__(self) -> None:
+        self._status = Console(stderr=True).status("looking for files")
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def looking(self, sources: int) -> None:
+        self._status.update(f"looking for files: {sources:,}")
+
+
 class IngestDisplay(Watcher):
     """Draws on standard error, the moving parts only where it is a terminal.
 
@@ -47,6 +64,9 @@ class IngestDisplay(Watcher):
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def looking(self, sources: int) -> None:
+        self._progress.update(self._task, description=f"looking for files: {sources:,}")
 
     def found(self, sources: int) -> None:
         self._progress.update(self._task, total=sources)

@@ -1,15 +1,24 @@
-"""Ctrl-C: the first asks to stop after what is at work (a document, say), the second stops at once."""
+"""Ctrl-C: the first asks to stop after what is at work (a document, say), the second stops at once.
+
+While files are only looked for nothing is at work, and the first stops at once, too.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 import rich_click as click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
+
+
+class StoppedLooking(KeyboardInterrupt):
+    """Interrupted before anything was done."""
 
 
 class Interruption:
@@ -19,9 +28,24 @@ class Interruption:
         self._after = after
         self._requested = False
         self._before: dict[int, signal._HANDLER] = {}
+        self._looking = False
 
     def requested(self) -> bool:
         return self._requested
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """What is done meanwhile may end anywhere. Raises StoppedLooking: it was interrupted."""
+        self._looking = True
+        try:
+            if self._requested:
+                raise StoppedLooking
+            yield
+        except KeyboardInterrupt as error:
+            click.echo("Stopped while looking for files; nothing was done.", err=True)
+            raise StoppedLooking from error
+        finally:
+            self._looking = False
 
     def __enter__(self) -> Self:
         # Only the main thread may set handlers; elsewhere there is no terminal to interrupt from.
@@ -39,4 +63,6 @@ class Interruption:
         if self._requested:
             raise KeyboardInterrupt
         self._requested = True
+        if self._looking:
+            raise KeyboardInterrupt
         click.echo(f"Stopping after this {self._after}; press Ctrl-C again to stop now.", err=True)

@@ -50,7 +50,8 @@ def sync(
     any folder names (written as in a .gitignore) is left out, and gone if it was there.
 
     With --json, one JSON object is printed for each step and one for the whole run. Exits with 1 if something could not
-    be read or taken in; the rest is done. Ctrl-C finishes the files it has begun; the next run goes on from there.
+    be read or taken in; the rest is done. Ctrl-C finishes the files it has begun, or ends the looking for files at
+    once; the next run goes on from there.
     """
     settings = load_settings()
     parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
@@ -63,7 +64,7 @@ def sync(
             metadata=metadata,
             prune=prune,
             as_json=as_json,
-            stop=interruption.requested,
+            interruption=interruption,
         )
         done = run.show() if dry_run else run.run()
     ctx.exit(0 if done else EXIT_FAILED)

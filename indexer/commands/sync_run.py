@@ -10,7 +10,7 @@ import rich_click as click
 
 from indexer.commands import erasing
 from indexer.commands.ingest import print_result, settle_index
-from indexer.commands.ingest_display import IngestDisplay
+from indexer.commands.ingest_display import IngestDisplay, LookingDisplay
 from indexer.commands.sync_display import SyncDisplay
 from indexer.job_run import own_job
 from indexer.pipeline import IngestPipeline
@@ -19,9 +19,10 @@ from rag.job_types import JobRequest
 from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from indexer.commands.interruption import Interruption
     from indexer.isolation import IsolatedParsers
     from indexer.mirror import FoundFile, Missing, Plan
     from indexer.sources import SourcePath
@@ -47,14 +48,14 @@ class SyncRun:
         metadata: Mapping[str, MetadataValue] | None,
         prune: bool,
         as_json: bool,
-        stop: Callable[[], bool],
+        interruption: Interruption,
     ) -> None:
         self.display = SyncDisplay(folder, collection, as_json=as_json)
         self._library = library
         self._collection = collection
         self._prune = prune
         self._as_json = as_json
-        self._stop = stop
+        self._interruption = interruption
         self._told: set[_Told] = set()
         self._request = JobRequest(
             collection=collection, paths=(str(folder.absolute()),), metadata=metadata, foreground=True
@@ -70,9 +71,11 @@ class SyncRun:
         )
 
     def show(self) -> bool:
-        """Tell what would be done; returns whether everything could be read."""
-        plan = self._sync.plan()
-        self.display.plan(plan, prune=self._prune, dry_run=True)
+        """Tell what would be done; returns whether everything could be read. Raises StoppedLooking."""
+        with self._interruption.looking():
+            with LookingDisplay() as looking:
+                plan = self._sync.plan(watcher=looking)
+            self.display.plan(plan, prune=self._prune, dry_run=True)
         return not plan.errors
 
     def check(self) -> None:
@@ -84,13 +87,18 @@ class SyncRun:
 
         ``repeated``: what failed or was told before is neither tried nor told again, as long as it stays as it is.
 
-        Raises as ``FolderSync`` does, and IngestInProgress.
+        Raises as ``FolderSync`` does, IngestInProgress, and StoppedLooking.
         """
         from rag.stores.ingest_lock import IngestLock
 
         started = time.monotonic()
         with IngestLock(self._library.settings.home, self._collection):
-            plan = self._sync.plan(changed)
+            with self._interruption.looking():
+                if repeated:
+                    plan = self._sync.plan(changed)
+                else:
+                    with LookingDisplay() as looking:
+                        plan = self._sync.plan(changed, watcher=looking)
             if repeated:
                 self._leave_out_told(plan)
                 if plan.idle:
@@ -99,7 +107,7 @@ class SyncRun:
                 self.display.plan(plan, prune=self._prune, dry_run=False)
             on_result = print_result if self._as_json else None
             with (
-                IngestDisplay(stop=self._stop, on_result=on_result) as shown,
+                IngestDisplay(stop=self._interruption.requested, on_result=on_result) as shown,
                 own_job(self._library, self._request, inner=shown) as job,
             ):
                 report = self._sync.carry_out(plan, prune=self._prune, watcher=job)

@@ -9,7 +9,7 @@ import rich_click as click
 
 from indexer.commands.index_file import warn
 from indexer.commands.ingest import metadata_option
-from indexer.commands.interruption import Interruption
+from indexer.commands.interruption import Interruption, StoppedLooking
 from indexer.commands.options import collection_option, json_option
 from indexer.commands.sync import folder_argument, prune_option
 from indexer.commands.sync_run import SyncRun
@@ -66,7 +66,7 @@ def watch(
             metadata=metadata,
             prune=prune,
             as_json=as_json,
-            stop=interruption.requested,
+            interruption=interruption,
         )
         teller = _Teller(as_json=as_json, stop=interruption.requested)
         following = Following(folder, teller, poll=poll)
@@ -74,6 +74,8 @@ def watch(
         for places in following.looks():
             try:
                 run.run(places, repeated=teller.watching)
+            except StoppedLooking:  # what follows ends
+                continue
             except IngestInProgress as error:
                 teller.held_up(error)
                 following.again(places, after_s=1)

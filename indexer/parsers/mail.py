@@ -95,8 +95,11 @@ def html_blocks(page: str) -> Iterator[Block]:
 def header(message: Message, name: str) -> str:
     """A header's text, encoded words (RFC 2047) decoded, broken ones as they are."""
     raw = message.get(name)
-    if raw is None:
-        return ""
+    return "" if raw is None else decoded_words(raw)
+
+
+def decoded_words(raw: str) -> str:
+    """Text with its encoded words (RFC 2047) decoded."""
     try:
         found = decode_header(raw)
     except (HeaderParseError, ValueError, LookupError):

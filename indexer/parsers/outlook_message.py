@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from indexer.parsers.blocks import one_line
 from indexer.parsers.decoding import storable
+from indexer.parsers.mail import decoded_words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,6 +28,9 @@ _OBJECT: Final = "__substg1.0_3701000D"
 _ENCLOSED_HEAD_BYTES: Final = 24
 _RESERVED: Final = bytes(8)
 _SHORT_NAME: Final = 0x3704
+_SENDER: Final = (0x0C1A, 0x0C1F)  # name, address
+_RECIPIENT_KIND: Final = 0x0C15
+_TO, _CC = 1, 2
 
 
 def torn_errors() -> tuple[type[Exception], ...]:
@@ -66,16 +70,24 @@ class OutlookMessage:
 
     @cached_property
     def headers(self) -> list[tuple[str, str]]:
-        """Sender, recipients and date, as far as they are known."""
-        headers = {name.lower(): value for name, value in (self._message.message_headers or {}).items()}
-        recipients = ", ".join(_person(each.name, each.email_address) for each in self._message.recipients)
+        """Sender, recipients and date as Outlook shows them, else as they were sent, as far as they are known."""
+        sent = {name.lower(): value for name, value in (self._message.message_headers or {}).items()}
         told = [
-            ("From", self._message.sender or headers.get("from", "")),
-            ("To", headers.get("to", "") or recipients),
-            ("Cc", headers.get("cc", "")),
-            ("Date", self.sent.strftime("%a, %d %b %Y %H:%M %Z") if self.sent else headers.get("date", "")),
+            ("From", self._sender() or sent.get("from") or self._message.sender),
+            ("To", self._recipients(_TO) or sent.get("to")),
+            ("Cc", self._recipients(_CC) or sent.get("cc")),
+            ("Date", self.sent.strftime("%a, %d %b %Y %H:%M %Z") if self.sent else sent.get("date")),
         ]
-        return [(name, clean(value)) for name, value in told]
+        return [(name, decoded_words(clean(value))) for name, value in told]
+
+    def _sender(self) -> str:
+        said = self._message.properties
+        name, address = (said.str_prop_value(number) for number in _SENDER)
+        return _person(name, address) if address and "@" in address else ""
+
+    def _recipients(self, kind: int) -> str:
+        chosen = [each for each in self._message.recipients if each.properties.int_prop_value(_RECIPIENT_KIND) == kind]
+        return ", ".join(filter(None, (_person(each.name, each.email_address) for each in chosen)))
 
     @cached_property
     def text(self) -> str:
@@ -145,7 +157,9 @@ def _size(storage: Storage) -> int:
 
 
 def _person(name: str | None, address: str | None) -> str:
-    return f"{name} <{address}>" if name and address and name != address else name or address or ""
+    """Addresses of a directory, which are paths, say nothing to a reader."""
+    address = address if address and "@" in address else ""
+    return f"{name} <{address}>" if name and address and name != address else name or address
 
 
 def clean(text: str | None) -> str:

@@ -63,7 +63,7 @@ def _parse(document: PdfFile) -> Iterator[Parsed]:
             origins[page.origin].append(number)
         # Scans differ from the text around them, and from each other.
         own = PageWriter(Style.of(page.lines)) if page.origin is Origin.OCR else writer
-        for block in own.blocks(running.without(page.lines, number), page=number):
+        for block in own.blocks(running.without(page.lines, number), page=number, grids=page.grids):
             found = True
             yield from bounded(block)
         yield None

@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
+from indexer.parsers.pdf_grids import with_grids
 from indexer.parsers.pdf_lines import SAME_LINE
 from indexer.parsers.pdf_tables import LIST_MARK, Table, with_tables
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from indexer.parsers.pdf_lines import Line
+    from indexer.parsers.pdf_rules import Grid
 
 _HEADING_SCALE: Final = 1.12
 # Fixed-width fonts are taller than others of their size.
@@ -102,16 +104,17 @@ class PageWriter:
     outline: Mapping[tuple[int, str], int] = field(default_factory=dict)
     _compounds: set[str] = field(default_factory=set)
 
-    def blocks(self, lines: Sequence[Line], *, page: int) -> Iterator[Block]:
+    def blocks(self, lines: Sequence[Line], *, page: int, grids: Sequence[Grid] = ()) -> Iterator[Block]:
+        """The blocks of a page; ``grids`` are its ruled tables."""
         for line in lines:
             if "-" in line.text and len(self._compounds) < _MAX_COMPOUNDS:
                 self._compounds.update(map(str.lower, _COMPOUND.findall(line.text)))
-        for group in self._groups(lines, page):
+        for group in self._groups(lines, page, grids):
             yield self._block(group, page)
 
-    def _groups(self, lines: Sequence[Line], page: int) -> Iterator[list[_Row]]:
+    def _groups(self, lines: Sequence[Line], page: int, grids: Sequence[Grid]) -> Iterator[list[_Row]]:
         group: list[_Row] = []
-        for piece in with_tables(lines, self.style.pitch):
+        for piece in self._pieces(lines, grids):
             row = self._row(piece, page)
             if group and not self._joins(group, row):
                 yield group
@@ -119,6 +122,13 @@ class PageWriter:
             group.append(row)
         if group:
             yield group
+
+    def _pieces(self, lines: Sequence[Line], grids: Sequence[Grid]) -> Iterator[Line | Table]:
+        for part in with_grids(lines, grids):
+            if isinstance(part, Table):
+                yield part
+            else:
+                yield from with_tables(part, self.style.pitch)
 
     def _row(self, piece: Line | Table, page: int) -> _Row:
         if isinstance(piece, Table):

@@ -78,7 +78,8 @@ class Line:
 class PageLines:
     """What a page says: ``lines`` in the order of its content stream, and its size as the text is read.
 
-    ``characters`` counts those that are seen, ``unmapped`` those of them that nothing tells the meaning of.
+    ``characters`` counts those that are seen, ``unmapped`` those of them that nothing tells the meaning of; ``turn`` is
+    how many quarters of a turn the text is turned.
     """
 
     lines: list[Line] = field(default_factory=list)
@@ -86,6 +87,7 @@ class PageLines:
     height: float = 0.0
     characters: int = 0
     unmapped: int = 0
+    turn: int = 0
 
 
 def page_lines(page: PdfPage) -> PageLines:
@@ -111,6 +113,7 @@ def page_lines(page: PdfPage) -> PageLines:
         height=height,
         characters=sum(len(line.text) for line, _ in lines),
         unmapped=len(_UNMAPPED.findall(text)) - sum(line.hyphenated for line, _ in lines),
+        turn=turn,
     )
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.ocr import MAX_SIDE, ocr_installed, recognizer
 from indexer.parsers.pdf_columns import in_reading_order
 from indexer.parsers.pdf_lines import PageLines, page_lines
+from indexer.parsers.pdf_rules import page_grids
 from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfPage
 
     from indexer.parsers.pdf_lines import Line
+    from indexer.parsers.pdf_rules import Grid
 
 # Above this share of characters that nothing tells the meaning of, a page's text is no text.
 _MAX_UNMAPPED: Final = 0.4
@@ -36,10 +38,11 @@ class Origin(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Page:
-    """A page as read. ``lines`` are in reading order."""
+    """A page as read. ``lines`` are in reading order, ``grids`` its ruled tables."""
 
     lines: list[Line]
     origin: Origin
+    grids: list[Grid] = field(default_factory=list)
 
 
 def read_page(document: PdfDocument, index: int) -> Page:
@@ -67,7 +70,9 @@ def _read(page: PdfPage) -> Page:
     garbled = text.unmapped > _MAX_UNMAPPED * (text.characters or 1)
     usable = PageLines() if garbled else text
     if text.characters and not garbled and not (text.characters < _FEW_CHARACTERS and _is_image(page)):
-        return Page(lines=in_reading_order(text.lines), origin=Origin.TEXT)
+        # What lies on its side has other coordinates than the rules.
+        grids = [] if text.turn else page_grids(page)
+        return Page(lines=in_reading_order(text.lines), origin=Origin.TEXT, grids=grids)
     if not text.characters and not _has_content(page):
         return Page(lines=[], origin=Origin.BLANK)
     if not ocr_installed():

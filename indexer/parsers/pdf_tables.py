@@ -23,7 +23,7 @@ _WRAP_GAP: Final = 1.3
 # What stands above a table may look like a row of it.
 _STARTS_TRIED: Final = 3
 # Stands for the hyphen of a word that goes on below it.
-_CUT: Final = "\x02"
+CUT: Final = "\x02"
 _MAX_LINES: Final = 2000
 # Two rows are a table only if their cells are further apart than justified text moves its sentences, in font sizes.
 _SURE_GAP: Final = 1.6
@@ -31,7 +31,7 @@ _SURE_GAP: Final = 1.6
 _PROSE_CHARS: Final = 50
 LIST_MARK: Final = r"(?:[•‣▪◦●○■□▢◻☐➢✓–*\-]|\(?\d{1,3}[.)]|\(?[a-z][.)])"
 _ONLY_MARK = re.compile(rf"^(?:{LIST_MARK}|\d+(?:\.\d+)*\.?)$")
-_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,9 +165,9 @@ def _table(region: Sequence[Line], pitch: float) -> Table | None:
         rows[:2] = [_joined(rows[0], rows[1])]
     if sum(sum(map(bool, row)) > 1 for row in rows) < 2:
         return None
-    if sum(len(_RIGHT_TO_LEFT.findall(line.text)) for line in region) * 2 > sum(len(line.text) for line in region):
+    if sum(len(RIGHT_TO_LEFT.findall(line.text)) for line in region) * 2 > sum(len(line.text) for line in region):
         rows = [row[::-1] for row in rows]
-    return Table(rows=[[cell.replace(_CUT, "-") for cell in row] for row in rows])
+    return Table(rows=[[cell.replace(CUT, "-") for cell in row] for row in rows])
 
 
 def _columns(rows: Sequence[Sequence[Line]]) -> list[tuple[float, float]]:
@@ -202,14 +202,14 @@ def _cells(row: Sequence[Line], columns: Sequence[tuple[float, float]]) -> list[
             column = distances.index(min(distances))
             cells[column] = f"{cells[column]} {text}".strip()
         if line.hyphenated:
-            cells[column] += _CUT
+            cells[column] += CUT
     return cells
 
 
 def _joined(above: Sequence[str], below: Sequence[str]) -> list[str]:
     """Cells that go on on the next line; words cut at its end are whole again."""
     pairs = zip(above, below, strict=True)
-    return [f"{a} {b}".strip().replace(f"{_CUT} ", "") if b else a for a, b in pairs]
+    return [f"{a} {b}".strip().replace(f"{CUT} ", "") if b else a for a, b in pairs]
 
 
 def _parts(line: Line, columns: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, str]]:
@@ -244,7 +244,7 @@ def _side_by_side(lines: Sequence[Line]) -> Iterator[Line]:
     for line in lines:
         if pending is not None and _beside(line, pending) and not pending.hyphenated:
             first, second = (pending, line) if line.left >= pending.right else (line, pending)
-            if _RIGHT_TO_LEFT.search(pending.text):
+            if RIGHT_TO_LEFT.search(pending.text):
                 first, second = pending, line
             if len(line.text) > len(pending.text):
                 pending.size, pending.bold, pending.mono = line.size, line.bold, line.mono

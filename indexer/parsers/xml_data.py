@@ -38,6 +38,7 @@ _ENTITY_VALUE_CHARS: Final = 500
 _BLOB = re.compile(r"^[A-Za-z0-9+/=\s]{1024,}$")
 _MAX_LEVEL: Final = 6
 _MIN_TEXT_SHARE: Final = 0.2
+_MAX_REFERENCE_CHARS: Final = 80
 
 
 def parse_xml(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
@@ -136,6 +137,9 @@ class _Writer:
                 depth -= _name(element) in _SECTIONS
                 if len(element) and _name(element) not in _ROWS:
                     yield from self._flush()
+                if element is not self._root and (following := _paragraph(element.tail)):
+                    yield from self._flush()
+                    yield from following
                 continue
             block_or_none, whole = self._start(element, depth)
             if whole:
@@ -163,15 +167,10 @@ class _Writer:
         return self._running_text(element)
 
     def _running_text(self, element: _Element) -> tuple[list[Block] | None, bool]:
-        """A paragraph; one that holds tables, titles or paragraphs is taken apart."""
-        within = [_name(inner) for inner in element.iter() if isinstance(inner.tag, str) and inner is not element]
-        if not _ROWS.isdisjoint(within):
-            return None, False
-        if _PARAGRAPHS.isdisjoint(within) and _TITLES.isdisjoint(within):
-            text = one_line(_text(element))
-            return ([Block(text=f"{text}\n\n")] if text else None), True
-        own = one_line(element.text or "")
-        return ([Block(text=f"{own}\n\n")] if own else None), False
+        """A paragraph; one that holds tables, titles or paragraphs is taken apart, as ``blocks`` goes on."""
+        if any(_is_apart(inner) for inner in element):
+            return _paragraph(element.text), False
+        return _paragraph(_text(element)), True
 
     def _leaf(self, element: _Element) -> tuple[list[Block] | None, bool]:
         name = _name(element)
@@ -240,6 +239,22 @@ def _texts(element: _Element) -> Iterator[str]:
             yield inner.text or "" if isinstance(inner.tag, str) else ""
         elif inner is not element:
             yield inner.tail or ""
+
+
+def _paragraph(text: str | None) -> list[Block] | None:
+    text = one_line(text or "")
+    return [Block(text=f"{text}\n\n")] if text else None
+
+
+def _is_apart(element: _Element) -> bool:
+    """Whether an element within running text ends it: it holds blocks, and is no short reference in a sentence."""
+    if not isinstance(element.tag, str):
+        return False
+    names = {_name(inner) for inner in element.iter() if isinstance(inner.tag, str)}
+    if not _ROWS.isdisjoint(names):
+        return True
+    goes_on = bool((element.tail or "").strip()) and len(one_line(_text(element))) <= _MAX_REFERENCE_CHARS
+    return not goes_on and not (_PARAGRAPHS | _TITLES).isdisjoint(names)
 
 
 def _is_mixed(element: _Element) -> bool:

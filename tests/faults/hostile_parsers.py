@@ -61,6 +61,22 @@ def takes_all_memory(file: BinaryIO, encoding: str) -> Iterator[Block]:
         yield None
 
 
+def aborts(file: BinaryIO, encoding: str) -> Iterator[Block]:
+    os.abort()
+    yield Block(text="")
+
+
+def aborts_for_want_of_memory(file: BinaryIO, encoding: str) -> Iterator[Block]:
+    """As libraries do: they double what they have until they cannot, and say nothing."""
+    held = bytearray(1 << 20)
+    try:
+        while True:
+            held += bytes(len(held))
+    except MemoryError:
+        os.abort()
+    yield Block(text="")
+
+
 def recurses(file: BinaryIO, encoding: str) -> Iterator[Block]:
     yield from recurses(file, encoding)
 

@@ -57,6 +57,8 @@ def test_the_process_is_kept_for_the_next_file(parse):
         ("segfaults", ParserCrashed, "SIGSEGV"),
         ("raises", ParserCrashed, "met something it did not expect"),
         ("exits", ParserCrashed, "exit status 3"),
+        ("aborts", ParserCrashed, "SIGABRT"),
+        ("aborts_for_want_of_memory", ParserOutOfMemory, "512 MiB"),
         ("recurses", ParserCrashed, "Recursion"),
         ("speaks_nonsense", ParserCrashed, "no reply"),
         ("announces_a_huge_reply", ParserCrashed, "no reply"),

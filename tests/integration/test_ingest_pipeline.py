@@ -5,6 +5,7 @@ import pytest
 
 from indexer.parsers.ocr import ocr_installed
 from indexer.report import Outcome, Watcher
+from indexer.sources import Source
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import EmbedderChanged
 from rag.types import Span
@@ -228,6 +229,27 @@ def test_a_file_that_keeps_changing_fails_and_leaves_nothing(library: Ingesting,
     assert [failure.code for failure in report.failed] == ["source_unreadable"]
     assert "changing" in report.failed[0].message
     assert library.documents() == []
+
+
+@pytest.mark.parametrize("becomes", ["whole", "gone"])
+def test_a_file_that_is_half_written_while_it_is_read_is_not_told_as_damaged(library: Ingesting, tmp_path, becomes):
+    """It is read again, and what is told is what is so then."""
+    file = tmp_path / "a.pdf"
+    whole = make_pdf([["The lake is deep."]])
+    file.write_bytes(whole[:300])
+
+    class Writing(Source):
+        def scan(self):
+            scan = super().scan()
+            if scan.size == 300:
+                file.unlink() if becomes == "gone" else file.write_bytes(whole)
+            return scan
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("indexer.pipeline.Source", Writing)
+        (result,) = library.ingest(file).results
+    told = result.failure.code if result.failure else result.outcome
+    assert told == (Outcome.INGESTED if becomes == "whole" else "source_not_found")
 
 
 def test_a_run_can_be_stopped_between_sources(library: Ingesting, docs):

@@ -21,8 +21,10 @@ def msg(
     sender: str = "",
     attached: Sequence[tuple[str, bytes | Tree]] = (),
     kind: str = "IPM.Note",
+    headers: str = "",
+    recipients: Sequence[tuple[int, str, str]] = (),
 ) -> Tree:
-    """A message as storages and streams; what is attached are bytes, or messages."""
+    """A message as storages and streams; what is attached are bytes, or messages. Recipients: kind, name, address."""
     values: dict[tuple[int, int], bytes | int] = {
         (0x001A, UNICODE): kind.encode("utf-16-le"),
         (0x0037, UNICODE): subject.encode("utf-16-le"),
@@ -33,7 +35,12 @@ def msg(
         values |= {(0x1013, BINARY): html, (0x3FDE, LONG): 65001}
     if sender:
         values |= {(0x0C1A, UNICODE): sender.encode("utf-16-le"), (0x0C1F, UNICODE): b"a\0@\0b\0"}
+    if headers:
+        values[0x007D, UNICODE] = headers.encode("utf-16-le")
     tree = _storage(bytes(24), values)
+    for number, (what, name, address) in enumerate(recipients):
+        named = {(0x3001, UNICODE): name.encode("utf-16-le"), (0x3003, UNICODE): address.encode("utf-16-le")}
+        tree[f"__recip_version1.0_#{number:08X}"] = _storage(bytes(8), {(0x0C15, LONG): what, **named})
     for number, (name, content) in enumerate(attached):
         held: dict[tuple[int, int], bytes | int] = {(0x3705, LONG): 1 if isinstance(content, bytes) else 5}
         if name:

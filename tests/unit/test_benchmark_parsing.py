@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from benchmarks.parsing import main, markdown_text, words
+from tests.unit.mails import mail
 from tests.unit.office_files import docx, paragraph, table
 
 
@@ -27,6 +28,8 @@ def test_a_folder_is_measured_format_by_format(tmp_path, monkeypatch, capsys):
     (sources / "a.docx").write_bytes(content)
     (sources / "copy.docx").write_bytes(content)
     (sources / "torn.docx").write_bytes(content[:300])
+    held = mail("Plans", "See what is attached.", notes_txt=b"dig here", blob_bin=bytes(range(256)) * 9)
+    (sources / "m.eml").write_bytes(held.as_bytes())
     (expected / "a.docx.md").write_text("four words are here and more\n\n| Name | Age |\n| - | - |\n| Ann | 7 |\n")
     report = tmp_path / "report.json"
     monkeypatch.setattr(sys, "argv", ["parsing", "--files", str(tmp_path), "--list", "--json", str(report)])
@@ -37,4 +40,8 @@ def test_a_folder_is_measured_format_by_format(tmp_path, monkeypatch, capsys):
     assert found["refused"] == {"source_damaged": 1}
     assert found["recall"] == pytest.approx(8 / 10)
     assert found["precision"] == 1
-    assert "0 of them not verbatim" in capsys.readouterr().out
+    assert rows[".eml"]["ingested"] == 1
+    assert rows[".eml"]["members"] == {"ingested": 1, "source_binary": 1}
+    printed = capsys.readouterr().out
+    assert "0 of them not verbatim" in printed
+    assert "within them: ingested 1, source_binary 1" in printed

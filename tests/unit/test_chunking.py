@@ -166,6 +166,22 @@ def test_context_never_crowds_out_the_text():
     assert {item.heading_path[-1] for item in chunks} == {"Inner"}
 
 
+def test_headings_nested_without_end_cost_no_more_than_what_fits_of_them():
+    class Counting(HashingEmbedder):
+        counted = 0
+
+        def count_tokens(self, texts):
+            self.counted += len(texts)
+            return super().count_tokens(texts)
+
+    embedder = Counting()
+    blocks = [piece for level in range(1, 401) for piece in (heading(f"Level {level}", level), paragraph(5))]
+    chunks = chunk(*blocks, embedder=embedder)
+    assert chunks[-1].heading_path[-1] == "Level 400"
+    assert len(chunks[-1].heading_path) < 60
+    assert embedder.counted < 400 * 110
+
+
 def test_chunks_come_before_the_source_has_ended():
     drawn = 0
 

@@ -167,3 +167,10 @@ def test_stray_nul_bytes_in_a_long_text_are_forgiven(detected):
 def test_any_name_is_accepted_for_a_message(detected):
     with pytest.raises(SourceBinary, match=str(Path("odd name.txt"))):
         detected("odd name.txt", PNG)
+
+
+@pytest.mark.parametrize("name", ["a.pages", "a.numbers", "a.key"])
+def test_documents_that_are_packed_like_archives_are_named(detected, name):
+    with pytest.raises(SourceUnsupported, match="Apple"):
+        detected(name, b"PK\x03\x04" + bytes(30) + b"Index/Document.iwa")
+    assert detected("a.zip", b"PK\x03\x04" + bytes(30) + b"Index/Document.iwa").media_type == formats.ZIP

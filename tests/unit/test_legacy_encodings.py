@@ -63,6 +63,12 @@ def test_encodings_of_before_are_found(text, encoding, name, times):
     assert read(text.encode(encoding) * times, name) == text * times
 
 
+def test_records_of_a_mainframe_are_read():
+    text = "0001 CASINGHEAD GAS   (BIG)      BERRY, MARIA R.   19991231 " * 20
+    assert read(text.encode("cp037"), "a.dat") == text
+    assert one_byte_encoding(("user@example.org é " * 20).encode("latin-1")) != "cp037"
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32"])
 @pytest.mark.parametrize("text", ALL)
 def test_wide_characters_of_every_script_are_read(text, encoding):

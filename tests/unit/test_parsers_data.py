@@ -161,6 +161,15 @@ def test_xml_articles_have_headings_paragraphs_and_tables():
     assert "hidden" not in result.text
 
 
+def test_xml_text_around_what_stands_within_it_is_kept():
+    reference = "<ref><claim-text>claim 1</claim-text></ref>"
+    claim = f"<c><claim-text><b>2</b>. The method of {reference} wherein it is cold.</claim-text></c>"
+    assert parsed(XML, claim).of("paragraph") == ["2. The method of claim 1 wherein it is cold."]
+    note = ("A note of its own. " * 6).strip()
+    apart = f"<c><p>Before <note><p>{note}</p></note> after <table><tr><td>x</td></tr></table>end</p></c>"
+    assert parsed(XML, apart).of("paragraph") == ["Before", note, "after", "x", "end"]
+
+
 LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;"><!ENTITY c "&b;&b;">]><x>&c;</x>'
 OUTSIDE = '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><x>text &f;</x>'
 

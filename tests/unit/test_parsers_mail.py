@@ -140,12 +140,21 @@ def test_messages_within_outlook_messages_are_mails_with_their_own_attachments(r
     assert content(result, "plan.txt") == b"none"
     enclosed = read(content(result, "Der Plan - Größe.eml"))
     assert enclosed.titles == ["Der Plan / Größe"]
-    assert enclosed.of("paragraph") == ['From: "Ann" <a@b>', "Grabt hier, Jürgen."]
+    assert enclosed.of("paragraph") == ["From: Ann <a@b>", "Grabt hier, Jürgen."]
     assert list(enclosed.members) == ["Übersicht.csv", "Innermost.eml", "again.bin"]
     assert content(enclosed, "Übersicht.csv") == b"a,b\n1,2\n"
     deepest = read(content(enclosed, "Innermost.eml"))
     assert "Dig deeper." in deepest.text
     assert content(deepest, "deep.txt") == b"gold" * 2000
+
+
+def test_headers_of_outlook_messages_are_those_that_outlook_shows():
+    sent = "From: =?UTF-8?B?SsO8cmdlbg==?= <j@x>\nTo: other@x\nDate: Mon, 02 Mar 2020 10:00:00 +0000\n\n"
+    known = [(1, "Bob", "bob@x"), (1, "eve@x", "eve@x"), (2, "Cid", "/o=EX/cn=Cid"), (3, "Dan", "dan@x")]
+    shown = outlook_read(msg("s", "t", sender="Ann", headers=sent, recipients=known)).of("paragraph")[0]
+    assert shown == "From: Ann <a@b>\nTo: Bob <bob@x>, eve@x\nCc: Cid\nDate: Mon, 02 Mar 2020 10:00:00 +0000"
+    shown = outlook_read(msg("s", "t", headers=sent)).of("paragraph")[0]
+    assert shown == "From: Jürgen <j@x>\nTo: other@x\nDate: Mon, 02 Mar 2020 10:00:00 +0000"
 
 
 def test_what_cannot_be_read_within_an_outlook_message_costs_itself_alone(read):
