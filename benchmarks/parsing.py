@@ -150,7 +150,7 @@ def _measured(
     text = "".join(block.text for block in read.blocks)
     chunks, not_verbatim = _chunked(read.blocks, text)
     recall, precision = _compared(text, source.path)
-    shown = " ".join(text.split())
+    shown = " ".join(" ".join([text, *read.member_texts]).split())
     return Result(
         name=name,
         suffix=suffix,
@@ -173,6 +173,7 @@ class _Read:
     """What a source says, and what became of its members and theirs, by outcome."""
 
     blocks: list[Block] = field(default_factory=list)
+    member_texts: list[str] = field(default_factory=list)
     members: Counter[str] = field(default_factory=Counter)
     pages: int = 0
 
@@ -209,8 +210,9 @@ def _read_member(parsers: IsolatedParsers, member: MemberSource, read: _Read, bu
     except SourceError as error:
         read.members[error.code] += 1
         return
-    wanted = any(block.text.strip() for block in inner.blocks) or inner.members
-    read.members["ingested" if wanted else "source_has_no_text"] += 1
+    text = "".join(block.text for block in inner.blocks)
+    read.members["ingested" if text.strip() or inner.members else "source_has_no_text"] += 1
+    read.member_texts.extend([text, *inner.member_texts])
     read.members.update(inner.members)
 
 

@@ -22,7 +22,7 @@ _NEVER_TEXT: Final = (
 )  # fmt: skip
 _FURNITURE: Final = ("nav", "footer", "menu", "aside")
 _FURNITURE_ROLES: Final = frozenset(
-    {"navigation", "banner", "contentinfo", "search", "menu", "menubar", "dialog", "alertdialog", "complementary"}
+    {"navigation", "banner", "contentinfo", "search", "dialog", "alertdialog", "complementary"}
 )
 _FURNITURE_NAMES: Final = frozenset(
     {
@@ -32,6 +32,8 @@ _FURNITURE_NAMES: Final = frozenset(
     }
 )  # fmt: skip
 _REMOVED: Final = "removed"
+# A list of links may be called a menu and be the page.
+_GUESSED_ROLES: Final = frozenset({"menu", "menubar"})
 # Furniture by name only: a guess, taken back where it would remove most of the page.
 _MAX_GUESSED_SHARE: Final = 0.5
 # A main element that holds less of the page's text than this is not the main text.
@@ -125,7 +127,7 @@ def _is_named_furniture(element: HtmlElement) -> bool:
     if element.tag in {"html", "body", "main", "article"}:
         return False
     names = {*(element.get("class") or "").lower().split(), (element.get("id") or "").lower()}
-    return not names.isdisjoint(_FURNITURE_NAMES)
+    return element.get("role") in _GUESSED_ROLES or not names.isdisjoint(_FURNITURE_NAMES)
 
 
 def _hidden(element: HtmlElement) -> bool:

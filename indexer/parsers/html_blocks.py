@@ -77,6 +77,8 @@ class BlockWriter:
             self._marker = self._next_marker()
         elif tag == "br":
             self._inline.append("\v")
+        elif tag == "img" and _is_link(element):
+            self._inline.append(f" {element.get('alt') or ''} ")
         elif tag == "sup" and self._is_power(element):
             # 10<sup>21</sup> must not become 1021.
             self._inline.append("^")
@@ -154,6 +156,12 @@ class BlockWriter:
         heads = sum(1 for row in rows if row.getparent().tag == "thead")
         marked = heads or int(bool(rows) and any(cell.tag == "th" for cell in rows[0]))
         yield from table_blocks(_grid(rows), header_rows=marked or None)
+
+
+def _is_link(image: HtmlElement) -> bool:
+    """Whether a picture is all that a link shows: what it is called is the link's text then."""
+    link = image.getparent()
+    return link is not None and link.tag == "a" and not "".join(link.itertext()).strip()
 
 
 def is_data_table(table: HtmlElement) -> bool:

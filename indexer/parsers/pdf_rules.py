@@ -22,6 +22,7 @@ _MAX_OBJECTS: Final = 4_000
 _MAX_SEGMENTS: Final = 2_000
 _RECTANGLE_SEGMENTS: Final = 6
 _MAX_CROSSINGS: Final = 10_000
+_MAX_PLACES: Final = 5_000
 _Stroke = tuple[float, float, float, float]
 _Color = tuple[int, ...]
 
@@ -183,23 +184,33 @@ def _merged(rules: Sequence[Rule]) -> list[Rule]:
     return merged
 
 
+class _Union:
+    """Numbers that belong together, from 0 on."""
+
+    def __init__(self, count: int) -> None:
+        self._parents = list(range(count))
+
+    def root(self, number: int) -> int:
+        parents = self._parents
+        while parents[number] != number:
+            parents[number] = parents[parents[number]]
+            number = parents[number]
+        return number
+
+    def join(self, one: int, other: int) -> None:
+        self._parents[self.root(other)] = self.root(one)
+
+
 def _connected(across: Sequence[Rule], upright: Sequence[Rule]) -> list[tuple[list[Rule], list[Rule]]]:
     """Rules that hang together by crossings."""
-    group = list(range(len(across) + len(upright)))
-
-    def root(index: int) -> int:
-        while group[index] != index:
-            group[index] = group[group[index]]
-            index = group[index]
-        return index
-
+    union = _Union(len(across) + len(upright))
     for i, horizontal in enumerate(across):
         for j, vertical in enumerate(upright, len(across)):
             if horizontal.covers(vertical.at) and vertical.covers(horizontal.at):
-                group[root(j)] = root(i)
+                union.join(i, j)
     parts: dict[int, tuple[list[Rule], list[Rule]]] = defaultdict(lambda: ([], []))
     for index, rule in enumerate([*across, *upright]):
-        parts[root(index)][index >= len(across)].append(rule)
+        parts[union.root(index)][index >= len(across)].append(rule)
     return list(parts.values())
 
 
@@ -209,21 +220,22 @@ def _grid(across: Sequence[Rule], upright: Sequence[Rule]) -> Grid | None:
     # Tables that are open at their sides have no rule there.
     columns = _borders([rule.at for rule in upright] + [r.start for r in across] + [r.end for r in across])
     rows = _borders([rule.at for rule in across])[::-1]
-    if len(columns) < 3 or len(rows) < 3:
-        return None
     height, width = len(rows) - 1, len(columns) - 1
-    cells = [[row * width + column for column in range(width)] for row in range(height)]
+    if height < 2 or width < 2 or height * width > _MAX_PLACES:
+        return None
+    walls, floors = _by_border(upright, columns), _by_border(across, rows)
+    union = _Union(height * width)
     for row in range(height):
         middle = (rows[row] + rows[row + 1]) / 2
         for column in range(width):
             center = (columns[column] + columns[column + 1]) / 2
-            if column and not _divides(upright, columns[column], middle):
-                _join(cells, cells[row][column - 1], cells[row][column])
-            if row and not _divides(across, rows[row], center):
-                _join(cells, cells[row - 1][column], cells[row][column])
-    if not all(_is_rectangle(cells, number) for number in {number for line in cells for number in line}):
-        return None
-    return Grid(tuple(columns), tuple(rows), tuple(tuple(line) for line in cells))
+            place = row * width + column
+            if column and not _divides(walls[column], middle):
+                union.join(place - 1, place)
+            if row and not _divides(floors[row], center):
+                union.join(place - width, place)
+    cells = tuple(tuple(union.root(row * width + column) for column in range(width)) for row in range(height))
+    return Grid(tuple(columns), tuple(rows), cells) if _are_rectangles(cells) else None
 
 
 def _borders(places: Sequence[float]) -> list[float]:
@@ -234,17 +246,21 @@ def _borders(places: Sequence[float]) -> list[float]:
     return borders
 
 
-def _divides(rules: Sequence[Rule], border: float, place: float) -> bool:
-    return any(abs(rule.at - border) <= 2 * _NEAR and rule.start <= place <= rule.end for rule in rules)
+def _by_border(rules: Sequence[Rule], borders: Sequence[float]) -> list[list[Rule]]:
+    return [[rule for rule in rules if abs(rule.at - border) <= 2 * _NEAR] for border in borders]
 
 
-def _join(cells: list[list[int]], one: int, other: int) -> None:
-    if one != other:
-        for line in cells:
-            line[:] = [one if number == other else number for number in line]
+def _divides(rules: Sequence[Rule], place: float) -> bool:
+    return any(rule.start <= place <= rule.end for rule in rules)
 
 
-def _is_rectangle(cells: Sequence[Sequence[int]], number: int) -> bool:
-    places = [(i, j) for i, line in enumerate(cells) for j, cell in enumerate(line) if cell == number]
-    rows, columns = {i for i, _ in places}, {j for _, j in places}
-    return len(places) == (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1)
+def _are_rectangles(cells: Sequence[Sequence[int]]) -> bool:
+    places: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for i, row in enumerate(cells):
+        for j, number in enumerate(row):
+            places[number].append((i, j))
+    for own in places.values():
+        rows, columns = [i for i, _ in own], [j for _, j in own]
+        if len(own) != (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1):
+            return False
+    return True

@@ -87,6 +87,17 @@ def test_a_page_that_is_all_furniture_keeps_its_text():
     )
 
 
+def test_a_list_that_is_called_a_menu_is_left_out_unless_it_is_the_page():
+    menu = "<ul role='menu'><li>First of many links</li><li>Second one</li></ul>"
+    assert "Second one" in text_of(f"<h1>Map</h1>{menu}")
+    assert "Second one" not in text_of(f"{menu}<p>{'The text of the page. ' * 20}</p>")
+
+
+def test_a_picture_that_is_all_of_a_link_is_called_by_its_description():
+    page = "<p><a href='x'><img alt='To the rivers'></a> or <a href='y'><img alt='a stream'>lakes</a><img alt='z'></p>"
+    assert text_of(page).strip() == "To the rivers or lakes"
+
+
 def test_a_nearly_empty_main_element_does_not_hide_the_text():
     assert "Long text" in text_of("<main></main><div>" + "Long text of the page. " * 20 + "</div>")
 

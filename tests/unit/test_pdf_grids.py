@@ -130,10 +130,11 @@ def test_frames_around_text_are_no_tables(columns, rows):
     assert all(block.kind is not BlockKind.TABLE for block in blocks)
 
 
-def test_a_drawing_of_many_lines_costs_little_and_is_no_table():
+@pytest.mark.parametrize("starts", [[72] * 150, range(20, 220, 2)])
+def test_drawings_of_many_lines_are_no_tables(starts):
     def grid(canvas):
-        for i in range(150):
-            canvas.line(72, 400 + i * 3, 520, 400 + i * 3)
-            canvas.line(72 + i * 3, 400, 72 + i * 3, 850)
+        for i, left in enumerate(starts):
+            canvas.line(left, 400 + i * 4, left + 300, 400 + i * 4)
+            canvas.line(72 + i * 5.6, 400, 72 + i * 5.6, 850)
 
     assert all(block.kind is not BlockKind.TABLE for block in read(grid))
