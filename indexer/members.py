@@ -169,7 +169,7 @@ class Handover:
     def _address(self, raw: bytes) -> tuple[str, SourceUnsafe | None]:
         name = raw.decode("utf-8", errors="surrogateescape")
         if not name:  # the one file that is packed, named like the packed one
-            name = PurePosixPath(self._uri).stem
+            name = PurePosixPath(self._uri).stem.removeprefix("upload:")
         problem = _problem(name)
         parts = [part for part in name[:_MAX_NAME_BYTES].split("/") if part not in {"", "."}]
         uri = self._uri + MEMBER_MARK + "/".join(_readable(part) for part in parts)

@@ -32,6 +32,8 @@ def parse_json(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """
     with TextReader(file, encoding) as reader:
         text = reader.read().lstrip("\ufeff")
+        if not text.strip():
+            return
         try:
             value = _load(text)
         except ValueError as error:

@@ -28,8 +28,11 @@ def parse_notebook(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         SourceDamaged: it is no notebook.
     """
     with TextReader(file, encoding) as reader:
+        text = reader.read()
+        if not text.strip():
+            return
         try:
-            notebook = json.loads(reader.read())
+            notebook = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise SourceDamaged(f"This is not a notebook: {error}.", hint="Open it in Jupyter and save it.") from error
         cells = _cells(notebook)

@@ -72,6 +72,7 @@ def old_home(folder: Path) -> None:
 CASES = {
     "first ingest": Case(command=("indexer", "ingest", "docs"), before=no_home),
     "ingest": Case(command=("indexer", "ingest", "docs"), before=other_documents),
+    "sync": Case(command=("indexer", "sync", "docs", "--prune"), before=other_documents),
     "delete": Case(command=("indexer", "delete", "docs/long.txt")),
     "rebuild": Case(command=("indexer", "rebuild")),
     "rebuild with lists": Case(command=("indexer", "rebuild"), options={"flat_up_to": 20}),

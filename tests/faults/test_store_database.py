@@ -20,6 +20,7 @@ from rag.stores.lexical import FtsIndex
 from rag.stores.sqlite_errors import storage_error
 from rag.stores.verification import verify_database
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in
+from tests.faults.permissions import heeding_permissions
 
 WRITER = """
 import sys
@@ -73,10 +74,9 @@ def test_a_data_directory_that_takes_no_files():
         Database.open(settings_in(Path("/proc/self")))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
 def test_a_read_only_data_directory(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(DataDirectoryUnwritable, match="Permission denied"):
+    with heeding_permissions(), pytest.raises(DataDirectoryUnwritable, match="Permission denied"):
         Database.open(settings_in(tmp_path))
 
 

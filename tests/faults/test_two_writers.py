@@ -40,6 +40,7 @@ from rag.stores.live_vectors import LiveVectors
 from tests.contracts.store_builders import DIMENSION, fingerprint, ingest, settings_in, source, swap_in
 from tests.faults.backups import backed_up, restored
 from tests.faults.killed_writer import EMBEDDERS, KnownEmbedder, blocks_in, chunks_of, vectors
+from tests.faults.permissions import heeding_permissions
 from tests.unit.test_api_problems import assert_problem
 from tests.unit.test_api_routes import serving
 
@@ -366,13 +367,13 @@ def test_tables_of_another_program(home):
         Database.open(settings_in(home))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
 def test_a_read_only_database(home):
     (home / "plumbline.db").chmod(0o400)
-    database = Database.open(settings_in(home), migrate=False)
-    with pytest.raises(DataDirectoryUnwritable, match="cannot be opened for writing"):
-        ingest(SqlDocumentStore(database), SqlDocumentStore(database).collection("default"), "/b", ["three "])
-    database.close()
+    with heeding_permissions():
+        database = Database.open(settings_in(home), migrate=False)
+        with pytest.raises(DataDirectoryUnwritable, match="cannot be opened for writing"):
+            ingest(SqlDocumentStore(database), SqlDocumentStore(database).collection("default"), "/b", ["three "])
+        database.close()
 
 
 def test_a_swap_while_a_command_writes_the_index_is_no_error(home, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 
 from indexer.sources import Source, expand, uri_of
 from rag.errors import SourceNotFound, SourceTooLarge, SourceUnreadable
+from tests.faults.permissions import heeding_permissions
 
 
 def names(root: Path) -> list[str]:
@@ -64,12 +65,12 @@ def test_a_name_that_no_database_can_hold_is_refused(tmp_path):
     assert source.uri.encode()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="permissions do not stop root")
 def test_a_folder_that_may_not_be_read_carries_its_error(tmp_path):
     write(tmp_path, "closed/a.md", "b.md")
     (tmp_path / "closed").chmod(0)
     try:
-        errors = [type(source.error) for source in expand([tmp_path])]
+        with heeding_permissions():
+            errors = [type(source.error) for source in expand([tmp_path])]
     finally:
         (tmp_path / "closed").chmod(0o700)
     assert errors == [type(None), SourceUnreadable]
