@@ -246,8 +246,7 @@ class Reembedding:
     def _swap(self, index: NextIndex) -> reembedding.Swap:
         self._go_on()
         seen = self._complete()
-        arguments = (self._database, self._indexes, self._collection, self._target, index)
-        return reembedding.swap(*arguments, seen=seen, cutting=self._cutting)
+        return reembedding.swap(self._database, self._indexes, self._collection, self._target, index, seen=seen)
 
     def _go_on(self) -> None:
         if self._watcher.stop():

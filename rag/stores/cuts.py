@@ -59,9 +59,9 @@ def uncut(target: EmbeddingSet) -> ColumnElement[bool]:
     return and_(*mine, _outdated(target.chunker, target.embedder), ~_has_cut(status), HAS_OUTLINE)
 
 
-def count_uncut(target: EmbeddingSet, *, since: int = 0) -> Select[int]:
-    """How many versions that were activated after ``since`` are to be cut still."""
-    return select(func.count()).select_from(VersionRow).where(uncut(target), VersionRow.activated_seq > since)
+def count_uncut(target: EmbeddingSet) -> Select[int]:
+    """How many versions are to be cut still."""
+    return select(func.count()).select_from(VersionRow).where(uncut(target))
 
 
 def count_outdated(collection_id: int, chunker: str, embedder: str) -> Select[int]:

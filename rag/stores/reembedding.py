@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Row
 
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
@@ -177,24 +177,13 @@ def complete_at(
     """
     with database.read() as connection:
         seq = collection_state(connection, collection.id, collection.name).seq
-        return seq if _is_complete(connection, target, cutting=cutting) else None
-
-
-def _is_complete(connection: Connection, target: EmbeddingSet, *, cutting: bool, since: int = 0) -> bool:
-    if connection.scalars(embedding_sets.missing(target, since=since)).one():
-        return False
-    return not (cutting and connection.scalars(cuts.count_uncut(target, since=since)).one())
+        if connection.scalars(embedding_sets.missing(target)).one():
+            return None
+        return None if cutting and connection.scalars(cuts.count_uncut(target)).one() else seq
 
 
 def swap(
-    database: Database,
-    indexes: Path,
-    collection: Collection,
-    target: EmbeddingSet,
-    index: NextIndex,
-    *,
-    seen: int,
-    cutting: bool = False,
+    database: Database, indexes: Path, collection: Collection, target: EmbeddingSet, index: NextIndex, *, seen: int
 ) -> Swap:
     """Have the set serve with its index and its cuts, if it is still complete; ``seen`` is the seq at which it was.
 
@@ -208,8 +197,9 @@ def swap(
             state = collection_state(connection, collection.id, collection.name)
             if generation.manifest.seq < state.feed_floor:
                 return Swap.INDEX_STALE
-            # Whatever it had it still has; so only what changed since is looked at while the others wait.
-            if not _is_complete(connection, target, cutting=cutting, since=seen):
+            # Whatever it had it still has; so only what changed since is looked at while the others wait. A document
+            # that is to be cut and came since has no vector in the set.
+            if connection.scalars(embedding_sets.missing(target, since=seen)).one():
                 return Swap.CHUNKS_MISSING
             row = collection_row(connection, collection.id, collection.name)
             same = (row.embedder, row.dimension) == (target.embedder, target.dimension)

@@ -310,6 +310,21 @@ def test_documents_that_come_change_and_go_meanwhile(run, ingested, docs, monkey
     whole(run)
 
 
+def test_a_document_that_comes_when_all_are_cut(run, ingested, docs, monkeypatch):
+    """It is embedded as it is, and cut all the same."""
+
+    def recut(_self, done, total):
+        if done == total and not (docs / "90.md").exists():
+            (docs / "90.md").write_text(written(90))
+            run("ingest", str(docs))
+
+    monkeypatch.setattr(ReembedDisplay, "recut", recut)
+    *_, summary = lines(run("reembed", "--chunk-tokens", "60", "--json"))
+    assert summary["recut"] == DOCUMENTS + 1
+    assert states() == {"active": DOCUMENTS + 1, "shelved": DOCUMENTS + 1}
+    whole(run)
+
+
 def test_documents_that_change_in_the_last_moment_before_the_swap(run, ingested, docs, monkeypatch):
     """When nothing was missing, and before the others wait for the transaction."""
     outcomes = []
