@@ -12,7 +12,7 @@ import pytest
 
 from rag.config import Settings
 from rag.stores.language import language_of
-from tests.faults.test_ingest_faults import CountingEmbedder
+from tests.faults.test_ingest_faults import SENTENCE, CountingEmbedder
 from tests.integration.ingesting import ingesting
 
 GOOD = "Lakes hold water."
@@ -65,7 +65,7 @@ def test_five_gigabytes_are_refused_unread(library, docs, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_five_gigabytes_of_nothing_that_are_allowed_are_read_in_little_memory(tmp_path, docs):
-    assert language_of(GOOD * 9)  # what it loads stays, and is the same for all texts
+    assert language_of(SENTENCE * 9)  # what it loads stays, and is the same for all texts
     with (docs / "huge.txt").open("wb") as file:
         file.truncate(5 << 30)
     with ingesting(tmp_path / "home", embedder=CountingEmbedder()) as library:
