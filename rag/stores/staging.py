@@ -233,7 +233,7 @@ class SqlStagedVersion:
                 "counted_by": self._collection.fingerprint.embedder,
                 "created_at": datetime.now(UTC),
                 "owner": str(os.getpid()),
-                "details": metadata,
+                "metadata": metadata,
                 "language": language,
             },
         ).one()
