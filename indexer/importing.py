@@ -143,7 +143,7 @@ class Import:
             mtime_ns=document.mtime_ns,
             metadata=metadata,
         )
-        with self._store.stage(_as_made(self.collection, document), source) as version:
+        with self._store.stage(self.collection, source, made_with=_makers(self.collection, document)) as version:
             filling = _Filling(self._reader, document, version, self._vectors)
             count, record = filling.run()
             version.activate(members_failed=document.members_failed)
@@ -169,10 +169,9 @@ class Import:
         return self._embedder.embed_passages(texts)
 
 
-def _as_made(collection: Collection, document: ExportedDocument) -> Collection:
-    """The collection with the parser and chunker of this document, so that they are noted with its version."""
-    made = replace(collection.fingerprint, parser=document.parser, chunker=document.chunker)
-    return replace(collection, fingerprint=made)
+def _makers(collection: Collection, document: ExportedDocument) -> Fingerprint:
+    """The collection's, with the parser and chunker of this document, so that they are noted with its version."""
+    return replace(collection.fingerprint, parser=document.parser, chunker=document.chunker)
 
 
 class _Filling:

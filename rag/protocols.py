@@ -289,8 +289,13 @@ class DocumentStore(PassageStore, Protocol):
     def note_fetch(self, collection: Collection, document_id: int, fetch: WebFetch) -> None:
         """Keep with a document's active version when it was last fetched; ``stored_source`` gives it back."""
 
-    def stage(self, collection: Collection, source: SourceRecord) -> AbstractContextManager[StagedVersion]:
-        """Stage a new version; leaving the context without ``activate`` discards it."""
+    def stage(
+        self, collection: Collection, source: SourceRecord, *, made_with: Fingerprint | None = None
+    ) -> AbstractContextManager[StagedVersion]:
+        """Stage a new version; leaving the context without ``activate`` discards it.
+
+        ``made_with`` is noted with it, where its parser and chunker were others than the collection's.
+        """
 
     def known_vectors(
         self, digests: Sequence[bytes], *, embedder: str, dimension: int

@@ -148,12 +148,15 @@ class SqlDocumentStore:
         return known_vectors(self._database, digests, embedder=embedder, dimension=dimension)
 
     @contextmanager
-    def stage(self, collection: Collection, source: SourceRecord) -> Iterator[SqlStagedVersion]:
+    def stage(
+        self, collection: Collection, source: SourceRecord, *, made_with: Fingerprint | None = None
+    ) -> Iterator[SqlStagedVersion]:
         """Stage a new version; leaving the context without ``activate`` discards it.
 
+        ``made_with`` is noted with it, where its parser and chunker were others than the collection's.
         What a process that died had staged of the same source is removed.
         """
-        version = SqlStagedVersion(self._database, collection, source)
+        version = SqlStagedVersion(self._database, collection, source, made_with)
         try:
             yield version
         finally:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rag.stores.database import Database
-    from rag.types import ChunkDraft, Collection, Document, SourceRecord
+    from rag.types import ChunkDraft, Collection, Document, Fingerprint, SourceRecord
 
 _PIECE_CHARACTERS = 1 << 16
 _HELD_CHARACTERS = 1 << 20
@@ -66,8 +66,11 @@ _NEW_OUTLINES: Final = insert(OutlineRow)
 class SqlStagedVersion:
     """Implements ``rag.protocols.StagedVersion``. Used by one thread."""
 
-    def __init__(self, database: Database, collection: Collection, source: SourceRecord) -> None:
+    def __init__(
+        self, database: Database, collection: Collection, source: SourceRecord, made_with: Fingerprint | None = None
+    ) -> None:
         self._database = database
+        self._made_with = made_with or collection.fingerprint
         self._collection = collection
         self._source = source
         self._version_id: int | None = None
@@ -228,8 +231,8 @@ class SqlStagedVersion:
                 "sha256": self._source.sha256,
                 "size": self._source.size,
                 "mtime_ns": self._source.mtime_ns,
-                "parser": self._collection.fingerprint.parser,
-                "chunker": self._collection.fingerprint.chunker,
+                "parser": self._made_with.parser,
+                "chunker": self._made_with.chunker,
                 "counted_by": self._collection.fingerprint.embedder,
                 "created_at": datetime.now(UTC),
                 "owner": str(os.getpid()),

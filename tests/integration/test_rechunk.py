@@ -505,6 +505,16 @@ def test_what_is_deleted_for_good_leaves_no_other_cut(run, docs, monkeypatch):
     assert states() == {"active": DOCUMENTS - 1, "shelved": DOCUMENTS - 1}
 
 
+def test_whatever_brings_documents_keeps_to_the_size(run, ingested, docs, tmp_path):
+    run("export", "-c", "default", str(tmp_path / "out.jsonl"))
+    run("reembed", "--chunk-tokens", "60")
+    assert lines(run("sync", str(docs), "--dry-run", "--json"))[-1]["unchanged"] == DOCUMENTS
+    run("import", "-c", "default", str(tmp_path / "out.jsonl"))
+    with open_library(load_settings()) as library:
+        assert library.store.collection("default").fingerprint.chunker == "plumbline-chunks-2@60"
+    assert states()["active"] == DOCUMENTS
+
+
 def test_a_moved_document_keeps_its_cuts(run, ingested, docs):
     run("sync", str(docs))
     run("reembed", "--chunk-tokens", "60")
