@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -139,6 +140,8 @@ class _Child:
     def __init__(self, memory_bytes: int) -> None:
         self.files = 0
         self._memory_bytes = memory_bytes
+        # The peak of a process is not below that of the one it was forked from.
+        self._inherited_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; closed in kill
         self._channel, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
@@ -211,7 +214,8 @@ class _Child:
         errors = self._error_output()
         said = _last_words(errors)
         # Libraries that cannot get memory abort, few with a word. What grows is copied: it asks for twice what it has.
-        aborted = status in _ABORTED and (_RUST_OUT_OF_MEMORY in errors or 3 * peak_bytes > self._memory_bytes)
+        full = peak_bytes > self._inherited_bytes and 3 * peak_bytes > self._memory_bytes
+        aborted = status in _ABORTED and (_RUST_OUT_OF_MEMORY in errors or full)
         if status == -signal.SIGKILL or aborted or any(mark in said for mark in _OUT_OF_MEMORY):
             return out_of_memory(self._memory_bytes)
         if status < 0:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from indexer.embedding_group import _MOST_SOURCES
+
 pytestmark = pytest.mark.timeout(300)
 
 FILES = 12
@@ -92,9 +94,11 @@ def test_a_sync_that_is_killed_is_finished_by_the_next(program, docs):
     assert summary["ingested"] + summary["replaced"] + summary["moved"] + summary["deleted"] == 0
 
 
-def test_ctrl_c_finishes_the_current_file_and_deletes_nothing_more(program, docs):
+def test_ctrl_c_finishes_the_files_that_are_begun_and_deletes_nothing_more(program, docs):
     lines_of(program("sync", docs))
     change(docs)
+    for number in range(3 * _MOST_SOURCES):
+        (docs / f"more-{number}.txt").write_text(f"Water of the lake number {number} stands.\n")
     process = program("sync", docs, "--prune")
     interrupt(process, signal.SIGINT, 1)
     out, err = process.communicate(timeout=120)
