@@ -27,10 +27,11 @@ from indexer.sources import expand
 from indexer.syncing import FolderSync
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
+from rag.source_types import SourceRecord
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.telemetry import configure_logging
-from rag.types import ChunkDraft, SourceRecord, Span
+from rag.types import ChunkDraft, Span
 
 _FOLDERS = 50
 _ROUNDS = 3

@@ -23,8 +23,9 @@ from benchmarks.options import Options, Size
 from benchmarks.report import Report
 from rag.config import Settings
 from rag.factory import Library
+from rag.source_types import SourceRecord
 from rag.stores.database import Database
-from rag.types import ChunkDraft, Fingerprint, SourceRecord, Span
+from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:
     import argparse

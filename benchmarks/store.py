@@ -30,8 +30,9 @@ from rag.embedding.bi_encoder import BiEncoder
 from rag.factory import Library
 from rag.pipeline import PipelineOptions, RagPipeline
 from rag.retrieval.retriever import Retriever
+from rag.source_types import SourceRecord
 from rag.stores.database import Database
-from rag.types import ChunkDraft, Fingerprint, SourceRecord, Span
+from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:
     import argparse

@@ -11,7 +11,7 @@ from indexer.walking import walk, why_left_out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rag.types import KnownSource
+    from rag.source_types import KnownSource
 
 # Times of file systems are coarse, up to two seconds.
 _CLOCKS_DIFFER_S: Final = 2.0

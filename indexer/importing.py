@@ -12,9 +12,10 @@ from indexer.parsers.registry import PARSER_VERSION
 from rag.embedding.context import contextual_text
 from rag.errors import DatabaseDamaged, DatabaseTooNew, InvalidRequest, UnknownCollection
 from rag.retrieval.filters import parse_metadata
+from rag.source_types import SourceRecord
 from rag.stores.exchange import FORMAT_VERSION, ExportedChunk, ExportedDocument, ExportedText, ExportEnd, ExportHeader
 from rag.stores.vectors import decode
-from rag.types import ChunkDraft, Fingerprint, SourceRecord, Span
+from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable

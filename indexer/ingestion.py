@@ -23,8 +23,9 @@ from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
 from rag.embedding.context import contextual_text
 from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
+from rag.source_types import SourceRecord
 from rag.stores.checksums import RowDamaged
-from rag.types import MEMBER_MARK, SourceRecord
+from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from rag.errors import RagError
     from rag.protocols import DocumentStore, Embedder, StagedVersion
     from rag.quality_types import Quality
-    from rag.types import Collection, Fingerprint, MetadataValue, StoredSource
+    from rag.source_types import StoredSource
+    from rag.types import Collection, Fingerprint, MetadataValue
 
     _Result = TypeVar("_Result")
     Steps = Generator["Passages", Embedded, _Result]

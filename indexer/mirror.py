@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from indexer.sources import SourcePath
-    from rag.types import KnownSource, MetadataValue
+    from rag.source_types import KnownSource
+    from rag.types import MetadataValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

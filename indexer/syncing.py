@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from indexer.pipeline import IngestPipeline
+    from rag.source_types import KnownSource
     from rag.stores.database import Database
     from rag.stores.documents import SqlDocumentStore
-    from rag.types import Collection, KnownSource, MetadataValue
+    from rag.types import Collection, MetadataValue
 
 # With more paths than this, going through the whole folder once is quicker than asking for each.
 MOST_PATHS: Final = 500

@@ -29,19 +29,8 @@ if TYPE_CHECKING:
         TokenProbabilities,
     )
     from rag.quality_types import Likeness, Quality
-    from rag.types import (
-        Chunk,
-        ChunkDraft,
-        Collection,
-        Document,
-        Filter,
-        Fingerprint,
-        GenerationInfo,
-        Hit,
-        SourceRecord,
-        StoredSource,
-        WebFetch,
-    )
+    from rag.source_types import SourceRecord, StoredSource, WebFetch
+    from rag.types import Chunk, ChunkDraft, Collection, Document, Filter, Fingerprint, GenerationInfo, Hit
     from rag.version_types import Stretch
 
 

@@ -12,7 +12,7 @@ from indexer.sources import scan_file
 from indexer.web.names import charset_of, name_of
 from indexer.web.sitemaps import SITEMAP_START
 from rag.errors import SourceUnsupported
-from rag.types import WebFetch
+from rag.source_types import WebFetch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from indexer.web.fetch import Fetched, Fetcher
     from indexer.web.sitemaps import WebAddress
     from rag.protocols import DocumentStore
-    from rag.types import StoredSource
+    from rag.source_types import StoredSource
 
 # A date without a time ends when it has ended everywhere.
 _LATEST_ZONE: Final = timedelta(hours=12)

@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 from rag.embedding.context import contextual_text
 from rag.errors import IngestInProgress
 from rag.factory import open_library
-from rag.types import ChunkDraft, Fingerprint, SourceRecord, Span
+from rag.source_types import SourceRecord
+from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

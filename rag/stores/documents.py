@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
+from rag.source_types import StoredSource
 from rag.stores import tenures
 from rag.stores.changes import current_index, forget_indexes
 from rag.stores.collection_rows import (
@@ -45,7 +46,7 @@ from rag.stores.stretches import stretches, text_of
 from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import UNSEEN, visible
 from rag.stores.web_fetches import note_fetch, web_fetch
-from rag.types import CollectionStatus, EmbeddingInput, StoredSource
+from rag.types import CollectionStatus, EmbeddingInput
 from rag.unicode import is_storable
 
 if TYPE_CHECKING:
@@ -56,19 +57,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rag.quality_types import Likeness, Quality
+    from rag.source_types import SourceRecord, WebFetch
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
-    from rag.types import (
-        Chunk,
-        Collection,
-        Document,
-        Filter,
-        Fingerprint,
-        GenerationInfo,
-        SourceRecord,
-        Span,
-        WebFetch,
-    )
+    from rag.types import Chunk, Collection, Document, Filter, Fingerprint, GenerationInfo, Span
     from rag.version_types import Stretch
 
 _BATCH = 500  # ids in one statement

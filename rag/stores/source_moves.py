@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, literal, or_, select, update
 
+from rag.source_types import KnownSource
 from rag.stores.retirement import next_change
 from rag.stores.rows import seal_version
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, OF_PRESENT
-from rag.types import MEMBER_MARK, KnownSource
+from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping

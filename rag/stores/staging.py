@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
+    from rag.source_types import SourceRecord
     from rag.stores.database import Database
-    from rag.types import ChunkDraft, Collection, Document, Fingerprint, SourceRecord
+    from rag.types import ChunkDraft, Collection, Document, Fingerprint
 
 _PIECE_CHARACTERS = 1 << 16
 _HELD_CHARACTERS = 1 << 20

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 
+from rag.source_types import WebFetch
 from rag.stores.tables import VersionRow
 from rag.stores.visibility import OF_PRESENT
-from rag.types import WebFetch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag.config import Settings
+from rag.source_types import SourceRecord
 from rag.stores import embedding_sets, reembedding
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.vectors import decode, encode
-from rag.types import ChunkDraft, Fingerprint, SourceRecord, Span
+from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,9 +14,10 @@ import pytest
 from rag.errors import DatabaseDamaged, EmbedderChanged, InvalidRequest, UnknownCollection
 from rag.protocols import DocumentStore
 from rag.quality_types import Quality
+from rag.source_types import WebFetch
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.types import Comparison, Span, WebFetch
+from rag.types import Comparison, Span
 from tests.contracts.store_builders import DIMENSION, chunk_ids, drafts, fingerprint, ingest, settings_in, source
 from tests.contracts.store_builders import unit_vectors as vectors
 

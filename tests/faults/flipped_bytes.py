@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import open_library
+from rag.source_types import SourceRecord
 from rag.stores import embedding_sets, reembedding
 from rag.stores.vectors import encode
-from rag.types import ChunkDraft, SourceRecord, Span
+from rag.types import ChunkDraft, Span
 from tests.contracts.store_builders import fingerprint, swap_in
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import UnknownModel
 from rag.factory import Library, open_library
+from rag.source_types import WebFetch
 from rag.stores import reembedding
 from rag.stores.changes import removed_since
 from rag.stores.source_moves import retime_sources
 from rag.stores.tables import ChunkRow, OutlineRow, TextRow, VersionRow
-from rag.types import WebFetch
 
 WORDS = (
     "river lake sea tide wave storm harbour boat sail anchor rope island coast cliff cave sand reef fish gull".split()

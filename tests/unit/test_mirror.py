@@ -11,7 +11,7 @@ import pytest
 from indexer.mirror import plan_mirror
 from indexer.sources import SourcePath, expand, uri_of
 from rag.errors import SourceUnreadable
-from rag.types import KnownSource
+from rag.source_types import KnownSource
 
 
 @pytest.fixture
