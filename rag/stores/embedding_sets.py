@@ -21,7 +21,7 @@ from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Connection, Exists, Row, ScalarSelect, Select
+    from sqlalchemy import BindParameter, Connection, Exists, Row, ScalarSelect, Select
 
     from rag.stores.database import Database
     from rag.types import Collection
@@ -47,15 +47,17 @@ class EmbeddingSet:
     chunker: str | None = None
 
 
+def _live(collection_id: int | BindParameter[int]) -> Select[int]:
+    mine = (EmbeddingSetRow.collection_id == collection_id, EmbeddingSetRow.state == SetState.LIVE)
+    return select(EmbeddingSetRow.id).where(*mine)
+
+
+_LIVE: Final = _live(bindparam("collection"))
+
+
 def live_set(collection_id: int) -> ScalarSelect[int]:
     """The id of the set that serves, for use in a statement."""
-    mine = (EmbeddingSetRow.collection_id == collection_id, EmbeddingSetRow.state == SetState.LIVE)
-    return select(EmbeddingSetRow.id).where(*mine).scalar_subquery()
-
-
-_LIVE: Final = select(EmbeddingSetRow.id).where(
-    EmbeddingSetRow.collection_id == bindparam("collection"), EmbeddingSetRow.state == SetState.LIVE
-)
+    return _live(collection_id).scalar_subquery()
 
 
 def require_live_set(connection: Connection, collection_id: int) -> int:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from indexer.cli import main
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library
+from tests.integration.programs import indexer
 
 TAKEN = [
     "new\nline.txt",
@@ -47,13 +45,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
 
-    def invoke(*arguments: str, exit_code: int = 0):
-        monkeypatch.setattr(sys, "argv", ["indexer", *arguments])
-        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-        assert result.exit_code == exit_code, result.output
-        return result
-
-    return invoke
+    return indexer(monkeypatch)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from indexer.cli import main
 from indexer.commands.interruption import Interruption
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DiskFull
@@ -20,6 +19,7 @@ from rag.stores import live_vectors
 from rag.stores.ingest_lock import IngestLock
 from rag.stores.jobs import JobQueue
 from rag.stores.live_vectors import LiveVectors
+from tests.integration.programs import indexer
 
 
 @pytest.fixture
@@ -41,14 +41,7 @@ def docs(tmp_path) -> Path:
 
 @pytest.fixture
 def run(home, monkeypatch):
-    def invoke(*arguments: str, exit_code: int = 0):
-        # The error report looks at the command line as the shell gave it.
-        monkeypatch.setattr(sys, "argv", ["indexer", *arguments])
-        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-        assert result.exit_code == exit_code, result.output
-        return result
-
-    return invoke
+    return indexer(monkeypatch)
 
 
 def lines(result) -> list[dict]:

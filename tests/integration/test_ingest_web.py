@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from indexer.cli import main
 from rag.cli import main as rag
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library
+from tests.integration.programs import indexer
 from tests.integration.web_server import Answer, Site, serving
 
 PDF = Path(__file__).parents[2] / "examples" / "corpus" / "08-scaling-laws.pdf"
@@ -33,13 +33,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
 
-    def invoke(*arguments: str, exit_code: int = 0):
-        monkeypatch.setattr(sys, "argv", ["indexer", *arguments])
-        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-        assert result.exit_code == exit_code, result.output
-        return result
-
-    return invoke
+    return indexer(monkeypatch)
 
 
 @pytest.fixture

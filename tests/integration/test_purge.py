@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
 import time
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from indexer.cli import main
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library, open_library
+from tests.integration.programs import indexer
 from tests.integration.test_worker import put
 from tests.unit.mails import zipped
 
@@ -34,13 +33,7 @@ def home(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def run(home, monkeypatch):
-    def invoke(*arguments: str, exit_code: int = 0):
-        monkeypatch.setattr(sys, "argv", ["indexer", *arguments])
-        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-        assert result.exit_code == exit_code, result.output
-        return result
-
-    return invoke
+    return indexer(monkeypatch)
 
 
 @pytest.fixture

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from indexer.cli import main
 from indexer.commands.reembed_display import ReembedDisplay
 from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
-from rag.errors import EmbedderChanged, UnknownModel
+from rag.errors import EmbedderChanged
 from rag.factory import Library, open_library
 from rag.stores.ingest_lock import ReembeddingLock
+from tests.integration.programs import indexer, only_embedders
 
 WORDS = (
     "river lake sea tide wave storm harbour boat sail anchor rope island coast cliff cave sand reef fish gull".split()
@@ -43,13 +41,7 @@ CATALOG = {
 def catalog(monkeypatch):
     known = dict(CATALOG)
 
-    def resolve(_self, name):
-        if name not in known:
-            raise UnknownModel(f"There is no model {name!r} in the catalog.")
-        return known[name]
-
-    monkeypatch.setattr(Library, "_open_embedder", resolve)
-    monkeypatch.setenv("RAG_EMBEDDER", "hashing")
+    only_embedders(monkeypatch, known)
     return known
 
 
@@ -73,13 +65,7 @@ def docs(tmp_path) -> Path:
 
 @pytest.fixture
 def run(home, monkeypatch):
-    def invoke(*arguments: str, exit_code: int = 0):
-        monkeypatch.setattr(sys, "argv", ["indexer", *arguments])
-        result = CliRunner().invoke(main, arguments, catch_exceptions=False)
-        assert result.exit_code == exit_code, result.output
-        return result
-
-    return invoke
+    return indexer(monkeypatch)
 
 
 @pytest.fixture
