@@ -11,7 +11,7 @@ from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Reference, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
-from api import bodies, job_schemas, schemas
+from api import bodies, job_schemas, schemas, state_schemas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +127,9 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
 def refine(document: OpenAPI) -> None:
     """Add what schemas are for and both forms of an answer; take out Litestar's own error shape."""
     for name, schema in document.components.schemas.items():
-        shape = next((getattr(room, name) for room in (schemas, job_schemas, bodies) if hasattr(room, name)), None)
+        shape = next(
+            (getattr(room, name) for room in (schemas, job_schemas, state_schemas, bodies) if hasattr(room, name)), None
+        )
         if inspect.isclass(shape):
             schema.description = schema.description or inspect.getdoc(shape)
             if issubclass(shape, bodies.Request):

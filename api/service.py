@@ -7,11 +7,11 @@ import math
 import time
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from api import schemas
+from api import state_schemas
 from api.admission import Admission
 from api.presentation import plain
 from api.problems import NotReady
-from api.schemas import ReadyResponse
+from api.state_schemas import ReadyResponse
 from rag.errors import RagError
 from rag.telemetry import get_logger
 
@@ -198,7 +198,7 @@ class Service:
         """
         if self.loading:
             seconds = time.monotonic() - self._started
-            loading = schemas.Check(name="models", ok=False, detail=f"still loading, for {seconds:.0f} s so far")
+            loading = state_schemas.Check(name="models", ok=False, detail=f"still loading, for {seconds:.0f} s so far")
             return ReadyResponse(ready=False, checks=(loading,), generator=None)
         state = await asyncio.to_thread(self._readiness, self._warming.exception())
         if not state.ready and time.monotonic() >= self._retry_at:
@@ -206,13 +206,13 @@ class Service:
         return state
 
     def _readiness(self, error: BaseException | None) -> ReadyResponse:
-        checks = [plain(check, schemas.Check) for check in self.library.readiness()]
+        checks = [plain(check, state_schemas.Check) for check in self.library.readiness()]
         ready = all(check.ok for check in checks)
         if error is not None and not ready:
             detail = str(error) if isinstance(error, RagError) else "they could not be loaded; the log says why"
-            checks.append(schemas.Check(name="models", ok=False, detail=detail))
+            checks.append(state_schemas.Check(name="models", ok=False, detail=detail))
         loaded = ready or error is None
-        info = plain(self.library.generator.info, schemas.Generator) if loaded else None
+        info = plain(self.library.generator.info, state_schemas.Generator) if loaded else None
         return ReadyResponse(ready=ready, checks=tuple(checks), generator=info)
 
     async def stop(self) -> None:

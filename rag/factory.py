@@ -6,20 +6,20 @@ Opening a library is cheap (a database connection); models load when they are fi
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from rag.embedders import CollectionEmbedders
 from rag.errors import RagError, UnknownCollection
 from rag.generators import GeneratorSource
+from rag.once import Once
 from rag.pipeline import PipelineOptions, RagPipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rag.catalog import Catalog
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from rag.types import Collection
     from rag.version_types import Searched
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
@@ -55,21 +53,6 @@ class Check:
     detail: str
 
 
-class _Once(Generic[T]):
-    """A value made on first use, by one thread only."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self.value: T | None = None
-
-    def __call__(self) -> T:
-        with self._lock:
-            if self.value is None:
-                self.value = self._make()
-            return self.value
-
-
 class Library:
     """Everything a program needs, opened over one data directory."""
 
@@ -77,12 +60,12 @@ class Library:
         self.settings = settings
         self.database = database
         self.generator_source = GeneratorSource(settings, lambda: self.catalog, measured_reuse=measured_reuse)
-        self._embedder = _Once(self._load_embedder)
+        self._embedder = Once(self._load_embedder)
         self._embedders = CollectionEmbedders(configured=self._embedder, open_named=self._open_embedder)
         self._follower: DeletionFollower | None = None
-        self._generator = _Once(self._open_generator)
-        self._retriever = _Once(self._make_retriever)
-        self._vectors = _Once(self._open_vectors)
+        self._generator = Once(self._open_generator)
+        self._retriever = Once(self._make_retriever)
+        self._vectors = Once(self._open_vectors)
         self._maintenance: tuple[Compaction | Expiry | Inspection, ...] = ()
         self._inspection: Inspection | None = None
 

@@ -6,21 +6,20 @@ Owns no I/O: everything it touches comes in through the protocols. docs/architec
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rag.errors import DeadlineExceeded, EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
+from rag.errors import EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
 from rag.generation.answerability import answer_confidence
 from rag.generation.citations import Attributor
 from rag.generation.context import pack, require_fits
 from rag.generation.draft import AnswerDraft
 from rag.generation.prompts import NO, YES, answer_prompt, answerability_prompt, is_refusal
 from rag.generation.sentences import SentenceBuffer, is_finished
-from rag.model_types import ANYONE, SamplingParams, Usage
+from rag.model_types import ANYONE, SamplingParams
+from rag.query_run import QueryRun
 from rag.retrieval.parents import parents_of
-from rag.telemetry import current_trace_id
 from rag.types import (
     DEFAULT_COLLECTION,
     Answer,
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from rag.model_types import Caller
     from rag.protocols import Generator, PassageStore
     from rag.retrieval.retriever import Retrieval, Retriever
-    from rag.types import AnswerEvent, Filter, Passage
+    from rag.types import AnswerEvent, Filter
 
     _Events = AsyncGenerator[AnswerEvent, None]
 
@@ -64,57 +63,6 @@ class PipelineOptions:
     min_answerability: float
     max_answer_tokens: int
     parent_tokens: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """One query on its way: what it asked, for whom, the clock, and what the model has done for it."""
-
-    question: str
-    caller: Caller = ANYONE
-    sampling: SamplingParams = field(default_factory=SamplingParams)
-    trace_id: str = field(default_factory=current_trace_id)
-    started: float = field(default_factory=time.perf_counter)
-    arrived: float = field(default_factory=time.monotonic)
-    timings: Timings = field(default_factory=Timings)
-    usage: Usage | None = None  # of the requests to the model so far
-    confidence: float | None = None
-
-    def ms(self) -> float:
-        return (time.perf_counter() - self.started) * 1000
-
-    def asking(self) -> Caller:
-        """The caller of the next request to the model, with the query's place in line and what is left of its time.
-
-        Raises:
-            DeadlineExceeded: nothing is.
-        """
-        arrived = self.arrived if self.caller.arrived is None else self.caller.arrived
-        caller = replace(self.caller, arrived=arrived, continues=self.caller.continues or self.usage is not None)
-        limit = self.caller.timeout_s
-        if limit is None:
-            return caller
-        left = limit - self.ms() / 1000
-        if left <= 0:
-            raise DeadlineExceeded(
-                f"The request was not complete after its {limit:g} s.", hint="Ask again later, or allow it more time."
-            )
-        return replace(caller, timeout_s=left)
-
-    def took(self, usage: Usage) -> None:
-        """A request to the model is complete."""
-        self.usage = usage if self.usage is None else self.usage.followed_by(usage)
-        self.usage = replace(self.usage, first_token_ms=self.timings.ttft_ms or 0.0)
-        self.timings = replace(self.timings, queue_ms=self.usage.queue_ms, prefill_ms=self.usage.prefill_ms)
-
-    def answered(self, draft: AnswerDraft) -> Answer:
-        timings = replace(self.timings, total_ms=self.ms())
-        answer = draft.answer(timings=timings, trace_id=self.trace_id)
-        return replace(answer, usage=self.usage or Usage(), confidence=self.confidence)
-
-    def refused(self, refusal: Refusal, passages: tuple[Passage, ...], draft: AnswerDraft | None = None) -> Answer:
-        draft = draft or AnswerDraft(self.question, passages)
-        return replace(self.answered(draft), status="refused", refusal=refusal)
 
 
 class RagPipeline:
@@ -153,7 +101,7 @@ class RagPipeline:
             EmptyQuestion, InvalidRequest (k out of range, a time in the future), UnknownCollection, EmbedderChanged,
             HistoryGone.
         """
-        run = _Run(question=_checked(query))
+        run = QueryRun(question=_checked(query))
         found = await self._retrieve(run, collection, k, where, as_of)
         return SearchResult(
             passages=found.passages, timings=replace(run.timings, total_ms=run.ms()), trace_id=run.trace_id
@@ -213,7 +161,7 @@ class RagPipeline:
             GenerationFailed, Overloaded, DeadlineExceeded, UnsupportedSampling, UnknownAdapter.
         """
         sampling = SamplingParams(deterministic=deterministic, adapter=adapter)
-        run = _Run(question=_checked(question), caller=caller, sampling=sampling)
+        run = QueryRun(question=_checked(question), caller=caller, sampling=sampling)
         if len(run.question.encode()) > _SURELY_FITTING_BYTES:
             generator = await asyncio.to_thread(self._generator)
             await asyncio.to_thread(require_fits, run.question, generator)
@@ -243,7 +191,7 @@ class RagPipeline:
                 yield event
 
     async def _retrieve(
-        self, run: _Run, collection: str, k: int | None, where: Filter | None, as_of: datetime | None
+        self, run: QueryRun, collection: str, k: int | None, where: Filter | None, as_of: datetime | None
     ) -> Retrieval:
         k = self._options.top_k if k is None else k
         if not 1 <= k <= MAX_K:
@@ -283,7 +231,7 @@ class RagPipeline:
         return None
 
     async def _answerability_refusal(
-        self, run: _Run, context: PackedContext, generator: Generator, best_dense: float | None
+        self, run: QueryRun, context: PackedContext, generator: Generator, best_dense: float | None
     ) -> Refusal | None:
         before = run.ms()
         prompt = answerability_prompt(run.question, context.passages)
@@ -307,7 +255,7 @@ class RagPipeline:
             threshold=self._options.min_answerability,
         )
 
-    async def _generate(self, run: _Run, context: PackedContext, generator: Generator) -> _Events:
+    async def _generate(self, run: QueryRun, context: PackedContext, generator: Generator) -> _Events:
         draft = AnswerDraft(run.question, context.passages, dropped_passages=context.dropped)
         attributor = Attributor(run.question, context.passages)
         buffer = SentenceBuffer()
@@ -378,7 +326,7 @@ def _unsupported(draft: AnswerDraft) -> Refusal:
     )
 
 
-def _with_generation(run: _Run, before: float, draft: AnswerDraft) -> Timings:
+def _with_generation(run: QueryRun, before: float, draft: AnswerDraft) -> Timings:
     """Decoding speed counts from the first token: what comes before is prompt reading."""
     timings, usage = run.timings, draft.usage
     decode_s = (run.ms() - (timings.ttft_ms or before)) / 1000

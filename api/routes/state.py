@@ -7,8 +7,8 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
 from api.problems import RETRY_READY_AFTER_S
-from api.schemas import HealthResponse, IndexResponse, ReadyResponse
 from api.service import Service
+from api.state_schemas import HealthResponse, IndexResponse, ReadyResponse
 from rag import __version__
 
 

@@ -8,20 +8,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from rag.errors import EmbedderChanged, UnknownCollection, UnknownDocument
+from rag.errors import EmbedderChanged, UnknownDocument
 from rag.source_types import StoredSource
 from rag.stores import tenures
-from rag.stores.changes import current_index, forget_indexes
-from rag.stores.collection_rows import (
-    change_collection,
-    collection_row,
-    collection_row_named,
-    collection_rows,
-    insert_collection,
-)
+from rag.stores.changes import current_index
+from rag.stores.collection_rows import change_collection, collection_row, collection_rows
+from rag.stores.collections import ensure_collection, is_empty, require_collection
 from rag.stores.copies import copies, likenesses
 from rag.stores.cuts import versions_of
-from rag.stores.embedding_sets import change_live, create_live, has_vector
+from rag.stores.embedding_sets import has_vector
 from rag.stores.history import require_known
 from rag.stores.quality import collection_quality, document_quality
 from rag.stores.reading import (
@@ -54,7 +49,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from sqlalchemy import Connection
 
     from rag.quality_types import Likeness, Quality
     from rag.source_types import SourceRecord, WebFetch
@@ -84,13 +78,7 @@ class SqlDocumentStore:
             EmbedderChanged: it holds embeddings of another embedder.
         """
         with self._database.write() as connection:
-            found = self._find(connection, name)
-            if found is None:
-                collection_id = insert_collection(connection, name, fingerprint, retention_days=self._retention / DAY)
-                create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
-            elif found.fingerprint != fingerprint:
-                self._change(connection, found, fingerprint)
-            return self._require(connection, name)
+            return ensure_collection(connection, name, fingerprint, retention_days=self._retention / DAY)
 
     def collections(self) -> list[Collection]:
         """All collections by name."""
@@ -100,7 +88,7 @@ class SqlDocumentStore:
     def collection(self, name: str) -> Collection:
         """Raises UnknownCollection."""
         with self._database.read() as connection:
-            return self._require(connection, name)
+            return require_collection(connection, name)
 
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None:
         """What is known of a source's active version; ``None`` if it has none."""
@@ -163,7 +151,7 @@ class SqlDocumentStore:
     def is_empty(self, collection: Collection) -> bool:
         """Whether nothing is embedded in it: it has no version, active, kept, staged or leaving."""
         with self._database.read() as connection:
-            return _has_no_version(connection, collection.id)
+            return is_empty(connection, collection.id)
 
     def document(self, collection: Collection, document_id: int, *, damaged_too: bool = False) -> Document:
         """Raises UnknownDocument, and DatabaseDamaged unless ``damaged_too``."""
@@ -362,13 +350,13 @@ class SqlDocumentStore:
         if weight is not None and not 0 < weight < 1:
             raise ValueError(f"a weight is above 0 and below 1, not {weight}")
         with self._database.write() as connection:
-            current = self._require(connection, collection.name)
+            current = require_collection(connection, collection.name)
             if current.fingerprint.embedder != collection.fingerprint.embedder:
                 raise EmbedderChanged(
                     f"The collection {collection.name!r} was embedded anew meanwhile.", hint="Tune it again."
                 )
             change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
-            return self._require(connection, collection.name)
+            return require_collection(connection, collection.name)
 
     def set_retention(self, collection: Collection, days: float) -> None:
         """Keep versions that were or will be replaced or deleted so long from now on, whoever ingests; 0 keeps none.
@@ -394,7 +382,7 @@ class SqlDocumentStore:
             VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.RETIRED
         )
         with self._database.read() as connection:
-            current = self._require(connection, collection.name)
+            current = require_collection(connection, collection.name)
             documents, chunks = connection.execute(counts).one()
             past_versions = connection.execute(past).scalar_one()
             row = collection_row(connection, current.id)
@@ -409,45 +397,3 @@ class SqlDocumentStore:
             generation=index,
             database_bytes=self._database.size_bytes(),
         )
-
-    def _find(self, connection: Connection, name: str) -> Collection | None:
-        row = collection_row_named(connection, name)
-        return None if row is None else to_collection(row)
-
-    def _require(self, connection: Connection, name: str) -> Collection:
-        found = self._find(connection, name)
-        if found is None:
-            raise UnknownCollection(
-                f"There is no collection {name!r}.",
-                hint="GET /v1/collections or `indexer status` lists those there are; "
-                "`indexer ingest PATH --collection NAME` creates one.",
-            )
-        return found
-
-    def _change(self, connection: Connection, found: Collection, wanted: Fingerprint) -> None:
-        old = (found.fingerprint.embedder, found.fingerprint.dimension)
-        new = (wanted.embedder, wanted.dimension)
-        if old != new and not _has_no_version(connection, found.id):
-            raise EmbedderChanged(
-                f"The collection {found.name!r} was embedded with {old[0]} (dimension {old[1]}); "
-                f"the settings name {new[0]} (dimension {new[1]}).",
-                hint=f"Set RAG_EMBEDDER back, or run `indexer reembed --collection {found.name}`.",
-            )
-        changed = old != new
-        if changed:
-            forget_indexes(connection, found.id)
-            change_live(connection, found.id, wanted.embedder, wanted.dimension)
-        change_collection(
-            connection,
-            collection_row(connection, found.id),
-            parser=wanted.parser,
-            chunker=wanted.chunker,
-            embedder=wanted.embedder,
-            dimension=wanted.dimension,
-            # It was tuned for the other embedder.
-            dense_weight=None if changed else found.dense_weight,
-        )
-
-
-def _has_no_version(connection: Connection, collection_id: int) -> bool:
-    return connection.scalar(select(VersionRow.id).where(VersionRow.collection_id == collection_id).limit(1)) is None

@@ -1,0 +1,79 @@
+"""Collections: how they begin, are found by their names, and go over to what documents are made with now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from rag.errors import EmbedderChanged, UnknownCollection
+from rag.stores.changes import forget_indexes
+from rag.stores.collection_rows import change_collection, collection_row, collection_row_named, insert_collection
+from rag.stores.embedding_sets import change_live, create_live
+from rag.stores.reading import to_collection
+from rag.stores.tables import VersionRow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from rag.types import Collection, Fingerprint
+
+
+def ensure_collection(
+    connection: Connection, name: str, fingerprint: Fingerprint, *, retention_days: float
+) -> Collection:
+    """As ``rag.protocols.DocumentStore.ensure_collection``; ``retention_days`` are for a new one."""
+    found = _find(connection, name)
+    if found is None:
+        collection_id = insert_collection(connection, name, fingerprint, retention_days=retention_days)
+        create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
+    elif found.fingerprint != fingerprint:
+        _change(connection, found, fingerprint)
+    return require_collection(connection, name)
+
+
+def require_collection(connection: Connection, name: str) -> Collection:
+    """The collection with this name. Raises UnknownCollection."""
+    found = _find(connection, name)
+    if found is None:
+        raise UnknownCollection(
+            f"There is no collection {name!r}.",
+            hint="GET /v1/collections or `indexer status` lists those there are; "
+            "`indexer ingest PATH --collection NAME` creates one.",
+        )
+    return found
+
+
+def is_empty(connection: Connection, collection_id: int) -> bool:
+    """Whether it has no version of any document."""
+    return connection.scalar(select(VersionRow.id).where(VersionRow.collection_id == collection_id).limit(1)) is None
+
+
+def _find(connection: Connection, name: str) -> Collection | None:
+    row = collection_row_named(connection, name)
+    return None if row is None else to_collection(row)
+
+
+def _change(connection: Connection, found: Collection, wanted: Fingerprint) -> None:
+    old = (found.fingerprint.embedder, found.fingerprint.dimension)
+    new = (wanted.embedder, wanted.dimension)
+    changed = old != new
+    if changed and not is_empty(connection, found.id):
+        raise EmbedderChanged(
+            f"The collection {found.name!r} was embedded with {old[0]} (dimension {old[1]}); "
+            f"the settings name {new[0]} (dimension {new[1]}).",
+            hint=f"Set RAG_EMBEDDER back, or run `indexer reembed --collection {found.name}`.",
+        )
+    if changed:
+        forget_indexes(connection, found.id)
+        change_live(connection, found.id, wanted.embedder, wanted.dimension)
+    change_collection(
+        connection,
+        collection_row(connection, found.id),
+        parser=wanted.parser,
+        chunker=wanted.chunker,
+        embedder=wanted.embedder,
+        dimension=wanted.dimension,
+        # It was tuned for the other embedder.
+        dense_weight=None if changed else found.dense_weight,
+    )
