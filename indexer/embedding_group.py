@@ -25,12 +25,11 @@ _LONGEST_WAIT_S: Final = 1.0
 
 @dataclass(slots=True, kw_only=True)
 class _Entry:
-    """A source under way: it waits with ``passages``, or it is done with and has a ``result``."""
+    """A source under way, until it has a ``result``."""
 
     uri: str
     steps: Steps[SourceResult]
     since: float
-    passages: Passages | None = None
     result: SourceResult | None = None
     seconds: float = 0.0
 
@@ -44,11 +43,12 @@ class EmbeddingGroup:
     def __init__(self, store: DocumentStore, tell: Callable[[SourceResult], None]) -> None:
         self._store = store
         self._tell = tell
-        self._entries: deque[_Entry] = deque()
+        self._entries: deque[_Entry] = deque()  # those not told yet
+        self._waiting: dict[str, tuple[_Entry, Passages]] = {}
 
     def take(self, uri: str, steps: Steps[SourceResult]) -> None:
         """Go on with a source until it is done with or only waits for vectors; what ``steps`` raises is raised."""
-        if any(entry.uri == uri for entry in self._entries):  # it may hold what it did when it was read before
+        if uri in self._waiting:  # it may hold what it did when it was read before
             self.settle()
         entry = _Entry(uri=uri, steps=steps, since=time.monotonic())
         self._advance(entry, None)
@@ -59,10 +59,12 @@ class EmbeddingGroup:
 
     def settle(self) -> None:
         """Embed what waits, and end each of these sources."""
-        while waiting := self._waiting():
+        while self._waiting:
+            waiting = list(self._waiting.values())
             embedder = waiting[0][1].embedder  # another, if the collection was embedded anew meanwhile
             together = [each for each in waiting if each[1].embedder is embedder]
             for (entry, _), vectors in zip(together, self._embedded(together, embedder), strict=True):
+                del self._waiting[entry.uri]
                 self._advance(entry, vectors)
                 self._tell_first()
 
@@ -71,15 +73,15 @@ class EmbeddingGroup:
         while self._entries:
             self._entries.popleft().steps.close()
 
-    def _waiting(self) -> list[tuple[_Entry, Passages]]:
-        return [(entry, entry.passages) for entry in self._entries if entry.passages is not None]
-
     def _is_due(self) -> bool:
-        waiting = self._waiting()
-        return bool(waiting) and (
+        if not self._waiting:
+            return False
+        waiting = self._waiting.values()
+        first, _ = next(iter(waiting))
+        return (
             len(waiting) >= _MOST_SOURCES
             or sum(len(passages.texts) for _, passages in waiting) >= _ENOUGH_PASSAGES
-            or time.monotonic() - waiting[0][0].since >= _LONGEST_WAIT_S
+            or time.monotonic() - first.since >= _LONGEST_WAIT_S
         )
 
     def _tell_first(self) -> None:
@@ -88,13 +90,12 @@ class EmbeddingGroup:
 
     def _advance(self, entry: _Entry, vectors: Embedded | None) -> None:
         started = time.monotonic()
-        entry.passages = None
         try:
             # A generator is begun by sending it nothing.
             passages = next(entry.steps) if vectors is None else entry.steps.send(vectors)
             while not passages.last:
                 passages = entry.steps.send(embed(passages.texts, store=self._store, embedder=passages.embedder))
-            entry.passages = passages
+            self._waiting[entry.uri] = (entry, passages)
         except StopIteration as ended:
             entry.result = ended.value
         finally:
