@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -13,7 +12,17 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from indexer.parsers.registry import PARSERS
-from indexer.wire import Failure, Finished, ParseRequest, Pieces, decode_reply, frame, frame_length
+from indexer.wire import (
+    Ended,
+    Failure,
+    Finished,
+    ParseRequest,
+    Pieces,
+    decode_ended,
+    decode_reply,
+    frame,
+    frame_length,
+)
 from rag.errors import ParserCrashed, ParserOutOfMemory, ParserTimeout, SourceError, SourceTooLarge
 
 if TYPE_CHECKING:
@@ -35,8 +44,6 @@ _SMALL_RESERVES: Final = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _OUT_OF_MEMORY: Final = ("MemoryError", "out of memory", "Memory allocation failed", "Cannot allocate memory")
 _ABORTED: Final = (-signal.SIGABRT, -signal.SIGTRAP, -signal.SIGILL)
 _LINGER_S: Final = 5.0
-_LOOK_AGAIN_S: Final = 0.01
-_MAXRSS_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 # What Rust's libraries say before they abort; Python's own last words come after it.
 _RUST_OUT_OF_MEMORY: Final = "memory allocation of "
 
@@ -140,8 +147,6 @@ class _Child:
     def __init__(self, memory_bytes: int) -> None:
         self.files = 0
         self._memory_bytes = memory_bytes
-        # The peak of a process is not below that of the one it was forked from.
-        self._inherited_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_BYTES
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; closed in kill
         self._channel, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
@@ -152,11 +157,12 @@ class _Child:
                 # -P: the working directory must not be able to replace a library; -B: it may not write files.
                 [sys.executable, "-P", "-B", "-m", "indexer.parsing_process", str(theirs.fileno()), str(memory_bytes)],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 pass_fds=[theirs.fileno()],
                 env=environment,
-                # Ctrl-C is for the parent to handle: it finishes the document first.
+                # Ctrl-C is for the parent to handle: it finishes the document first. And both processes, the one that
+                # parses and the one that waits for it, are ended as one group.
                 start_new_session=True,
             )
 
@@ -165,8 +171,9 @@ class _Child:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        if self.alive:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
         self._channel.close()
         self._stderr.close()
 
@@ -210,11 +217,12 @@ class _Child:
 
     def _death(self) -> ParserCrashed | ParserOutOfMemory:
         """The error that tells how the child ended."""
-        status, peak_bytes = self._ended()
+        ended = self._ended()
+        status = ended.status
         errors = self._error_output()
         said = _last_words(errors)
         # Libraries that cannot get memory abort, few with a word. What grows is copied: it asks for twice what it has.
-        full = peak_bytes > self._inherited_bytes and 3 * peak_bytes > self._memory_bytes
+        full = 3 * ended.peak_bytes > self._memory_bytes
         aborted = status in _ABORTED and (_RUST_OUT_OF_MEMORY in errors or full)
         if status == -signal.SIGKILL or aborted or any(mark in said for mark in _OUT_OF_MEMORY):
             return out_of_memory(self._memory_bytes)
@@ -225,23 +233,14 @@ class _Child:
             cause = said or f"exit status {status}"
         return ParserCrashed(f"The parser crashed on this file ({cause}).", hint=_CRASH_HINT)
 
-    def _ended(self) -> tuple[int, int]:
-        """Its exit status, and the most bytes of memory it held."""
-        # Its end of the channel is closed, so it is ending or has ended; what lingers is ended here.
-        if self._process.returncode is not None:
-            return self._process.returncode, 0
-        deadline = time.monotonic() + _LINGER_S
-        options = os.WNOHANG
-        while True:
-            pid, status, usage = os.wait4(self._process.pid, options)
-            if pid:
-                self._process.returncode = os.waitstatus_to_exitcode(status)
-                return self._process.returncode, usage.ru_maxrss * _MAXRSS_BYTES
-            if time.monotonic() > deadline:
-                self._process.kill()
-                options = 0
-            else:
-                time.sleep(_LOOK_AGAIN_S)
+    def _ended(self) -> Ended:
+        try:
+            report, _ = self._process.communicate(timeout=_LINGER_S)
+        except subprocess.TimeoutExpired:
+            # Its end of the channel is closed, so it was ending; what lingers is ended here.
+            os.killpg(self._process.pid, signal.SIGKILL)
+            report, _ = self._process.communicate()
+        return decode_ended(report) if report else Ended(status=self._process.returncode, peak_bytes=0)
 
     def _error_output(self) -> str:
         end = self._stderr.seek(0, os.SEEK_END)

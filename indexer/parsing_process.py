@@ -1,10 +1,15 @@
-"""The child process that parses: it limits itself, then answers one request after the other until its parent goes."""
+"""The child process that parses: it limits itself, then answers one request after the other until its parent goes.
+
+It is forked by one that only waits for it and tells how it ended: a process inherits the peak of memory of the one that
+executed it, so what a parser took is known of a process that was forked from a small one and executes nothing.
+"""
 
 from __future__ import annotations
 
 import faulthandler
 import os
 import resource
+import select
 import socket
 import sys
 import threading
@@ -17,6 +22,7 @@ from indexer.parsers.registry import load_parser
 from indexer.parsers.repair import repaired
 from indexer.wire import (
     PART_BYTES,
+    Ended,
     Failure,
     Finished,
     MemberBegins,
@@ -25,6 +31,7 @@ from indexer.wire import (
     ParseRequest,
     Pieces,
     decode_request,
+    encode_ended,
     frame,
     frame_length,
 )
@@ -42,7 +49,7 @@ _BATCH_CHARS: Final = 1 << 17
 _SIGN_OF_LIFE_S: Final = 1.0
 # Only error output is written; the kernel stops anything else.
 _MAX_FILE_BYTES: Final = 1 << 20
-_PARENT_CHECK_S: Final = 2.0
+_MAXRSS_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
 _parser = lru_cache(maxsize=None)(load_parser)
 
@@ -50,11 +57,22 @@ _parser = lru_cache(maxsize=None)(load_parser)
 def main() -> None:
     """Serve the channel whose descriptor is the first argument, within the bytes of memory given as the second."""
     channel = socket.socket(fileno=int(sys.argv[1]))
+    if child := os.fork():
+        channel.close()
+        _tell_end_of(child)
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the end is told there, and not what libraries print
     limit_process(int(sys.argv[2]))
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(channel.fileno(),), daemon=True).start()
     while (received := _receive(channel)) is not None:
         request, descriptor = received
         _serve(channel.sendall, request, descriptor)
+
+
+def _tell_end_of(child: int) -> None:
+    _pid, status, usage = os.wait4(child, 0)
+    ended = Ended(status=os.waitstatus_to_exitcode(status), peak_bytes=usage.ru_maxrss * _MAXRSS_BYTES)
+    sys.stdout.buffer.write(encode_ended(ended))
 
 
 def limit_process(memory_bytes: int) -> None:
@@ -76,11 +94,11 @@ def _refuse_network() -> NoReturn:
     raise PermissionError("parsers have no network")
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent(channel: int) -> None:
     """End this process when its parent is gone: a file that hangs its parser must not outlive the ingestion."""
-    waiting = threading.Event()
-    while os.getppid() == parent:
-        waiting.wait(_PARENT_CHECK_S)
+    gone = select.poll()
+    gone.register(channel, 0)  # hanging up is told unasked
+    gone.poll()
     os._exit(0)
 
 

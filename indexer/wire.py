@@ -64,12 +64,20 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     """The file is read to its end."""
 
 
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How the parsing process ended: its exit status (negative: a signal) and the most bytes of memory it held."""
+
+    status: int
+    peak_bytes: int
+
+
 Found = Pieces | MemberBegins | MemberPart | MemberEnds
 Reply = Found | Failure | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _reply_decoder = msgspec.msgpack.Decoder(Reply)
 _request_decoder = msgspec.msgpack.Decoder(ParseRequest)
+_ended_decoder = msgspec.msgpack.Decoder(Ended)
 
 
 def frame(message: ParseRequest | Reply) -> bytes:
@@ -100,3 +108,11 @@ def decode_reply(body: bytes) -> Reply:
 
 def decode_request(body: bytes) -> ParseRequest:
     return _request_decoder.decode(body)
+
+
+def encode_ended(ended: Ended) -> bytes:
+    return _encoder.encode(ended)
+
+
+def decode_ended(body: bytes) -> Ended:
+    return _ended_decoder.decode(body)
