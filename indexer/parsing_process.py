@@ -61,7 +61,7 @@ def main() -> None:
         channel.close()
         _tell_end_of(child)
         return
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the end is told there, and not what libraries print
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the end is told there, nothing else
     limit_process(int(sys.argv[2]))
     threading.Thread(target=_end_with_parent, args=(channel.fileno(),), daemon=True).start()
     while (received := _receive(channel)) is not None:
