@@ -12,7 +12,7 @@ import numpy as np
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,16 +28,36 @@ class Embedded(NamedTuple):
     digests: list[bytes]
 
 
-def embed(texts: Sequence[str], *, store: DocumentStore, embedder: Embedder) -> Embedded:
-    """Vectors of texts, in their order, with what they are found by the next time."""
-    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
-    by_digest = dict(zip(digests, texts, strict=True))
-    known = store.known_vectors(list(by_digest), embedder=embedder.identity, dimension=embedder.dimension)
-    new = [digest for digest in by_digest if digest not in known]
-    if new:
-        known.update(zip(new, embedder.embed_passages([by_digest[digest] for digest in new]), strict=True))
-    _log.debug("passages embedded", embedded=len(new), reused=len(texts) - len(new))
-    vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
-    for row, digest in zip(vectors, digests, strict=True):
-        row[:] = known[digest]
-    return Embedded(vectors, digests)
+class Texts:
+    """Texts that are to be embedded. What is stored is looked up when this is made; ``embed`` may run in any thread.
+
+    ``also_known`` are vectors, by their digest, that are not stored yet.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        *,
+        store: DocumentStore,
+        embedder: Embedder,
+        also_known: Mapping[bytes, NDArray[np.float32]] | None = None,
+    ) -> None:
+        self._embedder = embedder
+        self._digests = [hashlib.sha256(text.encode()).digest() for text in texts]
+        self._texts = dict(zip(self._digests, texts, strict=True))
+        also_known = also_known or {}
+        self._known = {digest: also_known[digest] for digest in self._texts if digest in also_known}
+        elsewhere = [digest for digest in self._texts if digest not in self._known]
+        self._known |= store.known_vectors(elsewhere, embedder=embedder.identity, dimension=embedder.dimension)
+
+    def embed(self) -> Embedded:
+        """Their vectors, in their order."""
+        new = [digest for digest in self._texts if digest not in self._known]
+        known = dict(self._known)
+        if new:
+            known.update(zip(new, self._embedder.embed_passages([self._texts[digest] for digest in new]), strict=True))
+        _log.debug("passages embedded", embedded=len(new), reused=len(self._digests) - len(new))
+        vectors = np.empty((len(self._digests), self._embedder.dimension), dtype=np.float32)
+        for row, digest in zip(vectors, self._digests, strict=True):
+            row[:] = known[digest]
+        return Embedded(vectors, self._digests)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.chunk_sizes import limit_of, tokens_in
 from indexer.chunking import chunk_blocks, clip_title
-from indexer.embeddings import embed
+from indexer.embeddings import Texts
 from indexer.outlines import blocks_of
 from rag.embedding.context import contextual_text
 from rag.stores import embedding_sets, recutting
@@ -114,7 +114,7 @@ def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
 def _write(library: Library, target: EmbeddingSet, embedder: Embedder, batch: Sequence[_Piece]) -> int:
     """Embed and write a batch; returns how many cuts ended with it."""
     texts = [contextual_text(each.title, chunk.heading_path, chunk.text) for each in batch for chunk in each.chunks]
-    vectors, digests = embed(texts, store=library.store, embedder=embedder)
+    vectors, digests = Texts(texts, store=library.store, embedder=embedder).embed()
     embedded = iter(zip(encode(vectors), digests, strict=True))
     ended, unfinished = 0, []
     with library.database.write() as connection:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from indexer.chunk_sizes import version_in
 from indexer.chunking import CHUNKER_VERSION
-from indexer.embeddings import embed
+from indexer.embeddings import Texts
 from indexer.recutting import recut
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
@@ -205,7 +205,7 @@ class Reembedding:
         """Of a set that comes with other chunks, what is stored by its embedder is taken; others make all anew."""
         if self._target.chunker is None:
             return embedder.embed_passages(texts)
-        return embed(texts, store=self._library.store, embedder=embedder).vectors
+        return Texts(texts, store=self._library.store, embedder=embedder).embed().vectors
 
     def _validate(self, index: NextIndex, *, sampled: bool) -> Validation:
         self._go_on()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,74 @@ def test_texts_that_stand_in_many_documents_are_embedded_once(library: Ingesting
         (docs / str(number) / "same.txt").write_text("Water runs down.\n")
     assert library.ingest(docs).ingested == 10
     assert library.embedder.batches == [1]
+
+
+def test_texts_of_the_group_before_are_known_before_they_are_stored(library: Ingesting, docs, monkeypatch):
+    monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 5)
+    for name in ("5", "6"):
+        (docs / f"{name}.txt").unlink()
+        (docs / name).mkdir()
+        (docs / name / "4.txt").write_bytes((docs / "4.txt").read_bytes())
+    library.ingest(docs)
+    assert library.embedder.batches == [5, 3]
+
+
+def test_the_next_group_is_read_while_one_is_embedded(library: Ingesting, docs, monkeypatch):
+    monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
+    read = threading.Event()
+    embed = library.embedder.embed_passages
+
+    def waiting(texts):
+        assert read.wait(timeout=30)
+        return embed(texts)
+
+    class Reading(Watcher):
+        def started(self, uri):
+            if uri.endswith("/4.txt"):
+                read.set()
+
+    monkeypatch.setattr(library.embedder, "embed_passages", waiting)
+    assert library.ingest(docs, watcher=Reading()).ingested == 10
+    assert library.embedder.batches == [3, 3, 3, 1]
+
+
+def test_one_group_is_stored_while_the_next_is_embedded(library: Ingesting, docs, monkeypatch):
+    monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
+    stored = threading.Event()
+    embed = library.embedder.embed_passages
+
+    def waiting(texts):
+        assert not library.embedder.batches or stored.wait(timeout=30)
+        return embed(texts)
+
+    class Storing(Watcher):
+        def finished(self, result):
+            stored.set()
+
+    monkeypatch.setattr(library.embedder, "embed_passages", waiting)
+    assert library.ingest(docs, watcher=Storing()).ingested == 10
+
+
+def test_what_is_embedded_does_not_wait_for_the_next_group_to_be_full(library: Ingesting, docs, monkeypatch):
+    class Quick(ThreadPoolExecutor):
+        def submit(self, *arguments):
+            future = super().submit(*arguments)
+            future.exception(timeout=30)
+            return future
+
+    told, told_before = [], {}
+
+    class Listening(Watcher):
+        def started(self, uri):
+            told_before[Path(uri).stem] = len(told)
+
+        def finished(self, result):
+            told.append(result.uri)
+
+    monkeypatch.setattr(embedding_group, "ThreadPoolExecutor", Quick)
+    monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
+    library.ingest(docs, watcher=Listening())
+    assert (told_before["3"], told_before["4"]) == (0, 3)
 
 
 def test_a_file_that_changes_while_it_waits_is_read_again(library: Ingesting, docs):
