@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 from indexer.chunk_sizes import sized, tokens_in
 from indexer.chunking import CHUNKER_VERSION
 from indexer.formats import CONTAINERS
+from indexer.outlines import blocks_of
 from indexer.parsers.registry import PARSER_VERSION
 from rag.embedding.context import contextual_text
 from rag.errors import DatabaseDamaged, DatabaseTooNew, InvalidRequest, UnknownCollection
 from rag.retrieval.filters import parse_metadata
 from rag.source_types import SourceRecord
+from rag.stores.checksums import RowDamaged
 from rag.stores.exchange import FORMAT_VERSION, ExportedChunk, ExportedDocument, ExportedText, ExportEnd, ExportHeader
 from rag.stores.vectors import decode
 from rag.types import ChunkDraft, Fingerprint, Span
@@ -171,8 +173,13 @@ class Import:
 
 
 def _makers(collection: Collection, document: ExportedDocument) -> Fingerprint:
-    """The collection's, with the parser and chunker of this document, so that they are noted with its version."""
-    return replace(collection.fingerprint, parser=document.parser, chunker=document.chunker)
+    """The collection's, with what this document was made with, so that it is noted with its version."""
+    return replace(
+        collection.fingerprint,
+        parser=document.parser,
+        chunker=document.chunker,
+        embedder=document.counted_by or "",
+    )
 
 
 class _Filling:
@@ -217,7 +224,20 @@ class _Filling:
         # A container may have no text; its members are documents of their own.
         self._require(count > 0 or self._document.media_type in CONTAINERS, "the document has no chunks")
         self._flush()
+        self._add_outline()
         return count, record
+
+    def _add_outline(self) -> None:
+        outline = self._document.outline
+        if not outline:  # of an older program
+            return
+        try:
+            for _block in blocks_of(outline, self._pieces):
+                pass
+        except RowDamaged as error:
+            raise self._reader.problem(f"the outline of {self._document.uri} is not that of its text") from error
+        for part in outline:
+            self._version.add_text(self._length, "", outline=part)
 
     def _flush(self) -> None:
         held, self._held = self._held, []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 _MOST_BYTES: Final = 1 << 26
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class _Entry(msgspec.Struct, frozen=True, array_like=True):
     """A block without its text, of which only the length is kept."""
 
-    length: int
+    length: _Count
     kind: BlockKind
-    level: int
+    level: _Count
     heading: str
     page: int | None
     header: str | None

@@ -39,6 +39,7 @@ def write_parquet(path: Path, records: Iterable[Record]) -> ExportEnd:
     pa, parquet = _libraries()
     names = dict.fromkeys(name for record in _RECORDS.values() for name in record.__struct_fields__)
     special = {"heading_path": pa.list_(pa.string()), "vector": pa.list_(pa.float32()), "dense_weight": pa.float64()}
+    special["outline"] = pa.list_(pa.binary())
     special |= {name: pa.int64() for name in _NUMBERS}
     columns = [("type", pa.string()), *((name, special.get(name, pa.string())) for name in names)]
     schema, rest, last = pa.schema(columns), iter(records), None

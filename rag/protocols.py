@@ -283,7 +283,8 @@ class DocumentStore(PassageStore, Protocol):
     ) -> AbstractContextManager[StagedVersion]:
         """Stage a new version; leaving the context without ``activate`` discards it.
 
-        ``made_with`` is noted with it, where its parser and chunker were others than the collection's.
+        ``made_with`` is noted with it, where its parser and chunker were others than the collection's, or the embedder
+        whose tokens its chunks are measured in (empty: not known).
         """
 
     def known_vectors(

@@ -133,7 +133,8 @@ class SqlDocumentStore:
     ) -> Iterator[SqlStagedVersion]:
         """Stage a new version; leaving the context without ``activate`` discards it.
 
-        ``made_with`` is noted with it, where its parser and chunker were others than the collection's.
+        ``made_with`` is noted with it, where its parser and chunker were others than the collection's, or the embedder
+        whose tokens its chunks are measured in (empty: not known).
         What a process that died had staged of the same source is removed.
         """
         version = SqlStagedVersion(self._database, collection, source, made_with)

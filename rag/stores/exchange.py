@@ -14,8 +14,8 @@ from sqlalchemy import func, literal, select
 
 from rag.stores.collection_rows import collection_row
 from rag.stores.embedding_sets import require_live_set, require_whole
-from rag.stores.reading import joined, require_chunk, require_version, to_collection
-from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow, VersionStatus
+from rag.stores.reading import joined, outlined, require_chunk, require_version, to_collection
+from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, OutlineRow, TextRow, VersionRow, VersionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,9 @@ class ExportHeader(_Record, frozen=True, tag="export"):
 class ExportedDocument(_Record, frozen=True, tag="document"):
     """``sha256``, ``size`` in bytes and ``mtime_ns`` are the source's; ``parser`` and ``chunker`` it was made with.
 
-    ``members_failed``: documents in it that could not be taken in.
+    ``members_failed``: documents in it that could not be taken in. ``outline`` is what the chunker needs besides the
+    text to cut it anew, and ``counted_by`` the identity of the embedder whose tokens its chunks are measured in, if
+    known.
     """
 
     uri: str
@@ -73,6 +75,8 @@ class ExportedDocument(_Record, frozen=True, tag="document"):
     updated_at: str
     metadata: dict[str, str | int | float | bool]
     members_failed: _Count = 0
+    counted_by: str | None = None
+    outline: tuple[bytes, ...] = ()
 
 
 class ExportedText(_Record, frozen=True, tag="text"):
@@ -132,7 +136,7 @@ def records(database: Database, collection: Collection, *, program: str) -> Iter
         versions = query.where(*active).order_by(VersionRow.document_id).execution_options(yield_per=_ROWS)
         for version in connection.execute(versions):
             require_version(version)
-            yield _document(version)
+            yield _document(version, _outline(connection, version.id, version.uri))
             yield from _texts(connection, version.id, version.uri)
             for chunk in _chunks(connection, version.id, version.uri, set_id):
                 chunks += 1
@@ -140,7 +144,7 @@ def records(database: Database, collection: Collection, *, program: str) -> Iter
         yield ExportEnd(documents=count, chunks=chunks)
 
 
-def _document(version: Row[*tuple[Any, ...]]) -> ExportedDocument:
+def _document(version: Row[*tuple[Any, ...]], outline: tuple[bytes, ...]) -> ExportedDocument:
     return ExportedDocument(
         uri=version.uri,
         title=version.title,
@@ -153,7 +157,14 @@ def _document(version: Row[*tuple[Any, ...]]) -> ExportedDocument:
         updated_at=version.created_at.isoformat(timespec="seconds"),
         metadata=version.metadata,
         members_failed=version.members_failed,
+        counted_by=version.counted_by,
+        outline=outline,
     )
+
+
+def _outline(connection: Connection, version_id: int, uri: str) -> tuple[bytes, ...]:
+    query = select(OutlineRow.__table__).where(OutlineRow.version_id == version_id).order_by(OutlineRow.ordinal)
+    return tuple(outlined(connection.execute(query), uri))
 
 
 def _texts(connection: Connection, version_id: int, uri: str) -> Iterator[ExportedText]:

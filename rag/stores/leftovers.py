@@ -1,4 +1,4 @@
-"""What is of no use any more and takes space: versions nobody finished or pruned, index directories nobody knows.
+"""What is of no use any more and takes space: versions and cuts nobody finished or pruned, unknown index directories.
 
 The one who is writing them now holds a lock; so what looks left over is looked at again while holding that lock.
 """
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from rag.errors import Conflict, IngestInProgress
-from rag.stores import embedding_sets
+from rag.stores import embedding_sets, recutting
 from rag.stores.changes import generations
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.generations import remove_except, writing
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
-from rag.stores.tables import ChunkRow, SetState, VersionRow
+from rag.stores.tables import ChunkRow, SetState, VersionRow, VersionStatus
 from rag.stores.verification import Area, Finding
 from rag.stores.visibility import UNSEEN
 
@@ -45,9 +45,12 @@ def find_leftovers(database: Database, home: Path, indexes: Path, collection: Co
             message = f"{len(names)} index directories that the database does not know: {', '.join(names)}."
             yield _leftover("index", collection, message)
 
-    if _dropped(database, collection) and not _is_held(ReembeddingLock(home, collection.name)):
-        message = "embeddings that were dropped and are not yet removed."
-        yield _leftover("embeddings", collection, message)
+    if _of_reembedding(database, collection) and not _is_held(ReembeddingLock(home, collection.name)):
+        if cuts := _unfinished_cuts(database, collection):
+            yield _leftover("versions", collection, f"{cuts} documents whose other chunks were not finished.")
+        if _dropped(database, collection):
+            message = "embeddings that were dropped and are not yet removed."
+            yield _leftover("embeddings", collection, message)
 
 
 def remove_leftovers(database: Database, home: Path, indexes: Path, collection: Collection) -> None:
@@ -63,7 +66,7 @@ def remove_leftovers(database: Database, home: Path, indexes: Path, collection: 
     if _directories(database, indexes, collection):
         with writing(indexes, collection.id):
             remove_except(indexes, collection.id, _known(database, collection))
-    if _dropped(database, collection):
+    if _of_reembedding(database, collection):
         with ExitStack() as held:
             try:
                 held.enter_context(ReembeddingLock(home, collection.name))
@@ -71,6 +74,7 @@ def remove_leftovers(database: Database, home: Path, indexes: Path, collection: 
                 pass  # it has removed what others had left when it began
             else:
                 embedding_sets.delete_dropped(database, collection)
+                recutting.remove_unfinished(database, collection)
 
 
 def _leftover(area: Area, collection: Collection, message: str) -> Finding:
@@ -95,6 +99,16 @@ def _is_held(lock: IngestLock) -> bool:
 def _dropped(database: Database, collection: Collection) -> bool:
     with database.read() as connection:
         return embedding_sets.find(connection, collection, SetState.DROPPED) is not None
+
+
+def _of_reembedding(database: Database, collection: Collection) -> bool:
+    return _dropped(database, collection) or _unfinished_cuts(database, collection) > 0
+
+
+def _unfinished_cuts(database: Database, collection: Collection) -> int:
+    mine = (VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.CUTTING)
+    with database.read() as connection:
+        return connection.scalars(select(func.count()).select_from(VersionRow).where(*mine)).one()
 
 
 def _versions(database: Database, collection: Collection) -> tuple[int, int]:

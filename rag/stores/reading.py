@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Integer, and_, bindparam, exists, func, or_, select
 
-from rag.stores.checksums import RowDamaged, chunk_checksum, damaged, text_checksum, version_checksum
+from rag.stores.checksums import (
+    RowDamaged,
+    chunk_checksum,
+    damaged,
+    outline_checksum,
+    text_checksum,
+    version_checksum,
+)
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
 from rag.stores.visibility import visible
 from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select
 
@@ -202,6 +209,14 @@ def joined(pieces: Iterable[Row[*tuple[Any, ...]]], start: int) -> str:
         texts.append(piece.text)
         start += len(piece.text)
     return "".join(texts)
+
+
+def outlined(parts: Iterable[Row[*tuple[Any, ...]]], uri: str) -> Iterator[bytes]:
+    """The parts of a version's outline. Raises RowDamaged unless they are all from the first, as they were written."""
+    for number, part in enumerate(parts):
+        if part.ordinal != number or outline_checksum(part.version_id, number, part.outline) != part.checksum:
+            raise damaged(f"What chunks of {uri!r} are made of", _AGAIN, RowDamaged)
+        yield part.outline
 
 
 def to_chunk(row: Row[*tuple[Any, ...]]) -> Chunk:

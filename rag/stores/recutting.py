@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select, update
 from rag.stores import cuts, tenures
 from rag.stores.checksums import RowDamaged, damaged, outline_checksum, text_checksum
 from rag.stores.chunk_writing import insert_chunks
-from rag.stores.reading import require_version
+from rag.stores.reading import outlined, require_version
 from rag.stores.retirement import leaving, prune
 from rag.stores.rows import outline_row, seal_version, text_row
 from rag.stores.tables import DocumentRow, MetadataRow, OutlineRow, TextRow, VersionRow, VersionStatus
@@ -88,10 +88,7 @@ def is_active(database: Database, source: CutSource) -> bool:
 
 def outline_of(database: Database, source: CutSource) -> Iterator[bytes]:
     """The parts of its outline in order, in short reads. Raises RowDamaged."""
-    for number, row in enumerate(_parts(database, source, OutlineRow, OutlineRow.ordinal)):
-        if row.ordinal != number or outline_checksum(source.version_id, number, row.outline) != row.checksum:
-            raise _damaged(source)
-        yield row.outline
+    yield from outlined(_parts(database, source, OutlineRow, OutlineRow.ordinal), source.uri)
 
 
 def text_of(database: Database, source: CutSource) -> Iterator[str]:

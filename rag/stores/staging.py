@@ -234,7 +234,7 @@ class SqlStagedVersion:
                 "mtime_ns": self._source.mtime_ns,
                 "parser": self._made_with.parser,
                 "chunker": self._made_with.chunker,
-                "counted_by": self._collection.fingerprint.embedder,
+                "counted_by": self._made_with.embedder or None,
                 "created_at": datetime.now(UTC),
                 "owner": str(os.getpid()),
                 "metadata": metadata,

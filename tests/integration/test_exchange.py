@@ -195,6 +195,10 @@ def change(kind: str, number: int = 0, **values):
     return damage
 
 
+def documents(records: list[dict]) -> list[dict]:
+    return [record for record in records if record["type"] == "document"]
+
+
 VECTOR = base64.b64encode(np.zeros(64, "<f2").tobytes()).decode()
 
 
@@ -223,6 +227,11 @@ VECTOR = base64.b64encode(np.zeros(64, "<f2").tobytes()).decode()
         (change("chunk", vector="AAAA"), "dimension"),
         (change("chunk", vector="not base64!"), "no record"),
         (change("chunk", vector=VECTOR), "zero or not finite"),
+        (change("document", outline=["AAAA"]), "outline of .* is not that of its text"),
+        (
+            lambda records: change("document", 1, outline=documents(records)[0]["outline"])(records),
+            "outline of .*b.txt",
+        ),
         (change("document", metadata={"a b": 1}), "key of metadata"),
         (change("document", metadata={"a": None}), "no record"),
         (change("end", chunks=1), "not the end"),
@@ -235,6 +244,14 @@ def test_what_is_no_export_is_refused_with_its_place(run, use, exported, damage,
     assert error["code"] == "invalid_request"
     assert f"{exported}, line " in error["message"]
     assert re.search(told, error["message"])
+
+
+def test_an_export_of_an_older_program(run, use, exported):
+    records = lines(exported)
+    for record in documents(records):
+        del record["outline"], record["counted_by"]
+    use("other")
+    assert run("import", rewritten(exported, records))["imported"] == 2
 
 
 def test_bytes_that_are_no_text(run, use, exported):

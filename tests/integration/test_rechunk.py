@@ -16,8 +16,9 @@ from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import open_library
 from rag.source_types import WebFetch
-from rag.stores import reembedding
+from rag.stores import embedding_sets, recutting, reembedding
 from rag.stores.changes import removed_since
+from rag.stores.ingest_lock import ReembeddingLock
 from rag.stores.source_moves import retime_sources
 from rag.stores.tables import ChunkRow, OutlineRow, TextRow, VersionRow
 from tests.integration.programs import indexer, only_embedders
@@ -428,6 +429,45 @@ def test_a_cancel_while_documents_are_cut(run, ingested, monkeypatch):
     monkeypatch.setattr(ReembedDisplay, "recut", recut)
     assert "cancelled meanwhile" in run("reembed", "--chunk-tokens", "60", exit_code=1).stderr
     assert states() == {"active": DOCUMENTS}
+
+
+def test_a_killed_run_leaves_what_verification_tells_and_removes(run, ingested):
+    with open_library(load_settings()) as library:
+        collection = library.store.collection("default")
+        target = embedding_sets.begin(library.database, collection, "hashing@64", 64, chunker="plumbline-chunks-2@60")
+        killed = next(recutting.sources(library.database, target))
+        with library.database.write() as connection:
+            recutting.CutVersion(target, killed, killed.title).add(connection, [])
+    assert states() == {"active": DOCUMENTS, "cutting": 1}
+    with open_library(load_settings()) as library, ReembeddingLock(library.settings.home, "default"):
+        whole(run)
+    (finding,) = json.loads(run("verify", "--json").stdout)["findings"]
+    assert (finding["severity"], finding["message"]) == (
+        "leftover",
+        "1 documents whose other chunks were not finished.",
+    )
+    run("verify", "--repair")
+    assert states() == {"active": DOCUMENTS}
+    whole(run)
+
+
+def test_documents_from_elsewhere_are_cut_as_those_from_here(run, ingested, docs, tmp_path):
+    run("export", str(tmp_path / "water.jsonl"))
+    run("import", str(tmp_path / "water.jsonl"), "-c", "copy")
+    run("reembed", "--chunk-tokens", "60")
+    run("reembed", "--chunk-tokens", "60", "-c", "copy")
+    assert chunks("copy") == chunks()
+    whole(run)
+
+
+def test_whose_tokens_imported_chunks_are_measured_in_is_known(run, ingested, tmp_path, monkeypatch):
+    run("export", str(tmp_path / "water.jsonl"))
+    monkeypatch.setenv("RAG_EMBEDDER", "other")
+    run("import", str(tmp_path / "water.jsonl"), "-c", "copy")
+    with open_library(load_settings()) as library, library.database.read() as connection:
+        copy = library.store.collection("copy")
+        measured = select(VersionRow.counted_by).where(VersionRow.collection_id == copy.id).distinct()
+        assert (copy.fingerprint.embedder, connection.scalars(measured).all()) == ("other@32", ["hashing@64"])
 
 
 def test_documents_of_which_too_little_is_stored_keep_their_passages(run, ingested, docs):
