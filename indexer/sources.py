@@ -239,10 +239,7 @@ class Source:
                 f"{self.path} is a {_file_kind(status.st_mode)}, not a file.", hint="Name a file or a folder of files."
             )
         if status.st_size > self._max_bytes:
-            raise SourceTooLarge(
-                f"{self.path} has {status.st_size:,} bytes, more than the limit of {self._max_bytes:,}.",
-                hint="Split the file, or raise RAG_MAX_FILE_BYTES.",
-            )
+            raise too_large(self.path, status.st_size, self._max_bytes)
 
 
 def scan_file(file: BinaryIO) -> SourceScan:
@@ -261,6 +258,14 @@ def scan_file(file: BinaryIO) -> SourceScan:
         utf8 = utf8 and _decodes(decoder, block)
     utf8 = utf8 and _decodes(decoder, b"", final=True)
     return SourceScan(sha256=digest.hexdigest(), size=size, head=head, utf8=utf8, nul_bytes=nul_bytes)
+
+
+def too_large(path: PurePath, size: int, max_bytes: int) -> SourceTooLarge:
+    """The error of a file that is larger than what is taken in."""
+    return SourceTooLarge(
+        f"{path} has {size:,} bytes, more than the limit of {max_bytes:,}.",
+        hint="Split the file, or raise RAG_MAX_FILE_BYTES.",
+    )
 
 
 def _stat_of(status: os.stat_result) -> SourceStat:

@@ -11,7 +11,7 @@ from indexer.chunking import CHUNKER_VERSION
 from indexer.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Outcome, Watcher, counted
-from indexer.sources import Source, SourcePath, expand, sources_of
+from indexer.sources import Source, SourcePath, expand, sources_of, too_large
 from indexer.walking import walk_at
 from rag.errors import InvalidRequest, SourceNotFound, UnknownCollection
 from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
@@ -101,13 +101,15 @@ class FolderSync:
         whole = changed is None or "" in changed or len(changed) > MOST_PATHS
         paths = [] if changed is None or whole else topmost(changed)
         found = expand([self.folder]) if whole else self._found_at(paths)
-        return plan_mirror(
+        plan = plan_mirror(
             self.folder,
             counted(found, watcher or Watcher()),
             self._known(None if whole else paths),
             readable_digest(self._digest),
             metadata=self._metadata,
         )
+        plan.add, plan.change = (self._not_too_large(files, plan.errors) for files in (plan.add, plan.change))
+        return plan
 
     def carry_out(self, plan: Plan, *, prune: bool, watcher: Watcher) -> SyncReport:
         """Move, take in, and with ``prune`` delete what is gone, if it still is.
@@ -141,6 +143,14 @@ class FolderSync:
         else:
             report.kept = gone
         return report
+
+    def _not_too_large(self, files: list[FoundFile], errors: list[SourcePath]) -> list[FoundFile]:
+        """Those that may be taken in; the others go to ``errors``."""
+        for file in files:
+            if file.size > self._max_file_bytes:
+                error = too_large(file.path, file.size, self._max_file_bytes)
+                errors.append(SourcePath(path=file.path, address=file.uri, error=error))
+        return [file for file in files if file.size <= self._max_file_bytes]
 
     def _stored_collection(self) -> Collection | None:
         try:

@@ -174,6 +174,20 @@ def test_a_dry_run_names_every_step_and_does_nothing(sync, run, docs, embedder):
     assert counts(sync("--prune")) == {"replaced": 1, "moved": 1, "deleted": 1}
 
 
+def test_a_file_that_is_too_large_is_named_before_anything_is_done(sync, listed, docs, monkeypatch):
+    monkeypatch.setenv("RAG_MAX_FILE_BYTES", "100")
+    sync()
+    for name in ("rivers.md", "seas.txt"):
+        (docs / name).write_text("The sea is deep. " * 10)
+    steps = sync("--dry-run", exit_code=1)["step"]
+    assert [(each["action"], Path(each["uri"]).name, "the limit of 100" in each["reason"]) for each in steps] == [
+        ("error", "seas.txt", True),
+        ("error", "rivers.md", True),
+    ]
+    assert counts(sync("--prune", exit_code=1)) == {"failed": 2, "unchanged": 2}
+    assert set(listed()) == {"rivers.md", "lakes.txt", "falls.txt"}
+
+
 def test_members_go_with_their_archive(sync, listed, docs, embedder):
     with zipfile.ZipFile(docs / "a.zip", "w") as archive:
         archive.writestr("in/inner.txt", "A spring is where water comes out of the ground.")
