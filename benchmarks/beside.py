@@ -1,7 +1,8 @@
 """What a question costs while documents are taken in beside it: a service is asked when idle, and beside a worker.
 
 In turns, on the same service: searches and answers over HTTP with nothing else running, then the same while `indexer
-worker` embeds documents that the service has not seen, into the same collection. Latencies are the client's.
+worker` embeds documents that the service has not seen, into the collection that is searched. Answers are asked of
+another one, to which nothing comes, for with other passages they are other answers. Latencies are the client's.
 
     python -m benchmarks.beside [EMBEDDER] --data DIR [--answers N] [--json FILE]
 """
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _PROGRAMS = Path(sys.executable).parent
 _BEGUN_S = 120.0
 _POLL_S = 0.1
+_UNCHANGED = "unchanged"
 
 
 def main() -> None:
@@ -41,7 +43,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="an evaluation folder")
     parser.size("--stored", Size(full=1000, quick=20), "documents that are there before")
     parser.size("--searches", Size(full=100, quick=5), "searches of a block")
-    parser.size("--answers", Size(full=4, quick=0), "answers of a block")
+    parser.size("--answers", Size(full=12, quick=0), "answers of a block")
     parser.size("--rounds", Size(full=5, quick=1), "rounds, each an idle block and one beside a worker")
     options = parser.read()
     report = Report("beside", options)
@@ -52,7 +54,9 @@ def main() -> None:
         os.environ["RAG_HOME"] = str(work / "home")
         os.environ["RAG_EMBEDDER"] = options.model.name
         stored = _folder(work / "stored", dataset, 0, options.stored)
-        subprocess.run([_PROGRAMS / "indexer", "ingest", stored], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        for collection in ("default", _UNCHANGED):
+            command = [_PROGRAMS / "indexer", "ingest", stored, "-c", collection]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # this program
         with (
             running([str(_PROGRAMS / "rag"), "serve"], ready="/ready") as (_, port),
             httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=None, trust_env=False) as client,
@@ -83,7 +87,8 @@ def _block(client: httpx2.Client, searches: Sequence[str], questions: Sequence[s
     times = [_timed(client, "/v1/search", {"query": text}) for text in searches]
     row = {"search_ms": float(np.median(times)), "search_p95_ms": float(np.percentile(times, 95))}
     if questions:
-        row["answer_ms"] = float(np.median([_timed(client, "/v1/query", {"question": text}) for text in questions]))
+        asked = [{"question": text, "collection": _UNCHANGED} for text in questions]
+        row["answer_ms"] = float(np.median([_timed(client, "/v1/query", body) for body in asked]))
     return row
 
 
