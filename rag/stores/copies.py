@@ -57,6 +57,21 @@ _NOW: Final = _known(
     .where(_SHARED, VersionRow.collection_id == bindparam("collection"), visible())
     .exists()
 )
+# To the word, and in part: apart, for many of the one must not leave none of the other.
+_SHARING: Final = tuple(
+    select(_other.chunk_id).join(_mine, _SHARED).where(_mine.chunk_id == bindparam("chunk_id"), kind)
+    for kind in (_mine.key >= 0, _mine.key < 0)
+)
+
+
+def _copies_of(passages: Select[*tuple[Any, ...]]) -> tuple[Select[*tuple[Any, ...]], ...]:
+    """Statements for the chunk asked about, those that share it all with it, and those that share a part; of these."""
+    others = passages.where(ChunkRow.flaw.is_(None)).order_by(ChunkRow.id).limit(_COMPARED)
+    asked = passages.where(ChunkRow.id == bindparam("chunk_id"))
+    return asked, *(others.where(ChunkRow.id.in_(sharing)) for sharing in _SHARING)
+
+
+_COPIES_NOW: Final = _copies_of(select_passages(bindparam("collection_id"), visible()))
 _ALONE: Final = Likeness(whole=None, shared=False, flaw=None)
 
 
@@ -93,16 +108,16 @@ def copies(
     Raises:
         DatabaseDamaged.
     """
-    passages = select_passages(collection.id, visible(as_of)).where(true() if where is None else condition(where))
-    asked = connection.execute(passages.where(ChunkRow.id == chunk_id)).one_or_none()
+    if where is None and as_of is None:
+        this, *others = _COPIES_NOW
+    else:
+        passages = select_passages(bindparam("collection_id"), visible(as_of))
+        this, *others = _copies_of(passages.where(true() if where is None else condition(where)))
+    given = {"collection_id": collection.id, "chunk_id": chunk_id}
+    asked = connection.execute(this, given).one_or_none()
     if asked is None:
         return []
-    others = passages.where(ChunkRow.flaw.is_(None)).order_by(ChunkRow.id).limit(_COMPARED)
-    rows: list[Row[*tuple[Any, ...]]] = []
-    for kind in (_mine.key >= 0, _mine.key < 0):  # apart: many of the one must not leave none of the other
-        sharing = select(_other.chunk_id).join(_mine, _SHARED).where(_mine.chunk_id == chunk_id, kind)
-        rows.extend(connection.execute(others.where(ChunkRow.id.in_(sharing))))
-    by_id = {row.chunk_id: row for row in rows}
+    by_id = {row.chunk_id: row for query in others for row in connection.execute(query, given)}
     said = statements(asked.text)
     longer, shorter = [], []
     for row in by_id.values():
