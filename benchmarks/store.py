@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,9 +141,13 @@ def _fill(options: argparse.Namespace) -> dict[str, float]:
     with _library(options.work) as library:
         fingerprint = Fingerprint(parser=_NAME, chunker=_NAME, embedder=_NAME, dimension=int(vectors.shape[1]))
         collection = library.store.ensure_collection(_NAME, fingerprint)
+        uses: Counter[int] = Counter()
         for start in range(0, options.passages, _CHUNKS_PER_DOCUMENT):
             rows = vectors[start : start + _CHUNKS_PER_DOCUMENT]
-            chosen = [_again(texts[row], start) for row in generator.integers(0, len(texts), len(rows))]
+            chosen = []
+            for row in generator.integers(0, len(texts), len(rows)):
+                chosen.append(_varied(texts[row], uses[row]))
+                uses[row] += 1
             _add(library, collection, f"/documents/{start}", chosen, np.asarray(rows))
         filled = time.monotonic() - began
         library.vectors.flush(collection, force=True)
@@ -150,9 +155,9 @@ def _fill(options: argparse.Namespace) -> dict[str, float]:
     return {"fill_s": filled, "index_s": time.monotonic() - began - filled, "database_mib": size / 2**20}
 
 
-def _again(text: str, document: int) -> str:
-    """The text with a word of the document's in each sentence: there are few texts, and copies are shown once."""
-    return re.sub(r"(?<=[.!?])\s", f" of{document} ", f"{text} of{document}")
+def _varied(text: str, use: int) -> str:
+    """The text as it is the first time; later with a word in each of its sentences, for copies are shown once."""
+    return re.sub(r"((?:\S+\s+){4})", rf"\1again{use} ", text) if use else text
 
 
 def _add(library: Library, collection: Collection, uri: str, texts: list[str], vectors: NDArray[np.float32]) -> float:
