@@ -59,8 +59,9 @@ class IsolatedParsers:
     caller spends on what it got does not count. ``memory_bytes`` limits the child's address space. ``parsers`` maps
     media types to ``module:function``.
 
-    The child gets an open file and no path, no environment beyond the basics, and cannot open sockets or write files.
-    One caller at a time.
+    The child gets an open file and no path, and no environment beyond the basics. Where the kernel has the means it can
+    neither write, make nor delete files, nor reach a network (``indexer.confinement``); elsewhere Python's sockets are
+    closed to it, and files of more than a mebibyte. One caller at a time.
     """
 
     def __init__(self, *, timeout_s: float, memory_bytes: int, parsers: Mapping[str, str] = PARSERS) -> None:

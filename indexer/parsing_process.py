@@ -10,13 +10,15 @@ import faulthandler
 import os
 import resource
 import select
+import signal
 import socket
 import sys
-import threading
 import time
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
+from indexer.confinement import confine
 from indexer.parsers.blocks import Block, Member, Notice, Title
 from indexer.parsers.registry import load_parser
 from indexer.parsers.repair import repaired
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 _BATCH_CHARS: Final = 1 << 17
 # Quiet for this long, the parent is told that work goes on.
 _SIGN_OF_LIFE_S: Final = 1.0
-# Only error output is written; the kernel stops anything else.
+# Only error output is written.
 _MAX_FILE_BYTES: Final = 1 << 20
 _MAXRSS_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
@@ -57,31 +59,43 @@ _parser = lru_cache(maxsize=None)(load_parser)
 def main() -> None:
     """Serve the channel whose descriptor is the first argument, within the bytes of memory given as the second."""
     channel = socket.socket(fileno=int(sys.argv[1]))
+    living, ending = os.pipe()
     if child := os.fork():
-        channel.close()
-        _tell_end_of(child)
+        os.close(ending)
+        _wait_for(child, living, channel)
         return
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the end is told there, nothing else
     limit_process(int(sys.argv[2]))
-    threading.Thread(target=_end_with_parent, args=(channel.fileno(),), daemon=True).start()
     while (received := _receive(channel)) is not None:
         request, descriptor = received
         _serve(channel.sendall, request, descriptor)
 
 
-def _tell_end_of(child: int) -> None:
+def _wait_for(child: int, living: int, channel: socket.socket) -> None:
+    """Tell how the child ends; end it when the parent is gone, for a hanging parser must not outlive the ingestion.
+
+    ``living`` and the channel, which the parent has the other end of, are hung up with the process that holds them.
+    """
+    hung_up = select.poll()
+    for each in (living, channel.fileno()):
+        hung_up.register(each, 0)  # that is told unasked
+    if all(descriptor != living for descriptor, _ in hung_up.poll()):
+        os.kill(child, signal.SIGKILL)
     _pid, status, usage = os.wait4(child, 0)
     ended = Ended(status=os.waitstatus_to_exitcode(status), peak_bytes=usage.ru_maxrss * _MAXRSS_BYTES)
-    sys.stdout.buffer.write(encode_ended(ended))
+    with suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), encode_ended(ended))
+    channel.close()
 
 
 def limit_process(memory_bytes: int) -> None:
-    """Give up memory beyond the limit, core dumps, writing files and the network."""
+    """Give up memory beyond the limit, core dumps, writing files and the network, as far as the system lets it."""
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_FILE_BYTES, _MAX_FILE_BYTES))
-    # No parser has a reason to open a connection; this stops libraries, the limits above stop the rest.
+    confine()
+    # No parser has a reason to open a connection: so a library hears of it everywhere.
     socket.socket = _NoSocket  # type: ignore[assignment,misc]
 
 
@@ -92,14 +106,6 @@ class _NoSocket:
 
 def _refuse_network() -> NoReturn:
     raise PermissionError("parsers have no network")
-
-
-def _end_with_parent(channel: int) -> None:
-    """End this process when its parent is gone: a file that hangs its parser must not outlive the ingestion."""
-    gone = select.poll()
-    gone.register(channel, 0)  # hanging up is told unasked
-    gone.poll()
-    os._exit(0)
 
 
 def _receive(channel: socket.socket) -> tuple[ParseRequest, int] | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import _socket
+import ctypes
 import os
 import signal
 import socket
 import sys
 import time
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from indexer.parsers.blocks import Block, BlockKind, Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HERE = __name__
 
@@ -97,24 +100,53 @@ def announces_a_huge_reply(file: BinaryIO, encoding: str) -> Iterator[Block]:
 
 
 def wants_out(file: BinaryIO, encoding: str) -> Iterator[Block]:
-    """Tells what of the outside it could reach."""
+    """Tells what of the outside it could reach, by what a library could use."""
     reached = []
-    try:
+    with suppress(PermissionError):
         socket.create_connection(("127.0.0.1", 9))
         reached.append("network")
-    except PermissionError:
-        pass
-    try:
-        # Python buffers; only the flush meets the limit.
-        with open(f"/tmp/plumbline-{os.getpid()}", "wb") as escape:  # noqa: PTH123, S108
-            escape.write(b"x" * (1 << 21))
-        reached.append("files")
-    except OSError:
-        pass
     if "SECRET_OF_THE_PARENT" in os.environ:
         reached.append("environment")
-    os.unlink(f"/tmp/plumbline-{os.getpid()}")  # noqa: PTH108, S108
     yield Block(text=",".join(reached) or "nothing")
+
+
+def breaks_out(file: BinaryIO, encoding: str) -> Iterator[Block]:
+    """The file's text names a folder, a file and a port; tells which of the system's calls did something there."""
+    folder, port = file.read().decode().split("\n")
+
+    def connects() -> None:
+        with closing(_socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)) as opened:
+            opened.connect(("127.0.0.1", int(port)))
+
+    def sends() -> None:
+        with closing(_socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)) as opened:
+            opened.sendto(b"x", ("127.0.0.1", int(port)))
+
+    ways: dict[str, Callable[[], object]] = {
+        "connects": connects,
+        "sends": sends,
+        "makes": lambda: os.close(os.open(f"{folder}/new", os.O_CREAT | os.O_WRONLY)),
+        "writes": lambda: os.close(os.open(f"{folder}/precious", os.O_WRONLY)),
+        "truncates": lambda: os.truncate(f"{folder}/precious", 0),
+        "deletes": lambda: os.unlink(f"{folder}/precious"),  # noqa: PTH108
+        "renames": lambda: os.rename(f"{folder}/precious", f"{folder}/other"),  # noqa: PTH104
+        "links": lambda: os.symlink("/etc", f"{folder}/link"),  # noqa: PTH211
+        "makes a folder": lambda: os.mkdir(f"{folder}/sub"),  # noqa: PTH102
+    }
+    done = []
+    for name, way in ways.items():
+        with suppress(OSError):
+            way()
+            done.append(name)
+    with open(os.devnull, "wb") as nothing:  # noqa: PTH123  # what libraries do to be silent
+        nothing.write(b"x")
+    yield Block(text=",".join(done) or "nothing")
+
+
+def hangs_in_c(file: BinaryIO, encoding: str) -> Iterator[Block]:
+    """Runs where no other Python thread does."""
+    yield Block(text="x" * 200_000)
+    ctypes.PyDLL(None).pause()
 
 
 def is_slow_but_alive(file: BinaryIO, encoding: str) -> Iterator[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -121,10 +122,36 @@ def test_a_parser_that_hangs_is_stopped(tmp_path):
             assert pieces[-1].blocks[0].text == "done"
 
 
-def test_a_parser_reaches_no_network_no_files_and_no_secrets(parse, monkeypatch):
+def test_a_parser_reaches_no_network_and_no_secrets(parse, monkeypatch):
     monkeypatch.setenv("SECRET_OF_THE_PARENT", "x")
     ((pieces),) = parse("wants_out")
     assert pieces.blocks[0].text == "nothing"
+
+
+@pytest.fixture(scope="module")
+def confined() -> tuple[bool, bool]:
+    program = "from indexer.confinement import confine; print(*map(int, confine()))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    files, network = told.stdout.split()
+    return files == "1", network == "1"
+
+
+def test_a_parser_that_is_taken_over_changes_no_file_and_connects_nowhere(parsers, tmp_path, confined):
+    (tmp_path / "precious").write_text("of value")
+    with socket.create_server(("127.0.0.1", 0)) as server, (tmp_path / "file").open("w+b") as file:
+        file.write(f"{tmp_path}\n{server.getsockname()[1]}".encode())
+        file.flush()
+        (pieces,) = parsers.parse(file, media_type="breaks_out", encoding="utf-8", size=8)
+    reached = set(pieces.blocks[0].text.split(","))
+    files = {"makes", "writes", "truncates", "deletes", "renames", "links", "makes a folder"}
+    if not confined[0]:
+        pytest.skip("this kernel has no Landlock")
+    assert not reached & files
+    assert (tmp_path / "precious").read_text() == "of value"
+    if not confined[1]:
+        pytest.skip("this kernel has no means to keep a process from its network")
+    assert "connects" not in reached
 
 
 def test_leaving_a_file_in_the_middle_ends_the_process(parsers, parse, tmp_path):
@@ -141,7 +168,7 @@ def test_the_parent_does_not_outgrow_a_flood_it_reads_slowly(parsers, tmp_path):
     with (tmp_path / "file").open("rb") as file:
         pieces = parsers.parse(file, media_type="floods", encoding="utf-8", size=1)
         next(pieces)
-        child = psutil.Process(os.getpid()).children(recursive=True)[-1]
+        (child,) = psutil.Process(parsers._child._process.pid).children()
         child_before = child.memory_info().rss
         for _ in range(20):
             next(pieces)
@@ -158,13 +185,14 @@ def test_no_process_is_left_behind(parse, parsers):
     assert psutil.wait_procs(ours, timeout=5)[1] == []
 
 
-def test_a_child_ends_when_its_parent_is_killed(tmp_path):
+@pytest.mark.parametrize("name", ["hangs", "hangs_in_c"])
+def test_a_child_ends_when_its_parent_is_killed(tmp_path, name):
     (tmp_path / "file").write_text("x")
     program = f"""
 import os, signal, sys, psutil
 from indexer.isolation import IsolatedParsers
-parsers = IsolatedParsers(timeout_s=60, memory_bytes={MEMORY}, parsers={{"hangs": "{hostile_parsers.HERE}:hangs"}})
-pieces = parsers.parse(open({str(tmp_path / "file")!r}, "rb"), media_type="hangs", encoding="utf-8", size=1)
+parsers = IsolatedParsers(timeout_s=60, memory_bytes={MEMORY}, parsers={{"{name}": "{hostile_parsers.HERE}:{name}"}})
+pieces = parsers.parse(open({str(tmp_path / "file")!r}, "rb"), media_type="{name}", encoding="utf-8", size=1)
 next(pieces)
 waiting = parsers._child._process.pid
 print(waiting, *(child.pid for child in psutil.Process(waiting).children()), flush=True)

@@ -25,12 +25,11 @@ def test_fifty_thousand_pages_take_no_more_memory_than_a_thousand(tmp_path: Path
     with path.open("wb") as file:
         file.writelines(long_pdf(PAGES, lines=10))
     memory = Settings.model_fields["parse_memory_bytes"].default
-    before = set(psutil.Process().children())
     reached: dict[int, int] = {}
     with IsolatedParsers(timeout_s=120, memory_bytes=memory) as parsers, path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         for pieces in parsers.parse(file, media_type="application/pdf", encoding="utf-8", size=size):
-            (child,) = set(psutil.Process().children()) - before
+            (child,) = psutil.Process(parsers._child._process.pid).children()
             for block in pieces.blocks:
                 reached[block.page or 0] = child.memory_info().rss if not (block.page or 0) % 500 else 0
     assert max(reached) == PAGES
