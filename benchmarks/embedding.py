@@ -226,7 +226,7 @@ def _ingested(report: Report, name: str, folder: Path, home: Path, embedder: BiE
     settings = Settings(home=home)
     with (
         open_library(settings) as library,
-        IsolatedParsers(timeout_s=60, memory_bytes=settings.parse_memory_bytes) as parsers,
+        IsolatedParsers.limited_by(settings) as parsers,
     ):
         pipeline = IngestPipeline(
             store=library.store,

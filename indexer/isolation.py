@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from indexer.parsers.blocks import Limits
     from indexer.wire import Found, Reply
+    from rag.config import Settings
 
 # Long enough that starting (a third of a second) is noise, short enough that what a library leaks stays small.
 _FILES_PER_PROCESS: Final = 200
@@ -55,21 +57,37 @@ _SOURCE_ERRORS: Final = {error.code: error for error in SourceError.__subclasses
 class IsolatedParsers:
     """Runs parsers in one child process that is kept for the next file and replaced when it fails.
 
-    ``timeout_s`` is how long the child may go without handing over anything while it is waited for; time that the
-    caller spends on what it got does not count. ``memory_bytes`` limits the child's address space. ``parsers`` maps
-    media types to ``module:function``.
+    ``timeout_s`` is how long the child may go without handing over anything while it is waited for, ``longest_s`` how
+    long it may take for one file; time that the caller spends on what it got does not count. ``memory_bytes`` limits
+    the child's address space. ``parsers`` maps media types to ``module:function``.
 
     The child gets an open file and no path, and no environment beyond the basics. Where the kernel has the means it can
     neither write, make nor delete files, nor reach a network (``indexer.confinement``); elsewhere Python's sockets are
     closed to it, and files of more than a mebibyte. One caller at a time.
     """
 
-    def __init__(self, *, timeout_s: float, memory_bytes: int, parsers: Mapping[str, str] = PARSERS) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        memory_bytes: int,
+        longest_s: float = math.inf,
+        parsers: Mapping[str, str] = PARSERS,
+    ) -> None:
         self._timeout_s = timeout_s
+        self._longest_s = longest_s
         self._memory_bytes = memory_bytes
         self._parsers = parsers
         self._child: _Child | None = None
         self._nested: IsolatedParsers | None = None
+
+    @classmethod
+    def limited_by(cls, settings: Settings) -> Self:
+        return cls(
+            timeout_s=settings.parse_timeout_s,
+            longest_s=settings.parse_longest_s,
+            memory_bytes=settings.parse_memory_bytes,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +107,10 @@ class IsolatedParsers:
         """Parsers in another process, for a member while the process that holds its container waits for more."""
         if self._nested is None:
             self._nested = IsolatedParsers(
-                timeout_s=self._timeout_s, memory_bytes=self._memory_bytes, parsers=self._parsers
+                timeout_s=self._timeout_s,
+                longest_s=self._longest_s,
+                memory_bytes=self._memory_bytes,
+                parsers=self._parsers,
             )
         return self._nested
 
@@ -112,10 +133,16 @@ class IsolatedParsers:
         finished = False
         limit = max(_MAX_TEXT_CHARS, _MAX_TEXT_PER_BYTE * size)
         characters = 0
+        left_s = self._longest_s
         try:
             child.send(ParseRequest(parser=self._parsers[media_type], encoding=encoding, limits=limits), file)
             while True:
-                reply = child.receive(self._timeout_s)
+                began = time.monotonic()
+                try:
+                    reply = child.receive(min(self._timeout_s, left_s))
+                except TimeoutError as error:
+                    raise self._timeout(silent=self._timeout_s < left_s) from error
+                left_s -= time.monotonic() - began
                 if isinstance(reply, Finished):
                     break
                 if isinstance(reply, Failure):
@@ -134,6 +161,15 @@ class IsolatedParsers:
         finally:
             if not finished or child.files >= _FILES_PER_PROCESS:
                 self.close()
+
+    def _timeout(self, *, silent: bool) -> ParserTimeout:
+        if silent:
+            told, setting = f"found nothing new for {self._timeout_s:g} s", "RAG_PARSE_TIMEOUT_S"
+        else:
+            told, setting = f"was not done after {self._longest_s:g} s", "RAG_PARSE_LONGEST_S"
+        return ParserTimeout(
+            f"The parser {told} and was stopped.", hint=f"Raise {setting} if the file is worth the wait."
+        )
 
     def _ready_child(self) -> _Child:
         if self._child is None or not self._child.alive:
@@ -187,15 +223,11 @@ class _Child:
             raise self._death() from error
 
     def receive(self, timeout_s: float) -> Reply:
+        """Raises TimeoutError, ParserCrashed and ParserOutOfMemory."""
         deadline = time.monotonic() + timeout_s
         try:
             length = frame_length(self._read(4, deadline))
             return decode_reply(self._read(length, deadline))
-        except TimeoutError as error:
-            raise ParserTimeout(
-                f"The parser found nothing new for {timeout_s:g} s and was stopped.",
-                hint="Raise RAG_PARSE_TIMEOUT_S if the file is worth the wait.",
-            ) from error
         except ConnectionAbortedError as error:
             raise ParserCrashed(
                 f"The parser crashed on this file (its process sent what is no reply: {error}).", hint=_CRASH_HINT

@@ -102,7 +102,7 @@ def ingest(
         open_fetcher(settings) as fetcher,
     ):
         library.finish_purges()
-        parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
+        parsers = IsolatedParsers.limited_by(settings)
         with parsers, Interruption() as interruption:
             pipeline = IngestPipeline.over(library, parsers, fetcher=fetcher)
             on_result = print_result if as_json else None

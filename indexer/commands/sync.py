@@ -54,7 +54,7 @@ def sync(
     once; the next run goes on from there.
     """
     settings = load_settings()
-    parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
+    parsers = IsolatedParsers.limited_by(settings)
     with open_library(settings) as library, parsers, Interruption() as interruption:
         run = SyncRun(
             library,

@@ -55,7 +55,7 @@ def watch(
     Ctrl-C or SIGTERM finishes the files it has begun and ends with 0.
     """
     settings = load_settings()
-    parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
+    parsers = IsolatedParsers.limited_by(settings)
     _refuse_own_files(folder, settings.home)
     with open_library(settings) as library, parsers, Interruption() as interruption:
         run = SyncRun(

@@ -38,7 +38,7 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
     settings = load_settings()
     if sys.platform != "win32":
         os.nice(_NICENESS)
-    parsers = IsolatedParsers(timeout_s=settings.parse_timeout_s, memory_bytes=settings.parse_memory_bytes)
+    parsers = IsolatedParsers.limited_by(settings)
     with (
         open_library(settings) as library,
         WorkerPlace(settings.home) as place,

@@ -122,6 +122,18 @@ def test_a_parser_that_hangs_is_stopped(tmp_path):
             assert pieces[-1].blocks[0].text == "done"
 
 
+def test_a_parser_that_goes_on_and_on_is_stopped(tmp_path):
+    registry = {name: f"{hostile_parsers.HERE}:{name}" for name in NAMES}
+    (tmp_path / "file").write_text("text")
+    with (
+        IsolatedParsers(timeout_s=20, longest_s=1.2, memory_bytes=MEMORY, parsers=registry) as parsers,
+        (tmp_path / "file").open("rb") as opened,
+    ):
+        with pytest.raises(ParserTimeout, match=r"not done after 1\.2 s") as caught:
+            list(parsers.parse(opened, media_type="is_slow_but_alive", encoding="utf-8", size=4))
+        assert "RAG_PARSE_LONGEST_S" in caught.value.hint
+
+
 def test_a_parser_reaches_no_network_and_no_secrets(parse, monkeypatch):
     monkeypatch.setenv("SECRET_OF_THE_PARENT", "x")
     ((pieces),) = parse("wants_out")
