@@ -19,11 +19,10 @@ from indexer.worker_place import WorkerPlace
 from rag.commands.errors import printable
 from rag.config import load_settings
 from rag.factory import open_library
+from rag.priority import LEAST
 
 # How often an idle worker looks for a job.
 _LOOK_S = 0.5
-# Queries come first: the least share of the cores that the scheduler has.
-_NICENESS = 19
 
 
 @click.command()
@@ -37,7 +36,7 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
     """
     settings = load_settings()
     if sys.platform != "win32":
-        os.nice(_NICENESS)
+        os.nice(LEAST)
     parsers = IsolatedParsers.limited_by(settings)
     with (
         open_library(settings) as library,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from rag.errors import RagError
+from rag.priority import give_way
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 # After a failure (the disk is full, say), in seconds.
 _RETRY_S: Final = 60.0
-# The least share of the cores that the scheduler has: queries come first.
-_NICENESS = 19
 
 _log = get_logger("stores")
 
@@ -50,8 +47,7 @@ class Compaction:
             self._grown.put(collection)
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere it is not a thread that has a priority
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)  # of this thread and those it starts
+        give_way()
         while (collection := self._grown.get()) is not None:
             try:
                 self._vectors.compact(collection)

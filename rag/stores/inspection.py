@@ -6,9 +6,7 @@ to is read by nobody. A thread of the lowest priority reads these structures at 
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 import threading
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from rag.errors import IndexDamaged, RagError
+from rag.priority import give_way
 from rag.stores.changes import generations
 from rag.stores.collection_rows import collection_rows
 from rag.stores.full_text_check import copied_full_text_agrees
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 _EVERY_S: Final = 24 * 3600.0
 _RETRY_S: Final = 3600.0
-# The least share of the cores that the scheduler has: queries come first.
-_NICENESS: Final = 19
 _REPAIR: Final = "Run `indexer verify --repair`."
 _RESTORE: Final = "Run `indexer verify`; restore a backup if it says so."
 
@@ -119,8 +116,7 @@ class Inspection:
                     yield f"{collection.name}: {error.message} {_REPAIR}"
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere it is not a thread that has a priority
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        give_way()
         while not self._stopped.is_set():
             wait = self._every_s
             try:
