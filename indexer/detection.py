@@ -61,11 +61,13 @@ _COMMON_ENCODINGS: Final = (
     "cp874", "cp932", "euc_jp", "gb18030", "big5", "cp949",
 )  # fmt: skip
 
+# These are matched in this process, against bytes that anybody may have written: what repeats is never tried again.
 _HTML_START = re.compile(
-    rb"\A\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+    rb"\A\s*+(?:<\?xml[^>]*\?>\s*+)?(?>(?:<!--.*?-->\s*)*)<(?:!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _TAG = re.compile(rb"<(?:p|div|table|h[1-6]|body|html|head|ul|ol|a|br|span)\b", re.IGNORECASE)
-_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?+\s*+([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 _ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\([BJ]")
 _XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 _HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60}):[^\n]*\n(?:[ \t][^\n]*\n)*", re.ASCII)
@@ -73,7 +75,11 @@ _MAIL_HEADERS: Final = frozenset(
     "from to subject date received message-id mime-version content-type return-path delivered-to reply-to cc".split()
 )
 # Base64 and hexadecimal blobs, broken into lines or not.
-_UNBROKEN = re.compile(rb"(?:[A-Za-z0-9+/=_-]{60,}\r?\n?){4,}")
+_BLOB_BYTE: Final = rb"[A-Za-z0-9+/=_-]"
+_UNBROKEN = re.compile(
+    # From where a run begins; of a long one 60 bytes at a time.
+    rb"(?<!BYTE)(?>BYTE{60}(?:(?=BYTE{60})|BYTE{0,59}\r?\n?)){4,}".replace(b"BYTE", _BLOB_BYTE)
+)
 _MAX_UNBROKEN_SHARE: Final = 0.5
 _LONG_LINE_BYTES: Final = 2000
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
