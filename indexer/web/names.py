@@ -32,6 +32,7 @@ _SUFFIXES: Final = {
     "text/vtt": ".vtt",
     "application/x-subrip": ".srt",
     "message/rfc822": ".eml",
+    "application/mbox": ".mbox",
     "text/x-rst": ".rst",
     "application/x-tex": ".tex",
     "application/vnd.ms-outlook": ".msg",

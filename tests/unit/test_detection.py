@@ -57,6 +57,13 @@ def detected(tmp_path):
         ("schema.xsd", b"<?xml version='1.0'?><a/>", formats.CODE),
         ("a.eml", b"Subject: hi\n\ntext", formats.MAIL),
         ("saved", b"Received: by x;\n at noon\nFrom: a@b\r\nTo: c@d\nSubject: hi\n\ntext", formats.MAIL),
+        (
+            "Inbox",
+            b"From - Mon May 4 10:00 2020\r\nReceived: x\r\nFrom: a@b\r\nTo: c@d\r\n\r\nhi",
+            formats.MAILBOX,
+        ),
+        ("a.mbox", b"From a@b Mon May  4 10:00:00 2020\nSubject: hi\n\ntext", formats.MAILBOX),
+        ("letter", b"From here we go\nSubject: a letter\n\ntext", TEXT),
         ("utf16.eml", "Subject: hi\nFrom: a@b\n\ntext".encode("utf-16"), formats.MAIL),
         ("notes.txt", b"From: here\nTo: there\nSubject: a list\nDate: no\n", TEXT),
         ("a.msg", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), formats.OUTLOOK),
