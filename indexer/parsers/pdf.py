@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Notice, Parsed, Title, bounded, one_line
-from indexer.parsers.ocr import INSTALL
+from indexer.parsers.ocr import INSTALL, MAX_PAGES
 from indexer.parsers.pdf_blocks import PageWriter, Style
 from indexer.parsers.pdf_file import PdfFile
 from indexer.parsers.pdf_pages import Origin
@@ -91,6 +91,11 @@ def _notices(count: int, origins: dict[Origin, list[int]]) -> Iterator[Notice]:
         yield Notice(
             message=f"{len(unread)} of {count} pages are images and were not read: {_ranges(unread)}."
             f" Text recognition (OCR) is not installed: {INSTALL}"
+        )
+    if beyond := origins[Origin.BEYOND]:
+        yield Notice(
+            message=f"{len(beyond)} of {count} pages are images after {MAX_PAGES:,} others and were not read:"
+            f" {_ranges(beyond)}"
         )
     if recognized := origins[Origin.OCR]:
         yield Notice(message=f"{len(recognized)} of {count} pages were read by text recognition: {_ranges(recognized)}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
+from indexer.parsers.ocr import MAX_PAGES
 from indexer.parsers.pdf_outline import outline_levels
-from indexer.parsers.pdf_pages import read_page
+from indexer.parsers.pdf_pages import Origin, read_page
 from rag.errors import SourceDamaged, SourceEncrypted
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class PdfFile:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._document = _opened(file)
-        self._read = 0
+        self._read = self._recognised = 0
         self.page_count = len(self._document)
         self.metadata_title = _metadata_title(self._document)
 
@@ -46,7 +47,7 @@ class PdfFile:
         return outline_levels(self._document)
 
     def read(self, index: int) -> Page:
-        """The page at ``index``, from 0.
+        """The page at ``index``, from 0; images of text are recognised on ``MAX_PAGES`` pages.
 
         Raises:
             SourceDamaged: PDFium cannot read it.
@@ -56,7 +57,9 @@ class PdfFile:
             self._document = _opened(self._file)
             self._read = 0
         self._read += 1
-        return read_page(self._document, index)
+        page = read_page(self._document, index, recognise=self._recognised < MAX_PAGES)
+        self._recognised += page.origin is Origin.OCR
+        return page
 
 
 def _metadata_title(document: PdfDocument) -> str:

@@ -28,11 +28,12 @@ _POINTS_PER_INCH: Final = 72
 
 
 class Origin(StrEnum):
-    """Where a page's lines come from, or why there are none."""
+    """Where a page's lines come from, or why there are none: ``BEYOND`` is an image that was not to be recognised."""
 
     TEXT = "text"
     OCR = "ocr"
     NEEDS_OCR = "needs_ocr"
+    BEYOND = "beyond"
     BLANK = "blank"
 
 
@@ -45,8 +46,8 @@ class Page:
     grids: list[Grid] = field(default_factory=list)
 
 
-def read_page(document: PdfDocument, index: int) -> Page:
-    """Read the page at ``index``, from 0.
+def read_page(document: PdfDocument, index: int, *, recognise: bool = True) -> Page:
+    """Read the page at ``index``, from 0; with ``recognise`` by text recognition, if it has no text.
 
     Raises:
         SourceDamaged: PDFium cannot read it.
@@ -56,7 +57,7 @@ def read_page(document: PdfDocument, index: int) -> Page:
     try:
         page = document[index]
         try:
-            return _read(page)
+            return _read(page, recognise=recognise)
         finally:
             page.close()
     except pypdfium2.PdfiumError as error:
@@ -65,7 +66,7 @@ def read_page(document: PdfDocument, index: int) -> Page:
         ) from error
 
 
-def _read(page: PdfPage) -> Page:
+def _read(page: PdfPage, *, recognise: bool) -> Page:
     text = page_lines(page)
     garbled = text.unmapped > _MAX_UNMAPPED * (text.characters or 1)
     usable = PageLines() if garbled else text
@@ -75,8 +76,9 @@ def _read(page: PdfPage) -> Page:
         return Page(lines=in_reading_order(text.lines), origin=Origin.TEXT, grids=grids)
     if not text.characters and not _has_content(page):
         return Page(lines=[], origin=Origin.BLANK)
-    if not ocr_installed():
-        return Page(lines=in_reading_order(usable.lines), origin=Origin.NEEDS_OCR)
+    if not (recognise and ocr_installed()):
+        origin = Origin.BEYOND if ocr_installed() else Origin.NEEDS_OCR
+        return Page(lines=in_reading_order(usable.lines), origin=origin)
     recognized = _recognized(page)
     if recognized.characters > usable.characters:
         return Page(lines=in_reading_order(recognized.lines), origin=Origin.OCR)
