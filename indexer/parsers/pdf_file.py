@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from indexer.parsers.ocr import MAX_PAGES
@@ -35,6 +36,7 @@ class PdfFile:
         self._read = self._recognised = 0
         self.page_count = len(self._document)
         self.metadata_title = _metadata_title(self._document)
+        self.attachments: int = self._document.count_attachments()
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +76,7 @@ def _opened(file: BinaryIO) -> PdfDocument:
     import pypdfium2
 
     try:
-        return pypdfium2.PdfDocument(file)
+        document = pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:
         if error.err_code == _PASSWORD_ERROR:
             raise SourceEncrypted(
@@ -83,3 +85,6 @@ def _opened(file: BinaryIO) -> PdfDocument:
         raise SourceDamaged(
             f"This PDF cannot be opened: {error}", hint="The file may be cut off; get or export it again."
         ) from error
+    with suppress(pypdfium2.PdfiumError):  # of a damaged form the text is read
+        document.init_forms()
+    return document

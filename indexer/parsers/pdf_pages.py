@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.ocr import MAX_SIDE, ocr_installed, recognizer
+from indexer.parsers.pdf_annotations import annotated
 from indexer.parsers.pdf_columns import in_reading_order
 from indexer.parsers.pdf_lines import PageLines, page_lines
 from indexer.parsers.pdf_rules import page_grids
@@ -39,11 +40,12 @@ class Origin(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Page:
-    """A page as read. ``lines`` are in reading order, ``grids`` its ruled tables."""
+    """A page as read. ``lines`` are in reading order, ``grids`` its ruled tables, ``annotated`` what lies on it."""
 
     lines: list[Line]
     origin: Origin
     grids: list[Grid] = field(default_factory=list)
+    annotated: list[str] = field(default_factory=list)
 
 
 def read_page(document: PdfDocument, index: int, *, recognise: bool = True) -> Page:
@@ -57,7 +59,7 @@ def read_page(document: PdfDocument, index: int, *, recognise: bool = True) -> P
     try:
         page = document[index]
         try:
-            return _read(page, recognise=recognise)
+            return replace(_read(page, recognise=recognise), annotated=annotated(document, page))
         finally:
             page.close()
     except pypdfium2.PdfiumError as error:
@@ -104,7 +106,7 @@ def _is_image(page: PdfPage) -> bool:
 def _recognized(page: PdfPage) -> PageLines:
     width, height = page.get_size()
     scale = min(_RENDER_DPI / _POINTS_PER_INCH, MAX_SIDE / max(width, height, 1.0))
-    bitmap = page.render(scale=scale)
+    bitmap = page.render(scale=scale, may_draw_forms=False)  # the values of their fields are read
     try:
         image = bitmap.to_numpy()[:, :, :3]
         found = recognizer().lines(image)
