@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _BASELINE, _PRODUCT = "sentence_transformers", "plumbline"
 _DEPTH = 10
 _GATE = 0.99
-# Tokens of a batch that were best for each (docs/lab-log.md).
+# Tokens of a batch that were best for each, in runs of which no record was kept.
 _SMALL, _TINY = 1024, 512
 
 

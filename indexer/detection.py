@@ -13,6 +13,7 @@ from indexer.formats import (
     HTML_SUFFIXES,
     LOOSE,
     MAIL,
+    MAILBOX,
     OUTLOOK,
     PDF,
     PROSE,
@@ -61,19 +62,27 @@ _COMMON_ENCODINGS: Final = (
     "cp874", "cp932", "euc_jp", "gb18030", "big5", "cp949",
 )  # fmt: skip
 
+# These are matched in this process, against bytes that anybody may have written: what repeats is never tried again.
 _HTML_START = re.compile(
-    rb"\A\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+    rb"\A\s*+(?:<\?xml[^>]*\?>\s*+)?(?>(?:<!--.*?-->\s*)*)<(?:!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _TAG = re.compile(rb"<(?:p|div|table|h[1-6]|body|html|head|ul|ol|a|br|span)\b", re.IGNORECASE)
-_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?+\s*+([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 _ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\([BJ]")
 _XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 _HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60}):[^\n]*\n(?:[ \t][^\n]*\n)*", re.ASCII)
+_MAIL_SUFFIXES: Final = frozenset({".eml", ".mht", ".mhtml", ".mbox"})
+_MAILBOX_MARK: Final = "From "  # begins the line that a mailbox puts before each message
 _MAIL_HEADERS: Final = frozenset(
     "from to subject date received message-id mime-version content-type return-path delivered-to reply-to cc".split()
 )
 # Base64 and hexadecimal blobs, broken into lines or not.
-_UNBROKEN = re.compile(rb"(?:[A-Za-z0-9+/=_-]{60,}\r?\n?){4,}")
+_BLOB_BYTE: Final = rb"[A-Za-z0-9+/=_-]"
+_UNBROKEN = re.compile(
+    # From where a run begins; of a long one 60 bytes at a time.
+    rb"(?<!BYTE)(?>BYTE{60}(?:(?=BYTE{60})|BYTE{0,59}\r?\n?)){4,}".replace(b"BYTE", _BLOB_BYTE)
+)
 _MAX_UNBROKEN_SHARE: Final = 0.5
 _LONG_LINE_BYTES: Final = 2000
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -156,9 +165,11 @@ def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | 
         message = suffix == ".msg" or (_OUTLOOK_NAME in head and suffix not in {".doc", ".xls", ".ppt"})
         return Detected(media_type=OUTLOOK, encoding="utf-8") if message else None
     encoding = encoding or _utf16(head)
-    if _is_mail(suffix, head.decode(encoding or "latin-1", errors="replace")):
+    text = head.decode(encoding or "latin-1", errors="replace").replace("\r\n", "\n").lstrip("\ufeff")
+    if _is_mail(suffix, text):
         # Without a mark a mail's parts have encodings of their own.
-        return Detected(media_type=MAIL, encoding=encoding or "latin-1")
+        media_type = MAILBOX if text.startswith(_MAILBOX_MARK) else MAIL
+        return Detected(media_type=media_type, encoding=encoding or "latin-1")
     return None
 
 
@@ -168,18 +179,17 @@ def _unread_zip(path: PurePath, head: bytes) -> str | None:
     return name or _ZIP_SUFFIXES.get(path.suffix.lower())
 
 
-def _is_mail(suffix: str, head: str) -> bool:
+def _is_mail(suffix: str, text: str) -> bool:
     """Whether it begins like a message (RFC 5322): by its headers, the fewer of them the clearer its name."""
     if suffix in _TEXT_SUFFIXES:
         return False
     position, known = 0, set()
-    text = head.replace("\r\n", "\n").lstrip("\ufeff")
-    if text.startswith("From "):  # the line that a mailbox puts before a message
+    if text.startswith(_MAILBOX_MARK):
         position = text.find("\n") + 1
     while found := _HEADER.match(text, position):
         known.add(found[1].lower())
         position = found.end()
-    return len(known & _MAIL_HEADERS) >= (1 if suffix in {".eml", ".mht", ".mhtml"} else 3)
+    return len(known & _MAIL_HEADERS) >= (1 if suffix in _MAIL_SUFFIXES else 3)
 
 
 def _refuse_noise(path: PurePath, head: bytes) -> None:

@@ -23,12 +23,13 @@ VTT: Final = "text/vtt"
 ASS: Final = "text/x-ssa"
 CODE: Final = "text/x-source"
 MAIL: Final = "message/rfc822"
+MAILBOX: Final = "application/mbox"
 OUTLOOK: Final = "application/vnd.ms-outlook"
 ZIP: Final = "application/zip"
 TAR: Final = "application/x-tar"
 
 # These may hold documents of their own; see docs/decisions/0023.
-CONTAINERS: Final = frozenset({MAIL, OUTLOOK, ZIP, TAR})
+CONTAINERS: Final = frozenset({MAIL, MAILBOX, OUTLOOK, ZIP, TAR})
 
 MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pathspec import GitIgnoreSpec
 
+from indexer.ignore_patterns import IgnorePattern
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -49,7 +51,7 @@ class Ignoring:
             return self
         try:
             # The one matcher that is always there: others would read names that are not UTF-8 differently.
-            spec = GitIgnoreSpec.from_lines(lines, backend="simple")
+            spec = GitIgnoreSpec.from_lines(lines, IgnorePattern, backend="simple")
         except ValueError as error:
             raise UnusableIgnoreFile(f"{directory / IGNORE_FILE} cannot be understood: {error}") from error
         return type(self)((*self.rules, _Rules(folder=folder, spec=spec)))

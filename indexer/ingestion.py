@@ -18,6 +18,7 @@ from indexer.chunking import chunk_blocks, clip_title
 from indexer.detection import detect
 from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
+from indexer.mishaps import mishaps_told
 from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
@@ -261,7 +262,8 @@ class SourceIngestion:
         try:
             if isinstance(member, RefusedMember):
                 raise member.error
-            taken = yield from ingestion.steps(target, member)
+            with mishaps_told(member.uri):
+                taken = yield from ingestion.steps(target, member)
             if taken is None:
                 raise SourceUnreadable(f"{member.path} changed while it was read.", hint="Ingest it again.")
         except (SourceError, RowDamaged) as error:

@@ -106,6 +106,7 @@ class Handover:
         self._budget = budget
         self._first: MemberBegins | None = None
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}  # of the last one of each name that came more than once
         self.notices: list[str] = []
 
     def pieces(self) -> Iterator[Pieces]:
@@ -173,9 +174,9 @@ class Handover:
         problem = _problem(name)
         parts = [part for part in name[:_MAX_NAME_BYTES].split("/") if part not in {"", "."}]
         uri = self._uri + MEMBER_MARK + "/".join(_readable(part) for part in parts)
-        wanted, number = PurePosixPath(uri), 1
+        wanted = PurePosixPath(uri)
         while uri in self._taken:
-            number += 1
+            number = self._numbers[str(wanted)] = self._numbers.get(str(wanted), 1) + 1
             uri = str(wanted.with_name(f"{wanted.stem}~{number}{wanted.suffix}"))
         self._taken.add(uri)
         return uri, problem

@@ -11,6 +11,7 @@ from indexer.chunking import CHUNKER_VERSION, TARGET_TOKENS
 from indexer.embedding_group import EmbeddingGroup
 from indexer.ingestion import SourceIngestion, Stopped, Taken, Target, failed_result, taken_result
 from indexer.members import Budget
+from indexer.mishaps import mishaps_told
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Recorder, SourceResult, Watcher
 from indexer.sources import Source, SourcePath, expand
@@ -98,7 +99,7 @@ class IngestPipeline:
     ) -> IngestReport:
         """Take in every file the paths stand for. A source that fails is reported and the others go on.
 
-        A source fails, too, where what is stored of it is damaged.
+        A source fails, too, where what is stored of it is damaged, and where a mistake of the program shows on it.
 
         ``metadata`` is said of each of them; ``None`` keeps what was said before.
 
@@ -219,11 +220,13 @@ class IngestPipeline:
         if isinstance(source, SourcePath):
             with self._opened(source) as opened:
                 try:
-                    return (yield from ingestion.steps(target, opened))
+                    with mishaps_told(source.uri):
+                        return (yield from ingestion.steps(target, opened))
                 except SourceError:
                     if opened.changed():  # what was read may be half of what is there now
                         return None
                     raise
         if self._web is None:
             raise TypeError("web addresses need an object that fetches them")
-        return (yield from self._web.steps(target, source, ingestion))
+        with mishaps_told(source.uri):
+            return (yield from self._web.steps(target, source, ingestion))

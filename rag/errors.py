@@ -10,7 +10,7 @@ RagError
 ├── SourceError               one document could not be taken in; the others go on
 │   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
 │   ├── SourceDamaged  SourceTooLarge  SourceUnsafe  SourceHasNoText  SourceNeedsOcr  ParserTimeout  ParserOutOfMemory
-│   ├── ParserCrashed  SourceAddressRefused  SourceDisallowed  SourceUnreachable
+│   ├── ParserCrashed  SourceCrashed  SourceAddressRefused  SourceDisallowed  SourceUnreachable
 ├── ModelError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
@@ -67,6 +67,7 @@ __all__ = [
     "ShuttingDown",
     "SourceAddressRefused",
     "SourceBinary",
+    "SourceCrashed",
     "SourceDamaged",
     "SourceDisallowed",
     "SourceEmpty",
@@ -258,6 +259,12 @@ class ParserOutOfMemory(SourceError):
 
 class ParserCrashed(SourceError):
     code = "parser_crashed"
+
+
+class SourceCrashed(SourceError):
+    """A mistake of the program outside of the parser showed on it."""
+
+    code = "source_crashed"
 
 
 class ModelError(RagError):

@@ -1,12 +1,15 @@
-"""Images of pages: PNG, JPEG, TIFF of several pages, BMP and WebP, read by text recognition."""
+"""Images of pages: PNG, JPEG, TIFF of several pages, BMP and WebP, read by text recognition.
+
+Only a TIFF has pages; what other formats hold beside the first picture is the same one, moved or smaller.
+"""
 
 from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from indexer.parsers.blocks import bounded
-from indexer.parsers.ocr import MAX_SIDE, recognizer
+from indexer.parsers.blocks import Notice, bounded
+from indexer.parsers.ocr import MAX_PAGES, MAX_SIDE, recognizer
 from indexer.parsers.pdf_blocks import PageWriter, Style
 from indexer.parsers.pdf_columns import in_reading_order
 from rag.errors import SourceDamaged, SourceHasNoText, SourceTooLarge
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 # A sheet of A2 at 600 dots per inch; decoded it takes 420 MB.
 _MAX_PIXELS: Final = 140_000_000
+_PAGED: Final = "TIFF"
 
 
 def parse_image(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - pixels have no encoding
@@ -45,7 +49,9 @@ def parse_image(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG
             # Tags that make no sense are passed over; pixels that are missing are an error.
             warnings.simplefilter("ignore", UserWarning)
             with Image.open(file) as image:
-                for index in range(getattr(image, "n_frames", 1)):
+                count: int = getattr(image, "n_frames", 1)
+                paged = image.format == _PAGED
+                for index in range(min(count, MAX_PAGES) if paged else 1):
                     image.seek(index)
                     lines = in_reading_order(reader.lines(_pixels(image)).lines)
                     # Pages of one file may be scanned at different sizes, so each has a style of its own.
@@ -53,6 +59,10 @@ def parse_image(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG
                         found = True
                         yield from bounded(block)
                     yield None
+                if paged and count > MAX_PAGES:
+                    yield Notice(message=f"{count - MAX_PAGES:,} pages after the first {MAX_PAGES:,} are left out.")
+                elif not paged and count > 1:
+                    yield Notice(message=f"The first of its {count:,} pictures is read; the others are left out.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise SourceTooLarge(
             f"This image has more than {_MAX_PIXELS:,} pixels.", hint="Scale it down, or save it in parts."

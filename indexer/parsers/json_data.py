@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, bounded, one_line
 from indexer.parsers.decoding import TextReader, storable
@@ -20,6 +20,7 @@ _MAX_LEVEL: Final = 4
 # Nobody reads deeper ones, and what writes them means harm.
 _MAX_DEPTH: Final = 200
 _BLOB = re.compile(r"^(?:data:[\w/+.;=-]+,)?[A-Za-z0-9+/=_\r\n-]{512,}$")
+_SPACE = re.compile(r"\s*")
 _TITLE_KEYS: Final = ("title", "name", "label", "heading", "subject", "id", "_id")
 _MAX_LINE_CHARS: Final = 1 << 26
 
@@ -37,8 +38,12 @@ def parse_json(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         try:
             value = _load(text)
         except ValueError as error:
-            values = _one_after_the_other(text)
-            if not values:
+            values: list[Any] = []
+            try:
+                for value in _one_after_the_other(text):
+                    values.append(value)
+                    yield None
+            except ValueError:
                 raise SourceDamaged(f"This is not JSON: {error}.", hint="Correct it, or name it .txt.") from error
         else:
             values = [value]
@@ -65,6 +70,7 @@ def parse_json_lines(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
                 value = _load(line.lstrip("\ufeff"))
             except ValueError:
                 bad += 1
+                yield None
                 continue
             good += 1
             yield from writer.record(value)
@@ -89,23 +95,29 @@ def _too_deep() -> SourceDamaged:
     )
 
 
-def _one_after_the_other(text: str) -> list[Any]:
-    """Documents with white space between them, as some programs append them to .json files; none if one is broken."""
+def _one_after_the_other(text: str) -> Iterator[Any]:
+    """Documents with white space between them, as some programs append them to .json files.
+
+    Raises:
+        ValueError: one is broken, or a single word or number follows another one, as in a text.
+    """
     decoder = json.JSONDecoder()
-    values: list[Any] = []
-    at = 0
-    try:
-        while text[at:].strip():
-            at += len(text[at:]) - len(text[at:].lstrip())
+    count = 0
+    at = _space_end(text, 0)
+    while at < len(text):
+        try:
             value, at = decoder.raw_decode(text, at)
-            values.append(value)
-            if len(values) > 1 and not isinstance(value, dict | list):
-                return []
-    except ValueError:
-        return []
-    except RecursionError as error:
-        raise _too_deep() from error
-    return values
+        except RecursionError as error:
+            raise _too_deep() from error
+        count += 1
+        if count > 1 and not isinstance(value, dict | list):
+            raise ValueError("words follow each other")
+        yield value
+        at = _space_end(text, at)
+
+
+def _space_end(text: str, at: int) -> int:
+    return cast("re.Match[str]", _SPACE.match(text, at)).end()
 
 
 class _Writer:

@@ -21,6 +21,8 @@ INSTALL: Final = "pip install 'plumbline[ocr]'"
 
 # Longer sides are scaled down to this many pixels: an A4 page at 170 dots per inch, enough for print of 6 points.
 MAX_SIDE: Final = 2000
+# Of one file: hours of work, and more than any book has. Small files can show one picture on any number of pages.
+MAX_PAGES: Final = 5000
 # The detector looks for lines in a smaller copy; they are read in the page as it is.
 _DETECTION_SIDE: Final = 1280
 _MAX_THREADS: Final = 4

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import Notice, Parsed, Title, bounded, one_line
-from indexer.parsers.ocr import INSTALL
+from indexer.parsers.blocks import Block, Notice, Parsed, Title, bounded, one_line
+from indexer.parsers.ocr import INSTALL, MAX_PAGES
 from indexer.parsers.pdf_blocks import PageWriter, Style
 from indexer.parsers.pdf_file import PdfFile
 from indexer.parsers.pdf_pages import Origin
@@ -29,7 +29,7 @@ _FILE_TITLE = re.compile(
 
 
 def parse_pdf(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - PDF strings carry their own encoding
-    """Yield each page's headings, paragraphs, lists and tables, with the page's number.
+    """Yield each page's headings, paragraphs, lists and tables, then fields and comments on it, with its number.
 
     Raises:
         SourceEncrypted: it opens only with a password.
@@ -59,19 +59,28 @@ def _parse(document: PdfFile) -> Iterator[Parsed]:
     for index in range(count):
         page = sample.pop(index) if index in sample else document.read(index)
         number = index + 1
-        if page.origin is not Origin.TEXT:
+        if page.origin is not Origin.TEXT and not (page.origin is Origin.BLANK and page.annotated):
             origins[page.origin].append(number)
-        # Scans differ from the text around them, and from each other.
-        own = PageWriter(Style.of(page.lines)) if page.origin is Origin.OCR else writer
-        for block in own.blocks(running.without(page.lines, number), page=number, grids=page.grids):
+        for block in _page_blocks(page, number, writer, running):
             found = True
-            yield from bounded(block)
+            yield block
         yield None
     if not found:
         raise _no_text(count, origins)
     yield from _notices(count, origins)
+    if document.attachments:
+        yield Notice(message=f"{document.attachments} files that are attached to it are left out.")
     if running.shown:
         yield Notice(message=f"Left out as running headers and footers: {running.shown}")
+
+
+def _page_blocks(page: Page, number: int, writer: PageWriter, running: Running) -> Iterator[Block]:
+    # Scans differ from the text around them, and from each other.
+    own = PageWriter(Style.of(page.lines)) if page.origin is Origin.OCR else writer
+    for block in own.blocks(running.without(page.lines, number), page=number, grids=page.grids):
+        yield from bounded(block)
+    for text in page.annotated:
+        yield from bounded(Block(text=f"{text}\n\n", page=number))
 
 
 def _no_text(count: int, origins: dict[Origin, list[int]]) -> SourceError:
@@ -91,6 +100,11 @@ def _notices(count: int, origins: dict[Origin, list[int]]) -> Iterator[Notice]:
         yield Notice(
             message=f"{len(unread)} of {count} pages are images and were not read: {_ranges(unread)}."
             f" Text recognition (OCR) is not installed: {INSTALL}"
+        )
+    if beyond := origins[Origin.BEYOND]:
+        yield Notice(
+            message=f"{len(beyond)} of {count} pages are images after {MAX_PAGES:,} others and were not read:"
+            f" {_ranges(beyond)}"
         )
     if recognized := origins[Origin.OCR]:
         yield Notice(message=f"{len(recognized)} of {count} pages were read by text recognition: {_ranges(recognized)}")

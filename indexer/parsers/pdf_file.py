@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
+from indexer.parsers.ocr import MAX_PAGES
 from indexer.parsers.pdf_outline import outline_levels
-from indexer.parsers.pdf_pages import read_page
+from indexer.parsers.pdf_pages import Origin, read_page
 from rag.errors import SourceDamaged, SourceEncrypted
 
 if TYPE_CHECKING:
@@ -31,9 +33,10 @@ class PdfFile:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._document = _opened(file)
-        self._read = 0
+        self._read = self._recognised = 0
         self.page_count = len(self._document)
         self.metadata_title = _metadata_title(self._document)
+        self.attachments: int = self._document.count_attachments()
 
     def __enter__(self) -> Self:
         return self
@@ -46,7 +49,7 @@ class PdfFile:
         return outline_levels(self._document)
 
     def read(self, index: int) -> Page:
-        """The page at ``index``, from 0.
+        """The page at ``index``, from 0; images of text are recognised on ``MAX_PAGES`` pages.
 
         Raises:
             SourceDamaged: PDFium cannot read it.
@@ -56,7 +59,9 @@ class PdfFile:
             self._document = _opened(self._file)
             self._read = 0
         self._read += 1
-        return read_page(self._document, index)
+        page = read_page(self._document, index, recognise=self._recognised < MAX_PAGES)
+        self._recognised += page.origin is Origin.OCR
+        return page
 
 
 def _metadata_title(document: PdfDocument) -> str:
@@ -71,7 +76,7 @@ def _opened(file: BinaryIO) -> PdfDocument:
     import pypdfium2
 
     try:
-        return pypdfium2.PdfDocument(file)
+        document = pypdfium2.PdfDocument(file)
     except pypdfium2.PdfiumError as error:
         if error.err_code == _PASSWORD_ERROR:
             raise SourceEncrypted(
@@ -80,3 +85,6 @@ def _opened(file: BinaryIO) -> PdfDocument:
         raise SourceDamaged(
             f"This PDF cannot be opened: {error}", hint="The file may be cut off; get or export it again."
         ) from error
+    with suppress(pypdfium2.PdfiumError):  # of a damaged form the text is read
+        document.init_forms()
+    return document

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.ocr import MAX_SIDE, ocr_installed, recognizer
+from indexer.parsers.pdf_annotations import annotated
 from indexer.parsers.pdf_columns import in_reading_order
 from indexer.parsers.pdf_lines import PageLines, page_lines
 from indexer.parsers.pdf_rules import page_grids
@@ -28,25 +29,27 @@ _POINTS_PER_INCH: Final = 72
 
 
 class Origin(StrEnum):
-    """Where a page's lines come from, or why there are none."""
+    """Where a page's lines come from, or why there are none: ``BEYOND`` is an image that was not to be recognised."""
 
     TEXT = "text"
     OCR = "ocr"
     NEEDS_OCR = "needs_ocr"
+    BEYOND = "beyond"
     BLANK = "blank"
 
 
 @dataclass(slots=True, kw_only=True)
 class Page:
-    """A page as read. ``lines`` are in reading order, ``grids`` its ruled tables."""
+    """A page as read. ``lines`` are in reading order, ``grids`` its ruled tables, ``annotated`` what lies on it."""
 
     lines: list[Line]
     origin: Origin
     grids: list[Grid] = field(default_factory=list)
+    annotated: list[str] = field(default_factory=list)
 
 
-def read_page(document: PdfDocument, index: int) -> Page:
-    """Read the page at ``index``, from 0.
+def read_page(document: PdfDocument, index: int, *, recognise: bool = True) -> Page:
+    """Read the page at ``index``, from 0; with ``recognise`` by text recognition, if it has no text.
 
     Raises:
         SourceDamaged: PDFium cannot read it.
@@ -56,7 +59,7 @@ def read_page(document: PdfDocument, index: int) -> Page:
     try:
         page = document[index]
         try:
-            return _read(page)
+            return replace(_read(page, recognise=recognise), annotated=annotated(document, page))
         finally:
             page.close()
     except pypdfium2.PdfiumError as error:
@@ -65,7 +68,7 @@ def read_page(document: PdfDocument, index: int) -> Page:
         ) from error
 
 
-def _read(page: PdfPage) -> Page:
+def _read(page: PdfPage, *, recognise: bool) -> Page:
     text = page_lines(page)
     garbled = text.unmapped > _MAX_UNMAPPED * (text.characters or 1)
     usable = PageLines() if garbled else text
@@ -75,8 +78,9 @@ def _read(page: PdfPage) -> Page:
         return Page(lines=in_reading_order(text.lines), origin=Origin.TEXT, grids=grids)
     if not text.characters and not _has_content(page):
         return Page(lines=[], origin=Origin.BLANK)
-    if not ocr_installed():
-        return Page(lines=in_reading_order(usable.lines), origin=Origin.NEEDS_OCR)
+    if not (recognise and ocr_installed()):
+        origin = Origin.BEYOND if ocr_installed() else Origin.NEEDS_OCR
+        return Page(lines=in_reading_order(usable.lines), origin=origin)
     recognized = _recognized(page)
     if recognized.characters > usable.characters:
         return Page(lines=in_reading_order(recognized.lines), origin=Origin.OCR)
@@ -102,7 +106,7 @@ def _is_image(page: PdfPage) -> bool:
 def _recognized(page: PdfPage) -> PageLines:
     width, height = page.get_size()
     scale = min(_RENDER_DPI / _POINTS_PER_INCH, MAX_SIDE / max(width, height, 1.0))
-    bitmap = page.render(scale=scale)
+    bitmap = page.render(scale=scale, may_draw_forms=False)  # the values of their fields are read
     try:
         image = bitmap.to_numpy()[:, :, :3]
         found = recognizer().lines(image)

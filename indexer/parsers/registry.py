@@ -15,6 +15,7 @@ from indexer.formats import (
     JSON_LINES,
     LATEX,
     MAIL,
+    MAILBOX,
     MARKDOWN,
     NOTEBOOK,
     ORG,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 # Bump when a parser yields other text for the same bytes: unchanged files are then read again.
 # With text recognition installed, scanned pages that were left out before are found.
-PARSER_VERSION: Final = "plumbline-parsers-10" + ("+ocr" if ocr_installed() else "")
+PARSER_VERSION: Final = "plumbline-parsers-11" + ("+ocr" if ocr_installed() else "")
 
 # Source code that is split by its syntax.
 LANGUAGES: Final = tuple("python javascript typescript tsx java go rust c cpp csharp ruby php shell".split())
@@ -78,6 +79,7 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         CODE: "indexer.parsers.source_code:parse_code",
         **{f"text/x-{language}": f"indexer.parsers.source_code:parse_{language}" for language in LANGUAGES},
         MAIL: "indexer.parsers.mail:parse_mail",
+        MAILBOX: "indexer.parsers.mailbox:parse_mailbox",
         OUTLOOK: "indexer.parsers.outlook:parse_outlook",
         ZIP: "indexer.parsers.zip_archive:parse_zip",
         TAR: "indexer.parsers.tar_archive:parse_tar",

@@ -32,6 +32,7 @@ _SUFFIXES: Final = {
     "text/vtt": ".vtt",
     "application/x-subrip": ".srt",
     "message/rfc822": ".eml",
+    "application/mbox": ".mbox",
     "text/x-rst": ".rst",
     "application/x-tex": ".tex",
     "application/vnd.ms-outlook": ".msg",
@@ -41,7 +42,7 @@ _SUFFIXES: Final = {
 }
 _FILENAME: Final = re.compile(r"filename\s*=\s*(?:\"([^\"]*)\"|([^\s;]+))", re.IGNORECASE)
 _FILENAME_UTF8: Final = re.compile(r"filename\*\s*=\s*utf-8'[^']*'([^\s;]+)", re.IGNORECASE)
-_CHARSET: Final = re.compile(r"charset\s*=\s*\"?\s*([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_CHARSET: Final = re.compile(r"charset\s*+=\s*+\"?+\s*+([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 
 
 def name_of(url: str, headers: Mapping[str, str]) -> PurePosixPath:

@@ -30,7 +30,8 @@ _LISTS: Final = frozenset({"urlset", "sitemapindex"})
 _ENTRIES: Final = frozenset({"url", "sitemap"})
 # Told from other XML by its root, which the XML declaration, comments and instructions may precede.
 SITEMAP_START: Final = re.compile(
-    rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?.{0,500}?\?>\s*|<!--.{0,2000}?-->\s*){0,8}<(?:[\w.-]+:)?(?:urlset|sitemapindex)[\s>]",
+    rb"\A(?:\xef\xbb\xbf)?\s*+(?>(?:<\?.{0,500}?\?>\s*|<!--.{0,2000}?-->\s*){0,8})"
+    rb"<(?:[\w.-]+:)?(?:urlset|sitemapindex)[\s>]",
     re.DOTALL,
 )
 

@@ -30,7 +30,7 @@ _PAGE_NUMBER = stdlib_re.compile(
 _QUOTED = stdlib_re.compile(r"^[ \t]*>[> \t]*", stdlib_re.MULTILINE)
 _RULE = stdlib_re.compile(r"[=+<>^%]{3,}")  # a line that is drawn
 # What is no letter before it is not joined by it either: then it is no token.
-_HYPHEN = stdlib_re.compile(r"[-\u2010\u2011\u00ad](?:\s*\n\s*)?(?=[^\W\d_])")
+_HYPHEN = stdlib_re.compile(r"[-\u2010\u2011\u00ad](?:[^\S\n]*+\n\s*+)?(?=[^\W\d_])")
 
 # Figures in parentheses are negative in accounts; a decimal point, a sign and what compares change what a figure says.
 _FIGURE = r"\(\d[\d.,]*\)|WORD+(?:(?<=\d)[.,:/]\d+)*|(?<!WORD)-(?=[\d.])|!="

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
+from indexer.members import Budget, Handover
 from indexer.report import Outcome, Watcher
+from indexer.wire import MemberBegins, MemberEnds
 from tests.integration.ingesting import ingesting
 from tests.unit.mails import mail, tarred, zipped
 
@@ -216,3 +218,30 @@ def test_empty_archives_have_a_reason(library, docs):
     report = library.ingest(docs)
     assert [(f.code, "holds no files" in f.message) for f in report.failed[:2]] == [("source_has_no_text", True)] * 2
     assert report.results[-1].outcome is Outcome.FAILED
+
+
+def test_a_mailbox_holds_all_its_messages_with_their_attachments(library, docs):
+    letters = [mail("Rivers", f"River {number} runs.\n", notes_txt=b"Water.") for number in range(3)]
+    marked = [b"From - Mon May 04 10:00:00 2020\n" + letter.as_bytes() + b"\n" for letter in letters]
+    (docs / "Inbox").write_bytes(b"".join(marked))
+    names = ["Inbox!/Rivers.eml", "Inbox!/Rivers~2.eml", "Inbox!/Rivers~3.eml"]
+    assert outcomes(library.ingest(docs)) == {
+        "Inbox": "ingested",
+        **{f"{name}{member}": "ingested" for name in names for member in ("", "!/notes.txt")},
+    }
+    (docs / "Inbox").write_bytes(b"".join([*marked, marked[0].replace(b"River 0", b"River 4")]))
+    assert outcomes(library.ingest(docs)) == {
+        "Inbox": "replaced",
+        **dict.fromkeys(names, "unchanged"),
+        "Inbox!/Rivers~4.eml": "ingested",
+        "Inbox!/Rivers~4.eml!/notes.txt": "ingested",
+    }
+
+
+def test_thousands_of_members_of_one_name_have_each_their_own():
+    begun = [item for _ in range(5000) for item in (MemberBegins(name=b"d/a.txt"), MemberEnds())]
+    handover = Handover(iter(begun), "m", Budget(members=5000, total_bytes=1, member_bytes=1))
+    assert list(handover.pieces()) == []
+    uris = [member.uri for member in handover.members()]
+    assert uris[:3] == ["m!/d/a.txt", "m!/d/a~2.txt", "m!/d/a~3.txt"]
+    assert len(set(uris)) == 5000

@@ -1,13 +1,15 @@
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
+import structlog
 
 from indexer.parsers.ocr import ocr_installed
 from indexer.report import Outcome, Watcher
 from indexer.sources import Source
 from rag.embedding.fake import HashingEmbedder
-from rag.errors import EmbedderChanged
+from rag.errors import DatabaseBusy, EmbedderChanged, ModelCorrupt
 from rag.types import Span
 from tests.integration.ingesting import Ingesting, ingesting
 from tests.unit.pdf_pages import make_image_pdf, make_pdf
@@ -285,3 +287,53 @@ def test_the_longest_titles_and_headings_leave_room(library: Ingesting, tmp_path
     assert len(first.title) < len(heading)
     assert second.title == "b"
     assert library.store.source_text(second.id, Span(start=2, end=6)) == "text"
+
+
+class PanicException(BaseException):
+    """As libraries in Rust raise it."""
+
+
+class Stumbling(HashingEmbedder):
+    """Its tokenizer raises what it is told to where a text holds "stands"."""
+
+    raised: BaseException = ValueError("no such token")
+
+    def count_tokens(self, texts):
+        if any("stands" in text for text in texts):
+            raise self.raised
+        return super().count_tokens(texts)
+
+
+@pytest.mark.parametrize("raised", [ValueError("no such token"), KeyError("x"), PanicException("index out of bounds")])
+def test_a_mistake_that_shows_on_one_file_is_told_and_the_others_are_taken_in(tmp_path, docs, raised):
+    embedder = Stumbling()
+    embedder.raised = raised
+    with zipfile.ZipFile(docs / "e.zip", "w") as archive:
+        archive.writestr("in.txt", "Ice stands.")
+        archive.writestr("out.txt", "Ice melts.")
+    with ingesting(tmp_path / "home", embedder=embedder) as library, structlog.testing.capture_logs() as logs:
+        report = library.ingest(docs)
+        assert (report.ingested, len(library.documents())) == (5, 5)
+        assert sorted(Path(failure.uri).name for failure in report.failed) == ["b.txt", "in.txt"]
+        for failure in report.failed:
+            assert failure.code == "source_crashed"
+            assert f"{type(raised).__name__}: {raised}" in failure.message
+        assert [
+            (Path(entry["uri"]).name, entry["exc_info"]) for entry in logs if entry["event"] == "source crashed"
+        ] == [
+            ("b.txt", True),
+            ("in.txt", True),
+        ]
+
+
+@pytest.mark.parametrize(
+    "raised", [DatabaseBusy("locked"), ModelCorrupt("torn"), OSError("gone"), RuntimeError("cuda"), KeyboardInterrupt()]
+)
+def test_what_is_wrong_with_store_model_or_machine_ends_the_run(tmp_path, docs, raised):
+    embedder = Stumbling()
+    embedder.raised = raised
+    with ingesting(tmp_path / "home", embedder=embedder) as library:
+        with pytest.raises(type(raised)):
+            library.ingest(docs)
+        embedder.raised = ValueError("another time")
+        assert library.ingest(docs).failed != []

@@ -1,6 +1,7 @@
 import base64
 import codecs
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,13 @@ def detected(tmp_path):
         ("schema.xsd", b"<?xml version='1.0'?><a/>", formats.CODE),
         ("a.eml", b"Subject: hi\n\ntext", formats.MAIL),
         ("saved", b"Received: by x;\n at noon\nFrom: a@b\r\nTo: c@d\nSubject: hi\n\ntext", formats.MAIL),
+        (
+            "Inbox",
+            b"From - Mon May 4 10:00 2020\r\nReceived: x\r\nFrom: a@b\r\nTo: c@d\r\n\r\nhi",
+            formats.MAILBOX,
+        ),
+        ("a.mbox", b"From a@b Mon May  4 10:00:00 2020\nSubject: hi\n\ntext", formats.MAILBOX),
+        ("letter", b"From here we go\nSubject: a letter\n\ntext", TEXT),
         ("utf16.eml", "Subject: hi\nFrom: a@b\n\ntext".encode("utf-16"), formats.MAIL),
         ("notes.txt", b"From: here\nTo: there\nSubject: a list\nDate: no\n", TEXT),
         ("a.msg", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), formats.OUTLOOK),
@@ -174,3 +182,35 @@ def test_documents_that_are_packed_like_archives_are_named(detected, name):
     with pytest.raises(SourceUnsupported, match="Apple"):
         detected(name, b"PK\x03\x04" + bytes(30) + b"Index/Document.iwa")
     assert detected("a.zip", b"PK\x03\x04" + bytes(30) + b"Index/Document.iwa").media_type == formats.ZIP
+
+
+# Each would take minutes to centuries if what repeats were tried again; `re` hears of the signal that ends the test.
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<!-- a -->" * 6000,
+        b"<!-- a -->\n" * 5000 + b"<!--",
+        b"<?xml version='1.0'?>" + b"<!---->" * 9000,
+        b" " * 65000 + b"<!-- a -->",
+        (b"X" * 239 + b",") * 270,
+        (b"X" * 119 + b"\r\n" + b"X" * 119 + b",") * 270,
+        b"<html>\xe9" + b"<meta" * 40 + b"charset=" + b" " * 65000,
+        b"Subject: x\n" + b" x\n" * 20000,
+    ],
+)
+@pytest.mark.parametrize("name", ["page.html", "page.xml", "page", "page.py"])
+def test_no_content_takes_more_than_a_moment(detected, name, content):
+    with suppress(SourceBinary):
+        detected(name, content)
+
+
+def test_a_page_may_begin_with_hundreds_of_comments(detected):
+    assert detected("page", b"<?xml version='1.0'?>\n" + b"<!-- <p> -- > -->\n" * 500 + b"<html>").media_type == HTML
+
+
+@pytest.mark.parametrize("run", [b"X" * 240, b"X" * 60 + b"\n" + b"X" * 180, (b"X" * 60 + b"\r\n") * 4])
+def test_encoded_data_is_told_by_four_times_sixty_bytes(detected, run):
+    with pytest.raises(SourceBinary):
+        detected("a.txt", run)
+    assert detected("a.txt", run.replace(b"X" * 60, b"X" * 59, 1)).media_type == TEXT

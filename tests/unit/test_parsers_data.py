@@ -8,7 +8,8 @@ import pytest
 
 from indexer.chunking import chunk_blocks
 from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, SRT, TSV, VTT, XML
-from indexer.parsers.blocks import BlockKind
+from indexer.parsers.blocks import Block, BlockKind
+from indexer.parsers.json_data import parse_json
 from indexer.parsers.separated import parse_csv
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceDamaged, SourceUnsafe
@@ -118,6 +119,14 @@ def test_json_documents_one_after_the_other_are_read():
     assert parsed(JSON, '{"a": 1}\n{"b": 2}').of("paragraph") == ["a: 1", "b: 2"]
     with pytest.raises(SourceDamaged, match="not JSON"):
         parsed(JSON, "{broken")
+
+
+@pytest.mark.timeout(30)  # in minutes only if each document costs as much as all that follow it
+def test_a_hundred_thousand_json_documents_one_after_the_other_are_read_with_signs_of_life():
+    source = "".join(json.dumps({"number": number, "river": "Inn"}) + " \n\n" for number in range(100_000))
+    found = list(parse_json(io.BytesIO(source.encode()), "utf-8"))
+    assert sum(isinstance(each, Block) for each in found) == 100_000
+    assert all(each is None for each in found[:100_000])
 
 
 @pytest.mark.parametrize("depth", [300, 100_000])

@@ -1,10 +1,14 @@
 import io
+import re
+from dataclasses import replace
 from email.message import EmailMessage
 
 import pytest
 
 from indexer.formats import MAIL, OUTLOOK
+from indexer.parsers.blocks import Limits, Member, Parsed
 from indexer.parsers.mail import parse_mail
+from indexer.parsers.mailbox import parse_mailbox
 from indexer.parsers.outlook import parse_outlook
 from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge, SourceUnsupported
 from tests.unit.mails import mail
@@ -206,3 +210,67 @@ def test_encodings_of_mails_are_what_programs_mean_by_their_names(read, charset,
     said = f"; charset={charset}" if charset else ""
     head = f"Subject: x\nContent-Type: text/plain{said}\nContent-Transfer-Encoding: 8bit\n\n"
     assert read(head.encode() + raw).of("paragraph") == [text]
+
+
+def mailbox(*messages: bytes | EmailMessage, end: bytes = b"\n") -> bytes:
+    """As mboxrd: a mark before each message, and no line of a message that looks like one."""
+    held = b""
+    for message in messages:
+        raw = message if isinstance(message, bytes) else message.as_bytes()
+        raw = re.sub(rb"^(>*From )", rb">\1", raw, flags=re.MULTILINE)
+        held += b"From - Mon May 04 10:00:00 2020\n" + raw.replace(b"\r\n", b"\n") + b"\n"
+    return held.replace(b"\n", end)
+
+
+def read_mailbox(raw: bytes, encoding: str = "latin-1", limits: Limits = LIMITS) -> list[Parsed]:
+    return list(parse_mailbox(io.BytesIO(raw), encoding, limits))
+
+
+def messages_of(found: list[Parsed]) -> list[tuple[str, bytes]]:
+    return [(each.name, b"".join(each.content)) for each in found if isinstance(each, Member)]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_every_message_of_a_mailbox_is_one_of_its_own(read, end):
+    text = "From here it runs.\n>From there, too.\nFrom: is no header\n"
+    sent = [mail("One", text), mail("Größe/2", notes_txt=b"note"), mail("One", "Third.\n")]
+    found = messages_of(read_mailbox(mailbox(*sent, end=end)))
+    assert [name for name, _raw in found] == ["One.eml", "Größe-2.eml", "One.eml"]
+    assert read(found[0][1]).of("paragraph")[1:] == [text.strip()]
+    assert content(read(found[1][1]), "notes.txt") == b"note"
+    assert found[2][1].endswith(b"Third." + end + end)
+    assert not any(b"10:00:00 2020" in raw for _name, raw in found)
+
+
+def test_a_mailbox_is_read_in_whatever_pieces_it_comes(read, monkeypatch):
+    monkeypatch.setattr("indexer.parsers.mailbox._LINE_BYTES", 80)
+    monkeypatch.setattr("indexer.parsers.mailbox.PART_BYTES", 50)
+    raw = mailbox(mail("One", "From " + "x" * 150 + "\nFrom: y\n"), b"Subject: Two\n\n" + b"z" * 75 + b"From a\nb: c\n")
+    found = messages_of(read_mailbox(raw))
+    assert [name for name, _raw in found] == ["One.eml", "Two.eml"]
+    assert found[1][1] == b"Subject: Two\n\n" + b"z" * 75 + b"From a\nb: c\n\n"
+
+
+def test_a_mailbox_of_one_message_is_this_message():
+    found = Result(read_mailbox(mailbox(mail("Alone"))))
+    assert (found.titles, found.members) == (["Alone"], {})
+    wide = b"\xff\xfe" + mailbox(mail("One"), mail("Two")).decode().encode("utf-16-le")
+    assert list(Result(read_mailbox(wide, "utf-16")).members) == ["One.eml", "Two.eml"]
+
+
+def test_messages_that_were_deleted_are_told():
+    kept, gone = (f"X-Mozilla-Status: {status}\nSubject: {status}\n\ntext\n".encode() for status in ("0001", "0009"))
+    found = Result(read_mailbox(mailbox(kept, gone, b"X-Mozilla-Status: no\nSubject: odd\n\ntext\n")))
+    assert list(found.members) == ["0001.eml", "odd.eml"]
+    assert found.notices == ["1 messages were deleted and are left out."]
+
+
+def test_a_mailbox_is_within_the_limits_of_containers():
+    raw = mailbox(*[mail()] * 5)
+    with pytest.raises(SourceTooLarge, match="more than 4 files"):
+        read_mailbox(raw, limits=replace(LIMITS, members=4))
+    large = mailbox(mail("Small"), mail("Large", "x" * 5000))
+    small, big = [each for each in read_mailbox(large, limits=replace(LIMITS, member_bytes=4000)) if each is not None]
+    assert b"".join(small.content)
+    with pytest.raises(SourceTooLarge):
+        b"".join(big.content)

@@ -6,7 +6,7 @@ import pytest
 
 from indexer.detection import detect
 from indexer.image_detection import BMP, JPEG, PNG, TIFF, WEBP
-from indexer.parsers import image, ocr, pdf_pages
+from indexer.parsers import image, ocr, pdf_file, pdf_pages
 from indexer.parsers.blocks import Block, Notice
 from indexer.parsers.image import parse_image
 from indexer.parsers.pdf import parse_pdf
@@ -116,6 +116,35 @@ def test_pages_of_a_tiff_are_numbered_and_large_ones_scaled_down(recognizer):
     assert [page for page, _ in texts(items)] == [1, 2, 3]
     assert items.count(None) == 3  # a sign of life a page
     assert max(pixels.shape[0] for pixels in recognizer.seen) == ocr.MAX_SIDE
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_of_a_moving_picture_the_first_one_is_read(recognizer, form):
+    frames = [Image.new("RGB", (60, 40), (number, 0, 0)) for number in range(50)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:], lossless=True)
+    items = parsed(parse_image, buffer.getvalue())
+    assert [page for page, _ in texts(items)] == [1]
+    assert len(recognizer.seen) == 1
+    assert [item.message for item in items if isinstance(item, Notice)] == [
+        "The first of its 50 pictures is read; the others are left out."
+    ]
+
+
+def test_no_more_than_so_many_pages_are_recognised(recognizer, monkeypatch):
+    monkeypatch.setattr(image, "MAX_PAGES", 2)
+    monkeypatch.setattr(pdf_file, "MAX_PAGES", 2)
+    buffer = io.BytesIO()
+    pages = [Image.new("L", (30, 20)) for _ in range(5)]
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    items = parsed(parse_image, buffer.getvalue())
+    assert [page for page, _ in texts(items)] == [1, 2]
+    assert "3 pages after the first 2 are left out." in [item.message for item in items if isinstance(item, Notice)]
+    drawn = drawn_pdf(*[lambda canvas: canvas.rect(100, 100, 300, 300, fill=1)] * 5)
+    items = parsed(parse_pdf, drawn)
+    assert {page for page, _ in texts(items)} == {1, 2}
+    assert len(recognizer.seen) == 4
+    assert any("3 of 5 pages are images" in item.message for item in items if isinstance(item, Notice))
 
 
 def test_a_damaged_or_huge_or_empty_image_is_told(recognizer, monkeypatch):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.web.names import charset_of, name_of
-from indexer.web.sitemaps import addresses
+from indexer.web.sitemaps import SITEMAP_START, addresses
 from indexer.web.urls import is_url, normalised, origin_of, same_site, stored_uri
 from rag.errors import SourceAddressRefused
 
@@ -109,3 +109,18 @@ def test_the_servers_charset_by_what_is_meant() -> None:
     assert charset_of({"content-type": "text/html; charset=ISO-8859-1"}) == "cp1252"
     assert charset_of({"content-type": 'text/html; charset="windows-1251"'}) == "windows-1251"
     assert charset_of({"content-type": "text/html"}) is None
+
+
+def test_a_sitemap_may_begin_with_comments_and_instructions():
+    assert SITEMAP_START.match(b"<?xml version='1.0'?><?style?>\n" + b"<!-- - -- > -->\n" * 6 + b"<s:urlset>")
+
+
+@pytest.mark.timeout(20)  # in vain for years if what repeats is tried again
+@pytest.mark.parametrize("start", [b"<!---->" * 3000, b"<?a?>" * 4000, b"<!-- " * 3000 + b"--><?a?>" * 3000])
+def test_no_start_of_a_page_takes_more_than_a_moment(start):
+    assert SITEMAP_START.match(start) is None
+
+
+@pytest.mark.timeout(20)
+def test_no_media_type_takes_more_than_a_moment():
+    assert charset_of({"content-type": "text/html; charset=" + " " * 200_000 + ";"}) is None
