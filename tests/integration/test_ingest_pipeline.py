@@ -305,7 +305,7 @@ def test_a_source_that_is_purged_while_it_is_read_fails_and_the_others_go_on(tmp
 
     to_purge = []
     home = tmp_path / "home"
-    places = {"home": home, "indexes": home / "indexes", "blobs": Blobs(home / "blobs")}
+    places = {"home": home, "indexes": home / "indexes", "blobs": Blobs(home / "blobs"), "erase": list}
     with ingesting(home, embedder=Purging()) as library:
         library.ingest(docs)
         lakes = [document.id for document in library.documents() if document.uri.endswith("b.txt")]

@@ -147,7 +147,7 @@ def test_two_writers_of_one_source_do_not_mix(store, collection, small_batches):
 def purged(database, tmp_path):
     def run(collection, document_id):
         home = tmp_path / "home"
-        places = {"home": home, "indexes": home / "indexes", "blobs": Blobs(home / "blobs")}
+        places = {"home": home, "indexes": home / "indexes", "blobs": Blobs(home / "blobs"), "erase": list}
         vectors = LiveVectors(database, places["indexes"])
         try:
             return purge.purge(database, vectors, collection, [document_id], **places)
