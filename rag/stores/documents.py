@@ -12,7 +12,7 @@ from rag.errors import EmbedderChanged, UnknownDocument
 from rag.stores import tenures
 from rag.stores.changes import current_index
 from rag.stores.collection_rows import change_collection, collection_row, collection_rows
-from rag.stores.collections import ensure_collection, is_empty, require_collection
+from rag.stores.collections import collection_of, ensure_collection, is_empty, require_collection
 from rag.stores.copies import copies, likenesses
 from rag.stores.cuts import versions_of
 from rag.stores.embedding_sets import has_vector
@@ -88,6 +88,15 @@ class SqlDocumentStore:
         """Raises UnknownCollection."""
         with self._database.read() as connection:
             return require_collection(connection, name)
+
+    def collection_of(self, document_id: int) -> Collection | None:
+        """The collection of a document, which may be deleted and kept; ``None`` if there is none with this id.
+
+        Raises:
+            DatabaseDamaged: the collection's row is not as it was written.
+        """
+        with self._database.read() as connection:
+            return collection_of(connection, document_id)
 
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None:
         """What is known of a source's active version; ``None`` if it has none."""
