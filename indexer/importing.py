@@ -13,7 +13,7 @@ from indexer.parsers.registry import PARSER_VERSION
 from rag.embedding.context import contextual_text
 from rag.errors import DatabaseDamaged, DatabaseTooNew, InvalidRequest, UnknownCollection
 from rag.retrieval.filters import parse_metadata
-from rag.source_types import SourceRecord
+from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
 from rag.stores.exchange import FORMAT_VERSION, ExportedChunk, ExportedDocument, ExportedText, ExportEnd, ExportHeader
 from rag.stores.vectors import decode
@@ -133,8 +133,9 @@ class Import:
         except InvalidRequest as error:
             raise self._reader.problem(error.message) from error
         stored = self._store.stored_source(self.collection, document.uri)
-        made = (document.sha256, document.parser, document.chunker, metadata)
-        if stored and (stored.sha256, stored.parser, stored.chunker, dict(stored.metadata)) == made:
+        made = (document.sha256, document.parser, document.chunker, document.title)
+        before = stored and (stored.sha256, stored.parser, stored.chunker, stored.title)
+        if stored and before == made and same_metadata(stored.metadata, metadata):
             self.report.unchanged += 1
             return self._skip()
         source = SourceRecord(

@@ -6,7 +6,6 @@ together.
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,7 @@ from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
 from rag.embedding.context import contextual_text
 from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
-from rag.source_types import SourceRecord
+from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
 from rag.types import MEMBER_MARK
 
@@ -164,7 +163,7 @@ class SourceIngestion:
     def _is_current(self, stored: StoredSource, makers: Fingerprint) -> bool:
         if (stored.parser, stored.chunker) != (makers.parser, makers.chunker):
             return False
-        return self._metadata is None or _written(stored.metadata) == _written(self._metadata)
+        return self._metadata is None or same_metadata(stored.metadata, self._metadata)
 
     def _detect(self, source: OpenSource, scan: SourceScan) -> Detected:
         detected = detect(source.path, scan)
@@ -360,8 +359,3 @@ def _without_text(source: OpenSource, detected: Detected) -> SourceHasNoText:
     if detected.media_type in CONTAINERS:
         return SourceHasNoText(f"{source.path} holds no files to take in.", hint="Open it and see what it holds.")
     return SourceHasNoText(f"No text was found in {source.path}.", hint="Open it and see whether it holds any.")
-
-
-def _written(metadata: Mapping[str, MetadataValue]) -> str:
-    """For comparing: in Python 1, 1.0 and True are equal."""
-    return json.dumps(dict(metadata), sort_keys=True)

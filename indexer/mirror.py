@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from indexer.absence import Evidence
 from rag.errors import SourceError
+from rag.source_types import same_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,11 +127,8 @@ def _difference(stored: KnownSource, file: FoundFile, metadata: Mapping[str, Met
 
 
 def says_the_same(stored: KnownSource, metadata: Mapping[str, MetadataValue] | None) -> bool:
-    """Whether this is said of a document already; None says nothing. In JSON 1, 1.0 and true are three things."""
-    if metadata is None:
-        return True
-    before, now = (json.dumps(dict(said), sort_keys=True) for said in (stored.metadata, metadata))
-    return before == now
+    """Whether this is said of a document already; None says nothing."""
+    return metadata is None or same_metadata(stored.metadata, metadata)
 
 
 def _stat(source: SourcePath) -> FoundFile | None:

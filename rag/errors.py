@@ -10,7 +10,7 @@ RagError
 ├── SourceError               one document could not be taken in; the others go on
 │   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
 │   ├── SourceDamaged  SourceTooLarge  SourceUnsafe  SourceHasNoText  SourceNeedsOcr  ParserTimeout  ParserOutOfMemory
-│   ├── ParserCrashed  SourceCrashed  SourceAddressRefused  SourceDisallowed  SourceUnreachable
+│   ├── ParserCrashed  SourceCrashed  SourceAddressRefused  SourceDisallowed  SourceUnreachable  SourcePurged
 ├── ModelError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
@@ -76,6 +76,7 @@ __all__ = [
     "SourceHasNoText",
     "SourceNeedsOcr",
     "SourceNotFound",
+    "SourcePurged",
     "SourceTooLarge",
     "SourceUnreachable",
     "SourceUnreadable",
@@ -229,6 +230,12 @@ class SourceNeedsOcr(SourceError):
     """Its text is in images, and the extra that recognises it is not installed."""
 
     code = "source_needs_ocr"
+
+
+class SourcePurged(SourceError):
+    """Its document was purged while it was taken in."""
+
+    code = "source_purged"
 
 
 class SourceAddressRefused(SourceError):

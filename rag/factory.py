@@ -217,8 +217,8 @@ class Library:
                 return
         from rag.stores.purge import finish_purges  # with FAISS, which takes a third of a second
 
-        if finish_purges(self.database, self.vectors, home=self.settings.home, indexes=self.index_directory):
-            self.erase_deleted()
+        places = {"home": self.settings.home, "indexes": self.index_directory}
+        finish_purges(self.database, self.vectors, erase=self._erase_searching, **places)
 
     def erase_deleted(self) -> ErasureReport:
         """Have what models have stored of deleted passages erased, on disk and in every process with a model over this
@@ -240,13 +240,23 @@ class Library:
         Raises:
             UnknownDocument: the collection has no version of one of them, so nothing was purged.
             Conflict: the collection is being embedded anew, or an upload that waits would bring one of them again.
-            DataDirectoryUnwritable, DiskFull: something could not be written or deleted; the same purge goes on.
+            DataDirectoryUnwritable, DiskFull: something could not be written or deleted; ``finish_purges`` goes on.
         """
         from rag.stores.purge import purge
 
-        places = {"home": self.settings.home, "indexes": self.index_directory}
-        stored = purge(self.database, self.vectors, collection, document_ids, blobs=self.blobs, **places)
-        return [*stored, *self.erase_deleted().searched()]
+        return purge(
+            self.database,
+            self.vectors,
+            collection,
+            document_ids,
+            home=self.settings.home,
+            indexes=self.index_directory,
+            blobs=self.blobs,
+            erase=self._erase_searching,
+        )
+
+    def _erase_searching(self) -> list[Searched]:
+        return self.erase_deleted().searched()
 
     def readiness(self) -> list[Check]:
         """What works and what does not, without loading anything that is not loaded."""

@@ -268,6 +268,9 @@ class DocumentStore(PassageStore, Protocol):
         """
 
     def collections(self) -> list[Collection]: ...
+    def collection_of(self, document_id: int) -> Collection | None:
+        """The collection of a document, which may be deleted and kept; ``None`` if there is none with this id."""
+
     def index(self, collection: Collection) -> GenerationInfo | None:
         """The current index file; ``None`` if there is none."""
 
@@ -296,6 +299,9 @@ class DocumentStore(PassageStore, Protocol):
 
     def documents(self, collection: Collection, *, limit: int = 100, after: int = 0) -> list[Document]:
         """Active documents by id, those with an id above ``after``."""
+
+    def document(self, collection: Collection, document_id: int, *, damaged_too: bool = False) -> Document:
+        """An active document. Raises UnknownDocument, and DatabaseDamaged unless ``damaged_too``."""
 
     def members(self, collection: Collection, uri: str) -> list[Document]:
         """Active documents in the container with this URI, those in containers within it, too."""

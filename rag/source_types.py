@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ class StoredSource:
     """
 
     document_id: int
+    title: str
     sha256: str
     size: int
     mtime_ns: int
@@ -74,3 +76,9 @@ class KnownSource:
     current: bool
     metadata: Mapping[str, MetadataValue]
     stored_at: datetime
+
+
+def same_metadata(one: Mapping[str, MetadataValue], other: Mapping[str, MetadataValue]) -> bool:
+    """Whether filters find the same by both. In JSON 1, 1.0 and true are three things; in Python they are equal."""
+    written, again = (json.dumps(dict(said), sort_keys=True) for said in (one, other))
+    return written == again

@@ -24,6 +24,7 @@ from rag.types import DEFAULT_COLLECTION
 
 if TYPE_CHECKING:
     from rag.protocols import DocumentStore
+    from rag.types import Collection
 
 _MAX_ID = 2**53 - 1  # the largest that JSON readers carry exactly; far above any real id
 _MAX_PAGE = 1000
@@ -44,22 +45,27 @@ def _page(store: DocumentStore, collection: str, limit: int, after: int) -> Docu
     )
 
 
+def _collection_of(store: DocumentStore, document_id: int) -> Collection:
+    collection = store.collection_of(document_id) if 0 < document_id <= _MAX_ID else None
+    if collection is None:
+        raise UnknownDocument(f"There is no document {document_id}.", hint="GET /v1/documents lists those there are.")
+    return collection
+
+
 def _find(store: DocumentStore, document_id: int) -> DocumentDetails:
-    if 0 < document_id <= _MAX_ID:
-        for collection in store.collections():
-            for document in store.documents(collection, limit=1, after=document_id - 1):
-                if document.id == document_id:
-                    quality = plain(store.quality(collection, document_id), schemas.Quality)
-                    return DocumentDetails(**msgspec.structs.asdict(plain(document, schemas.Document)), quality=quality)
-    raise UnknownDocument(f"There is no document {document_id}.", hint="GET /v1/documents lists those there are.")
+    collection = _collection_of(store, document_id)
+    document = plain(store.document(collection, document_id), schemas.Document)
+    quality = plain(store.quality(collection, document_id), schemas.Quality)
+    return DocumentDetails(**msgspec.structs.asdict(document), quality=quality)
 
 
 def _delete(library: Library, document_id: int, *, purge: bool) -> Deleted:
-    document = _find(library.store, document_id)
-    collection = library.store.collection(document.collection)
+    """What is damaged can be deleted, and what is deleted but kept can be purged."""
+    collection = _collection_of(library.store, document_id)
     if purge:
         searched = library.purge(collection, [document_id])
     else:
+        library.store.document(collection, document_id, damaged_too=True)
         library.store.delete(collection, [document_id])
         searched = library.erase_deleted().searched()
     return Deleted(
@@ -125,8 +131,9 @@ class DocumentsController(Controller):
         summary="Delete a document",
         description=(
             "It is not found any more, and model state made of it is erased, before the answer. Questions about the "
-            "past find it as long as its collection keeps it, unless it is purged. What is in it (an archive, a "
-            "mail) goes with it. A purge is refused while an upload that waits would bring it again."
+            "past find it as long as its collection keeps it, unless it is purged, which it can be until then. What is "
+            "in it (an archive, a mail) goes with it. A purge is refused while an upload that waits would bring it "
+            "again."
         ),
         responses=problems(404, 409, 422, 503),
     )

@@ -46,6 +46,7 @@ METADATA_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _MAX_DEPTH: Final = 16
 _MAX_COMPARISONS: Final = 200
 _MAX_VALUES: Final = 1000
+_MAX_VALUES_IN_ALL: Final = 10_000
 _MAX_INTEGER: Final = 2**63 - 1
 _LARGEST_NUMBER: Final = 2**53  # larger whole numbers are not exact as floating point, which is how they are compared
 
@@ -83,6 +84,7 @@ def parse(value: object) -> Filter:
 class _Reader:
     def __init__(self) -> None:
         self._comparisons = 0
+        self._values = 0
 
     def read(self, value: object, where: str, *, depth: int) -> Filter:
         if not isinstance(value, dict):
@@ -119,7 +121,11 @@ class _Reader:
         if not isinstance(field, str) or (field not in FIELDS and not _is_metadata(field)):
             known = f"one of {', '.join(FIELDS)}, or {METADATA} and a key of the metadata"
             raise _problem(f"{where}.field", f"is {_shown(field)}, but must be {known}")
-        return Comparison(field=field, operator=operator, value=_value(field, operator, value["value"], where))
+        compared = _value(field, operator, value["value"], where)
+        self._values += len(compared) if isinstance(compared, tuple) else 1
+        if self._values > _MAX_VALUES_IN_ALL:
+            raise _problem(f"{where}.value", f"brings the values in all lists to more than {_MAX_VALUES_IN_ALL}")
+        return Comparison(field=field, operator=operator, value=compared)
 
 
 def _value(field: str, operator: str, value: object, where: str) -> FilterValue:

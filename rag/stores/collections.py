@@ -11,7 +11,7 @@ from rag.stores.changes import forget_indexes
 from rag.stores.collection_rows import change_collection, collection_row, collection_row_named, insert_collection
 from rag.stores.embedding_sets import change_live, create_live
 from rag.stores.reading import to_collection
-from rag.stores.tables import VersionRow
+from rag.stores.tables import DocumentRow, VersionRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,6 +42,12 @@ def require_collection(connection: Connection, name: str) -> Collection:
             "`indexer ingest PATH --collection NAME` creates one.",
         )
     return found
+
+
+def collection_of(connection: Connection, document_id: int) -> Collection | None:
+    """The collection that a document with this id belongs to."""
+    found = connection.scalar(select(DocumentRow.collection_id).where(DocumentRow.id == document_id))
+    return None if found is None else to_collection(collection_row(connection, found))
 
 
 def is_empty(connection: Connection, collection_id: int) -> bool:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from rag.errors import EmbedderChanged, UnknownDocument
-from rag.source_types import StoredSource
 from rag.stores import tenures
 from rag.stores.changes import current_index
 from rag.stores.collection_rows import change_collection, collection_row, collection_rows
-from rag.stores.collections import ensure_collection, is_empty, require_collection
+from rag.stores.collections import collection_of, ensure_collection, is_empty, require_collection
 from rag.stores.copies import copies, likenesses
 from rag.stores.cuts import versions_of
 from rag.stores.embedding_sets import has_vector
@@ -21,7 +20,6 @@ from rag.stores.history import require_known
 from rag.stores.quality import collection_quality, document_quality
 from rag.stores.reading import (
     ACTIVE_PASSAGES,
-    member_count,
     one_document,
     require_chunk,
     require_gone,
@@ -36,11 +34,12 @@ from rag.stores.reading import (
 )
 from rag.stores.retirement import expire, leaving, next_change, prune, retire
 from rag.stores.reuse import known_vectors
+from rag.stores.source_moves import stored_source
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.stretches import stretches, text_of
 from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import UNSEEN, visible
-from rag.stores.web_fetches import note_fetch, web_fetch
+from rag.stores.web_fetches import note_fetch
 from rag.types import CollectionStatus, EmbeddingInput
 from rag.unicode import is_storable
 
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rag.quality_types import Likeness, Quality
-    from rag.source_types import SourceRecord, WebFetch
+    from rag.source_types import SourceRecord, StoredSource, WebFetch
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
     from rag.types import Chunk, Collection, Document, Filter, Fingerprint, GenerationInfo, Span
@@ -90,32 +89,18 @@ class SqlDocumentStore:
         with self._database.read() as connection:
             return require_collection(connection, name)
 
+    def collection_of(self, document_id: int) -> Collection | None:
+        """The collection of a document, which may be deleted and kept; ``None`` if there is none with this id.
+
+        Raises:
+            DatabaseDamaged: the collection's row is not as it was written.
+        """
+        with self._database.read() as connection:
+            return collection_of(connection, document_id)
+
     def stored_source(self, collection: Collection, uri: str) -> StoredSource | None:
         """What is known of a source's active version; ``None`` if it has none."""
-        query = (
-            select(VersionRow, DocumentRow.uri)
-            .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-            .where(DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
-            .where(visible())
-        )
-        with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-            members = member_count(connection, collection.id, uri) if row is not None and row.members else 0
-        if row is None:
-            return None
-        require_version(row)
-        return StoredSource(
-            document_id=row.document_id,
-            sha256=row.sha256,
-            size=row.size,
-            mtime_ns=row.mtime_ns,
-            parser=row.parser,
-            chunker=row.chunker,
-            metadata=row.metadata,
-            members_failed=row.members_failed,
-            members_gone=max(0, row.members - members),
-            web=web_fetch(row.web),
-        )
+        return stored_source(self._database, collection, uri)
 
     def note_fetch(self, collection: Collection, document_id: int, fetch: WebFetch) -> None:
         """Keep with a document's active version when it was last fetched from its server. No reader sees a change."""

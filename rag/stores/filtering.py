@@ -6,17 +6,17 @@ import operator as operators
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
-from sqlalchemy import and_, false, func, not_, or_, select, true
+from sqlalchemy import and_, false, func, not_, or_, select, true, union_all
 
 from rag.retrieval.filters import METADATA
 from rag.stores.tables import ChunkRow, DocumentRow, MetadataRow, VersionRow
 from rag.types import Comparison
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
     from sqlalchemy.orm import InstrumentedAttribute
 
     from rag.types import Filter, FilterValue, MetadataValue, Scalar
@@ -81,10 +81,21 @@ def _metadata_compared(key: str, operator: str, value: FilterValue) -> ColumnEle
         return not_(_metadata_compared(key, "==" if operator == "!=" else "in", value))
     having = select(MetadataRow.version_id).where(MetadataRow.key == key)
     if operator == "in":
-        return or_(false(), *(_metadata_compared(key, "==", each) for each in cast("tuple[Scalar, ...]", value)))
+        return _metadata_listed(having, cast("tuple[Scalar, ...]", value))
     if value is None:
         return VersionRow.id.not_in(having)
     return VersionRow.id.in_(having.where(_compared(_column_of(value), operator, value)))
+
+
+def _metadata_listed(having: Select[int], values: Sequence[Scalar]) -> ColumnElement[bool]:
+    """One part for all values, and one for null: however long the list, the expression gets no deeper."""
+    columns = {_column_of(value) for value in values if value is not None}
+    of_types = [
+        having.where(column.in_([value for value in values if value is not None and _column_of(value) is column]))
+        for column in sorted(columns, key=lambda column: column.key)
+    ]
+    found = VersionRow.id.in_(union_all(*of_types)) if of_types else false()
+    return or_(found, VersionRow.id.not_in(having)) if None in values else found
 
 
 def _column_of(value: object) -> InstrumentedAttribute[Any]:

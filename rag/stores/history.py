@@ -33,14 +33,47 @@ def require_known(connection: Connection, collection: Collection, as_of: datetim
     """Check that what the collection held at a moment is still there.
 
     Raises:
-        HistoryGone: versions that were active then may be gone.
+        HistoryGone: versions that were active then may be gone, or the machine's clock was ahead, so that nobody knows
+            what was.
         InvalidRequest: the moment lies in the future.
         DatabaseDamaged: of a version it is not certain when it was active.
     """
+    changed_at = _require_kept(connection, collection, as_of)
+    now = datetime.now(UTC)
+    if changed_at is not None and changed_at > now:
+        _require_told_by_a_right_clock(connection, collection, as_of, now)
+
+
+def _require_told_by_a_right_clock(
+    connection: Connection, collection: Collection, as_of: datetime, now: datetime
+) -> None:
+    """The last changes have times to come, as the clock was ahead and changes keep their order: what became of them
+    since the last one before is not known, but as of their own times it is.
+    """
+    versions = (VersionRow.collection_id == collection.id, KEPT)
+    times = union_all(
+        select(VersionRow.created_at.label("at")).where(*versions),
+        select(VersionRow.retired_at).where(*versions, VersionRow.retired_at.is_not(None)),
+        select(CollectionRow.changed_at).where(CollectionRow.id == collection.id),
+    ).subquery()
+    last = connection.scalar(select(func.max(times.c.at)).where(times.c.at <= now))
+    first_ahead = connection.scalar(select(func.min(times.c.at)).where(times.c.at > now))
+    if (last is not None and as_of <= last) or first_ahead is None or as_of >= first_ahead:
+        return
+    until = "" if last is None else f"about {_shown(last)} or before, or "
+    raise HistoryGone(
+        f"What the collection {collection.name!r} held at {_shown(as_of)} is not known: the machine's clock was ahead, "
+        f"so what changed since is noted at {_shown(first_ahead)} and later.",
+        hint=f"Ask {until}about now, without a time.",
+    )
+
+
+def _require_kept(connection: Connection, collection: Collection, as_of: datetime) -> datetime | None:
+    """When the collection changed last. Raises as ``require_known`` where that is not about the clock."""
     columns = select(CollectionRow.history_floor, CollectionRow.changed_at)
     row = connection.execute(columns.where(CollectionRow.id == collection.id)).one_or_none()
     if row is None:  # the collection is gone, and whoever reads it is told so
-        return
+        return None
     now = datetime.now(UTC)
     latest = max(now, row.changed_at or now)
     if as_of > latest:
@@ -55,6 +88,8 @@ def require_known(connection: Connection, collection: Collection, as_of: datetim
             hint=f"`indexer retain -c {collection.name}` says how long replaced and deleted documents are kept.",
         )
     tenures.require_whole(connection, collection.id)
+    changed_at: datetime | None = row.changed_at
+    return changed_at
 
 
 def unknown_version(document: int | str, collection: Collection) -> UnknownDocument:
@@ -132,7 +167,7 @@ class History:
         query = select(events).order_by(events.c.seq, events.c.document_id).limit(limit)
         with self._database.read() as connection:
             if since is not None:
-                require_known(connection, collection, since)
+                _require_kept(connection, collection, since)
             else:
                 tenures.require_whole(connection, collection.id)
             floor = select(CollectionRow.history_floor).where(CollectionRow.id == collection.id)

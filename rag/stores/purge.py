@@ -42,7 +42,7 @@ from rag.stores.tables import (
 from rag.version_types import Searched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -71,23 +71,28 @@ def purge(
     home: Path,
     indexes: Path,
     blobs: Blobs,
+    erase: Callable[[], Sequence[Searched]],
 ) -> list[Searched]:
     """Remove all versions of documents, those from the past included, then look for what is left of them.
 
-    ``home`` is the data directory, ``indexes`` that of the generations, ``blobs`` has the uploads. Running programs go
-    on; they search without the documents from their next search on. What is not finished, ``finish_purges`` finishes.
+    ``home`` is the data directory, ``indexes`` that of the generations, ``blobs`` has the uploads; ``erase`` removes
+    what is stored of deleted passages outside the database, and tells what it searched. Running programs go on; they
+    search without the documents from their next search on. What is not finished, ``finish_purges`` finishes.
 
     Raises:
         UnknownDocument: the collection has no version of one of them, so nothing was purged.
         Conflict: the collection is being embedded anew, and the index that is made meanwhile may hold them; or a job
             that has not ended brings one of them again.
-        DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
+        DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write, and what ``erase`` raises.
     """
     with ReembeddingLock(home, collection.name):
         hidden = _hide(database, collection, document_ids)
         versions, chunks = hidden.versions, hidden.chunks
         remove_unfinished(indexes, collection)
         forgotten, emptied = _remove(database, vectors, collection, versions)
+        erased = erase()
+        if emptied:
+            _end(database, collection)
     log = "the write-ahead log"
     waiting = 0 if emptied else 1
     busy = "Another program reads it just now; the next `indexer` command that writes empties it." if waiting else ""
@@ -102,29 +107,32 @@ def purge(
         search_jobs(database, collection.name, hidden.jobs),
         search_uploads(blobs, JobQueue(database).blobs(), hidden.sha256s | hidden.jobs.uploads),
         Searched(place="copies beside the database", searched=0, removed=0, left=0, note=kept),
+        *erased,
     ]
 
 
-def finish_purges(database: Database, vectors: LiveVectors, *, home: Path, indexes: Path) -> list[str]:
-    """Bring the purges to their end that processes have died in; returns the names of the collections.
+def finish_purges(
+    database: Database, vectors: LiveVectors, *, home: Path, indexes: Path, erase: Callable[[], Sequence[Searched]]
+) -> None:
+    """Bring the purges to their end that processes have died in.
 
     One that another process is at, and one of a collection that is being embedded anew, is left for another time.
     Raises as ``purge``.
     """
     with database.read() as connection:
         begun = [to_collection(row) for row in being_purged(connection)]
-    finished = []
     for collection in begun:
         try:
             with ReembeddingLock(home, collection.name):
                 remove_unfinished(indexes, collection)
                 with database.read() as connection:
                     versions = leaving(connection, collection.id)
-                _remove(database, vectors, collection, versions)
+                _, emptied = _remove(database, vectors, collection, versions)
+                erase()
+                if emptied:
+                    _end(database, collection)
         except Conflict:
             continue
-        finished.append(collection.name)
-    return finished
 
 
 def _remove(
@@ -134,11 +142,13 @@ def _remove(
     prune(database, versions)
     _merge_full_text(database)
     forgotten = vectors.forget_former(collection)
-    emptied = database.truncate_log()
-    if emptied:
-        with database.write() as connection:
-            connection.execute(delete(PurgeRow).where(PurgeRow.collection_id == collection.id))
-    return forgotten, emptied
+    return forgotten, database.truncate_log()
+
+
+def _end(database: Database, collection: Collection) -> None:
+    """Once nothing is left to do: from then on no start finishes it."""
+    with database.write() as connection:
+        connection.execute(delete(PurgeRow).where(PurgeRow.collection_id == collection.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ for others in between. A crash in the middle leaves rows that no reader sees and
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import delete, exists, insert, literal, select, update
+from sqlalchemy import bindparam, delete, exists, insert, literal, select, update
 
 from rag.stores import tenures
 from rag.stores.collection_rows import change_collection, collection_row
@@ -27,7 +27,7 @@ from rag.stores.tables import (
     VersionRow,
     VersionStatus,
 )
-from rag.stores.visibility import OTHER_CUTS
+from rag.stores.visibility import OTHER_CUTS, UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _BATCH = 2000
 _VERSIONS = 500  # in one statement
+_UNSEEN_DOCUMENT: Final = select(VersionRow.document_id).where(VersionRow.id == bindparam("version"), UNSEEN)
 _TICK = timedelta(microseconds=1)  # as fine as the database keeps times
 
 
@@ -145,7 +146,13 @@ def _begin_history(connection: Connection, collection_id: int, at: datetime) -> 
 
 
 def prune_some(connection: Connection, version_id: int) -> bool:
-    """Delete a batch of the rows of a version that is staged or leaving; returns whether any are left."""
+    """Delete a batch of the rows of a version that is staged or leaving; returns whether any are left.
+
+    One that somebody may read stays whole, though it was staged when it was looked for.
+    """
+    document = connection.scalar(_UNSEEN_DOCUMENT, {"version": version_id})
+    if document is None:
+        return False
     ids = connection.scalars(select(ChunkRow.id).where(ChunkRow.version_id == version_id).limit(_BATCH)).all()
     connection.execute(delete(EmbeddingRow).where(EmbeddingRow.chunk_id.in_(ids)))
     connection.execute(delete(ChunkTermsRow).where(ChunkTermsRow.chunk_id.in_(ids)))
@@ -153,7 +160,6 @@ def prune_some(connection: Connection, version_id: int) -> bool:
     connection.execute(delete(ChunkRow).where(ChunkRow.id.in_(ids)))
     if len(ids) == _BATCH:
         return True
-    document = connection.scalar(select(VersionRow.document_id).where(VersionRow.id == version_id))
     connection.execute(delete(TextRow).where(TextRow.version_id == version_id))
     connection.execute(delete(OutlineRow).where(OutlineRow.version_id == version_id))
     connection.execute(delete(MetadataRow).where(MetadataRow.version_id == version_id))
@@ -164,7 +170,7 @@ def prune_some(connection: Connection, version_id: int) -> bool:
 
 
 def prune(database: Database, version_ids: Sequence[int]) -> None:
-    """Delete all rows of versions that are staged or leaving, in batches."""
+    """Delete all rows of versions that are staged or leaving, in batches, and nothing of others."""
     for version_id in version_ids:
         more = True
         while more:

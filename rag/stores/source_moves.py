@@ -1,4 +1,4 @@
-"""Documents by where they came from: those below a folder, and those whose source is at another address now."""
+"""Documents by where they came from: of one source, below a folder, or whose source is at another address now."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, literal, or_, select, update
 
-from rag.source_types import KnownSource
+from rag.source_types import KnownSource, StoredSource
+from rag.stores.reading import member_count, require_version
 from rag.stores.retirement import next_change
 from rag.stores.rows import seal_version
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
-from rag.stores.visibility import KEPT, OF_PRESENT
+from rag.stores.visibility import KEPT, OF_PRESENT, visible
+from rag.stores.web_fetches import web_fetch
 from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
@@ -22,6 +24,35 @@ if TYPE_CHECKING:
     from rag.types import Collection
 
 _MEMBER: Final = MEMBER_MARK
+
+
+def stored_source(database: Database, collection: Collection, uri: str) -> StoredSource | None:
+    """What is known of a source's active version; ``None`` if it has none. Raises RowDamaged."""
+    query = (
+        select(VersionRow, DocumentRow.uri)
+        .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+        .where(DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
+        .where(visible())
+    )
+    with database.read() as connection:
+        row = connection.execute(query).one_or_none()
+        members = member_count(connection, collection.id, uri) if row is not None and row.members else 0
+    if row is None:
+        return None
+    require_version(row)
+    return StoredSource(
+        document_id=row.document_id,
+        title=row.title,
+        sha256=row.sha256,
+        size=row.size,
+        mtime_ns=row.mtime_ns,
+        parser=row.parser,
+        chunker=row.chunker,
+        metadata=row.metadata,
+        members_failed=row.members_failed,
+        members_gone=max(0, row.members - members),
+        web=web_fetch(row.web),
+    )
 
 
 def sources_below(database: Database, collection: Collection, folder: str) -> list[KnownSource]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, insert, select
 
-from rag.errors import EmbedderChanged, IngestInProgress
+from rag.errors import EmbedderChanged, IngestInProgress, SourcePurged
 from rag.stores import tenures
 from rag.stores.analysis import note_language
 from rag.stores.chunk_writing import NewChunk, insert_chunks
@@ -53,7 +53,10 @@ _ACTIVE: Final = (
     .where(VersionRow.document_id == bindparam("document"), visible())
 )
 _NEW_VERSION: Final = insert(VersionRow).returning(VersionRow.id)
-_IS_THERE: Final = select(VersionRow.id).where(VersionRow.id == bindparam("version"))
+_STATUS: Final = select(VersionRow.status).where(VersionRow.id == bindparam("version"))
+_LATER: Final = select(VersionRow.id).where(
+    VersionRow.document_id == bindparam("document"), VersionRow.id > bindparam("version")
+)
 _LEFT_OVER: Final = select(VersionRow.id).where(
     VersionRow.document_id == bindparam("document"), UNSEEN, VersionRow.id != bindparam("version")
 )
@@ -136,6 +139,7 @@ class SqlStagedVersion:
         Raises:
             EmbedderChanged: the collection was embedded anew since this version was begun.
             IngestInProgress: another process began to write the same source.
+            SourcePurged: the document was purged since this version was begun.
         """
         self._require_open()
         with self._database.write() as connection:
@@ -198,15 +202,25 @@ class SqlStagedVersion:
         return version_id  # what is held is forgotten after the commit: a transaction that failed may be tried again
 
     def _require_version(self, connection: Connection) -> int:
-        """Create the version's row with the first write; after that make sure that it is still there."""
+        """Create the version's row with the first write; after that make sure that it is still being written."""
         if self._version_id is None:
             return self._create(connection)
-        if connection.scalar(_IS_THERE, {"version": self._version_id}) is None:
-            raise IngestInProgress(
+        status = connection.scalar(_STATUS, {"version": self._version_id})
+        if status != VersionStatus.STAGED:
+            raise self._taken_away(connection, status)
+        return self._version_id
+
+    def _taken_away(self, connection: Connection, status: str | None) -> IngestInProgress | SourcePurged:
+        """Whoever stages the same source removes what was staged before; a purge begins no version of its own."""
+        mine = {"document": self._document_id, "version": self._version_id}
+        if status is None and connection.scalars(_LATER, mine).first() is not None:
+            return IngestInProgress(
                 f"Another process began to ingest {self._source.uri} while this one was writing it.",
                 hint="Run one ingest at a time into a collection.",
             )
-        return self._version_id
+        return SourcePurged(
+            f"{self._source.uri} was purged while it was taken in.", hint="Ingest it again if it is to be there."
+        )
 
     def _create(self, connection: Connection) -> int:
         mine = {"collection": self._collection.id, "uri": self._source.uri}

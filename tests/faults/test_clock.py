@@ -8,13 +8,18 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rag.embedding.fake import HashingEmbedder
+from rag.errors import HistoryGone
+from rag.factory import open_library
 from rag.inference.kv.snapshot_files import file_bytes
 from rag.inference.kv.snapshots import Snapshot, SnapshotStore, root_key, snapshot_key
+from tests.contracts.store_builders import settings_in
 from tests.faults.backups import restored
 from tests.faults.stored_state import state_of
 
@@ -94,6 +99,31 @@ def test_programs_whose_clock_moves_back(clock, tmp_path, shifts):
         restored(tmp_path / f"restored-{number}", tmp_path / f"{number}.zip")
         assert state_of(tmp_path / f"restored-{number}") == state
     assert seqs == sorted(set(seqs))
+
+
+def test_a_question_about_a_time_at_which_the_clock_was_ahead_is_refused(clock, tmp_path):
+    home = tmp_path / "home"
+    live(clock, home, 0, 0)
+    with open_library(settings_in(home)) as library:
+        right, before = datetime.now(UTC), [f"/{name}" for name in ("always", "kept-0")]
+        live(clock, home, 1, LATER)
+        live(clock, home, 2, 0)
+        collection = library.store.collection("c")
+        query = HashingEmbedder(name="hashing", dimension=16).embed_query("water")
+
+        def found(as_of):
+            hits = library.vectors.search(collection, query, 100, as_of=as_of)
+            chunks = library.store.hydrate(collection, [hit.chunk_id for hit in hits], as_of=as_of)
+            return sorted(document.uri for _, document in chunks)
+
+        begun = [change for _, change in library.history.changes(collection)]
+        last = max(datetime.fromisoformat(change.at) for change in begun if datetime.fromisoformat(change.at) < right)
+        assert found(last) == before
+        for moment in (right, datetime.now(UTC), datetime.now(UTC) + timedelta(days=1)):
+            with pytest.raises(HistoryGone, match="clock was ahead"):
+                found(moment)
+        assert found(None) == [*before, "/kept-1", "/kept-2"]
+        assert found(datetime.fromisoformat(begun[-1].at)) == found(None)
 
 
 def test_stored_model_state_is_kept_in_the_order_of_use(tmp_path, monkeypatch):

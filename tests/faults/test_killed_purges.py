@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from indexer.cli import main
 from rag.factory import open_library
+from rag.inference.kv.snapshot_files import Snapshot, root_key, snapshot_key, write_snapshot
 from rag.stores import retirement
 from rag.stores.collection_rows import being_purged
 from rag.stores.database import Database
@@ -41,6 +42,25 @@ def written(home):
         ingest(library.store, collection, "/secret", [f"{WORD} is here. "] * CHUNKS, seed=101)
         ingest(library.store, collection, "/0", ["other 0. "] * 3, seed=50)
         library.vectors.flush(collection, force=True)
+        for uri, state in (("/secret", WORD), ("/1", "harmless")):
+            stored_state(home, chunks_of(library, uri), state.encode())
+
+
+def chunks_of(library, uri):
+    collection = library.store.collection("c")
+    document = library.store.document_by_uri(collection, uri)
+    ids = [item.chunk_id for item in library.store.embedding_inputs(collection)]
+    return [chunk.id for chunk, of in library.store.hydrate(collection, ids) if of.id == document.id]
+
+
+def stored_state(home, chunks, state):
+    """A file of what a model has made of these chunks."""
+    identity, tokens = root_key("model"), np.array(chunks, np.int32)
+    key = snapshot_key(identity, tokens)
+    path = home / "kv" / identity.hex() / f"{key.hex()}.kv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    snapshot = Snapshot(key=key, parent=identity, start=0, tokens=tokens, chunks=frozenset(chunks))
+    write_snapshot(path, identity, snapshot, np.frombuffer(state, np.uint8))
 
 
 def secret_bytes():
@@ -84,6 +104,8 @@ def prepared(tmp_path_factory):
     home = tmp_path_factory.mktemp("killed") / "home"
     written(home)
     assert {"plumbline.db", "index.faiss"} <= files_with(home, secret_bytes())
+    (state,) = files_with(home / "kv", secret_bytes())
+    assert state.endswith(".kv")
     return home
 
 
@@ -132,6 +154,7 @@ def test_a_purge_is_undone_whole_or_finished_by_the_next_start(prepared, tmp_pat
             if begun:
                 assert not library.lexical.search(collection, WORD, 10)
                 assert files_with(home, secret_bytes()) == set()
+                assert len(files_with(home / "kv", [b"harmless"])) == 1
             else:
                 assert library.store.source_text(there.id, Span(start=0, end=1000)).startswith(f"{WORD} is here.")
         assert verified(home) == []

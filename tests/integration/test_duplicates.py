@@ -155,6 +155,7 @@ def test_a_purge_of_one_leaves_the_other_and_nothing_to_find_the_first_by(shelf,
         home=home,
         indexes=home / "indexes",
         blobs=Blobs(home / "blobs"),
+        erase=list,
     )
     assert [each.place for each in looked if each.left] == []
     assert shelf.search("feed pump", 3) == [("/b", [])]

@@ -160,6 +160,27 @@ def test_documents_that_differ_are_replaced(run, exported, tmp_path):
     assert not any("runs up" in row[7] for row in held("water"))
 
 
+@pytest.mark.parametrize(
+    ("before", "field", "after"),
+    [
+        ({"public": 1}, "metadata", {"public": True}),
+        ({"public": 1}, "metadata", {"public": 1.0}),
+        ({}, "title", "Streams"),
+    ],
+)
+def test_what_filters_or_readers_tell_apart_is_replaced(run, exported, before, field, after):
+    records = [{**each, "metadata": before} if each["type"] == "document" else each for each in lines(exported)]
+    assert run("import", rewritten(exported, records))["replaced"] == 2
+    records = [{**each, field: after} if each["type"] == "document" else each for each in records]
+    told = run("import", rewritten(exported, records))
+    assert (told["replaced"], told["unchanged"]) == (2, 0)
+    told = run("import", exported)
+    assert (told["replaced"], told["unchanged"]) == (0, 2)
+    with open_library(load_settings()) as library:
+        documents = library.store.documents(library.store.collection("water"))
+    assert [repr(getattr(document, field)) for document in documents] == [repr(after)] * 2
+
+
 def test_into_a_collection_of_another_name(run, exported):
     run("import", exported, "-c", "copy")
     assert held("copy") == held("water")

@@ -10,6 +10,10 @@ from indexer.report import Outcome, Watcher
 from indexer.sources import Source
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DatabaseBusy, EmbedderChanged, ModelCorrupt
+from rag.stores import staging
+from rag.stores.blobs import Blobs
+from rag.stores.live_vectors import LiveVectors
+from rag.stores.purge import purge
 from rag.types import Span
 from tests.integration.ingesting import Ingesting, ingesting
 from tests.unit.pdf_pages import make_image_pdf, make_pdf
@@ -337,3 +341,33 @@ def test_what_is_wrong_with_store_model_or_machine_ends_the_run(tmp_path, docs, 
             library.ingest(docs)
         embedder.raised = ValueError("another time")
         assert library.ingest(docs).failed != []
+
+
+def test_a_source_that_is_purged_while_it_is_read_fails_and_the_others_go_on(tmp_path, docs, monkeypatch):
+    monkeypatch.setattr(staging, "_HELD_CHARACTERS", 100)
+    (docs / "b.txt").write_text("LAKES\n\n" + "Water stands in the lake. " * 100)
+
+    class Purging(HashingEmbedder):
+        """Somebody purges the lakes while they are embedded."""
+
+        def embed_passages(self, texts):
+            if any("lake" in text for text in texts) and to_purge:
+                purge(library.store._database, vectors, library.store.collection("default"), [to_purge.pop()], **places)
+            return super().embed_passages(texts)
+
+    to_purge = []
+    home = tmp_path / "home"
+    places = {"home": home, "indexes": home / "indexes", "blobs": Blobs(home / "blobs"), "erase": list}
+    with ingesting(home, embedder=Purging()) as library:
+        library.ingest(docs)
+        lakes = [document.id for document in library.documents() if document.uri.endswith("b.txt")]
+        for path in (docs / "a.md", docs / "b.txt"):
+            path.write_text(path.read_text() + "\n\nMore of the lake.\n")
+        vectors = LiveVectors(library.store._database, places["indexes"])
+        to_purge.extend(lakes)
+        report = library.ingest(docs / "b.txt", docs / "a.md")
+        assert outcomes(report) == {"b.txt": Outcome.FAILED, "a.md": Outcome.REPLACED}
+        assert report.failed[0].code == "source_purged"
+        assert sorted(Path(document.uri).name for document in library.documents()) == ["a.md", "c.html", "d.pdf"]
+        assert library.ingest(docs / "b.txt").ingested == 1
+        vectors.close()

@@ -283,6 +283,48 @@ def test_a_base_in_lists_misses_nothing_that_passes(lists, condition):
     assert {passage.chunk.id for passage in hybrid} <= expected
 
 
+def widest(field, operator, filler):
+    """200 comparisons with 10,000 values, nested as deep as is allowed: nothing larger is a filter."""
+    values = [*filler, None, True, 2020.5, "red"] if field.startswith("meta.") else [*filler, None]
+    listed = {"field": field, "operator": "in", "value": (values * 50)[:50]}
+    inner = {"operator": operator, "conditions": [listed] * 186}
+    for _ in range(14):
+        inner = {"operator": operator, "conditions": [inner, listed]}
+    return inner
+
+
+@pytest.mark.parametrize("operator", ["AND", "OR", "NOT"])
+@pytest.mark.parametrize(
+    ("field", "filler"),
+    [("meta.year", [*range(20), *map(str, range(26))]), ("meta.team", ["a"] * 46), ("page", range(49))],
+)
+def test_the_largest_filters_that_are_allowed_can_be_run(shelf, operator, field, filler):
+    where = widest(field, operator, filler)
+    expected = {chunk_id for chunk_id, row in shelf.rows.items() if lets_through(where, row)}
+    read = parse(where)
+    ids = list(shelf.rows)
+    now = datetime.now(UTC)
+    for as_of in (None, now):
+        dense = shelf.vectors.search(shelf.collection, QUERY, 1000, where=read, as_of=as_of)
+        assert {hit.chunk_id for hit in dense} == expected
+        lexical = shelf.lexical.search(shelf.collection, "word", 1000, where=read, as_of=as_of)
+        assert {hit.chunk_id for hit in lexical} == expected
+        beside = shelf.store.neighbours(shelf.collection, ids, 2, where=read, as_of=as_of)
+        assert {chunk.id for stretch in beside for chunk in stretch.chunks} == expected
+        for chunk_id in ids[:3]:
+            copies = shelf.store.copies(shelf.collection, chunk_id, where=read, as_of=as_of)
+            assert {chunk.id for chunk, _ in copies} <= expected
+
+
+@pytest.mark.parametrize("value", [list(range(1000)), [*map(str, range(2018, 3018))], [None] * 1000, []])
+def test_a_list_may_be_as_long_as_is_allowed(shelf, value):
+    for operator in ("in", "not in"):
+        listed = {"field": "meta.year", "operator": operator, "value": value}
+        expected = {chunk_id for chunk_id, row in shelf.rows.items() if lets_through(listed, row)}
+        found = shelf.vectors.search(shelf.collection, QUERY, 1000, where=parse(listed))
+        assert {hit.chunk_id for hit in found} == expected
+
+
 def test_every_field_is_drawn():
     assert VALUES.keys() >= FIELDS.keys()
 

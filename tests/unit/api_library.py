@@ -143,6 +143,12 @@ class ScriptedStore:
     def documents(self, collection, *, limit=100, after=0):
         return [document for document in self._documents if document.id > after][:limit]
 
+    def collection_of(self, document_id):
+        return self._collection if any(document.id == document_id for document in self._documents) else None
+
+    def document(self, collection, document_id):
+        return next(document for document in self._documents if document.id == document_id)
+
     def quality(self, collection, document_id):
         return Quality(duplicates=document_id, flaws={"encoded": 1})
 

@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 
 import httpx2 as httpx
 import pytest
+from sqlalchemy import Engine, event, update
 
 from api.app import create_app
 from rag.config import Settings
 from rag.factory import open_library
 from rag.job_types import JobFile, JobState
+from rag.stores.tables import VersionRow
 from tests.contracts.store_builders import fingerprint, ingest
 from tests.unit.api_library import ScriptedLibrary
 
@@ -187,3 +189,59 @@ async def test_a_document_is_deleted_with_what_is_in_it(serving, real, purge):
         assert versions.status_code == (404 if purge else 200)
         again = await client.delete(f"/v1/documents/{gone}")
         assert (again.status_code, again.json()["code"]) == (404, "unknown_document")
+
+
+async def test_a_document_that_is_deleted_and_kept_can_be_purged(serving, real):
+    collection = real.store.ensure_collection("handbook", fingerprint())
+    gone = ingest(real.store, collection, "/a", ["It says something.\n"]).id
+    async with serving() as client:
+        path = f"/v1/documents/{gone}"
+        assert (await client.delete(path)).status_code == 200
+        assert (await client.get(path)).json()["code"] == (await client.delete(path)).json()["code"]
+        assert (await client.get(f"{path}/versions", params={"collection": "handbook"})).status_code == 200
+        body = (await client.delete(path, params={"purge": True})).json()
+        places = {place["place"]: place for place in body["searched"]}
+        assert (body["complete"], places["versions"]["removed"]) == (True, 1)
+        for answer in (
+            await client.get(f"{path}/versions", params={"collection": "handbook"}),
+            await client.delete(path, params={"purge": True}),
+            await client.get(path),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (404, "unknown_document")
+
+
+async def test_a_damaged_document_elsewhere_is_in_nobodys_way_and_can_be_deleted(serving, real):
+    ids = {}
+    for name, uri in (("sound", "/a"), ("damaged", "/b"), ("sound", "/c")):
+        collection = real.store.ensure_collection(name, fingerprint())
+        ids[uri] = ingest(real.store, collection, uri, [f"{uri} says something.\n"]).id
+    with real.database.write() as connection:
+        of = VersionRow.document_id == ids["/b"]
+        connection.execute(update(VersionRow).where(of).values(title="something else"))
+    async with serving() as client:
+        found = await client.get(f"/v1/documents/{ids['/a']}")
+        assert (found.status_code, found.json()["collection"]) == (200, "sound")
+        damaged = await client.get(f"/v1/documents/{ids['/b']}")
+        assert (damaged.status_code, damaged.json()["code"]) == (500, "database_damaged")
+        for uri in ("/a", "/b"):
+            assert (await client.delete(f"/v1/documents/{ids[uri]}")).status_code == 200
+            assert (await client.get(f"/v1/documents/{ids[uri]}")).status_code == 404
+        assert (await client.get(f"/v1/documents/{ids['/c']}")).status_code == 200
+
+
+async def test_a_document_is_found_without_asking_every_collection(serving, real):
+    asked = []
+    for number in range(20):
+        collection = real.store.ensure_collection(f"c{number}", fingerprint())
+        last = ingest(real.store, collection, "/a", ["It says something.\n"]).id
+    async with serving() as client:
+        counts = []
+        for document_id in (1, last):
+            asked.clear()
+            event.listen(Engine, "before_cursor_execute", note := lambda *call: asked.append(call[2]))
+            try:
+                assert (await client.get(f"/v1/documents/{document_id}")).status_code == 200
+            finally:
+                event.remove(Engine, "before_cursor_execute", note)
+            counts.append(len(asked))
+    assert counts[0] == counts[1] < 20

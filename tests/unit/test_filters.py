@@ -68,6 +68,10 @@ def nested(depth):
         ({"field": "uri", "operator": "==", "value": "\ud800"}, r"filters.value is '\\ud800', which is not Unicode"),
         ({"field": "title", "operator": "in", "value": ["a", "\udcff"]}, r"filters.value\[1\] is .* not Unicode text"),
         ({"field": "meta.a", "operator": "<", "value": "\ud800"}, "not Unicode text"),
+        (
+            {"operator": "OR", "conditions": [{"field": "meta.a", "operator": "in", "value": [1] * 1000}] * 11},
+            r"filters.conditions\[10\].value brings the values in all lists to more than 10000",
+        ),
         (nested(20), "nested deeper"),
         ({"operator": "OR", "conditions": [PDF] * 201}, r"filters.conditions\[200\] is one comparison more"),
     ],

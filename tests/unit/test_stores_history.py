@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import func, select
 
 from rag.errors import DatabaseBusy, DatabaseDamaged, HistoryGone, InvalidRequest, UnknownDocument
+from rag.stores import history as history_module
 from rag.stores import retirement, schema
 from rag.stores.changes import removed_since
 from rag.stores.database import Database
@@ -23,7 +24,7 @@ from rag.stores.migrations import former
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
 from rag.types import Span
 from rag.version_types import ChangeKind
-from tests.contracts.store_builders import fingerprint, ingest, settings_in
+from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in
 
 MONTH = timedelta(days=30)
 
@@ -65,7 +66,8 @@ def set_clock(monkeypatch, moment):
         def now(cls, tz=None):
             return moment.astimezone(tz)
 
-    monkeypatch.setattr(retirement, "datetime", Clock)
+    for module in (retirement, history_module):
+        monkeypatch.setattr(module, "datetime", Clock)
 
 
 def test_what_happened_to_documents_is_told_in_order(store, history, collection):
@@ -150,6 +152,30 @@ def test_without_retention_the_history_begins_with_the_last_change(database):
 def test_the_future_is_not_known(store, collection):
     with pytest.raises(InvalidRequest, match="future"):
         store.hydrate(collection, [], as_of=datetime.now(UTC) + timedelta(hours=1))
+
+
+def test_what_was_while_the_clock_was_ahead_is_not_known_and_the_rest_is(store, history, collection, monkeypatch):
+    begun, hour = datetime(2026, 3, 1, tzinfo=UTC), timedelta(hours=1)
+    set_clock(monkeypatch, begun)
+    ingest(store, collection, "/before", ["before"], seed=1)
+    set_clock(monkeypatch, begun + 400 * 24 * hour)
+    ingest(store, collection, "/ahead", ["ahead"], seed=2)
+    set_clock(monkeypatch, begun + hour)
+    ingest(store, collection, "/corrected", ["corrected"], seed=3)
+    ids = chunk_ids(store, collection)
+
+    def held(as_of):
+        return [document.uri for _, document in store.hydrate(collection, ids, as_of=as_of)]
+
+    set_clock(monkeypatch, begun + 2 * hour)
+    assert held(begun) == ["/before"]
+    times = [datetime.fromisoformat(change.at) for _, change in history.changes(collection)]
+    assert [len(held(time)) for time in times] == [1, 2, 3]
+    assert told(history, collection, since=begun + hour) == [("added", "/ahead"), ("added", "/corrected")]
+    for after in (timedelta(microseconds=1), hour, 2 * hour, 3 * hour):
+        with pytest.raises(HistoryGone, match=r"clock was ahead.*about 2026-03-01T00:00:00Z or before"):
+            held(begun + after)
+    assert len(store.hydrate(collection, ids)) == 3
 
 
 def test_chunks_that_expire_are_told_of_a_second_time(store, database, collection):

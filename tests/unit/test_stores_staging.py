@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import event, func, select
 
-from rag.errors import DatabaseBusy, EmbedderChanged, IngestInProgress, UnknownDocument
-from rag.stores import documents, reembedding, retirement, staging
+from rag.errors import DatabaseBusy, EmbedderChanged, IngestInProgress, SourcePurged, UnknownDocument
+from rag.stores import documents, purge, reembedding, retirement, staging
+from rag.stores.blobs import Blobs
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.lexical import FtsIndex
@@ -139,6 +140,58 @@ def test_two_writers_of_one_source_do_not_mix(store, collection, small_batches):
     with pytest.raises(IngestInProgress, match="/long"):
         first.activate()
     second.activate()
+    assert [chunk.text for chunk, _ in store.hydrate(collection, chunk_ids(store, collection))] == pieces
+
+
+@pytest.fixture
+def purged(database, tmp_path):
+    def run(collection, document_id):
+        home = tmp_path / "home"
+        places = {"home": home, "indexes": home / "indexes", "blobs": Blobs(home / "blobs"), "erase": list}
+        vectors = LiveVectors(database, places["indexes"])
+        try:
+            return purge.purge(database, vectors, collection, [document_id], **places)
+        finally:
+            vectors.close()
+
+    return run
+
+
+@pytest.mark.parametrize("goes_on", ["activate", "write"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_is_purged_while_it_is_written_never_becomes_active(
+    database, store, collection, small_batches, purged, monkeypatch, goes_on, moment
+):
+    kept = ingest(store, collection, "/a", ["kept"])
+    before = ingest(store, collection, "/long", ["before"])
+    version, pieces = stage_long(store, collection)
+
+    def go_on():
+        ways = {"activate": version.activate, "write": lambda: version.add_text(len("".join(pieces)), "more " * 20)}
+        with pytest.raises(SourcePurged, match="/long was purged while it was taken in"):
+            ways[goes_on]()
+        assert store.documents(collection) == [kept]
+
+    def prune(database, version_ids):
+        if moment == "before":
+            go_on()
+        retirement.prune(database, version_ids)
+
+    monkeypatch.setattr(purge, "prune", prune)
+    searched = purged(collection, before.id)
+    if moment == "after":
+        go_on()
+    version.discard()
+    assert not any(place.left for place in searched)
+    assert rows(database) == [1, 1, 1, 1, 1]
+    assert store.documents(collection) == [kept]
+
+
+def test_what_was_staged_and_is_active_is_not_pruned(database, store, collection, small_batches):
+    version, pieces = stage_long(store, collection)
+    version_id = version._version_id
+    version.activate()
+    retirement.prune(database, [version_id, version_id + 1])
     assert [chunk.text for chunk, _ in store.hydrate(collection, chunk_ids(store, collection))] == pieces
 
 
