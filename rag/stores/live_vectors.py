@@ -167,9 +167,11 @@ class LiveVectors:
         with self._locks.of(collection.id), writing(self._directory, collection.id):
             with self._database.write() as connection:
                 known = generations(connection, collection.id)
-                withdraw(connection, collection.id, [generation.id for generation in known[1:]])
-            remove_except(self._directory, collection.id, [generation.directory for generation in known[:1]])
-        return len(known[1:])
+                # Where there was none, one that came since may have been begun before that.
+                kept = 1 if has_files else 0
+                withdraw(connection, collection.id, [generation.id for generation in known[kept:]])
+            remove_except(self._directory, collection.id, [generation.directory for generation in known[:kept]])
+        return len(known[kept:])
 
     def close(self) -> None:
         """Let go of all indexes and the files they map."""
