@@ -84,7 +84,7 @@ class Watcher:
         """Something longer begins: building the index, or asking the sample queries."""
 
     def validated(self, validation: Validation) -> None:
-        """Measured, and about to be swapped in or refused."""
+        """Measured, and about to be swapped in or refused; again of an index that was made anew before the swap."""
 
     def stop(self) -> bool:
         return False
@@ -131,14 +131,12 @@ class Reembedding:
         try:
             reembedding.remove_unfinished(self._indexes, self._collection)
             recutting.remove_unfinished(self._database, self._collection)
-            index = self._build()
-            validation = self._validate(index, sampled=sampled)
-            self._watcher.validated(validation)
-            if validation.problems and not force:
-                raise self._refusal(validation)
-            while (outcome := self._swap(index)) is not reembedding.Swap.DONE:
+            outcome = reembedding.Swap.INDEX_STALE
+            while outcome is not reembedding.Swap.DONE:
                 if outcome is reembedding.Swap.INDEX_STALE:
                     index = self._build()
+                    validation = self._accepted(index, sampled=sampled, force=force)
+                outcome = self._swap(index)
         except _Stopped:
             return self._report("stopped", validation)
         finally:
@@ -206,6 +204,14 @@ class Reembedding:
         if self._target.chunker is None:
             return embedder.embed_passages(texts)
         return Texts(texts, store=self._library.store, embedder=embedder).embed().vectors
+
+    def _accepted(self, index: NextIndex, *, sampled: bool, force: bool) -> Validation:
+        """What was measured of the index that is to be swapped in. Raises Conflict unless it will do."""
+        validation = self._validate(index, sampled=sampled)
+        self._watcher.validated(validation)
+        if validation.problems and not force:
+            raise self._refusal(validation)
+        return validation
 
     def _validate(self, index: NextIndex, *, sampled: bool) -> Validation:
         self._go_on()
