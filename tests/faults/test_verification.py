@@ -7,6 +7,7 @@ import json
 import sqlite3
 import sys
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from rag.stores.lexical import FULL_TEXT_TABLE, FtsIndex
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.vectors import encode
+from rag.types import Comparison
 from tests.contracts.store_builders import (
     DIMENSION,
     chunk_ids,
@@ -285,6 +287,32 @@ def test_a_version_nobody_finishes_is_a_leftover(home, verify, status):
     assert verify() == []
     with database.read() as connection:
         assert not connection.exec_driver_sql("SELECT 1 FROM documents WHERE uri = '/killed'").all()
+    database.close()
+
+
+def test_values_made_anew_reach_the_filters_of_a_running_program(home, verify):
+    database = Database.open(settings_in(home))
+    store, vectors = SqlDocumentStore(database), LiveVectors(database, home / "indexes")
+    collection = store.collection("handbook")
+    with store.stage(collection, replace(source("/ours", "six "), metadata={"owner": "ops"})) as version:
+        version.add_text(0, "six ")
+        version.add_chunks(drafts(["six "]), unit_vectors(1, seed=3))
+        version.activate()
+
+    def found():
+        ours = Comparison(field="meta.owner", operator="==", value="ops")
+        return len(vectors.search(collection, unit_vectors(1, seed=5)[0], 5, where=ours))
+
+    damage(home, "DELETE FROM version_metadata")
+    assert found() == 0
+    assert "filters compare" in verify(ok=False)[0]["message"]
+    verify("--repair")
+    assert found() == 1
+    before = store.collection("handbook").seq
+    damage(home, f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}) VALUES ('delete-all')")  # noqa: S608  # a constant
+    verify("--repair")
+    assert store.collection("handbook").seq == before, "what no filter compares is no change to them"
+    vectors.close()
     database.close()
 
 
