@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from rag.errors import Conflict, DiskFull, EmbedderChanged, UnknownCollection
 from rag.protocols import VectorSearch
@@ -515,6 +516,61 @@ def test_a_compaction_that_fails_does_not_end_the_thread(process, collection, mo
     compaction.stop()
     assert process.store.status(other).generation.count == 1
     assert process.store.status(collection).generation is None
+
+
+def damage(process, collection):
+    """Make the newest generation unusable; returns it."""
+    newest = process.known(collection)[0]
+    file = process.directory / newest.directory / "index.faiss"
+    file.write_bytes(file.read_bytes()[:-9])
+    return newest
+
+
+def test_a_service_replaces_a_damaged_file_beside_its_searches(processes, process, collection, held_up):
+    begun, go = held_up
+    go.set()
+    for number in range(2):
+        ingest(process.store, collection, f"/{number}", ["text"], seed=number)
+        process.vectors.flush(collection, force=True)
+    damaged = damage(process, collection)
+    go.clear()
+    begun.clear()
+    other = processes()
+    compaction = Compaction(other.vectors)
+    compaction.start()
+    try:
+        assert len(other.found(collection)) == 2, "from the one before"
+        assert begun.wait(60)
+        assert len(other.found(collection)) == 2
+        go.set()
+    finally:
+        go.set()
+        compaction.stop()
+    assert damaged.directory != process.known(collection)[0].directory
+    assert other.vectors._open.of(collection.id).base_seq == 2
+    with capture_logs() as logs:
+        assert len(processes().found(collection)) == 2
+    assert logs == []
+
+
+def test_a_command_leaves_a_large_index_to_the_next_flush(processes, process, collection, monkeypatch):
+    """Where the one before can be used, no search waits as long as building takes."""
+    monkeypatch.setattr(bases, "FLAT_UP_TO", 30)
+    for number in range(2):
+        ingest(process.store, collection, f"/{number}", ["text"] * 40, seed=number)
+        process.vectors.flush(collection, force=True)
+    damaged = damage(process, collection)
+    command = processes()
+    with capture_logs() as logs:
+        assert command.found(collection) == set(chunk_ids(process.store, collection))
+        assert command.found(collection) == set(chunk_ids(process.store, collection))
+    assert [entry["event"] for entry in logs] == ["index generation damaged"]
+    assert process.known(collection)[0] == damaged
+    assert command.vectors.flush(collection)
+    assert process.known(collection)[0].directory != damaged.directory
+    with capture_logs() as logs:
+        assert processes().found(collection) == set(chunk_ids(process.store, collection))
+    assert logs == []
 
 
 def test_a_large_collection_is_built_from_sql_without_holding_it_in_memory(process, collection, monkeypatch):
