@@ -18,7 +18,7 @@ from indexer.recutting import recut
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
 from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged
-from rag.stores import cuts, embedding_sets, recutting, reembedding
+from rag.stores import cuts, embedding_sets, recall, recutting, reembedding
 from rag.stores.tables import SetState
 from rag.stores.vectors import encode
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 # Enough for the embedder to sort by length; so much a killed run has to do again.
 _BATCH: Final = 256
-
-# The least share of the true neighbours that the index of the new set may find.
-_LEAST_RECALL: Final = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +214,7 @@ class Reembedding:
         self._go_on()
         manifest = index.generation.manifest
         problems = []
-        if manifest.recall_at_10 < _LEAST_RECALL:
+        if manifest.recall_at_10 < recall.LEAST:
             problems.append(f"the index finds {manifest.recall_at_10:.3f} of the nearest neighbours")
         queries, k, found, before = 0, 0, None, None
         if sampled and manifest.count:

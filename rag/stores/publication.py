@@ -11,7 +11,9 @@ from rag.errors import EmbedderChanged, StorageError
 from rag.stores.changes import collection_state, generations, point_to
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.generations import remove_except, write_generation, writing
+from rag.stores.recall import LEAST
 from rag.stores.tables import GenerationRow, TombstoneRow
+from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
 
     from rag.stores.changes import CollectionState
     from rag.stores.database import Database
-    from rag.stores.generations import Generation
+    from rag.stores.generations import Generation, Manifest
     from rag.stores.vector_rows import VectorRows
     from rag.types import Collection
 
 # Generations kept in SQL and on disk: the current one, and the one that a slower process may be about to load.
 _KEPT = 2
+
+_log = get_logger("stores")
 
 
 class Withdrawn(Exception):  # nothing went wrong: what was to be written is out of date
@@ -55,7 +59,21 @@ def publish(
             _require_current(connection, collection, epoch)
             kept = _make_current(connection, collection.id, written)
         remove_except(root, collection.id, kept)
+    _tell_recall(collection, written.manifest)
     return written
+
+
+def _tell_recall(collection: Collection, manifest: Manifest) -> None:
+    """It serves all the same: the one before may be as poor, and without any, searches compare every vector."""
+    if manifest.recall_at_10 < LEAST:
+        _log.warning(
+            "the index finds too few of the nearest neighbours",
+            collection=collection.name,
+            recall_at_10=round(manifest.recall_at_10, 4),
+            least=LEAST,
+            kind=manifest.kind,
+            passages=manifest.count,
+        )
 
 
 def remove_unknown(database: Database, root: Path, collection_id: int) -> None:
