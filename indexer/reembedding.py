@@ -18,7 +18,7 @@ from indexer.recutting import recut
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
 from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged
-from rag.stores import cuts, embedding_sets, recutting, reembedding
+from rag.stores import cuts, embedding_sets, recall, recutting, reembedding
 from rag.stores.tables import SetState
 from rag.stores.vectors import encode
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 # Enough for the embedder to sort by length; so much a killed run has to do again.
 _BATCH: Final = 256
-
-# The least share of the true neighbours that the index of the new set may find.
-_LEAST_RECALL: Final = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +81,7 @@ class Watcher:
         """Something longer begins: building the index, or asking the sample queries."""
 
     def validated(self, validation: Validation) -> None:
-        """Measured, and about to be swapped in or refused."""
+        """Measured, and about to be swapped in or refused; again of an index that was made anew before the swap."""
 
     def stop(self) -> bool:
         return False
@@ -131,14 +128,12 @@ class Reembedding:
         try:
             reembedding.remove_unfinished(self._indexes, self._collection)
             recutting.remove_unfinished(self._database, self._collection)
-            index = self._build()
-            validation = self._validate(index, sampled=sampled)
-            self._watcher.validated(validation)
-            if validation.problems and not force:
-                raise self._refusal(validation)
-            while (outcome := self._swap(index)) is not reembedding.Swap.DONE:
+            outcome = reembedding.Swap.INDEX_STALE
+            while outcome is not reembedding.Swap.DONE:
                 if outcome is reembedding.Swap.INDEX_STALE:
                     index = self._build()
+                    validation = self._accepted(index, sampled=sampled, force=force)
+                outcome = self._swap(index)
         except _Stopped:
             return self._report("stopped", validation)
         finally:
@@ -207,11 +202,19 @@ class Reembedding:
             return embedder.embed_passages(texts)
         return Texts(texts, store=self._library.store, embedder=embedder).embed().vectors
 
+    def _accepted(self, index: NextIndex, *, sampled: bool, force: bool) -> Validation:
+        """What was measured of the index that is to be swapped in. Raises Conflict unless it will do."""
+        validation = self._validate(index, sampled=sampled)
+        self._watcher.validated(validation)
+        if validation.problems and not force:
+            raise self._refusal(validation)
+        return validation
+
     def _validate(self, index: NextIndex, *, sampled: bool) -> Validation:
         self._go_on()
         manifest = index.generation.manifest
         problems = []
-        if manifest.recall_at_10 < _LEAST_RECALL:
+        if manifest.recall_at_10 < recall.LEAST:
             problems.append(f"the index finds {manifest.recall_at_10:.3f} of the nearest neighbours")
         queries, k, found, before = 0, 0, None, None
         if sampled and manifest.count:

@@ -15,7 +15,7 @@ import numpy as np
 from rag.stores import reembedding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,8 +61,10 @@ class SampleQueries:
 
     def found_in(
         self, index: NextIndex, target: EmbeddingSet, embedder: Embedder, *, go_on: Callable[[], None]
-    ) -> float:
-        """The share found in an index that does not serve yet; ``go_on`` is called before each query."""
+    ) -> float | None:
+        """The share found in an index that does not serve yet, ``None`` if there was nothing to ask for; ``go_on`` is
+        called before each query.
+        """
 
         def last_score(query: NDArray[np.float32]) -> float:
             _, scores = index.generation.base.search(query, self.k, skip=None, among=None)
@@ -70,8 +72,8 @@ class SampleQueries:
 
         return self._share(self._queries, target, embedder, last_score, go_on)
 
-    def found_live(self, live: EmbeddingSet, embedder: Embedder, *, go_on: Callable[[], None]) -> float:
-        """The share found by searching the collection as it serves."""
+    def found_live(self, live: EmbeddingSet, embedder: Embedder, *, go_on: Callable[[], None]) -> float | None:
+        """The share found by searching the collection as it serves, ``None`` if there was nothing to ask for."""
 
         def last_score(query: NDArray[np.float32]) -> float:
             hits = self._library.vectors.search(self._collection, query, self.k)
@@ -79,8 +81,10 @@ class SampleQueries:
 
         return self._share(self._live, live, embedder, last_score, go_on)
 
-    def problem(self, found: float, before: float | None) -> str | None:
-        """Why the new embeddings should not serve, if so."""
+    def problem(self, found: float | None, before: float | None) -> str | None:
+        """Why the new embeddings should not serve, if so; what was not measured is no reason."""
+        if found is None:
+            return None
         if before is None:
             least, than = _LEAST_ALONE, "at least half is asked for where the old embedder is gone"
         else:
@@ -96,7 +100,7 @@ class SampleQueries:
         embedder: Embedder,
         last_score: Callable[[NDArray[np.float32]], float],
         go_on: Callable[[], None],
-    ) -> float:
+    ) -> float | None:
         own = reembedding.vectors_of(self._library.database, of, [chunk_id for chunk_id, _ in queries])
         found: list[bool] = []
         for chunk_id, text in queries:
@@ -104,12 +108,7 @@ class SampleQueries:
                 go_on()
                 query = embedder.embed_query(text)
                 found.append(float(query @ own[chunk_id]) >= last_score(query) - _SAME_SCORE)
-        return _mean(found)
-
-
-def _mean(found: Iterable[bool]) -> float:
-    values = list(found)
-    return sum(values) / len(values) if values else 1.0
+        return sum(found) / len(found) if found else None
 
 
 def _stretch(text: str) -> str:

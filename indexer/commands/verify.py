@@ -126,7 +126,8 @@ def _repair(library: Library, collections: list[Collection], found: list[Finding
         mine = [finding for finding in found if finding.collection == collection.name]
         wrong = {finding.area for finding in mine if finding.severity == "damage"}
         # From embeddings that are wrong no right index can be made; embedding anew makes one as well.
-        if "index" in wrong and "embeddings" not in wrong:
+        index = any(finding.area == "index" and finding.repairable for finding in mine if finding.severity == "damage")
+        if index and "embeddings" not in wrong:
             forget_damaged(library.database, library.index_directory, collection)
             library.vectors.rebuild(library.store.collection(collection.name))
         if wrong & {"documents", "full text"}:

@@ -20,6 +20,7 @@ from rag.stores.copies import derive_again, wrongly_derived
 from rag.stores.embedding_sets import live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.reading import to_collection
+from rag.stores.retirement import next_seq
 from rag.stores.rows import context_of
 from rag.stores.sqlite_errors import translated
 from rag.stores.tables import (
@@ -208,9 +209,7 @@ class _Version:
             yield "full text", _TERMS, _DERIVED
         if wrongly_derived(self._connection, self._id):
             yield "documents", _KEYS, _DERIVED
-        mine = select(MetadataRow).where(MetadataRow.version_id == self._id)
-        values = {row.key: dict(row._mapping) for row in self._connection.execute(mine)}
-        if values != {row["key"]: row for row in self._values(version)}:
+        if self._has_wrong_values(version):
             yield "documents", _VALUES, _DERIVED
 
     def mend(self) -> None:
@@ -221,9 +220,11 @@ class _Version:
             connection.execute(delete(ChunkTermsRow).where(ChunkTermsRow.chunk_id == wanted["chunk_id"]))
             connection.execute(insert(ChunkTermsRow), wanted)
         derive_again(connection, self._id)
-        connection.execute(delete(MetadataRow).where(MetadataRow.version_id == self._id))
-        if values := self._values(version):
-            connection.execute(insert(MetadataRow), values)
+        if self._has_wrong_values(version):
+            connection.execute(delete(MetadataRow).where(MetadataRow.version_id == self._id))
+            if values := self._values(version):
+                connection.execute(insert(MetadataRow), values)
+            next_seq(connection, self._collection.id)  # as of a seq, open indexes remember what filters let through
 
     def _row(self) -> AnyRow:
         columns = (VersionRow, DocumentRow.uri, DocumentRow.collection_id.label("document_collection"))
@@ -232,6 +233,11 @@ class _Version:
 
     def _values(self, version: AnyRow) -> list[dict[str, Any]]:
         return [metadata_row(self._id, key, value) for key, value in version.metadata.items()]
+
+    def _has_wrong_values(self, version: AnyRow) -> bool:
+        mine = select(MetadataRow).where(MetadataRow.version_id == self._id)
+        stored = {row.key: dict(row._mapping) for row in self._connection.execute(mine)}
+        return stored != {row["key"]: row for row in self._values(version)}
 
     def _wrong_terms(self, version: AnyRow) -> Iterator[dict[str, Any]]:
         """The terms that chunks should have and do not."""

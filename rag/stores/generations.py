@@ -101,10 +101,11 @@ def write_generation(root: Path, collection_id: int, rows: VectorRows, *, embedd
         try:
             written = _write_files(unfinished, rows, embedder=embedder, seq=seq)
             unfinished.rename(parent / name)
+            _sync(parent)
         except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            for left in (unfinished, parent / name):
+                shutil.rmtree(left, ignore_errors=True)
             raise
-        _sync(parent)
     except (OSError, RuntimeError) as error:  # FAISS reports a failed write as RuntimeError
         raise write_error(parent, error) from error
     return replace(written, directory=f"{collection_id}/{name}")

@@ -5,12 +5,14 @@ A search or an ingest may replace them at any time, so a file that cannot be rea
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sqlalchemy import func, select
 
 from rag.errors import DatabaseDamaged, IndexDamaged
+from rag.stores import flat_base
 from rag.stores.changes import (
     added_since,
     collection_state,
@@ -22,6 +24,7 @@ from rag.stores.changes import (
 from rag.stores.collection_rows import collection_row
 from rag.stores.generations import load_generation
 from rag.stores.reading import to_collection
+from rag.stores.recall import LEAST
 from rag.stores.tables import ChunkRow, TombstoneRow, VersionRow, VersionStatus
 from rag.stores.verification import Finding
 
@@ -33,45 +36,57 @@ if TYPE_CHECKING:
 
     from rag.stores.changes import GenerationPointer
     from rag.stores.database import Database
-    from rag.stores.generations import Generation
+    from rag.stores.generations import Generation, Manifest
     from rag.types import Collection
 
 # Of float16 in the table, made unit length in either: the same numbers but for rounding.
 _SAME = 1e-5
 
-# The least share of the true neighbours that a file may have found when it was written.
-_LEAST_RECALL = 0.99
+_REPAIR = "Run `indexer verify --repair`."
+_ANOTHER_MODEL = "Searches by meaning miss some passages. Embed with another model: `indexer reembed --embedder NAME`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Problem:
+    """What is wrong with a generation; ``as_built``: its build is whole, and another would find as little."""
+
+    generation_id: int
+    message: str
+    as_built: bool = False
 
 
 def verify_index(database: Database, directory: Path, collection: Collection) -> Iterator[Finding]:
     """The removals that indexes follow, and every generation that SQL points to: its files, and its vectors."""
-    contradicted, damaged = _damaged(database, directory, collection)
-    messages = [problem for _, problem in damaged]
+    contradicted, problems = _damaged(database, directory, collection)
     if contradicted:
-        messages.insert(
-            0, f"{contradicted} chunks that are active are listed as removed too; dense search misses them."
-        )
-    for message in messages:
-        yield Finding(
-            area="index",
-            collection=collection.name,
-            message=message,
-            advice="Run `indexer verify --repair`.",
-            repairable=True,
-        )
+        message = f"{contradicted} chunks that are active are listed as removed too; dense search misses them."
+        yield _finding(collection, message)
+    for problem in problems:
+        yield _finding(collection, problem.message, as_built=problem.as_built)
+
+
+def _finding(collection: Collection, message: str, *, as_built: bool = False) -> Finding:
+    return Finding(
+        area="index",
+        collection=collection.name,
+        message=message,
+        advice=_ANOTHER_MODEL if as_built else _REPAIR,
+        repairable=not as_built,
+    )
 
 
 def forget_damaged(database: Database, directory: Path, collection: Collection) -> None:
-    """Let nobody load or follow what ``verify_index`` complains of. The caller writes a new generation."""
-    _, damaged = _damaged(database, directory, collection)
+    """Let nobody load or follow what ``verify_index`` calls repairable. The caller writes a new generation."""
+    _, problems = _damaged(database, directory, collection)
+    damaged = [problem.generation_id for problem in problems if not problem.as_built]
     with database.write() as connection:
         if _contradicted(connection, collection):
             forget_indexes(connection, collection.id)  # other processes have followed the wrong removals
         if damaged:
-            withdraw(connection, collection.id, [generation_id for generation_id, _ in damaged])
+            withdraw(connection, collection.id, damaged)
 
 
-def _damaged(database: Database, directory: Path, collection: Collection) -> tuple[int, list[tuple[int, str]]]:
+def _damaged(database: Database, directory: Path, collection: Collection) -> tuple[int, list[_Problem]]:
     """How many active chunks have a tombstone, and what is wrong with which generation."""
     # Embeddings that are not finite are told of by verify_documents; here they compare with nothing.
     with np.errstate(invalid="ignore"), database.read() as connection:  # one snapshot: all compared is of one moment
@@ -83,15 +98,24 @@ def _damaged(database: Database, directory: Path, collection: Collection) -> tup
         for pointer in generations(connection, collection.id):
             generation = _load(database, directory, collection, pointer)
             if isinstance(generation, str):
-                problems.append((pointer.id, generation))
+                problems.append(_Problem(generation_id=pointer.id, message=generation))
             elif generation is not None:
                 try:
                     problem = _problem(connection, collection, pointer, generation, floor=state.feed_floor)
                 except DatabaseDamaged:
                     continue  # embeddings that nothing can be compared with; verify_documents names them
+                named = f"The index file {pointer.directory}"
                 if problem is not None:
-                    problems.append((pointer.id, f"The index file {pointer.directory} {problem}."))
+                    problems.append(_Problem(generation_id=pointer.id, message=f"{named} {problem}."))
+                elif generation.manifest.recall_at_10 < LEAST:
+                    problems.append(_poor(pointer.id, named, generation.manifest))
     return contradicted, problems
+
+
+def _poor(generation_id: int, named: str, manifest: Manifest) -> _Problem:
+    found = f"found only {manifest.recall_at_10:.3f} of the nearest neighbours when it was written"
+    message = f"{named} is whole and {found}: its codes tell these embeddings apart badly."
+    return _Problem(generation_id=generation_id, message=message, as_built=True)
 
 
 def _contradicted(connection: Connection, collection: Collection) -> int:
@@ -125,8 +149,8 @@ def _problem(
     told = (manifest.count, manifest.seq, manifest.size)
     if told != (pointer.count, pointer.seq, pointer.size):
         return f"is described otherwise by its manifest (count, seq, size: {told}) than by the database"
-    if not manifest.recall_at_10 >= _LEAST_RECALL:
-        return f"found only {manifest.recall_at_10:.3f} of the nearest neighbours when it was written"
+    if manifest.kind == flat_base.KIND and manifest.recall_at_10 < LEAST:
+        return f"compares every vector, and found only {manifest.recall_at_10:.3f} of the nearest neighbours"
     if pointer.seq < floor:
         return None  # the feed no longer leads from it to what is stored, and nobody loads it
     return _vectors_problem(connection, collection, pointer.seq, generation)

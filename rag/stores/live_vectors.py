@@ -167,9 +167,11 @@ class LiveVectors:
         with self._locks.of(collection.id), writing(self._directory, collection.id):
             with self._database.write() as connection:
                 known = generations(connection, collection.id)
-                withdraw(connection, collection.id, [generation.id for generation in known[1:]])
-            remove_except(self._directory, collection.id, [generation.directory for generation in known[:1]])
-        return len(known[1:])
+                # Where there was none, one that came since may have been begun before that.
+                kept = 1 if has_files else 0
+                withdraw(connection, collection.id, [generation.id for generation in known[kept:]])
+            remove_except(self._directory, collection.id, [generation.directory for generation in known[:kept]])
+        return len(known[kept:])
 
     def close(self) -> None:
         """Let go of all indexes and the files they map."""
@@ -330,16 +332,16 @@ class LiveVectors:
         return OpenIndex(index=index, embedder=collection.fingerprint.embedder, epoch=epoch, seq=seq, base_seq=seq)
 
     def _mend(self, collection: Collection, live: OpenIndex) -> None:
-        """Write a generation in place of one that cannot be used."""
+        """Have a generation written in place of one that cannot be used; a large one by others, for it takes long."""
         if not live.replaces_damaged:
             return
-        try:
-            written = self._flush(collection, lambda _: math.inf)
-        except StorageError as error:  # the index in memory is whole; only the next start has to rebuild it again
-            _log.error("the rebuilt index could not be written", collection=collection.name, error=str(error))
-        else:
-            if written:  # and not by a search beside this one
-                _log.warning("index rebuilt from SQL", collection=collection.name)
+        if self._grown is not None:
+            self._grown(collection)
+        elif live.index.count() <= bases.FLAT_UP_TO:  # else by the next flush
+            try:
+                self._flush(collection, lambda _: math.inf)
+            except StorageError as error:  # the index in memory is whole; only the next start has to rebuild it again
+                _log.error("the rebuilt index could not be written", collection=collection.name, error=str(error))
 
     def _flush(self, collection: Collection, least: Callable[[FaissIndex], float]) -> bool:
         with self._writers.of(collection.id):
@@ -348,7 +350,7 @@ class LiveVectors:
                     live = self._refresh(collection)
                     if not live.replaces_damaged and live.changes < least(live.index):
                         return False
-                    live.replaces_damaged = False  # tried once: a disk that is full may be so for long
+                    mending, live.replaces_damaged = live.replaces_damaged, False  # once: a disk may be full for long
                     before, seq = live.index.view(), live.seq
                 try:
                     written = self._publish(collection, before.rows(), epoch=live.epoch, seq=seq)
@@ -357,6 +359,8 @@ class LiveVectors:
                 with self._locks.of(collection.id):
                     live.index.rebase(before, written.base)
                     live.base_seq, live.passed = seq, 0
+                if mending:
+                    _log.warning("a damaged index was replaced", collection=collection.name)
                 return True
 
     def _adopt(self, collection: Collection) -> bool:

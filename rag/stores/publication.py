@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete
 
-from rag.errors import EmbedderChanged
+from rag.errors import EmbedderChanged, StorageError
 from rag.stores.changes import collection_state, generations, point_to
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.generations import remove_except, write_generation, writing
+from rag.stores.recall import LEAST
 from rag.stores.tables import GenerationRow, TombstoneRow
+from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection
 
     from rag.stores.changes import CollectionState
     from rag.stores.database import Database
-    from rag.stores.generations import Generation
+    from rag.stores.generations import Generation, Manifest
     from rag.stores.vector_rows import VectorRows
     from rag.types import Collection
 
 # Generations kept in SQL and on disk: the current one, and the one that a slower process may be about to load.
 _KEPT = 2
+
+_log = get_logger("stores")
 
 
 class Withdrawn(Exception):  # nothing went wrong: what was to be written is out of date
@@ -36,23 +42,63 @@ def publish(
 ) -> Generation:
     """Write ``rows``, the collection as of ``seq``, and point to them; returns them as opened from the files.
 
-    Takes as long as building the index does, but locks the database only at its end.
+    Takes as long as building the index does, but locks the database only at its end. Whatever is raised, what was
+    written is removed.
 
     Raises:
         Withdrawn: the index's epoch is another by now.
         EmbedderChanged, UnknownCollection: the collection is another one, or gone.
-        DiskFull, DataDirectoryUnwritable: the files could not be written.
+        DiskFull, DataDirectoryUnwritable, DatabaseBusy: the files or the database could not be written.
     """
     with writing(root, collection.id):
+        with database.read() as connection:
+            _require_current(connection, collection, epoch)
+        remove_unknown(database, root, collection.id)  # what a killed process left may take the room that is needed
         written = write_generation(root, collection.id, rows, embedder=collection.fingerprint.embedder, seq=seq)
-        with database.write() as connection:
-            state = collection_state(connection, collection.id, collection.name)
-            require_embedder(collection, state)
-            if state.epoch != epoch:
-                raise Withdrawn
+        with leaving_nothing(database, root, collection.id), database.write() as connection:
+            _require_current(connection, collection, epoch)
             kept = _make_current(connection, collection.id, written)
         remove_except(root, collection.id, kept)
+    _tell_recall(collection, written.manifest)
     return written
+
+
+def _tell_recall(collection: Collection, manifest: Manifest) -> None:
+    """It serves all the same: the one before may be as poor, and without any, searches compare every vector."""
+    if manifest.recall_at_10 < LEAST:
+        _log.warning(
+            "the index finds too few of the nearest neighbours",
+            collection=collection.name,
+            recall_at_10=round(manifest.recall_at_10, 4),
+            least=LEAST,
+            kind=manifest.kind,
+            passages=manifest.count,
+        )
+
+
+def remove_unknown(database: Database, root: Path, collection_id: int) -> None:
+    """Delete the generations that SQL does not point to. Only for the holder of the collection's write lock."""
+    with database.read() as connection:
+        known = generations(connection, collection_id)
+    remove_except(root, collection_id, [generation.directory for generation in known])
+
+
+@contextmanager
+def leaving_nothing(database: Database, root: Path, collection_id: int) -> Iterator[None]:
+    """Have the block, if it raises, leave no generation that SQL does not point to. For the holder as above."""
+    try:
+        yield
+    except BaseException:
+        with suppress(StorageError):  # the block's own error tells more
+            remove_unknown(database, root, collection_id)
+        raise
+
+
+def _require_current(connection: Connection, collection: Collection, epoch: int) -> None:
+    state = collection_state(connection, collection.id, collection.name)
+    require_embedder(collection, state)
+    if state.epoch != epoch:
+        raise Withdrawn
 
 
 def require_embedder(collection: Collection, state: CollectionState) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rag.stores.vector_rows import VectorRows
 
 AT: Final = 10
+LEAST: Final = 0.99  # an index that finds less is told
 _QUERIES = 400
 _SEED = 0
 # Float32 sums in another order, and float16 rounded twice; neighbours this close are interchangeable.

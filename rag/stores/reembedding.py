@@ -20,6 +20,7 @@ from rag.stores.changes import added_since, collection_state, point_to
 from rag.stores.checksums import vector_checksum
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.generations import load_generation, move_generation, remove_except, write_generation, writing
+from rag.stores.publication import leaving_nothing
 from rag.stores.reading import require_chunk, require_version, select_passages
 from rag.stores.spool import Spool
 from rag.stores.tables import ChunkRow, EmbeddingRow, GenerationRow, VersionRow, VersionStatus
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
@@ -187,37 +188,54 @@ def swap(
 ) -> Swap:
     """Have the set serve with its index and its cuts, if it is still complete; ``seen`` is the seq at which it was.
 
+    Whatever is raised, the former set goes on serving with its index, and the next one's has to be built again.
+
     Raises:
         Conflict: the set was cancelled meanwhile.
+        DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
     """
-    generation = index.generation
     with writing(indexes, collection.id):
-        with database.write() as connection:
-            embedding_sets.require(connection, target)
-            state = collection_state(connection, collection.id, collection.name)
-            if generation.manifest.seq < state.feed_floor:
-                return Swap.INDEX_STALE
-            # Whatever it had it still has; so only what changed since is looked at while the others wait. A document
-            # that is to be cut and came since has no vector in the set.
-            if connection.scalars(embedding_sets.missing(target, since=seen)).one():
-                return Swap.CHUNKS_MISSING
-            row = collection_row(connection, collection.id, collection.name)
-            same = (row.embedder, row.dimension) == (target.embedder, target.dimension)
-            cuts.exchange(connection, target, row.seq + 1)
-            embedding_sets.make_live(connection, target, chunker=row.chunker)
-            change_collection(
-                connection,
-                row,
-                seq=row.seq + 1,
-                chunker=target.chunker or row.chunker,
-                embedder=target.embedder,
-                dimension=target.dimension,
-                dense_weight=row.dense_weight if same else None,  # it was tuned for the embedder
-                # Keeps a process that is writing an index of the old vectors from pointing to it.
-                index_epoch=row.index_epoch + 1,
-            )
-            connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection.id))
-            move_generation(index.root, indexes, generation.directory)
-            point_to(connection, collection.id, generation)
-        remove_except(indexes, collection.id, [generation.directory])
+        with leaving_nothing(database, indexes, collection.id), database.write() as connection:
+            outcome = _swapped(connection, indexes, collection, target, index, seen=seen)
+        if outcome is Swap.DONE:
+            remove_except(indexes, collection.id, [index.generation.directory])
+    return outcome
+
+
+def _swapped(
+    connection: Connection,
+    indexes: Path,
+    collection: Collection,
+    target: EmbeddingSet,
+    index: NextIndex,
+    *,
+    seen: int,
+) -> Swap:
+    generation = index.generation
+    embedding_sets.require(connection, target)
+    state = collection_state(connection, collection.id, collection.name)
+    if generation.manifest.seq < state.feed_floor:
+        return Swap.INDEX_STALE
+    # Whatever it had it still has; so only what changed since is looked at while the others wait. A document that is to
+    # be cut and came since has no vector in the set.
+    if connection.scalars(embedding_sets.missing(target, since=seen)).one():
+        return Swap.CHUNKS_MISSING
+    row = collection_row(connection, collection.id, collection.name)
+    same = (row.embedder, row.dimension) == (target.embedder, target.dimension)
+    cuts.exchange(connection, target, row.seq + 1)
+    embedding_sets.make_live(connection, target, chunker=row.chunker)
+    change_collection(
+        connection,
+        row,
+        seq=row.seq + 1,
+        chunker=target.chunker or row.chunker,
+        embedder=target.embedder,
+        dimension=target.dimension,
+        dense_weight=row.dense_weight if same else None,  # it was tuned for the embedder
+        # Keeps a process that is writing an index of the old vectors from pointing to it.
+        index_epoch=row.index_epoch + 1,
+    )
+    connection.execute(delete(GenerationRow).where(GenerationRow.collection_id == collection.id))
+    move_generation(index.root, indexes, generation.directory)
+    point_to(connection, collection.id, generation)
     return Swap.DONE

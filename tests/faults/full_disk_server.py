@@ -18,9 +18,11 @@ import click
 import indexer.cli
 import indexer.commands.delete
 import indexer.commands.exchange
+import indexer.commands.history
 import indexer.commands.ingest
 import indexer.commands.rebuild
 import indexer.commands.reembed
+import indexer.commands.rollback
 import indexer.commands.verify
 import indexer.parquet
 import indexer.reembedding

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rag.factory import open_library
 from rag.stores import schema
 from rag.stores.database import Database
 from rag.stores.lexical import FULL_TEXT_TABLE
@@ -59,6 +60,19 @@ def damaged_home(folder: Path) -> None:
         connection.commit()
 
 
+def with_a_past(folder: Path) -> None:
+    with open_library(settings_in(folder / "home")) as library:
+        collection = library.store.collection("default")
+        gone = [each.id for each in library.store.documents(collection) if each.uri.endswith("long.txt")]
+        library.store.delete(collection, gone)
+        assert library.store.status(collection).past_versions == 1
+
+
+def with_two_indexes(folder: Path) -> None:
+    with open_library(settings_in(folder / "home")) as library:
+        library.vectors.rebuild(library.store.collection("default"))
+
+
 def old_home(folder: Path) -> None:
     no_home(folder)
     known = schema.REVISIONS
@@ -74,6 +88,10 @@ CASES = {
     "ingest": Case(command=("indexer", "ingest", "docs"), before=other_documents),
     "sync": Case(command=("indexer", "sync", "docs", "--prune"), before=other_documents),
     "delete": Case(command=("indexer", "delete", "docs/long.txt")),
+    "purge": Case(command=("indexer", "delete", "--purge", "docs/long.txt")),
+    "purge of the past": Case(command=("indexer", "delete", "--purge", "docs/long.txt"), before=with_a_past),
+    "prune": Case(command=("indexer", "prune", "--older-than", "0"), before=with_a_past),
+    "rollback": Case(command=("indexer", "rollback"), before=with_two_indexes),
     "rebuild": Case(command=("indexer", "rebuild")),
     "rebuild with lists": Case(command=("indexer", "rebuild"), options={"flat_up_to": 20}),
     "reembed": Case(command=("indexer", "reembed"), options={"embedder": "second"}),

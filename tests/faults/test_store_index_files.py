@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pytest
+from sqlalchemy import event
 from structlog.testing import capture_logs
 
-from rag.errors import DatabaseBusy, DataDirectoryUnwritable
+from rag.errors import DatabaseBusy, DataDirectoryUnwritable, StorageError
+from rag.stores import generations as generations_on_disk
 from rag.stores.changes import added_since, generations
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.generations import load_generation
+from rag.stores.generations import load_generation, write_generation
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.vector_rows import ArrayRows
 from rag.types import Comparison
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in, unit_vectors
 
@@ -136,6 +141,45 @@ def test_what_a_crashed_flush_left_is_removed(database, store, collection, home)
     assert not [path for path in parent.iterdir() if "deadbeef" in path.name]
 
 
+def test_files_that_fit_are_removed_where_the_database_has_no_more_room(database, store, collection, home):
+    vectors = LiveVectors(database, home / "indexes")
+    before = current(database, collection)
+    expected = scores(vectors.search(collection, QUERY, 10))
+
+    @event.listens_for(database._writer, "commit")
+    def refuse(_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with pytest.raises(StorageError, match="disk is full"):
+        vectors.flush(collection, force=True)
+    event.remove(database._writer, "commit", refuse)
+    assert [path.name for path in (home / "indexes" / str(collection.id)).iterdir()] == [before.directory.split("/")[1]]
+    assert scores(vectors.search(collection, QUERY, 10)) == pytest.approx(expected, abs=1e-5)
+    assert vectors.flush(collection, force=True)
+
+
+def test_files_whose_name_does_not_reach_the_disk_are_removed(database, collection, home, monkeypatch):
+    before = current(database, collection)
+    parent = home / "indexes" / str(collection.id)
+    sync = generations_on_disk._sync
+
+    def refuse(path):
+        if path == parent:
+            raise OSError(errno.EIO, "Input/output error")
+        sync(path)
+
+    monkeypatch.setattr(generations_on_disk, "_sync", refuse)
+    with pytest.raises(DataDirectoryUnwritable):
+        write_generation(
+            home / "indexes",
+            collection.id,
+            ArrayRows(np.arange(3), unit_vectors(3, seed=1)),
+            embedder="embedder-1",
+            seq=9,
+        )
+    assert [path.name for path in parent.iterdir()] == [before.directory.split("/")[1]]
+
+
 def scores(hits):
     """By id: equal vectors come in either order."""
     return {hit.chunk_id: hit.score for hit in hits}
@@ -145,8 +189,11 @@ def test_a_flush_that_finds_the_database_locked_can_be_tried_again(database, sto
     vectors = LiveVectors(database, home / "indexes")
     expected = pytest.approx(scores(vectors.search(collection, QUERY, 10)), abs=1e-5)
     before = current(database, collection)
-    with database.write(), pytest.raises(DatabaseBusy):
-        vectors.flush(collection, force=True)
+    parent = home / "indexes" / str(collection.id)
+    for _ in range(3):  # as a service tries again every minute
+        with database.write(), pytest.raises(DatabaseBusy):
+            vectors.flush(collection, force=True)
+        assert [path.name for path in parent.iterdir()] == [before.directory.split("/")[1]]
     assert scores(vectors.search(collection, QUERY, 10)) == expected
     assert current(database, collection) == before
     assert vectors.flush(collection, force=True)

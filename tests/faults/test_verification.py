@@ -7,13 +7,16 @@ import json
 import sqlite3
 import sys
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from indexer.cli import main
-from rag.stores import index_verification, schema
+from rag.factory import open_library
+from rag.stores import bases, index_verification, ivf_base, schema
 from rag.stores.changes import generations
 from rag.stores.checksums import vector_checksum
 from rag.stores.database import Database
@@ -25,6 +28,7 @@ from rag.stores.lexical import FULL_TEXT_TABLE, FtsIndex
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.staging import SqlStagedVersion
 from rag.stores.vectors import encode
+from rag.types import Comparison
 from tests.contracts.store_builders import (
     DIMENSION,
     chunk_ids,
@@ -197,6 +201,45 @@ def test_a_manifest_that_tells_of_another_or_a_poor_index_is_found(home, verify,
     assert verify() == []
 
 
+@pytest.fixture
+def poor(home, tmp_path, monkeypatch):
+    """A collection whose codes tell its embeddings apart badly: few candidates are compared; and what was logged."""
+    monkeypatch.setattr(bases, "FLAT_UP_TO", 100)
+    monkeypatch.setattr(ivf_base, "_CANDIDATES", 1)
+    monkeypatch.setattr(ivf_base, "_MOST_CANDIDATES", 1)
+    home = tmp_path / "poor"  # in place of the other
+    monkeypatch.setenv("RAG_HOME", str(home))
+    with open_library(settings_in(home)) as library:
+        collection = library.store.ensure_collection("c", fingerprint(dimension=32))
+        ingest(library.store, collection, "/a", [f"{number} " for number in range(600)])
+        with capture_logs() as logs:
+            library.vectors.flush(collection, force=True)
+    return home, logs
+
+
+def test_an_index_that_finds_too_little_is_told_when_it_is_built_and_by_verify(poor, verify):
+    """Made anew it would be the same: what verify says must not promise otherwise."""
+    home, logs = poor
+    (told,) = [entry for entry in logs if "too few" in entry["event"]]
+    assert (told["log_level"], told["kind"], told["passages"], told["least"]) == ("warning", "ivf", 600, 0.99)
+    assert 0.5 < told["recall_at_10"] < 0.99
+    figure = f"{told['recall_at_10']:.3f}"
+    before = index_files(home)
+    for arguments in ((), ("--repair",)):
+        (finding,) = verify(*arguments, ok=False)
+        assert (finding["area"], finding["repairable"], finding["repaired"]) == ("index", False, False)
+        assert figure in finding["message"]
+        assert "reembed" in finding["advice"]
+    with open_library(settings_in(home)) as library, capture_logs() as logs:
+        library.vectors.rebuild(library.store.collection("c"))
+    assert [f"{entry['recall_at_10']:.3f}" for entry in logs if "too few" in entry["event"]] == [figure]
+    flip(next(file for file in index_files(home) if file not in before))
+    findings = verify(ok=False)
+    assert sorted(finding["repairable"] for finding in findings) == [False, True]
+    findings = verify("--repair", ok=False)
+    assert {finding["repairable"] for finding in findings if not finding["repaired"]} == {False}
+
+
 def test_an_index_that_is_replaced_while_it_is_verified_is_no_damage(home, monkeypatch):
     database = Database.open(settings_in(home))
     store, vectors = SqlDocumentStore(database), LiveVectors(database, home / "indexes")
@@ -285,6 +328,32 @@ def test_a_version_nobody_finishes_is_a_leftover(home, verify, status):
     assert verify() == []
     with database.read() as connection:
         assert not connection.exec_driver_sql("SELECT 1 FROM documents WHERE uri = '/killed'").all()
+    database.close()
+
+
+def test_values_made_anew_reach_the_filters_of_a_running_program(home, verify):
+    database = Database.open(settings_in(home))
+    store, vectors = SqlDocumentStore(database), LiveVectors(database, home / "indexes")
+    collection = store.collection("handbook")
+    with store.stage(collection, replace(source("/ours", "six "), metadata={"owner": "ops"})) as version:
+        version.add_text(0, "six ")
+        version.add_chunks(drafts(["six "]), unit_vectors(1, seed=3))
+        version.activate()
+
+    def found():
+        ours = Comparison(field="meta.owner", operator="==", value="ops")
+        return len(vectors.search(collection, unit_vectors(1, seed=5)[0], 5, where=ours))
+
+    damage(home, "DELETE FROM version_metadata")
+    assert found() == 0
+    assert "filters compare" in verify(ok=False)[0]["message"]
+    verify("--repair")
+    assert found() == 1
+    before = store.collection("handbook").seq
+    damage(home, f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}) VALUES ('delete-all')")  # noqa: S608  # a constant
+    verify("--repair")
+    assert store.collection("handbook").seq == before, "what no filter compares is no change to them"
+    vectors.close()
     database.close()
 
 

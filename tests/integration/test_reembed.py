@@ -241,6 +241,40 @@ def test_an_index_with_little_recall_is_refused(run, ingested, monkeypatch):
     assert "finds 0.900 of the nearest neighbours" in result.stderr
 
 
+def test_an_index_that_is_made_anew_before_the_swap_is_measured_again(run, ingested, docs, monkeypatch):
+    """So much came since the first that the feed does not lead from it, and the second finds too little."""
+    validated, seen = ReembedDisplay.validated, []
+
+    def meanwhile(self, validation):
+        validated(self, validation)
+        seen.append(validation.recall_at_10)
+        if len(seen) > 1:
+            return
+        for number in range(90, 93):
+            (docs / f"{number}.txt").write_text(f"boats of {number}\n")
+            run("ingest", str(docs / f"{number}.txt"))
+            run("rebuild")
+        monkeypatch.setattr("rag.stores.generations.recall", lambda *_: 0.9)
+
+    monkeypatch.setattr(ReembedDisplay, "validated", meanwhile)
+    result = run("reembed", "--embedder", "other", exit_code=1)
+    assert "finds 0.900 of the nearest neighbours" in result.stderr
+    assert seen == [1.0, 0.9]
+    assert status(run)["live"] == ("hashing@64", 63)
+
+
+def test_where_there_is_nothing_to_ask_for_nothing_was_found(run, ingested, monkeypatch):
+    def gone(_self, name):
+        if name == "asking sample queries":
+            run("delete", *(f"docs/{number:02}.txt" for number in range(60)))
+
+    monkeypatch.setattr(ReembedDisplay, "step", gone)
+    *_, summary = lines(run("reembed", "--embedder", "other", "--json"))
+    validation = summary["validation"]
+    assert (validation["queries"], validation["found"], validation["found_before"]) == (0, None, None)
+    assert (summary["outcome"], validation["problems"]) == ("swapped", [])
+
+
 def test_rollback_goes_back_and_embeds_what_came_since(run, ingested, docs, catalog):
     run("reembed", "--embedder", "other")
     (docs / "90.txt").write_text("ninety boats\n")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from rag.errors import Conflict, DiskFull, EmbedderChanged, UnknownCollection
 from rag.protocols import VectorSearch
@@ -43,6 +45,9 @@ class Process:
 
     def found(self, collection, k=1000):
         return {hit.chunk_id for hit in self.vectors.search(collection, QUERY, k)}
+
+    def on_disk(self, collection):
+        return {f"{collection.id}/{path.name}" for path in (self.directory / str(collection.id)).glob("*")}
 
     def known(self, collection):
         with self.database.read() as connection:
@@ -131,8 +136,7 @@ def test_two_generations_are_kept_and_no_tombstone_older_than_they(process, coll
         process.vectors.flush(collection, force=True)
     kept = process.known(collection)
     assert len(kept) == 2
-    on_disk = {path.name for path in (process.directory / str(collection.id)).iterdir()}
-    assert on_disk == {pointer.directory.split("/")[1] for pointer in kept}
+    assert process.on_disk(collection) == {pointer.directory for pointer in kept}
     with process.database.read() as connection:
         assert len(removed_since(connection, collection.id, 0)) == 1
 
@@ -334,11 +338,12 @@ def test_what_comes_of_a_withdrawn_generation_is_not_written(processes, process,
         ingest(process.store, collection, f"/{number}", ["text"], seed=number)
         process.vectors.flush(collection, force=True)
     ingest(process.store, collection, "/new", ["text"], seed=7)
-    merged_from = []
+    merged_from, left = [], []
     write = publication.write_generation
 
     def write_after_a_rollback(root, collection_id, base, **kinds):
         merged_from.append(base_of(process, collection))
+        left.append(process.on_disk(collection) - {each.directory for each in process.known(collection)})
         if len(merged_from) == 1:
             with other.database.write() as connection:
                 withdraw(connection, collection_id, [other.known(collection)[0].id])
@@ -348,8 +353,80 @@ def test_what_comes_of_a_withdrawn_generation_is_not_written(processes, process,
     assert process.vectors.flush(collection, force=True)
     first, second = merged_from
     assert first is not second
+    assert left == [set(), set()], "what was withdrawn does not take the room of what comes after"
     assert process.found(collection) == other.found(collection)
     assert len(process.found(collection)) == 3
+    assert process.on_disk(collection) == {each.directory for each in process.known(collection)}
+
+
+def test_a_generation_begun_before_a_purge_leaves_nothing_behind_it(processes, process, collection, held_up):
+    """The view holds the purged vectors; nothing is left to write once they are gone, so nothing else cleans up."""
+    begun, go = held_up
+    gone = ingest(process.store, collection, "/a", ["one", "two"])
+    other = processes()
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(process.vectors.flush, collection, force=True)
+        assert begun.wait(60)
+        other.store.delete(collection, [gone.id])
+        with other.database.write() as connection:  # as a purge ends, which would wait for the other's lock
+            withdraw(connection, collection.id, [])
+        go.set()
+        flushed.result()
+    assert process.on_disk(collection) == {each.directory for each in process.known(collection)} == set()
+
+
+def test_one_that_was_begun_before_does_not_stay_the_newest(processes, process, collection, monkeypatch):
+    """It is the first of its collection, and comes while its documents are purged."""
+    gone = ingest(process.store, collection, "/a", ["one", "two"])
+    ingest(process.store, collection, "/b", ["three"], seed=3)
+    process.found(collection)
+    view = process.vectors._open.of(collection.id).index.view()
+    seq = process.store.collection("handbook").seq
+    process.store.delete(collection, [gone.id])
+    other = processes()
+    locked = live_vectors.writing
+
+    def late(root, collection_id):
+        monkeypatch.undo()
+        publish(process.database, root, collection, view.rows(), epoch=0, seq=seq)
+        return locked(root, collection_id)
+
+    monkeypatch.setattr(live_vectors, "writing", late)
+    assert other.vectors.forget_former(collection) == 1
+    assert process.on_disk(collection) == set()
+    assert process.found(collection) == other.found(collection) == set(chunk_ids(process.store, collection))
+
+
+def test_what_a_killed_process_left_takes_no_room_from_a_generation(process, collection, monkeypatch):
+    ingest(process.store, collection, "/a", ["one"])
+    process.vectors.flush(collection, force=True)
+    (process.directory / str(collection.id) / "000000000009-deadbeef").mkdir()
+    ingest(process.store, collection, "/b", ["two"])
+
+    def full(*_, **__):
+        assert not [name for name in process.on_disk(collection) if "deadbeef" in name]
+        raise DiskFull("full", hint="none")
+
+    monkeypatch.setattr(publication, "write_generation", full)
+    with pytest.raises(DiskFull):
+        process.vectors.flush(collection, force=True)
+
+
+def test_a_generation_that_sql_points_to_though_the_commit_raised_is_kept(process, collection, monkeypatch):
+    ingest(process.store, collection, "/a", ["one"])
+    write = process.database.write
+
+    @contextmanager
+    def interrupted():
+        with write() as connection:
+            yield connection
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process.database, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        process.vectors.flush(collection, force=True)
+    (kept,) = process.known(collection)
+    assert process.on_disk(collection) == {kept.directory}
 
 
 @pytest.fixture
@@ -439,6 +516,61 @@ def test_a_compaction_that_fails_does_not_end_the_thread(process, collection, mo
     compaction.stop()
     assert process.store.status(other).generation.count == 1
     assert process.store.status(collection).generation is None
+
+
+def damage(process, collection):
+    """Make the newest generation unusable; returns it."""
+    newest = process.known(collection)[0]
+    file = process.directory / newest.directory / "index.faiss"
+    file.write_bytes(file.read_bytes()[:-9])
+    return newest
+
+
+def test_a_service_replaces_a_damaged_file_beside_its_searches(processes, process, collection, held_up):
+    begun, go = held_up
+    go.set()
+    for number in range(2):
+        ingest(process.store, collection, f"/{number}", ["text"], seed=number)
+        process.vectors.flush(collection, force=True)
+    damaged = damage(process, collection)
+    go.clear()
+    begun.clear()
+    other = processes()
+    compaction = Compaction(other.vectors)
+    compaction.start()
+    try:
+        assert len(other.found(collection)) == 2, "from the one before"
+        assert begun.wait(60)
+        assert len(other.found(collection)) == 2
+        go.set()
+    finally:
+        go.set()
+        compaction.stop()
+    assert damaged.directory != process.known(collection)[0].directory
+    assert other.vectors._open.of(collection.id).base_seq == 2
+    with capture_logs() as logs:
+        assert len(processes().found(collection)) == 2
+    assert logs == []
+
+
+def test_a_command_leaves_a_large_index_to_the_next_flush(processes, process, collection, monkeypatch):
+    """Where the one before can be used, no search waits as long as building takes."""
+    monkeypatch.setattr(bases, "FLAT_UP_TO", 30)
+    for number in range(2):
+        ingest(process.store, collection, f"/{number}", ["text"] * 40, seed=number)
+        process.vectors.flush(collection, force=True)
+    damaged = damage(process, collection)
+    command = processes()
+    with capture_logs() as logs:
+        assert command.found(collection) == set(chunk_ids(process.store, collection))
+        assert command.found(collection) == set(chunk_ids(process.store, collection))
+    assert [entry["event"] for entry in logs] == ["index generation damaged"]
+    assert process.known(collection)[0] == damaged
+    assert command.vectors.flush(collection)
+    assert process.known(collection)[0].directory != damaged.directory
+    with capture_logs() as logs:
+        assert processes().found(collection) == set(chunk_ids(process.store, collection))
+    assert logs == []
 
 
 def test_a_large_collection_is_built_from_sql_without_holding_it_in_memory(process, collection, monkeypatch):

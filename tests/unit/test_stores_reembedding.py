@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged
+from rag.errors import Conflict, DatabaseDamaged, DiskFull, EmbedderChanged
 from rag.stores import embedding_sets, reembedding, schema
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
@@ -119,6 +119,28 @@ def test_an_index_that_the_feed_does_not_reach_is_made_anew(database, store, col
     assert reembedding.swap(*arguments, index, seen=seen) is Swap.INDEX_STALE
     index = reembedding.build_index(*arguments)
     assert reembedding.swap(*arguments, index, seen=seen) is Swap.DONE
+
+
+def test_a_swap_that_is_not_committed_leaves_only_the_index_that_serves(
+    database, store, collection, target, home, monkeypatch
+):
+    ingest(store, collection, "/a", ["one"])
+    old = LiveVectors(database, home / "indexes")
+    old.flush(collection, force=True)
+    folder = home / "indexes" / str(collection.id)
+    before = [path.name for path in folder.iterdir()]
+    embed(database, store, collection, target)
+    index = reembedding.build_index(database, home / "indexes", collection, target)
+    seen = reembedding.complete_at(database, collection, target)
+
+    def refuse(*_):
+        raise DiskFull("full", hint="none")
+
+    monkeypatch.setattr(reembedding, "point_to", refuse)
+    with pytest.raises(DiskFull):
+        reembedding.swap(database, home / "indexes", collection, target, index, seen=seen)
+    assert [path.name for path in folder.iterdir()] == before
+    assert len(old.search(collection, unit_vectors(1, seed=0)[0], 3)) == 1
 
 
 def test_what_was_done_is_taken_up_again(database, store, collection, target):
