@@ -14,6 +14,7 @@ from indexer.members import Budget
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Recorder, SourceResult, Watcher
 from indexer.sources import Source, SourcePath, expand
+from indexer.steps import Pause
 from indexer.web.pages import WebPages
 from rag.errors import EmbedderChanged, SourceError, SourceUnreadable, UnknownCollection
 from rag.stores.checksums import RowDamaged
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from indexer.ingestion import Steps
     from indexer.isolation import IsolatedParsers
+    from indexer.steps import Steps
     from indexer.web.fetch import Fetcher
     from indexer.web.sitemaps import WebAddress
     from rag.factory import Library
@@ -202,7 +203,9 @@ class IngestPipeline:
         return taken_result(taken.uri or source.uri, taken, ingestion.notices)
 
     def _read(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Steps[Taken]:
-        for _attempt in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                yield Pause.AGAIN
             try:
                 taken = yield from self._run(target, source, ingestion)
             except EmbedderChanged:  # embedded anew since the run began: its other embedder takes the rest

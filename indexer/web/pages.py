@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
     from typing import BinaryIO
 
-    from indexer.ingestion import SourceIngestion, Steps, Taken, Target
+    from indexer.ingestion import SourceIngestion, Taken, Target
     from indexer.sources import SourceScan, SourceStat
+    from indexer.steps import Steps
     from indexer.web.fetch import Fetched, Fetcher
     from indexer.web.sitemaps import WebAddress
     from rag.protocols import DocumentStore

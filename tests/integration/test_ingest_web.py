@@ -88,6 +88,18 @@ def test_the_final_url_is_the_documents_and_the_way_there_is_told(run, ingest, l
     assert site.asked[-1][1]["if-none-match"] == '"7"'
 
 
+def test_two_urls_that_lead_to_one_long_page_are_one_document(ingest, listed, site, monkeypatch) -> None:
+    monkeypatch.setattr("rag.stores.staging._HELD_CHARACTERS", 50)  # it goes to disk before it is read to its end
+    monkeypatch.setattr("indexer.embedding_group._LONGEST_WAIT_S", 60)
+    site.page("/new", f"Rivers. {'They run on and on. ' * 10}")
+    for path in ("/old", "/older"):
+        site.answers[path] = Answer(status=301, headers={"Location": "/new"})
+    site.page("/other", "Lakes. They stand.")
+    _lines, summary = ingest(*(f"{site.base}{path}" for path in ("/old", "/older", "/new", "/other")))
+    assert (summary["ingested"], summary["failed"]) == (2, 0)
+    assert [document["uri"] for document in listed()] == [f"{site.base}/new", f"{site.base}/other"]
+
+
 def test_what_has_not_changed_is_not_sent_again(ingest, site) -> None:
     modified = "Wed, 21 Oct 2026 07:28:00 GMT"
     site.page("/a", "Rivers. They run.", ETag='"1"', Last_Modified=modified)
