@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from indexer.members import Budget, MemberSource
     from indexer.report import Recorder, Watcher
     from indexer.sources import OpenSource, SourceScan
+    from indexer.spooling import Spool
     from indexer.steps import Steps
     from indexer.wire import Found, Pieces
     from rag.errors import RagError
@@ -96,6 +97,7 @@ class SourceIngestion:
         watcher: Watcher,
         recorder: Recorder,
         budget: Budget,
+        spool: Spool,
         depth: int = 0,
     ) -> None:
         self._store = store
@@ -104,6 +106,7 @@ class SourceIngestion:
         self._watcher = watcher
         self._recorder = recorder
         self._budget = budget
+        self._spool = spool
         self._depth = depth
         self.notices: list[str] = []
 
@@ -178,7 +181,7 @@ class SourceIngestion:
     def _handover(self, found: Iterator[Found], source: OpenSource) -> Handover:
         if not self._depth:  # read for the second time, it has the whole budget again
             self._budget.renew()
-        handover = Handover(found, source.uri, self._budget)
+        handover = Handover(found, source.uri, self._budget, self._spool)
         self.notices = handover.notices
         return handover
 
@@ -248,6 +251,7 @@ class SourceIngestion:
             watcher=self._watcher,
             recorder=self._recorder,
             budget=self._budget,
+            spool=self._spool,
             depth=self._depth + 1,
         )
         started = time.monotonic()

@@ -14,10 +14,12 @@ from indexer.members import Budget
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Recorder, SourceResult, Watcher
 from indexer.sources import Source, SourcePath, expand
+from indexer.spooling import Spool
 from indexer.steps import Pause
 from indexer.web.pages import WebPages
 from rag.errors import EmbedderChanged, SourceError, SourceUnreadable, UnknownCollection
 from rag.stores.checksums import RowDamaged
+from rag.stores.stray_files import SPOOL
 from rag.telemetry import get_logger
 from rag.types import Fingerprint
 
@@ -58,12 +60,14 @@ class IngestPipeline:
         max_unpacked_bytes: int = 4 << 30,
         web: WebPages | None = None,
         chunk_tokens: int = TARGET_TOKENS,
+        spool: Spool | None = None,
     ) -> None:
         """``embedder_for`` gives the embedder of a collection by its name, of one that is not there yet, too.
 
         ``web`` is for sources that are web addresses. ``chunk_tokens`` is what chunks of new collections are aimed at.
 
-        One source may hold ``max_members`` documents of ``max_unpacked_bytes`` in all.
+        One source may hold ``max_members`` documents of ``max_unpacked_bytes`` in all, which are read by way of the
+        ``spool``.
         """
         self._store = store
         self._embedder_for = embedder_for
@@ -73,11 +77,13 @@ class IngestPipeline:
         self._max_unpacked_bytes = max_unpacked_bytes
         self._web = web
         self._chunk_tokens = chunk_tokens
+        self._spool = spool or Spool()
 
     @classmethod
     def over(cls, library: Library, parsers: IsolatedParsers, *, fetcher: Fetcher | None = None) -> Self:
         """As the library's settings have it; with a ``fetcher``, for web addresses too."""
         settings = library.settings
+        spool = Spool(settings.home / SPOOL)
         return cls(
             store=library.store,
             embedder_for=library.embedder_for,
@@ -86,7 +92,8 @@ class IngestPipeline:
             max_members=settings.max_members,
             max_unpacked_bytes=settings.max_unpacked_bytes,
             chunk_tokens=settings.chunk_tokens,
-            web=None if fetcher is None else WebPages(fetcher, library.store),
+            web=None if fetcher is None else WebPages(fetcher, library.store, spool),
+            spool=spool,
         )
 
     def ingest(
@@ -180,6 +187,7 @@ class IngestPipeline:
             metadata=metadata,
             watcher=watcher,
             recorder=recorder,
+            spool=self._spool,
             budget=Budget(
                 members=self._max_members,
                 total_bytes=self._max_unpacked_bytes,
