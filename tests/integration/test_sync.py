@@ -190,7 +190,7 @@ def test_a_file_that_is_too_large_is_named_before_anything_is_done(sync, listed,
     assert set(listed()) == {"rivers.md", "lakes.txt", "falls.txt"}
 
 
-def test_members_go_with_their_archive(sync, listed, docs, embedder):
+def test_members_go_with_their_archive_and_come_again_with_it(sync, run, listed, docs, embedder):
     with zipfile.ZipFile(docs / "a.zip", "w") as archive:
         archive.writestr("in/inner.txt", "A spring is where water comes out of the ground.")
     sync()
@@ -201,6 +201,10 @@ def test_members_go_with_their_archive(sync, listed, docs, embedder):
     inner = listed()["inner.txt"]
     assert (inner["uri"], inner["id"]) == (f"{docs}/sub/a.zip!/in/inner.txt", ids["inner.txt"])
     assert embedder.texts_embedded == embedded
+    run("delete", inner["uri"])
+    assert counts(sync()) == {"ingested": 1, "unchanged": 4}
+    assert listed()["inner.txt"]["uri"] == inner["uri"]
+    assert counts(sync()) == {"unchanged": 4}
     (docs / "sub" / "a.zip").unlink()
     assert counts(sync("--prune"))["deleted"] == 1
     assert "inner.txt" not in listed()
