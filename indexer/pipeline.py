@@ -163,6 +163,7 @@ class IngestPipeline:
             address=source.address,
             name=source.name,
             sha256=source.sha256,
+            within=source.within,
         )
 
     def _open(self, name: str) -> Target:
