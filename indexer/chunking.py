@@ -49,7 +49,7 @@ def chunk_blocks(
     or, at the end of a source, ends the one before. ``title`` should have gone through ``clip_title``. A chunk's text
     has ``target`` tokens where neighbours allow it, and ``limit`` at most.
     """
-    chunker = _Chunker(count_tokens, max_tokens, title, target, limit)
+    chunker = Chunker(count_tokens=count_tokens, max_tokens=max_tokens, title=title, target=target, limit=limit)
     for block in blocks:
         yield from chunker.add(block)
     yield from chunker.finish()
@@ -70,10 +70,20 @@ def _clip(text: str, count_tokens: CountTokens, limit: int) -> str:
     return text if clipped == " ".join(text.split()) else f"{clipped}…"
 
 
-class _Chunker:
-    def __init__(self, count_tokens: CountTokens, max_tokens: int, title: str, target: int, most: int) -> None:
+class Chunker:
+    """``chunk_blocks`` for blocks that come one by one: ``add`` gives chunks that are ready, ``finish`` the others."""
+
+    def __init__(
+        self,
+        *,
+        count_tokens: CountTokens,
+        max_tokens: int,
+        title: str = "",
+        target: int = TARGET_TOKENS,
+        limit: int = MAX_TOKENS,
+    ) -> None:
         self._count_tokens = count_tokens
-        self._target, self._most = target, most
+        self._target, self._most = target, limit
         self._max_tokens = max_tokens
         self._path_share = max_tokens // _PATH_SHARE
         self._title = title

@@ -1,6 +1,6 @@
 """Sources that are read and wait to be embedded together: many short texts at once take less time than one by one.
 
-One group is embedded while the next one is read and the one before is stored.
+One group is embedded while the next one is read and the one before is stored; none waits for the end of a long source.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from indexer.embeddings import Embedded, Texts
+from indexer.steps import Address, Pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from indexer.ingestion import Passages, Steps
     from indexer.report import SourceResult
+    from indexer.steps import Passages, Step, Steps
     from rag.protocols import DocumentStore, Embedder
 
 # Passages that keep the processor busy (docs/lab-log.md), and open files.
@@ -33,9 +34,9 @@ _LONGEST_WAIT_S: Final = 1.0
 
 @dataclass(slots=True, kw_only=True)
 class _Entry:
-    """A source under way, until it has a ``result``."""
+    """A source under way, until it has a ``result``. ``uris`` are where it was looked for and where it is."""
 
-    uri: str
+    uris: set[str]
     steps: Steps[SourceResult]
     since: float
     result: SourceResult | None = None
@@ -57,35 +58,35 @@ class _Batch:
 
 
 class EmbeddingGroup:
-    """Takes sources in and tells their results in the order in which they came.
+    """Takes sources in and tells their results in the order in which they came; stored they may be in another.
 
-    Each source's ``seconds`` are those that were spent on it.
+    What the steps of any of them raise is raised by ``take`` and ``settle``. Each source's ``seconds`` are those that
+    were spent on it.
     """
 
     def __init__(self, store: DocumentStore, tell: Callable[[SourceResult], None]) -> None:
         self._store = store
         self._tell = tell
         self._entries: deque[_Entry] = deque()  # those not told yet
-        self._waiting: dict[str, tuple[_Entry, Passages]] = {}
+        self._waiting: list[tuple[_Entry, Passages]] = []
+        self._again: deque[_Entry] = deque()  # those that are to be read once more when nobody else is being read
         self._batch: _Batch | None = None
+        self._reading = False  # a source is in the middle of being read, and others are looked after
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedding")
 
     def take(self, uri: str, steps: Steps[SourceResult]) -> None:
-        """Go on with a source until it is done with or only waits for vectors; what ``steps`` raises is raised."""
-        if any(uri == entry.uri and entry.result is None for entry in self._entries):
-            self.settle()  # the source may hold what it did when it was read before
-        entry = _Entry(uri=uri, steps=steps, since=time.monotonic())
-        self._advance(entry, None)
+        """Go on with a source until it is done with or only waits for vectors."""
+        entry = _Entry(uris=set(), steps=steps, since=time.monotonic())
+        self._hold(entry, uri)
         self._entries.append(entry)
-        if self._is_due():
-            self._embed_what_waits()
-        elif self._batch is not None and self._batch.vectors.done():
-            self._end(self._batch)
-        self._tell_first()
+        self._advance(entry, None)
+        self._read_again()
+        self._go_on()
 
     def settle(self) -> None:
         """Embed what waits, and end each of these sources."""
-        while self._waiting or self._batch is not None:
+        while self._again or self._waiting or self._batch is not None:
+            self._read_again()
             self._embed_what_waits()
 
     def close(self) -> None:
@@ -97,11 +98,10 @@ class EmbeddingGroup:
     def _is_due(self) -> bool:
         if not self._waiting:
             return False
-        waiting = self._waiting.values()
-        first, _ = next(iter(waiting))
+        first, _ = self._waiting[0]
         return (
-            len(waiting) >= _MOST_SOURCES
-            or sum(len(passages.texts) for _, passages in waiting) >= _ENOUGH_PASSAGES
+            len(self._waiting) >= _MOST_SOURCES
+            or sum(len(passages.texts) for _, passages in self._waiting) >= _ENOUGH_PASSAGES
             or time.monotonic() - first.since >= _LONGEST_WAIT_S
         )
 
@@ -109,17 +109,61 @@ class EmbeddingGroup:
         while self._entries and (result := self._entries[0].result) is not None:
             self._tell(replace(result, seconds=self._entries.popleft().seconds))
 
-    def _advance(self, entry: _Entry, vectors: Embedded | None) -> None:
+    def _hold(self, entry: _Entry, uri: str) -> None:
+        """See to it that no other source is under way at this address: it may hold what it did when that was read."""
+        if any(uri in each.uris and each.result is None and each is not entry for each in self._entries):
+            self.settle()
+        entry.uris.add(uri)
+
+    def _go_on(self) -> None:
+        """Begin to embed what is due, or end what is embedded."""
+        if self._is_due():
+            self._embed_what_waits()
+        elif self._batch is not None and self._batch.vectors.done():
+            self._end(self._batch)
+        self._tell_first()
+
+    def _look_after_others(self) -> None:
+        """Go on with what does not hold up the source that is being read."""
+        if self._reading or (self._batch is not None and not self._batch.vectors.done()):
+            return
+        self._reading = True
+        try:
+            self._go_on()
+        finally:
+            self._reading = False
+
+    def _read_again(self) -> None:
+        while self._again:
+            self._advance(self._again.popleft(), None)
+
+    def _advance(self, entry: _Entry, answer: Embedded | None) -> None:
+        """Go on with a source as far as it goes."""
+        while (step := self._next_step(entry, answer)) is not None:
+            answer = None
+            if isinstance(step, Address):
+                self._hold(entry, step.uri)
+            elif step is Pause.READING:
+                self._look_after_others()
+            elif isinstance(step, Pause):
+                if self._reading:
+                    self._again.append(entry)
+                    return
+            elif step.last:
+                self._waiting.append((entry, step))
+                return
+            else:
+                answer, seconds = _timed(Texts(step.texts, store=self._store, embedder=step.embedder))
+                entry.seconds += seconds
+
+    def _next_step(self, entry: _Entry, answer: Embedded | None) -> Step | None:
+        """None: it has come to its result."""
         started = time.monotonic()
         try:
-            # A generator is begun by sending it nothing.
-            passages = next(entry.steps) if vectors is None else entry.steps.send(vectors)
-            while not passages.last:
-                texts = Texts(passages.texts, store=self._store, embedder=passages.embedder)
-                passages = entry.steps.send(texts.embed())
-            self._waiting[entry.uri] = (entry, passages)
+            return entry.steps.send(answer)
         except StopIteration as ended:
             entry.result = ended.value
+            return None
         finally:
             entry.seconds += time.monotonic() - started
 
@@ -127,14 +171,12 @@ class EmbeddingGroup:
         """Begin to embed what waits, and meanwhile end what was embedded before."""
         before, self._batch = self._batch, None
         if self._waiting:
-            waiting = list(self._waiting.values())
-            embedder = waiting[0][1].embedder  # another, if the collection was embedded anew meanwhile
-            together = [each for each in waiting if each[1].embedder is embedder]
+            embedder = self._waiting[0][1].embedder  # another, if the collection was embedded anew meanwhile
+            together = [each for each in self._waiting if each[1].embedder is embedder]
             texts = [text for _, passages in together for text in passages.texts]
             not_stored = {} if before is None else before.known_to(embedder)
             embedding = Texts(texts, store=self._store, embedder=embedder, also_known=not_stored)
-            for entry, _ in together:
-                del self._waiting[entry.uri]
+            self._waiting = [each for each in self._waiting if each[1].embedder is not embedder]
             self._batch = _Batch(waiting=together, embedder=embedder, vectors=self._thread.submit(_timed, embedding))
         if before is not None:
             self._end(before)

@@ -1,7 +1,7 @@
 """One source on its way into the store, with all that it holds: unchanged? parse, chunk, embed, stage, activate.
 
 It goes in steps: an ingestion hands its passages out and is given their vectors, so that small sources can be embedded
-together.
+together; and it tells where others can be looked after, so that these need not wait for the end of a long one.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from indexer.chunk_sizes import limit_of, tokens_in
-from indexer.chunking import chunk_blocks, clip_title
+from indexer.chunking import Chunker, clip_title
 from indexer.detection import detect
 from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
@@ -21,6 +21,7 @@ from indexer.mishaps import mishaps_told
 from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
+from indexer.steps import Address, Pause, embedded
 from rag.embedding.context import contextual_text
 from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
@@ -32,32 +33,21 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
     from indexer.detection import Detected
-    from indexer.embeddings import Embedded
     from indexer.isolation import IsolatedParsers
     from indexer.members import Budget, MemberSource
-    from indexer.parsers.blocks import Block
     from indexer.report import Recorder, Watcher
     from indexer.sources import OpenSource, SourceScan
+    from indexer.spooling import Spool
+    from indexer.steps import Steps
     from indexer.wire import Found, Pieces
     from rag.errors import RagError
     from rag.protocols import DocumentStore, Embedder, StagedVersion
     from rag.quality_types import Quality
     from rag.source_types import StoredSource
-    from rag.types import Collection, Fingerprint, MetadataValue
-
-    _Result = TypeVar("_Result")
-    Steps = Generator["Passages", Embedded, _Result]
+    from rag.types import ChunkDraft, Collection, Fingerprint, MetadataValue
 
 # Chunks embedded and handed to the store at a time: enough for the embedder to sort by length, little to hold.
 _FLUSH_CHUNKS: Final = 512
-
-
-class Passages(NamedTuple):
-    """Texts that an ingestion is to be given the vectors of; ``last``: it has read all of its source."""
-
-    texts: list[str]
-    embedder: Embedder
-    last: bool
 
 
 class Stopped(Exception):
@@ -107,6 +97,7 @@ class SourceIngestion:
         watcher: Watcher,
         recorder: Recorder,
         budget: Budget,
+        spool: Spool,
         depth: int = 0,
     ) -> None:
         self._store = store
@@ -115,13 +106,15 @@ class SourceIngestion:
         self._watcher = watcher
         self._recorder = recorder
         self._budget = budget
+        self._spool = spool
         self._depth = depth
         self.notices: list[str] = []
 
     def steps(self, target: Target, source: OpenSource) -> Steps[Taken | None]:
         """Take it in, if it is not there as it is; None if it changed while it was read.
 
-        Between ``last`` passages and their vectors other sources can be taken in.
+        Between ``last`` passages and their vectors other sources can be taken in, at ``Pause.READING`` they can be
+        stored.
 
         Raises:
             SourceError: it cannot be taken in; what was there of it stays.
@@ -132,6 +125,8 @@ class SourceIngestion:
         self.notices = []
         self._embedder = target.embedder
         self._chunk_tokens = tokens_in(target.collection.fingerprint.chunker)
+        if not self._depth:  # what a container holds is under way with it
+            yield Address(source.uri)
         stored = self._store.stored_source(target.collection, source.uri)
         current = stored if stored is not None and self._is_current(stored, target.collection.fingerprint) else None
         # What failed in a container may go well now, as files that failed are tried again, and what was deleted out of
@@ -186,7 +181,7 @@ class SourceIngestion:
     def _handover(self, found: Iterator[Found], source: OpenSource) -> Handover:
         if not self._depth:  # read for the second time, it has the whole budget again
             self._budget.renew()
-        handover = Handover(found, source.uri, self._budget)
+        handover = Handover(found, source.uri, self._budget, self._spool)
         self.notices = handover.notices
         return handover
 
@@ -195,7 +190,7 @@ class SourceIngestion:
         with closing(self._parse(source, scan, detected)) as found:
             handover = self._handover(found, source)
             for _pieces in handover.pieces():
-                pass
+                yield Pause.READING
             members = yield from self._take_members(target, handover)
             return members.failed
 
@@ -206,7 +201,7 @@ class SourceIngestion:
         with closing(self._parse(source, scan, detected)) as found:
             handover = self._handover(found, source)
             pieces = handover.pieces()
-            opening = _opening(pieces)
+            opening = yield from _opening(pieces)
             record = SourceRecord(
                 uri=source.uri,
                 title=self._title(source.path, opening),
@@ -239,6 +234,7 @@ class SourceIngestion:
         for member in handover.members():
             if self._watcher.stop():
                 raise Stopped
+            yield Pause.READING
             members.uris.add(member.uri)
             self._recorder.begin(member.uri, member=True)
             result, failed = yield from self._take_member(target, member)
@@ -255,6 +251,7 @@ class SourceIngestion:
             watcher=self._watcher,
             recorder=self._recorder,
             budget=self._budget,
+            spool=self._spool,
             depth=self._depth + 1,
         )
         started = time.monotonic()
@@ -294,34 +291,47 @@ class SourceIngestion:
         )
 
     def _fill(self, version: StagedVersion, title: str, parsed: Iterable[Pieces], handover: Handover) -> Steps[int]:
-        chunks = chunk_blocks(
-            self._blocks(version, parsed),
+        total = 0
+        batch: list[ChunkDraft] = []
+        for chunk in self._chunks(version, title, parsed):
+            if chunk is None:
+                yield Pause.READING
+                continue
+            batch.append(chunk)
+            if len(batch) == _FLUSH_CHUNKS:
+                yield from self._add(version, title, batch, last=False)
+                total += len(batch)
+                batch = []
+        if batch:
+            # A member is part of a source that is being read.
+            yield from self._add(version, title, batch, last=not handover.has_members and not self._depth)
+        return total + len(batch)
+
+    def _add(self, version: StagedVersion, title: str, batch: list[ChunkDraft], *, last: bool) -> Steps[None]:
+        texts = [contextual_text(title, chunk.heading_path, chunk.text) for chunk in batch]
+        vectors, digests = yield from embedded(texts, self._embedder, last=last)
+        version.add_chunks(batch, vectors, digests=digests)
+        self._watcher.embedded(len(batch))
+
+    def _chunks(self, version: StagedVersion, title: str, parsed: Iterable[Pieces]) -> Iterator[ChunkDraft | None]:
+        """The source's chunks, with None for all that the parser hands over; its text goes to the store."""
+        chunker = Chunker(
             count_tokens=self._embedder.count_tokens,
             max_tokens=self._embedder.max_tokens,
             title=title,
             target=self._chunk_tokens,
             limit=limit_of(self._chunk_tokens),
         )
-        total = 0
-        while batch := list(islice(chunks, _FLUSH_CHUNKS)):
-            texts = [contextual_text(title, chunk.heading_path, chunk.text) for chunk in batch]
-            read = len(batch) < _FLUSH_CHUNKS and not handover.has_members
-            # A member is part of a source that is being read.
-            vectors, digests = yield Passages(texts, self._embedder, last=read and not self._depth)
-            version.add_chunks(batch, vectors, digests=digests)
-            total += len(batch)
-            self._watcher.embedded(len(batch))
-        return total
-
-    def _blocks(self, version: StagedVersion, parsed: Iterable[Pieces]) -> Iterator[Block]:
-        """Blocks on their way to the chunker; their text goes to the store as it passes."""
         offset = 0
         for pieces in parsed:
+            yield None
             text = "".join(block.text for block in pieces.blocks)
             if pieces.blocks:
                 version.add_text(offset, text, outline=outline_of(pieces.blocks))
                 offset += len(text)
-            yield from pieces.blocks
+            for block in pieces.blocks:
+                yield from chunker.add(block)
+        yield from chunker.finish()
 
 
 def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult:
@@ -345,10 +355,11 @@ def _member_of(uri: str, start: int) -> str:
     return uri if end < 0 else uri[:end]
 
 
-def _opening(parsed: Iterable[Pieces]) -> list[Pieces]:
+def _opening(parsed: Iterable[Pieces]) -> Steps[list[Pieces]]:
     """What comes before and with the first blocks: the title is known by then."""
     opening: list[Pieces] = []
     for pieces in parsed:
+        yield Pause.READING
         opening.append(pieces)
         if pieces.blocks:
             break

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from indexer.report import Outcome, Watcher
 from indexer.worker_place import WorkerPlace
-from rag.errors import JobLost, RagError
+from rag.errors import JobLost, RagError, StorageError
 from rag.job_types import JobError, JobFile, JobState
 from rag.stores.jobs import LEASE
 from rag.telemetry import get_logger
@@ -82,6 +82,7 @@ class JobRun(Watcher):
 
     def embedded(self, chunks: int) -> None:
         self._inner.embedded(chunks)
+        self._note()  # what is stored while a long file is read need not wait for its end to be told
 
     def finished(self, result: SourceResult) -> None:
         if result.outcome is Outcome.UNCHANGED and not self._note_unchanged:
@@ -122,11 +123,21 @@ class JobRun(Watcher):
         return self._queue.finish(self._job.id, self._owner, state, error=error)
 
     def _note(self, *, now: bool = False) -> None:
-        """Write down what is done if it is time to, and hear whether to go on. Raises JobLost."""
+        """Write down what is done if it is time to, and hear whether to go on; what cannot be written is kept.
+
+        Raises:
+            JobLost: somebody else goes on with it.
+            StorageError: it had to be written ``now``.
+        """
         if not now and time.monotonic() - self._noted_at < _NOTE_S:
             return
-        files, self._files = self._files, []
-        self._cancelled = self._queue.record(self._job.id, self._owner, files, unchanged=self._unchanged)
+        try:
+            self._cancelled = self._queue.record(self._job.id, self._owner, self._files, unchanged=self._unchanged)
+            self._files = []
+        except StorageError as error:
+            if now:
+                raise
+            _log.warning("files not noted", job=self._job.id, code=error.code, detail=str(error))
         self._noted_at = time.monotonic()
 
     def _renew(self) -> None:

@@ -1,29 +1,27 @@
 """Members: documents within a source, as the parsing process hands them over, under addresses of their own.
 
-Their bytes go into temporary files without a name; no path that an archive or a mail gives is ever opened.
+Their bytes go into files without a name; no path that an archive or a mail gives is ever opened.
 """
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, cast
+from functools import partial
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Limits
 from indexer.sources import SourceScan, SourceStat, scan_file
-from indexer.wire import Failure, MemberBegins, MemberEnds, MemberPart, Pieces
-from rag.errors import DataDirectoryUnwritable, ParserCrashed, SourceError, SourceTooLarge, SourceUnsafe
-from rag.stores.room import disk_full, is_full
+from indexer.wire import MemberBegins, MemberEnds, MemberPart, Pieces
+from rag.errors import ParserCrashed, SourceError, SourceTooLarge, SourceUnsafe
 from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
+    from indexer.spooling import Spool, Spooled
     from indexer.wire import Found
-    from rag.errors import DiskFull
 
 # Mails with archives of mails happen; what nests deeper is made to.
 MAX_DEPTH: Final = 4
@@ -98,12 +96,13 @@ class RefusedMember:
 
 
 class Handover:
-    """What a parser hands over of one source: the text of its own first, then its members."""
+    """What a parser hands over of one source: the text of its own first, then its members by way of the spool."""
 
-    def __init__(self, found: Iterator[Found], uri: str, budget: Budget) -> None:
+    def __init__(self, found: Iterator[Found], uri: str, budget: Budget, spool: Spool) -> None:
         self._found = found
         self._uri = uri
         self._budget = budget
+        self._spool = spool
         self._first: MemberBegins | None = None
         self._taken: set[str] = set()
         self._numbers: dict[str, int] = {}  # of the last one of each name that came more than once
@@ -129,22 +128,21 @@ class Handover:
         """Each member in turn; its file is gone when the next one is asked for.
 
         Raises:
-            SourceTooLarge: a limit on all members is passed; those that came before are not taken back.
-            DiskFull: there is no room for a member's bytes.
+            SourceTooLarge: a limit on all members is passed, or there is no room to make a file; those that came before
+                are not taken back.
+            DataDirectoryUnwritable: a member's bytes cannot be written anywhere.
         """
         begun, self._first = self._first, None
         while begun is not None:
             self._budget.begin()
             uri, problem = self._address(begun.name)
-            with temporary_file() as file:
-                failure = self._receive(file)
-                if problem is not None:
-                    yield RefusedMember(uri=uri, error=problem)
-                elif failure is not None:
-                    error = _ERRORS.get(failure.code, ParserCrashed)(failure.message, hint=failure.hint)
-                    yield RefusedMember(uri=uri, error=error)
+            with self._spool.file() as spooled:
+                error = self._receive(spooled)
+                refused = problem or error
+                if refused is not None:
+                    yield RefusedMember(uri=uri, error=refused)
                 else:
-                    yield MemberSource(uri=uri, file=file)
+                    yield MemberSource(uri=uri, file=spooled.file)
             begun = self._next()
 
     def _next(self) -> MemberBegins | None:
@@ -156,15 +154,18 @@ class Handover:
             self.notices.extend(found.notices)
         return None
 
-    def _receive(self, file: BinaryIO) -> Failure | None:
+    def _receive(self, spooled: Spooled) -> SourceError | None:
+        """Take all of a member up, also where there is no room for it: others follow. Returns what is wrong with it."""
+        error: SourceError | None = None
         for found in self._found:
             if isinstance(found, MemberEnds):
-                written(file)
-                return found.failure
+                if (failure := found.failure) is not None:
+                    return _ERRORS.get(failure.code, ParserCrashed)(failure.message, hint=failure.hint)
+                return error or _no_room(spooled.end)
             if not isinstance(found, MemberPart):
                 break
             self._budget.spend(len(found.data))
-            written(file, found.data)
+            error = error or _no_room(partial(spooled.write, found.data))
         raise _out_of_order()
 
     def _address(self, raw: bytes) -> tuple[str, SourceUnsafe | None]:
@@ -180,6 +181,14 @@ class Handover:
             uri = str(wanted.with_name(f"{wanted.stem}~{number}{wanted.suffix}"))
         self._taken.add(uri)
         return uri, problem
+
+
+def _no_room(write: Callable[[], None]) -> SourceTooLarge | None:
+    try:
+        write()
+    except SourceTooLarge as error:
+        return error
+    return None
 
 
 def _problem(name: str) -> SourceUnsafe | None:
@@ -204,40 +213,6 @@ def _readable(part: str) -> str:
 
 def _percent(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", errors="surrogateescape"))
-
-
-@contextmanager
-def temporary_file() -> Iterator[BinaryIO]:
-    """A file without a name. Raises DiskFull or DataDirectoryUnwritable: there is no place for one."""
-    try:
-        file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise _refused(error) from error
-    try:
-        yield file
-    finally:
-        with suppress(OSError):  # it tries once more to write what it holds
-            file.close()
-
-
-def written(file: BinaryIO, data: bytes = b"") -> None:
-    """Write to it, or, without data, flush it. Raises DiskFull or DataDirectoryUnwritable."""
-    try:
-        file.write(data)
-        if not data:
-            file.flush()
-    except OSError as error:
-        raise _refused(error) from error
-
-
-def _refused(error: OSError) -> DiskFull | DataDirectoryUnwritable:
-    directory = Path(tempfile.gettempdir())
-    if is_full(directory, error):
-        return disk_full(directory)
-    return DataDirectoryUnwritable(
-        f"A document could not be written to a temporary file in {directory}: {error}.",
-        hint="Set TMPDIR to a directory that can be written.",
-    )
 
 
 def _out_of_order() -> ParserCrashed:

@@ -15,9 +15,12 @@ from indexer.mishaps import mishaps_told
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Recorder, SourceResult, Watcher
 from indexer.sources import Source, SourcePath, expand
+from indexer.spooling import Spool
+from indexer.steps import Pause
 from indexer.web.pages import WebPages
 from rag.errors import EmbedderChanged, SourceError, SourceUnreadable, UnknownCollection
 from rag.stores.checksums import RowDamaged
+from rag.stores.stray_files import SPOOL
 from rag.telemetry import get_logger
 from rag.types import Fingerprint
 
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from indexer.ingestion import Steps
     from indexer.isolation import IsolatedParsers
+    from indexer.steps import Steps
     from indexer.web.fetch import Fetcher
     from indexer.web.sitemaps import WebAddress
     from rag.factory import Library
@@ -58,12 +61,14 @@ class IngestPipeline:
         max_unpacked_bytes: int = 4 << 30,
         web: WebPages | None = None,
         chunk_tokens: int = TARGET_TOKENS,
+        spool: Spool | None = None,
     ) -> None:
         """``embedder_for`` gives the embedder of a collection by its name, of one that is not there yet, too.
 
         ``web`` is for sources that are web addresses. ``chunk_tokens`` is what chunks of new collections are aimed at.
 
-        One source may hold ``max_members`` documents of ``max_unpacked_bytes`` in all.
+        One source may hold ``max_members`` documents of ``max_unpacked_bytes`` in all, which are read by way of the
+        ``spool``.
         """
         self._store = store
         self._embedder_for = embedder_for
@@ -73,11 +78,13 @@ class IngestPipeline:
         self._max_unpacked_bytes = max_unpacked_bytes
         self._web = web
         self._chunk_tokens = chunk_tokens
+        self._spool = spool or Spool()
 
     @classmethod
     def over(cls, library: Library, parsers: IsolatedParsers, *, fetcher: Fetcher | None = None) -> Self:
         """As the library's settings have it; with a ``fetcher``, for web addresses too."""
         settings = library.settings
+        spool = Spool(settings.home / SPOOL)
         return cls(
             store=library.store,
             embedder_for=library.embedder_for,
@@ -86,7 +93,8 @@ class IngestPipeline:
             max_members=settings.max_members,
             max_unpacked_bytes=settings.max_unpacked_bytes,
             chunk_tokens=settings.chunk_tokens,
-            web=None if fetcher is None else WebPages(fetcher, library.store),
+            web=None if fetcher is None else WebPages(fetcher, library.store, spool),
+            spool=spool,
         )
 
     def ingest(
@@ -156,6 +164,7 @@ class IngestPipeline:
             address=source.address,
             name=source.name,
             sha256=source.sha256,
+            within=source.within,
         )
 
     def _open(self, name: str) -> Target:
@@ -180,6 +189,7 @@ class IngestPipeline:
             metadata=metadata,
             watcher=watcher,
             recorder=recorder,
+            spool=self._spool,
             budget=Budget(
                 members=self._max_members,
                 total_bytes=self._max_unpacked_bytes,
@@ -203,7 +213,9 @@ class IngestPipeline:
         return taken_result(taken.uri or source.uri, taken, ingestion.notices)
 
     def _read(self, target: Target, source: SourcePath | WebAddress, ingestion: SourceIngestion) -> Steps[Taken]:
-        for _attempt in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                yield Pause.AGAIN
             try:
                 taken = yield from self._run(target, source, ingestion)
             except EmbedderChanged:  # embedded anew since the run began: its other embedder takes the rest

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
+from indexer.beneath import LeadsOut, open_beneath
 from indexer.ignoring import IGNORE_FILE, UnusableIgnoreFile
 from indexer.walking import walk
-from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable
+from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable, SourceUnsafe
 from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class SourcePath:
     """A file to take in, or the reason why a path that was asked for cannot be.
 
     ``address`` is its URI where that is known already; ``name`` and ``sha256`` are of a file that was handed over: what
-    its sender calls it, and the hash of the bytes that were acknowledged.
+    its sender calls it, and the hash of the bytes that were acknowledged. ``within`` is the folder that it was found
+    in, with links resolved, and is not to lead out of.
     """
 
     path: Path
@@ -88,6 +90,7 @@ class SourcePath:
     address: str | None = None
     name: PurePath | None = None
     sha256: str | None = None
+    within: Path | None = None
 
     @property
     def uri(self) -> str:
@@ -146,7 +149,7 @@ def _sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
             error = SourceUnreadable(f"{found.error}.", hint="Correct or delete it; its folder is left as it is.")
         elif found.error is not None:
             error = _unreadable(found.path, found.error)
-        yield SourcePath(path=found.path, address=found.uri, error=error)
+        yield SourcePath(path=found.path, address=found.uri, error=error, within=found.root)
 
 
 def _storable(source: SourcePath) -> SourcePath:
@@ -162,6 +165,7 @@ class Source:
 
     Raises (when entered):
         SourceNotFound, SourceUnreadable, SourceTooLarge.
+        SourceUnsafe: it leads out of the folder that it was found in.
     """
 
     def __init__(
@@ -172,13 +176,15 @@ class Source:
         address: str | None = None,
         name: PurePath | None = None,
         sha256: str | None = None,
+        within: Path | None = None,
     ) -> None:
-        """``address``, ``name`` and ``sha256`` are as in ``SourcePath``."""
+        """``address``, ``name``, ``sha256`` and ``within`` are as in ``SourcePath``."""
         self._on_disk = path
         self.path: PurePath = name or path
         self.uri = address or uri_of(path)
         self._max_bytes = max_bytes
         self._sha256 = sha256
+        self._within = within
         self._file: BinaryIO | None = None
         self.opened = SourceStat(size=0, mtime_ns=0, inode=0)
 
@@ -186,8 +192,12 @@ class Source:
         try:
             # Opening a device can do something, and a socket cannot be opened.
             self._check(self._on_disk.stat())
-            # Non-blocking: opening a FIFO without a writer must not wait for one.
-            descriptor = os.open(self._on_disk, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = self._open()
+        except LeadsOut as error:
+            raise SourceUnsafe(
+                f"{self.path} is, or lies behind, a link that leads out of {self._within}.",
+                hint="If the file is wanted, name it itself.",
+            ) from error
         except FileNotFoundError as error:
             raise _not_found(self.path) from error
         except (OSError, ValueError) as error:
@@ -201,6 +211,13 @@ class Source:
             os.close(descriptor)
             raise
         return self
+
+    def _open(self) -> int:
+        # Non-blocking: opening a FIFO without a writer must not wait for one.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        if self._within is None:
+            return os.open(self._on_disk, flags)
+        return open_beneath(self._within, Path(self.uri), flags)
 
     def __exit__(self, *exc_info: object) -> None:
         if self._file is not None:

@@ -128,7 +128,8 @@ class FolderSync:
             if move.source.document_id not in done:  # its content is taken in where it is now, and its embeddings found
                 files.append(move.file)
                 gone.append(Missing(source=move.source, reason=f"it is {move.file.uri} now"))
-        sources = [_source_of(file) for file in (*files, *plan.add, *plan.change)]
+        root = self.folder.resolve()
+        sources = [_source_of(file, root) for file in (*files, *plan.add, *plan.change)]
         report.ingested = self._pipeline.ingest_sources(
             [*sources, *plan.errors], collection=self.collection, metadata=self._metadata, watcher=watcher
         )
@@ -181,7 +182,7 @@ class FolderSync:
             yield from sources_of(walk_at(self.folder, path))
 
     def _digest(self, path: Path) -> str:
-        with Source(path, max_bytes=self._max_file_bytes) as source:
+        with Source(path, max_bytes=self._max_file_bytes, within=self.folder.resolve()) as source:
             return source.scan().sha256
 
     def _move(self, collection: Collection, moves: list[Move]) -> list[Move]:
@@ -209,5 +210,5 @@ def topmost(paths: Several[str]) -> list[str]:
     return kept
 
 
-def _source_of(file: FoundFile) -> SourcePath:
-    return SourcePath(path=file.path, address=file.uri)
+def _source_of(file: FoundFile, root: Path) -> SourcePath:
+    return SourcePath(path=file.path, address=file.uri, within=root)

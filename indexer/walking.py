@@ -21,11 +21,12 @@ _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
 class WalkedPath:
     """A file that was found, or a folder that could not be looked through and why.
 
-    ``uri`` is its absolute path with the links in its folders resolved.
+    ``uri`` is its absolute path with the links in its folders resolved; ``root`` that of where the walk began.
     """
 
     path: Path
     uri: str
+    root: Path
     error: OSError | UnusableIgnoreFile | None = None
 
 
@@ -58,9 +59,9 @@ def walk_at(root: Path, relative: str) -> Iterator[WalkedPath]:
         if path.is_dir():
             yield from _walk(_Folder(path, path.resolve().as_posix(), f"{relative}/", ignoring), anchor)
         elif path.is_file():
-            yield WalkedPath(path=path, uri=uri)
+            yield WalkedPath(path=path, uri=uri, root=anchor)
     except (OSError, UnusableIgnoreFile) as error:
-        yield WalkedPath(path=path, uri=uri, error=error)
+        yield WalkedPath(path=path, uri=uri, root=anchor, error=error)
 
 
 def _walk(start: _Folder, anchor: Path) -> Iterator[WalkedPath]:
@@ -72,13 +73,13 @@ def _walk(start: _Folder, anchor: Path) -> Iterator[WalkedPath]:
             ignoring = folder.ignoring.entering(folder.path, folder.relative)
             names = sorted(_names(folder, ignoring, anchor))
         except (OSError, UnusableIgnoreFile) as error:
-            yield WalkedPath(path=folder.path, uri=folder.uri or "/", error=error)
+            yield WalkedPath(path=folder.path, uri=folder.uri or "/", root=anchor, error=error)
             continue
         below = []
         for name, is_folder, is_link in names:
             path, uri = folder.path / name, f"{folder.uri}/{name}"
             if not is_folder:
-                yield WalkedPath(path=path, uri=uri)
+                yield WalkedPath(path=path, uri=uri, root=anchor)
                 continue
             resolved = path.resolve() if is_link else Path(uri)
             # A link to a folder above would otherwise be walked for ever.

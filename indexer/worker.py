@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from indexer.job_run import STOPPED, JobRun, told
 from indexer.sources import SourcePath
 from indexer.web.expansion import all_sources
-from rag.errors import IngestInProgress, JobLost, RagError
+from rag.errors import IngestInProgress, JobLost, RagError, StorageError
 from rag.stores.ingest_lock import IngestLock
 from rag.telemetry import get_logger
 
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
     from rag.job_types import Job
     from rag.stores.jobs import JobQueue
 
+# What became of a job is said again for about as long as its lease lasts: after that anybody may begin it again.
+_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+
 _log = get_logger("indexer")
 
 
 class Worker:
-    """Runs jobs over a library. ``stop`` is asked after each file; a job that is stopped goes back into the queue."""
+    """Runs jobs over a library. ``stop`` is asked after each file; a job that is stopped goes back into the queue.
+
+    ``wait`` does nothing for so many seconds, or until it is to stop.
+    """
 
     def __init__(
         self,
@@ -39,6 +46,7 @@ class Worker:
         *,
         fetcher: Fetcher,
         stop: Callable[[], bool],
+        wait: Callable[[float], None],
     ) -> None:
         self._library = library
         self._queue: JobQueue = library.jobs
@@ -46,9 +54,14 @@ class Worker:
         self._place = place
         self._fetcher = fetcher
         self._stop = stop
+        self._wait = wait
 
     def run_next(self) -> Job | None:
-        """Do the next job; returns it as it is then, None if none waits."""
+        """Do the next job; returns it as it is then, None if none waits.
+
+        Raises:
+            StorageError: the queue cannot be asked, or what became of the job cannot be told to it.
+        """
         owner = self._place.owner
         job = self._queue.claim(owner, gone=self._place.gone)
         if job is None:
@@ -62,12 +75,31 @@ class Worker:
             _log.warning("job lost", job=job.id, detail=str(error))
             return job
         if job.state.ended:
-            for upload in job.request.uploads:
-                self._library.blobs.remove(upload.blob)
+            self._remove_uploads(job)
         _log.info("job done with", job=job.id, state=job.state, outcomes=dict(job.outcomes))
         return job
 
+    def _remove_uploads(self, job: Job) -> None:
+        try:
+            for upload in job.request.uploads:
+                self._library.blobs.remove(upload.blob)
+        except OSError as error:  # nobody needs them; `indexer verify` finds them
+            _log.warning("uploads not removed", job=job.id, detail=str(error))
+
     def _run(self, job: Job, run: JobRun) -> Job:
+        say = self._work_at(job, run)
+        for pause in _PAUSES_S:
+            try:
+                return say()
+            except StorageError as error:
+                _log.warning("end of job not written", job=job.id, code=error.code, detail=str(error))
+                if self._stop():
+                    raise
+                self._wait(pause)
+        return say()
+
+    def _work_at(self, job: Job, run: JobRun) -> Callable[[], Job]:
+        """Returns what says to the queue what became of the job."""
         request = job.request
         sources: list[SourcePath | WebAddress] = [
             SourcePath(
@@ -79,8 +111,8 @@ class Worker:
             for upload in request.uploads
         ]
         settings = self._library.settings
-        sources += all_sources(request.paths, request.sitemaps, self._fetcher, max_urls=settings.max_sitemap_urls)
         try:
+            sources += all_sources(request.paths, request.sitemaps, self._fetcher, max_urls=settings.max_sitemap_urls)
             with IngestLock(self._library.settings.home, request.collection):
                 report = self._pipeline.ingest_sources(
                     sources, collection=request.collection, metadata=request.metadata, watcher=run
@@ -88,16 +120,16 @@ class Worker:
                 # What an earlier attempt replaced is unchanged in this one.
                 unerased = self._settle(request.collection, report, erase=bool(report.replaced) or job.attempts > 1)
         except IngestInProgress as error:
-            return run.put_back(told(error), counts=False)
+            return partial(run.put_back, told(error), counts=False)
         except JobLost:
             raise
         except RagError as error:
-            return run.put_back(told(error))
+            return partial(run.put_back, told(error))
         if unerased is not None:  # first: an attempt that is not counted would not look again
-            return run.put_back(told(unerased))
+            return partial(run.put_back, told(unerased))
         if report.skipped and not run.cancelled:
-            return run.put_back(STOPPED, counts=False)
-        return run.end(report)
+            return partial(run.put_back, STOPPED, counts=False)
+        return partial(run.end, report)
 
     def _settle(self, name: str, report: IngestReport, *, erase: bool) -> ErasureIncomplete | None:
         """What follows a run: model state of what was replaced, if to ``erase``, and the index file.

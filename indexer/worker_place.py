@@ -1,4 +1,4 @@
-"""A process that works at jobs, as others see it."""
+"""A process that works at jobs, as others see it: by a lock in the data directory, which all of them share."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from rag.commands.errors import printable
 from rag.errors import EmbedderChanged, StorageError
 
 if TYPE_CHECKING:
+    from rag.errors import RagError
     from rag.factory import Library
     from rag.types import Collection
 
@@ -25,6 +26,6 @@ def write_index(library: Library, collection: Collection) -> StorageError | None
     return None
 
 
-def warn(problem: StorageError) -> None:
+def warn(problem: RagError) -> None:
     """Tell people, on standard error."""
     click.echo(printable(f"warning[{problem.code}]: {problem.message}\n  {problem.hint}"), err=True)

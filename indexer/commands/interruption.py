@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import rich_click as click
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
+
+
+# A sleep goes on after a signal.
+_LONGEST_SLEEP_S: Final = 0.5
 
 
 class StoppedLooking(KeyboardInterrupt):
@@ -32,6 +37,12 @@ class Interruption:
 
     def requested(self) -> bool:
         return self._requested
+
+    def wait(self, seconds: float) -> None:
+        """Do nothing for so long, or until soon after it is interrupted."""
+        end = time.monotonic() + seconds
+        while not self._requested and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _LONGEST_SLEEP_S))
 
     @contextmanager
     def looking(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from indexer.isolation import IsolatedParsers
 from indexer.walking import why_left_out
 from rag.commands.errors import printable
 from rag.config import load_settings
-from rag.errors import IngestInProgress, InvalidRequest, SourceNotFound, StorageError
+from rag.errors import IngestInProgress, InvalidRequest, JobLost, SourceNotFound, StorageError
 from rag.factory import open_library
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def watch(
                 following.again(places, after_s=1)
             except SourceNotFound:  # what follows waits for it
                 following.again(places, after_s=0)
-            except StorageError as error:
+            except (JobLost, StorageError) as error:
                 teller.problem(error)
                 following.again(None, after_s=_RETRY_S)
             else:
@@ -110,7 +110,7 @@ class _Teller(Follower):
     def held_up(self, error: IngestInProgress) -> None:
         self._tell("held_up", f"{error.message} It is waited for.")
 
-    def problem(self, error: StorageError) -> None:
+    def problem(self, error: JobLost | StorageError) -> None:
         if self._as_json:
             self._say("notice", error.message, code=error.code, hint=error.hint)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
+from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
@@ -18,11 +18,19 @@ from indexer.worker import Worker
 from indexer.worker_place import WorkerPlace
 from rag.commands.errors import printable
 from rag.config import load_settings
+from rag.errors import StorageError
 from rag.factory import open_library
 from rag.priority import LEAST
+from rag.telemetry import get_logger
 
-# How often an idle worker looks for a job.
-_LOOK_S = 0.5
+if TYPE_CHECKING:
+    from rag.job_types import Job
+
+# How often an idle worker looks for a job, and how long it waits at most while the queue cannot be asked.
+_LOOK_S: Final = 0.5
+_LONGEST_WAIT_S: Final = 60.0
+
+_log = get_logger("indexer")
 
 
 @click.command()
@@ -32,7 +40,8 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
     """Take in what was uploaded, one job after the other, at the lowest priority; several workers may run.
 
     Ctrl-C finishes the files it has begun and gives the job back; a second one stops at once, and the job is taken over
-    by the next worker. With --json, one JSON object is printed for each job that was worked at.
+    by the next worker. While the database is locked or the disk is full, it waits. With --json, one JSON object is
+    printed for each job that was worked at.
     """
     settings = load_settings()
     if sys.platform != "win32":
@@ -48,20 +57,29 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
         pipeline = IngestPipeline.over(library, parsers, fetcher=fetcher)
         library.forget_jobs()
         library.finish_purges()
-        doing = Worker(library, pipeline, place, fetcher=fetcher, stop=interruption.requested)
+        doing = Worker(library, pipeline, place, fetcher=fetcher, stop=interruption.requested, wait=interruption.wait)
+        wait_s = _LOOK_S
         while not interruption.requested():
-            job = doing.run_next()
+            try:
+                job = doing.run_next()
+            except StorageError as error:
+                if once:
+                    raise
+                _log.warning("queue not reached", code=error.code, detail=str(error), again_in_s=wait_s)
+                interruption.wait(wait_s)
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+                continue
+            wait_s = _LOOK_S
             if job is not None:
-                outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
-                told = {
-                    "job": job.id,
-                    "collection": job.request.collection,
-                    "state": job.state,
-                    "outcomes": job.outcomes,
-                }
-                line = f"job {job.id} ({printable(job.request.collection)}): {job.state}; {outcomes or 'no files'}"
-                click.echo(json.dumps(told) if as_json else line)
+                _tell(job, as_json=as_json)
             elif once:
                 break
             else:
-                time.sleep(_LOOK_S)
+                interruption.wait(_LOOK_S)
+
+
+def _tell(job: Job, *, as_json: bool) -> None:
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
+    told = {"job": job.id, "collection": job.request.collection, "state": job.state, "outcomes": job.outcomes}
+    line = f"job {job.id} ({printable(job.request.collection)}): {job.state}; {outcomes or 'no files'}"
+    click.echo(json.dumps(told) if as_json else line)

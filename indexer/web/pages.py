@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from indexer.members import temporary_file, written
 from indexer.report import Outcome
 from indexer.sources import scan_file
 from indexer.web.names import charset_of, name_of
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
     from pathlib import PurePosixPath
     from typing import BinaryIO
 
-    from indexer.ingestion import SourceIngestion, Steps, Taken, Target
+    from indexer.ingestion import SourceIngestion, Taken, Target
     from indexer.sources import SourceScan, SourceStat
+    from indexer.spooling import Spool, Spooled
+    from indexer.steps import Steps
     from indexer.web.fetch import Fetched, Fetcher
     from indexer.web.sitemaps import WebAddress
     from rag.protocols import DocumentStore
@@ -57,10 +58,10 @@ class WebDocument:
 
 
 class WebPages:
-    """Takes in what is at URLs."""
+    """Takes in what is at URLs, by way of the spool."""
 
-    def __init__(self, fetcher: Fetcher, store: DocumentStore) -> None:
-        self._fetcher, self._store = fetcher, store
+    def __init__(self, fetcher: Fetcher, store: DocumentStore, spool: Spool) -> None:
+        self._fetcher, self._store, self._spool = fetcher, store, spool
 
     def steps(self, target: Target, address: WebAddress, ingestion: SourceIngestion) -> Steps[Taken | None]:
         """As ``SourceIngestion.steps``, of the document at the address that the server leads to in the end.
@@ -76,12 +77,10 @@ class WebPages:
             stored = ingestion.settled(target, url)
             return {} if stored is None or stored.web is None else _conditions(stored.web)
 
-        with temporary_file() as file:
-            fetched = self._fetcher.fetch(
-                address.url, lambda data: written(file, data), site=address.site, conditions=conditions
-            )
+        with self._spool.file() as spooled:
+            fetched = self._fetcher.fetch(address.url, spooled.write, site=address.site, conditions=conditions)
             before = ingestion.settled(target, fetched.url)
-            taken = yield from self._written(target, fetched, file, ingestion, before)
+            taken = yield from self._written(target, fetched, spooled, ingestion, before)
         if taken is None:
             return None
         if fetched.url != address.url:
@@ -94,7 +93,7 @@ class WebPages:
         self,
         target: Target,
         fetched: Fetched,
-        file: BinaryIO,
+        spooled: Spooled,
         ingestion: SourceIngestion,
         before: StoredSource | None,
     ) -> Steps[Taken | None]:
@@ -107,11 +106,11 @@ class WebPages:
                     hint="Its server is not as it should be; save the page and ingest the file.",
                 )
             return Taken(outcome=Outcome.UNCHANGED, document_id=before.document_id, chunks=0)
-        written(file)
+        spooled.end()
         document = WebDocument(
             uri=fetched.url,
             path=name_of(fetched.url, fetched.headers),
-            file=file,
+            file=spooled.file,
             charset=charset_of(fetched.headers),
         )
         return (yield from ingestion.steps(target, document))

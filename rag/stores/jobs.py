@@ -2,8 +2,9 @@
 
 A worker has a job by a *lease*: it says again and again that it goes on (heartbeat), and where it does not, another
 takes the job over. Taking in is idempotent (what is unchanged is skipped), so a job that is begun again goes on where
-it ended. Leases, and when a job is tried again, are by the machine's clock; setting it back makes no wait longer than
-the longest that there is.
+it ended. Nobody takes over what a command does itself, so that is over only when the command's process is: leases run
+out while a machine sleeps. Leases, and when a job is tried again, are by the machine's clock; setting it back makes no
+wait longer than the longest that there is.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class JobQueue:
             return _job(connection, job_id)
 
     def take_back(self, *, gone: Callable[[str], bool] = lambda _: False) -> None:
-        """Let go of jobs whose worker is silent or ``gone``, as ``claim`` does."""
+        """Let go of jobs whose worker is silent or ``gone``, as ``claim`` does; commands' own only if they are gone."""
         with self._database.write() as connection:
             _take_back(connection, self._now(), gone)
 
@@ -200,7 +201,10 @@ class JobQueue:
         query = select(JobRow.owner, JobRow.state, JobRow.attempts, JobRow.cancel_requested)
         row = connection.execute(query.where(JobRow.id == job_id)).one_or_none()
         if row is None or (row.owner, row.state) != (owner, JobState.RUNNING):
-            raise JobLost(f"Job {job_id} is not this worker's any more.", hint="Another worker goes on with it.")
+            raise JobLost(
+                f"Job {job_id} is not this process's any more.",
+                hint="A queued one is gone on with by another worker; a command can be given again.",
+            )
         return row
 
 
@@ -208,13 +212,14 @@ def _take_back(connection: Connection, now: datetime, gone: Callable[[str], bool
     """Queue again what was running and is nobody's any more; what has been begun too often has failed."""
     running = select(JobRow.id, JobRow.owner, JobRow.lease_until, JobRow.attempts, JobRow.cancel_requested)
     for row in connection.execute(running.add_columns(JobRow.request).where(JobRow.state == JobState.RUNNING)).all():
-        if row.lease_until > now and not gone(row.owner):
+        foreground = row.request.get("foreground", False)
+        if (foreground or row.lease_until > now) and not gone(row.owner):
             if row.lease_until > now + LEASE:  # the clock was set back; whoever lives renews it by the new time
                 connection.execute(update(JobRow).where(JobRow.id == row.id).values(lease_until=now + LEASE))
             continue
         if row.cancel_requested:
             _end(connection, row.id, JobState.CANCELLED, None, now)
-        elif row.request.get("foreground", False):
+        elif foreground:
             died = JobError(
                 code="worker_died",
                 message="The command that ran it ended without a word.",

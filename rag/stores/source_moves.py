@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, literal, or_, select, update
 
@@ -18,7 +18,7 @@ from rag.types import MEMBER_MARK
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Connection
 
     from rag.stores.database import Database
     from rag.types import Collection
@@ -78,6 +78,7 @@ def _sources(database: Database, collection: Collection, where: ColumnElement[bo
             VersionRow.chunker,
             VersionRow.details,
             VersionRow.members_failed,
+            VersionRow.members,
             VersionRow.created_at,
         )
         .join(VersionRow, VersionRow.document_id == DocumentRow.id)
@@ -95,12 +96,19 @@ def _sources(database: Database, collection: Collection, where: ColumnElement[bo
                 sha256=row.sha256,
                 size=row.size,
                 mtime_ns=row.mtime_ns,
-                current=(row.parser, row.chunker) == makers and not row.members_failed,
+                current=(row.parser, row.chunker) == makers and _is_whole(connection, collection, row),
                 metadata=row.metadata,
                 stored_at=row.created_at,
             )
-            for row in connection.execute(query)
+            for row in connection.execute(query).all()
         ]
+
+
+def _is_whole(connection: Connection, collection: Collection, row: Any) -> bool:  # noqa: ANN401  # a row of SQLAlchemy's
+    """Whether all that a container holds was taken in and is still there."""
+    if row.members_failed:
+        return False
+    return not row.members or member_count(connection, collection.id, row.uri) >= row.members
 
 
 def move_sources(

@@ -1,4 +1,5 @@
-"""Files that killed programs left in the data directory: index folders of no collection, half an archive.
+"""Files that killed programs left in the data directory: index folders of no collection, half an archive, documents on
+their way.
 
 As in ``leftovers``: whoever still writes them holds a lock.
 """
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rag.stores.database import Database
 
 SCRATCH: Final = ".unfinished-backup-"
+# The folder of documents on their way. Their files have no names, but where a system has to give each one for a moment.
+SPOOL: Final = "spool"
 _RESTORING: Final = ".restoring"
 _PART: Final = ".part"
 
@@ -78,6 +81,7 @@ def scratch(directory: Path) -> Iterator[Path]:
 
 def _strays(database: Database, home: Path, indexes: Path) -> list[Path]:
     found = [path for path in home.glob(f"{SCRATCH}*") if not _is_held(path)]
+    found += sorted((home / SPOOL).glob("tmp*"))
     found += _index_folders(database, home, indexes)
     restoring = [database.path, *(indexes.with_name(name) for name in ("indexes", "blobs"))]
     parts = [path.with_name(f"{path.name}{_RESTORING}") for path in restoring]

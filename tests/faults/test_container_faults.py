@@ -6,8 +6,10 @@ import gzip
 import io
 import struct
 import tarfile
+import tempfile
 import zipfile
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.integration.ingesting import ingesting
 from tests.unit.mails import mail, tarred, zipped
 
 GOOD = b"Lakes hold water."
+FULL = Path("/dev/full")
 
 
 @pytest.fixture
@@ -234,6 +237,43 @@ def test_a_member_that_crashes_its_parser_costs_itself(tmp_path):
         report = library.ingest(tmp_path / "a.zip")
     codes = [r.failure.code if r.failure else "" for r in report.results]
     assert codes == ["parser_crashed", "", "parser_crashed", ""]
+
+
+@pytest.fixture
+def no_room(monkeypatch):
+    """Files whose numbers are in this set, counted from 0 as they are made, are on a full disk."""
+    numbers, made = set(), []
+    make = tempfile.TemporaryFile
+
+    def on_a_disk(**where):
+        if not where:
+            return make()
+        made.append(where)
+        return FULL.open("r+b") if len(made) - 1 in numbers else make(**where)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", on_a_disk)
+    return numbers
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="has no device that is always full")
+@pytest.mark.parametrize("large", [3 << 20, 30], ids=["while it is written", "when it is done"])
+def test_a_member_without_room_costs_itself(library, tmp_path, no_room, large):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.zip").write_bytes(
+        zipped({"1.txt": GOOD, "2.txt": b"Rivers run. " * (large // 12), "3.txt": GOOD}, method=zipfile.ZIP_STORED)
+    )
+    (folder / "b.txt").write_bytes(GOOD)
+    no_room.add(1)
+    report = library.ingest(folder)
+    (failed,) = report.failed
+    assert (failed.uri, failed.code) == (f"{folder}/a.zip!/2.txt", "source_too_large")
+    assert "no room" in failed.message
+    assert "Free some space" in failed.hint
+    assert (report.ingested, len(library.documents())) == (4, 4)
+    no_room.clear()
+    report = library.ingest(folder)
+    assert (report.ingested, report.unchanged, report.failed) == (1, 3, [])
 
 
 def test_deep_json_and_xml_bombs_are_refused(take):

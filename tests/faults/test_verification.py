@@ -311,6 +311,18 @@ def test_an_index_directory_that_is_being_written_is_none(home, verify, monkeypa
     assert verify() == []
 
 
+def test_a_document_on_its_way_that_has_a_name_is_a_leftover(home, verify):
+    (home / "spool").mkdir()
+    assert verify() == []
+    (home / "spool" / "tmp8a9b0c").write_bytes(b"a member")
+    (finding,) = verify()
+    assert (finding["area"], finding["severity"], finding["message"]) == (
+        "files", "leftover", "spool/tmp8a9b0c is of no use.",
+    )  # fmt: skip
+    verify("--repair")
+    assert list((home / "spool").iterdir()) == []
+
+
 @pytest.mark.parametrize("status", ["staged", "leaving"])
 def test_a_version_nobody_finishes_is_a_leftover(home, verify, status):
     database = Database.open(settings_in(home))

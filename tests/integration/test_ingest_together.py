@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -162,13 +164,110 @@ def test_one_group_is_stored_while_the_next_is_embedded(library: Ingesting, docs
     assert library.ingest(docs, watcher=Storing()).ingested == 10
 
 
-def test_what_is_embedded_does_not_wait_for_the_next_group_to_be_full(library: Ingesting, docs, monkeypatch):
-    class Quick(ThreadPoolExecutor):
-        def submit(self, *arguments):
-            future = super().submit(*arguments)
-            future.exception(timeout=30)
-            return future
+class Quick(ThreadPoolExecutor):
+    """What is submitted is done at once."""
 
+    def submit(self, *arguments):
+        future = super().submit(*arguments)
+        future.exception(timeout=30)
+        return future
+
+
+class Late:
+    """A clock that jumps when ``late`` is said to it."""
+
+    def __init__(self):
+        self.late = False
+
+    def monotonic(self):
+        return time.monotonic() + 1000 * self.late
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Late:
+    monkeypatch.setattr(embedding_group, "ThreadPoolExecutor", Quick)
+    monkeypatch.setattr("indexer.ingestion._FLUSH_CHUNKS", 4)
+    monkeypatch.setattr(embedding_group, "time", late := Late())
+    return late
+
+
+class LateInTheLongOne(Watcher):
+    """Small ones have waited long when the long one begins; ``stored`` tells how many were when parts of it were."""
+
+    def __init__(self, library: Ingesting, clock: Late):
+        self._library, self._clock = library, clock
+        self.told: list[str] = []
+        self.stored: list[int] = []
+
+    def started(self, uri):
+        self._clock.late = self._clock.late or Path(uri).name.startswith("long")
+
+    def embedded(self, chunks):
+        if chunks == 4:
+            self.stored.append(len(self._library.documents()))
+
+    def finished(self, result):
+        self.told.append(Path(result.uri).stem)
+
+
+def long_text(paragraphs: int = 3000) -> str:
+    return "".join(f"Sentence {number} tells of much water that runs.\n\n" for number in range(paragraphs))
+
+
+def test_none_waits_for_the_end_of_a_long_one(library: Ingesting, docs, clock):
+    (docs / "long.txt").write_text(long_text())
+    watcher = LateInTheLongOne(library, clock)
+    report = library.ingest(docs, watcher=watcher)
+    assert (report.ingested, watcher.stored[-1]) == (11, 10)
+    assert library.embedder.batches[:2] != [4, 4]
+    assert watcher.told == [*"0123456789", "long"]
+    assert [Path(result.uri).stem for result in report.results] == watcher.told
+    assert sum(result.seconds for result in report.results) < report.seconds
+
+
+def test_none_waits_for_the_end_of_an_archive(library: Ingesting, docs, clock):
+    with zipfile.ZipFile(docs / "long.zip", "w") as archive:
+        for number in range(5):
+            archive.writestr(f"in{number}.txt", f"Member {number} tells of water.\n")
+    watcher = LateInTheLongOne(library, clock)
+    assert library.ingest(docs, watcher=watcher).ingested == 16
+    assert watcher.told.index("9") < watcher.told.index("in4")
+
+
+def test_one_that_has_to_be_read_again_is_read_after_the_long_one(library: Ingesting, docs, clock):
+    (docs / "long.txt").write_text(long_text())
+    watcher = LateInTheLongOne(library, clock)
+
+    def started(uri):
+        LateInTheLongOne.started(watcher, uri)
+        if clock.late:
+            (docs / "2.txt").write_text("Water stands, and is much longer now.\n")
+
+    watcher.started = started
+    assert library.ingest(docs, watcher=watcher).ingested == 11
+    assert (watcher.stored[-1], watcher.told) == (9, [*"0123456789", "long"])
+    found = [chunk.text for chunk, document in library.chunks() if document.uri.endswith("/2.txt")]
+    assert found == ["Water stands, and is much longer now."]
+    read = "".join(chunk.text for chunk, document in library.chunks() if document.uri.endswith("/long.txt"))
+    assert read.count("Sentence") == 3000
+
+
+def test_an_error_while_the_long_one_is_read_leaves_nothing_of_it(library: Ingesting, docs, clock, monkeypatch):
+    monkeypatch.setattr("rag.stores.staging._HELD_CHUNKS", 4)
+    (docs / "long.txt").write_text(long_text())
+    watcher = LateInTheLongOne(library, clock)
+
+    def embedded(chunks):
+        if len(watcher.told) == 3:
+            raise RuntimeError("the disk went")
+
+    watcher.embedded = embedded
+    with pytest.raises(RuntimeError, match="disk"):
+        library.ingest(docs, watcher=watcher)
+    assert (watcher.told, versions(library)) == (["0", "1", "2"], 3)
+
+
+def test_what_is_embedded_does_not_wait_for_the_next_group_to_be_full(library: Ingesting, docs, monkeypatch):
     told, told_before = [], {}
 
     class Listening(Watcher):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tests.integration.programs import indexer
 from tests.integration.web_server import Answer, Site, serving
 
 PDF = Path(__file__).parents[2] / "examples" / "corpus" / "08-scaling-laws.pdf"
+FULL = Path("/dev/full")
 LIST = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{}</urlset>'
 INDEX = '<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{}</sitemapindex>'
 
@@ -86,6 +89,18 @@ def test_the_final_url_is_the_documents_and_the_way_there_is_told(run, ingest, l
     (again,), _summary = ingest(f"{site.base}/old")
     assert (again["outcome"], again["notices"]) == ("unchanged", [f"{site.base}/old leads here."])
     assert site.asked[-1][1]["if-none-match"] == '"7"'
+
+
+def test_two_urls_that_lead_to_one_long_page_are_one_document(ingest, listed, site, monkeypatch) -> None:
+    monkeypatch.setattr("rag.stores.staging._HELD_CHARACTERS", 50)  # it goes to disk before it is read to its end
+    monkeypatch.setattr("indexer.embedding_group._LONGEST_WAIT_S", 60)
+    site.page("/new", f"Rivers. {'They run on and on. ' * 10}")
+    for path in ("/old", "/older"):
+        site.answers[path] = Answer(status=301, headers={"Location": "/new"})
+    site.page("/other", "Lakes. They stand.")
+    _lines, summary = ingest(*(f"{site.base}{path}" for path in ("/old", "/older", "/new", "/other")))
+    assert (summary["ingested"], summary["failed"]) == (2, 0)
+    assert [document["uri"] for document in listed()] == [f"{site.base}/new", f"{site.base}/other"]
 
 
 def test_what_has_not_changed_is_not_sent_again(ingest, site) -> None:
@@ -164,6 +179,29 @@ def test_what_is_in_an_archive_at_a_url(ingest, site, tmp_path) -> None:
     taken, _summary = ingest(f"{site.base}/a.zip")
     assert sorted(line["uri"] for line in taken) == [f"{site.base}/a.zip", f"{site.base}/a.zip!/in.txt"]
     assert [line["outcome"] for line in ingest(f"{site.base}/a.zip")[0]] == ["unchanged"]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="has no device that is always full")
+@pytest.mark.parametrize("full", [False, True])
+def test_pages_and_members_are_on_their_way_in_the_data_directory(ingest, site, tmp_path, monkeypatch, full) -> None:
+    make, spool, spooled = tempfile.TemporaryFile, tmp_path / "home" / "spool", []
+
+    def noting(**where):
+        if where.get("dir") != spool:
+            return make(**where)
+        spooled.append(FULL.open("r+b") if full else make(**where))
+        return spooled[-1]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", noting)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in.txt", "Lakes.")
+    site.page("/rivers", "Rivers run.")
+    (tmp_path / "z.txt").write_text("Seas.")
+    lines, summary = ingest("a.zip", "z.txt", f"{site.base}/rivers", exit_code=int(full))
+    assert (len(spooled), list(spool.iterdir())) == (2, [])
+    failed = [line["uri"].rpartition("/")[2] for line in lines if line["outcome"] == "failed"]
+    assert failed == (["in.txt", "rivers"] if full else [])
+    assert summary["ingested"] == 4 - len(failed)
 
 
 def test_the_pages_of_a_sitemap_are_taken_in(ingest, site) -> None:

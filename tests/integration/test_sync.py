@@ -13,8 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from indexer.cli import main
+from indexer.commands.sync_run import SyncRun
 from indexer.ignoring import IGNORE_FILE
 from rag.embedding.fake import HashingEmbedder
+from rag.errors import JobLost
 from rag.factory import Library
 from rag.stores.ingest_lock import IngestLock
 
@@ -188,7 +190,7 @@ def test_a_file_that_is_too_large_is_named_before_anything_is_done(sync, listed,
     assert set(listed()) == {"rivers.md", "lakes.txt", "falls.txt"}
 
 
-def test_members_go_with_their_archive(sync, listed, docs, embedder):
+def test_members_go_with_their_archive_and_come_again_with_it(sync, run, listed, docs, embedder):
     with zipfile.ZipFile(docs / "a.zip", "w") as archive:
         archive.writestr("in/inner.txt", "A spring is where water comes out of the ground.")
     sync()
@@ -199,9 +201,28 @@ def test_members_go_with_their_archive(sync, listed, docs, embedder):
     inner = listed()["inner.txt"]
     assert (inner["uri"], inner["id"]) == (f"{docs}/sub/a.zip!/in/inner.txt", ids["inner.txt"])
     assert embedder.texts_embedded == embedded
+    run("delete", inner["uri"])
+    assert counts(sync()) == {"ingested": 1, "unchanged": 4}
+    assert listed()["inner.txt"]["uri"] == inner["uri"]
+    assert counts(sync()) == {"unchanged": 4}
     (docs / "sub" / "a.zip").unlink()
     assert counts(sync("--prune"))["deleted"] == 1
     assert "inner.txt" not in listed()
+
+
+def test_a_watch_outlives_a_job_that_is_not_its_own_any_more(run, listed, docs, embedder, monkeypatch):
+    sync_once, lost = SyncRun.run, [JobLost("It is another's.")]
+
+    def losing(self, *arguments, **options):
+        if lost:
+            raise lost.pop()
+        return sync_once(self, *arguments, **options)
+
+    monkeypatch.setattr(SyncRun, "run", losing)
+    monkeypatch.setattr("indexer.commands.watch.Following.looks", lambda _self: iter([None, None]))
+    notices = [json.loads(line) for line in run("watch", docs, "--json").stdout.splitlines()]
+    assert [line["code"] for line in notices if line["type"] == "notice"] == ["job_lost"]
+    assert set(listed()) == {"rivers.md", "lakes.txt", "falls.txt"}
 
 
 def test_a_file_that_was_only_touched_is_read_once(sync, docs, embedder):

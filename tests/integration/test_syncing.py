@@ -101,3 +101,63 @@ def test_of_a_folder_that_is_empty_as_a_whole_no_part_is_gone(sync, docs):
         path.unlink()
     plan = sync.plan({"a.txt"})
     assert (plan.gone, len(plan.unsure)) == ([], 1)
+
+
+@pytest.fixture
+def outside(tmp_path) -> Path:
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    for name in ("a.txt", "c.txt", "new.txt"):
+        (folder / name).write_text("The secret is out.\n")
+    return folder
+
+
+def swapped(docs: Path, outside: Path, name: str) -> None:
+    """What is at a path is a link to what has its name outside from now on."""
+    (docs / name).rename(docs.parent / "before")
+    (docs / name).symlink_to(outside if name == "sub" else outside / name)
+
+
+@pytest.mark.parametrize(("name", "file"), [("a.txt", "a.txt"), ("new.txt", "new.txt"), ("sub", "sub/c.txt")])
+def test_a_link_that_comes_after_the_plan_is_not_followed_out_of_the_folder(sync, docs, outside, name, file):
+    (docs / file).write_text("What is planned is another content.\n")
+    plan = sync.plan()
+    swapped(docs, outside, name)
+    report = carry_out(sync, plan)
+    (failed,) = report.ingested.failed
+    assert (failed.uri, failed.code) == (f"{docs}/{file}", "source_unsafe")
+    assert "secret" not in texts(sync)
+
+
+def test_a_link_that_comes_while_files_are_taken_in_is_not_followed_out(sync, docs, outside):
+    class Swapping(Watcher):
+        def started(self, uri):
+            if uri.endswith("/a.txt"):
+                swapped(docs, outside, "a.txt")
+                (docs / "sub").rename(docs.parent / "sub")
+                (docs / "sub").symlink_to(outside)
+
+    report = sync._pipeline.ingest([docs], collection="other", watcher=Swapping())
+    assert sorted(Path(failure.uri).name for failure in report.failed) == ["a.txt", "c.txt"]
+    assert {failure.code for failure in report.failed} == {"source_unsafe"}
+    assert "secret" not in texts(sync, "other")
+
+
+def test_links_to_places_in_the_folder_are_followed(sync, docs):
+    (docs / "z-file.txt").symlink_to(docs / "sub" / "c.txt")
+    (docs / "y-folder").symlink_to(docs / "sub")
+    (docs / "sub" / "d.txt").symlink_to(Path("..") / "a.txt")
+    report = carry_out(sync, sync.plan())
+    assert {Path(result.uri).name for result in report.ingested.results} == {"d.txt", "z-file.txt"}
+    assert report.ingested.failed == []
+
+
+def test_what_is_named_itself_may_be_a_link_to_anywhere(sync, docs, outside):
+    (docs / "named.txt").symlink_to(outside / "a.txt")
+    assert sync._pipeline.ingest([docs / "named.txt"], collection="other").ingested == 1
+
+
+def texts(sync, name: str = "default") -> str:
+    collection = sync._store.collection(name)
+    chunks = [item.chunk_id for item in sync._store.embedding_inputs(collection)]
+    return " ".join(chunk.text for chunk, _ in sync._store.hydrate(collection, chunks))

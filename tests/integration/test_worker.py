@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,12 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from indexer.cli import main
+from indexer.commands.interruption import Interruption
+from indexer.job_run import JobRun
 from indexer.worker_place import WorkerPlace
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.erasure import ErasureReport
 from rag.factory import Library, open_library
 from rag.job_types import JobRequest, JobState, Upload
+from rag.stores import database
 from rag.stores.ingest_lock import IngestLock
 
 
@@ -164,7 +169,7 @@ def test_a_cancelled_job_ends_after_the_files_that_are_begun(library, work, monk
     monkeypatch.setattr("indexer.job_run._NOTE_S", 0)
     monkeypatch.setattr("indexer.embedding_group._MOST_SOURCES", 1)
     monkeypatch.setattr("rag.stores.jobs.JobQueue.record", cancel_after)
-    assert work() == [{"job": job_id, "collection": "default", "state": "cancelled", "outcomes": {"ingested": 1}}]
+    assert work() == [{"job": job_id, "collection": "default", "state": "cancelled", "outcomes": {"ingested": 2}}]
     assert blobs(library) == []
 
 
@@ -186,3 +191,95 @@ def test_a_folder_is_work_as_well(library, work, tmp_path):
     again = library.jobs.put(JobRequest(collection="notes", paths=(str(folder),))).id
     assert work()[0]["outcomes"] == {"unchanged": 1}
     assert library.jobs.files(again) == [], "a file that is unchanged needs no row"
+
+
+class Lock:
+    """Another program that writes to the database, and the worker's waits for it: the second time it is done."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.waits: list[float] = []
+
+    def hold(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        if len(self.waits) == 2:
+            self._connection.rollback()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def lock(library, monkeypatch):
+    create = database._create_engine
+    monkeypatch.setattr(database, "_create_engine", lambda url, _timeout: create(url, 0.01))
+    with closing(Lock(library.settings.home / "plumbline.db")) as lock:
+        yield lock
+
+
+def test_an_idle_worker_outlives_a_locked_database(library, lock, monkeypatch):
+    job_id = put(library, ("a.txt", b"text"))
+
+    class Waiting(Interruption):
+        def wait(self, seconds):
+            lock.wait(seconds)
+            self._requested = library.jobs.job(job_id).state.ended
+
+    def claimed_late(place):
+        lock.hold()
+        return enter(place)
+
+    enter = WorkerPlace.__enter__
+    monkeypatch.setattr(WorkerPlace, "__enter__", claimed_late)
+    monkeypatch.setattr("indexer.commands.worker.Interruption", Waiting)
+    monkeypatch.setattr(Library, "forget_jobs", lambda _self: None)
+    monkeypatch.setattr(Library, "finish_purges", lambda _self: None)
+    result = CliRunner().invoke(main, ["worker", "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["state"] == "succeeded"
+    assert lock.waits == [0.5, 1.0, 0.5]
+
+
+def test_a_worker_that_ends_with_its_work_does_not_wait_for_a_locked_database(library, lock, monkeypatch):
+    monkeypatch.setattr(Library, "forget_jobs", lambda _self: None)
+    monkeypatch.setattr(Library, "finish_purges", lambda _self: lock.hold())
+    monkeypatch.setattr(sys, "argv", ["indexer", "worker", "--once", "--json"])
+    result = CliRunner().invoke(main, ["worker", "--once", "--json"])
+    assert (result.exit_code != 0, lock.waits) == (True, [])
+    assert isinstance(result.exception, database.DatabaseBusy) or "database_busy" in result.output
+
+
+def test_a_job_that_meets_a_locked_database_is_put_back_when_it_can_be(library, lock, work, monkeypatch):
+    monkeypatch.setattr("rag.stores.jobs._FIRST_DELAY", timedelta(0))
+    monkeypatch.setattr(Interruption, "wait", lambda _self, seconds: lock.wait(seconds))
+    begun = []
+
+    def locked(_run, uri):
+        begun.append(uri)
+        if len(begun) == 1:
+            lock.hold()
+
+    monkeypatch.setattr(JobRun, "started", locked)
+    job_id = put(library, ("a.txt", b"text"))
+    first, second = work()
+    assert (first["state"], second["state"], second["outcomes"]) == ("queued", "succeeded", {"ingested": 1})
+    assert (library.jobs.job(job_id).attempts, lock.waits) == (2, [1.0, 2.0])
+
+
+def test_the_end_of_a_job_and_its_files_are_noted_when_they_can_be(library, lock, work, monkeypatch):
+    monkeypatch.setattr("indexer.job_run._NOTE_S", 0)
+    monkeypatch.setattr(Interruption, "wait", lambda _self, seconds: lock.wait(seconds))
+    finished = JobRun.finished
+
+    def locked(run, result):
+        lock.hold()
+        finished(run, result)
+
+    monkeypatch.setattr(JobRun, "finished", locked)
+    monkeypatch.setattr("indexer.worker.Worker._settle", lambda *_arguments, **_options: None)
+    job_id = put(library, ("a.txt", b"text"))
+    assert [each["state"] for each in work()] == ["succeeded"]
+    assert ([file.uri for _, file in library.jobs.files(job_id)], lock.waits) == (["upload:a.txt"], [1.0, 2.0])
+    assert blobs(library) == []

@@ -1,4 +1,6 @@
-"""A setting that .env.example shows reaches the programs in the containers, and no setting is forgotten in either."""
+"""A setting that .env.example shows reaches the programs in the containers, and no setting is forgotten in either; what
+is told of the services is so.
+"""
 
 from __future__ import annotations
 
@@ -50,3 +52,18 @@ def test_every_service_is_given_every_setting_that_the_example_shows(service: st
 def test_a_setting_that_is_not_set_keeps_its_default() -> None:
     given = {name: value for name, value in COMPOSE["x-settings"].items() if value is not None}
     assert given.keys() == {"RAG_ALLOWED_HOSTS"}
+
+
+def test_a_worker_finds_what_is_queued_where_the_one_who_queues_it_does() -> None:
+    volumes = {name: set(COMPOSE["services"][name]["volumes"]) for name in ("ingest", "worker")}
+    assert volumes["worker"] == volumes["ingest"]
+    (documents,) = [volume for volume in volumes["worker"] if "DOCUMENTS" in volume]
+    assert documents.endswith(":/documents:ro")
+
+
+@pytest.mark.parametrize("service", COMPOSE["services"])
+def test_every_service_is_named_where_services_are(service: str) -> None:
+    (line,) = [each for each in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "as services" in each]
+    assert service in re.findall(r"[a-z-]+", line.partition(" ")[2])
+    start = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").split("\n## ")[1]
+    assert f"`{service}`" in start

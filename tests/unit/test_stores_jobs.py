@@ -227,10 +227,17 @@ def test_a_command_that_was_killed_has_failed_and_is_not_done_by_others(queue, c
     ended = queue.job(own.id)
     assert (ended.state, ended.error.code) == (JobState.FAILED, "worker_died")
     assert queue.claim("w") is None
-    silent = queue.put(replace(REQUEST, foreground=True), owner="command").id
-    clock.passes(LEASE + timedelta(seconds=1))
-    queue.take_back()
-    assert queue.job(silent).state is JobState.FAILED
+
+
+def test_a_command_goes_on_after_the_machine_slept(queue, clock):
+    own = queue.put(replace(REQUEST, foreground=True), owner="command").id
+    clock.passes(LEASE * 100)
+    queue.take_back(gone=lambda owner: owner == "another")
+    assert queue.claim("w", gone=lambda owner: owner == "another") is None
+    assert not queue.renew(own, "command")
+    clock.passes(LEASE * 100)
+    queue.take_back(gone=lambda owner: owner == "command")
+    assert queue.job(own).error.code == "worker_died"
 
 
 def test_unchanged_files_are_counted_and_need_no_rows(queue):
