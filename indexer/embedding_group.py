@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.embeddings import Embedded, Texts
 from indexer.steps import Address, Pause
+from rag.priority import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from indexer.steps import Passages, Step, Steps
     from rag.protocols import DocumentStore, Embedder
 
-# Passages that keep the processor busy (docs/lab-log.md), and open files.
+# Passages that keep the processor busy, and open files.
 _ENOUGH_PASSAGES: Final = 128
 _MOST_SOURCES: Final = 64
 # A document is not searchable while it waits.
@@ -72,7 +73,7 @@ class EmbeddingGroup:
         self._again: deque[_Entry] = deque()  # those that are to be read once more when nobody else is being read
         self._batch: _Batch | None = None
         self._reading = False  # a source is in the middle of being read, and others are looked after
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedding")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedding", initializer=give_way)
 
     def take(self, uri: str, steps: Steps[SourceResult]) -> None:
         """Go on with a source until it is done with or only waits for vectors."""
@@ -153,7 +154,8 @@ class EmbeddingGroup:
                 self._waiting.append((entry, step))
                 return
             else:
-                answer, seconds = _timed(Texts(step.texts, store=self._store, embedder=step.embedder))
+                texts = Texts(step.texts, store=self._store, embedder=step.embedder)
+                answer, seconds = self._thread.submit(_timed, texts).result()
                 entry.seconds += seconds
 
     def _next_step(self, entry: _Entry, answer: Embedded | None) -> Step | None:
