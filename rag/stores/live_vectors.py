@@ -118,7 +118,7 @@ class LiveVectors:
                     spool = self._spooled(connection, collection)
                 with spool:
                     try:
-                        self._publish(collection, spool, epoch=state.epoch, seq=state.seq)
+                        self._publish(collection, spool, epoch=state.epoch, seq=state.seq, mending=True)
                     except Withdrawn:
                         continue
                 break
@@ -312,7 +312,7 @@ class LiveVectors:
         _log.info("building an index from SQL", collection=collection.name)
         try:
             with self._spooled(connection, collection) as spool:
-                return self._publish(collection, spool, epoch=state.epoch, seq=state.seq)
+                return self._publish(collection, spool, epoch=state.epoch, seq=state.seq, mending=True)
         except Withdrawn:
             _log.info("index loaded anew meanwhile", collection=collection.name)  # the next search does so here
         except StorageError as error:
@@ -323,8 +323,8 @@ class LiveVectors:
         dimension = collection.fingerprint.dimension
         return Spool(self._directory, dimension, added_since(connection, collection.id, 0, dimension))
 
-    def _publish(self, collection: Collection, rows: VectorRows, *, epoch: int, seq: int) -> Generation:
-        return publish(self._database, self._directory, collection, rows, epoch=epoch, seq=seq)
+    def _publish(self, target: Collection, rows: VectorRows, *, epoch: int, seq: int, mending: bool) -> Generation:
+        return publish(self._database, self._directory, target, rows, epoch=epoch, seq=seq, mending=mending)
 
     def _started(self, collection: Collection, generation: Generation | None, epoch: int) -> OpenIndex:
         index = FaissIndex(collection.fingerprint.dimension, base=generation.base if generation else None)
@@ -353,7 +353,7 @@ class LiveVectors:
                     mending, live.replaces_damaged = live.replaces_damaged, False  # once: a disk may be full for long
                     before, seq = live.index.view(), live.seq
                 try:
-                    written = self._publish(collection, before.rows(), epoch=live.epoch, seq=seq)
+                    written = self._publish(collection, before.rows(), epoch=live.epoch, seq=seq, mending=mending)
                 except Withdrawn:
                     continue
                 with self._locks.of(collection.id):

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete
 
-from rag.errors import EmbedderChanged, StorageError
+from rag.errors import EmbedderChanged, IndexDamaged, StorageError
 from rag.stores.changes import collection_state, generations, point_to
 from rag.stores.collection_rows import change_collection, collection_row
-from rag.stores.generations import remove_except, write_generation, writing
+from rag.stores.generations import remove_except, require_unchanged, write_generation, writing
 from rag.stores.recall import LEAST
 from rag.stores.tables import GenerationRow, TombstoneRow
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -38,12 +38,19 @@ class Withdrawn(Exception):  # nothing went wrong: what was to be written is out
 
 
 def publish(
-    database: Database, root: Path, collection: Collection, rows: VectorRows, *, epoch: int, seq: int
+    database: Database,
+    root: Path,
+    collection: Collection,
+    rows: VectorRows,
+    *,
+    epoch: int,
+    seq: int,
+    mending: bool = False,
 ) -> Generation:
     """Write ``rows``, the collection as of ``seq``, and point to them; returns them as opened from the files.
 
     Takes as long as building the index does, but locks the database only at its end. Whatever is raised, what was
-    written is removed.
+    written is removed. With ``mending``, generations that are damaged are forgotten.
 
     Raises:
         Withdrawn: the index's epoch is another by now.
@@ -55,9 +62,10 @@ def publish(
             _require_current(connection, collection, epoch)
         remove_unknown(database, root, collection.id)  # what a killed process left may take the room that is needed
         written = write_generation(root, collection.id, rows, embedder=collection.fingerprint.embedder, seq=seq)
+        unusable = _damaged(database, root, collection.id) if mending else set()
         with leaving_nothing(database, root, collection.id), database.write() as connection:
             _require_current(connection, collection, epoch)
-            kept = _make_current(connection, collection.id, written)
+            kept = _make_current(connection, collection.id, written, unusable)
         remove_except(root, collection.id, kept)
     _tell_recall(collection, written.manifest)
     return written
@@ -111,11 +119,27 @@ def require_embedder(collection: Collection, state: CollectionState) -> None:
         )
 
 
-def _make_current(connection: Connection, collection_id: int, written: Generation) -> list[str]:
-    """Make a generation current, forget those no reader needs; returns the directories that are kept."""
+def _damaged(database: Database, root: Path, collection_id: int) -> set[str]:
+    """Directories of generations that are not as they were written."""
+    found = set()
+    with database.read() as connection:
+        known = generations(connection, collection_id)
+    for generation in known:
+        try:
+            require_unchanged(root, generation.directory, sha256=generation.sha256)
+        except IndexDamaged:
+            found.add(generation.directory)
+    return found
+
+
+def _make_current(
+    connection: Connection, collection_id: int, written: Generation, unusable: Container[str] = ()
+) -> list[str]:
+    """Make a generation current, forget those no reader needs or can use; returns the directories that are kept."""
     point_to(connection, collection_id, written)
     known = generations(connection, collection_id)
-    kept, old = known[:_KEPT], known[_KEPT:]
+    kept = [generation for generation in known if generation.directory not in unusable][:_KEPT]
+    old = [generation for generation in known if generation not in kept]
     connection.execute(delete(GenerationRow).where(GenerationRow.id.in_([generation.id for generation in old])))
     if old:
         # A reader behind the oldest generation that is kept loads a newer one; nobody needs these tombstones.

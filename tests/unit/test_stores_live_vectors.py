@@ -546,7 +546,7 @@ def test_a_service_replaces_a_damaged_file_beside_its_searches(processes, proces
     finally:
         go.set()
         compaction.stop()
-    assert damaged.directory != process.known(collection)[0].directory
+    assert damaged.directory not in {each.directory for each in process.known(collection)}
     assert other.vectors._open.of(collection.id).base_seq == 2
     with capture_logs() as logs:
         assert len(processes().found(collection)) == 2
@@ -567,7 +567,7 @@ def test_a_command_leaves_a_large_index_to_the_next_flush(processes, process, co
     assert [entry["event"] for entry in logs] == ["index generation damaged"]
     assert process.known(collection)[0] == damaged
     assert command.vectors.flush(collection)
-    assert process.known(collection)[0].directory != damaged.directory
+    assert damaged.directory not in {each.directory for each in process.known(collection)}
     with capture_logs() as logs:
         assert processes().found(collection) == set(chunk_ids(process.store, collection))
     assert logs == []
