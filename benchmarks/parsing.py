@@ -41,6 +41,7 @@ from indexer.isolation import IsolatedParsers
 from indexer.members import MAX_DEPTH, Budget, Handover, RefusedMember
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.sources import Source, expand
+from indexer.spooling import Spool
 from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import ParserCrashed, ParserOutOfMemory, ParserTimeout, SourceError
@@ -191,7 +192,7 @@ def _read(parsers: IsolatedParsers, source: OpenSource, scan: SourceScan, budget
             limits=budget.limits if container else None,
         )
     ) as found:
-        handover = Handover(found, source.uri, budget)
+        handover = Handover(found, source.uri, budget, Spool())
         for pieces in handover.pieces():
             read.blocks.extend(pieces.blocks)
         if detected.media_type == PDF and not any("text recognition" in notice for notice in handover.notices):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from indexer.report import SourceResult
-    from indexer.steps import Passages, Step, Steps
+    from indexer.steps import Answer, Passages, Step, Steps
     from rag.protocols import DocumentStore, Embedder
 
 # Passages that keep the processor busy, and open files.
@@ -49,13 +49,37 @@ class _Batch:
     """What is being embedded. ``vectors`` comes with the seconds that it took."""
 
     waiting: Sequence[tuple[_Entry, Passages]]
-    embedder: Embedder
     vectors: Future[tuple[Embedded, float]]
 
-    def known_to(self, embedder: Embedder) -> dict[bytes, NDArray[np.float32]]:
-        """The vectors by their digest, if they are this embedder's; waits for them."""
-        (vectors, digests), _ = self.vectors.result()
-        return dict(zip(digests, vectors, strict=True)) if embedder is self.embedder else {}
+
+class _Thread:
+    """Embeds one thing after the other beside everything else. What comes last is known before it is stored."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedding", initializer=give_way)
+        self._embedder: Embedder | None = None
+        self._last: dict[bytes, NDArray[np.float32]] = {}
+
+    def embed(self, texts: Texts) -> Future[Embedded]:
+        return self._executor.submit(self._embed, texts)
+
+    def embed_timed(self, texts: Texts) -> Future[tuple[Embedded, float]]:
+        return self._executor.submit(self._timed, texts)
+
+    def close(self) -> None:
+        """Let what is under way end, and nothing more begin."""
+        self._executor.shutdown(cancel_futures=True)
+
+    def _timed(self, texts: Texts) -> tuple[Embedded, float]:
+        started = time.monotonic()
+        return self._embed(texts), time.monotonic() - started
+
+    def _embed(self, texts: Texts) -> Embedded:
+        if texts.embedder is not self._embedder:
+            self._embedder, self._last = texts.embedder, {}
+        found = texts.embed(self._last)
+        self._last = dict(zip(found.digests, found.vectors, strict=True))
+        return found
 
 
 class EmbeddingGroup:
@@ -73,7 +97,7 @@ class EmbeddingGroup:
         self._again: deque[_Entry] = deque()  # those that are to be read once more when nobody else is being read
         self._batch: _Batch | None = None
         self._reading = False  # a source is in the middle of being read, and others are looked after
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedding", initializer=give_way)
+        self._thread = _Thread()
 
     def take(self, uri: str, steps: Steps[SourceResult]) -> None:
         """Go on with a source until it is done with or only waits for vectors."""
@@ -92,7 +116,7 @@ class EmbeddingGroup:
 
     def close(self) -> None:
         """Leave what waits as if it had not been read."""
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.close()
         while self._entries:
             self._entries.popleft().steps.close()
 
@@ -138,7 +162,7 @@ class EmbeddingGroup:
         while self._again:
             self._advance(self._again.popleft(), None)
 
-    def _advance(self, entry: _Entry, answer: Embedded | None) -> None:
+    def _advance(self, entry: _Entry, answer: Answer) -> None:
         """Go on with a source as far as it goes."""
         while (step := self._next_step(entry, answer)) is not None:
             answer = None
@@ -154,11 +178,9 @@ class EmbeddingGroup:
                 self._waiting.append((entry, step))
                 return
             else:
-                texts = Texts(step.texts, store=self._store, embedder=step.embedder)
-                answer, seconds = self._thread.submit(_timed, texts).result()
-                entry.seconds += seconds
+                answer = self._thread.embed(Texts(step.texts, store=self._store, embedder=step.embedder))
 
-    def _next_step(self, entry: _Entry, answer: Embedded | None) -> Step | None:
+    def _next_step(self, entry: _Entry, answer: Answer) -> Step | None:
         """None: it has come to its result."""
         started = time.monotonic()
         try:
@@ -176,10 +198,9 @@ class EmbeddingGroup:
             embedder = self._waiting[0][1].embedder  # another, if the collection was embedded anew meanwhile
             together = [each for each in self._waiting if each[1].embedder is embedder]
             texts = [text for _, passages in together for text in passages.texts]
-            not_stored = {} if before is None else before.known_to(embedder)
-            embedding = Texts(texts, store=self._store, embedder=embedder, also_known=not_stored)
+            embedding = Texts(texts, store=self._store, embedder=embedder)
             self._waiting = [each for each in self._waiting if each[1].embedder is not embedder]
-            self._batch = _Batch(waiting=together, embedder=embedder, vectors=self._thread.submit(_timed, embedding))
+            self._batch = _Batch(waiting=together, vectors=self._thread.embed_timed(embedding))
         if before is not None:
             self._end(before)
 
@@ -195,8 +216,3 @@ class EmbeddingGroup:
             self._advance(entry, Embedded(vectors[start:end], digests[start:end]))
             self._tell_first()
             start = end
-
-
-def _timed(texts: Texts) -> tuple[Embedded, float]:
-    started = time.monotonic()
-    return texts.embed(), time.monotonic() - started

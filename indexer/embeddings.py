@@ -29,35 +29,22 @@ class Embedded(NamedTuple):
 
 
 class Texts:
-    """Texts that are to be embedded. What is stored is looked up when this is made; ``embed`` may run in any thread.
+    """Texts that are to be embedded. What is stored is looked up when this is made; ``embed`` may run in any thread."""
 
-    ``also_known`` are vectors, by their digest, that are not stored yet.
-    """
-
-    def __init__(
-        self,
-        texts: Sequence[str],
-        *,
-        store: DocumentStore,
-        embedder: Embedder,
-        also_known: Mapping[bytes, NDArray[np.float32]] | None = None,
-    ) -> None:
-        self._embedder = embedder
+    def __init__(self, texts: Sequence[str], *, store: DocumentStore, embedder: Embedder) -> None:
+        self.embedder = embedder
         self._digests = [hashlib.sha256(text.encode()).digest() for text in texts]
         self._texts = dict(zip(self._digests, texts, strict=True))
-        also_known = also_known or {}
-        self._known = {digest: also_known[digest] for digest in self._texts if digest in also_known}
-        elsewhere = [digest for digest in self._texts if digest not in self._known]
-        self._known |= store.known_vectors(elsewhere, embedder=embedder.identity, dimension=embedder.dimension)
+        self._stored = store.known_vectors(list(self._texts), embedder=embedder.identity, dimension=embedder.dimension)
 
-    def embed(self) -> Embedded:
-        """Their vectors, in their order."""
-        new = [digest for digest in self._texts if digest not in self._known]
-        known = dict(self._known)
+    def embed(self, also_known: Mapping[bytes, NDArray[np.float32]] | None = None) -> Embedded:
+        """Their vectors, in their order. ``also_known`` are some by their digest, that may not be stored yet."""
+        known = {**(also_known or {}), **self._stored}
+        new = [digest for digest in self._texts if digest not in known]
         if new:
-            known.update(zip(new, self._embedder.embed_passages([self._texts[digest] for digest in new]), strict=True))
+            known.update(zip(new, self.embedder.embed_passages([self._texts[digest] for digest in new]), strict=True))
         _log.debug("passages embedded", embedded=len(new), reused=len(self._digests) - len(new))
-        vectors = np.empty((len(self._digests), self._embedder.dimension), dtype=np.float32)
+        vectors = np.empty((len(self._digests), self.embedder.dimension), dtype=np.float32)
         for row, digest in zip(vectors, self._digests, strict=True):
             row[:] = known[digest]
         return Embedded(vectors, self._digests)

@@ -10,19 +10,19 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from indexer.chunk_sizes import limit_of, tokens_in
 from indexer.chunking import Chunker, clip_title
 from indexer.detection import detect
+from indexer.filling import Filling
 from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
 from indexer.mishaps import mishaps_told
 from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
-from indexer.steps import Address, Pause, embedded
-from rag.embedding.context import contextual_text
+from indexer.steps import Address, Pause
 from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from rag.quality_types import Quality
     from rag.source_types import StoredSource
     from rag.types import ChunkDraft, Collection, Fingerprint, MetadataValue
-
-# Chunks embedded and handed to the store at a time: enough for the embedder to sort by length, little to hold.
-_FLUSH_CHUNKS: Final = 512
 
 
 class Stopped(Exception):
@@ -291,27 +288,14 @@ class SourceIngestion:
         )
 
     def _fill(self, version: StagedVersion, title: str, parsed: Iterable[Pieces], handover: Handover) -> Steps[int]:
-        total = 0
-        batch: list[ChunkDraft] = []
+        filling = Filling(version, title=title, embedder=self._embedder, watcher=self._watcher)
         for chunk in self._chunks(version, title, parsed):
             if chunk is None:
                 yield Pause.READING
-                continue
-            batch.append(chunk)
-            if len(batch) == _FLUSH_CHUNKS:
-                yield from self._add(version, title, batch, last=False)
-                total += len(batch)
-                batch = []
-        if batch:
-            # A member is part of a source that is being read.
-            yield from self._add(version, title, batch, last=not handover.has_members and not self._depth)
-        return total + len(batch)
-
-    def _add(self, version: StagedVersion, title: str, batch: list[ChunkDraft], *, last: bool) -> Steps[None]:
-        texts = [contextual_text(title, chunk.heading_path, chunk.text) for chunk in batch]
-        vectors, digests = yield from embedded(texts, self._embedder, last=last)
-        version.add_chunks(batch, vectors, digests=digests)
-        self._watcher.embedded(len(batch))
+            else:
+                yield from filling.add(chunk)
+        # A member is part of a source that is being read.
+        return (yield from filling.end(last=not handover.has_members and not self._depth))
 
     def _chunks(self, version: StagedVersion, title: str, parsed: Iterable[Pieces]) -> Iterator[ChunkDraft | None]:
         """The source's chunks, with None for all that the parser hands over; its text goes to the store."""

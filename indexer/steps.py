@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from concurrent.futures import Future
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from indexer.embeddings import Embedded
@@ -14,7 +15,10 @@ _Result = TypeVar("_Result")
 
 
 class Passages(NamedTuple):
-    """Texts that an ingestion is to be given the vectors of; ``last``: it has read all of its source."""
+    """Texts that an ingestion is to be given the vectors of; ``last``: it has read all of its source.
+
+    Otherwise the answer is a promise of them, and the ingestion goes on reading.
+    """
 
     texts: list[str]
     embedder: Embedder
@@ -35,13 +39,22 @@ class Pause(Enum):
 
 
 Step = Passages | Address | Pause
+Answer: TypeAlias = "Embedded | Future[Embedded] | None"
 # Only passages are answered with something.
-Steps = Generator[Step, "Embedded | None", _Result]
+Steps = Generator[Step, Answer, _Result]
 
 
-def embedded(texts: list[str], embedder: Embedder, *, last: bool) -> Steps[Embedded]:
-    """The vectors of texts, from whoever goes through the steps."""
-    answer = yield Passages(texts, embedder, last)
-    if answer is None:
-        raise TypeError("passages are answered with their vectors")
+def embedded(texts: list[str], embedder: Embedder) -> Steps[Embedded]:
+    """The vectors of a source's last texts, from whoever goes through the steps."""
+    answer = yield Passages(texts, embedder, last=True)
+    if not isinstance(answer, tuple):
+        raise TypeError("the last passages are answered with their vectors")
+    return answer
+
+
+def begun(texts: list[str], embedder: Embedder) -> Steps[Future[Embedded]]:
+    """The vectors of texts that are not a source's last, as soon as they are there."""
+    answer = yield Passages(texts, embedder, last=False)
+    if not isinstance(answer, Future):
+        raise TypeError("passages are answered with what their vectors will be in")
     return answer

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, event, select, update
 
-from indexer import ingestion
 from indexer.report import Outcome
 from rag.embedding.fake import HashingEmbedder
 from rag.stores.embedding_sets import find
@@ -100,8 +99,9 @@ def test_the_same_text_under_another_heading_is_another_text(library, tmp_path) 
     assert library.embedder.texts_embedded == 2
 
 
-def test_a_text_that_stands_twice_in_a_document_is_embedded_once(library, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(ingestion, "_FLUSH_CHUNKS", 512)
+@pytest.mark.parametrize("at_a_time", [512, 4])
+def test_a_text_that_stands_twice_in_a_document_is_embedded_once(library, tmp_path, monkeypatch, at_a_time) -> None:
+    monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", at_a_time)
     path = tmp_path / "twice.md"
     path.write_text("# Log\n\n" + "\n".join(f"## Day\n\n{'Nothing happened at all. ' * 60}\n" for _ in range(4)))
     report = library.ingest(path)

@@ -6,6 +6,7 @@ import pytest
 
 from indexer.members import Budget, Handover
 from indexer.report import Outcome, Watcher
+from indexer.spooling import Spool
 from indexer.wire import MemberBegins, MemberEnds
 from tests.integration.ingesting import ingesting
 from tests.unit.mails import mail, tarred, zipped
@@ -240,7 +241,7 @@ def test_a_mailbox_holds_all_its_messages_with_their_attachments(library, docs):
 
 def test_thousands_of_members_of_one_name_have_each_their_own():
     begun = [item for _ in range(5000) for item in (MemberBegins(name=b"d/a.txt"), MemberEnds())]
-    handover = Handover(iter(begun), "m", Budget(members=5000, total_bytes=1, member_bytes=1))
+    handover = Handover(iter(begun), "m", Budget(members=5000, total_bytes=1, member_bytes=1), Spool())
     assert list(handover.pieces()) == []
     uris = [member.uri for member in handover.members()]
     assert uris[:3] == ["m!/d/a.txt", "m!/d/a~2.txt", "m!/d/a~3.txt"]

@@ -75,7 +75,7 @@ def test_none_waits_long(library: Ingesting, docs, monkeypatch):
 
 
 def test_a_long_document_does_not_wait_and_its_end_does(library: Ingesting, docs, monkeypatch):
-    monkeypatch.setattr("indexer.ingestion._FLUSH_CHUNKS", 4)
+    monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", 4)
     (docs / "1.txt").write_text("".join(f"Sentence {number} tells of much water.\n\n" * 30 for number in range(10)))
     report = library.ingest(docs)
     (chunks,) = [result.chunks for result in report.results if Path(result.uri).name == "1.txt"]
@@ -186,7 +186,7 @@ class Late:
 @pytest.fixture
 def clock(monkeypatch) -> Late:
     monkeypatch.setattr(embedding_group, "ThreadPoolExecutor", Quick)
-    monkeypatch.setattr("indexer.ingestion._FLUSH_CHUNKS", 4)
+    monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", 4)
     monkeypatch.setattr(embedding_group, "time", late := Late())
     return late
 
