@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.embeddings import Embedded, Texts
 from indexer.steps import Address, Pause
-from rag.priority import give_way
+from rag.priority import BEHIND, give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +56,9 @@ class _Thread:
     """Embeds one thing after the other beside everything else. What comes last is known before it is stored."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedding", initializer=give_way)
+        self._executor = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="embedding", initializer=give_way, initargs=(BEHIND,)
+        )
         self._embedder: Embedder | None = None
         self._last: dict[bytes, NDArray[np.float32]] = {}
 

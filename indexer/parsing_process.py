@@ -38,7 +38,7 @@ from indexer.wire import (
     frame_length,
 )
 from rag.errors import ParserOutOfMemory, SourceError
-from rag.priority import give_way
+from rag.priority import BEHIND, give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +93,7 @@ def limit_process(memory_bytes: int) -> None:
     """Give up memory beyond the limit, core dumps, writing files and the network, as far as the system lets it, and let
     others come first.
     """
-    give_way()
+    give_way(BEHIND)
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
