@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout
 
+from rag.stores.ingest_lock import lock_not_written
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,8 +22,13 @@ class WorkerPlace:
         self._lock = FileLock(self._path(self.owner))
 
     def __enter__(self) -> Self:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock.acquire(timeout=0)
+        """Raises DiskFull or DataDirectoryUnwritable."""
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except OSError as error:
+            self._path(self.owner).unlink(missing_ok=True)
+            raise lock_not_written(self._lock, error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -38,6 +45,8 @@ class WorkerPlace:
             lock.acquire(timeout=0)
         except Timeout:
             return False
+        except OSError as error:
+            raise lock_not_written(lock, error) from error
         lock.release()
         path.unlink(missing_ok=True)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout
@@ -12,8 +13,22 @@ from rag.errors import Conflict, DataDirectoryUnwritable, IngestInProgress
 from rag.stores.room import disk_full, is_full
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
+
+    from filelock import BaseFileLock
+
+    from rag.errors import DiskFull
+
+
+def lock_not_written(lock: BaseFileLock, error: OSError) -> DiskFull | DataDirectoryUnwritable:
+    """The error for a lock whose file could not be made or written."""
+    directory = Path(lock.lock_file).parent
+    if is_full(directory, error):
+        return disk_full(directory)
+    return DataDirectoryUnwritable(
+        f"The lock file {lock.lock_file} cannot be written: {error.strerror or error}.",
+        hint="Correct the owner or permissions of the data directory, or set RAG_HOME to another one.",
+    )
 
 
 class IngestLock:
@@ -41,12 +56,7 @@ class IngestLock:
             raise self._refusal(self._holder_pid(), self._collection) from error
         except OSError as error:
             self._lock.release()
-            if is_full(self._directory, error):
-                raise disk_full(self._directory) from error
-            raise DataDirectoryUnwritable(
-                f"The lock file {self._lock.lock_file} cannot be written: {error.strerror or error}.",
-                hint="Correct the owner or permissions of the data directory, or set RAG_HOME to another one.",
-            ) from error
+            raise lock_not_written(self._lock, error) from error
         return self
 
     def __exit__(

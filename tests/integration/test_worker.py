@@ -20,6 +20,7 @@ from indexer.worker_place import WorkerPlace
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.erasure import ErasureReport
+from rag.errors import DataDirectoryUnwritable
 from rag.factory import Library, open_library
 from rag.job_types import JobRequest, JobState, Upload
 from rag.stores import database
@@ -283,3 +284,9 @@ def test_the_end_of_a_job_and_its_files_are_noted_when_they_can_be(library, lock
     assert [each["state"] for each in work()] == ["succeeded"]
     assert ([file.uri for _, file in library.jobs.files(job_id)], lock.waits) == (["upload:a.txt"], [1.0, 2.0])
     assert blobs(library) == []
+
+
+def test_a_place_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "locks").write_text("a file where the folder belongs")
+    with pytest.raises(DataDirectoryUnwritable, match="cannot be written"), WorkerPlace(tmp_path):
+        pass
