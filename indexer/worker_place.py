@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout
@@ -27,7 +28,8 @@ class WorkerPlace:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except OSError as error:
-            self._path(self.owner).unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path(self.owner).unlink()
             raise lock_not_written(self._lock, error) from error
         return self
 
