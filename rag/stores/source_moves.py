@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, literal, or_, select, update
+from sqlalchemy import bindparam, func, literal, or_, select, update
 
 from rag.source_types import KnownSource, StoredSource
 from rag.stores.reading import member_count, require_version
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from rag.types import Collection
 
 _MEMBER: Final = MEMBER_MARK
+# Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
+_STORED: Final = (
+    select(VersionRow, DocumentRow.uri)
+    .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+    .where(DocumentRow.collection_id == bindparam("collection"), DocumentRow.uri == bindparam("uri"), visible())
+)
 
 
 def stored_source(database: Database, collection: Collection, uri: str) -> StoredSource | None:
     """What is known of a source's active version; ``None`` if it has none. Raises RowDamaged."""
-    query = (
-        select(VersionRow, DocumentRow.uri)
-        .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-        .where(DocumentRow.collection_id == collection.id, DocumentRow.uri == uri)
-        .where(visible())
-    )
     with database.read() as connection:
-        row = connection.execute(query).one_or_none()
+        row = connection.execute(_STORED, {"collection": collection.id, "uri": uri}).one_or_none()
         members = member_count(connection, collection.id, uri) if row is not None and row.members else 0
     if row is None:
         return None
