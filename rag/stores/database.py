@@ -6,6 +6,7 @@ is on the disk. (``NORMAL`` would lose the last commits when the power fails, an
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
@@ -17,7 +18,14 @@ from filelock import FileLock, Timeout
 from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, InvalidSettings, StorageError
+from rag.errors import (
+    DatabaseBusy,
+    DatabaseDamaged,
+    DataDirectoryUnwritable,
+    DiskFull,
+    InvalidSettings,
+    StorageError,
+)
 from rag.stores import schema
 from rag.stores.room import disk_full, is_full
 from rag.stores.sqlite_errors import translated
@@ -102,6 +110,28 @@ class Database:
         """Bytes on disk, the write-ahead log included."""
         files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def rewrite(self) -> bool:
+        """Write the file anew, without what was deleted; False if the disk has no room for that, or a writer goes on.
+
+        What is deleted is overwritten where it stood. But when SQLite moves rows to another page, it leaves bytes of
+        some in the unused part of the page they came from, and does not know of them when the rows are deleted.
+        Meanwhile nobody else can write; searches go on.
+        """
+        # Once in a temporary file, once in the log.
+        if shutil.disk_usage(self.path.parent).free < 2 * self.size_bytes():
+            return False
+        try:
+            with (
+                translated(str(self.path)),
+                closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as connection,
+            ):
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("VACUUM")
+        except (DatabaseBusy, DiskFull):
+            return False
+        return True
 
     def truncate_log(self) -> bool:
         """Bring the write-ahead log into the database and empty it; False if a reader of another moment keeps it."""

@@ -59,6 +59,12 @@ _MERGED_PAGES: Final = 500
 # What migrations, restores, repairs and killed backups leave beside the data; it may hold anything that was there then.
 _COPIES: Final = ("*.before-*", "*.damaged-*", "*.restoring", "*.part", f"{SCRATCH}*")
 _MERGE = text(f"INSERT INTO {FULL_TEXT_TABLE}({FULL_TEXT_TABLE}, rank) VALUES ('merge', :pages)")  # noqa: S608  # a constant
+_NEXT: Final = "a running service, or the next `indexer` command that writes,"
+_NOT_REWRITTEN: Final = (
+    "Writing it anew takes twice its size of free space for a while, and no other program that writes meanwhile; "
+    f"{_NEXT} does it."
+)
+_NOT_EMPTIED: Final = f"Another program reads it just now; {_NEXT} empties it."
 _IN_FULL_TEXT = f"SELECT count(*) FROM {FULL_TEXT_TABLE}_docsize WHERE id = :id"  # noqa: S608  # a constant
 
 
@@ -89,21 +95,19 @@ def purge(
         hidden = _hide(database, collection, document_ids)
         versions, chunks = hidden.versions, hidden.chunks
         remove_unfinished(indexes, collection)
-        forgotten, emptied = _remove(database, vectors, collection, versions)
+        removed = _remove(database, vectors, collection, versions)
         erased = erase()
-        if emptied:
+        if removed.all:
             _end(database, collection)
-    log = "the write-ahead log"
-    waiting = 0 if emptied else 1
-    busy = "Another program reads it just now; the next `indexer` command that writes empties it." if waiting else ""
     folders = (home, database.path.parent)
     copies = sorted({path.name for folder in folders for pattern in _COPIES for path in folder.glob(pattern)})
     kept = f"Remove them if you do not need them: {', '.join(copies)}." if copies else ""
     return [
         *_rows(database, versions, chunks),
         _full_text(database, chunks),
-        _index_files(database, indexes, collection, chunks, forgotten),
-        Searched(place=log, searched=1, removed=1 - waiting, left=waiting, note=busy),
+        _index_files(database, indexes, collection, chunks, removed.index_files),
+        _file("the database file", removed.rewritten, _NOT_REWRITTEN),
+        _file("the write-ahead log", removed.emptied, _NOT_EMPTIED),
         search_jobs(database, collection.name, hidden.jobs),
         search_uploads(blobs, JobQueue(database).blobs(), hidden.sha256s | hidden.jobs.uploads),
         Searched(place="copies beside the database", searched=0, removed=0, left=0, note=kept),
@@ -127,22 +131,34 @@ def finish_purges(
                 remove_unfinished(indexes, collection)
                 with database.read() as connection:
                     versions = leaving(connection, collection.id)
-                _, emptied = _remove(database, vectors, collection, versions)
+                removed = _remove(database, vectors, collection, versions)
                 erase()
-                if emptied:
+                if removed.all:
                     _end(database, collection)
         except Conflict:
             continue
 
 
-def _remove(
-    database: Database, vectors: LiveVectors, collection: Collection, versions: Sequence[int]
-) -> tuple[int, bool]:
-    """Delete what nobody reads any more; returns the index files that were given up, and whether the log is empty."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Removed:
+    """How many index files were given up, and of which files of the database the former bytes are gone."""
+
+    index_files: int
+    rewritten: bool
+    emptied: bool
+
+    @property
+    def all(self) -> bool:
+        return self.rewritten and self.emptied
+
+
+def _remove(database: Database, vectors: LiveVectors, collection: Collection, versions: Sequence[int]) -> _Removed:
+    """Delete what nobody reads any more."""
     prune(database, versions)
     _merge_full_text(database)
     forgotten = vectors.forget_former(collection)
-    return forgotten, database.truncate_log()
+    rewritten = database.rewrite()
+    return _Removed(index_files=forgotten, rewritten=rewritten, emptied=database.truncate_log())
 
 
 def _end(database: Database, collection: Collection) -> None:
@@ -260,6 +276,10 @@ def _index_files(
             left += bool(np.isin(chunks, found.base.ids).any())
     note = f"Run `indexer rebuild --collection {collection.name}` and the purge again." if left else ""
     return Searched(place="index files", searched=len(known) + forgotten, removed=forgotten, left=left, note=note)
+
+
+def _file(place: str, done: bool, note: str) -> Searched:  # noqa: FBT001  # read from its only caller
+    return Searched(place=place, searched=1, removed=int(done), left=int(not done), note="" if done else note)
 
 
 def _searched(place: str, count: int, left: int) -> Searched:
