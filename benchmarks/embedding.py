@@ -18,7 +18,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -80,7 +80,7 @@ def _sides(options: argparse.Namespace, work: Path) -> dict[str, Callable[[], Ca
     import gguf
 
     # They load torch, whose threads are to wait as they do in the product.
-    from benchmarks.encoders import LlamaEncoder, OnnxEncoder, QuantizedBert, onnx_is_there
+    from benchmarks.encoders import LlamaEncoder, OnnxEncoder, QuantizedBert, RowQuantizedBert, onnx_is_there
 
     path, threads = options.model.path, options.threads
     tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
@@ -103,6 +103,8 @@ def _sides(options: argparse.Namespace, work: Path) -> dict[str, Callable[[], Ca
         "sentence_transformers_batched": batched(lambda: PaddedNetwork(path), _SMALL),
         _PRODUCT: lambda: product.embed_passages,
         "plumbline_one_by_one": lambda: lambda texts: np.concatenate([product.embed_passages([one]) for one in texts]),
+        "plumbline_float32": lambda: _product(options, precision="float32").embed_passages,
+        "torch_int8_rows": batched(lambda: RowQuantizedBert(path), _SMALL),
         "torch_int8": batched(lambda: QuantizedBert(path, weight_bits=8), _SMALL),
         "torch_int8_weights_7": batched(lambda: QuantizedBert(path, weight_bits=7), _SMALL),
         "llama_cpp_f32": batched(llama("F32"), _TINY),
@@ -115,9 +117,10 @@ def _sides(options: argparse.Namespace, work: Path) -> dict[str, Callable[[], Ca
     return {name: make for name, make in sides.items() if name == _BASELINE or not options.only or name in options.only}
 
 
-def _product(options: argparse.Namespace) -> BiEncoder:
+def _product(options: argparse.Namespace, *, precision: Literal["auto", "float32"] = "auto") -> BiEncoder:
     model = options.model
-    return BiEncoder(model.path, name=model.name, sha256=model.sha256, threads=options.threads)
+    named = {"name": model.name, "sha256": model.sha256}
+    return BiEncoder(model.path, **named, threads=options.threads, precision=precision)
 
 
 def _defaults(path: Path) -> Callable[..., NDArray[np.float32]]:

@@ -51,6 +51,29 @@ class QuantizedBert(PackedBert):
         return torch.ops.quantized.linear_dynamic(x, self._packed[id(by)], self._short_inputs)
 
 
+class RowQuantizedBert(PackedBert):
+    """The product's network in integers of eight bits, with a scale for each row of the inputs and of the weights."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._quantized = {
+            id(affine): (quantized.T.contiguous(), scales.T)
+            for layer in self._layers
+            for affine in (layer.attend, layer.mix, layer.widen, layer.narrow)
+            for quantized, scales in [_rows(affine.weight)]
+        }
+
+    def _linear(self, x: torch.Tensor, by: Any) -> torch.Tensor:  # noqa: ANN401  # a pair of the superclass
+        weight, scales = self._quantized[id(by)]
+        rows, own = _rows(x)
+        return torch.addcmul(by.bias, torch._int_mm(rows, weight).float().mul_(own), scales)
+
+
+def _rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    scales = x.abs().amax(1, keepdim=True) / 127
+    return torch.round(x / scales).to(torch.int8), scales
+
+
 def _packed(weight: torch.Tensor, bias: torch.Tensor, largest: int) -> object:
     scales = (weight.abs().amax(1) / largest).double()
     zeros = torch.zeros(len(scales), dtype=torch.long)

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data directory if unset")
 
     embedder: str = Field("all-minilm-l6-v2", description="catalog name of the embedding model")
+    embedder_precision: Literal["auto", "float32"] = Field(
+        "auto", description="products of the embedder: auto is bfloat16 where the processor computes it, or float32"
+    )
     generator: str = Field(
         "qwen2.5-coder-1.5b-instruct", description="catalog name of the language model, or the path of a GGUF file"
     )

@@ -377,8 +377,9 @@ class Library:
     def _open_embedder(self, name: str) -> BiEncoder:
         from rag.embedding.bi_encoder import BiEncoder
 
-        model = self.catalog.resolve(name, kind="embedder")
-        return BiEncoder(model.path, name=model.name, sha256=model.sha256, threads=self.settings.threads)
+        model, settings = self.catalog.resolve(name, kind="embedder"), self.settings
+        named = {"name": model.name, "sha256": model.sha256}
+        return BiEncoder(model.path, **named, threads=settings.threads, precision=settings.embedder_precision)
 
 
 def open_library(settings: Settings, *, measured_reuse: PassageReuse | None = None, migrate: bool = True) -> Library:

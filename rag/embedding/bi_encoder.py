@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from safetensors import SafetensorError
@@ -38,8 +38,12 @@ class BiEncoder:
     the processor; others, and all of them on an accelerator, by sentence-transformers.
     """
 
-    def __init__(self, path: Path, *, name: str, sha256: str, threads: int = 0) -> None:
+    def __init__(
+        self, path: Path, *, name: str, sha256: str, threads: int = 0, precision: Literal["auto", "float32"] = "auto"
+    ) -> None:
+        """``precision`` is of the products in ``PackedBert``: bfloat16 where the processor computes it, or float32."""
         self._path = path
+        self._precision = precision
         self._threads = threads
         self._network: PackedBert | PaddedNetwork | None = None
         self._lock = threading.Lock()
@@ -129,10 +133,14 @@ class BiEncoder:
         return self._network
 
     def _open(self, *, on_processor: bool) -> PackedBert | PaddedNetwork:
-        from rag.embedding.packed_bert import PackedBert, is_packable
+        import torch
+
+        from rag.embedding.packed_bert import PackedBert, fastest_precision, is_packable
         from rag.embedding.padded import PaddedNetwork
 
-        return PackedBert(self._path) if on_processor and is_packable(self._path) else PaddedNetwork(self._path)
+        if not on_processor or not is_packable(self._path):
+            return PaddedNetwork(self._path)
+        return PackedBert(self._path, precision=fastest_precision() if self._precision == "auto" else torch.float32)
 
 
 def _limits(path: Path) -> tuple[int, int]:

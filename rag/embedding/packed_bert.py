@@ -3,6 +3,8 @@
 The matrix products run over all tokens at once, attention over the texts of one length at a time. In float32 it gives
 the vectors of sentence-transformers to six digits, in three quarters of the time and less beside other work
 (docs/lab-log.md): small batches stay in the caches, where 32 long texts move 50 MB through memory for every layer.
+In bfloat16 only the factors of products are rounded; sums, norms and the mean are float32. Vectors then differ from
+those of float32 by a cosine of .00003 (docs/decisions/0025).
 """
 
 from __future__ import annotations
@@ -66,11 +68,17 @@ def is_packable(path: Path) -> bool:
     )
 
 
+def fastest_precision() -> torch.dtype:
+    """bfloat16 where the processor multiplies it (AVX512_BF16 or AMX), for it does so twice as fast; else float32."""
+    able = torch.cpu.get_capabilities()
+    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+
+
 class PackedBert:
     """The network of a folder for which ``is_packable``. Used by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the weights.
+    def __init__(self, path: Path, *, precision: torch.dtype = torch.float32) -> None:
+        """Read the weights; products are computed in ``precision``, float32 or bfloat16.
 
         Raises:
             OSError, KeyError, ValueError, SafetensorError: they cannot be read or are not those of the configuration.
@@ -78,11 +86,14 @@ class PackedBert:
         config = _read(path / "config.json")
         tensors = {name.removeprefix("bert."): value.float() for name, value in load_file(path / _WEIGHTS).items()}
 
-        def affine(*names: str) -> _Affine:
+        def affine(*names: str, dtype: torch.dtype = precision) -> _Affine:
             return _Affine(
-                torch.cat([tensors[f"{name}.weight"] for name in names]),
-                torch.cat([tensors[f"{name}.bias"] for name in names]),
+                torch.cat([tensors[f"{name}.weight"] for name in names]).to(dtype),
+                torch.cat([tensors[f"{name}.bias"] for name in names]).to(dtype),
             )
+
+        def norm(name: str) -> _Affine:
+            return affine(f"{name}.LayerNorm", dtype=torch.float32)
 
         self._heads = int(config["num_attention_heads"])
         self._width = int(config["hidden_size"])
@@ -92,15 +103,15 @@ class PackedBert:
         self._places = (
             tensors["embeddings.position_embeddings.weight"] + tensors["embeddings.token_type_embeddings.weight"][0]
         )
-        self._embedded = affine("embeddings.LayerNorm")
+        self._embedded = norm("embeddings")
         self._layers = [
             _Layer(
                 attend=affine(*(f"{layer}.attention.self.{part}" for part in ("query", "key", "value"))),
                 mix=affine(f"{layer}.attention.output.dense"),
-                mixed=affine(f"{layer}.attention.output.LayerNorm"),
+                mixed=norm(f"{layer}.attention.output"),
                 widen=affine(f"{layer}.intermediate.dense"),
                 narrow=affine(f"{layer}.output.dense"),
-                narrowed=affine(f"{layer}.output.LayerNorm"),
+                narrowed=norm(f"{layer}.output"),
             )
             for layer in (f"encoder.layer.{number}" for number in range(int(config["num_hidden_layers"])))
         ]
@@ -118,9 +129,9 @@ class PackedBert:
         x = self._normed(self._words[tokens] + self._places[places], self._embedded)
         for layer in self._layers:
             seen = self._attention(self._linear(x, layer.attend), groups)
-            x = self._normed(self._linear(seen, layer.mix).add_(x), layer.mixed)
+            x = self._normed(x.add_(self._linear(seen, layer.mix)), layer.mixed)
             wide = functional.gelu(self._linear(x, layer.widen))
-            x = self._normed(self._linear(wide, layer.narrow).add_(x), layer.narrowed)
+            x = self._normed(x.add_(self._linear(wide, layer.narrow)), layer.narrowed)
         means = [
             x[start : start + texts * length].view(texts, length, -1).mean(dim=1) for start, texts, length in groups
         ]
@@ -137,7 +148,7 @@ class PackedBert:
         return seen
 
     def _linear(self, x: Tensor, by: _Affine) -> Tensor:
-        return functional.linear(x, by.weight, by.bias)
+        return functional.linear(x.to(by.weight.dtype), by.weight, by.bias)
 
     def _normed(self, x: Tensor, by: _Affine) -> Tensor:
         return functional.layer_norm(x, (self._width,), by.weight, by.bias, self._epsilon)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from rag.embedding.bi_encoder import BiEncoder
-from rag.embedding.packed_bert import PackedBert, is_packable
+from rag.embedding.packed_bert import PackedBert, fastest_precision, is_packable
 from rag.errors import ModelUnloadable
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def reference(embedder_path: Path) -> NDArray[np.float32]:
 
 
 def _encoder(path: Path) -> BiEncoder:
-    return BiEncoder(path, name="all-minilm-l6-v2", sha256="ab" * 32)
+    return BiEncoder(path, name="all-minilm-l6-v2", sha256="ab" * 32, precision="float32")
 
 
 def _copy(path: Path, target: Path) -> Path:
@@ -67,6 +68,31 @@ def test_a_text_has_the_same_vector_whatever_is_embedded_with_it(embedder_path) 
     together = encoder.embed_passages(_TEXTS)
     alone = np.concatenate([encoder.embed_passages([text]) for text in _TEXTS])
     np.testing.assert_allclose(together, alone, atol=2e-6)
+
+
+def test_products_in_bfloat16_change_next_to_nothing(embedder_path, reference, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    encoder = BiEncoder(embedder_path, name="all-minilm-l6-v2", sha256="ab" * 32)
+    vectors = encoder.embed_passages(_TEXTS)
+    cosines = (vectors.astype(np.float64) * reference).sum(axis=1)
+    assert 0.9999 <= cosines.min() < 0.999999  # it was not float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    alone = np.concatenate([encoder.embed_passages([text]) for text in _TEXTS])
+    assert (vectors * alone).sum(axis=1).min() >= 0.99999
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ({"architecture": "aarch64"}, torch.float32),
+    ],
+)
+def test_bfloat16_is_for_processors_that_multiply_it(able, expected, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert fastest_precision() == expected
 
 
 def test_this_model_is_packed_and_one_that_differs_is_left_to_sentence_transformers(
