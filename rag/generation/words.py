@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-import snowballstemmer
+import Stemmer
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
 # Commas and narrow spaces group digits; a plain space does not, or neighbouring table cells would become one figure.
@@ -22,7 +22,7 @@ _STOPWORDS = frozenset(
     who whom whose why will with within would you your passage passages according answer say says said""".split()
 )
 
-_stemmer = snowballstemmer.stemmer("english")
+_stemmer = Stemmer.Stemmer("english", 0)  # _stem remembers words
 
 
 @lru_cache(maxsize=65536)

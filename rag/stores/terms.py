@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import regex
-import snowballstemmer
+import Stemmer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -148,7 +148,7 @@ def _stem(word: str, language: str | None) -> str:
             algorithm = _BY_SCRIPT[script.lastgroup]
         if algorithm == "english":  # its rules know no diacritics; those of other languages need them
             word = _without_marks(word)
-        word = str(_stemmer(algorithm).stemWord(word)) or word
+        word = _stemmer(algorithm).stemWord(word) or word
     return _without_marks(word)
 
 
@@ -159,5 +159,5 @@ def _without_marks(word: str) -> str:
 
 
 @lru_cache(maxsize=len(STEMMED))
-def _stemmer(algorithm: str) -> snowballstemmer.basestemmer.BaseStemmer:
-    return snowballstemmer.stemmer(algorithm)
+def _stemmer(algorithm: str) -> Stemmer.Stemmer:
+    return Stemmer.Stemmer(algorithm, 0)  # _stem remembers words

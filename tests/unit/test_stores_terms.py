@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
 import pytest
 
 from rag.stores.language import language_of
 from rag.stores.query_terms import query_terms
-from rag.stores.terms import terms, word_terms
+from rag.stores.terms import _stem, terms, word_terms
+
+ENDINGS = ("ization", "fulness", "ational", "iveness", "ously", "ing", "ed", "ies", "ement")
 
 
 @pytest.mark.parametrize(
@@ -90,3 +96,20 @@ def test_expressions(query, expression):
 )
 def test_the_language_of_a_text(text, language):
     assert language_of(text) == language
+
+
+def test_threads_stem_at_the_same_time():
+    parts = (("nat", "rel", "conf", "oper", "gener"), ("al", "an", "or", "en"), ("ab", "if", "ol", "is"), ENDINGS)
+    words = ["".join(each) for each in product(*parts)]
+    texts = [" ".join(words[start::8]) for start in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(3):
+            _stem.cache_clear()
+            with ThreadPoolExecutor(8) as threads:
+                together = list(threads.map(lambda text: terms(text, "en"), texts))
+            _stem.cache_clear()
+            assert together == [terms(text, "en") for text in texts]
+    finally:
+        sys.setswitchinterval(interval)
