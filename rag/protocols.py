@@ -198,9 +198,17 @@ class PassageStore(Protocol):
         """
 
     def likenesses(
-        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        *,
+        as_of: datetime | None = None,
+        passages: bool = False,
     ) -> dict[int, Likeness]:
-        """What is known of chunks without reading them, by id; those that are not there are left out."""
+        """What is known of chunks without reading them, by id; those that are not there are left out.
+
+        With ``passages`` those of the present that nothing is like, and that have no flaw, may be read at once.
+        """
 
     def copies(
         self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None

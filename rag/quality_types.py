@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rag.types import Chunk, Document
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likeness:
     """What is known of a chunk without reading it: why searches leave it out, if they do, and whether others may say
-    the same. ``whole`` is equal, and there, for all that do to the word.
+    the same. ``whole`` is equal, and there, for all that do to the word. ``passage`` if it was read all the same.
     """
 
     flaw: str | None
     whole: int | None
     shared: bool
+    passage: tuple[Chunk, Document] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

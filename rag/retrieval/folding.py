@@ -53,7 +53,11 @@ class Folding:
     def take(self, chunk_ids: Sequence[int]) -> None:
         """The next chunks of the ranking; those that were taken already may be among them."""
         new = [chunk_id for chunk_id in chunk_ids if chunk_id not in self._seen]
-        known = self._store.likenesses(self._collection, new, as_of=self._as_of)
+        if not new:
+            return
+        # Where no more are taken than are wanted, all that nothing is like are shown, so they are read at once.
+        shown = len(new) <= self._k - len(self.folds)
+        known = self._store.likenesses(self._collection, new, as_of=self._as_of, passages=shown)
         for chunk_id in new:
             if self.complete:
                 return
@@ -61,6 +65,8 @@ class Folding:
                 continue
             likeness = known.get(chunk_id)
             if likeness is None or not (likeness.shared or likeness.flaw):
+                if likeness is not None and likeness.passage is not None:
+                    self.found[chunk_id] = likeness.passage
                 self._add(Fold(hit=chunk_id, shown=chunk_id))
             elif likeness.flaw is None and likeness.whole not in self._whole:
                 self._fold(chunk_id)

@@ -7,7 +7,8 @@ the ranking (cosines of one query crowd into a narrow band), BM25 scores are div
 
 from __future__ import annotations
 
-from heapq import nsmallest
+import math
+from heapq import nlargest
 from typing import TYPE_CHECKING
 
 from rag.types import Scores
@@ -38,7 +39,9 @@ def fuse(
     for chunk_id, score in raw_lexical.items():
         fused[chunk_id] = fused.get(chunk_id, 0.0) + ((1 - weight) * score / best if best > 0 else 0.0)
     # Of some hundred hits a handful is asked for: neither all of them are sorted nor made into values.
-    ranked = nsmallest(len(fused) if k is None else k, ((-score, chunk_id) for chunk_id, score in fused.items()))
+    count = len(fused) if k is None else k
+    least = min(nlargest(count, fused.values()), default=math.inf)
+    ranked = sorted((-score, chunk_id) for chunk_id, score in fused.items() if score >= least)[:count]
     return [
         (chunk_id, Scores(dense=raw_dense.get(chunk_id), lexical=raw_lexical.get(chunk_id), fused=-score))
         for score, chunk_id in ranked

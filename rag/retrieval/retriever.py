@@ -154,8 +154,12 @@ def _ranked(
     weight: float | None,
     k: int,
 ) -> Iterator[dict[int, Scores]]:
-    """The ranking piece by piece: the first ``k``, the rest, and what lies deeper, if all of these are asked for."""
-    yield dict(fuse(dense, lexical, weight=weight, k=k))
+    """The ranking piece by piece: the first ``k``, the rest, and what lies deeper, if all of these are asked for.
+
+    What is in one piece may be in further ones.
+    """
+    for few in (k, k + _PIECE):
+        yield dict(fuse(dense, lexical, weight=weight, k=few))
     depth = _DEPTH
     while True:
         ranked = fuse(dense, lexical, weight=weight)

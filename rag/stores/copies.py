@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Select, and_, bindparam, delete, exists, insert, select, true, update
+from sqlalchemy import Select, and_, bindparam, delete, func, insert, select, true, update
 from sqlalchemy.orm import aliased
 
 from rag.quality_types import Likeness
 from rag.retrieval.flaws import flaw_of
 from rag.retrieval.statements import LEAST_SHARE, finding_keys, holds, statements, whole_key
 from rag.stores.filtering import condition
-from rag.stores.reading import select_passages, to_chunk, to_document
+from rag.stores.reading import ACTIVE_PASSAGES, plain, select_passages, to_chunk, to_document
 from rag.stores.tables import ChunkKeyRow, ChunkRow, VersionRow
 from rag.stores.visibility import visible
 from rag.types import MOST_SOURCES
@@ -40,23 +40,29 @@ _SHARED = and_(
 )
 
 
-def _known(shared: Exists) -> Select[*tuple[Any, ...]]:
-    query = select(ChunkRow.id, ChunkRow.flaw, _mine.key, shared)
-    return query.outerjoin(_mine, _mine.chunk_id == ChunkRow.id).where(
-        ChunkRow.id.in_(bindparam("ids", expanding=True))
-    )
+def _known(shared: Exists) -> tuple[Any, ...]:
+    """Of a chunk: why it is left out, the key of all of it (negative: it has none), and whether one is ``shared``."""
+    mine = _mine.chunk_id == ChunkRow.id
+    whole = select(func.max(_mine.key)).where(mine).scalar_subquery()
+    return ChunkRow.flaw, whole.label("whole"), select(_mine.key).where(mine, shared).exists().label("shared")
 
 
 # Made once: a search asks one of them each time, and making it takes longer than answering it. Of the present, what
 # former versions say does not count; of the past, whoever asks for the copies finds out.
-_AT_ANY_TIME: Final = _known(exists().where(_SHARED))
-_NOW: Final = _known(
+_KNOWN_NOW: Final = _known(
     select(_other.key)
     .join(_chunk, _chunk.id == _other.chunk_id)
     .join(VersionRow, VersionRow.id == _chunk.version_id)
-    .where(_SHARED, VersionRow.collection_id == bindparam("collection"), visible())
+    .where(_SHARED, VersionRow.collection_id == bindparam("collection_id"), visible())
+    .correlate(_mine)
     .exists()
 )
+_THESE: Final = ChunkRow.id.in_(bindparam("chunk_ids", expanding=True))
+_NOW: Final = select(ChunkRow.id.label("chunk_id"), *_KNOWN_NOW).where(_THESE)
+_AT_ANY_TIME: Final = select(
+    ChunkRow.id.label("chunk_id"), *_known(select(_other.key).where(_SHARED).correlate(_mine).exists())
+).where(_THESE)
+_PASSAGES_NOW: Final = ACTIVE_PASSAGES.add_columns(*_KNOWN_NOW)
 # To the word, and in part: apart, for many of the one must not leave none of the other.
 _SHARING: Final = tuple(
     select(_other.chunk_id).join(_mine, _SHARED).where(_mine.chunk_id == bindparam("chunk_id"), kind)
@@ -72,7 +78,6 @@ def _copies_of(passages: Select[*tuple[Any, ...]]) -> tuple[Select[*tuple[Any, .
 
 
 _COPIES_NOW: Final = _copies_of(select_passages(bindparam("collection_id"), visible()))
-_ALONE: Final = Likeness(whole=None, shared=False, flaw=None)
 
 
 def key_rows(chunk_id: int, text: str) -> list[dict[str, Any]]:
@@ -84,17 +89,30 @@ def key_rows(chunk_id: int, text: str) -> list[dict[str, Any]]:
 
 
 def likenesses(
-    connection: Connection, collection: Collection, chunk_ids: Sequence[int], as_of: datetime | None
+    connection: Connection,
+    collection: Collection,
+    chunk_ids: Sequence[int],
+    as_of: datetime | None,
+    *,
+    passages: bool = False,
 ) -> dict[int, Likeness]:
-    """What is known of chunks without reading them, by id; those that are not there are left out."""
-    query = _NOW if as_of is None else _AT_ANY_TIME
+    """What is known of chunks without reading them, by id; those that are not there are left out.
+
+    With ``passages``, which is of the present, those that no other is like and that have no flaw are read with it, and
+    those that are not visible are left out, too.
+
+    Raises:
+        DatabaseDamaged: a chunk that was read, or its document, is not as it was written.
+    """
+    query = _AT_ANY_TIME if as_of is not None else _PASSAGES_NOW if passages else _NOW
     found: dict[int, Likeness] = {}
     for start in range(0, len(chunk_ids), _BATCH):
-        some = {"ids": list(chunk_ids[start : start + _BATCH])}
-        for chunk_id, flaw, key, is_shared in connection.execute(query, {**some, "collection": collection.id}):
-            before = found.get(chunk_id, _ALONE)
-            whole = before.whole if key is None or key < 0 else key  # without words there is none
-            found[chunk_id] = Likeness(flaw=flaw, whole=whole, shared=before.shared or bool(is_shared))
+        given = {"collection_id": collection.id, "chunk_ids": list(chunk_ids[start : start + _BATCH])}
+        for row in plain(connection.execute(query, given)):
+            whole = None if row.whole is None or row.whole < 0 else row.whole  # without words there is none
+            alone = not row.shared and row.flaw is None
+            passage = (to_chunk(row), to_document(row, collection)) if query is _PASSAGES_NOW and alone else None
+            found[row.chunk_id] = Likeness(flaw=row.flaw, whole=whole, shared=bool(row.shared), passage=passage)
     return found
 
 
@@ -114,10 +132,11 @@ def copies(
         passages = select_passages(bindparam("collection_id"), visible(as_of))
         this, *others = _copies_of(passages.where(true() if where is None else condition(where)))
     given = {"collection_id": collection.id, "chunk_id": chunk_id}
-    asked = connection.execute(this, given).one_or_none()
-    if asked is None:
+    found = plain(connection.execute(this, given))
+    if not found:
         return []
-    by_id = {row.chunk_id: row for query in others for row in connection.execute(query, given)}
+    asked = found[0]
+    by_id = {row.chunk_id: row for query in others for row in plain(connection.execute(query, given))}
     said = statements(asked.text)
     longer, shorter = [], []
     for row in by_id.values():

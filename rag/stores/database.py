@@ -46,10 +46,6 @@ _MIGRATION_TIMEOUT_S = 600.0
 # A search reads for milliseconds; who reads for longer makes a backup, or an export.
 _READERS_END_S = 3.0
 
-# Execution option that makes a transaction take SQLite's write lock at once: a transaction that reads first and then
-# writes would fail, not wait, if another process wrote in between.
-_WRITES = "plumbline_writes"
-
 _log = get_logger("stores")
 
 
@@ -59,7 +55,7 @@ class Database:
     def __init__(self, engine: Engine, path: Path) -> None:
         self.path = path
         self._reader = engine
-        self._writer = engine.execution_options(**{_WRITES: True})
+        self._writer = _writing(engine)
 
     @classmethod
     def open(cls, settings: Settings, *, migrate: bool = True, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> Self:
@@ -92,7 +88,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent snapshot of the database."""
-        with translated(str(self.path)), self._reader.begin() as connection:
+        with translated(str(self.path)), _reading(self._reader) as connection:
             yield connection
 
     @contextmanager
@@ -141,8 +137,7 @@ class Database:
 
     def changes_of(self, connection: Connection) -> int:
         """Rows that a connection has ever changed, those of internal tables included."""
-        driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # SQLAlchemy knows no more than that there is one
-        return driver.total_changes
+        return _driver(connection).total_changes
 
     def close(self) -> None:
         self._reader.dispose()
@@ -244,12 +239,33 @@ def _create_engine(url: URL, busy_timeout_s: float) -> Engine:
         cursor.close()
         register_functions(connection)
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
     return engine
+
+
+@contextmanager
+def _reading(engine: Engine) -> Iterator[Connection]:
+    # Not by an event: with one, SQLAlchemy looks for listeners whatever it does, and a search reads several times.
+    with engine.connect() as connection, connection.begin():
+        _driver(connection).execute("BEGIN")
+        yield connection
+
+
+def _writing(engine: Engine) -> Engine:
+    """The engine with transactions that take SQLite's write lock at once.
+
+    One that reads first and then writes would fail, not wait, if another process wrote in between.
+    """
+    writer = engine.execution_options()
+
+    @event.listens_for(writer, "begin")
+    def _begin(connection: Connection) -> None:
+        _driver(connection).execute("BEGIN IMMEDIATE")
+
+    return writer
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return connection.connection.driver_connection  # type: ignore[return-value]  # SQLAlchemy knows no more than that there is one
 
 
 def register_functions(connection: DBAPIConnection) -> None:
@@ -279,7 +295,7 @@ def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool, retention_da
 def _revision(engine: Engine, path: Path) -> str | None:
     if not path.exists():  # connecting would create it
         return None
-    with translated(str(path)), engine.begin() as connection:
+    with translated(str(path)), _reading(engine) as connection:
         return schema.revision_of(connection)
 
 
@@ -295,6 +311,6 @@ def _migrate(engine: Engine, path: Path, retention_days: float) -> None:
     else:
         backup = schema.back_up(path, revision)
         _log.info("database backed up before migration", revision=revision, backup=str(backup))
-    schema.upgrade(engine.execution_options(**{_WRITES: True}), retention_days=retention_days)
+    schema.upgrade(_writing(engine), retention_days=retention_days)
     if revision is not None:
         _log.info("database migrated", database=str(path), revision=schema.REVISIONS[-1])

@@ -21,6 +21,7 @@ from rag.stores.quality import collection_quality, document_quality
 from rag.stores.reading import (
     ACTIVE_PASSAGES,
     one_document,
+    plain,
     require_chunk,
     require_gone,
     require_version,
@@ -229,6 +230,8 @@ class SqlDocumentStore:
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
             DatabaseDamaged: a chunk or its document is not as it was written.
         """
+        if not chunk_ids and as_of is None:
+            return []
         found: dict[int, tuple[Chunk, Document]] = {}
         with self._database.read() as connection:
             if as_of is not None:
@@ -240,18 +243,23 @@ class SqlDocumentStore:
                 else:
                     past = select_passages(collection.id, visible(as_of)).where(ChunkRow.id.in_(some))
                     rows = connection.execute(past)
-                for row in rows:
+                for row in plain(rows):
                     found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
             if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
                 require_gone(connection, gone)
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
     def likenesses(
-        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        *,
+        as_of: datetime | None = None,
+        passages: bool = False,
     ) -> dict[int, Likeness]:
-        """What is known of chunks without reading them; those that are not there are left out."""
+        """As ``rag.stores.copies`` has it: what is known of chunks, and ``passages`` that are read with it."""
         with self._database.read() as connection:
-            return likenesses(connection, collection, chunk_ids, as_of)
+            return likenesses(connection, collection, chunk_ids, as_of, passages=passages)
 
     def copies(
         self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None

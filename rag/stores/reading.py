@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Integer, and_, bindparam, exists, func, or_, select
@@ -21,7 +23,7 @@ from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Spa
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Result, Row, Select
 
 _BATCH = 500  # ids in one statement
 _AGAIN = "Delete the document with --purge and ingest it again, or restore a backup."
@@ -180,6 +182,16 @@ def select_passages(
 ACTIVE_PASSAGES: Final = select_passages(bindparam("collection_id"), visible()).where(
     ChunkRow.id.in_(bindparam("chunk_ids", expanding=True))
 )
+
+
+def plain(rows: Result[*tuple[Any, ...]]) -> list[Any]:
+    """The rows, all of them, as named tuples: those of SQLAlchemy take far longer to tell the value of a column."""
+    return list(map(_named(tuple(rows.keys()))._make, rows.all()))
+
+
+@cache
+def _named(columns: tuple[str, ...]) -> Any:  # noqa: ANN401  # a type that is made here
+    return namedtuple("_Plain", columns)  # noqa: PYI024  # its fields are the columns of a statement
 
 
 def require_chunk(of: Row[*tuple[Any, ...]]) -> None:

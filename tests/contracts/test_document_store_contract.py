@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -364,6 +365,26 @@ def test_chunks_that_say_the_same_find_each_other(store, collection):
     assert [chunk.id for chunk, _ in store.copies(collection, one)] == [one, copy]
     assert [owner.uri for _, owner in store.copies(collection, copy)] == ["/b", "/a"]
     assert [chunk.id for chunk, _ in store.copies(collection, different)] == [different]
+
+
+def test_passages_that_stand_alone_are_read_with_what_is_known_of_them(store, collection):
+    encoded = base64.b64encode(hashlib.sha512(b"key").digest() * 8).decode()
+    gone = ingest(store, collection, "/gone", ["Nobody says this any more. "])
+    first = ingest(store, collection, "/a", [BODY, "Something else. ", encoded])
+    second = ingest(store, collection, "/b", [BODY])
+    (left,), (shared, alone, flawed), (copy,) = _ids_of(store, collection, gone, first, second)
+    store.delete(collection, [gone.id])
+    asked = [left, shared, alone, flawed, copy]
+    known = store.likenesses(collection, asked, passages=True)
+    assert {each: likeness.passage is not None for each, likeness in known.items()} == {
+        shared: False,
+        alone: True,
+        flawed: False,
+        copy: False,
+    }
+    assert [known[alone].passage] == store.hydrate(collection, [alone])
+    without = store.likenesses(collection, asked)
+    assert {each: replace(likeness, passage=None) for each, likeness in known.items()} == without
 
 
 def test_the_chunk_that_says_most_comes_first(store, collection):

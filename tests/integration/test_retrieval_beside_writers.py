@@ -24,11 +24,11 @@ class Writing:
     def __getattr__(self, name):
         return getattr(self._store, name)
 
-    def hydrate(self, *arguments, **named):
+    def likenesses(self, *arguments, **named):
         if self.left:
             self.left -= 1
             self._write(self.left)
-        return self._store.hydrate(*arguments, **named)
+        return self._store.likenesses(*arguments, **named)
 
 
 @pytest.fixture
