@@ -1,12 +1,14 @@
 """Runs commands, each in a fork of this process, on a disk that fills up (``full_disk.c``, loaded before Python).
 
-Reads a request a line from standard input and writes an answer a line. Everything is imported once, so that a sweep
-over every write of a command does not start a Python for each.
+Reads a request a line from standard input and writes an answer a line, with the request's id. What a child had to
+import is imported here before the next one is forked, so that a sweep over every write of a command does so once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import json
 import os
 import sys
@@ -16,24 +18,7 @@ from pathlib import Path
 import click
 
 import indexer.cli
-import indexer.commands.delete
-import indexer.commands.exchange
-import indexer.commands.history
-import indexer.commands.ingest
-import indexer.commands.rebuild
-import indexer.commands.reembed
-import indexer.commands.rollback
-import indexer.commands.verify
-import indexer.parquet
-import indexer.reembedding
 import rag.cli
-import rag.commands.backup
-import rag.commands.migrate
-import rag.commands.restore
-import rag.stores.index_verification
-import rag.stores.leftovers
-import rag.stores.restore
-import rag.stores.schema
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library
 from rag.stores import bases
@@ -64,15 +49,24 @@ def _run(request: dict, library: ctypes.CDLL) -> int:
     return 0
 
 
-def _child(request: dict, library: ctypes.CDLL, calls: int) -> int:
+def _child(request: dict, library: ctypes.CDLL, told: int) -> int:
+    known = set(sys.modules)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         with Path(request[name]).open("wb") as file:  # beside the disk that fills up
             os.dup2(file.fileno(), descriptor)
     status = _run(request, library)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.write(calls, str(library.full_disk_calls()).encode())
+    ended = {"calls": library.full_disk_calls(), "imported": sorted(sys.modules.keys() - known)}
+    with open(told, "w") as answer:  # a descriptor
+        json.dump(ended, answer)
     return status
+
+
+def _import(names: list[str]) -> None:
+    for name in names:
+        with contextlib.suppress(ImportError):  # of those that were made of other things than a file of their name
+            importlib.import_module(name)
 
 
 def main() -> None:
@@ -82,15 +76,18 @@ def main() -> None:
     library.full_disk_from.argtypes = [ctypes.c_char_p, ctypes.c_long]
     library.full_disk_calls.restype = ctypes.c_long
     for line in sys.stdin:
+        request = json.loads(line)
         ours, theirs = os.pipe()
         if (child := os.fork()) == 0:
             os.close(ours)
-            os._exit(_child(json.loads(line), library, theirs))
+            os._exit(_child(request, library, theirs))
         os.close(theirs)
-        with open(ours, "rb") as counted:  # noqa: PTH123  # a descriptor
-            calls = counted.read()
+        with open(ours) as told:  # noqa: PTH123  # a descriptor
+            ended = json.loads(told.read() or '{"calls": -1, "imported": []}')
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(json.dumps({"status": status, "calls": int(calls or -1)}), flush=True)  # noqa: T201  # the answer
+        _import(ended["imported"])
+        answer = {"id": request["id"], "status": status, "calls": ended["calls"]}
+        print(json.dumps(answer), flush=True)  # noqa: T201  # the answer
 
 
 if __name__ == "__main__":

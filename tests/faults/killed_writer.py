@@ -33,6 +33,7 @@ from rag.stores.tables import SetState
 from rag.stores.vectors import encode
 from tests.contracts.store_builders import DIMENSION, fingerprint, settings_in, source
 from tests.faults.backups import backed_up
+from tests.faults.killed_service import Service, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +117,7 @@ class Writer:
         self.home = home
         self.log = log
         self.random = random.Random(seed)  # noqa: S311  # for a test
+        prepare(seed)
         self.library = open_library(settings_in(home))
         self.library.embedder_of = lambda each: KnownEmbedder(each.fingerprint.embedder)
         self.database = self.library.database
@@ -123,6 +125,7 @@ class Writer:
         self.index = self.library.vectors
         self.backups = home.with_name("backups")
         self.backups.mkdir(exist_ok=True)
+        self.service = Service(self.library, COLLECTION, vector, self.say)
 
     def say(self, **line: object) -> None:
         os.write(self.log, json.dumps(line).encode() + b"\n")
@@ -137,6 +140,7 @@ class Writer:
                 self.store.ensure_collection(COLLECTION, fingerprint(embedder=EMBEDDERS[0], chunker=CHUNKERS[0]))
             self.library.finish_purges()
             self.store.discard_abandoned(self.collection)
+            self.service.start()
             self.say(ready=True)
             operations: list[Callable[[], None]] = [self.ingest, self.ingest, self.delete, self.flush]
             rare: list[Callable[[], None]] = [
@@ -159,6 +163,13 @@ class Writer:
             ]
             while True:
                 self.random.choice(operations if self.random.random() < 0.7 else rare)()
+                self.service.ask()
+
+    def forget_deleted(self) -> None:
+        """As every command does that has deleted or replaced something, before it says so."""
+        problem = self.library.erase_deleted().problem
+        if problem is not None:
+            raise problem
 
     def ingest(self, count: int | None = None) -> None:
         uri, version = self.random.choice(URIS), self.random.getrandbits(40)
@@ -171,6 +182,7 @@ class Writer:
             embedded = vectors(collection.fingerprint.embedder, [chunk.text for chunk in chunks])
             staged.add_chunks(chunks, embedded)
             staged.activate()
+        self.forget_deleted()
         self.say(done=True)
 
     def ingest_long(self) -> None:
@@ -182,6 +194,7 @@ class Writer:
         if document is not None:
             self.say(intent="delete", uri=uri)
             self.store.delete(self.collection, [document.id])
+            self.forget_deleted()
             self.say(done=True)
 
     def purge(self) -> None:
@@ -199,6 +212,7 @@ class Writer:
         """As ``indexer prune --older-than 0`` does."""
         self.say(intent="expire")
         self.store.expire(self.collection, older_than=timedelta(0))
+        self.forget_deleted()
         self.say(done=True)
 
     def flush(self) -> None:
@@ -246,6 +260,7 @@ class Writer:
         )
         if report.outcome != "swapped":
             raise AssertionError(report)
+        self.forget_deleted()
         self.say(done=True)
 
     def cancel(self) -> None:

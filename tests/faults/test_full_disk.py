@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.faults.stored_state import State
 
 QUICK = 4  # points of each command in the fast suite
+PARTS = 8  # of every point, each a test of its own: some have 500 of them, and each point takes a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,19 +183,26 @@ def attempt(request, folder, disk, tmp_path) -> Iterator[Attempt]:
     attempt.restart("untouched")
 
 
-def points(calls: int, *, quick: bool) -> list[int]:
-    return sorted({calls * n // QUICK + n % 3 for n in range(QUICK)}) if quick else list(range(calls))
+def points(calls: int, part: int | None) -> list[int]:
+    return list(range(calls))[part::PARTS] if part is not None else some_of(calls)
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["some", "every"])
-def test_a_disk_that_fills_up_at_any_write(attempt, quick):
+def some_of(calls: int) -> list[int]:
+    return sorted({calls * n // QUICK + n % 3 for n in range(QUICK)})
+
+
+EVERY = [pytest.param(part, marks=pytest.mark.slow, id=f"every-{part + 1}of{PARTS}") for part in range(PARTS)]
+
+
+@pytest.mark.timeout(1800)  # of a part, on a busy machine; a command that hangs is ended long before
+@pytest.mark.parametrize("part", [pytest.param(None, id="some"), *EVERY])
+def test_a_disk_that_fills_up_at_any_write(attempt, part):
     before, whole = attempt.before, attempt.made()
     undisturbed = attempt.again()
     assert undisturbed.status == 0, undisturbed
     assert undisturbed.calls > 10
     after = state_of(attempt.home)
-    for point in points(undisturbed.calls, quick=quick):
+    for point in points(undisturbed.calls, part):
         attempt.restart()
         ended = attempt.again(full_from=point)
         assert_told(ended, point)
@@ -208,6 +216,18 @@ def test_a_disk_that_fills_up_at_any_write(attempt, quick):
         assert json.loads(attempt.verify().stdout)["ok"], point
         if made != whole:  # it was in its place when the disk refused to keep the folder's entry
             assert attempt.reads(made).status == 0, point
+
+
+def test_a_command_that_does_not_end_spoils_no_other(disk, folder, tmp_path):
+    """Its answer, were it to come, would be taken for that to the next question."""
+    copied = shutil.copytree(folder, tmp_path / "folder")
+    with pytest.raises(TimeoutError, match="watch"):
+        disk.run(copied, "indexer", "watch", "docs", within_s=0)
+    listed = disk.run(copied, "indexer", "list", "--json")
+    assert listed.status == 0
+    assert {each["uri"] for each in json.loads(listed.stdout)["documents"]} == {
+        uri for _, uri in state_of(copied / "home")
+    }
 
 
 def assert_told(ended: Ended, point: int) -> None:
