@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 from zlib import crc32
 
 from filelock import FileLock, Timeout
@@ -46,6 +46,11 @@ _MIGRATION_TIMEOUT_S = 600.0
 # A search reads for milliseconds; who reads for longer makes a backup, or an export.
 _READERS_END_S = 3.0
 
+_READS: Final = "BEGIN"
+# SQLite's write lock at once: a transaction that reads first and then writes would fail, not wait, if another process
+# wrote in between.
+_WRITES: Final = "BEGIN IMMEDIATE"
+
 _log = get_logger("stores")
 
 
@@ -54,8 +59,7 @@ class Database:
 
     def __init__(self, engine: Engine, path: Path) -> None:
         self.path = path
-        self._reader = engine
-        self._writer = _writing(engine)
+        self._engine = engine
 
     @classmethod
     def open(cls, settings: Settings, *, migrate: bool = True, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> Self:
@@ -88,13 +92,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent snapshot of the database."""
-        with translated(str(self.path)), _reading(self._reader) as connection:
+        with translated(str(self.path)), _transaction(self._engine, _READS) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction, alone in writing; committed when the block ends, rolled back when it raises."""
-        with translated(str(self.path)), self._writer.begin() as connection:
+        with translated(str(self.path)), _transaction(self._engine, _WRITES) as connection:
             yield connection
 
     @property
@@ -140,7 +144,7 @@ class Database:
         return _driver(connection).total_changes
 
     def close(self) -> None:
-        self._reader.dispose()
+        self._engine.dispose()
 
 
 def migrate(url: str, *, retention_days: float) -> None:
@@ -243,25 +247,11 @@ def _create_engine(url: URL, busy_timeout_s: float) -> Engine:
 
 
 @contextmanager
-def _reading(engine: Engine) -> Iterator[Connection]:
-    # Not by an event: with one, SQLAlchemy looks for listeners whatever it does, and a search reads several times.
+def _transaction(engine: Engine, begin: str) -> Iterator[Connection]:
+    # Not by an event: with one, SQLAlchemy looks for listeners whatever it does, and there are many statements.
     with engine.connect() as connection, connection.begin():
-        _driver(connection).execute("BEGIN")
+        _driver(connection).execute(begin)
         yield connection
-
-
-def _writing(engine: Engine) -> Engine:
-    """The engine with transactions that take SQLite's write lock at once.
-
-    One that reads first and then writes would fail, not wait, if another process wrote in between.
-    """
-    writer = engine.execution_options()
-
-    @event.listens_for(writer, "begin")
-    def _begin(connection: Connection) -> None:
-        _driver(connection).execute("BEGIN IMMEDIATE")
-
-    return writer
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
@@ -295,7 +285,7 @@ def _bring_up_to_date(engine: Engine, path: Path, *, migrate: bool, retention_da
 def _revision(engine: Engine, path: Path) -> str | None:
     if not path.exists():  # connecting would create it
         return None
-    with translated(str(path)), _reading(engine) as connection:
+    with translated(str(path)), _transaction(engine, _READS) as connection:
         return schema.revision_of(connection)
 
 
@@ -311,6 +301,7 @@ def _migrate(engine: Engine, path: Path, retention_days: float) -> None:
     else:
         backup = schema.back_up(path, revision)
         _log.info("database backed up before migration", revision=revision, backup=str(backup))
-    schema.upgrade(_writing(engine), retention_days=retention_days)
+    with _transaction(engine, _WRITES) as connection:
+        schema.upgrade(connection, retention_days=retention_days)
     if revision is not None:
         _log.info("database migrated", database=str(path), revision=schema.REVISIONS[-1])

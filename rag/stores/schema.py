@@ -13,7 +13,7 @@ from rag.errors import DatabaseDamaged, DatabaseOutdated, DatabaseTooNew
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 # Written down so that opening a current database need not load Alembic; a test compares it with the scripts.
 REVISIONS = (
@@ -77,8 +77,8 @@ def require_current(revision: str | None, where: str) -> None:
         )
 
 
-def upgrade(engine: Engine, *, retention_days: float) -> None:
-    """Run the missing migrations in one transaction. The caller holds the migration lock.
+def upgrade(connection: Connection, *, retention_days: float) -> None:
+    """Run the missing migrations in the transaction of this connection. The caller holds the migration lock.
 
     ``retention_days`` is for collections of before they had their own.
     """
@@ -89,9 +89,8 @@ def upgrade(engine: Engine, *, retention_days: float) -> None:
     config = Config()
     config.set_main_option("script_location", SCRIPTS)
     config.attributes["retention_days"] = retention_days
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, REVISIONS[-1])
+    config.attributes["connection"] = connection
+    command.upgrade(config, REVISIONS[-1])
 
 
 def back_up(database: Path, revision: str) -> Path:

@@ -100,7 +100,7 @@ def test_a_full_disk_leaves_the_old_vectors_serving(home):
         with library.database.read() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
 
-        @event.listens_for(library.database._reader, "begin")
+        @event.listens_for(library.database._engine, "begin")
         def limit(connection):
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 4}")  # SQLite's own way to say: no more room
 

@@ -142,7 +142,7 @@ def test_a_full_disk(settings, database_file):
     before = store.documents(collection)
     with database.write() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    limited = database._writer.connect()
+    limited = database._engine.connect()
     limited.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")  # SQLite's own way to say: no more room
     limited.commit()
     limited.close()  # back to the pool, from where the next transaction takes it

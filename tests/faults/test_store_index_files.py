@@ -146,13 +146,13 @@ def test_files_that_fit_are_removed_where_the_database_has_no_more_room(database
     before = current(database, collection)
     expected = scores(vectors.search(collection, QUERY, 10))
 
-    @event.listens_for(database._writer, "commit")
+    @event.listens_for(database._engine, "commit")
     def refuse(_):
         raise sqlite3.OperationalError("database or disk is full")
 
     with pytest.raises(StorageError, match="disk is full"):
         vectors.flush(collection, force=True)
-    event.remove(database._writer, "commit", refuse)
+    event.remove(database._engine, "commit", refuse)
     assert [path.name for path in (home / "indexes" / str(collection.id)).iterdir()] == [before.directory.split("/")[1]]
     assert scores(vectors.search(collection, QUERY, 10)) == pytest.approx(expected, abs=1e-5)
     assert vectors.flush(collection, force=True)

@@ -252,7 +252,7 @@ async def test_the_service_on_a_locked_database(home):
     with open_library(settings_in(home)) as library:
         library.embedder_of = lambda each: KnownEmbedder(each.fingerprint.embedder)
         library.warm_up = lambda: None
-        library.database._reader.dispose()
+        library.database._engine.dispose()
         with closing(locked(home)):
             async with serving(library) as client:
                 for method, path, body in [

@@ -69,7 +69,7 @@ def asked(library):
             options=options,
         )
         begun, statements = [], []
-        reader = library.database._reader
+        reader = library.database._engine
         event.listen(reader, "begin", begun.append)
         event.listen(reader, "before_cursor_execute", lambda *call: statements.append(call[2]))
         found = asyncio.run(pipeline.search(QUESTION, collection="c", k=k)).passages

@@ -96,7 +96,7 @@ def test_replacing_and_deleting_a_long_document_leaves_no_rows(database, store, 
 
 def test_a_short_document_is_one_transaction(database, store, collection):
     committed = []
-    event.listen(database._writer, "commit", committed.append)
+    event.listen(database._engine, "commit", committed.append)
     ingest(store, collection, "/a", ["one", "two"])
     assert len(committed) == 1
 
