@@ -104,7 +104,8 @@ RUN /opt/venv/bin/pip install --no-cache-dir --no-deps --no-index /tmp/wheels/*.
 
 # RAG_HOST: inside a container only 0.0.0.0 can be published; compose.yaml publishes it on the loopback address, and
 # RAG_ALLOWED_HOSTS keeps web pages from reaching it there under a name of their own (DNS rebinding).
-# HOME is /tmp, the one place besides the volumes that stays writable under a read-only root.
+# HOME is /tmp, the one place besides the volumes that stays writable under a read-only root. It lies in memory, and
+# SQLITE_TMPDIR keeps copies as large as the full-text index out of it; SQLite's files there have no names.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -115,7 +116,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     RAG_MODELS_DIR=/models \
     RAG_HOST=0.0.0.0 \
     RAG_ALLOWED_HOSTS='["localhost"]' \
-    RAG_PORT=8000
+    RAG_PORT=8000 \
+    SQLITE_TMPDIR=/data
 USER 10001:10001
 VOLUME ["/data", "/models"]
 EXPOSE 8000

@@ -76,7 +76,7 @@ class Worker:
             return job
         if job.state.ended:
             self._remove_uploads(job)
-        _log.info("job done with", job=job.id, state=job.state, outcomes=dict(job.outcomes))
+        _log.debug("job done with", job=job.id, state=job.state, outcomes=dict(job.outcomes))
         return job
 
     def _remove_uploads(self, job: Job) -> None:

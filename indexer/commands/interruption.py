@@ -70,10 +70,12 @@ class Interruption:
             signal.signal(number, handler)
         self._before.clear()
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._requested:
             raise KeyboardInterrupt
         self._requested = True
         if self._looking:
             raise KeyboardInterrupt
-        click.echo(f"Stopping after this {self._after}; press Ctrl-C again to stop now.", err=True)
+        # A service has nobody to press it.
+        again = "; press Ctrl-C again to stop now" if number == signal.SIGINT else ""
+        click.echo(f"Stopping after this {self._after}{again}.", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ import rich_click as click
 
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import json_option
+from indexer.confinement import confinement, described
 from indexer.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
 from indexer.web.expansion import open_fetcher
@@ -21,7 +23,7 @@ from rag.config import load_settings
 from rag.errors import StorageError
 from rag.factory import open_library
 from rag.priority import LEAST
-from rag.telemetry import get_logger
+from rag.telemetry import configure_logging, get_logger
 
 if TYPE_CHECKING:
     from rag.job_types import Job
@@ -36,13 +38,16 @@ _log = get_logger("indexer")
 @click.command()
 @click.option("--once", is_flag=True, help="End when no job waits.")
 @json_option
-def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
+@click.pass_context
+def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT001
     """Take in what was uploaded, one job after the other, at the lowest priority; several workers may run.
 
     Ctrl-C finishes the files it has begun and gives the job back; a second one stops at once, and the job is taken over
     by the next worker. While the database is locked or the disk is full, it waits. With --json, one JSON object is
-    printed for each job that was worked at.
+    printed for each job that was worked at. Unless with --once, the log tells what is begun.
     """
+    if not once and not ctx.find_root().params.get("verbose"):
+        configure_logging(level=logging.INFO)
     settings = load_settings()
     if sys.platform != "win32":
         os.nice(LEAST)
@@ -57,6 +62,7 @@ def worker(once: bool, as_json: bool) -> None:  # noqa: FBT001
         pipeline = IngestPipeline.over(library, parsers, fetcher=fetcher)
         library.forget_jobs()
         library.finish_purges()
+        _log.info("worker started", parsers=described(*confinement()))
         doing = Worker(library, pipeline, place, fetcher=fetcher, stop=interruption.requested, wait=interruption.wait)
         wait_s = _LOOK_S
         while not interruption.requested():

@@ -13,6 +13,7 @@ import rich_click as click
 from rich.console import Console
 from rich.markup import escape
 
+from indexer.confinement import confinement, described
 from rag import __version__
 from rag.commands.errors import EXIT_FAILED
 from rag.commands.generator_checks import generator_checks
@@ -42,6 +43,7 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:  # noqa: FBT
         ),
         Check(name="libraries", ok=True, detail=", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
         Check(name="models directory", ok=settings.models_dir.is_dir(), detail=str(settings.models_dir)),
+        Check(name="parsers", ok=True, detail=described(*confinement())),
     ]
     try:
         with open_library(settings) as library:

@@ -56,7 +56,8 @@ def serve(ctx: click.Context, host: str | None, port: int | None) -> None:
         if not is_loopback(address[0]):
             click.secho(
                 "WARNING: there is no authentication yet. Everyone who can reach this address can read every "
-                "document. Bind 127.0.0.1, or put an authenticating proxy in front.",
+                "document. Bind 127.0.0.1, publish a container's port on it alone, or put an authenticating proxy in "
+                "front.",
                 err=True,
                 bold=True,
                 fg="yellow",

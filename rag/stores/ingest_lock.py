@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -34,7 +35,8 @@ def lock_not_written(lock: BaseFileLock, error: OSError) -> DiskFull | DataDirec
 class IngestLock:
     """Held by the process that ingests into a collection; the system frees it when the process dies.
 
-    ``home`` is the data directory. The holder's process id is in a file beside the lock, for the error message alone.
+    ``home`` is the data directory. The holder's process id and host (a container has both of its own) are in a file
+    beside the lock, for the error message alone.
     """
 
     _name = "ingest"
@@ -51,7 +53,7 @@ class IngestLock:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
-            self._holder.write_text(str(os.getpid()))
+            self._holder.write_text(f"{os.getpid()} {socket.gethostname()}")
         except Timeout as error:
             raise self._refusal(self._holder_pid(), self._collection) from error
         except OSError as error:
@@ -73,9 +75,10 @@ class IngestLock:
 
     def _holder_pid(self) -> str:
         try:
-            return self._holder.read_text(errors="replace") or "unknown"
+            pid, _, host = self._holder.read_text(errors="replace").partition(" ")
         except FileNotFoundError:  # it has the lock and has not yet written its id, or is about to let go
             return "unknown"
+        return f"{pid} on {host}" if host not in ("", socket.gethostname()) else pid or "unknown"
 
 
 class ReembeddingLock(IngestLock):

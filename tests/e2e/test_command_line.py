@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,7 @@ def test_the_doctor_finds_everything_working_and_names_what_is_not(terminal, tmp
     checks = {check["name"]: check for check in report["checks"]}
     assert report["ok"], report
     assert "smollm2-135m-instruct: CPU" in checks["generator"]["detail"]
+    assert re.match(r"can change .+ have .*network", checks["parsers"]["detail"])
     (report,) = terminal.json("rag", "doctor", status=1, RAG_MODELS_DIR=str(tmp_path))
     assert not report["ok"]
     assert any("rag models pull" in check["detail"] for check in report["checks"] if not check["ok"])

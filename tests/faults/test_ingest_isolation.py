@@ -163,7 +163,32 @@ def test_a_parser_that_is_taken_over_changes_no_file_and_connects_nowhere(parser
     assert (tmp_path / "precious").read_text() == "of value"
     if not confined[1]:
         pytest.skip("this kernel has no means to keep a process from its network")
-    assert "connects" not in reached
+    assert not reached & {"connects", "sends"}
+
+
+CONTAINED = """
+import socket
+from indexer import confinement
+confinement._has_left_network = lambda libc: False
+assert confinement.confine()[1], "it has a network"
+for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        try:
+            socket.socket(family, kind).close()
+        except PermissionError:
+            continue
+        print(family, kind)
+socket.socketpair()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="system calls are filtered on Linux only")
+def test_a_container_that_refuses_a_namespace_leaves_no_network_all_the_same():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    told = subprocess.run(
+        [sys.executable, "-c", CONTAINED], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 
 
 def test_leaving_a_file_in_the_middle_ends_the_process(parsers, parse, tmp_path):

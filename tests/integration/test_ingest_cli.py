@@ -220,6 +220,15 @@ def test_the_second_interruption_stops_at_once_and_handlers_are_given_back():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize(("number", "again"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_who_has_no_keyboard_is_not_told_of_keys(number, again, capsys):
+    with Interruption("file"):
+        signal.raise_signal(number)
+    told = capsys.readouterr().err
+    assert told.startswith("Stopping after this file")
+    assert ("Ctrl-C" in told) == again
+
+
 def test_a_path_that_may_not_be_read_is_one_failed_file_and_no_wrong_usage(run, docs, tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "closed")  # root may read everything, so permissions alone would not fail for it
     access = os.access

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -241,6 +242,9 @@ def test_an_idle_worker_outlives_a_locked_database(library, lock, monkeypatch):
     result = CliRunner().invoke(main, ["worker", "--json"], catch_exceptions=False)
     assert json.loads(result.stdout)["state"] == "succeeded"
     assert lock.waits == [0.5, 1.0, 0.5]
+    # A service's log says that it runs, what keeps parsers in, and what it does before it is done.
+    assert re.search(r"worker started .*parsers='?can change .*network", result.stderr)
+    assert "job begun" in result.stderr
 
 
 def test_a_worker_that_ends_with_its_work_does_not_wait_for_a_locked_database(library, lock, monkeypatch):

@@ -50,6 +50,7 @@ def test_it_warns_where_others_can_reach_it(start):
     result = start("--host", "0.0.0.0", "--port", "0")  # noqa: S104 - closed at once
     assert result.exit_code == 0
     assert "no authentication" in result.stderr
+    assert "publish a container's port" in result.stderr  # where nothing but 0.0.0.0 can be bound
 
 
 def test_a_taken_port_is_named_with_what_to_do(start):

@@ -4,6 +4,7 @@ is told of the services is so.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rag.config import Settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 
 ALL = {f"RAG_{name}".upper() for name in Settings.model_fields}
@@ -55,10 +57,30 @@ def test_a_setting_that_is_not_set_keeps_its_default() -> None:
 
 
 def test_a_worker_finds_what_is_queued_where_the_one_who_queues_it_does() -> None:
-    volumes = {name: set(COMPOSE["services"][name]["volumes"]) for name in ("ingest", "worker")}
+    volumes = {name: COMPOSE["services"][name]["volumes"] for name in ("ingest", "worker")}
     assert volumes["worker"] == volumes["ingest"]
-    (documents,) = [volume for volume in volumes["worker"] if "DOCUMENTS" in volume]
-    assert documents.endswith(":/documents:ro")
+    assert COMPOSE["x-documents"] in volumes["worker"]
+    assert "DOCUMENTS" in COMPOSE["x-documents"]["source"]
+    assert (COMPOSE["x-documents"]["target"], COMPOSE["x-documents"]["read_only"]) == ("/documents", True)
+
+
+def mounted(service: str) -> set[str]:
+    """Where a service has a volume of a name, or memory."""
+    volumes = [each for each in COMPOSE["services"][service]["volumes"] if isinstance(each, str)]
+    return {each.split(":")[1] for each in volumes} | {
+        each.partition(":")[0] for each in COMPOSE["services"][service]["tmpfs"]
+    }
+
+
+@pytest.mark.parametrize("service", COMPOSE["services"])
+def test_no_volume_without_a_name_is_made_for_a_service(service: str) -> None:
+    (asked_for,) = re.findall(r"^VOLUME (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    assert set(json.loads(asked_for)) | {"/tmp"} == mounted(service)  # noqa: S108 - a container's
+
+
+def test_large_temporary_files_do_not_lie_in_memory() -> None:
+    homes = dict(re.findall(r"(RAG_HOME|SQLITE_TMPDIR)=(\S+)", DOCKERFILE))
+    assert homes["SQLITE_TMPDIR"] == homes["RAG_HOME"]
 
 
 @pytest.mark.parametrize("service", COMPOSE["services"])

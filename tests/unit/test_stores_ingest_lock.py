@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import subprocess
 import sys
 
@@ -40,6 +42,18 @@ def test_a_second_ingest_is_told_who_holds_the_collection(tmp_path):
         assert process.wait(timeout=30) == 0
     with IngestLock(tmp_path, "handbook"):
         pass
+
+
+def test_a_holder_in_another_container_is_told_by_its_host(tmp_path, monkeypatch):
+    with hold(tmp_path) as process:
+        there = socket.gethostname()
+        monkeypatch.setattr("socket.gethostname", lambda: "5d2c1f0e9a77")
+        with (
+            pytest.raises(IngestInProgress, match=f"Process {process.pid} on {re.escape(there)} is"),
+            IngestLock(tmp_path, "handbook"),
+        ):
+            pass
+        process.stdin.close()
 
 
 def test_the_lock_dies_with_its_holder(tmp_path):
