@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from indexer.packing import Group, halves, leading_headings, pack
-from indexer.parsers.blocks import BlockKind
+from indexer.parsers.blocks import BlockKind, says_caption
 from indexer.units import Splitter, Unit
 from rag.embedding.context import contextual_text
 from rag.types import ChunkDraft, Span
@@ -30,6 +30,8 @@ _WINDOW_CHARS: Final = 1 << 16
 _TITLE_SHARE: Final = 4
 _PATH_SHARE: Final = 3
 _TABLE_HEADER_CHARS: Final = 160
+# Half of a caption of fewer words says little.
+_MIN_CAPTION_WORDS: Final = 5
 
 
 def chunk_blocks(
@@ -108,6 +110,7 @@ class Chunker:
             page=block.page,
             table_header=block.header or "",
             headed=block.kind is BlockKind.TABLE and block.header is None,
+            caption=block.caption,
         )
         self._offset += len(block.text)
         if block.kind is BlockKind.HEADING:
@@ -115,6 +118,8 @@ class Chunker:
             self._open(unit, block)
         elif block.text.strip():
             self._settle_headings()
+            if self._units:
+                self._units[-1].with_next = _belong_together(self._units[-1], unit)
             self._units.append(unit)
             self._chars += len(block.text)
             if self._chars > _WINDOW_CHARS:
@@ -157,7 +162,7 @@ class Chunker:
         units, self._units = self._units, []
         fresh = [unit for unit in units if not unit.weight]
         self._splitter.weigh(fresh)
-        units = self._splitter.split(units, self._room(units))
+        units = self._splitter.split(self._beside_captions(units), self._room(units))
         groups = pack(units, target=min(self._target, self._limit), limit=self._limit)
         if not final:
             # The last groups may still grow or be evened out.
@@ -171,25 +176,43 @@ class Chunker:
         headings = sum(unit.weight for unit in units[: leading_headings(units)])
         return self._limit - headings if headings * 2 <= self._limit else self._limit
 
+    def _beside_captions(self, units: Sequence[Unit]) -> list[Unit]:
+        """The units, with tables cut that would not leave their captions room."""
+        fitting: list[Unit] = []
+        for i, unit in enumerate(units):
+            beside = [*units[max(0, i - 1) : i], *units[i + 1 : i + 2]]
+            taken = sum(other.weight for other in beside if unit.caption and _belong_together(other, unit))
+            cut = unit.weight + taken > self._limit and 0 < 2 * taken <= self._limit
+            fitting.extend(self._splitter.split([unit], self._limit - taken) if cut else [unit])
+        return fitting
+
     def _drafts(self, groups: Sequence[Group]) -> Iterator[ChunkDraft]:
-        pending = deque(groups)
+        pending = deque(self._counted(groups))
         while pending:
-            batch = [pending.popleft() for _ in range(len(pending))]
-            texts = [_text(group) for group in batch]
-            paths = [self._group_path(group) for group in batch]
-            contexts = [contextual_text(self._title, path, text) for path, text in zip(paths, texts, strict=True)]
-            counts = self._count_tokens([*texts, *contexts])
-            for i, group in enumerate(batch):
-                if counts[len(batch) + i] > self._max_tokens and (smaller := self._smaller(group)):
-                    # Rare: tokens at a seam, or a table's header. The rest of the batch keeps its order behind it.
-                    pending.extend([*smaller, *batch[i + 1 :]])
-                    break
-                yield from self._hold(self._draft(group, texts[i], paths[i], counts[i]))
-                self._space_after_held = _space_after(group)
+            group, text, path, (plain, context) = pending.popleft()
+            if context > self._max_tokens and (smaller := self._smaller(group)):
+                # Rare: tokens at a seam, or what a table's rows have for their context.
+                pending.extendleft(reversed(self._counted(smaller)))
+                continue
+            yield from self._hold(self._draft(group, text, path, plain))
+            self._space_after_held = _space_after(group)
+
+    def _counted(self, groups: Sequence[Group]) -> list[tuple[Group, str, tuple[str, ...], tuple[int, int]]]:
+        """Each group with its text, its path, and the tokens of the text without and with its context."""
+        texts = [_text(group) for group in groups]
+        paths = [self._group_path(group) for group in groups]
+        contexts = [contextual_text(self._title, path, text) for path, text in zip(paths, texts, strict=True)]
+        counts = self._count_tokens([*texts, *contexts])
+        pairs = zip(counts[: len(texts)], counts[len(texts) :], strict=True)
+        return list(zip(groups, texts, paths, pairs, strict=True))
 
     def _smaller(self, group: Group) -> list[Group]:
         """What to try in place of a group that does not fit with its context; nothing if it cannot be cut."""
         first = group[0]
+        if caption := _caption_elsewhere(group):
+            for unit in group:
+                unit.caption = _shorter(caption) if unit.caption == caption else unit.caption
+            return [group]
         if first.table_header:
             first.table_header = ""
             return [group]
@@ -239,9 +262,8 @@ class Chunker:
 
     def _group_path(self, group: Group) -> tuple[str, ...]:
         header = " ".join(group[0].table_header.split())
-        if not header or len(header) > _TABLE_HEADER_CHARS:
-            return self._path
-        return (*self._path, header)
+        told = (_caption_elsewhere(group), header if len(header) <= _TABLE_HEADER_CHARS else "")
+        return (*self._path, *filter(None, told))
 
     def _fitting_path(self) -> tuple[str, ...]:
         # Of headings nested thousands deep only so many can fit: each has a token.
@@ -255,6 +277,25 @@ class Chunker:
     def _text_limit(self, path: tuple[str, ...]) -> int:
         context = self._count_tokens([contextual_text(self._title, path, "")])[0]
         return max(1, min(self._most, self._max_tokens - context))
+
+
+def _belong_together(first: Unit, second: Unit) -> bool:
+    """Whether two neighbours are a table and its caption."""
+    if {first.kind, second.kind} != {BlockKind.CAPTION, BlockKind.TABLE}:
+        return False
+    caption, table = (first, second) if first.kind is BlockKind.CAPTION else (second, first)
+    return bool(table.caption) and says_caption(caption.text, table.caption)
+
+
+def _caption_elsewhere(group: Group) -> str:
+    """The caption of a table in the group, if the group does not hold it."""
+    held = "\n".join(unit.text for unit in group if unit.kind is BlockKind.CAPTION)
+    return next((unit.caption for unit in group if unit.caption and not says_caption(held, unit.caption)), "")
+
+
+def _shorter(caption: str) -> str:
+    words = caption.split()
+    return f"{' '.join(words[: len(words) // 2])}…" if len(words) > _MIN_CAPTION_WORDS else ""
 
 
 def _text(group: Group) -> str:

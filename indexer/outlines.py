@@ -29,6 +29,7 @@ class _Entry(msgspec.Struct, frozen=True, array_like=True):
     heading: str
     page: int | None
     header: str | None
+    caption: str = ""  # outlines of before have none
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -40,7 +41,8 @@ def outline_of(blocks: Sequence[Block]) -> bytes:
     if not blocks:
         return b""
     entries = [
-        _Entry(len(block.text), block.kind, block.level, block.heading, block.page, block.header) for block in blocks
+        _Entry(len(block.text), block.kind, block.level, block.heading, block.page, block.header, block.caption)
+        for block in blocks
     ]
     return zlib.compress(_encoder.encode(entries))
 
@@ -67,6 +69,7 @@ def blocks_of(parts: Iterable[bytes], texts: Iterable[str]) -> Iterator[Block]:
                 heading=entry.heading,
                 page=entry.page,
                 header=entry.header,
+                caption=entry.caption,
             )
             at += entry.length
     if len(held) > at or any(pieces):

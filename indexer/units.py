@@ -33,6 +33,8 @@ class Unit:
     """A piece of source text with what it weighs.
 
     ``table_header`` is set on rows that stand apart from their header; ``headed`` tables begin with theirs.
+    ``caption`` is what a block beside the table calls it. ``with_next``: a caption and the end of its table that it
+    stands at belong together.
     """
 
     start: int
@@ -43,6 +45,8 @@ class Unit:
     weight: int = 0
     table_header: str = ""
     headed: bool = False
+    caption: str = ""
+    with_next: bool = False
 
     @property
     def end(self) -> int:
@@ -106,6 +110,9 @@ def _cut(unit: Unit, cuts: Sequence[int]) -> list[Unit]:
                 page=unit.page,
                 table_header=header if apart else unit.table_header,
                 headed=unit.headed and not apart,
+                caption=unit.caption,
+                # A header alone below a caption is no table yet.
+                with_next=unit.with_next if end == len(unit.text) else bool(unit.caption) and unit.headed and not apart,
             )
             pieces.append(piece)
     return pieces

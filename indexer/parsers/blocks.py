@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 MAX_BLOCK_CHARS: Final = 16_384
 # Longer "headings" are paragraphs in disguise.
 MAX_HEADING_CHARS: Final = 200
+# What of a caption goes along with each group of its table's rows.
+_CAPTION_CHARS: Final = 160
 
 _WHITE_SPACE = re.compile(r"\s+")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -28,6 +30,7 @@ class BlockKind(StrEnum):
     LIST = "list"
     TABLE = "table"
     CODE = "code"
+    CAPTION = "caption"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,8 @@ class Block:
     offsets are counted in. ``heading`` and ``level`` (1 is outermost) are set for headings: ``heading`` is the title
     without markup. ``page`` counts from 1: pages, slides or sheets. ``header`` is for tables, whose rows are lines: the
     names of the columns where the text does not begin with them, empty where rows say them themselves or nobody does;
-    ``None``: the first row holds them.
+    ``None``: the first row holds them. ``caption`` is for tables, too: what the block of the kind ``CAPTION`` beside it
+    calls it, as ``short_caption`` has it. Captions of figures are blocks, and nothing more.
     """
 
     text: str
@@ -47,6 +51,7 @@ class Block:
     heading: str = ""
     page: int | None = None
     header: str | None = None
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +110,20 @@ def one_line(text: str) -> str:
     return _WHITE_SPACE.sub(" ", text).strip()
 
 
+def short_caption(text: str) -> str:
+    """A caption as one line that leaves a chunk room for more; cut at a space, with an ellipsis, where it is long."""
+    caption = one_line(text)
+    if len(caption) <= _CAPTION_CHARS:
+        return caption
+    cut = caption[:_CAPTION_CHARS]
+    return f"{cut[: cut.rfind(' ')] if ' ' in cut else cut}…"
+
+
+def says_caption(text: str, caption: str) -> bool:
+    """Whether a text holds a caption that ``short_caption`` made one line of."""
+    return caption.removesuffix("…") in one_line(text)
+
+
 def bounded(block: Block) -> Iterator[Block]:
     """Cut a block that is too long into pieces of the same kind, at sentence ends or white space if there are any."""
     text = block.text
@@ -118,7 +137,13 @@ def bounded(block: Block) -> Iterator[Block]:
     start = 0
     while start < len(text):
         end = cut_point(text, start, kind)
-        yield Block(text=text[start:end], kind=kind, page=block.page, header=below if start else header)
+        yield Block(
+            text=text[start:end],
+            kind=kind,
+            page=block.page,
+            header=below if start else header,
+            caption=block.caption,
+        )
         start = end
 
 
@@ -138,7 +163,7 @@ def cut_point(text: str, start: int, kind: BlockKind = BlockKind.PARAGRAPH) -> i
     earliest = start + MAX_BLOCK_CHARS // 2
     if (line_end := text.rfind("\n", earliest, limit)) >= 0:
         return line_end + 1
-    if kind is BlockKind.PARAGRAPH:
+    if kind in {BlockKind.PARAGRAPH, BlockKind.CAPTION}:
         ends = [match.end() for match in _SENTENCE_END.finditer(text, earliest, limit)]
         if ends:
             return ends[-1]

@@ -6,9 +6,11 @@ Source: ECMA-376 part 1 (WordprocessingML). Pages are those of the program that 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.captions import beside_tables
 from indexer.parsers.docx_styles import Numbering, Style, Styles, apply_properties
 from indexer.parsers.docx_tables import is_layout, table_cells, table_rows
 from indexer.parsers.docx_text import COMMENT, NoteMark, ParagraphText, paragraph_text
@@ -43,13 +45,17 @@ def parse_docx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG0
         part = main_part(archive)
         if title := package_title(archive):
             yield Title(text=title)
-        reader = _BodyReader(archive, part)
-        for element in top_elements(archive, part, _CONTAINERS):
-            for block in reader.blocks(element):
-                yield from bounded(block)
-            yield None
-        for block in reader.finish():
+        yield from beside_tables(_parsed(archive, part))
+
+
+def _parsed(archive: LimitedZip, part: str) -> Iterator[Parsed]:
+    reader = _BodyReader(archive, part)
+    for element in top_elements(archive, part, _CONTAINERS):
+        for block in reader.blocks(element):
             yield from bounded(block)
+        yield None
+    for block in reader.finish():
+        yield from bounded(block)
 
 
 class _BodyReader:
@@ -113,6 +119,10 @@ class _BodyReader:
             yield Block(
                 text=f"{heading}\n\n", kind=BlockKind.HEADING, level=style.level, heading=heading, page=self._page
             )
+        elif style.is_caption:
+            yield from self.finish()
+            caption = text if marker in {"", "-"} else f"{marker} {text}"
+            yield Block(text=f"{caption}\n\n", kind=BlockKind.CAPTION, page=self._page)
         elif style.numbering:
             indent = "  " * style.numbering[1]
             item = text.replace("\n", f"\n{indent}  ")
@@ -201,7 +211,7 @@ class _BodyReader:
             return self._styles.of("")
         named = child(properties, "w:pStyle")
         base = self._styles.of("" if named is None else attribute(named, "w:val"))
-        style = Style(name=base.name, level=base.level, numbering=base.numbering, monospaced=base.monospaced)
+        style = replace(base)
         apply_properties(style, properties)
         return style
 

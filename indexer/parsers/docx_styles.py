@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _HEADING_NAME = re.compile(r"^heading (\d)$")
 _CODE_NAME = re.compile(r"^(?:source )?code(?: block)?$|^html preformatted$|^(?:pre|preformatted text|macro text)$")
+_CAPTION_NAME = re.compile(r"^(?:\w+ )?captions?$")
 _CONTENTS_NAME = re.compile(r"^toc \d$|^table of figures$")
 _MONOSPACED = re.compile(r"mono|courier|consolas|menlo|lucida console|fixedsys|source code", re.IGNORECASE)
 _BODY_LEVEL: Final = 9
@@ -35,6 +36,7 @@ class Style:
     level: int | None = None
     numbering: tuple[str, int] | None = None
     monospaced: bool = False
+    is_caption: bool = False
 
     @property
     def is_code(self) -> bool:
@@ -77,6 +79,8 @@ class Styles:
                 style.level = int(match[1])
             elif style.name == "title":
                 style.level = 1
+            # Styles of a template's own are often made from Word's.
+            style.is_caption = style.is_caption or bool(_CAPTION_NAME.match(style.name))
             if (properties := child(element, "w:pPr")) is not None:
                 apply_properties(style, properties)
             if (fonts := child(element, "w:rPr", "w:rFonts")) is not None:

@@ -24,6 +24,7 @@ _BREAKS: Final = frozenset(
         "p", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", *_LISTS, *_HEADINGS,
     }
 )  # fmt: skip
+_CAPTIONS: Final = frozenset({"caption", "figcaption"})
 # Larger spans are a way of writing "all of them", or damage.
 _MAX_SPAN: Final = 100
 _POWER = re.compile(r"^[+\-−–]?\d+$")
@@ -43,6 +44,7 @@ class BlockWriter:
         self._lists: list[_List] = []
         self._items: list[str] = []
         self._marker = ""
+        self._captions = 0  # that are open
 
     def blocks(self, root: HtmlElement) -> Iterator[Block]:
         from lxml import etree
@@ -69,6 +71,8 @@ class BlockWriter:
         tag = element.tag
         if tag in _BREAKS:
             yield from self._flush()
+        if tag in _CAPTIONS:
+            self._captions += 1
         if tag in _HEADINGS:
             yield from self._flush_list()
         elif tag in _LISTS:
@@ -91,6 +95,8 @@ class BlockWriter:
             yield from self._heading(_HEADINGS[tag])
         elif tag in _BREAKS:
             yield from self._flush()
+        if tag in _CAPTIONS:
+            self._captions -= 1
         if tag in _LISTS and self._lists:
             self._lists.pop()
             if not self._lists:
@@ -124,7 +130,8 @@ class BlockWriter:
             self._items.append(self._marker + text)
             self._marker = "  " * len(self._lists)
         else:
-            yield Block(text=f"{self._marker}{text}\n\n")
+            kind = BlockKind.CAPTION if self._captions else BlockKind.PARAGRAPH
+            yield Block(text=f"{self._marker}{text}\n\n", kind=kind)
             self._marker = ""
 
     def _flush_list(self) -> Iterator[Block]:
@@ -149,13 +156,23 @@ class BlockWriter:
             if code.strip():
                 yield Block(text=f"{code}\n\n", kind=BlockKind.CODE)
             return
-        caption = element.find("caption")
-        if caption is not None and (text := one_line("".join(caption.itertext()))):
-            yield Block(text=f"{text}\n\n")
+        caption = _text_of(element.find("caption"))
+        if caption:
+            yield Block(text=f"{caption}\n\n", kind=BlockKind.CAPTION)
         rows = list(element.iter("tr"))
         heads = sum(1 for row in rows if row.getparent().tag == "thead")
         marked = heads or int(bool(rows) and any(cell.tag == "th" for cell in rows[0]))
-        yield from table_blocks(_grid(rows), header_rows=marked or None)
+        yield from table_blocks(_grid(rows), header_rows=marked or None, caption=caption or _figure_caption(element))
+
+
+def _text_of(element: HtmlElement | None) -> str:
+    return "" if element is None else one_line(_cell_text(element))
+
+
+def _figure_caption(table: HtmlElement) -> str:
+    """What the figure around a table is called, which is text of its own."""
+    figure = next(table.iterancestors("figure"), None)
+    return "" if figure is None else _text_of(next(figure.iter("figcaption"), None))
 
 
 def _is_link(image: HtmlElement) -> bool:

@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from indexer.parsers.blocks import Notice, bounded
+from indexer.parsers.captions import beside_tables
 from indexer.parsers.ocr import MAX_PAGES, MAX_SIDE, recognizer
 from indexer.parsers.pdf_blocks import PageWriter, Style
 from indexer.parsers.pdf_columns import in_reading_order
@@ -38,6 +39,10 @@ def parse_image(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG
         SourceTooLarge: it has more pixels than a scanned page does.
         SourceHasNoText: there is no text in it.
     """
+    yield from beside_tables(_pages(file))
+
+
+def _pages(file: BinaryIO) -> Iterator[Parsed]:
     reader = recognizer()
     from PIL import Image, UnidentifiedImageError
 

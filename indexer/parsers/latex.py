@@ -8,11 +8,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, Title, bounded, one_line
+from indexer.parsers.blocks import (
+    MAX_HEADING_CHARS,
+    Block,
+    BlockKind,
+    Notice,
+    Parsed,
+    Title,
+    bounded,
+    one_line,
+    short_caption,
+)
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.latex_arguments import Arguments
 from indexer.parsers.latex_tokens import SYMBOLS, Kind, Token, tokens
-from indexer.parsers.latex_vocabulary import INCLUDES, LEVELS, LISTS, REFERENCES, SILENT, SKIPPED_ARGUMENTS, TABLES
+from indexer.parsers.latex_vocabulary import (
+    BOXES,
+    FLOATS,
+    INCLUDES,
+    LEVELS,
+    LISTS,
+    REFERENCES,
+    SILENT,
+    SKIPPED_ARGUMENTS,
+    TABLES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -55,6 +75,7 @@ class _Writer:
         self._marker = ""
         self._rows: list[list[str]] = []
         self._table_depth = 0
+        self._caption = ""  # of the tables here
         # What is to be done where a group closes.
         self._closing: dict[int, str] = {}
 
@@ -168,6 +189,10 @@ class _Writer:
         elif REFERENCES.match(name):
             keys, after = self._argument(after)
             self._inline.append(f"[{keys}]" if keys else "")
+        elif name == "caption" and self._table_depth:
+            said, after = self._argument(after)
+            if said and not self._rows[0]:  # long tables say it again at the top of each page
+                yield from self._put(said, BlockKind.CAPTION)
         elif name in {"caption", "footnote", "thanks"}:
             after = self._arguments.after_options(after)
             if (close := self._arguments.group_end(after)) is not None:
@@ -189,7 +214,7 @@ class _Writer:
     def _close(self, at: int) -> Iterator[Block]:
         action = self._closing.pop(at, "")
         if action == "caption":
-            yield from self._flush()
+            yield from self._flush(BlockKind.CAPTION)
         elif action:
             self._inline.append(")")
 
@@ -227,6 +252,8 @@ class _Writer:
 
     def _begin(self, name: str, after: int) -> Generator[Block, None, int]:
         base = name.rstrip("*")
+        if (caption := self._arguments.captions.get(after - 1)) is not None:
+            self._caption, _end = self._argument(caption + 1)
         if name in TABLES or base in TABLES:
             after = self._arguments.after_arguments(after, TABLES.get(name, TABLES.get(base, 1)))
             if not self._table_depth:
@@ -244,16 +271,7 @@ class _Writer:
             )
         if base == "abstract":
             yield _heading("Abstract", 2)
-        if base in {
-            "minipage",
-            "multicols",
-            "wrapfigure",
-            "wraptable",
-            "subfigure",
-            "subtable",
-            "adjustbox",
-            "tcolorbox",
-        }:
+        if base in BOXES:
             return self._arguments.after_arguments(after)
         return self._arguments.after_options(after)
 
@@ -266,10 +284,13 @@ class _Writer:
                 rows, self._rows = self._rows, []
                 lines = [" | ".join(cells) for cells in rows if any(cells)]
                 yield from self._put("\n".join(lines), BlockKind.TABLE)
+                self._caption = "" if base in FLOATS else self._caption
             return
         if self._table_depth:
             return
         yield from self._flush()
+        if base in FLOATS:
+            self._caption = ""
         if base in LISTS and self._lists:
             self._lists.pop()
             if not self._lists:
@@ -344,9 +365,10 @@ class _Writer:
         if self._lists:
             self._items.append(text)
         else:
-            yield Block(text=f"{text}\n\n", kind=kind)
+            caption = short_caption(self._caption) if kind is BlockKind.TABLE else ""
+            yield Block(text=f"{text}\n\n", kind=kind, caption=caption)
 
-    def _flush(self) -> Iterator[Block]:
+    def _flush(self, kind: BlockKind = BlockKind.PARAGRAPH) -> Iterator[Block]:
         text = self._taken()
         if not text:
             return
@@ -356,7 +378,7 @@ class _Writer:
             self._items.append(self._marker + text)
             self._marker = "  " * len(self._lists)
         else:
-            yield Block(text=f"{text}\n\n")
+            yield Block(text=f"{text}\n\n", kind=kind)
 
     def _end_lists(self) -> Iterator[Block]:
         if self._items:

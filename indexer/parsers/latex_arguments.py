@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.latex_tokens import Kind, Token, partners
+from indexer.parsers.latex_vocabulary import FLOATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_OPTION_TOKENS: Final = 400
+_CAPTION: Final = Token(Kind.MACRO, "caption")
 
 
 class Arguments:
@@ -18,6 +20,8 @@ class Arguments:
     def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
         self.partners = partners(tokens)
+        # Of environments that hold tables, by the place of their beginning: the place of their caption.
+        self.captions = _captions(tokens)
 
     def group_end(self, at: int) -> int | None:
         """Where the group closes that opens here, if one does."""
@@ -48,3 +52,16 @@ class Arguments:
         """Past white space, if what is asked for follows it."""
         is_space = at + 1 < len(self.tokens) and self.tokens[at].kind is Kind.TEXT and self.tokens[at].text.isspace()
         return at + 1 if is_space and self.tokens[at + 1].kind is kind else at
+
+
+def _captions(tokens: Sequence[Token]) -> dict[int, int]:
+    captions: dict[int, int] = {}
+    open_at: list[int] = []
+    for at, token in enumerate(tokens):
+        if token.kind is Kind.BEGIN and token.text.rstrip("*") in FLOATS:
+            open_at.append(at)
+        elif token.kind is Kind.END and open_at and token.text == tokens[open_at[-1]].text:
+            open_at.pop()
+        elif token == _CAPTION and open_at:
+            captions.setdefault(open_at[-1], at)
+    return captions

@@ -40,3 +40,9 @@ TABLES: Final = {
     "supertabular": 1,
     "array": 1,
 }
+# What holds a table and its caption.
+FLOATS: Final = frozenset({"table", "subtable", "wraptable", "sidewaystable", "longtable"})
+# Environments with arguments that say how large they are.
+BOXES: Final = frozenset(
+    {"minipage", "multicols", "wrapfigure", "wraptable", "subfigure", "subtable", "adjustbox", "tcolorbox"}
+)

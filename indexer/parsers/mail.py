@@ -80,16 +80,18 @@ def plain_blocks(text: str) -> Iterator[Block]:
     clean = _BLANK_LINES.sub("\n\n", storable(text).replace("\r\n", "\n").replace("\r", "\n")).strip()
     for block in parse_text(io.BytesIO(f"{clean}\n\n".encode()), "utf-8"):
         if isinstance(block, Block) and block.text.strip():
-            kind = BlockKind.PARAGRAPH if block.kind is BlockKind.HEADING else block.kind
-            yield Block(text=block.text, kind=kind)
+            yield _without_headings(block)
 
 
 def html_blocks(page: str) -> Iterator[Block]:
     """The blocks of a message written in HTML."""
     for block in parse_html(io.BytesIO(storable(page).encode()), "utf-8"):
         if isinstance(block, Block):
-            kind = BlockKind.PARAGRAPH if block.kind is BlockKind.HEADING else block.kind
-            yield Block(text=block.text, kind=kind)
+            yield _without_headings(block)
+
+
+def _without_headings(block: Block) -> Block:
+    return Block(text=block.text) if block.kind is BlockKind.HEADING else block
 
 
 def header(message: Message, name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from markdown_it import MarkdownIt
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.captions import beside_tables, is_marked_caption
 from indexer.parsers.decoding import TextReader
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ _KINDS: Final = {
 
 def parse_markdown(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield the top-level blocks of a Markdown file. Front matter and comments are left out; its title is used."""
+    yield from beside_tables(_parsed(file, encoding))
+
+
+def _parsed(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     reader = MarkdownIt("commonmark", {"html": True}).enable("table")
     first = True
     with TextReader(file, encoding) as source:
@@ -106,12 +111,19 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
     if token.type == "html_block" and _COMMENTS_ONLY.match(text):
         return None
     kind = _KINDS.get(token.type, BlockKind.PARAGRAPH)
+    if token.type == "paragraph_open" and (is_marked_caption(text) or _is_picture(tokens[index + 1])):
+        kind = BlockKind.CAPTION
     if kind is not BlockKind.HEADING:
         return Block(text=text, kind=kind)
     heading = one_line(_plain(tokens[index + 1]))
     if not heading or len(heading) > MAX_HEADING_CHARS:
         return Block(text=text)
     return Block(text=text, kind=BlockKind.HEADING, level=int(token.tag[1:]), heading=heading)
+
+
+def _is_picture(inline: Token) -> bool:
+    """Whether a picture is all of a paragraph: what it is called is its caption then, as Pandoc and others show it."""
+    return [bool(child.type == "image" and child.content) for child in inline.children or ()] == [True]
 
 
 def _plain(inline: Token) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.captions import beside_tables
 from indexer.parsers.odf_body import BodyReader
 from indexer.parsers.odf_styles import OdfStyles
 from indexer.parsers.office_package import telling_title
@@ -38,17 +39,21 @@ def parse_odt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
     """
     with LimitedZip(file) as archive:
         yield from _title(archive)
-        styles = OdfStyles(archive)
-        reader = BodyReader(styles, page=1 if _has_pages(archive) else None)
-        for element in top_elements(archive, _CONTENT, _TEXT):
-            if name_of(element.tag) == "office:automatic-styles":
-                styles.add(element)
-            else:
-                for block in reader.blocks(element):
-                    yield from bounded(block)
-            yield None
-        for block in reader.finish():
-            yield from bounded(block)
+        yield from beside_tables(_text(archive))
+
+
+def _text(archive: LimitedZip) -> Iterator[Parsed]:
+    styles = OdfStyles(archive)
+    reader = BodyReader(styles, page=1 if _has_pages(archive) else None)
+    for element in top_elements(archive, _CONTENT, _TEXT):
+        if name_of(element.tag) == "office:automatic-styles":
+            styles.add(element)
+        else:
+            for block in reader.blocks(element):
+                yield from bounded(block)
+        yield None
+    for block in reader.finish():
+        yield from bounded(block)
 
 
 def parse_odp(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - XML says its encoding itself

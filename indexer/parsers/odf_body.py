@@ -113,7 +113,8 @@ class BodyReader:
             yield from self._collect("".join(inline.parts).rstrip(), BlockKind.CODE)
         elif text:
             yield from self.finish()
-            yield Block(text=f"{text}\n\n", page=self._page)
+            kind = BlockKind.CAPTION if self._styles.is_caption(style) else BlockKind.PARAGRAPH
+            yield Block(text=f"{text}\n\n", kind=kind, page=self._page)
         self._turn(inline.breaks)
         for attached, mark in inline.attached:
             yield from self._attached(attached, mark)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _MAX_PARENTS: Final = 20
 _CODE: Final = frozenset({"Preformatted_20_Text", "Source_20_Code", "Code"})
 _TITLE: Final = "Title"
+# The last four are those of the categories that LibreOffice offers.
+_CAPTIONS: Final = frozenset({"Caption", "Illustration", "Figure", "Table", "Drawing"})
 _CONTENTS: Final = ("Contents_20_", "Illustration_20_Index_20_", "Table_20_Index_20_")
 
 
@@ -46,6 +48,9 @@ class OdfStyles:
 
     def is_title(self, style: str) -> bool:
         return _TITLE in self._family(style)
+
+    def is_caption(self, style: str) -> bool:
+        return not _CAPTIONS.isdisjoint(self._family(style))
 
     def is_contents(self, style: str) -> bool:
         """Whether a paragraph is a line of a table of contents."""

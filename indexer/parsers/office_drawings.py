@@ -63,9 +63,11 @@ def _chart(root: _Element, page: int | None) -> Iterator[Block]:
     chart = child(root, "c:chart")
     if chart is None:
         return
+    caption = ""
     title = child(chart, "c:title")
     if title is not None and (text := _texts(title)):
-        yield from bounded(Block(text=f"{text}\n\n", page=page))
+        caption = text
+        yield from bounded(Block(text=f"{text}\n\n", kind=BlockKind.CAPTION, page=page))
     series = [element for element in chart.iter() if name_of(element.tag) == "c:ser"]
     names = [_series_name(element) for element in series]
     values = [
@@ -79,7 +81,7 @@ def _chart(root: _Element, page: int | None) -> Iterator[Block]:
     if any(values):
         indices = sorted({*categories, *(index for points in values for index in points)})
         rows = [[categories.get(i, ""), *(points.get(i, "") for points in values)] for i in indices]
-        yield from table_blocks([["", *names], *rows], header_rows=int(any(names)), page=page)
+        yield from table_blocks([["", *names], *rows], header_rows=int(any(names)), page=page, caption=caption)
 
 
 def _series_name(series: _Element) -> str:

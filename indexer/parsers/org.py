@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line, short_caption
 from indexer.parsers.decoding import TextReader
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _STATE = re.compile(r"^(?:(?:TODO|DONE|NEXT|WAITING|CANCELLED|COMMENT)[ \t]+)?(?
 _LINK = re.compile(r"\[\[[^\]]*\](?:\[([^\]]*)\])?\]")
 _BEGIN = re.compile(r"^[ \t]*#\+begin_(\w+)", re.IGNORECASE)
 _END: Final = r"^[ \t]*#\+end_{}\b"
-_KEYWORD = re.compile(r"^[ \t]*#\+(\w+):[ \t]*(.*?)[ \t]*$")
+_KEYWORD = re.compile(r"^[ \t]*#\+(\w+)(?:\[[^\]\n]*\])?:[ \t]*(.*?)[ \t]*$")
 _COMMENT = re.compile(r"^[ \t]*#(?:[ \t]|$)")
 _DRAWER = re.compile(r"^[ \t]*:[\w-]+:[ \t]*$")
 _DRAWER_END = re.compile(r"^[ \t]*:END:[ \t]*$", re.IGNORECASE)
@@ -41,6 +42,7 @@ def parse_org(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
 
 def _blocks(lines: list[str]) -> Iterator[Block]:
     at = 0
+    captions: list[str] = []  # of what comes next
     while at < len(lines):
         end, block = _block(lines, at)
         following = end
@@ -48,9 +50,14 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
             following += 1
         blank = "".join(lines[end:following])
         at = following
-        if block is None:
-            continue
-        yield Block(text=block.text + blank, kind=block.kind, level=block.level, heading=block.heading)
+        if block is not None and block.kind is BlockKind.CAPTION:
+            captions.extend(keyword[2] for keyword in [_KEYWORD.match(block.text)] if keyword)
+        elif block is not None and block.kind is BlockKind.TABLE and captions:
+            block = replace(block, caption=short_caption(" ".join(captions)))
+        if blank or (block is not None and block.kind is not BlockKind.CAPTION):
+            captions.clear()
+        if block is not None:
+            yield replace(block, text=block.text + blank)
 
 
 def _block(lines: list[str], at: int) -> tuple[int, Block | None]:
@@ -58,9 +65,8 @@ def _block(lines: list[str], at: int) -> tuple[int, Block | None]:
     line = lines[at]
     if heading := _HEADING.match(line):
         name = one_line(_LINK.sub(lambda link: link[1] or "", _STATE.sub("", heading[2])))
-        if name and len(name) <= MAX_HEADING_CHARS:
-            return at + 1, Block(text=line, kind=BlockKind.HEADING, level=len(heading[1]), heading=name)
-        return at + 1, Block(text=line)
+        titled = Block(text=line, kind=BlockKind.HEADING, level=len(heading[1]), heading=name)
+        return at + 1, titled if name and len(name) <= MAX_HEADING_CHARS else Block(text=line)
     if begin := _BEGIN.match(line):
         return _environment(lines, at, begin[1].lower())
     if _DRAWER.match(line):
@@ -68,8 +74,9 @@ def _block(lines: list[str], at: int) -> tuple[int, Block | None]:
         if end is not None:
             return end + 1, None
     keyword = _KEYWORD.match(line)
-    told = keyword is None or keyword[1].lower() == "caption"
-    if not told or not line.strip() or _COMMENT.match(line) or _PLANNING.match(line):
+    if keyword is not None and keyword[1].lower() == "caption" and keyword[2]:
+        return at + 1, Block(text=line, kind=BlockKind.CAPTION)
+    if keyword is not None or not line.strip() or _COMMENT.match(line) or _PLANNING.match(line):
         return at + 1, None
     return _group(lines, at)
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, Notice, Parsed, Title, bounded, one_line
+from indexer.parsers.captions import beside_tables
 from indexer.parsers.ocr import INSTALL, MAX_PAGES
 from indexer.parsers.pdf_blocks import PageWriter, Style
 from indexer.parsers.pdf_file import PdfFile
@@ -38,7 +39,7 @@ def parse_pdf(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
         SourceNeedsOcr: all of its pages are images, and the extra ``ocr`` is not installed.
     """
     with PdfFile(file) as document:
-        yield from _parse(document)
+        yield from beside_tables(_parse(document))
 
 
 def _parse(document: PdfFile) -> Iterator[Parsed]:

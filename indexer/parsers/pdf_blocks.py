@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
+from indexer.parsers.captions import is_caption
 from indexer.parsers.pdf_grids import with_grids
 from indexer.parsers.pdf_lines import SAME_LINE
 from indexer.parsers.pdf_tables import LIST_MARK, Table, with_tables
@@ -175,8 +176,11 @@ class PageWriter:
                 return Block(text=f"{title}\n\n", kind=BlockKind.HEADING, level=first.level, heading=title, page=page)
         elif all(line.mono for line in lines) and len(lines) > 1:
             return Block(text=_code(lines, self.style.pitch) + "\n\n", kind=BlockKind.CODE, page=page)
+        text = self._joined(group)
         kind = BlockKind.LIST if first.item else BlockKind.PARAGRAPH
-        return Block(text=self._joined(group) + "\n\n", kind=kind, page=page)
+        if is_caption(text):
+            kind = BlockKind.CAPTION
+        return Block(text=f"{text}\n\n", kind=kind, page=page)
 
     def _joined(self, group: Sequence[_Row]) -> str:
         """Lines as running text; words cut at a line's end are whole again; list items keep their lines."""

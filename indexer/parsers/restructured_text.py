@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, bounded, one_line
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, bounded, one_line, short_caption
 from indexer.parsers.decoding import TextReader
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ _TABLE_START = re.compile(r"^\s*(?:\+[-=+]{3,}\+|={2,}(?:\s+={2,})+)\s*$")
 _INLINE = re.compile(
     r":[\w:+.-]+:`([^`<]+?)(?:\s*<[^`]*>)?`|`{1,2}([^`<]+?)(?:\s*<[^`]*>)?`{1,2}_{0,2}|\*{1,2}([^*]+)\*{1,2}"
 )
-_CODE: Final = frozenset(
-    {"code", "code-block", "sourcecode", "highlight", "parsed-literal", "doctest", "literalinclude"}
-)
+_OPTION = re.compile(r"^\s+:[\w -]+:(?:\s|$)")
 _TABLES: Final = frozenset({"table", "csv-table", "list-table"})
+_CODE: Final = ("code", "code-block", "sourcecode", "highlight", "parsed-literal", "doctest", "literalinclude")
+_DIRECTIVES: Final = {
+    **dict.fromkeys(_TABLES, BlockKind.TABLE),
+    **dict.fromkeys(_CODE, BlockKind.CODE),
+    "figure": BlockKind.CAPTION,
+}
 _SILENT: Final = frozenset({"toctree", "contents", "index", "raw", "meta", "default-role", "sectnum", "class", "role"})
 
 
@@ -48,14 +53,17 @@ class _Walk:
         self._at = 0
         self._styles: list[tuple[str, bool]] = []
         self._literal_follows = False
+        self._table_follows = ""  # its caption
 
     def blocks(self) -> Iterator[Block | Notice]:
         lead = self._blank_lines()
         while self._at < len(self._lines):
             block = self._heading() or self._explicit() or self._group()
+            if isinstance(block, Block) and block.kind is not BlockKind.CAPTION:
+                self._table_follows = ""
             if isinstance(block, Block) and block.text:
                 text, lead = lead + block.text, ""
-                yield Block(text=text, kind=block.kind, level=block.level, heading=block.heading)
+                yield replace(block, text=text)
             elif isinstance(block, Notice):
                 yield block
 
@@ -85,6 +93,8 @@ class _Walk:
         if not _COMMENT.match(line):
             return None
         directive = _DIRECTIVE.match(line)
+        if directive is not None and directive[2] and directive[1].lower() in _TABLES:
+            return self._captioned(directive[2])
         text = self._take(1) + self._indented()
         self._literal_follows = False
         if directive is None:
@@ -94,12 +104,23 @@ class _Walk:
             return Notice(message=f"It includes another file, {directive[2]}, which is not part of its text here.")
         if name in _SILENT:
             return Block(text="")
-        kind = BlockKind.CODE if name in _CODE else BlockKind.TABLE if name in _TABLES else BlockKind.PARAGRAPH
-        return Block(text=text, kind=kind)
+        return Block(text=text, kind=_DIRECTIVES.get(name, BlockKind.PARAGRAPH))
+
+    def _captioned(self, caption: str) -> Block:
+        """The line that names a table, with the options below it; the table comes next."""
+        start = self._at
+        self._at += 1
+        while _OPTION.match(self._line(self._at)):
+            self._at += 1
+        self._table_follows = short_caption(caption)
+        self._literal_follows = False
+        return Block(text="".join(self._lines[start : self._at]) + self._blank_lines(), kind=BlockKind.CAPTION)
 
     def _group(self) -> Block:
         """Lines up to the next empty one; a literal block with all of its stanzas."""
         line = self._line(self._at)
+        if self._table_follows and line[:1].isspace():
+            return Block(text=self._indented(), kind=BlockKind.TABLE, caption=self._table_follows)
         if self._literal_follows and line[:1].isspace():
             self._literal_follows = False
             return Block(text=self._indented(), kind=BlockKind.CODE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import Block, BlockKind, bounded, one_line
+from indexer.parsers.blocks import Block, BlockKind, bounded, one_line, short_caption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +22,10 @@ _YEAR = re.compile(r"^(?:1[89]|20)\d\d$")
 
 
 def table_blocks(
-    rows: Iterable[Sequence[str]], *, header_rows: int | None = None, page: int | None = None
+    rows: Iterable[Sequence[str]], *, header_rows: int | None = None, page: int | None = None, caption: str = ""
 ) -> Iterator[Block]:
     """Yield a table that stands on one page; see ``TableWriter``."""
-    writer = TableWriter(header_rows)
+    writer = TableWriter(header_rows, caption)
     for row in rows:
         yield from writer.add(row, page)
     yield from writer.finish()
@@ -58,11 +58,13 @@ class TableWriter:
 
     Rows are written as cells between bars. Where the header is longer than ``MAX_HEADER_CHARS``, and names columns
     rather than being text, the rows below it are written as ``name: value`` for each cell that holds something.
-    ``header_rows`` is how many rows at the start name the columns; ``None`` asks the first row itself.
+    ``header_rows`` is how many rows at the start name the columns; ``None`` asks the first row itself. ``caption`` is
+    what a block beside the table says of it.
     """
 
-    def __init__(self, header_rows: int | None = None) -> None:
+    def __init__(self, header_rows: int | None = None, caption: str = "") -> None:
         self._header_rows = header_rows
+        self._caption = short_caption(caption)
         self._page: int | None = None
         self._top: list[Sequence[str]] = []
         self._names: list[str] = []
@@ -112,7 +114,9 @@ class TableWriter:
 
     def _flush(self) -> Iterator[Block]:
         text = "".join(self._lines)
-        yield from bounded(Block(text=text, kind=BlockKind.TABLE, page=self._page, header=self._header))
+        yield from bounded(
+            Block(text=text, kind=BlockKind.TABLE, page=self._page, header=self._header, caption=self._caption)
+        )
         self._header = self._below
         self._lines, self._chars = [], 0
 

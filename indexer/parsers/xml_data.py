@@ -10,7 +10,17 @@ import io
 import re
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, Title, bounded, one_line
+from indexer.parsers.blocks import (
+    MAX_HEADING_CHARS,
+    Block,
+    BlockKind,
+    Notice,
+    Parsed,
+    Title,
+    bounded,
+    one_line,
+    short_caption,
+)
 from indexer.parsers.html import parse_html
 from rag.errors import SourceDamaged, SourceUnsafe
 
@@ -29,6 +39,11 @@ _PARAGRAPHS: Final = frozenset({"p", "para", "simpara", "paragraph", "claim-text
 _SECTIONS: Final = frozenset(
     {"sec", "section", "chapter", "part", "div", "appendix", "abstract", "item", "entry", "app"}
 )
+# What holds a table or a figure with its number and its caption, which some vocabularies call its title.
+_TABLES: Final = frozenset({"table-wrap", "table", "tbl", "informaltable"})
+_FLOATS: Final = _TABLES | {"fig", "figure", "fig-group", "informalfigure"}
+_CAPTION: Final = "caption"
+_LABEL: Final = "label"
 _ROWS: Final = frozenset({"tr", "row"})
 _LISTS: Final = frozenset({"list", "itemizedlist", "orderedlist", "ul", "ol", "variablelist"})
 _CODE: Final = frozenset({"programlisting", "screen", "code-block", "preformat", "literallayout"})
@@ -118,6 +133,8 @@ class _Writer:
     def __init__(self, root: _Element) -> None:
         self._root = root
         self._lines: list[str] = []
+        self._label = ""  # of the table or figure that is open
+        self._caption = ""  # of the tables that come
         self.blobs = 0
         self.title = _title(root)
         texts = sum(len(text) for text in _texts(root) if text.strip())
@@ -137,6 +154,9 @@ class _Writer:
                 depth -= _name(element) in _SECTIONS
                 if len(element) and _name(element) not in _ROWS:
                     yield from self._flush()
+                if _name(element) in _FLOATS:
+                    yield from self._labelled("")
+                    self._caption = ""
                 if element is not self._root and (following := _paragraph(element.tail)):
                     yield from self._flush()
                     yield from following
@@ -153,8 +173,8 @@ class _Writer:
     def _start(self, element: _Element, depth: int) -> tuple[list[Block] | None, bool]:
         """Blocks that the element begins with, and whether nothing of it is left to do."""
         name = _name(element)
-        if name in _TITLES:
-            return self._heading(element, depth), True
+        if (titled := self._titled(element, name, depth)) is not None:
+            return titled, True
         if name in _ROWS:
             self._row(element)
             return None, True
@@ -202,6 +222,28 @@ class _Writer:
         level = min(depth + 1, _MAX_LEVEL)
         return [Block(text=f"{text}\n\n", kind=BlockKind.HEADING, level=level, heading=text)]
 
+    def _titled(self, element: _Element, name: str, depth: int) -> list[Block] | None:
+        """What an element says that only gives something a name; None for others."""
+        if name == _LABEL and _float_of(element):
+            self._label = one_line(_text(element))
+            return []
+        if name == _CAPTION or (name in _TITLES and _float_of(element)):
+            return self._captioned(element)
+        return self._heading(element, depth) if name in _TITLES else None
+
+    def _captioned(self, element: _Element) -> list[Block]:
+        parts = [inner for inner in element if isinstance(inner.tag, str) and _name(inner) in _PARAGRAPHS | _TITLES]
+        blocks = self._labelled(" ".join(map(_text, parts or [element])))
+        above = (_name(outer) for outer in element.iterancestors() if _name(outer) in _FLOATS)
+        if blocks and next(above, "") in _TABLES:
+            self._caption = short_caption(blocks[0].text)
+        return blocks
+
+    def _labelled(self, text: str) -> list[Block]:
+        """A caption after the number of what it is of; the number alone where it has none."""
+        text, self._label = one_line(f"{self._label} {text}"), ""
+        return [Block(text=f"{text}\n\n", kind=BlockKind.CAPTION)] if text else []
+
     def _row(self, row: _Element) -> None:
         cells = [one_line(_text(cell)) for cell in row if isinstance(cell.tag, str)]
         if any(cells):
@@ -211,7 +253,11 @@ class _Writer:
         lines, self._lines = self._lines, []
         if lines:
             table = sum(" | " in line for line in lines) * 2 > len(lines) and len(lines) > 1
-            yield Block(text="\n".join(lines) + "\n\n", kind=BlockKind.TABLE if table else BlockKind.PARAGRAPH)
+            yield Block(
+                text="\n".join(lines) + "\n\n",
+                kind=BlockKind.TABLE if table else BlockKind.PARAGRAPH,
+                caption=self._caption if table else "",
+            )
 
 
 def _title(root: _Element) -> str:
@@ -224,6 +270,12 @@ def _title(root: _Element) -> str:
 def _name(element: _Element) -> str:
     """An element's name without its namespace."""
     return str(element.tag).rpartition("}")[2].lower()
+
+
+def _float_of(element: _Element) -> bool:
+    """Whether it belongs to a table or a figure directly."""
+    above = element.getparent()
+    return above is not None and _name(above) in _FLOATS
 
 
 def _text(element: _Element) -> str:
@@ -251,7 +303,7 @@ def _is_apart(element: _Element) -> bool:
     if not isinstance(element.tag, str):
         return False
     names = {_name(inner) for inner in element.iter() if isinstance(inner.tag, str)}
-    if not _ROWS.isdisjoint(names):
+    if not (_ROWS | _FLOATS).isdisjoint(names):
         return True
     goes_on = bool((element.tail or "").strip()) and len(one_line(_text(element))) <= _MAX_REFERENCE_CHARS
     return not goes_on and not (_PARAGRAPHS | _TITLES).isdisjoint(names)

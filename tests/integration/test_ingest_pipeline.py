@@ -1,7 +1,9 @@
+import io
 import os
 import zipfile
 from pathlib import Path
 
+import pypdfium2
 import pytest
 import structlog
 
@@ -16,6 +18,7 @@ from rag.stores.live_vectors import LiveVectors
 from rag.stores.purge import purge
 from rag.types import Span
 from tests.integration.ingesting import Ingesting, ingesting
+from tests.unit.every_format import CASES, Content
 from tests.unit.pdf_pages import make_image_pdf, make_pdf
 
 CORPUS = Path(__file__).parents[2] / "examples" / "corpus"
@@ -65,6 +68,42 @@ def test_chunks_are_verbatim_slices_of_the_stored_text(library: Ingesting):
     assert report.chunks > 150
     for chunk, document in library.chunks():
         assert library.store.source_text(document.id, chunk.span) == chunk.text
+
+
+def test_chunks_of_every_format_are_verbatim_slices_of_what_is_stored(library: Ingesting, tmp_path):
+    content = Content(
+        sections=[
+            ("On rivers", ["Water runs down to the sea.", "It is slow in the plain. " * 30]),
+            ("Lakes", ["Deep."]),
+        ],
+        rows=[["name", "depth"], *([f"lake {n}", f"{n} m"] for n in range(60))],
+        caption="Depths of lakes",
+    )
+    written = {}
+    for media_type, case in CASES.items():
+        if case.worded or ocr_installed():
+            folder = tmp_path / "all" / media_type.replace("/", "_")
+            folder.mkdir(parents=True)
+            written[media_type] = folder / case.name
+            written[media_type].write_bytes(case.file(content) if case.worded else scanned(case.name))
+    report = library.ingest(tmp_path / "all")
+    assert report.failed == []
+    assert written.keys() <= {document.media_type for document in library.documents()}
+    of: dict[str, list[str]] = {}
+    for chunk, document in library.chunks():
+        assert library.store.source_text(document.id, chunk.span) == chunk.text
+        of.setdefault(document.uri.partition("!/")[0], []).append(chunk.text)
+    for media_type, path in written.items():
+        texts = " ".join(" ".join(of[path.resolve().as_posix()]).split())
+        assert "Water runs down to the sea." in texts, media_type
+
+
+def scanned(name: str) -> bytes:
+    """A page as an image of the format that a name says."""
+    page = pypdfium2.PdfDocument(make_pdf([[("Water runs down to the sea.", 20)]]))[0]
+    held = io.BytesIO()
+    page.render(scale=1).to_pil().convert("RGB").save(held, Path(name).suffix[1:].upper())
+    return held.getvalue()
 
 
 def test_a_second_run_embeds_nothing(library: Ingesting, docs):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.chunking import chunk_blocks
-from indexer.parsers.blocks import Block, BlockKind
+from indexer.parsers.blocks import Block, BlockKind, short_caption
 from rag.embedding.context import contextual_text
 from rag.embedding.fake import HashingEmbedder
 from rag.generation.sentences import sentence_cuts
@@ -23,6 +25,25 @@ _body = st.builds(
     kind=st.sampled_from([kind for kind in BlockKind if kind is not BlockKind.HEADING]),
     page=st.none() | st.integers(1, 9),
 )
+_rows = st.lists(st.lists(_words.map(" ".join), min_size=2, max_size=3).map(" | ".join), min_size=1, max_size=40)
+# A table in one piece or two, below or above its caption, or next to one that is not its own.
+_captioned = st.builds(
+    lambda caption, rows, own, header, below: [
+        *([] if below else [Block(text=f"{caption}\n\n", kind=BlockKind.CAPTION)]),
+        *(
+            Block(
+                text="\n".join(piece) + "\n", kind=BlockKind.TABLE, header=header, caption=short_caption(own or caption)
+            )
+            for piece in (rows[:20], rows[20:])
+        ),
+        *([Block(text=f"{caption}\n\n", kind=BlockKind.CAPTION)] if below else []),
+    ],
+    _long_texts,
+    _rows,
+    st.sampled_from(["", "", "Another"]),
+    st.none() | st.just("a | b"),
+    st.booleans(),
+)
 _title = st.text(_alphabet.filter(lambda c: not c.isspace()), min_size=1, max_size=60)
 _heading = st.builds(
     lambda title, level: Block(text=f"{title}\n\n", kind=BlockKind.HEADING, level=level, heading=title),
@@ -35,7 +56,9 @@ _short_heading = _heading.filter(lambda block: len(block.heading) < 12)
 
 @settings(max_examples=120, deadline=None)
 @given(
-    blocks=st.lists(st.one_of(_body, _body, _heading), max_size=10),
+    blocks=st.lists(
+        st.one_of(*[each.map(lambda block: [block]) for each in (_body, _body, _heading)], _captioned), max_size=10
+    ).map(lambda groups: list(chain.from_iterable(groups))),
     max_tokens=st.sampled_from([32, 64, 256, 512]),
     title=st.sampled_from(["", "Title", "A title of some words"]),
 )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.chunking import chunk_blocks
 from indexer.parsers.blocks import MAX_BLOCK_CHARS, Block
 from indexer.parsers.doc import parse_doc
 from indexer.parsers.docx import parse_docx
@@ -21,6 +20,7 @@ from indexer.parsers.rtf import parse_rtf
 from indexer.parsers.spreadsheet import parse_spreadsheet
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceError
+from tests.property.verbatim import require_verbatim
 from tests.unit.office_files import doc, docx, epub, odf, paragraph, ppt, pptx, shape, styles, table, xlsx
 
 if TYPE_CHECKING:
@@ -78,10 +78,7 @@ def test_chunks_are_slices_of_the_text_and_every_word_arrives(make, texts, rows)
     parse, content = make(texts, rows)
     blocks = [item for item in parse(io.BytesIO(content), "utf-8") if isinstance(item, Block)]
     source = "".join(block.text for block in blocks)
-    embedder = HashingEmbedder(max_tokens=128)
-    for chunk in chunk_blocks(blocks, count_tokens=embedder.count_tokens, max_tokens=128):
-        assert chunk.text == source[chunk.span.start : chunk.span.end]
-    assert all(len(block.text) <= MAX_BLOCK_CHARS for block in blocks)
+    require_verbatim(blocks, HashingEmbedder(max_tokens=128))
     assert all(block.text.endswith("\n") for block in blocks if len(block.text) < MAX_BLOCK_CHARS // 2)
     kept = " ".join(source.split())
     wanted = texts[:3] if make is _ppt else texts

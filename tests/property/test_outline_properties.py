@@ -21,6 +21,7 @@ blocks = st.lists(
         heading=st.text(max_size=10),
         page=st.none() | st.integers(1, 9999),
         header=st.none() | st.text(max_size=10),
+        caption=st.text(max_size=10),
     ),
     max_size=20,
 )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+from contextlib import suppress
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from indexer import formats
-from indexer.chunking import chunk_blocks
-from indexer.parsers.blocks import MAX_BLOCK_CHARS
+from indexer.parsers.registry import PARSERS, load_parser
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceError
-from tests.unit.parsing import parsed
+from tests.property.verbatim import require_verbatim
+from tests.unit.parsing import LIMITS, Result, parsed
 
 EMBEDDER = HashingEmbedder()
 SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -26,7 +27,10 @@ MARKS = st.sampled_from(
      "| a | b |\n", "#+BEGIN_SRC\n", "#+END_SRC\n", ":A:\n:END:\n", "\\section{", "}", "{", "\\begin{itemize}\\item ",
      "\\end{itemize}", "$", "%", "\\begin{tabular}{ll} a & b \\\\", "\\end{tabular}", "\\newcommand{\\x}{\\x}", "\\x",
      "def f():\n    ", "class A:\n", "}\n", "/* ", "*/", '"', "'", ",", "\t", ";", "1\n00:00:01,000 --> 00:00:02,000\n",
-     "<p>", "</p>", "<a b='c'>", "&amp;", "&x;", "WEBVTT\n\n", "Subject: x\n", "+---+\n"]
+     "<p>", "</p>", "<a b='c'>", "&amp;", "&x;", "WEBVTT\n\n", "Subject: x\n", "+---+\n", "#+CAPTION: c\n",
+     ".. table:: c\n\n", ".. figure:: c\n", "   == ==\n   a  b\n   == ==\n", "\\caption{", "\\begin{table}",
+     "\\end{table}", "\\begin{longtable}{l}", "<table>", "</table>", "<row><c>a</c><c>b</c></row>", "<fig>", "</fig>",
+     "<label>l</label>", "<title>t</title>", "<caption>c</caption>"]
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(WORDS, MARKS), max_size=40).map("".join)
 JSON_VALUES = st.recursive(
@@ -43,20 +47,7 @@ def check(media_type: str, source: str) -> str:
         result = parsed(media_type, source.encode("utf-8", errors="surrogatepass").decode("utf-8", errors="replace"))
     except SourceError:
         return ""
-    result.text.encode()  # it can be stored
-    assert "\x00" not in result.text
-    assert all(len(block.text) <= MAX_BLOCK_CHARS for block in result.blocks)
-    chunks = list(
-        chunk_blocks(result.blocks, count_tokens=EMBEDDER.count_tokens, max_tokens=EMBEDDER.max_tokens, title="t")
-    )
-    end = 0
-    for chunk in chunks:
-        assert result.text[chunk.span.start : chunk.span.end] == chunk.text
-        assert chunk.span.start >= end
-        end = chunk.span.end
-        assert chunk.text.strip()
-        assert all(chunk.heading_path)
-    assert bool(chunks) == bool(result.text.strip())
+    require_verbatim(result.blocks, EMBEDDER)
     return result.text
 
 
@@ -71,6 +62,38 @@ def test_code_is_kept_to_the_last_character(media_type, source):
 @given(st.sampled_from([formats.RST, formats.ORG, formats.LATEX, formats.SRT, formats.VTT, formats.ASS]), TEXTS)
 def test_markup_of_any_kind_gives_slices(media_type, source):
     check(media_type, source)
+
+
+# What means something in text, Markdown and HTML pages, and in mails.
+PAGE_MARKS = st.sampled_from(
+    ["\n", "\n\n", "# ", "## a\n", "===\n", "---\n", "- ", "1. ", "```\n", "| a | b |\n", "|---|---|\n", "> ", "<!-- ",
+     "-->", "![a](b.png)", "    ", "<p>", "</p>", "<table>", "<tr>", "<td>a</td>", "<th>b</th>", "</table>", "<figure>",
+     "</figure>", "<caption>c</caption>", "<figcaption>f</figcaption>", "<ul><li>", "</ul>", "<pre>", "</pre>", "<h1>",
+     "</h1>", "<h2>t</h2>", "<br>", "&nbsp;", "<sup>2</sup>", "Subject: x\n", "From a@b Mon\nSubject: x\n\n",
+     "Content-Type: text/html\n\n", "Content-Type: multipart/mixed; boundary=q\n\n", "--q\n", "\x0c", "\u2028",
+     "TITLE\n\n", "1.2 Title\n\n", "Table: c\n\n", "Table 1. c\n\n", "Fig. 1: c\n\n"]
+)  # fmt: skip
+PAGES = st.lists(st.one_of(WORDS, PAGE_MARKS), max_size=40).map("".join)
+
+
+@SLOW
+@given(st.sampled_from([formats.TEXT, formats.MARKDOWN, formats.HTML]), PAGES)
+def test_pages_of_any_kind_give_slices(media_type, source):
+    check(media_type, source)
+
+
+@SLOW
+@given(PAGES)
+def test_plain_text_is_kept_to_the_last_character(source):
+    assert check(formats.TEXT, source) == source
+
+
+@SLOW
+@given(st.sampled_from([formats.MAIL, formats.MAILBOX]), PAGES, st.sampled_from(["latin-1", "utf-8"]))
+def test_mails_of_any_kind_give_slices(media_type, source, encoding):
+    raw = io.BytesIO(source.encode())
+    with suppress(SourceError):
+        require_verbatim(Result(list(load_parser(PARSERS[media_type])(raw, encoding, LIMITS))).blocks, EMBEDDER)
 
 
 @SLOW

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.chunking import chunk_blocks
 from indexer.parsers import pdf_pages
 from indexer.parsers.blocks import Block
 from indexer.parsers.pdf import parse_pdf
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceError
+from tests.property.verbatim import require_verbatim
 from tests.unit.pdf_pages import drawn_pdf, make_pdf
 
 _GOOD = make_pdf(
@@ -50,14 +50,11 @@ def test_words_of_a_pdf_arrive_once_on_their_page_and_verbatim(pages) -> None:
 
     content = drawn_pdf(*map(drawing, numbered))
     blocks = [item for item in parse_pdf(io.BytesIO(content), "utf-8") if isinstance(item, Block)]
-    source = "".join(block.text for block in blocks)
     for page, lines in enumerate(numbered, start=1):
         expected = Counter("".join(text[:22] for _, text, _ in lines).replace(" ", ""))
         arrived = Counter("".join(block.text for block in blocks if block.page == page))
         assert {c: arrived[c] for c in expected} == dict(expected)
-    embedder = HashingEmbedder(max_tokens=64)
-    for chunk in chunk_blocks(blocks, count_tokens=embedder.count_tokens, max_tokens=embedder.max_tokens):
-        assert chunk.text == source[chunk.span.start : chunk.span.end]
+    for chunk in require_verbatim(blocks, HashingEmbedder(max_tokens=64)):
         assert chunk.page in range(1, len(pages) + 1)
 
 

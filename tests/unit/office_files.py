@@ -322,3 +322,30 @@ def ppt(slides: Sequence[tuple[str, Sequence[str]]], *, encrypted: bool = False,
 def _textbox(text: bytes, client: bytes = b"") -> bytes:
     inside = record(0xF00D, text, container=True) + (record(0xF011, client, container=True) if client else b"")
     return record(0xF004, inside, container=True)
+
+
+def xls(sheets: Mapping[str, Sequence[Sequence[str]]]) -> bytes:
+    """An Excel 97 workbook (BIFF8): the rows of each sheet, every cell a text of its own."""
+    begin, end = struct.pack("<HHHHHHII", 0x0809, 16, 0x0600, 0x0005, 0, 0, 0, 6), struct.pack("<HH", 0x000A, 0)
+    bodies = [_biff_sheet(rows) for rows in sheets.values()]
+    names = [_biff_text(name[:31], "<BB") for name in sheets]
+    start = len(begin) + sum(4 + 6 + len(name) for name in names) + len(end)
+    listed = b""
+    for name, body in zip(names, bodies, strict=True):
+        listed += struct.pack("<HHIH", 0x0085, 6 + len(name), start, 0) + name
+        start += len(body)
+    return compound({"Workbook": begin + listed + end + b"".join(bodies)})
+
+
+def _biff_sheet(rows: Sequence[Sequence[str]]) -> bytes:
+    body = struct.pack("<HHHHHHII", 0x0809, 16, 0x0600, 0x0010, 0, 0, 0, 6)
+    for number, row in enumerate(rows):
+        for column, cell in enumerate(row):
+            text = _biff_text(cell, "<HB")
+            body += struct.pack("<HHHHH", 0x0204, 6 + len(text), number, column, 0) + text
+    return body + struct.pack("<HH", 0x000A, 0)
+
+
+def _biff_text(text: str, head: str) -> bytes:
+    data = text.encode("utf-16-le")
+    return struct.pack(head, len(data) // 2, 1) + data

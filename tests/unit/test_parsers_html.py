@@ -54,7 +54,7 @@ def test_kinds_levels_and_title():
     assert parse(PAGE)[0] == Title(text="Energy")
     blocks = blocks_of(PAGE)
     assert [(b.level, b.heading) for b in blocks if b.kind is BlockKind.HEADING] == [(1, "Energy"), (2, "Figures")]
-    assert [b.kind.value for b in blocks[3:]] == ["list", "list", "paragraph", "table", "code", "paragraph"]
+    assert [b.kind.value for b in blocks[3:]] == ["list", "list", "caption", "table", "code", "paragraph"]
 
 
 def test_the_title_element_serves_where_there_is_no_single_heading():

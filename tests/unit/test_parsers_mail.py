@@ -43,6 +43,15 @@ def test_headers_text_and_attachments(read):
     assert content(result, "notes.txt") == b"note"
 
 
+def test_a_long_table_of_an_html_mail_keeps_the_names_of_its_columns(read):
+    cells = "".join(f"<tr><td>lake {n}</td><td>{n} m</td></tr>" for n in range(900))
+    message = mail()
+    message.set_content(f"<h1>Depths</h1><table><tr><th>name</th><th>depth</th></tr>{cells}</table>", subtype="html")
+    tables = [block for block in read(message).blocks if block.kind == "table"]
+    assert [block.header for block in tables] == [None, "name | depth"]
+    assert [block.kind.value for block in read(message).blocks][2:] == ["paragraph", "table", "table"]
+
+
 def test_the_plain_form_is_read_and_html_where_the_plain_one_is_a_stub(read):
     both = mail(text="Rivers run down to the sea.")
     both.add_alternative("<p>Rivers <b>run</b> down to the sea.</p>", subtype="html")

@@ -158,7 +158,7 @@ def test_latex_becomes_text_with_its_structure():
     assert "A new paragraph (With a note.) here." in paragraphs
     assert r"\begin{equation} E = mc^2 \end{equation}" in paragraphs
     assert result.of("list") == ["- slow\n- why: fast\n  1. inner"]
-    assert "Depths" in paragraphs
+    assert result.of("caption") == ["Depths"]
     assert result.of("table") == ["name | depth\nInn | 3 m"]
     assert result.of("code") == [r"% not a comment \section{no}"]
     assert "after the end" not in result.text

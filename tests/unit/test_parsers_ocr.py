@@ -10,32 +10,14 @@ from indexer.parsers import image, ocr, pdf_file, pdf_pages
 from indexer.parsers.blocks import Block, Notice
 from indexer.parsers.image import parse_image
 from indexer.parsers.pdf import parse_pdf
-from indexer.parsers.pdf_lines import Line, PageLines
 from indexer.sources import Source
 from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr, SourceTooLarge
 from tests.unit.pdf_pages import drawn_pdf, make_image_pdf, make_pdf, mapped_pdf, text_lines
+from tests.unit.scripted_ocr import ScriptedRecognizer, picture
 
 Image = pytest.importorskip("PIL.Image")
 
 FORMATS = {"PNG": PNG, "JPEG": JPEG, "TIFF": TIFF, "BMP": BMP, "WEBP": WEBP}
-
-
-class ScriptedRecognizer:
-    """Reads the same lines on every page and remembers what it was shown."""
-
-    def __init__(self, *texts: str) -> None:
-        self.texts = texts
-        self.seen = []
-
-    def lines(self, pixels):
-        self.seen.append(pixels)
-        height, width = pixels.shape[:2]
-        lines = [
-            Line(left=50, right=50 + 8 * len(text), base=height / 2 - 14 * index, size=12, text=text,
-                 words=[(50, 50 + 8 * len(text), text)])
-            for index, text in enumerate(self.texts)
-        ]  # fmt: skip
-        return PageLines(lines=lines, width=width, height=height, characters=sum(map(len, self.texts)))
 
 
 @pytest.fixture
@@ -51,12 +33,6 @@ def recognizer(monkeypatch):
 def without_the_extra(monkeypatch):
     monkeypatch.setattr(ocr, "ocr_installed", lambda: False)
     monkeypatch.setattr(pdf_pages, "ocr_installed", lambda: False)
-
-
-def picture(form: str = "PNG", *, mode: str = "RGB", size: tuple[int, int] = (400, 300), **options) -> bytes:
-    buffer = io.BytesIO()
-    Image.new(mode, size, 1 if mode == "1" else "white").save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 def parsed(parser, content: bytes) -> list:
