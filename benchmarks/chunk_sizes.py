@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from rag.evaluation.dataset import Dataset
     from rag.factory import Library
+    from rag.types import Collection
 
 _SIZES = (60, 90, 120, 180)
 _PASSAGES = 100  # so many are ranked; ten documents are among them
@@ -69,22 +70,21 @@ def _measured(dataset: Dataset, size: int, options: argparse.Namespace, work: Pa
             pipeline = IngestPipeline.over(library, parsers)
             pipeline.ingest([folder], collection="measured")
         seconds = time.perf_counter() - began
-        passages = sum(
-            document.chunk_count for document in library.store.documents(library.store.collection("measured"))
-        )
+        collection = library.store.collection("measured")
+        passages = sum(1 for _ in library.store.embedding_inputs(collection))
         rankings, times = {}, []
         for query in dataset.judged_queries(options.queries):
             asked = time.perf_counter()
-            rankings[query.id] = list(_documents(library, dataset, query.text))
+            rankings[query.id] = list(_documents(library, collection, dataset, query.text))
             times.append(1000 * (time.perf_counter() - asked))
     scores = score_rankings(rankings, dataset.qrels)
     means = {name: statistics.fmean(each[name] for each in scores.values()) for name in _MEASURES}
     return {**means, "passages": passages, "ingest_s": seconds, "query_ms": statistics.median(times)}
 
 
-def _documents(library: Library, dataset: Dataset, question: str) -> Iterator[str]:
+def _documents(library: Library, collection: Collection, dataset: Dataset, question: str) -> Iterator[str]:
     """Ids of the documents whose passages are found, best first."""
-    found = library.retriever.retrieve(library.store.collection("measured"), question, _PASSAGES)
+    found = library.retriever.retrieve(collection, question, _PASSAGES)
     numbers = dict.fromkeys(int(Path(passage.document.uri).stem) for passage in found.passages)
     return (dataset.corpus[number].id for number in numbers)
 
