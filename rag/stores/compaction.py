@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from rag.errors import RagError
+from rag.errors import EmbedderChanged, RagError
 from rag.priority import give_way
 from rag.telemetry import get_logger
 
@@ -51,6 +51,8 @@ class Compaction:
         while (collection := self._grown.get()) is not None:
             try:
                 self._vectors.compact(collection)
+            except EmbedderChanged:  # since it was searched; its next search brings it here with the new embeddings
+                continue
             except RagError as error:  # searches go on from memory
                 _log.error("index not compacted", collection=collection.name, code=error.code, detail=str(error))
                 self._not_before[collection.id] = time.monotonic() + _RETRY_S

@@ -495,6 +495,30 @@ def test_a_service_goes_on_from_what_another_process_wrote(processes, process, c
     assert len(other.found(collection)) == 10
 
 
+def test_a_compaction_of_former_embeddings_does_not_keep_the_new_ones_from_theirs(process, collection, monkeypatch):
+    monkeypatch.setattr(live_vectors, "_FLUSH_AT", 1)
+    compaction = Compaction(process.vectors)
+    compaction.start()
+    ingest(process.store, collection, "/a", ["text"])
+    compact, called = process.vectors.compact, threading.Semaphore(0)
+
+    def swapped_meanwhile(_):
+        called.release()
+        raise EmbedderChanged("embedded anew", hint="none")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process.vectors, "compact", swapped_meanwhile)
+        process.found(collection)
+        assert called.acquire(timeout=60)
+        while collection.id in compaction._waiting:
+            threading.Event().wait(0.01)
+    assert process.vectors.compact == compact
+    ingest(process.store, collection, "/b", ["text"], seed=1)
+    process.found(collection)
+    compaction.stop()
+    assert process.store.status(collection).generation.count == 2
+
+
 def test_a_compaction_that_fails_does_not_end_the_thread(process, collection, monkeypatch):
     monkeypatch.setattr(live_vectors, "_FLUSH_AT", 1)
     compaction = Compaction(process.vectors)
