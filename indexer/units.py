@@ -34,7 +34,7 @@ class Unit:
 
     ``table_header`` is set on rows that stand apart from their header; ``headed`` tables begin with theirs.
     ``caption`` is what a block beside the table calls it. ``with_next``: a caption and the end of its table that it
-    stands at belong together.
+    stands at belong together. ``name`` is what code defines, where no heading says it.
     """
 
     start: int
@@ -47,6 +47,7 @@ class Unit:
     headed: bool = False
     caption: str = ""
     with_next: bool = False
+    name: str = ""
 
     @property
     def end(self) -> int:
@@ -111,6 +112,7 @@ def _cut(unit: Unit, cuts: Sequence[int]) -> list[Unit]:
                 table_header=header if apart else unit.table_header,
                 headed=unit.headed and not apart,
                 caption=unit.caption,
+                name=unit.name,
                 # A header alone below a caption is no table yet.
                 with_next=unit.with_next if end == len(unit.text) else bool(unit.caption) and unit.headed and not apart,
             )
