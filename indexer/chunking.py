@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from indexer.lead_ins import leads_in
 from indexer.packing import Group, halves, leading_headings, pack
 from indexer.parsers.blocks import BlockKind, says_caption
 from indexer.units import Splitter, Unit
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from indexer.units import CountTokens
 
 # Bump when the same blocks give other chunks: unchanged files are then chunked again.
-CHUNKER_VERSION: Final = "plumbline-chunks-2"
+CHUNKER_VERSION: Final = "plumbline-chunks-3"
 
 # About one screen paragraph or two: one topic for the embedding, and six of them fit a small model's context.
 TARGET_TOKENS: Final = 180
@@ -123,7 +124,8 @@ class Chunker:
         elif block.text.strip():
             self._settle_headings()
             if self._units:
-                self._units[-1].with_next = _belong_together(self._units[-1], unit)
+                last = self._units[-1]
+                last.with_next = _belong_together(last, unit) or leads_in(last.text, last.kind, unit.kind)
             self._units.append(unit)
             self._chars += len(block.text)
             if self._chars > _WINDOW_CHARS:

@@ -148,10 +148,15 @@ def bounded(block: Block) -> Iterator[Block]:
         start = end
 
 
+def is_rule(line: str) -> bool:
+    """Whether a line of a table only divides what stands above and below it."""
+    return _CELL_RULES.match(line) is not None
+
+
 def first_row(table: str) -> tuple[str, int]:
     """The cells of a table's first row, and where the row ends."""
     for match in _LINE.finditer(table):
-        if match[0].strip() and not _CELL_RULES.match(match[0]):
+        if match[0].strip() and not is_rule(match[0]):
             return match[0].strip().strip("| "), match.end()
     return "", len(table)
 
