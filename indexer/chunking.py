@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from indexer.lead_ins import leads_in
 from indexer.packing import Group, halves, leading_headings, pack
 from indexer.parsers.blocks import BlockKind, says_caption
 from indexer.units import Splitter, Unit
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from indexer.units import CountTokens
 
 # Bump when the same blocks give other chunks: unchanged files are then chunked again.
-CHUNKER_VERSION: Final = "plumbline-chunks-2"
+CHUNKER_VERSION: Final = "plumbline-chunks-3"
 
 # About one screen paragraph or two: one topic for the embedding, and six of them fit a small model's context.
 TARGET_TOKENS: Final = 180
@@ -32,6 +33,9 @@ _PATH_SHARE: Final = 3
 _TABLE_HEADER_CHARS: Final = 160
 # Half of a caption of fewer words says little.
 _MIN_CAPTION_WORDS: Final = 5
+# More names of what a chunk of code defines say less than the code itself.
+_MAX_NAMES: Final = 3
+_NAMES_CHARS: Final = 80
 
 
 def chunk_blocks(
@@ -111,6 +115,7 @@ class Chunker:
             table_header=block.header or "",
             headed=block.kind is BlockKind.TABLE and block.header is None,
             caption=block.caption,
+            name=block.heading if block.kind is BlockKind.CODE else "",
         )
         self._offset += len(block.text)
         if block.kind is BlockKind.HEADING:
@@ -119,7 +124,8 @@ class Chunker:
         elif block.text.strip():
             self._settle_headings()
             if self._units:
-                self._units[-1].with_next = _belong_together(self._units[-1], unit)
+                last = self._units[-1]
+                last.with_next = _belong_together(last, unit) or leads_in(last.text, last.kind, unit.kind)
             self._units.append(unit)
             self._chars += len(block.text)
             if self._chars > _WINDOW_CHARS:
@@ -209,6 +215,10 @@ class Chunker:
     def _smaller(self, group: Group) -> list[Group]:
         """What to try in place of a group that does not fit with its context; nothing if it cannot be cut."""
         first = group[0]
+        if _names(group):
+            for unit in group:
+                unit.name = ""
+            return [group]
         if caption := _caption_elsewhere(group):
             for unit in group:
                 unit.caption = _shorter(caption) if unit.caption == caption else unit.caption
@@ -262,7 +272,7 @@ class Chunker:
 
     def _group_path(self, group: Group) -> tuple[str, ...]:
         header = " ".join(group[0].table_header.split())
-        told = (_caption_elsewhere(group), header if len(header) <= _TABLE_HEADER_CHARS else "")
+        told = (_names(group), _caption_elsewhere(group), header if len(header) <= _TABLE_HEADER_CHARS else "")
         return (*self._path, *filter(None, told))
 
     def _fitting_path(self) -> tuple[str, ...]:
@@ -291,6 +301,13 @@ def _caption_elsewhere(group: Group) -> str:
     """The caption of a table in the group, if the group does not hold it."""
     held = "\n".join(unit.text for unit in group if unit.kind is BlockKind.CAPTION)
     return next((unit.caption for unit in group if unit.caption and not says_caption(held, unit.caption)), "")
+
+
+def _names(group: Group) -> str:
+    """What the code of a group defines, if that is little enough for a heading."""
+    names = dict.fromkeys(unit.name for unit in group if unit.name)
+    joined = ", ".join(names)
+    return joined if len(names) <= _MAX_NAMES and len(joined) <= _NAMES_CHARS else ""
 
 
 def _shorter(caption: str) -> str:

@@ -11,9 +11,11 @@ from indexer.formats import (
     CODE,
     HTML,
     HTML_SUFFIXES,
+    JSON,
     LOOSE,
     MAIL,
     MAILBOX,
+    NOTEBOOK,
     OUTLOOK,
     PDF,
     PROSE,
@@ -25,6 +27,7 @@ from indexer.formats import (
     ZIP,
 )
 from indexer.image_detection import image_type
+from indexer.json_detection import json_type
 from indexer.legacy_encodings import meant_by, one_byte_encoding
 from indexer.office_detection import office_type
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
@@ -39,7 +42,9 @@ READABLE: Final = (
     "notebooks, subtitles, source code, mail, and ZIP and TAR archives of these"
 )
 
-_TEXT_SUFFIXES: Final = frozenset({".txt", ".text", ".log", *HTML_SUFFIXES, *SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
+# Data under such a name is meant to be read as it stands.
+_PLAIN_SUFFIXES: Final = frozenset({".txt", ".text", ".log"})
+_TEXT_SUFFIXES: Final = frozenset({*_PLAIN_SUFFIXES, *HTML_SUFFIXES, *SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
 
 _BOMS: Final = (
     # The 32-bit marks begin with the 16-bit ones.
@@ -148,7 +153,7 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     if encoding is None:
         _refuse_known_binary(path, scan)
         encoding = _encoding(path, scan)
-    media_type = _text_type(path, head, encoding)
+    media_type = _text_type(path, head, encoding, whole=scan.size <= len(head))
     if media_type not in LOOSE:
         _refuse_noise(path, head)
     return Detected(media_type=media_type, encoding=encoding)
@@ -337,7 +342,7 @@ def _looks_like_html(path: PurePath, head: bytes) -> bool:
     return bool(_HTML_START.match(head)) or path.suffix.lower() in HTML_SUFFIXES
 
 
-def _text_type(path: PurePath, head: bytes, encoding: str) -> str:
+def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> str:
     if encoding.startswith(("utf-16", "utf-32")):
         # Tags are searched for in bytes; a stray odd byte at the end of the head does not matter here.
         head = head.decode(encoding, errors="replace").encode("utf-8", errors="replace")
@@ -351,4 +356,8 @@ def _text_type(path: PurePath, head: bytes, encoding: str) -> str:
         return XML
     if start.startswith(b"WEBVTT"):
         return VTT
-    return SUFFIX_TYPES.get(suffix, TEXT)
+    named = SUFFIX_TYPES.get(suffix, TEXT)
+    if named == JSON or (named == TEXT and suffix not in _PLAIN_SUFFIXES):
+        found = json_type(start.decode("utf-8", errors="replace"), whole=whole)
+        return found if found is not None and (named == TEXT or found == NOTEBOOK) else named
+    return named

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
-from indexer.parsers.blocks import BlockKind, first_row
+from indexer.parsers.blocks import BlockKind, first_row, is_rule
 from rag.generation.sentences import sentence_cuts
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Unit:
 
     ``table_header`` is set on rows that stand apart from their header; ``headed`` tables begin with theirs.
     ``caption`` is what a block beside the table calls it. ``with_next``: a caption and the end of its table that it
-    stands at belong together.
+    stands at belong together, as do a lead-in and the beginning of what it announces, and a header and its first row.
+    ``name`` is what code defines, where no heading says it.
     """
 
     start: int
@@ -47,6 +48,7 @@ class Unit:
     headed: bool = False
     caption: str = ""
     with_next: bool = False
+    name: str = ""
 
     @property
     def end(self) -> int:
@@ -111,8 +113,9 @@ def _cut(unit: Unit, cuts: Sequence[int]) -> list[Unit]:
                 table_header=header if apart else unit.table_header,
                 headed=unit.headed and not apart,
                 caption=unit.caption,
-                # A header alone below a caption is no table yet.
-                with_next=unit.with_next if end == len(unit.text) else bool(unit.caption) and unit.headed and not apart,
+                name=unit.name,
+                # A header alone is no table yet.
+                with_next=unit.with_next if end == len(unit.text) else unit.headed and (not apart or is_rule(text)),
             )
             pieces.append(piece)
     return pieces

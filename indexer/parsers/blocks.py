@@ -39,7 +39,8 @@ class Block:
 
     ``text`` holds the white space that follows the piece, too, so that joining all blocks gives the source text that
     offsets are counted in. ``heading`` and ``level`` (1 is outermost) are set for headings: ``heading`` is the title
-    without markup. ``page`` counts from 1: pages, slides or sheets. ``header`` is for tables, whose rows are lines: the
+    without markup. Code may have a ``heading`` without being one: the name of what it defines, where others share its
+    section. ``page`` counts from 1: pages, slides or sheets. ``header`` is for tables, whose rows are lines: the
     names of the columns where the text does not begin with them, empty where rows say them themselves or nobody does;
     ``None``: the first row holds them. ``caption`` is for tables, too: what the block of the kind ``CAPTION`` beside it
     calls it, as ``short_caption`` has it. Captions of figures are blocks, and nothing more.
@@ -147,10 +148,15 @@ def bounded(block: Block) -> Iterator[Block]:
         start = end
 
 
+def is_rule(line: str) -> bool:
+    """Whether a line of a table only divides what stands above and below it."""
+    return _CELL_RULES.match(line) is not None
+
+
 def first_row(table: str) -> tuple[str, int]:
     """The cells of a table's first row, and where the row ends."""
     for match in _LINE.finditer(table):
-        if match[0].strip() and not _CELL_RULES.match(match[0]):
+        if match[0].strip() and not is_rule(match[0]):
             return match[0].strip().strip("| "), match.end()
     return "", len(table)
 

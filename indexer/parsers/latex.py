@@ -21,6 +21,7 @@ from indexer.parsers.blocks import (
 )
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.latex_arguments import Arguments
+from indexer.parsers.latex_tables import Cells
 from indexer.parsers.latex_tokens import SYMBOLS, Kind, Token, tokens
 from indexer.parsers.latex_vocabulary import (
     BOXES,
@@ -31,6 +32,7 @@ from indexer.parsers.latex_vocabulary import (
     REFERENCES,
     SILENT,
     SKIPPED_ARGUMENTS,
+    SPANS,
     TABLES,
 )
 
@@ -73,7 +75,7 @@ class _Writer:
         self._lists: list[tuple[str, int]] = []
         self._items: list[str] = []
         self._marker = ""
-        self._rows: list[list[str]] = []
+        self._cells = Cells()
         self._table_depth = 0
         self._caption = ""  # of the tables here
         # What is to be done where a group closes.
@@ -132,7 +134,7 @@ class _Writer:
         self._expansions += 1
         return depth < _MAX_EXPANSION_DEPTH and self._expansions <= _MAX_EXPANSIONS
 
-    def _step(  # noqa: C901 - one branch a kind of token
+    def _step(  # noqa: C901, PLR0912 - one branch a kind of token
         self, token: Token, at: int
     ) -> Generator[Block, None, int]:
         """Deal with one token; returns where to go on."""
@@ -157,7 +159,9 @@ class _Writer:
             self._end_cell()
         elif kind is Kind.CLOSE:
             yield from self._close(at)
-        elif kind is not Kind.OPEN:
+        elif kind is Kind.OPEN:
+            self._cells.groups += self._arguments.group_end(at) is not None
+        else:
             text = token.text
             for mark, shown in _DASHES:
                 text = text.replace(mark, shown)
@@ -182,7 +186,7 @@ class _Writer:
             yield from self._flush()
         elif name in {"\\", "tabularnewline", "cr"}:
             after = self._arguments.after_options(after)
-            self._end_row()
+            self._end_row(in_group=self._cells.groups > 0)
         elif name in INCLUDES:
             target, after = self._argument(after)
             self.included.append(target or "?")
@@ -191,7 +195,7 @@ class _Writer:
             self._inline.append(f"[{keys}]" if keys else "")
         elif name == "caption" and self._table_depth:
             said, after = self._argument(after)
-            if said and not self._rows[0]:  # long tables say it again at the top of each page
+            if said and not self._cells.begun:  # long tables say it again at the top of each page
                 yield from self._put(said, BlockKind.CAPTION)
         elif name in {"caption", "footnote", "thanks"}:
             after = self._arguments.after_options(after)
@@ -204,6 +208,8 @@ class _Writer:
         elif name in SILENT:
             after = self._arguments.after_arguments(after)
         elif name in SKIPPED_ARGUMENTS:
+            if name in SPANS and self._table_depth == 1:
+                self._cells.span(name, self._argument(after)[0])
             after = self._arguments.after_arguments(after, SKIPPED_ARGUMENTS[name])
         elif name in SYMBOLS:
             self._inline.append(SYMBOLS[name])
@@ -212,6 +218,7 @@ class _Writer:
         return after
 
     def _close(self, at: int) -> Iterator[Block]:
+        self._cells.groups = max(0, self._cells.groups - 1)
         action = self._closing.pop(at, "")
         if action == "caption":
             yield from self._flush(BlockKind.CAPTION)
@@ -258,7 +265,7 @@ class _Writer:
             after = self._arguments.after_arguments(after, TABLES.get(name, TABLES.get(base, 1)))
             if not self._table_depth:
                 yield from self._flush()
-                self._rows = [[]]
+                self._cells = Cells()
             self._table_depth += 1
             return after
         yield from self._flush()
@@ -281,9 +288,7 @@ class _Writer:
             self._end_row()
             self._table_depth -= 1
             if not self._table_depth:
-                rows, self._rows = self._rows, []
-                lines = [" | ".join(cells) for cells in rows if any(cells)]
-                yield from self._put("\n".join(lines), BlockKind.TABLE)
+                yield from self._put(self._cells.text(), BlockKind.TABLE)
                 self._caption = "" if base in FLOATS else self._caption
             return
         if self._table_depth:
@@ -298,14 +303,14 @@ class _Writer:
 
     def _end_cell(self) -> None:
         if self._table_depth == 1:
-            self._rows[-1].append(self._taken())
+            self._cells.end_cell(self._taken())
         else:
             self._inline.append(" ")
 
-    def _end_row(self) -> None:
-        if self._table_depth == 1:
-            self._rows[-1].append(self._taken())
-            self._rows.append([])
+    def _end_row(self, *, in_group: bool = False) -> None:
+        """A line's end within braces is one of a cell."""
+        if self._table_depth == 1 and not in_group:
+            self._cells.end_row(self._taken())
         else:
             self._inline.append(" ")
 

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_OPTION_TOKENS: Final = 400
+_STAR: Final = Token(Kind.TEXT, "*")
 _CAPTION: Final = Token(Kind.MACRO, "caption")
 
 
 class Arguments:
     """The tokens of a source with the ends of their groups. Places are numbers of tokens."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.partners = partners(tokens)
         # Of environments that hold tables, by the place of their beginning: the place of their caption.
@@ -39,10 +40,11 @@ class Arguments:
         return self._after_space(at, Kind.OPEN)
 
     def after_arguments(self, at: int, count: int = 9) -> int:
-        """Where up to so many groups, and the options among them, end."""
+        """Where up to so many groups, and the options among them, end. A star before a group may stand for one."""
         at = self.after_options(at)
         for _ in range(count):
-            close = self.partners.get(at)
+            starred = self.tokens[at : at + 1] == [_STAR] and at + 1 in self.partners
+            close = at if starred else self.partners.get(at)
             if close is None:
                 break
             at = self.after_options(close + 1)

@@ -35,6 +35,7 @@ class Token:
 _CODE_ENVIRONMENTS: Final = r"verbatim|Verbatim|lstlisting|minted|alltt|verbatimtab"
 _MATH_ENVIRONMENTS: Final = r"equation|align|gather|multline|eqnarray|displaymath|math|alignat|flalign|aligned"
 _SILENT_ENVIRONMENTS: Final = r"comment|tikzpicture|pgfpicture|picture|CCSXML|filecontents|tikzcd|forest|axis"
+_SIZE: Final = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)[ ]*+(?:pt|em|ex|mm|cm|in|pc|bp|sp|mu)(?![A-Za-z])"
 # What has no end within so many characters is no formula and no environment; it also bounds the search.
 _REACH: Final = 1 << 16
 
@@ -45,6 +46,10 @@ _TOKEN = re.compile(
     | (?P<formula> \\begin\{{(?P<fm>{_MATH_ENVIRONMENTS})(?P<fs>\*?)\}} .{{0,{_REACH}}}? \\end\{{(?P=fm)(?P=fs)\}} )
     | (?P<silent> \\begin\{{(?P<se>{_SILENT_ENVIRONMENTS})(?P<ss>\*?)\}} .{{0,{_REACH}}}? \\end\{{(?P=se)(?P=ss)\}} )
     | (?P<off> \\iffalse\b .{{0,{_REACH}}}? \\fi\b )
+    | (?P<rule> \\cmidrule[ ]*+(?:\[[^\]\n]{{0,80}}\])?[ ]*+\([^()\n]{{0,80}}\)[ ]*+\{{[^{{}}\n]{{0,80}}\}} )
+    | (?P<length> \\(?:setlength|addtolength)[ ]*+\\[A-Za-z@]++[ ]*+\{{[^{{}}\n]{{0,400}}\}}
+        | \\(?!(?:small|med|big)skip)[A-Za-z]*(?:skip|sep|kern|indent|width|height)[ ]*+=?[ ]*+
+          {_SIZE}(?:[ ]*+(?:plus|minus)[ ]*+{_SIZE})*+ )
     | \\begin[ ]*\{{(?P<begin>[^{{}}\n]*)\}} | \\end[ ]*\{{(?P<end>[^{{}}\n]*)\}}
     | \\(?:verb|lstinline)\*?(?P<bar>[^A-Za-z*\s{{\[])(?P<verb>[^\n]*?)(?P=bar)
     | \\(?:url|nolinkurl|path)[ ]*\{{(?P<url>[^{{}}\n]*)\}} | (?P<href> \\href[ ]*\{{[^{{}}\n]*\}} )
@@ -116,7 +121,7 @@ def _token(match: re.Match[str]) -> Token | None:  # noqa: PLR0911 - one line a 
         return Token(Kind.MATH, match["formula"])
     if kind in _BY_GROUP:
         return Token(_BY_GROUP[kind], match[kind])
-    if kind in {"comment", "ss", "se", "silent", "off", "href"}:
+    if kind in {"comment", "ss", "se", "silent", "off", "href", "rule", "length"}:
         return None
     if kind == "sign" and match["sign"] in {"\\", ""}:
         return Token(Kind.MACRO, "\\")

@@ -14,6 +14,7 @@ SILENT: Final = frozenset(
     thispagestyle newcommand renewcommand providecommand DeclareMathOperator newenvironment renewenvironment newtheorem
     setlength addtolength hline cline cmidrule toprule midrule bottomrule addlinespace index bibliography
     bibliographystyle definecolor hypersetup rowcolor cellcolor columncolor rule nocite graphicspath lstset phantom
+    arrayrulecolor cdashline Xhline specialrule noalign
     newcolumntype captionsetup titleformat titlespacing affiliation ead cortext fntext tnotetext orcidID institute
     addcontentsline pdfbookmark hypertarget RequirePackage PassOptionsToPackage geometry theoremstyle setkeys
     keys_set addbibresource input@path numberwithin arraystretch hyphenation newlength newcounter""".split()
@@ -25,6 +26,8 @@ SKIPPED_ARGUMENTS: Final = {
     "fcolorbox": 2, "selectfont": 0,
     "foreignlanguage": 1, "selectlanguage": 1, "adjustbox": 1, "fancyhead": 1, "fancyfoot": 1, "newblock": 0,
 }  # fmt: skip
+# Cells of more than one column or row; the number is their first argument.
+SPANS: Final = frozenset({"multicolumn", "multirow"})
 INCLUDES: Final = frozenset({"input", "include", "subfile", "import"})
 REFERENCES = re.compile(r"^(?:[A-Za-z]*cite[a-z]*|ref|eqref|autoref|[cC]ref|pageref|nameref)$")
 LISTS: Final = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from indexer.parsers.blocks import Block, BlockKind, Parsed, bounded, one_line
@@ -10,14 +11,14 @@ from indexer.parsers.decoding import TextReader
 from indexer.parsers.syntax import CONTAINERS, DEFINITIONS, WRAPPERS, language_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from indexer.parsers.blocks import Parser
 
 # A definition longer than this is split into those within it.
 _WHOLE_BYTES: Final = 1500
-# Neighbours shorter than this share a section: a page of accessors is one topic.
+# Neighbours shorter than this share a section, and each chunk names those it holds: a page of accessors is one topic.
 _SMALL_BYTES: Final = 400
 _MAX_DEPTH: Final = 5
 _MAX_NAME_CHARS: Final = 100
@@ -31,6 +32,7 @@ class _Segment:
     end: int
     path: tuple[str, ...]
     small: bool = False
+    name: str = ""  # where it is not the last of the path
 
 
 def parse_code(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
@@ -67,7 +69,7 @@ def _parse(file: BinaryIO, encoding: str, language: str) -> Iterator[Parsed]:
             from tree_sitter import Parser as SyntaxParser
 
             root = SyntaxParser(language_of(language)).parse(code).root_node
-            segments = _merged(list(_Walk(code).segments(root, (), 0, len(code))))
+            segments: Iterable[_Segment] = _together(_Walk(code).segments(root, (), 0, len(code)))
         else:
             segments = [_Segment(0, len(code), ())]
         yield from _blocks(code, segments)
@@ -166,31 +168,17 @@ def _unwrapped(node: Any) -> Any:  # noqa: ANN401
     return node
 
 
-def _merged(segments: Sequence[_Segment]) -> list[_Segment]:
-    """Small definitions that follow one another are one segment with all their names."""
-    merged: list[_Segment] = []
-    names: list[str] = []
-    for segment in segments:
-        last = merged[-1] if merged else None
-        joins = (
-            last is not None
-            and last.small
-            and segment.small
-            and last.path[:-1] == segment.path[:-1]
-            and segment.end - last.start <= _WHOLE_BYTES
-            and len(", ".join([*names, segment.path[-1]])) <= _MAX_NAME_CHARS
-        )
-        if joins and last is not None:
-            names.append(segment.path[-1])
-            path = (*segment.path[:-1], ", ".join(dict.fromkeys(names)))
-            merged[-1] = _Segment(last.start, segment.end, path, small=True)
+def _together(segments: Iterable[_Segment]) -> Iterator[_Segment]:
+    """Small definitions that follow one another stand under what is around them; each knows its own name."""
+    for (small, around), found in groupby(segments, key=lambda segment: (segment.small, segment.path[:-1])):
+        run = list(found)
+        if small and len(run) > 1:
+            yield from (_Segment(each.start, each.end, around, name=each.path[-1]) for each in run)
         else:
-            names = [segment.path[-1]] if segment.path else []
-            merged.append(segment)
-    return merged
+            yield from run
 
 
-def _blocks(code: bytes, segments: Sequence[_Segment]) -> Iterator[Block]:
+def _blocks(code: bytes, segments: Iterable[_Segment]) -> Iterator[Block]:
     path: tuple[str, ...] = ()
     for segment in segments:
         text = code[segment.start : segment.end].decode("utf-8", errors="replace")
@@ -203,4 +191,4 @@ def _blocks(code: bytes, segments: Sequence[_Segment]) -> Iterator[Block]:
             if kept == len(segment.path):
                 yield Block(text="", kind=BlockKind.HEADING, level=kept + 1)
             path = segment.path
-        yield from bounded(Block(text=text, kind=BlockKind.CODE))
+        yield from bounded(Block(text=text, kind=BlockKind.CODE, heading=segment.name))

@@ -257,7 +257,7 @@ def test_an_ingest_under_way_at_the_swap_is_cut_as_the_others(run, ingested, doc
     assert (summary["ingested"], summary["unchanged"]) == (1, DOCUMENTS)
     with open_library(load_settings()) as library, library.database.read() as connection:
         chunkers = connection.scalars(select(VersionRow.chunker).where(VersionRow.status == "active").distinct()).all()
-    assert chunkers == ["plumbline-chunks-2@60"]
+    assert chunkers == ["plumbline-chunks-3@60"]
 
 
 def test_going_back_to_what_another_release_has_cut(run, ingested, docs, monkeypatch):
@@ -396,10 +396,10 @@ def test_a_stopped_run_goes_on_where_it_was(run, ingested, monkeypatch):
     cut = states()["prepared"]
     assert 0 < cut < DOCUMENTS
     live, building = lines(run("reembed", "--status", "--json"))[0]["embeddings"]
-    assert live["chunker"] == "plumbline-chunks-2"
-    assert (building["chunker"], building["uncut"]) == ("plumbline-chunks-2@60", DOCUMENTS - cut)
+    assert live["chunker"] == "plumbline-chunks-3"
+    assert (building["chunker"], building["uncut"]) == ("plumbline-chunks-3@60", DOCUMENTS - cut)
     refused = run("reembed", "--embedder", "other", exit_code=1).stderr
-    assert "in chunks by plumbline-chunks-2@60" in refused
+    assert "in chunks by plumbline-chunks-3@60" in refused
     whole(run)
     *_, summary = lines(run("reembed", "--chunk-tokens", "60", "--json"))
     assert (summary["outcome"], summary["recut"]) == ("swapped", DOCUMENTS - cut)
@@ -434,7 +434,7 @@ def test_a_cancel_while_documents_are_cut(run, ingested, monkeypatch):
 def test_a_killed_run_leaves_what_verification_tells_and_removes(run, ingested):
     with open_library(load_settings()) as library:
         collection = library.store.collection("default")
-        target = embedding_sets.begin(library.database, collection, "hashing@64", 64, chunker="plumbline-chunks-2@60")
+        target = embedding_sets.begin(library.database, collection, "hashing@64", 64, chunker="plumbline-chunks-3@60")
         killed = next(recutting.sources(library.database, target))
         with library.database.write() as connection:
             recutting.CutVersion(target, killed, killed.title).add(connection, [])
@@ -536,7 +536,7 @@ def test_whatever_brings_documents_keeps_to_the_size(run, ingested, docs, tmp_pa
     assert lines(run("sync", str(docs), "--dry-run", "--json"))[-1]["unchanged"] == DOCUMENTS
     run("import", "-c", "default", str(tmp_path / "out.jsonl"))
     with open_library(load_settings()) as library:
-        assert library.store.collection("default").fingerprint.chunker == "plumbline-chunks-2@60"
+        assert library.store.collection("default").fingerprint.chunker == "plumbline-chunks-3@60"
     assert states()["active"] == DOCUMENTS
 
 

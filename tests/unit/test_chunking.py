@@ -3,6 +3,7 @@ import re
 import pytest
 
 from indexer.chunking import MAX_TOKENS, TARGET_TOKENS, chunk_blocks, clip_title
+from indexer.lead_ins import leads_in
 from indexer.parsers.blocks import Block, BlockKind
 from rag.embedding.context import contextual_text
 from rag.embedding.fake import HashingEmbedder
@@ -208,3 +209,54 @@ def test_every_word_is_in_exactly_one_chunk(words):
 def test_a_chunk_may_begin_after_a_unit_of_white_space_alone(text):
     chunks = chunk(Block(text=text, kind=BlockKind.LIST), title="", embedder=HashingEmbedder(max_tokens=32))
     assert len(chunks) > 1
+
+
+def say(text: str, kind: BlockKind = BlockKind.PARAGRAPH) -> Block:
+    return Block(text=f"{text}\n\n", kind=kind)
+
+
+def rows(count: int) -> str:
+    return "| name | depth |\n|---|---|\n" + "\n".join(f"| r{n} | {n} |" for n in range(count))
+
+
+def items(count: int) -> str:
+    return "\n".join(f"- item {n} and words" for n in range(count))
+
+
+def stanzas(count: int) -> str:
+    return "\n\n".join(f"do_this({n})\nand_that({n}, {n})" for n in range(count))
+
+
+@pytest.mark.parametrize("count", [9, 80])
+@pytest.mark.parametrize(
+    ("lead", "kind", "write"),
+    [
+        ("The rivers are:", BlockKind.LIST, items),
+        ("**Prefetch the models:**", BlockKind.CODE, stanzas),
+        ("以下の通りです：", BlockKind.TABLE, rows),
+        ("A non-uniform table with spans", BlockKind.TABLE, rows),
+    ],
+)
+def test_a_lead_in_stays_with_what_it_announces(lead, kind, write, count):
+    begins = write(1)
+    for words in range(100, 180, 10):
+        chunks = chunk(heading("A"), paragraph(words), say(lead), say(write(count), kind), paragraph(30))
+        assert [lead in item.text for item in chunks if begins in item.text] == [True]
+        assert sum(lead in "\n".join((*item.heading_path, item.text)) for item in chunks) == 1
+
+
+def test_a_header_is_never_all_that_a_chunk_has_of_its_table():
+    for words in range(100, 180, 10):
+        chunks = chunk(heading("A"), paragraph(words), say(rows(80), BlockKind.TABLE))
+        assert all("| r" in item.text for item in chunks if "| name |" in item.text)
+
+
+@pytest.mark.parametrize(
+    ("lead", "kind"),
+    [("A sentence.", BlockKind.TABLE), ("A sentence", BlockKind.LIST), ("Why? (So.)", BlockKind.TABLE)]
+    + [("word " * 70 + "ends:", kind) for kind in (BlockKind.LIST, BlockKind.TABLE)],
+)
+def test_other_paragraphs_are_no_lead_ins(lead, kind):
+    assert not leads_in(f"{lead}\n\n", BlockKind.PARAGRAPH, kind)
+    assert not leads_in("So:", BlockKind.PARAGRAPH, BlockKind.PARAGRAPH)
+    assert not leads_in("- so:", BlockKind.LIST, BlockKind.LIST)

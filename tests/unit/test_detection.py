@@ -12,6 +12,13 @@ from indexer.formats import HTML, MARKDOWN, PDF, TEXT
 from indexer.sources import Source
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
+LARGE_JSON = b'{"a": [' + b'{"name": "Inn, [a] river", "depth": -3.5e1}, ' * 3000 + b"{}]}"
+NOTEBOOK = b'{"cells": [{"cell_type": "code", "source": ["x"]}], "metadata": {}, "nbformat": 4}'
+LARGE_NOTEBOOK = (
+    b'{"cells": ['
+    + b'{"cell_type": "markdown", "source": ["# Words"]}, ' * 3000
+    + b'{}], "nbformat": 4, "metadata": {}}'
+)
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489") + bytes(40)
 
 
@@ -50,6 +57,27 @@ def detected(tmp_path):
         ("a.json", b"{}", formats.JSON),
         ("a.ndjson", b"{}\n{}\n", formats.JSON_LINES),
         ("a.ipynb", b"{}", formats.NOTEBOOK),
+        ("settings", b' {"a": [1, 2]}\n', formats.JSON),
+        ("a.boxnote", codecs.BOM_UTF8 + b'[{"a": 1}]', formats.JSON),
+        ("sixteen", '{"a": 1}'.encode("utf-16"), formats.JSON),
+        ("records", b'{"a": 1}\n{"a": 2}\n', formats.JSON_LINES),
+        ("written", b'{\n"a": 1}\n{"a": 2}\n', formats.JSON),
+        ("large", LARGE_JSON, formats.JSON),
+        ("lines", b'{"a": "b"}\n' * 9000, formats.JSON_LINES),
+        ("long", b'{"a": "' + b"words \xc3\xa9 " * 9000 + b'"}', formats.JSON),
+        ("note", NOTEBOOK, formats.NOTEBOOK),
+        ("note.json", NOTEBOOK, formats.NOTEBOOK),
+        ("note.json.1", LARGE_NOTEBOOK, formats.NOTEBOOK),
+        ("a.txt", b'{"a": 1}', TEXT),
+        ("a.md", b'{"a": 1}', MARKDOWN),
+        ("nothing", b"{}", TEXT),
+        ("torn", b'{"a": 1', TEXT),
+        ("list", b"[1] A book\n[2] Another", TEXT),
+        ("more", b'{"a": 1} and words', TEXT),
+        ("words", b"[" + b"words " * 20000 + b"]", TEXT),
+        ("template", b"{ words; " + b"words " * 20000 + b"}", TEXT),
+        ("deep", b"[" * 200000, TEXT),
+        ("small", b"[" * 60000, TEXT),
         ("talk.txt", b"WEBVTT\n\n00:01.000 --> 00:02.000\nHi\n", formats.VTT),
         ("a.srt", b"1\n00:00:01,000 --> 00:00:02,000\nHi\n", formats.SRT),
         ("a.py", b"import os\n", "text/x-python"),

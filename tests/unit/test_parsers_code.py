@@ -6,6 +6,7 @@ from indexer.parsers.registry import LANGUAGES
 from rag.embedding.fake import HashingEmbedder
 from tests.unit.parsing import parsed
 
+EMBEDDER = HashingEmbedder()
 BODY = "    " + "x = compute(1, 2, 3)\n    " * 25 + "return x\n"
 
 PYTHON = f'''"""What it is."""
@@ -47,21 +48,61 @@ def test_python_is_split_at_functions_and_classes():
 
 
 def test_chunks_of_code_carry_the_names_around_them():
-    embedder = HashingEmbedder()
-    chunks = list(
-        chunk_blocks(
-            parsed("text/x-python", PYTHON).blocks, count_tokens=embedder.count_tokens, max_tokens=embedder.max_tokens
-        )
-    )
+    chunks = chunked("text/x-python", PYTHON)
     assert all(PYTHON[chunk.span.start : chunk.span.end] == chunk.text for chunk in chunks)
     paths = {chunk.heading_path for chunk in chunks}
     assert paths == {(), ("area",), ("River",), ("River", "speed"), ("River", "depth")}
     assert chunks[-1].heading_path == ()
 
 
-def test_small_neighbours_share_a_section():
+def chunked(media_type, source, max_tokens=EMBEDDER.max_tokens):
+    return list(
+        chunk_blocks(parsed(media_type, source).blocks, count_tokens=EMBEDDER.count_tokens, max_tokens=max_tokens)
+    )
+
+
+def test_small_neighbours_share_a_section_and_a_chunk_of_a_few_names_them():
     source = "".join(f"def get_{n}():\n    return {n}\n\n\n" for n in range(3))
-    assert headings(parsed("text/x-python", source)) == [(1, "get_0, get_1, get_2")]
+    assert headings(parsed("text/x-python", source)) == []
+    assert [chunk.heading_path for chunk in chunked("text/x-python", source)] == [("get_0, get_1, get_2",)]
+    alone = f"import os\n\n\ndef main():\n    os.abort()\n\n\ndef area(a):\n{BODY}"
+    assert headings(parsed("text/x-python", alone)) == [(1, "main"), (1, "area")]
+
+
+WORK = "  const x = a + b * 3;\n  console.log(x, a, b);\n  return x;\n"
+SMALL = "        x = compute(1, 2, 3)\n" * 5
+MANY = {
+    "text/x-python": "class Vault:\n    size = 1\n\n\ndef alone():\n    return 1\n\n\n"
+    + "".join(f"def f{n}(a):\n{SMALL}\n\n" for n in range(11)),
+    "text/x-typescript": "export function greet(a: string) { return a; }\n\nexport class Store { a = 1; }\n\n"
+    + "".join(f"export function work{n}(a: number, b: number) {{\n{WORK * 2}}}\n\n" for n in range(8)),
+}
+
+
+@pytest.mark.parametrize("media_type", sorted(MANY))
+def test_a_chunk_names_only_what_it_holds(media_type):
+    chunks = chunked(media_type, MANY[media_type])
+    assert len(chunks) > 2
+    assert any(chunk.heading_path for chunk in chunks)
+    for chunk in chunks:
+        names = ", ".join(chunk.heading_path).split(", ")
+        assert len(names) <= 3
+        assert all(name in chunk.text for name in names)
+
+
+def test_small_methods_stand_under_their_class():
+    methods = "".join(f"    def step_{n}(self):\n{SMALL}\n" for n in range(9))
+    chunks = chunked("text/x-python", f"class Engine:\n    power = 1\n\n{methods}    def stop(self):\n{SMALL * 4}")
+    assert {chunk.heading_path[0] for chunk in chunks} == {"Engine"}
+    assert chunks[-1].heading_path == ("Engine", "stop")
+    assert all(len(chunk.heading_path) == 1 or chunk.heading_path[1].split(", ")[0] in chunk.text for chunk in chunks)
+
+
+def test_names_give_way_where_they_leave_the_text_no_room():
+    source = "".join(f"def {'long_' * 4}{n}():\n    return {n} + a + b + c\n\n\n" for n in range(2))
+    assert [chunk.heading_path for chunk in chunked("text/x-python", source)] != [()]
+    tight = EMBEDDER.count_tokens([source])[0] + 1
+    assert [chunk.heading_path for chunk in chunked("text/x-python", source, tight)] == [()]
 
 
 LINES = "a = a + 1;\n" * 45

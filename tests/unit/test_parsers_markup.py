@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from indexer.formats import LATEX, ORG, RST
 from tests.unit.parsing import parsed
 
@@ -186,3 +188,51 @@ def test_latex_dollars_without_partners_cost_no_time():
     parsed(LATEX, "$ a \\begin{equation} " * 3000)
     # Two searches of bounded length each; a quadratic one would take minutes.
     assert time.process_time() - began < 60
+
+
+def latex_table(rows: str) -> list[str]:
+    found = parsed(LATEX, rf"\begin{{tabular}}{{lll}}{rows}\end{{tabular}}").of("table")
+    return found[0].split("\n") if found else []
+
+
+def test_a_line_end_within_a_cell_of_latex_ends_no_row():
+    rows = (
+        r"\shortstack{Data\\set} & \makecell[l]{mAP \\ (0.75)} & {\bf a\\[2pt]b} \\[1ex]"
+        r"1 & \begin{tabular}[c]{@{}c@{}}\#\\ layers\end{tabular} & 3\\ { & } 4"
+    )
+    assert latex_table(rows) == ["Data set | mAP (0.75) | a b", "1 | # layers | 3", " | 4"]
+
+
+def test_cells_of_latex_that_span_say_their_text_in_each_place():
+    rows = (
+        r"\multirow{2}{*}{Set} & \multicolumn{2}{c|}{\textbf{Score}} \\ \cline{2-3} & a & b \\ \hline"
+        r"\multirow[t]{2}{2cm}{One} & 1 & \multirow{9}*{all} \\ \hline \multicolumn{1}{c}{} & 2 & \\ Two & 3 & \\"
+        r"& 4 & own \\ \multirow{-2}{*}{End} & 5 & \\ \multirow{x}{*}{?} & 6 & \\ & & \\ & 7"
+    )
+    assert latex_table(rows) == [
+        "Set | Score | Score", "Set | a | b", "One | 1 | all", "One | 2 | all", "Two | 3 | all", "End | 4 | own",
+        "End | 5 | all", "? | 6 | all", " | 7",
+    ]  # fmt: skip
+
+
+def test_spans_of_latex_do_not_multiply_long_texts():
+    assert len(parsed(LATEX, rf"\begin{{tabular}}{{l}}\multicolumn{{9999999}}{{c}}{{{'word ' * 99}}}").text) < 600
+    assert latex_table(r"\multicolumn{9999999}{c}{a} \\ b")[0].count("a") == 64
+    assert latex_table(r"\multirow{-9999999}{*}{a} & b \\ c & d") == ["a | b", "c | d"]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        r"\cmidrule(lr){2-3}", r"\cmidrule[1pt](r{2pt}l){2-3}", r"\setlength\extrarowheight{2pt}",
+        r"\vskip 2pt plus 1pt ", r"\setlength{\tabcolsep}{2pt}", r"\tabcolsep=2pt ", r"\arrayrulecolor{black}",
+        r"\specialrule{1pt}{2pt}{2pt}", r"\noalign{\vskip 2pt}", r"\addlinespace[2pt]", r"\kern-.2em ", r"\Xhline{2pt}",
+    ],
+)  # fmt: skip
+def test_measures_of_latex_are_no_text(rule):
+    assert latex_table(rf"a & b & c \\ {rule} d & e & f") == ["a | b | c", "d | e | f"]
+    assert parsed(LATEX, rf"before {rule}after").text.split() == ["before", "after"]
+
+
+def test_words_after_a_skip_of_latex_are_text():
+    assert parsed(LATEX, r"\bigskip 2 cm of snow, \noindent 3 more").text.split() == "2 cm of snow, 3 more".split()
