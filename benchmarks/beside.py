@@ -1,16 +1,18 @@
 """What a question costs while documents are taken in beside it: a service is asked when idle, and beside a worker.
 
 In turns, on the same service: searches and answers over HTTP with nothing else running, then the same while `indexer
-worker` embeds documents that the service has not seen, into the collection that is searched. Answers are asked of
-another one, to which nothing comes, for with other passages they are other answers. Latencies are the client's.
+worker` (with ``--by ingest``, `indexer ingest`) embeds documents that the service has not seen, into the collection
+that is searched. Answers are asked of another one, to which nothing comes, for with other passages they are other
+answers. Latencies are the client's.
 
-    python -m benchmarks.beside [EMBEDDER] --data DIR [--answers N] [--json FILE]
+    python -m benchmarks.beside [EMBEDDER] --data DIR [--by worker|ingest] [--answers N] [--json FILE]
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +43,7 @@ _UNCHANGED = "unchanged"
 def main() -> None:
     parser = Options("beside", __doc__, kind="embedder")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="an evaluation folder")
+    parser.add_argument("--by", choices=("worker", "ingest"), default="worker", help="who takes documents in")
     parser.size("--stored", Size(full=1000, quick=20), "documents that are there before")
     parser.size("--searches", Size(full=100, quick=5), "searches of a block")
     parser.size("--answers", Size(full=12, quick=0), "answers of a block")
@@ -67,12 +70,12 @@ def main() -> None:
                 first = options.stored + number * (len(dataset.corpus) - options.stored) // options.rounds
                 last = options.stored + (number + 1) * (len(dataset.corpus) - options.stored) // options.rounds
                 unseen = _folder(work / f"unseen-{number}", dataset, first, last)
-                with _worker_at(client, unseen):
+                with _worker_at(client, unseen) if options.by == "worker" else _ingest_of(unseen):
                     report.add("beside", **_block(client, asked[: options.searches], asked[: options.answers]))
     for key, target in (("search_ms", 1.3), ("search_p95_ms", None), ("answer_ms", 1.3)):
         if report.values("idle", key):
             ratio = report.median("beside", key) / report.median("idle", key)
-            report.figure(f"{key}, beside a worker / idle", ratio, at_most=target)
+            report.figure(f"{key}, beside {options.by} / idle", ratio, at_most=target)
     report.finish()
 
 
@@ -120,6 +123,29 @@ def _worker_at(client: httpx2.Client, folder: Path) -> Iterator[None]:
         if worker.poll() is None:
             worker.kill()
             worker.wait()
+
+
+@contextmanager
+def _ingest_of(folder: Path) -> Iterator[None]:
+    """An ingest that is in the middle of a folder, and still is when the block ends; then it stops."""
+    command, log = [_PROGRAMS / "indexer", "ingest", "--json", folder], folder.with_suffix(".log")
+    with log.open("w") as written:
+        ingest = subprocess.Popen(command, stdout=written)  # noqa: S603  # this program
+    try:
+        deadline = time.monotonic() + _BEGUN_S
+        while not any(json.loads(line)["type"] == "file" for line in log.read_text().splitlines()):
+            if time.monotonic() > deadline or ingest.poll() is not None:
+                raise SystemExit("the ingest did not begin")
+            time.sleep(_POLL_S)
+        yield
+        if ingest.poll() is not None:
+            raise SystemExit("the ingest was done before the block was: ask less, or give it more documents")
+        ingest.send_signal(signal.SIGINT)
+        ingest.wait(_BEGUN_S)
+    finally:
+        if ingest.poll() is None:
+            ingest.kill()
+            ingest.wait()
 
 
 if __name__ == "__main__":

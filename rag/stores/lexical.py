@@ -7,10 +7,11 @@ have found (docs/decisions/0021-rare-terms-find.md).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Float, Integer, column, literal, literal_column, select, table
+from sqlalchemy import Float, Integer, column, func, literal, literal_column, select, table, union_all
 
 from rag.stores.analysis import languages_of, scope_term
 from rag.stores.filtering import condition
@@ -42,6 +43,9 @@ _SCOPE_WEIGHT = 0.0
 _SCORED = 10_000
 _SCORED_AT_MOST = 60_000
 _REST = 0.5
+
+# Terms that find where each is a SELECT of its own: SQLite joins no more than 500.
+_SELECTS = 100
 
 # Candidates for each of the k: frequent terms change the order of what rare ones found, and some chunks do not count.
 _CANDIDATES = 2
@@ -82,6 +86,17 @@ class _Weighed(NamedTuple):
     term: QueryTerm
 
 
+class _Matching(NamedTuple):
+    """Chunks and their scores, and what to order them by."""
+
+    query: Select[*tuple[Any, ...]]
+    chunk_id: ColumnElement[int]
+    score: ColumnElement[float]
+
+    def best(self, count: int) -> Select[*tuple[Any, ...]]:
+        return self.query.order_by(self.score.desc(), self.chunk_id).limit(count)
+
+
 class _Search:
     """One search, in one transaction."""
 
@@ -96,20 +111,20 @@ class _Search:
     ) -> None:
         self._connection = connection
         self._counted = counted
-        self._statistics = counted.statistics
         self._collection = collection
         self._k = k
         self._depth = _CANDIDATES * k
         self._where = where
         self._as_of = as_of
         self._scope = f'"{scope_term(collection.id)}"'
-        own, half = counted.of(self._scope), self._statistics.chunks / 2
-        self._small = own < min(COUNTED, half)
-        self._large = own >= half
+        all_, own = counted.statistics, counted.of(self._scope)
+        self._small = own < min(COUNTED, all_.chunks / 2)
+        self._large = own >= all_.chunks / 2
+        self._statistics = replace(all_, chunks=own) if all_.shared else all_
 
     def best(self, terms: Sequence[QueryTerm]) -> dict[int, float]:
         """Chunks and their scores: at least ``k``, if there are so many, and the best among them."""
-        weighed = sorted((_Weighed(self._counted.of(term.expression), term) for term in terms), key=attrgetter("rows"))
+        weighed = sorted((_Weighed(self._rows(term), term) for term in terms), key=attrgetter("rows"))
         finding = self._finding(weighed)
         frequent = weighed[len(finding) :]
         found = self._found([each.term for each in finding], frequent) if finding else {}
@@ -118,6 +133,11 @@ class _Search:
                 break
             found = self._newest(expression, frequent) | found
         return found
+
+    def _rows(self, term: QueryTerm) -> float:
+        """How many chunks hold it, of the collection: what others hold is not to change what is found in this one."""
+        shared = self._statistics.shared
+        return self._counted.of(f"{self._scope} AND {term.expression}" if shared else term.expression)
 
     def _finding(self, weighed: Sequence[_Weighed]) -> Sequence[_Weighed]:
         """The rarest terms: all chunks that hold one are scored.
@@ -130,7 +150,8 @@ class _Search:
         for number, (each, weight) in enumerate(zip(weighed, weights, strict=True)):
             scored += each.rows
             enough = scored > (_SCORED if rest < _REST * finding else _SCORED_AT_MOST)
-            if each.rows > _SCORED_AT_MOST or (number and enough and not self._small):
+            too_many = self._statistics.shared and number == _SELECTS
+            if each.rows > _SCORED_AT_MOST or too_many or (number and enough and not self._small):
                 return weighed[:number]
             finding += weight
             rest -= weight
@@ -139,15 +160,34 @@ class _Search:
     def _found(self, terms: Sequence[QueryTerm], frequent: Sequence[_Weighed]) -> dict[int, float]:
         """The best of the chunks that hold one of the terms; the frequent ones weigh, and do not find."""
         telling = [each for each in frequent if self._statistics.tells(each.rows)]
-        matching = self._matching(_joined(terms, "OR")).add_columns(_SCORE.label("score"))
+        matching = self._weighed_here(terms) if self._statistics.shared else self._weighed_by_fts5(terms)
         if self._large and self._where is None:
             # Nearly all that match count: whether they do is asked of the best only.
-            best = _best(matching, self._depth).subquery()
+            best = matching.best(self._depth).subquery()
             found = self._scored(self._counting(select(best.c.chunk_id, best.c.score), best.c.chunk_id), telling)
             if len(found) >= self._k:
                 return found
-        counting = self._counting(matching, _FTS.c.rowid)
-        return self._scored(_best(counting, self._depth if telling else self._k), telling)
+        counting = matching._replace(query=self._counting(matching.query, matching.chunk_id))
+        return self._scored(counting.best(self._depth if telling else self._k), telling)
+
+    def _weighed_by_fts5(self, terms: Sequence[QueryTerm]) -> _Matching:
+        query = self._matching(_joined(terms, "OR")).add_columns(_SCORE.label("score"))
+        return _Matching(query, _FTS.c.rowid, _SCORE)
+
+    def _weighed_here(self, terms: Sequence[QueryTerm]) -> _Matching:
+        """As FTS5 would score the terms if there were no other collection, but for the average length.
+
+        It knows the weights of the whole database only, so each term is scored by itself and weighed anew.
+        """
+        everywhere = self._counted.statistics
+        each = []
+        for term in terms:
+            by = self._statistics.weight(self._rows(term)) / everywhere.weight(self._counted.exactly(term.expression))
+            each.append(self._matching(term.expression).add_columns((_SCORE * by).label("score")))
+        parts = union_all(*each).cte().prefix_with("MATERIALIZED")  # bm25 is for a SELECT whose MATCH it is
+        score = func.sum(parts.c.score).label("score")
+        whole = select(parts.c.chunk_id, score).group_by(parts.c.chunk_id).subquery()
+        return _Matching(select(whole.c.chunk_id, whole.c.score), whole.c.chunk_id, whole.c.score)
 
     def _newest(self, expression: str, terms: Sequence[_Weighed]) -> dict[int, float]:
         """Chunks that match: the newest, for terms that so many chunks hold do not tell which are the best."""
@@ -185,10 +225,6 @@ class _Search:
             counts = [(spaced.count(pattern), weight) for pattern, weight in weights]
             scores[chunk_id] = score + sum(weight * saturated(count, length) for count, weight in counts if count)
         return scores
-
-
-def _best(query: Select[*tuple[Any, ...]], count: int) -> Select[*tuple[Any, ...]]:
-    return query.order_by(_SCORE.desc(), _FTS.c.rowid).limit(count)
 
 
 def _fillers(terms: Sequence[QueryTerm], *, together: bool) -> Iterator[str]:

@@ -24,6 +24,11 @@ _LEAST_WEIGHT = 1e-6  # FTS5's, of a term that most chunks hold
 # FTS5's "averages" record: varints of the number of rows and of the tokens in each column.
 _AVERAGES = text(f"SELECT block FROM {FULL_TEXT_TABLE}_data WHERE id = 1")  # noqa: S608  # a constant
 _NEWEST = text("SELECT max(chunk_id) FROM chunk_terms")
+_SHARED = text(
+    "SELECT (SELECT min(collection_id) FROM document_versions)"
+    " IS NOT (SELECT max(collection_id) FROM document_versions)"
+)
+_EXACTLY = text(f"SELECT count(*) FROM {FULL_TEXT_TABLE} WHERE {FULL_TEXT_TABLE} MATCH :term")  # noqa: S608  # a constant
 
 
 def counting(limit: int) -> TextClause:
@@ -39,11 +44,15 @@ _COUNT = counting(COUNTED)
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of all chunks of the database at one moment, those that no search returns included."""
+    """Of all chunks of the database or of a collection at one moment, those that no search returns included.
 
-    chunks: int
+    ``average_length`` and the ``newest`` id are of the database; it is ``shared`` if several collections are in it.
+    """
+
+    chunks: float
     average_length: float
     newest: int
+    shared: bool = False
 
     def weight(self, rows: float) -> float:
         """BM25's weight of a term that so many chunks hold."""
@@ -76,7 +85,8 @@ class TermStatistics:
         newest = connection.execute(_NEWEST).scalar() or 0
         held = self._held
         if (state, newest) != (held.state, held.statistics.newest) or len(held.rows) > _TERMS_HELD:
-            held = self._held = _Held(state, _statistics(state, newest), {})
+            shared = bool(connection.execute(_SHARED).scalar())
+            held = self._held = _Held(state, _statistics(state, newest, shared=shared), {})
         return TermRows(connection, held.statistics, held.rows)
 
 
@@ -97,6 +107,11 @@ class TermRows:
             self._held[expression] = rows
         return rows
 
+    def exactly(self, expression: str) -> float:
+        """As ``of``, counted to the end. FTS5 does the same for every term that it weighs."""
+        rows = self.of(expression)
+        return rows if rows < COUNTED else float(self._connection.execute(_EXACTLY, {"term": expression}).scalar_one())
+
 
 @dataclass(frozen=True, slots=True)
 class _Held:
@@ -105,9 +120,9 @@ class _Held:
     rows: dict[str, float]
 
 
-def _statistics(state: bytes, newest: int) -> Statistics:
+def _statistics(state: bytes, newest: int, *, shared: bool) -> Statistics:
     chunks, *tokens = numbers(state) or [0]
-    return Statistics(chunks, max(1.0, sum(tokens) / max(1, chunks)), newest)
+    return Statistics(chunks, max(1.0, sum(tokens) / max(1, chunks)), newest, shared)
 
 
 def numbers(block: bytes) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
 
 import pytest
 
@@ -180,3 +181,38 @@ def test_a_text_as_long_as_the_one_it_replaces_is_counted(database, store):
 
 def test_numbers_of_the_averages_record_may_have_several_bytes():
     assert term_statistics.numbers(bytes.fromhex("868D2081FB96088C9A40")) == [100_000, 4_115_208, 200_000]
+
+
+@pytest.mark.parametrize(("count", "others"), [(40, 200), (200, 40), (40, 40)])
+def test_what_other_collections_hold_changes_nothing(tmp_path, count, others):
+    """All chunks are of one length: the average is that of the whole database."""
+    with closing(Database.open(settings_in(tmp_path))) as database:
+        store, lexical = SqlDocumentStore(database), FtsIndex(database)
+        collection = fill_evenly(store, "one", count, SHARES, seed=1)
+        alone = {query: lexical.search(collection, query, 50) for query in QUERIES}
+        fill_evenly(store, "two", others, SHARES[::-1], seed=2)  # what is rare in the one is frequent in the other
+        for query, expected in alone.items():
+            found = lexical.search(collection, query, 50)
+            assert [hit.chunk_id for hit in found] == [hit.chunk_id for hit in expected], query
+            assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-4), query
+        assert sum(bool(expected) for expected in alone.values()) == len(QUERIES)
+
+
+def fill_evenly(store, name, count, shares, *, seed):
+    chance = random.Random(seed)  # noqa: S311  # for a test
+    collection = store.ensure_collection(name, fingerprint())
+    for number in range(count):
+        words = [word for word, share in zip(WORDS, shares, strict=True) if chance.random() < share]
+        padded = ["every", *words, *["filler"] * (len(WORDS) - len(words))]
+        ingest(store, collection, f"/{number}", [" ".join(padded)], seed=number)
+    return collection
+
+
+def test_a_query_of_very_many_words_beside_another_collection(tmp_path):
+    with closing(Database.open(settings_in(tmp_path))) as database:
+        store, lexical = SqlDocumentStore(database), FtsIndex(database)
+        collections = [store.ensure_collection(name, fingerprint()) for name in ("one", "two")]
+        for collection in collections:
+            ingest(store, collection, "/a", ["word17 stands here", "and word651 there"])
+        found = lexical.search(collections[0], " ".join(f"word{number}" for number in range(700)), 10)
+        assert len(found) == 2
