@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from indexer.parsers.blocks import Notice, bounded
 from indexer.parsers.captions import beside_tables
 from indexer.parsers.ocr import MAX_PAGES, MAX_SIDE, recognizer
-from indexer.parsers.pdf_blocks import PageWriter, Style
+from indexer.parsers.pdf_blocks import PageWriter
 from indexer.parsers.pdf_columns import in_reading_order
+from indexer.parsers.pdf_headings import Style
 from rag.errors import SourceDamaged, SourceHasNoText, SourceTooLarge
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _pages(file: BinaryIO) -> Iterator[Parsed]:
                     image.seek(index)
                     lines = in_reading_order(reader.lines(_pixels(image)).lines)
                     # Pages of one file may be scanned at different sizes, so each has a style of its own.
-                    for block in PageWriter(Style.of(lines)).blocks(lines, page=index + 1):
+                    for block in PageWriter(Style.of([lines])).blocks(lines, page=index + 1):
                         found = True
                         yield from bounded(block)
                     yield None

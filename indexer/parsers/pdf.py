@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import Block, Notice, Parsed, Title, bounded, one_line
 from indexer.parsers.captions import beside_tables
 from indexer.parsers.ocr import INSTALL, MAX_PAGES
-from indexer.parsers.pdf_blocks import PageWriter, Style
+from indexer.parsers.pdf_blocks import PageWriter
 from indexer.parsers.pdf_file import PdfFile
+from indexer.parsers.pdf_headings import Style
 from indexer.parsers.pdf_pages import Origin
 from indexer.parsers.pdf_running import Running
 from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 
 # Pages read ahead to learn the body's font size and what repeats on every page.
 _SAMPLE_PAGES: Final = 12
-# Titles that word processors and printers leave behind name a file, not the text.
+# Titles that word processors, printers and libraries leave behind name a file or nothing, not the text.
 _FILE_TITLE = re.compile(
-    r"\.(?:docx?|pptx?|xlsx?|tex|dvi|indd|pdf|odt|rtf|md|html?)$|^microsoft word|^untitled", re.IGNORECASE
+    r"\.(?:docx?|pptx?|xlsx?|tex|dvi|indd|pdf|odt|rtf|md|html?)$|^microsoft word|^untitled"
+    r"|^\((?:anonymous|unspecified|untitled)\)$|^anonymous$|^unspecified$",
+    re.IGNORECASE,
 )
 
 
@@ -53,7 +56,8 @@ def _parse(document: PdfFile) -> Iterator[Parsed]:
         sample[index] = document.read(index)
         yield None
     running = Running.of([page.lines for page in sample.values()])
-    style = Style.of([line for page in sample.values() for line in page.lines if page.origin is not Origin.OCR])
+    written = [page.lines for page in sample.values() if page.origin is not Origin.OCR]
+    style = Style.of(written, whole=len(sample) == count)
     writer = PageWriter(style, document.outline())
     origins: dict[Origin, list[int]] = {origin: [] for origin in Origin}
     found = False
@@ -77,7 +81,7 @@ def _parse(document: PdfFile) -> Iterator[Parsed]:
 
 def _page_blocks(page: Page, number: int, writer: PageWriter, running: Running) -> Iterator[Block]:
     # Scans differ from the text around them, and from each other.
-    own = PageWriter(Style.of(page.lines)) if page.origin is Origin.OCR else writer
+    own = PageWriter(Style.of([page.lines])) if page.origin is Origin.OCR else writer
     for block in own.blocks(running.without(page.lines, number), page=number, grids=page.grids):
         yield from bounded(block)
     for text in page.annotated:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -12,20 +11,18 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
 from indexer.parsers.captions import is_caption
 from indexer.parsers.pdf_grids import with_grids
+from indexer.parsers.pdf_headings import CAPTION, LIST_ITEM, Levels, is_numbered, without_number
 from indexer.parsers.pdf_lines import SAME_LINE
-from indexer.parsers.pdf_tables import LIST_MARK, Table, with_tables
+from indexer.parsers.pdf_tables import Table, is_column, with_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from indexer.parsers.pdf_headings import Style
     from indexer.parsers.pdf_lines import Line
     from indexer.parsers.pdf_rules import Grid
 
-_HEADING_SCALE: Final = 1.12
-# Fixed-width fonts are taller than others of their size.
-_MONO_HEADING_SCALE: Final = 1.5
 _MAX_HEADING_LINES: Final = 3
-_MAX_LEVEL: Final = 6
 # Distances are between baselines, in units of the document's usual one.
 _PARAGRAPH_GAP: Final = 1.3
 _HEADING_GAP: Final = 1.7
@@ -33,57 +30,13 @@ _ITEM_GAP: Final = 2.0
 _CODE_GAP: Final = 3.0
 # An indent of this many font sizes begins a paragraph.
 _INDENT: Final = 0.7
-_LIST_ITEM = re.compile(rf"^{LIST_MARK}\s+\S")
-_CAPTION = re.compile(
-    r"^(?:table|figure|fig|tab|tabelle|abbildung|abb|tableau|tabla|figura|tabella)\.?\s*[A-Z]?\d", re.IGNORECASE
-)
 _SENTENCE_END: Final = tuple('.!?:;。！？”"’)')
 # Words that keep their hyphen when it falls on a line's end.
 _KEPT_HYPHEN = re.compile(r"(?:^|[\s(])(?:self|non|well|high|low|all|cross|ex|half|quasi|state-of-the)$", re.IGNORECASE)
 _LAST_WORD = re.compile(r"[\w-]+$")
 _FIRST_WORD = re.compile(r"^\w+")
-_NUMBER = re.compile(r"^\d+(?:\.\d+)*\.?\s+")
-_CONTENTS_ENTRY = re.compile(r"^\d+(?:\.\d+)*\.?\s.*\s\d+$|(?:\.\s*){4,}\d+$")
 _COMPOUND = re.compile(r"\w+(?:-\w+)+")
 _MAX_COMPOUNDS: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Style:
-    """What is usual in a document: the body's font size, the distance of its lines, the sizes of its headings."""
-
-    body_size: float
-    pitch: float
-    heading_sizes: tuple[float, ...]
-
-    @classmethod
-    def of(cls, lines: Sequence[Line]) -> Style:
-        weights: Counter[float] = Counter()
-        for line in lines:
-            if not line.turned:
-                weights[line.size] += len(line.text)
-        body = weights.most_common(1)[0][0] if weights else 10.0
-        steps = [
-            above.base - below.base
-            for above, below in pairwise(lines)
-            if abs(above.size - body) <= 0.5 >= abs(below.size - body) and 2 < above.base - below.base < 2.5 * body
-        ]
-        larger = sorted((size for size in weights if size > body * _HEADING_SCALE), reverse=True)
-        return cls(body_size=body, pitch=median(steps) if steps else body * 1.2, heading_sizes=tuple(larger))
-
-    def heading_level(self, line: Line) -> int | None:
-        """Level of the heading this line would be, or None for body text."""
-        if not any(map(str.isalpha, line.text)) or "@" in line.text or line.turned:
-            return None
-        if _CAPTION.match(line.text) or _CONTENTS_ENTRY.search(line.text):
-            return None
-        if line.size > self.body_size * (_MONO_HEADING_SCALE if line.mono else _HEADING_SCALE):
-            return min(_MAX_LEVEL, 1 + sum(size > line.size for size in self.heading_sizes))
-        if line.mono or (_LIST_ITEM.match(line.text) and not line.text[0].isdigit()):
-            return None
-        if line.bold and line.size >= self.body_size - 0.5 and line.text[-1] not in ".,;" and len(line.text) <= 100:
-            return min(_MAX_LEVEL, 1 + len(self.heading_sizes))
-        return None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,6 +57,7 @@ class PageWriter:
     style: Style
     outline: Mapping[tuple[int, str], int] = field(default_factory=dict)
     _compounds: set[str] = field(default_factory=set)
+    _levels: Levels = field(default_factory=Levels)
 
     def blocks(self, lines: Sequence[Line], *, page: int, grids: Sequence[Grid] = ()) -> Iterator[Block]:
         """The blocks of a page; ``grids`` are its ruled tables."""
@@ -115,8 +69,13 @@ class PageWriter:
 
     def _groups(self, lines: Sequence[Line], page: int, grids: Sequence[Grid]) -> Iterator[list[_Row]]:
         group: list[_Row] = []
-        for piece in self._pieces(lines, grids):
-            row = self._row(piece, page)
+        rows = [self._row(piece, page) for piece in self._pieces(lines, grids)]
+        for row, following in pairwise(rows):
+            if self._is_emphasis(row, following):
+                row.level = None
+        for row in rows:
+            if row.line is not None and row.level is not None and not row.told:
+                row.level = self._levels.of(row.line, row.level)
             if group and not self._joins(group, row):
                 yield group
                 group = []
@@ -135,16 +94,25 @@ class PageWriter:
         if isinstance(piece, Table):
             return _Row(line=None, table=piece)
         told = self._outline_level(piece.text, page)
-        level = self.style.heading_level(piece) if told is None else told
-        item = level is None and bool(_LIST_ITEM.match(piece.text))
+        level = self.style.heading_level(piece) if told is None else self._levels.told(piece, told)
+        item = level is None and bool(LIST_ITEM.match(piece.text))
         return _Row(line=piece, level=level, told=told is not None, item=item)
+
+    def _is_emphasis(self, row: _Row, following: _Row) -> bool:
+        """Whether what looks like a heading is the beginning of a sentence that goes on below it."""
+        above, below = row.line, following.line
+        if above is None or below is None or row.level is None or row.told or following.level is not None:
+            return False
+        near = 0 < above.base - below.base <= _PARAGRAPH_GAP * self.style.pitch
+        same = abs(above.size - below.size) <= 1.0
+        return near and same and below.text[0].islower() and not is_numbered(above.text)
 
     def _outline_level(self, text: str, page: int) -> int | None:
         if not self.outline or len(text) > MAX_HEADING_CHARS:
             return None
         level = self.outline.get((page, folded(text)))
         # An outline may leave out the number of a section.
-        return self.outline.get((page, folded(_NUMBER.sub("", text)))) if level is None else level
+        return self.outline.get((page, folded(without_number(text)))) if level is None else level
 
     def _joins(self, group: list[_Row], row: _Row) -> bool:
         first, last = group[0], group[-1]
@@ -158,7 +126,7 @@ class PageWriter:
             one = last.level == row.level or not (last.told or row.told or last.level is None or row.level is None)
             return one and abs(above.size - below.size) <= 1.0 and 0 < step <= _HEADING_GAP * usual
         if abs(step) <= SAME_LINE * usual:
-            return True  # an index or an exponent
+            return not is_column(above, below)  # an index or an exponent
         if above.mono or below.mono:
             return above.mono == below.mono and 0 < step <= _CODE_GAP * usual
         if row.item:
@@ -208,7 +176,7 @@ class PageWriter:
 
 def _is_one_paragraph(above: Line, below: Line, step: float, *, in_list: bool) -> bool:
     """Whether a line goes on with the paragraph above it; ``step`` is the distance in usual line distances."""
-    if abs(above.size - below.size) > 1.0 or _CAPTION.match(below.text):
+    if abs(above.size - below.size) > 1.0 or CAPTION.match(below.text):
         return False
     ends = above.text.endswith(_SENTENCE_END)
     if step <= 0:

@@ -19,6 +19,8 @@ _MIN_CHARS: Final = 20
 # Going from one column to the other more often than this means that the stream goes row by row.
 _MAX_CROSSINGS: Final = 3
 _GUTTERS_TRIED: Final = 60
+# Lines of a column stand out of it by less, in points: a quotation mark, a letter without a stem.
+_OVERHANG: Final = 2.0
 
 
 def in_reading_order(lines: Sequence[Line]) -> list[Line]:
@@ -38,8 +40,8 @@ def _ordered(lines: list[Line]) -> list[Line]:
         return lines
     ordered: list[Line] = []
     for band in _bands(lines, gutter):
-        left = [line for line in band if line.right <= gutter]
-        right = [line for line in band if line.left >= gutter]
+        left = [line for line in band if _side(line, gutter) < 0]
+        right = [line for line in band if _side(line, gutter) > 0]
         if _is_interleaved(band, gutter) and _is_text(left) and _is_text(right):
             ordered.extend([*_ordered(_downwards(left)), *_ordered(_downwards(right))])
         else:
@@ -62,10 +64,18 @@ def _gutter(lines: Sequence[Line]) -> float | None:
     return best
 
 
+def _side(line: Line, gutter: float) -> int:
+    """-1 for a line on the left of the gutter, 1 for one on the right, 0 for one that crosses it."""
+    overhang = _OVERHANG if len(line.text) >= _MIN_CHARS else 0.0
+    if line.right <= gutter + overhang:
+        return -1
+    return int(line.left >= gutter - overhang)
+
+
 def _bands(lines: Sequence[Line], gutter: float) -> Iterator[list[Line]]:
     """Stretches of the page between lines that cross the gutter; each of those is a band of its own."""
-    crossing = sorted((line for line in lines if line.left < gutter < line.right), key=lambda line: -line.base)
-    rest = [line for line in lines if not line.left < gutter < line.right]
+    crossing = sorted((line for line in lines if not _side(line, gutter)), key=lambda line: -line.base)
+    rest = [line for line in lines if _side(line, gutter)]
     for line in crossing:
         if above := [other for other in rest if other.base > line.base]:
             yield above
@@ -76,7 +86,7 @@ def _bands(lines: Sequence[Line], gutter: float) -> Iterator[list[Line]]:
 
 
 def _is_interleaved(band: Sequence[Line], gutter: float) -> bool:
-    sides = [line.left >= gutter for line in band]
+    sides = [_side(line, gutter) > 0 for line in band]
     return sum(a != b for a, b in pairwise(sides)) > _MAX_CROSSINGS
 
 

@@ -54,7 +54,7 @@ class Line:
     Coordinates are in points, upwards and to the right as the text is read, whatever the page's rotation.
     ``words`` has left, right and text of each word. ``hyphenated`` lines end inside a word whose hyphen is left out.
     ``margin`` is 1 where headers stand, -1 where footers do, else 0; ``turned`` lines run in another direction than
-    the page's text.
+    the page's text. ``drawn`` lines are labels of a drawing; ``apart`` ones were put together of pieces with wide gaps.
     """
 
     left: float
@@ -68,6 +68,8 @@ class Line:
     hyphenated: bool = False
     margin: int = 0
     turned: bool = False
+    drawn: bool = False
+    apart: bool = False
 
     @property
     def width(self) -> float:

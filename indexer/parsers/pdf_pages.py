@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.ocr import MAX_SIDE, ocr_installed, recognizer
 from indexer.parsers.pdf_annotations import annotated
 from indexer.parsers.pdf_columns import in_reading_order
+from indexer.parsers.pdf_figures import mark_drawn
 from indexer.parsers.pdf_lines import PageLines, page_lines
 from indexer.parsers.pdf_rules import page_grids
 from rag.errors import SourceDamaged
@@ -75,6 +76,8 @@ def _read(page: PdfPage, *, recognise: bool) -> Page:
     if text.characters and not garbled and not (text.characters < _FEW_CHARACTERS and _is_image(page)):
         # What lies on its side has other coordinates than the rules.
         grids = [] if text.turn else page_grids(page)
+        if not text.turn:
+            mark_drawn(page, text.lines)
         return Page(lines=in_reading_order(text.lines), origin=Origin.TEXT, grids=grids)
     if not text.characters and not _has_content(page):
         return Page(lines=[], origin=Origin.BLANK)

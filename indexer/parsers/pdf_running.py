@@ -1,4 +1,8 @@
-"""Running headers, footers and page numbers: what stands in the margins of many pages."""
+"""Running headers, footers and page numbers: what stands in the margins of many pages, or can be nothing else.
+
+Two pages are too few to tell a header from a line that both happen to have, so what is the same on both is kept once;
+of a page alone only its number is known.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,12 @@ _MARGIN_ROWS: Final = 3
 # Left and right pages have headers of their own.
 _SHARE: Final = 0.35
 _MIN_PAGES: Final = 3
+# On two pages, it stands on the same height, in points.
+_SAME_HEIGHT: Final = 2.0
+_MIN_LETTERS: Final = 3
+# A lone number is this far from the text, in font sizes; a header that its page's number begins or ends, this far.
+_NUMBER_GAP: Final = 2.5
+_HEADER_GAP: Final = 1.8
 _SHOWN: Final = 4
 _SHOWN_CHARS: Final = 60
 _NUMBER = r"(?:\d+|[ivxlc]+)"
@@ -29,23 +39,30 @@ _PAGE_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _DIGITS = re.compile(r"\d+")
+_LONE_NUMBER = re.compile(r"\d{1,3}")
+# What arXiv prints upwards along the edge of first pages.
+_STAMP = re.compile(r"arXiv:\S+\s(?:\[\S+\]\s)?\d{1,2}\s\w+\s\d{4}", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class Running:
     """Shapes of the lines that repeat, with their figures as ``#``, at the top of pages and at the bottom.
 
-    ``left_out`` are those that were met.
+    ``same`` are the texts that both of two pages have, and ``left_out`` the shapes that were met.
     """
 
     top: frozenset[str]
     bottom: frozenset[str]
+    same: frozenset[str] = frozenset()
+    met: set[str] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, pages: Sequence[Sequence[Line]]) -> Running:
         """What repeats on these pages of a document, if they are enough to tell."""
         pages = [lines for lines in pages if lines]
+        if len(pages) == 2:
+            return cls._of_two(*pages)
         enough = max(_MIN_PAGES, _SHARE * len(pages))
         found = []
         for top in (True, False):
@@ -54,6 +71,23 @@ class Running:
             )
             found.append(frozenset(shape for shape, times in seen.items() if times >= enough))
         return cls(top=found[0], bottom=found[1])
+
+    @classmethod
+    def _of_two(cls, first: Sequence[Line], second: Sequence[Line]) -> Running:
+        counted: dict[bool, set[str]] = {True: set(), False: set()}
+        same: set[str] = set()
+        for top, shapes in counted.items():
+            below = [line for row in _rows(second, top=top) for line in row]
+            for line in (line for row in _rows(first, top=top) for line in row):
+                for other in below:
+                    if abs(line.base - other.base) > _SAME_HEIGHT or _shape(line) != _shape(other):
+                        continue
+                    if _text(line) != _text(other):
+                        if _counts_on(line.text, other.text):
+                            shapes.add(_shape(line))
+                    elif sum(map(str.isalpha, line.text)) >= _MIN_LETTERS:
+                        same.add(_text(line))
+        return cls(top=frozenset(counted[True]), bottom=frozenset(counted[False]), same=frozenset(same))
 
     @property
     def shown(self) -> str:
@@ -66,10 +100,21 @@ class Running:
 
         A page that would be left empty keeps what is no page number.
         """
-        furniture: set[int] = set()
+        furniture = {id(line) for line in lines if line.turned and _STAMP.fullmatch(one_line(line.text))}
+        furniture.update(map(id, _beside_its_number(lines, page)))
+        again = self.met & self.same
         for top, shapes in ((True, self.top), (False, self.bottom)):
             for row in _rows(lines, top=top):
-                found = [line for line in row if _is_page_number(line, page) or _shape(line) in shapes]
+                self.met.update(map(_text, row))
+                found = [
+                    line
+                    for line in row
+                    if id(line) in furniture
+                    or (_is_page_number(line, page) and not _is_of_section(line, row))
+                    or _shape(line) in shapes
+                    or _text(line) in again
+                    or (len(row) == 1 and _is_lone_number(line, lines))
+                ]
                 if not found:
                     break
                 furniture.update(map(id, found))
@@ -84,8 +129,53 @@ def _is_page_number(line: Line, page: int) -> bool:
     return text == str(page) or bool(_PAGE_NUMBER.match(text))
 
 
+def _is_of_section(line: Line, row: Sequence[Line]) -> bool:
+    """Whether it is a bold number in front of bold words."""
+    return line.bold and any(other.bold and other.left > line.right for other in row)
+
+
+def _is_lone_number(line: Line, lines: Sequence[Line]) -> bool:
+    """Whether a line is a short number that no text stands near."""
+    if not _LONE_NUMBER.fullmatch(one_line(line.text)):
+        return False
+    others = [abs(other.base - line.base) for other in lines if other is not line and not other.turned]
+    return bool(others) and min(others) >= _NUMBER_GAP * line.size
+
+
+def _beside_its_number(lines: Sequence[Line], page: int) -> list[Line]:
+    """The first lines of a page if they are its number and a few words, in smaller type and away from the text.
+
+    The first page has the title there, or the first section.
+    """
+    upright = [line for line in lines if not line.turned]
+    if page == 1 or not upright:
+        return []
+    top = max(upright, key=lambda line: line.base)
+    row = [line for line in upright if top.base - line.base <= SAME_LINE * top.size]
+    rest = [line for line in upright if top.base - line.base > SAME_LINE * top.size]
+    words = " ".join(one_line(line.text) for line in sorted(row, key=lambda line: line.left)).split()
+    if not rest or len(words) < 2 or str(page) not in (words[0], words[-1]):
+        return []
+    weights: Counter[float] = Counter()
+    for line in rest:
+        weights[line.size] += len(line.text)
+    smaller = not any(line.bold for line in row) and max(line.size for line in row) < weights.most_common(1)[0][0]
+    away = top.base - max(line.base for line in rest) >= _HEADER_GAP * top.size
+    return row if smaller and away else []
+
+
+def _counts_on(first: str, second: str) -> bool:
+    """Whether lines of two pages differ only in one number, which is one more on the second."""
+    pairs = zip(_DIGITS.findall(first), _DIGITS.findall(second), strict=True)
+    return [int(b) - int(a) for a, b in pairs if a != b] == [1]
+
+
+def _text(line: Line) -> str:
+    return one_line(line.text).casefold()
+
+
 def _shape(line: Line) -> str:
-    return _DIGITS.sub("#", one_line(line.text).casefold())
+    return _DIGITS.sub("#", _text(line))
 
 
 def _rows(lines: Sequence[Line], *, top: bool) -> list[list[Line]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from indexer.parsers.captions import is_caption
 from indexer.parsers.pdf_lines import SAME_LINE
 
 if TYPE_CHECKING:
@@ -27,10 +28,17 @@ CUT: Final = "\x02"
 _MAX_LINES: Final = 2000
 # Two rows are a table only if their cells are further apart than justified text moves its sentences, in font sizes.
 _SURE_GAP: Final = 1.6
+# Words of one justified line have spaces that differ by less, in font sizes: a comma takes some of one.
+_SAME_GAP: Final = 0.3
+_STRETCHED_WORDS: Final = 4
+# Lines of columns have more characters.
+_COLUMN_CHARS: Final = 20
 # Two cells side by side that are both longer than this are columns of text.
 _PROSE_CHARS: Final = 50
 LIST_MARK: Final = r"(?:[•‣▪◦●○■□▢◻☐➢✓–*\-]|\(?\d{1,3}[.)]|\(?[a-z][.)])"
 _ONLY_MARK = re.compile(rf"^(?:{LIST_MARK}|\d+(?:\.\d+)*\.?)$")
+# What stands in front of a heading: the number of its section, a mark.
+_LABEL = re.compile(rf"^(?:{LIST_MARK}|(?:\w+\s+)?(?:\d{{1,3}}|[A-Z]|[IVXLC]+)(?:\.\d{{1,3}})*[.:)]?|§+\s*\d+\w?)$")
 RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
@@ -90,6 +98,8 @@ def _region_end(lines: Sequence[Line], start: int, pitch: float) -> int:
         gap = bottom - line.base
         if line.turned or gap > _ROW_GAP * pitch or -gap > _MAX_CELL_LINES * pitch:
             break
+        if is_caption(line.text) and _is_stretched(_row_of(lines, end)):
+            break
         if any(_beside(line, other) for other in region[-4 * _MAX_CELL_LINES :]):
             end += 1
             continue
@@ -101,6 +111,14 @@ def _region_end(lines: Sequence[Line], start: int, pitch: float) -> int:
         else:
             break
     return end
+
+
+def _row_of(lines: Sequence[Line], start: int) -> list[Line]:
+    """The lines that follow on the height of the one at ``start``, with it."""
+    end = start + 1
+    while end < len(lines) and _beside(lines[end - 1], lines[end]):
+        end += 1
+    return list(lines[start:end])
 
 
 def _first_beside(lines: Sequence[Line], start: int, pitch: float) -> int | None:
@@ -142,7 +160,7 @@ def _visual_rows(lines: Sequence[Line]) -> list[list[Line]]:
 
 def _table(region: Sequence[Line], pitch: float) -> Table | None:
     visual = _visual_rows(region)
-    multiple = [row for row in visual if len(row) > 1]
+    multiple = [row for row in visual if len(row) > 1 and not _is_stretched(row)]
     if len(multiple) < 2:
         return None
     columns = _columns(multiple)
@@ -238,16 +256,42 @@ def _header_wraps(rows: Sequence[Sequence[str]]) -> bool:
     return names and all(map(all, rows[2:]))
 
 
+def is_column(line: Line, before: Line) -> bool:
+    """Whether two lines in this order are of two columns, the one on the left being read after the one on the right."""
+    if RIGHT_TO_LEFT.search(line.text) or RIGHT_TO_LEFT.search(before.text):
+        return False
+    return before.right <= line.left and min(len(line.text), len(before.text)) >= _COLUMN_CHARS
+
+
+def _is_stretched(row: Sequence[Line]) -> bool:
+    """Whether it is one justified line: single words with the same space between all of them."""
+    if len(row) < _STRETCHED_WORDS or any(len(line.words) > 1 or _has_digit(line) for line in row[1:]):
+        return False
+    if len(row[0].words) > 1 and not is_caption(row[0].text):
+        return False
+    gaps = [(right.left - left.right) / max(left.size, 1.0) for left, right in pairwise(row)]
+    return max(gaps) < _SURE_GAP and max(gaps) - min(gaps) <= _SAME_GAP
+
+
+def _has_digit(line: Line) -> bool:
+    return any(map(str.isdigit, line.text))
+
+
 def _side_by_side(lines: Sequence[Line]) -> Iterator[Line]:
     """Join lines on one height that are no table's: a mark and its item, a number and its heading, wide spaces."""
     pending: Line | None = None
     for line in lines:
-        if pending is not None and _beside(line, pending) and not pending.hyphenated:
+        if pending is not None and _beside(line, pending) and not (pending.hyphenated or is_column(pending, line)):
             first, second = (pending, line) if line.left >= pending.right else (line, pending)
             if RIGHT_TO_LEFT.search(pending.text):
                 first, second = pending, line
+            label = _LABEL.match(first.text) is not None
+            # Of a bold name and the paragraph that runs on beside it, the line is not bold.
+            pending.bold = second.bold and (first.bold or label)
+            pending.apart = pending.apart or line.apart or not label
             if len(line.text) > len(pending.text):
-                pending.size, pending.bold, pending.mono = line.size, line.bold, line.mono
+                pending.size, pending.mono = line.size, line.mono
+            pending.drawn = pending.drawn or line.drawn
             pending.text = f"{first.text} {second.text}"
             pending.left, pending.right = min(first.left, second.left), max(first.right, second.right)
             pending.hyphenated = line.hyphenated

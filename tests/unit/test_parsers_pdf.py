@@ -5,6 +5,10 @@ from reportlab.lib import pdfencrypt
 
 from indexer.parsers.blocks import Block, BlockKind, Notice, Title
 from indexer.parsers.pdf import parse_pdf
+from indexer.parsers.pdf_blocks import PageWriter
+from indexer.parsers.pdf_columns import in_reading_order
+from indexer.parsers.pdf_headings import Style
+from indexer.parsers.pdf_lines import Line
 from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText
 from tests.unit.pdf_pages import drawn_pdf, make_pdf, mapped_pdf, text_lines
 
@@ -150,6 +154,41 @@ def test_wide_spaces_of_justified_lines_are_no_columns():
             canvas.drawString(72 + canvas.stringWidth(words[0]) + 11, y, words[1])
 
     assert [block.kind for block in blocks_of(drawn_pdf(draw))] == [BlockKind.PARAGRAPH]
+
+
+def test_justified_lines_of_single_words_are_no_table():
+    def draw(canvas):
+        for i, names in enumerate(("Anna, Emil, Dora, Hans,", "Jens, Vera, Nils, Otto,", "Rosa, Timo, Lena, Gerd,")):
+            canvas.drawString(72, 700 - 24 * i, names, wordSpace=9)
+            canvas.drawString(90, 688 - 24 * i, "and others wrote of it.")
+
+    blocks = blocks_of(drawn_pdf(draw))
+    assert {block.kind for block in blocks} == {BlockKind.PARAGRAPH}
+    assert blocks[0].text.startswith("Anna, Emil, Dora, Hans, and others wrote of it.")
+
+
+def test_lines_of_two_columns_on_nearly_one_height_stay_apart():
+    lines = [
+        Line(left=320, right=500, base=700.0, size=10, text="Figure 1: Accuracy with different num", hyphenated=True),
+        Line(left=320, right=500, base=688.0, size=10, text="bers of examples, measured on all."),
+        Line(left=72, right=250, base=685.6, size=10, text="dataset encoder by combining data"),
+        Line(left=72, right=250, base=673.6, size=10, text="of all sets. It is the best of them."),
+    ]
+    for line in lines:
+        line.words = [(line.left, line.right, line.text)]
+    assert [block.text for block in PageWriter(Style.of([lines])).blocks(lines, page=1)] == [
+        "Figure 1: Accuracy with different numbers of examples, measured on all.\n\n",
+        "dataset encoder by combining data of all sets. It is the best of them.\n\n",
+    ]
+
+
+def test_a_line_that_stands_out_of_its_column_a_little_is_one_of_it():
+    def line(side, i):
+        left, right = (72.0, 296.0) if side == "left" else (299.5 if i == 7 else 300.4, 528.0)
+        return Line(left=left, right=right, base=700.0 - 12 * i, size=10.0, text=f"line {i:2} of the {side} column")
+
+    ordered = in_reading_order([line(side, i) for i in range(16) for side in ("left", "right")])
+    assert [each.text for each in ordered] == [line(side, i).text for side in ("left", "right") for i in range(16)]
 
 
 def test_code_keeps_its_lines_and_indentation():

@@ -1,0 +1,85 @@
+import io
+
+import pytest
+
+from indexer.parsers.blocks import Block, Title
+from indexer.parsers.pdf import parse_pdf
+from tests.unit.pdf_pages import drawn_pdf, make_pdf, text_lines
+
+PROSE = [f"Sentence {i} of the paragraph is long enough to be one of running text." for i in range(6)]
+
+
+def text_of(content: bytes) -> str:
+    return "".join(item.text for item in parse_pdf(io.BytesIO(content), "utf-8") if isinstance(item, Block))
+
+
+def test_the_number_of_a_single_page_is_left_out_whichever_it_is():
+    assert text_of(make_pdf([PROSE], footer="347")).endswith("running text.\n\n")
+
+
+def test_a_number_near_the_text_stays():
+    def draw(canvas):
+        text_lines(canvas, PROSE, y=100)
+        canvas.drawString(72, 28, "347")
+
+    assert "347" in text_of(drawn_pdf(draw))
+
+
+def test_a_header_of_two_pages_that_counts_them_is_left_out():
+    assert "Handbook" not in text_of(make_pdf([PROSE, PROSE], header="The Handbook, page {page}"))
+
+
+def test_what_is_the_same_on_both_of_two_pages_is_kept_once():
+    assert text_of(make_pdf([PROSE, PROSE], header="The Handbook of 1889")).count("The Handbook of 1889") == 1
+
+
+def test_what_differs_in_more_than_the_number_of_the_page_stays():
+    def page(total):
+        def draw(canvas):
+            text_lines(canvas, PROSE)
+            canvas.drawString(72, 40, f"Total of all accounts: {total}")
+
+        return draw
+
+    text = text_of(drawn_pdf(page(45), page(90)))
+    assert "accounts: 45" in text
+    assert "accounts: 90" in text
+
+
+def test_a_header_with_the_number_of_its_page_is_known_on_a_single_one():
+    def second(canvas):
+        canvas.setFont("Helvetica", 8)
+        canvas.drawString(72, 690, "2")
+        canvas.drawString(100, 690, "A. Writer et al.")
+        canvas.setFont("Helvetica", 10)
+        text_lines(canvas, PROSE, y=660)
+
+    text = text_of(drawn_pdf(lambda canvas: text_lines(canvas, PROSE), second))
+    assert "Writer" not in text
+    assert text.count("Sentence 0") == 2
+
+
+def test_the_number_of_a_section_is_no_page_number():
+    def draw(canvas):
+        canvas.setFont("Helvetica-Bold", 9)
+        canvas.drawString(72, 800, "1")
+        canvas.drawString(90, 800, "Introduction")
+        canvas.setFont("Helvetica", 10)
+        text_lines(canvas, PROSE, y=760)
+
+    assert "1 Introduction" in text_of(drawn_pdf(draw))
+
+
+def test_the_stamp_of_an_archive_along_the_edge_is_left_out():
+    def draw(canvas):
+        text_lines(canvas, PROSE)
+        canvas.rotate(90)
+        canvas.setFont("Helvetica", 20)
+        canvas.drawString(230, -40, "arXiv:2103.15348v2 [cs.CV] 21 Jun 2021")
+
+    assert "arXiv" not in text_of(drawn_pdf(draw))
+
+
+@pytest.mark.parametrize("title", ["(anonymous)", "untitled", "(unspecified)"])
+def test_what_libraries_write_for_no_title_is_none(title):
+    assert not any(isinstance(item, Title) for item in parse_pdf(io.BytesIO(make_pdf([PROSE], title=title)), "utf-8"))
