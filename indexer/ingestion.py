@@ -6,7 +6,6 @@ together; and it tells where others can be looked after, so that these need not 
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -22,7 +21,7 @@ from indexer.mishaps import mishaps_told
 from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
-from indexer.steps import Address, Pause
+from indexer.steps import Address, Pause, Stopwatch
 from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
@@ -63,6 +62,7 @@ class Target:
 class Taken:
     """What became of a source. ``members_failed`` is of the members that it holds, those of members included.
 
+    ``members`` are those that are unchanged as it is, and were not looked at one by one.
     ``uri`` is where it was, if that is not where it was looked for.
     """
 
@@ -70,6 +70,7 @@ class Taken:
     document_id: int
     chunks: int
     members_failed: int = 0
+    members: int = 0
     uri: str | None = None
     quality: Quality | None = None
 
@@ -132,10 +133,10 @@ class SourceIngestion:
         done = current if whole else None
         opened = source.opened
         if done and opened and (done.size, done.mtime_ns) == (opened.size, opened.mtime_ns):
-            return Taken(outcome=Outcome.UNCHANGED, document_id=done.document_id, chunks=0)
+            return unchanged(done)
         scan = source.scan()
         if done and done.sha256 == scan.sha256:
-            return Taken(outcome=Outcome.UNCHANGED, document_id=done.document_id, chunks=0)
+            return unchanged(done)
         detected = self._detect(source, scan)
         if current and current.sha256 == scan.sha256:
             failed = yield from self._members_alone(target, source, scan, detected)
@@ -251,19 +252,19 @@ class SourceIngestion:
             spool=self._spool,
             depth=self._depth + 1,
         )
-        started = time.monotonic()
+        watch = Stopwatch()
         try:
             if isinstance(member, RefusedMember):
                 raise member.error
             with mishaps_told(member.uri):
-                taken = yield from ingestion.steps(target, member)
+                taken = yield from watch.over(ingestion.steps(target, member))
             if taken is None:
                 raise SourceUnreadable(f"{member.path} changed while it was read.", hint="Ingest it again.")
         except (SourceError, RowDamaged) as error:
             failed = failed_result(member.uri, error, ingestion.notices)
-            return replace(failed, seconds=time.monotonic() - started), 1
+            return replace(failed, seconds=watch.seconds), 1
         result = taken_result(member.uri, taken, ingestion.notices)
-        return replace(result, seconds=time.monotonic() - started), taken.members_failed
+        return replace(result, seconds=watch.seconds), taken.members_failed
 
     def _remove_departed(self, collection: Collection, uri: str, present: set[str]) -> None:
         """Take out what the container held before and holds no more."""
@@ -318,6 +319,11 @@ class SourceIngestion:
         yield from chunker.finish()
 
 
+def unchanged(stored: StoredSource) -> Taken:
+    """What became of a source that need not be read again, with all that it holds."""
+    return Taken(outcome=Outcome.UNCHANGED, document_id=stored.document_id, chunks=0, members=stored.members)
+
+
 def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult:
     return SourceResult(
         uri=uri,
@@ -326,6 +332,7 @@ def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult
         chunks=taken.chunks,
         notices=tuple(notices),
         quality=taken.quality,
+        members=taken.members,
     )
 
 

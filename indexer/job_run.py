@@ -89,6 +89,7 @@ class JobRun(Watcher):
             self._unchanged += 1
         else:
             self._files.append(_noted(result))
+        self._unchanged += result.members
         self._inner.finished(result)
         self._note()
 

@@ -100,7 +100,7 @@ def plan_mirror(
         if stored is None:
             new.append(file)
         elif (reason := _difference(stored, file, metadata)) is None:
-            plan.unchanged += 1
+            plan.unchanged += 1 + stored.members
         else:
             plan.change.append(replace(file, reason=reason))
     missing = [source for source in known if source.uri not in files]

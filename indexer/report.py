@@ -43,6 +43,8 @@ class SourceFailure:
 class SourceResult:
     """One source. ``chunks`` were written now; ``notices`` tell what a person should know of a source that was read.
 
+    ``members`` are documents in it that are unchanged as it is, and have no result of their own. ``seconds`` were spent
+    on it and on what it holds, the waiting for others not counted.
     ``quality`` is of what was written now, as it stood among the collection's other documents at that time.
     """
 
@@ -54,6 +56,7 @@ class SourceResult:
     failure: SourceFailure | None = None
     notices: tuple[str, ...] = ()
     quality: Quality | None = None
+    members: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +71,11 @@ class IngestReport:
         return Counter(result.outcome for result in self.results)[outcome]
 
     @property
+    def files(self) -> int:
+        """Those with a result, and what is in them."""
+        return len(self.results) + sum(result.members for result in self.results)
+
+    @property
     def ingested(self) -> int:
         return self.count(Outcome.INGESTED)
 
@@ -77,7 +85,7 @@ class IngestReport:
 
     @property
     def unchanged(self) -> int:
-        return self.count(Outcome.UNCHANGED)
+        return self.count(Outcome.UNCHANGED) + sum(result.members for result in self.results)
 
     @property
     def failed(self) -> list[SourceFailure]:

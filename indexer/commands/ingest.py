@@ -25,7 +25,7 @@ from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
 from rag.job_types import JobRequest
-from rag.quality_types import Quality
+from rag.quality_types import Quality, chunks_told
 from rag.retrieval.filters import parse_metadata
 from rag.unicode import is_storable, shown_path
 
@@ -182,6 +182,7 @@ def as_object(result: SourceResult) -> dict[str, Any]:
         "outcome": result.outcome,
         "document_id": result.document_id,
         "chunks": result.chunks,
+        "members": result.members,
         "quality": dataclasses.asdict(result.quality) if result.quality else None,
         "seconds": round(result.seconds, 3),
         "notices": list(result.notices),
@@ -194,7 +195,7 @@ def summary(report: IngestReport, collection: str) -> dict[str, Any]:
     return {
         "type": "summary",
         "collection": collection,
-        "files": len(report.results),
+        "files": report.files,
         "ingested": report.ingested,
         "replaced": report.replaced,
         "unchanged": report.unchanged,
@@ -220,4 +221,4 @@ def sentence(report: IngestReport) -> str:
     rate = f", {report.chunks / report.seconds:.0f}/s" if report.chunks and report.seconds else ""
     told = Quality(duplicates=report.duplicates, flaws=report.flaws).told()
     of_these = f" ({told})" if told else ""
-    return f"{done}; {report.chunks} chunks{of_these} in {report.seconds:.1f} s{rate}"
+    return f"{done}; {chunks_told(report.chunks)}{of_these} in {report.seconds:.1f} s{rate}"

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from indexer.report import SourceFailure, SourceResult, Watcher
 from rag.commands.errors import on_one_line
+from rag.quality_types import chunks_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,9 @@ class IngestDisplay(Watcher):
         if result.quality is not None and result.quality.flaws:
             left_out = ", ".join(f"{count} {flaw}" for flaw, count in result.quality.flaws.items())
             uri = escape(on_one_line(result.uri))
-            self._console.print(f"[yellow]note[/]: {uri}: searches leave out {left_out} of {result.chunks} chunks")
+            self._console.print(
+                f"[yellow]note[/]: {uri}: searches leave out {left_out} of {chunks_told(result.chunks)}"
+            )
         if (failure := result.failure) is not None:
             message = failure.message if _names(failure) else f"{failure.uri}: {failure.message}"
             self._console.print(f"[bold red]error\\[{failure.code}][/]: {escape(on_one_line(message))}")

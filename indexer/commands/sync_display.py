@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import rich_click as click
 
 from rag.commands.errors import on_one_line
+from rag.quality_types import chunks_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -90,7 +91,7 @@ class SyncDisplay:
             rest = {"chunks": report.ingested.chunks, "seconds": round(seconds, 3)}
             _print({"type": "summary", "folder": self._root, "collection": self._collection} | counts | rest)
             return
-        chunks = f"; {report.ingested.chunks} chunks" if report.ingested.chunks else ""
+        chunks = f"; {chunks_told(report.ingested.chunks)}" if report.ingested.chunks else ""
         click.echo(f"{_sentence(counts) or 'nothing to do'}{chunks} in {seconds:.1f} s")
 
     def shown(self, uri: str) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from indexer.report import Outcome
 from indexer.sources import scan_file
 from indexer.web.names import charset_of, name_of
 from indexer.web.sitemaps import SITEMAP_START
@@ -68,10 +67,10 @@ class WebPages:
 
         Raises SourceError, as ``Fetcher.fetch`` and ``SourceIngestion.steps`` do.
         """
-        from indexer.ingestion import Taken
+        from indexer.ingestion import unchanged
 
         if (known := self._unchanged_by_sitemap(target, address, ingestion)) is not None:
-            return Taken(outcome=Outcome.UNCHANGED, document_id=known, chunks=0)
+            return unchanged(known)
 
         def conditions(url: str) -> Mapping[str, str]:
             stored = ingestion.settled(target, url)
@@ -97,7 +96,7 @@ class WebPages:
         ingestion: SourceIngestion,
         before: StoredSource | None,
     ) -> Steps[Taken | None]:
-        from indexer.ingestion import Taken
+        from indexer.ingestion import unchanged
 
         if fetched.unchanged:
             if before is None:
@@ -105,7 +104,7 @@ class WebPages:
                     f"{fetched.url} answers that nothing has changed (HTTP 304), and was not asked that.",
                     hint="Its server is not as it should be; save the page and ingest the file.",
                 )
-            return Taken(outcome=Outcome.UNCHANGED, document_id=before.document_id, chunks=0)
+            return unchanged(before)
         spooled.end()
         document = WebDocument(
             uri=fetched.url,
@@ -115,7 +114,9 @@ class WebPages:
         )
         return (yield from ingestion.steps(target, document))
 
-    def _unchanged_by_sitemap(self, target: Target, address: WebAddress, ingestion: SourceIngestion) -> int | None:
+    def _unchanged_by_sitemap(
+        self, target: Target, address: WebAddress, ingestion: SourceIngestion
+    ) -> StoredSource | None:
         if not address.lastmod:
             return None
         stored = ingestion.settled(target, address.url)
@@ -124,7 +125,7 @@ class WebPages:
         changed = _end_of(address.lastmod)
         # What changes again on the day of the last change keeps its date.
         certain = changed is not None and datetime.fromisoformat(stored.web.fetched_at) > changed
-        return stored.document_id if certain else None
+        return stored if certain else None
 
     def _moved(self, target: Target, url: str) -> str:
         told = f"{url} leads here."

@@ -385,6 +385,16 @@ def test_an_ingest_can_be_left_to_a_worker(run, docs, monkeypatch):
     assert "indexer jobs 12 --cancel" in run("jobs", "--cancel", exit_code=1).output
 
 
+def test_a_job_that_has_ended_is_not_cancelled_and_that_is_said(run, docs):
+    job = str(lines(run("ingest", str(docs), "--json"))[-1]["job"])
+    late = run("jobs", job, "--cancel")
+    assert late.stderr == f"Job {job} had ended before (succeeded): nothing was cancelled.\n"
+    told = run("jobs", job, "--cancel", "--json")
+    assert (json.loads(told.stdout)["state"], told.stderr) == ("succeeded", late.stderr)
+    waiting = str(lines(run("ingest", str(docs), "--queue", "--json"))[0]["job"])
+    assert run("jobs", waiting, "--cancel").stderr == ""
+
+
 def test_a_killed_ingest_is_told_as_such(run, docs, home):
     program = (
         "import os, sys\nfrom indexer.report import Watcher\nfrom indexer.job_run import own_job\n"
@@ -422,4 +432,8 @@ def test_duplicates_and_what_is_no_text_are_told_everywhere(run, docs):
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
     assert state["quality"] == {"duplicates": 3, "boilerplate": 0, "flaws": {"encoded": 1}}
     assert "7 chunks (3 duplicates, 1 encoded)" in run("status").stdout
+    shown = run("jobs", str(summary["job"])).output
+    assert "first.txt, 1 chunk (1 duplicate)\n" in shown
+    assert "dump.md, 2 chunks (1 duplicate, 1 encoded)\n" in shown
+    assert "a.md, 2 chunks\n" in shown
     assert all(file["quality"] is None for file in lines(run("ingest", str(docs), "--json"))[:-1])
