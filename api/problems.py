@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -138,6 +139,9 @@ _STATUS: dict[type[RagError], int] = {
     NotReady: 503,
     ShuttingDown: 503,
 }
+# Only forms are read by Litestar: JSON is by ``api.requests``.
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_FORM_HINT = "Send a form: curl -F file=@report.pdf"
 # What Litestar itself raises, in our words.
 _HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
     404: (RouteNotFound, "There is nothing at this path.", "GET /schema lists every route."),
@@ -171,10 +175,7 @@ def to_rag_error(error: BaseException) -> RagError:
     if isinstance(error, RagError):
         return error
     if isinstance(error, ValidationException):
-        found = _field_errors(error)
-        if any(each.pointer == "data" for each in found):  # Litestar's name for a body that is not there
-            return MalformedJson("The request has no body.", hint="Send a JSON object.")
-        return InvalidFields("The request does not fit the schema.", errors=found)
+        return _unfitting(_field_errors(error))
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status in _HTTP_ERRORS:
         kind, message, hint = _HTTP_ERRORS[status]
@@ -184,6 +185,15 @@ def to_rag_error(error: BaseException) -> RagError:
     return InternalError(
         "Something went wrong inside the service.", hint="The service's log has the cause under this trace_id."
     )
+
+
+def _unfitting(found: tuple[FieldError, ...]) -> RagError:
+    if missing := [name for each in found for name in _MISSING.findall(each.detail)]:
+        where = tuple(FieldError(pointer=f"/{name}", detail="it is missing") for name in missing)
+        return InvalidFields(f"The form has no {', '.join(missing)}.", errors=where, hint=_FORM_HINT)
+    if any(each.pointer == "data" for each in found):  # Litestar's name for a body that is not there
+        return MalformedJson("The request has no body.", hint="Send a JSON object.")
+    return InvalidFields("The request does not fit the schema.", errors=found)
 
 
 def _field_errors(error: ValidationException) -> tuple[FieldError, ...]:
