@@ -176,17 +176,22 @@ class SourceIngestion:
             limits=self._budget.limits if detected.media_type in CONTAINERS else None,
         )
 
-    def _handover(self, found: Iterator[Found], source: OpenSource) -> Handover:
+    def _handover(self, found: Iterator[Found], source: OpenSource, detected: Detected) -> Handover:
         if not self._depth:  # read for the second time, it has the whole budget again
             self._budget.renew()
         handover = Handover(found, source.uri, self._budget, self._spool)
+        if detected.doubtful:
+            handover.notices.append(
+                f"its encoding is stated nowhere and was guessed, {detected.encoding}: "
+                "if letters are wrong, save it as UTF-8"
+            )
         self.notices = handover.notices
         return handover
 
     def _members_alone(self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected) -> Steps[int]:
         # An error here must not leave the parser in the middle of this file.
         with closing(self._parse(source, scan, detected)) as found:
-            handover = self._handover(found, source)
+            handover = self._handover(found, source, detected)
             for _pieces in handover.pieces():
                 yield Pause.READING
             members = yield from self._take_members(target, handover)
@@ -197,7 +202,7 @@ class SourceIngestion:
     ) -> Steps[Taken | None]:
         collection = target.collection
         with closing(self._parse(source, scan, detected)) as found:
-            handover = self._handover(found, source)
+            handover = self._handover(found, source, detected)
             pieces = handover.pieces()
             opening = yield from _opening(pieces)
             record = SourceRecord(

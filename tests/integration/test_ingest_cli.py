@@ -248,6 +248,16 @@ def test_what_a_parser_says_is_told_with_the_name_of_the_file(run, docs, monkeyp
     assert told[1] == "error[source_empty]: docs/empty.txt is empty."
 
 
+def test_a_guess_at_an_encoding_is_told_with_the_file(run, docs):
+    mixed = "Die Größe der Flüsse.\nL’été à la rivière, déjà.\nEl niño comió una piña. ¡Qué corazón!\nJoão não sabe.\n"
+    (docs / "old.txt").write_bytes(mixed.encode("cp1252"))
+    (docs / "french.txt").write_bytes("L’été à la rivière, où l’eau coule déjà.\n".encode("cp1252"))
+    files = {Path(file["uri"]).name: file for file in lines(run("ingest", str(docs), "--json"))[:-1]}
+    (notice,) = files["old.txt"]["notices"]
+    assert "guessed, cp1252" in notice
+    assert all(not file["notices"] for name, file in files.items() if name != "old.txt")
+
+
 def test_few_passages_need_no_index_file(run, docs, home):
     run("ingest", str(docs))
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
