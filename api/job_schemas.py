@@ -23,7 +23,7 @@ class JobFile(Response, frozen=True, kw_only=True):
     """
 
     uri: str
-    outcome: Literal["ingested", "replaced", "unchanged", "failed"]
+    outcome: Literal["ingested", "replaced", "unchanged", "failed", "left_out"]
     document_id: int | None
     chunks: int
     seconds: float

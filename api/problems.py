@@ -148,6 +148,8 @@ _HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
     405: (MethodNotAllowed, "This path does not know this method.", "The Allow header lists the methods it knows."),
     413: (BodyTooLarge, "The request body is larger than this service accepts.", "Send at most 1 MiB."),
 }
+# What the errors name for people at a command line, and what clients have instead.
+_COMMANDS = {"`indexer status` lists": "GET /v1/collections lists"}
 RETRY_READY_AFTER_S = 5
 _RETRY_AFTER_S: dict[type[Exception], int] = {
     NotReady: RETRY_READY_AFTER_S,
@@ -221,10 +223,17 @@ def problem_of(error: BaseException, scope: Scope) -> Problem:
         detail=named.message,
         code=named.code,
         trace_id=trace_id,
-        hint=named.hint,
+        hint=for_clients(named.hint),
         errors=named.errors if isinstance(named, InvalidFields) else (),
         queue_position=named.queue_position if isinstance(named, Overloaded) else None,
     )
+
+
+def for_clients(hint: str) -> str:
+    """A hint with the requests that clients make instead of commands."""
+    for command, request in _COMMANDS.items():
+        hint = hint.replace(command, request)
+    return hint
 
 
 def title_of(code: str) -> str:

@@ -22,7 +22,7 @@ from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
 from indexer.steps import Address, Pause, Stopwatch
-from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
+from rag.errors import SourceError, SourceHasNoText, SourceLeftOut, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
 from rag.types import MEMBER_MARK
@@ -342,7 +342,8 @@ def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult
 
 
 def failed_result(uri: str, error: RagError, notices: Iterable[str]) -> SourceResult:
-    return SourceResult(uri=uri, outcome=Outcome.FAILED, failure=SourceFailure.of(uri, error), notices=tuple(notices))
+    outcome = Outcome.LEFT_OUT if isinstance(error, SourceLeftOut) else Outcome.FAILED
+    return SourceResult(uri=uri, outcome=outcome, failure=SourceFailure.of(uri, error), notices=tuple(notices))
 
 
 def _member_of(uri: str, start: int) -> str:

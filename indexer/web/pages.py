@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from indexer.sources import scan_file
 from indexer.web.names import charset_of, name_of
+from indexer.web.robots import RulesUnread
 from indexer.web.sitemaps import SITEMAP_START
-from rag.errors import SourceUnsupported
+from rag.errors import SourceDisallowed, SourceLeftOut, SourceUnsupported
 from rag.source_types import WebFetch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import PurePosixPath
     from typing import BinaryIO
 
@@ -77,7 +79,8 @@ class WebPages:
             return {} if stored is None or stored.web is None else _conditions(stored.web)
 
         with self._spool.file() as spooled:
-            fetched = self._fetcher.fetch(address.url, spooled.write, site=address.site, conditions=conditions)
+            with _leaving_out(address):
+                fetched = self._fetcher.fetch(address.url, spooled.write, site=address.site, conditions=conditions)
             before = ingestion.settled(target, fetched.url)
             taken = yield from self._written(target, fetched, spooled, ingestion, before)
         if taken is None:
@@ -132,6 +135,17 @@ class WebPages:
         if self._store.stored_source(target.collection, url) is None:
             return told
         return f"{told} The document that was ingested from there is kept; `indexer delete {url}` takes it out."
+
+
+@contextmanager
+def _leaving_out(address: WebAddress) -> Iterator[None]:
+    """What a site's own rules forbid of the pages that its sitemap lists was not asked for one by one."""
+    try:
+        yield
+    except SourceDisallowed as error:
+        if address.site is None or isinstance(error, RulesUnread):
+            raise
+        raise SourceLeftOut(error.message, kind="disallowed page", hint=error.hint) from error
 
 
 def _conditions(web: WebFetch) -> dict[str, str]:

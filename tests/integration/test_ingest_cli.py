@@ -127,7 +127,8 @@ def test_status_before_anything_is_there(run):
 @pytest.mark.parametrize("command", [("list",), ("delete", "1"), ("rebuild",)])
 def test_an_unknown_collection_is_an_error_with_a_code(run, command):
     result = run(*command, "--collection", "nowhere", "--json", exit_code=1)
-    assert json.loads(result.stdout)["error"]["code"] == "unknown_collection"
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], error["hint"].split(" lists")[0]) == ("unknown_collection", "`indexer status`")
 
 
 def test_delete_by_path_uri_and_id(run, docs, monkeypatch):
