@@ -16,13 +16,14 @@ class JobError(Response, frozen=True, kw_only=True):
 
 
 class JobFile(Response, frozen=True, kw_only=True):
-    """What came of a file. `seconds` is what it took; `notices` say what a person should know of it.
+    """What came of a file. `seconds` were spent on it and on what it holds,
+    the waiting for others not counted; `notices` say what a person should know of it.
 
     `quality` is of what was written, as it stood then; null where nothing was.
     """
 
     uri: str
-    outcome: Literal["ingested", "replaced", "unchanged", "failed"]
+    outcome: Literal["ingested", "replaced", "unchanged", "failed", "left_out"]
     document_id: int | None
     chunks: int
     seconds: float

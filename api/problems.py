@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -138,12 +139,17 @@ _STATUS: dict[type[RagError], int] = {
     NotReady: 503,
     ShuttingDown: 503,
 }
+# Only forms are read by Litestar: JSON is by ``api.requests``.
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_FORM_HINT = "Send a form: curl -F file=@report.pdf"
 # What Litestar itself raises, in our words.
 _HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
     404: (RouteNotFound, "There is nothing at this path.", "GET /schema lists every route."),
     405: (MethodNotAllowed, "This path does not know this method.", "The Allow header lists the methods it knows."),
     413: (BodyTooLarge, "The request body is larger than this service accepts.", "Send at most 1 MiB."),
 }
+# What the errors name for people at a command line, and what clients have instead.
+_COMMANDS = {"`indexer status` lists": "GET /v1/collections lists"}
 RETRY_READY_AFTER_S = 5
 _RETRY_AFTER_S: dict[type[Exception], int] = {
     NotReady: RETRY_READY_AFTER_S,
@@ -171,10 +177,7 @@ def to_rag_error(error: BaseException) -> RagError:
     if isinstance(error, RagError):
         return error
     if isinstance(error, ValidationException):
-        found = _field_errors(error)
-        if any(each.pointer == "data" for each in found):  # Litestar's name for a body that is not there
-            return MalformedJson("The request has no body.", hint="Send a JSON object.")
-        return InvalidFields("The request does not fit the schema.", errors=found)
+        return _unfitting(_field_errors(error))
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status in _HTTP_ERRORS:
         kind, message, hint = _HTTP_ERRORS[status]
@@ -184,6 +187,15 @@ def to_rag_error(error: BaseException) -> RagError:
     return InternalError(
         "Something went wrong inside the service.", hint="The service's log has the cause under this trace_id."
     )
+
+
+def _unfitting(found: tuple[FieldError, ...]) -> RagError:
+    if missing := [name for each in found for name in _MISSING.findall(each.detail)]:
+        where = tuple(FieldError(pointer=f"/{name}", detail="it is missing") for name in missing)
+        return InvalidFields(f"The form has no {', '.join(missing)}.", errors=where, hint=_FORM_HINT)
+    if any(each.pointer == "data" for each in found):  # Litestar's name for a body that is not there
+        return MalformedJson("The request has no body.", hint="Send a JSON object.")
+    return InvalidFields("The request does not fit the schema.", errors=found)
 
 
 def _field_errors(error: ValidationException) -> tuple[FieldError, ...]:
@@ -211,10 +223,17 @@ def problem_of(error: BaseException, scope: Scope) -> Problem:
         detail=named.message,
         code=named.code,
         trace_id=trace_id,
-        hint=named.hint,
+        hint=for_clients(named.hint),
         errors=named.errors if isinstance(named, InvalidFields) else (),
         queue_position=named.queue_position if isinstance(named, Overloaded) else None,
     )
+
+
+def for_clients(hint: str) -> str:
+    """A hint with the requests that clients make instead of commands."""
+    for command, request in _COMMANDS.items():
+        hint = hint.replace(command, request)
+    return hint
 
 
 def title_of(code: str) -> str:

@@ -7,6 +7,7 @@ the route declares.
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +24,7 @@ from rag.retrieval.filters import parse
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from _typeshed import DataclassInstance
     from litestar.connection import ASGIConnection
     from litestar.handlers import BaseRouteHandler
 
@@ -44,6 +46,27 @@ def require_json(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHan
         raise UnsupportedMediaType(
             f"The body's media type is {media_type or 'missing'}; this route reads application/json.",
             hint="Send the header Content-Type: application/json.",
+        )
+
+
+def require_form(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard of routes that read a form. Raises UnsupportedMediaType: the body is not announced as one."""
+    media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != RequestEncodingType.MULTI_PART:
+        raise UnsupportedMediaType(
+            f"The body's media type is {media_type or 'missing'}; this route reads multipart/form-data.",
+            hint="Send a form: curl -F file=@report.pdf",
+        )
+
+
+async def require_known_fields(request: Request[Any, Any, Any], form: type[DataclassInstance]) -> None:
+    """Check that the request's form has no fields but those of ``form``. Raises InvalidFields."""
+    known = [field.name for field in fields(form)]
+    if unknown := [name for name in await request.form() if name not in known]:
+        raise InvalidFields(
+            f"The form has fields that are not known: {', '.join(unknown)}.",
+            errors=tuple(FieldError(pointer=f"/{name}", detail="it is not known") for name in unknown),
+            hint=f"Those that are: {', '.join(known)}.",
         )
 
 

@@ -44,7 +44,7 @@ class Evidence:
 
     def _holds_nothing(self) -> bool:
         if self._empty is None:
-            self._empty = not any(found.error is None for found in walk(self._root))
+            self._empty = not any(found.error is None and found.left_out is None for found in walk(self._root))
         return self._empty
 
     def _of_absent(self, source: KnownSource, path: Path) -> tuple[str, bool]:

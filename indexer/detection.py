@@ -28,7 +28,7 @@ from indexer.formats import (
 )
 from indexer.image_detection import image_type
 from indexer.json_detection import json_type
-from indexer.legacy_encodings import meant_by, one_byte_encoding
+from indexer.legacy_encodings import is_doubtful, meant_by, one_byte_encoding
 from indexer.office_detection import office_type
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
@@ -123,10 +123,14 @@ _OUTLOOK_NAME: Final = "__properties_version1.0".encode("utf-16-le")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detected:
-    """A media type that a parser exists for, and the encoding of its text (unused for formats that say it inside)."""
+    """A media type that a parser exists for, and the encoding of its text (unused for formats that say it inside).
+
+    ``doubtful``: the encoding is nowhere stated, and read so the text is not spelt as one language is.
+    """
 
     media_type: str
     encoding: str
+    doubtful: bool = False
 
 
 def detect(path: PurePath, scan: SourceScan) -> Detected:
@@ -147,16 +151,18 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
         return Detected(media_type=office, encoding="utf-8")
     if (image := image_type(head)) is not None and path.suffix.lower() not in _TEXT_SUFFIXES:
         return Detected(media_type=image, encoding="utf-8")
-    encoding = _marked_encoding(head)
+    encoding, doubtful = _marked_encoding(head), False
     if (container := _container(path, head, encoding)) is not None:
         return container
     if encoding is None:
         _refuse_known_binary(path, scan)
         encoding = _encoding(path, scan)
+        stated = scan.utf8 or _stated_encoding(path, scan) is not None
+        doubtful = not stated and is_doubtful(head[:_SAMPLE_BYTES], encoding)
     media_type = _text_type(path, head, encoding, whole=scan.size <= len(head))
     if media_type not in LOOSE:
         _refuse_noise(path, head)
-    return Detected(media_type=media_type, encoding=encoding)
+    return Detected(media_type=media_type, encoding=encoding, doubtful=doubtful)
 
 
 def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | None:

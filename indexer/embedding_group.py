@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from indexer.embeddings import Embedded, Texts
-from indexer.steps import Address, Pause
+from indexer.steps import Address, Pause, Stopwatch, Waiting
 from rag.priority import BEHIND, give_way
 
 if TYPE_CHECKING:
@@ -41,15 +41,15 @@ class _Entry:
     steps: Steps[SourceResult]
     since: float
     result: SourceResult | None = None
-    seconds: float = 0.0
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Batch:
-    """What is being embedded. ``vectors`` comes with the seconds that it took."""
+    """What is being embedded."""
 
     waiting: Sequence[tuple[_Entry, Passages]]
-    vectors: Future[tuple[Embedded, float]]
+    vectors: Future[Embedded]
 
 
 class _Thread:
@@ -65,16 +65,9 @@ class _Thread:
     def embed(self, texts: Texts) -> Future[Embedded]:
         return self._executor.submit(self._embed, texts)
 
-    def embed_timed(self, texts: Texts) -> Future[tuple[Embedded, float]]:
-        return self._executor.submit(self._timed, texts)
-
     def close(self) -> None:
         """Let what is under way end, and nothing more begin."""
         self._executor.shutdown(cancel_futures=True)
-
-    def _timed(self, texts: Texts) -> tuple[Embedded, float]:
-        started = time.monotonic()
-        return self._embed(texts), time.monotonic() - started
 
     def _embed(self, texts: Texts) -> Embedded:
         if texts.embedder is not self._embedder:
@@ -134,7 +127,7 @@ class EmbeddingGroup:
 
     def _tell_first(self) -> None:
         while self._entries and (result := self._entries[0].result) is not None:
-            self._tell(replace(result, seconds=self._entries.popleft().seconds))
+            self._tell(replace(result, seconds=self._entries.popleft().watch.seconds))
 
     def _hold(self, entry: _Entry, uri: str) -> None:
         """See to it that no other source is under way at this address: it may hold what it did when that was read."""
@@ -176,6 +169,8 @@ class EmbeddingGroup:
                 if self._reading:
                     self._again.append(entry)
                     return
+            elif isinstance(step, Waiting):
+                answer = step.vectors.result()
             elif step.last:
                 self._waiting.append((entry, step))
                 return
@@ -184,14 +179,11 @@ class EmbeddingGroup:
 
     def _next_step(self, entry: _Entry, answer: Answer) -> Step | None:
         """None: it has come to its result."""
-        started = time.monotonic()
         try:
-            return entry.steps.send(answer)
+            return entry.watch.next_step(entry.steps, answer)
         except StopIteration as ended:
             entry.result = ended.value
             return None
-        finally:
-            entry.seconds += time.monotonic() - started
 
     def _embed_what_waits(self) -> None:
         """Begin to embed what waits, and meanwhile end what was embedded before."""
@@ -202,7 +194,7 @@ class EmbeddingGroup:
             texts = [text for _, passages in together for text in passages.texts]
             embedding = Texts(texts, store=self._store, embedder=embedder)
             self._waiting = [each for each in self._waiting if each[1].embedder is not embedder]
-            self._batch = _Batch(waiting=together, vectors=self._thread.embed_timed(embedding))
+            self._batch = _Batch(waiting=together, vectors=self._thread.embed(embedding))
         if before is not None:
             self._end(before)
 
@@ -210,11 +202,11 @@ class EmbeddingGroup:
         """Give each source of the batch its vectors."""
         if batch is self._batch:
             self._batch = None
-        (vectors, digests), seconds = batch.vectors.result()
+        vectors, digests, seconds = batch.vectors.result()
         start = 0
         for entry, passages in batch.waiting:
             end = start + len(passages.texts)
-            entry.seconds += seconds * len(passages.texts) / len(digests)
-            self._advance(entry, Embedded(vectors[start:end], digests[start:end]))
+            share = seconds * len(passages.texts) / len(digests)
+            self._advance(entry, Embedded(vectors[start:end], digests[start:end], share))
             self._tell_first()
             start = end

@@ -5,6 +5,7 @@ once.
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -22,10 +23,14 @@ _log = get_logger("embedding")
 
 
 class Embedded(NamedTuple):
-    """``vectors`` of shape ``(len(digests), dimension)``, and the sha256 of each embedded text in UTF-8."""
+    """``vectors`` of shape ``(len(digests), dimension)``, and the sha256 of each embedded text in UTF-8.
+
+    ``seconds`` were spent on them, those of waiting for others not counted.
+    """
 
     vectors: NDArray[np.float32]
     digests: list[bytes]
+    seconds: float
 
 
 class Texts:
@@ -39,6 +44,7 @@ class Texts:
 
     def embed(self, also_known: Mapping[bytes, NDArray[np.float32]] | None = None) -> Embedded:
         """Their vectors, in their order. ``also_known`` are some by their digest, that may not be stored yet."""
+        started = time.monotonic()
         known = {**(also_known or {}), **self._stored}
         new = [digest for digest in self._texts if digest not in known]
         if new:
@@ -47,4 +53,4 @@ class Texts:
         vectors = np.empty((len(self._digests), self.embedder.dimension), dtype=np.float32)
         for row, digest in zip(vectors, self._digests, strict=True):
             row[:] = known[digest]
-        return Embedded(vectors, self._digests)
+        return Embedded(vectors, self._digests, time.monotonic() - started)

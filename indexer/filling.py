@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from indexer.steps import begun, embedded
+from indexer.steps import arrived, begun, embedded
 from rag.embedding.context import contextual_text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Filling:
         if self._batch and not last:
             yield from self._begin()
         if self._begun is not None:
-            self._write(self._begun.chunks, self._begun.vectors.result())
+            self._write(self._begun.chunks, (yield from arrived(self._begun.vectors)))
         if self._batch:
             self._write(self._batch, (yield from embedded(self._texts(), self._embedder)))
         return self._count
@@ -55,7 +55,7 @@ class Filling:
     def _begin(self) -> Steps[None]:
         vectors = yield from begun(self._texts(), self._embedder)
         if self._begun is not None:
-            self._write(self._begun.chunks, self._begun.vectors.result())
+            self._write(self._begun.chunks, (yield from arrived(self._begun.vectors)))
         self._begun = _Begun(self._batch, vectors)
         self._batch = []
 

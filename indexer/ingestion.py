@@ -6,7 +6,6 @@ together; and it tells where others can be looked after, so that these need not 
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -22,8 +21,8 @@ from indexer.mishaps import mishaps_told
 from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
-from indexer.steps import Address, Pause
-from rag.errors import SourceError, SourceHasNoText, SourceTooLarge, SourceUnreadable
+from indexer.steps import Address, Pause, Stopwatch
+from rag.errors import SourceError, SourceHasNoText, SourceLeftOut, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
 from rag.types import MEMBER_MARK
@@ -63,6 +62,7 @@ class Target:
 class Taken:
     """What became of a source. ``members_failed`` is of the members that it holds, those of members included.
 
+    ``members`` are those that are unchanged as it is, and were not looked at one by one.
     ``uri`` is where it was, if that is not where it was looked for.
     """
 
@@ -70,6 +70,7 @@ class Taken:
     document_id: int
     chunks: int
     members_failed: int = 0
+    members: int = 0
     uri: str | None = None
     quality: Quality | None = None
 
@@ -132,10 +133,10 @@ class SourceIngestion:
         done = current if whole else None
         opened = source.opened
         if done and opened and (done.size, done.mtime_ns) == (opened.size, opened.mtime_ns):
-            return Taken(outcome=Outcome.UNCHANGED, document_id=done.document_id, chunks=0)
+            return unchanged(done)
         scan = source.scan()
         if done and done.sha256 == scan.sha256:
-            return Taken(outcome=Outcome.UNCHANGED, document_id=done.document_id, chunks=0)
+            return unchanged(done)
         detected = self._detect(source, scan)
         if current and current.sha256 == scan.sha256:
             failed = yield from self._members_alone(target, source, scan, detected)
@@ -175,17 +176,22 @@ class SourceIngestion:
             limits=self._budget.limits if detected.media_type in CONTAINERS else None,
         )
 
-    def _handover(self, found: Iterator[Found], source: OpenSource) -> Handover:
+    def _handover(self, found: Iterator[Found], source: OpenSource, detected: Detected) -> Handover:
         if not self._depth:  # read for the second time, it has the whole budget again
             self._budget.renew()
         handover = Handover(found, source.uri, self._budget, self._spool)
+        if detected.doubtful:
+            handover.notices.append(
+                f"its encoding is stated nowhere and was guessed, {detected.encoding}: "
+                "if letters are wrong, save it as UTF-8"
+            )
         self.notices = handover.notices
         return handover
 
     def _members_alone(self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected) -> Steps[int]:
         # An error here must not leave the parser in the middle of this file.
         with closing(self._parse(source, scan, detected)) as found:
-            handover = self._handover(found, source)
+            handover = self._handover(found, source, detected)
             for _pieces in handover.pieces():
                 yield Pause.READING
             members = yield from self._take_members(target, handover)
@@ -196,7 +202,7 @@ class SourceIngestion:
     ) -> Steps[Taken | None]:
         collection = target.collection
         with closing(self._parse(source, scan, detected)) as found:
-            handover = self._handover(found, source)
+            handover = self._handover(found, source, detected)
             pieces = handover.pieces()
             opening = yield from _opening(pieces)
             record = SourceRecord(
@@ -251,19 +257,19 @@ class SourceIngestion:
             spool=self._spool,
             depth=self._depth + 1,
         )
-        started = time.monotonic()
+        watch = Stopwatch()
         try:
             if isinstance(member, RefusedMember):
                 raise member.error
             with mishaps_told(member.uri):
-                taken = yield from ingestion.steps(target, member)
+                taken = yield from watch.over(ingestion.steps(target, member))
             if taken is None:
                 raise SourceUnreadable(f"{member.path} changed while it was read.", hint="Ingest it again.")
         except (SourceError, RowDamaged) as error:
             failed = failed_result(member.uri, error, ingestion.notices)
-            return replace(failed, seconds=time.monotonic() - started), 1
+            return replace(failed, seconds=watch.seconds), 1
         result = taken_result(member.uri, taken, ingestion.notices)
-        return replace(result, seconds=time.monotonic() - started), taken.members_failed
+        return replace(result, seconds=watch.seconds), taken.members_failed
 
     def _remove_departed(self, collection: Collection, uri: str, present: set[str]) -> None:
         """Take out what the container held before and holds no more."""
@@ -318,6 +324,11 @@ class SourceIngestion:
         yield from chunker.finish()
 
 
+def unchanged(stored: StoredSource) -> Taken:
+    """What became of a source that need not be read again, with all that it holds."""
+    return Taken(outcome=Outcome.UNCHANGED, document_id=stored.document_id, chunks=0, members=stored.members)
+
+
 def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult:
     return SourceResult(
         uri=uri,
@@ -326,11 +337,13 @@ def taken_result(uri: str, taken: Taken, notices: Iterable[str]) -> SourceResult
         chunks=taken.chunks,
         notices=tuple(notices),
         quality=taken.quality,
+        members=taken.members,
     )
 
 
 def failed_result(uri: str, error: RagError, notices: Iterable[str]) -> SourceResult:
-    return SourceResult(uri=uri, outcome=Outcome.FAILED, failure=SourceFailure.of(uri, error), notices=tuple(notices))
+    outcome = Outcome.LEFT_OUT if isinstance(error, SourceLeftOut) else Outcome.FAILED
+    return SourceResult(uri=uri, outcome=outcome, failure=SourceFailure.of(uri, error), notices=tuple(notices))
 
 
 def _member_of(uri: str, start: int) -> str:

@@ -89,6 +89,7 @@ class JobRun(Watcher):
             self._unchanged += 1
         else:
             self._files.append(_noted(result))
+        self._unchanged += result.members
         self._inner.finished(result)
         self._note()
 
@@ -100,7 +101,7 @@ class JobRun(Watcher):
         """The job with this report has ended: cancelled, failed if all of its files have, succeeded otherwise."""
         if report.skipped:
             return self.cancel()
-        if report.failed and len(report.failed) == len(report.results):
+        if report.failed and len(report.failed) == len(report.results) - report.count(Outcome.LEFT_OUT):
             first = report.failed[0]
             return self.fail(JobError(code=first.code, message=first.message, hint=first.hint))
         return self._finish(JobState.SUCCEEDED)

@@ -1,14 +1,18 @@
 """Encodings from before Unicode: what is meant by their names, and which of them makes words of a text.
 
 Statistics alone often take a neighbour of the right one. A reading in a Latin encoding must be spelt with the letters
-of one language; of the Cyrillic ones the right one gives the frequent letters. All else is left to whoever asks.
+of one language, or of languages that are neighbours; of the Cyrillic ones the right one gives the frequent letters. All
+else is left to whoever asks.
 """
 
 from __future__ import annotations
 
 import re
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # What the Web means by these names (WHATWG Encoding, section 4.2): supersets of what they say.
 _MEANT: Final = {
@@ -23,34 +27,46 @@ _MEANT: Final = {
 # Of two that read a text alike, the first is the common one.
 _LATIN: Final = ("cp1252", "iso8859_15", "cp1250", "iso8859_2", "cp1254", "cp1257", "mac_roman", "cp850")
 _CYRILLIC: Final = ("cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5", "mac_cyrillic")
-_ALPHABETS: Final = tuple(
-    frozenset(letters + letters.upper().replace("SS", ""))
-    for letters in (
-        "äöüßé",  # German
-        "àâæçéèêëîïôœùûüÿ",
-        "áéíñóúüªº",
-        "ãáâàçéêíóôõúüªº",
-        "àèéìíîòóùúªº",
-        "áéèëïíóöüç",  # Dutch
-        "åäöæøéüà",  # Nordic
-        "áðéíóúýþæö",
-        "àçèéíïòóúü",
-        "ąćęłńóśźż",
-        "áčďéěíňóřšťúůýž",
-        "áäčďéíĺľňóôŕšťúýž",
-        "áéíóöőúüű",
-        "čćđšž",
-        "ăâîșțşţ",
-        "çğıöşüâîûİ",
-        "ąčęėįšųūž",
-        "āčēģīķļņšūž",
-        "äöõüšž",
-    )
+_WESTERN: Final = (
+    "äöüßé",  # German
+    "àâæçéèêëîïôœùûüÿ",
+    "áéíñóúüªº",
+    "ãáâàçéêíóôõúüªº",
+    "àèéìíîòóùúªº",
+    "áéèëïíóöüç",  # Dutch
+    "åäöæøéüà",  # Nordic
+    "àçèéíïòóúü",
+)
+_CENTRAL: Final = (
+    "ąćęłńóśźż",
+    "áčďéěíňóřšťúůýž",
+    "áäčďéíĺľňóôŕšťúýž",
+    "áéíóöőúüű",
+    "čćđšž",
+    "ăâîșțşţ",
+)
+_TURKISH: Final = "çğıöşüâîûİ"
+_BALTIC: Final = ("ąčęėįšųūž", "āčēģīķļņšūž", "äöõüšž")
+
+
+def _alphabet(*languages: str) -> frozenset[str]:
+    letters = "".join(languages)
+    return frozenset(letters + letters.upper().replace("SS", ""))
+
+
+_ALPHABETS: Final = tuple(map(_alphabet, (*_WESTERN, "áðéíóúýþæö", *_CENTRAL, _TURKISH, *_BALTIC)))
+# Of texts in several languages: those that are written in one encoding. With Icelandic, Turkish could not be told.
+_TOGETHER: Final = (
+    _alphabet(*_WESTERN),
+    _alphabet("äöüßé", *_CENTRAL),
+    _alphabet(_TURKISH, *_WESTERN),
+    _alphabet("äöüßéåæø", *_BALTIC),
 )
 _WITHIN_WORDS: Final = frozenset("’‘·–—…\xad\xa0")
 _SIGNS: Final = _WITHIN_WORDS | frozenset("“”„‚«»‹›•°§©®™€£¥½¼¾²³¹±×µ¿¡†‡‰")
 _FREQUENT: Final = frozenset("оеаинтсрвлі")
 _CYRILLIC_LETTERS: Final = frozenset(map(chr, chain(range(0x410, 0x450), map(ord, "ЁёІіЇїЄєҐґЎў"))))
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _RUN = re.compile(rb"[\x80-\xff]+")
 _MIXED = re.compile(r"[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
 # Above this share of bytes beyond ASCII a text is in another script, or in an encoding of several bytes.
@@ -87,7 +103,16 @@ def one_byte_encoding(sample: bytes) -> str | None:
     # Characters of several bytes come in runs of several bytes.
     if sum(len(run) == 1 for run in runs) * 2 < len(runs):
         return None
-    return _best_latin(sample)
+    return _best_latin(sample, _ALPHABETS) or _best_latin(sample, _TOGETHER)
+
+
+def is_doubtful(sample: bytes, encoding: str) -> bool:
+    """Whether a text in Latin letters that is read so is not spelt as one language is; others are not judged."""
+    text = _decoded(sample, encoding)
+    foreign, letters = (0, 0) if text is None else (len(_NOT_ASCII.findall(text)), sum(map(str.isalpha, text)))
+    if text is None or not foreign or foreign > _MAX_LATIN_SHARE * letters:
+        return False
+    return _odd_share(text, _ALPHABETS) > _MAX_ODD_SHARE
 
 
 def _is_ebcdic(sample: bytes) -> bool:
@@ -98,19 +123,18 @@ def _is_ebcdic(sample: bytes) -> bool:
     return len(_EBCDIC.findall(sample)) >= _MIN_EBCDIC_SHARE * len(sample)
 
 
-def _best_latin(sample: bytes) -> str | None:
-    odd = {name: share for name in _LATIN if (share := _odd_share(_decoded(sample, name))) is not None}
+def _best_latin(sample: bytes, alphabets: Sequence[frozenset[str]]) -> str | None:
+    readings = ((name, _decoded(sample, name)) for name in _LATIN)
+    odd = {name: _odd_share(text, alphabets) for name, text in readings if text is not None}
     best = min(odd, key=lambda name: odd[name], default=None)
     return best if best is not None and odd[best] <= _MAX_ODD_SHARE else None
 
 
-def _odd_share(text: str | None) -> float | None:
-    """Of the characters beyond ASCII, those that the language which fits best does not write, or not there."""
-    if text is None:
-        return None
+def _odd_share(text: str, alphabets: Sequence[frozenset[str]]) -> float:
+    """Of the characters beyond ASCII, those that the alphabet which fits best does not have, or not there."""
     foreign = [character for character in text if character > "\x7f"]
     rest = [character for character in foreign if character not in _SIGNS]
-    unspelt = min(sum(character not in alphabet for character in rest) for alphabet in _ALPHABETS)
+    unspelt = min(sum(character not in alphabet for character in rest) for alphabet in alphabets)
     return (unspelt + _misplaced(text)) / len(foreign)
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from indexer.absence import Evidence
-from rag.errors import SourceError
+from rag.errors import SourceError, SourceLeftOut
 from rag.source_types import same_metadata
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Missing:
 class Plan:
     """``gone`` are documents whose files are proved to be gone, ``unsure`` those where nothing proves it.
 
-    ``errors`` is what could not be read.
+    ``errors`` is what could not be read, ``left_out`` what rules leave out that no name does.
     """
 
     add: list[FoundFile] = field(default_factory=list)
@@ -64,7 +64,13 @@ class Plan:
     gone: list[Missing] = field(default_factory=list)
     unsure: list[Missing] = field(default_factory=list)
     errors: list[SourcePath] = field(default_factory=list)
+    left_out: list[SourcePath] = field(default_factory=list)
     unchanged: int = 0
+
+    @property
+    def emptied(self) -> bool:
+        """Whether nothing was found where documents come from, which proves nothing."""
+        return bool(self.unsure) and not (self.add or self.change or self.move or self.unchanged or self.errors)
 
     @property
     def idle(self) -> bool:
@@ -90,7 +96,9 @@ def plan_mirror(
     known_by_uri = {source.uri: source for source in known}
     files: dict[str, FoundFile] = {}
     for path in found:
-        if path.error is not None or (file := _stat(path)) is None:
+        if isinstance(path.error, SourceLeftOut):
+            plan.left_out.append(path)
+        elif path.error is not None or (file := _stat(path)) is None:
             plan.errors.append(path)
         else:
             files[file.uri] = file
@@ -100,7 +108,7 @@ def plan_mirror(
         if stored is None:
             new.append(file)
         elif (reason := _difference(stored, file, metadata)) is None:
-            plan.unchanged += 1
+            plan.unchanged += 1 + stored.members
         else:
             plan.change.append(replace(file, reason=reason))
     missing = [source for source in known if source.uri not in files]

@@ -114,7 +114,7 @@ def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
 def _write(library: Library, target: EmbeddingSet, embedder: Embedder, batch: Sequence[_Piece]) -> int:
     """Embed and write a batch; returns how many cuts ended with it."""
     texts = [contextual_text(each.title, chunk.heading_path, chunk.text) for each in batch for chunk in each.chunks]
-    vectors, digests = Texts(texts, store=library.store, embedder=embedder).embed()
+    vectors, digests, _ = Texts(texts, store=library.store, embedder=embedder).embed()
     embedded = iter(zip(encode(vectors), digests, strict=True))
     ended, unfinished = 0, []
     with library.database.write() as connection:

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rag.errors import SourceLeftOut
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rag.errors import RagError
     from rag.quality_types import Quality
 
 _TOLD_EVERY: Final = 1000
+_PLURALS: Final = {"link out of the folder": "links out of the folder"}
 
 _Source = TypeVar("_Source")
 
@@ -23,26 +26,34 @@ class Outcome(StrEnum):
     REPLACED = "replaced"
     UNCHANGED = "unchanged"
     FAILED = "failed"
+    LEFT_OUT = "left_out"  # by a rule, found beside what was asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFailure:
-    """Why a source could not be taken in. Its previous version, if it had one, goes on serving."""
+    """Why a source could not be taken in. Its previous version, if it had one, goes on serving.
+
+    ``kind`` is what it is counted as, of one that is left out.
+    """
 
     uri: str
     code: str
     message: str
     hint: str
+    kind: str = ""
 
     @classmethod
     def of(cls, uri: str, error: RagError) -> SourceFailure:
-        return cls(uri=uri, code=error.code, message=error.message, hint=error.hint)
+        kind = error.kind if isinstance(error, SourceLeftOut) else ""
+        return cls(uri=uri, code=error.code, message=error.message, hint=error.hint, kind=kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceResult:
     """One source. ``chunks`` were written now; ``notices`` tell what a person should know of a source that was read.
 
+    ``members`` are documents in it that are unchanged as it is, and have no result of their own. ``seconds`` were spent
+    on it and on what it holds, the waiting for others not counted.
     ``quality`` is of what was written now, as it stood among the collection's other documents at that time.
     """
 
@@ -54,6 +65,7 @@ class SourceResult:
     failure: SourceFailure | None = None
     notices: tuple[str, ...] = ()
     quality: Quality | None = None
+    members: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +80,11 @@ class IngestReport:
         return Counter(result.outcome for result in self.results)[outcome]
 
     @property
+    def files(self) -> int:
+        """Those that were looked at, and what is in them."""
+        return len(self.results) - self.count(Outcome.LEFT_OUT) + sum(result.members for result in self.results)
+
+    @property
     def ingested(self) -> int:
         return self.count(Outcome.INGESTED)
 
@@ -77,11 +94,17 @@ class IngestReport:
 
     @property
     def unchanged(self) -> int:
-        return self.count(Outcome.UNCHANGED)
+        return self.count(Outcome.UNCHANGED) + sum(result.members for result in self.results)
 
     @property
     def failed(self) -> list[SourceFailure]:
-        return [result.failure for result in self.results if result.failure is not None]
+        return [each.failure for each in self.results if each.failure is not None and each.outcome is Outcome.FAILED]
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Sources that rules leave out, by what they are; no failures."""
+        left_out = (each.failure for each in self.results if each.outcome is Outcome.LEFT_OUT)
+        return dict(Counter(failure.kind for failure in left_out if failure is not None))
 
     @property
     def chunks(self) -> int:
@@ -98,6 +121,15 @@ class IngestReport:
         for result in self.results:
             counts.update({} if result.quality is None else result.quality.flaws)
         return dict(counts)
+
+
+def left_out_told(kinds: Mapping[str, int]) -> str:
+    """In words; empty if there is nothing to tell."""
+    told = (
+        f"{count} {kind}" if count == 1 else f"{count} {_PLURALS.get(kind, f'{kind}s')}"
+        for kind, count in kinds.items()
+    )
+    return f"{sum(kinds.values())} left out: {', '.join(told)}" if kinds else ""
 
 
 class Recorder:

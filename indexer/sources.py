@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 from indexer.beneath import LeadsOut, open_beneath
 from indexer.ignoring import IGNORE_FILE, UnusableIgnoreFile
 from indexer.walking import walk
-from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge, SourceUnreadable, SourceUnsafe
+from rag.errors import (
+    SourceDamaged,
+    SourceError,
+    SourceLeftOut,
+    SourceNotFound,
+    SourceTooLarge,
+    SourceUnreadable,
+    SourceUnsafe,
+)
 from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1 << 16
+_LEFT_OUT_HINT: Final = "It is left out of a folder; if it leads to a file that is wanted, name that file."
 _UNREADABLE_HINTS: Final = {
     errno.EACCES: "Check its permissions.",
     errno.EPERM: "Check its permissions.",
@@ -105,9 +114,9 @@ def uri_of(path: Path) -> str:
 def expand(paths: Iterable[Path]) -> Iterator[SourcePath]:
     """Files that the paths stand for: files as named, folders with everything below them in a stable order.
 
-    Inside of folders hidden files, common junk and what ignore files name are left out, links are followed only to
-    places inside of the folder, and what is not a file is left out. What was named itself is never left out silently:
-    it comes with its error. No file comes twice.
+    Inside of folders hidden files, common junk and what ignore files name are left out. Links that lead out of the
+    folder or nowhere, and what is not a file, come with the error ``SourceLeftOut``. What was named itself comes with
+    its error whatever it is. No file comes twice.
     """
     seen: set[str] = set()
     for path in paths:
@@ -129,7 +138,7 @@ def _expand_one(path: Path) -> Iterator[SourcePath]:
     if stat.S_ISDIR(mode):
         found = False
         for source in _sources_of(walk(path)):
-            found = True
+            found = found or not isinstance(source.error, SourceLeftOut)
             yield source
         if not found:
             yield SourcePath(path=path, error=_nothing_in(path))
@@ -138,7 +147,7 @@ def _expand_one(path: Path) -> Iterator[SourcePath]:
 
 
 def sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
-    """What a walk finds, to be taken in; a folder that cannot be looked through comes with its error."""
+    """What a walk finds, to be taken in; what cannot be, or is not to be, comes with its error."""
     return map(_storable, _sources_of(walked))
 
 
@@ -149,6 +158,8 @@ def _sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
             error = SourceUnreadable(f"{found.error}.", hint="Correct or delete it; its folder is left as it is.")
         elif found.error is not None:
             error = _unreadable(found.path, found.error)
+        elif found.left_out is not None:
+            error = SourceLeftOut(f"{found.path} is a {found.left_out}.", kind=found.left_out, hint=_LEFT_OUT_HINT)
         yield SourcePath(path=found.path, address=found.uri, error=error, within=found.root)
 
 

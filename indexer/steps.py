@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from concurrent.futures import Future
+from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
@@ -25,6 +27,12 @@ class Passages(NamedTuple):
     last: bool
 
 
+class Waiting(NamedTuple):
+    """An ingestion goes on with these vectors, when they are there."""
+
+    vectors: Future[Embedded]
+
+
 class Address(NamedTuple):
     """An ingestion looks up next what is stored at this address; until then others that write there should be done."""
 
@@ -38,9 +46,9 @@ class Pause(Enum):
     AGAIN = "about to read its source once more"
 
 
-Step = Passages | Address | Pause
+Step = Passages | Waiting | Address | Pause
 Answer: TypeAlias = "Embedded | Future[Embedded] | None"
-# Only passages are answered with something.
+# Only passages and the waiting for their vectors are answered with something.
 Steps = Generator[Step, Answer, _Result]
 
 
@@ -58,3 +66,40 @@ def begun(texts: list[str], embedder: Embedder) -> Steps[Future[Embedded]]:
     if not isinstance(answer, Future):
         raise TypeError("passages are answered with what their vectors will be in")
     return answer
+
+
+def arrived(vectors: Future[Embedded]) -> Steps[Embedded]:
+    """What ``begun`` has promised."""
+    answer = yield Waiting(vectors)
+    if not isinstance(answer, tuple):
+        raise TypeError("the waiting for vectors is answered with them")
+    return answer
+
+
+class Stopwatch:
+    """Goes through steps, and counts the ``seconds`` that are spent on them: not those in which others go on."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def next_step(self, steps: Steps[_Result], answer: Answer) -> Step:
+        """Raises StopIteration with the result, and what the steps raise."""
+        if isinstance(answer, tuple):
+            self.seconds += answer.seconds
+        started = time.monotonic()
+        try:
+            return steps.send(answer)
+        finally:
+            self.seconds += time.monotonic() - started
+
+    def over(self, steps: Steps[_Result]) -> Steps[_Result]:
+        """The same steps."""
+        answer: Answer = None
+        with closing(steps):
+            while True:
+                try:
+                    step = self.next_step(steps, answer)
+                except StopIteration as ended:
+                    result: _Result = ended.value
+                    return result
+                answer = yield step

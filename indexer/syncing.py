@@ -11,8 +11,8 @@ from indexer.chunking import CHUNKER_VERSION
 from indexer.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Outcome, Watcher, counted
-from indexer.sources import Source, SourcePath, expand, sources_of, too_large
-from indexer.walking import walk_at
+from indexer.sources import Source, SourcePath, sources_of, too_large
+from indexer.walking import walk, walk_at
 from rag.errors import InvalidRequest, SourceNotFound, UnknownCollection
 from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
 from rag.unicode import is_storable, shown_path
@@ -100,7 +100,7 @@ class FolderSync:
         self.check()
         whole = changed is None or "" in changed or len(changed) > MOST_PATHS
         paths = [] if changed is None or whole else topmost(changed)
-        found = expand([self.folder]) if whole else self._found_at(paths)
+        found = sources_of(walk(self.folder)) if whole else self._found_at(paths)
         plan = plan_mirror(
             self.folder,
             counted(found, watcher or Watcher()),
@@ -131,7 +131,10 @@ class FolderSync:
         root = self.folder.resolve()
         sources = [_source_of(file, root) for file in (*files, *plan.add, *plan.change)]
         report.ingested = self._pipeline.ingest_sources(
-            [*sources, *plan.errors], collection=self.collection, metadata=self._metadata, watcher=watcher
+            [*sources, *plan.errors, *plan.left_out],
+            collection=self.collection,
+            metadata=self._metadata,
+            watcher=watcher,
         )
         if collection is not None:
             self._retime(collection, plan, report.ingested)

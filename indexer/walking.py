@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from indexer.ignoring import IGNORE_FILE, Ignoring, UnusableIgnoreFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+OUTSIDE_LINK: Final = "link out of the folder"
+BROKEN_LINK: Final = "broken link"
+_SPECIAL: Final = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
 _JUNK_DIRECTORIES: Final = frozenset({"__pycache__", "node_modules", "__MACOSX", "venv"})
 _JUNK_FILES: Final = frozenset({"thumbs.db", "desktop.ini"})
 _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
@@ -21,6 +25,7 @@ _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
 class WalkedPath:
     """A file that was found, or a folder that could not be looked through and why.
 
+    ``left_out``: what it is that is not taken in, though no name or ignore file leaves it out.
     ``uri`` is its absolute path with the links in its folders resolved; ``root`` that of where the walk began.
     """
 
@@ -28,6 +33,14 @@ class WalkedPath:
     uri: str
     root: Path
     error: OSError | UnusableIgnoreFile | None = None
+    left_out: str | None = None
+
+
+class _Entry(NamedTuple):
+    name: str
+    is_folder: bool
+    is_link: bool
+    left_out: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +52,9 @@ class _Folder:
 
 
 def walk(root: Path) -> Iterator[WalkedPath]:
-    """Every file below a folder but hidden files, common junk, what ignore files name, and links that lead out of it.
+    """Every file below a folder but hidden files, common junk and what ignore files name.
 
+    Links that lead out of it, or nowhere, and what is no file come as left out.
     Of a folder's entries those that are left out are never held in memory together. A folder that cannot be listed,
     or whose ignore file cannot be used, comes with its error, and nothing in it does.
     """
@@ -76,10 +90,10 @@ def _walk(start: _Folder, anchor: Path) -> Iterator[WalkedPath]:
             yield WalkedPath(path=folder.path, uri=folder.uri or "/", root=anchor, error=error)
             continue
         below = []
-        for name, is_folder, is_link in names:
+        for name, is_folder, is_link, left_out in names:
             path, uri = folder.path / name, f"{folder.uri}/{name}"
-            if not is_folder:
-                yield WalkedPath(path=path, uri=uri, root=anchor)
+            if left_out is not None or not is_folder:
+                yield WalkedPath(path=path, uri=uri, root=anchor, left_out=left_out)
                 continue
             resolved = path.resolve() if is_link else Path(uri)
             # A link to a folder above would otherwise be walked for ever.
@@ -89,21 +103,32 @@ def _walk(start: _Folder, anchor: Path) -> Iterator[WalkedPath]:
         pending.extend(reversed(below))
 
 
-def _names(folder: _Folder, ignoring: Ignoring, anchor: Path) -> Iterator[tuple[str, bool, bool]]:
+def _names(folder: _Folder, ignoring: Ignoring, anchor: Path) -> Iterator[_Entry]:
     with os.scandir(folder.path) as entries:
         for entry in entries:
-            try:
-                is_folder, is_link = entry.is_dir(), entry.is_symlink()
-                if not is_folder and not entry.is_file():
-                    continue
-            except OSError:  # a link that leads back to itself
-                continue
+            is_folder, is_link, kind = _looked_at(entry, folder.path / entry.name, anchor)
             if _left_out(entry.name, is_folder=is_folder) is not None:
                 continue
-            if is_link and not _inside(folder.path / entry.name, anchor):
-                continue
             if ignoring.by(f"{folder.relative}{entry.name}", directory=is_folder) is None:
-                yield entry.name, is_folder, is_link
+                yield _Entry(entry.name, is_folder, is_link, kind)
+
+
+def _looked_at(entry: os.DirEntry[str], path: Path, anchor: Path) -> tuple[bool, bool, str | None]:
+    """Whether it is a folder, whether it is a link, and what it is if it is not to be followed or opened."""
+    is_folder = is_link = False
+    try:
+        is_link = entry.is_symlink()
+        is_folder = entry.is_dir()
+        mode = entry.stat().st_mode
+    except FileNotFoundError:
+        return is_folder, is_link, BROKEN_LINK if is_link else None  # a file that vanished is found out later
+    except OSError:  # a link that leads back to itself, or where nobody may look
+        return is_folder, is_link, BROKEN_LINK if is_link else None
+    if is_link and not _inside(path, anchor):
+        return is_folder, is_link, OUTSIDE_LINK
+    if is_folder or stat.S_ISREG(mode):
+        return is_folder, is_link, None
+    return is_folder, is_link, _SPECIAL.get(stat.S_IFMT(mode), "device")
 
 
 def why_left_out(root: Path, relative: str) -> str | None:

@@ -11,6 +11,7 @@ RagError
 │   ├── SourceNotFound  SourceUnreadable  SourceEmpty  SourceBinary  SourceUnsupported  SourceEncrypted
 │   ├── SourceDamaged  SourceTooLarge  SourceUnsafe  SourceHasNoText  SourceNeedsOcr  ParserTimeout  ParserOutOfMemory
 │   ├── ParserCrashed  SourceCrashed  SourceAddressRefused  SourceDisallowed  SourceUnreachable  SourcePurged
+│   ├── SourceLeftOut         by a rule that was meant for it: no failure
 ├── ModelError
 │   ├── ModelMissing  ModelCorrupt  ModelUnloadable  ModelSourcesFailed  AcceleratorUnavailable
 ├── StorageError
@@ -74,6 +75,7 @@ __all__ = [
     "SourceEncrypted",
     "SourceError",
     "SourceHasNoText",
+    "SourceLeftOut",
     "SourceNeedsOcr",
     "SourceNotFound",
     "SourcePurged",
@@ -242,6 +244,16 @@ class SourceAddressRefused(SourceError):
     """An address on the web that is not fetched from, whatever is there."""
 
     code = "source_address_refused"
+
+
+class SourceLeftOut(SourceError):
+    """It was found beside what was asked for and is not taken in, by a rule: no failure. ``kind`` is counted by."""
+
+    code = "source_left_out"
+
+    def __init__(self, message: str, *, kind: str = "source", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.kind = kind
 
 
 class SourceDisallowed(SourceError):

@@ -66,7 +66,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFile:
-    """What came of one file. ``outcome`` is ``ingested``, ``replaced``, ``unchanged`` or ``failed``."""
+    """What came of one file. ``outcome``: ``ingested``, ``replaced``, ``unchanged``, ``failed`` or ``left_out``."""
 
     uri: str
     outcome: str

@@ -37,5 +37,13 @@ class Quality:
 
     def told(self) -> str:
         """In words; empty if there is nothing to tell."""
-        counts = {"duplicates": self.duplicates, "boilerplate": self.boilerplate, **self.flaws}
-        return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        counts = {"duplicate": self.duplicates, "boilerplate": self.boilerplate, **self.flaws}
+        return ", ".join(
+            f"{count} {name}{'s' if name == 'duplicate' and count != 1 else ''}"
+            for name, count in counts.items()
+            if count
+        )
+
+
+def chunks_told(count: int) -> str:
+    return f"{count} chunk" if count == 1 else f"{count} chunks"

@@ -43,7 +43,8 @@ class WebFetch:
 class StoredSource:
     """What the store knows of a source's active version, to decide whether it must be read again.
 
-    ``members_failed``: documents in it that could not be taken in, so reading it again may find more; ``members_gone``:
+    ``members`` are documents in it. ``members_failed``: those that could not be taken in, so reading it again may find
+    more; ``members_gone``:
     those that were taken in with it and are there no more. ``web``: of one that was fetched from a web server.
     """
 
@@ -55,6 +56,7 @@ class StoredSource:
     parser: str
     chunker: str
     metadata: Mapping[str, MetadataValue]
+    members: int = 0
     members_failed: int = 0
     members_gone: int = 0
     web: WebFetch | None = None
@@ -64,7 +66,8 @@ class StoredSource:
 class KnownSource:
     """A source as its active document knows it, since ``stored_at``.
 
-    ``current``: made by the parser and chunker of its collection, and whole: all that was in it could be taken in.
+    ``members`` are documents in it. ``current``: made by the parser and chunker of its collection, and whole: all that
+    was in it could be taken in.
     """
 
     document_id: int
@@ -76,6 +79,7 @@ class KnownSource:
     current: bool
     metadata: Mapping[str, MetadataValue]
     stored_at: datetime
+    members: int = 0
 
 
 def same_metadata(one: Mapping[str, MetadataValue], other: Mapping[str, MetadataValue]) -> bool:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from litestar import Controller, delete, get, post
+from litestar import Controller, Request, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import Parameter
 from litestar.response import Response
 
 from api import schemas
+from api.bodies import UploadForm
 from api.documentation import problems
 from api.job_schemas import Job
 from api.presentation import plain
+from api.requests import require_form, require_known_fields
 from api.routes.uploads import Form, keep
 from api.schemas import Deleted, DocumentDetails, DocumentsResponse, Searched
 from api.security import require_own_origin
@@ -89,10 +91,13 @@ class DocumentsController(Controller):
             "`collection`, `uri` (of a single file; `upload:` and its name otherwise) and `metadata` (a JSON object). "
             "A file with the URI of a document replaces it. `GET /v1/jobs/{id}` tells how far it is."
         ),
-        guards=[require_own_origin],
-        responses=problems(400, 403, 413, 422, 503),
+        guards=[require_own_origin, require_form],
+        responses=problems(403, 413, 415, 422, 503),
     )
-    async def upload(self, data: Form, service: NamedDependency[Service]) -> Response[Job]:
+    async def upload(
+        self, data: Form, request: Request[Any, Any, Any], service: NamedDependency[Service]
+    ) -> Response[Job]:
+        await require_known_fields(request, UploadForm)
         job = await asyncio.to_thread(keep, service.library, data, service.max_file_bytes)
         return Response(job, status_code=202, headers={"location": f"/v1/jobs/{job.id}"})
 

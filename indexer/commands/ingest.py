@@ -17,7 +17,7 @@ from indexer.commands.options import NO_PATH, collection_option, json_option
 from indexer.isolation import IsolatedParsers
 from indexer.job_run import own_job
 from indexer.pipeline import IngestPipeline
-from indexer.report import counted
+from indexer.report import counted, left_out_told
 from indexer.web.expansion import all_sources, open_fetcher
 from indexer.web.urls import is_url
 from rag.commands.errors import EXIT_FAILED
@@ -25,7 +25,7 @@ from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
 from rag.job_types import JobRequest
-from rag.quality_types import Quality
+from rag.quality_types import Quality, chunks_told
 from rag.retrieval.filters import parse_metadata
 from rag.unicode import is_storable, shown_path
 
@@ -74,8 +74,9 @@ def ingest(
     A site's robots.txt is heeded, and private addresses are refused unless RAG_FETCH_ALLOW names them.
 
     With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
-    others are kept. Ctrl-C finishes the files it has begun and stops; a second one, and one while files are looked for,
-    stops at once. The run is a job like those of uploads: `indexer jobs` shows and cancels it.
+    others are kept. Pipes, broken links and links out of a folder are named and counted, and no failure. Ctrl-C
+    finishes the files it has begun and stops; a second one, and one while files are looked for, stops at once. The run
+    is a job like those of uploads: `indexer jobs` shows and cancels it.
     """
     from rag.stores.ingest_lock import IngestLock
 
@@ -122,8 +123,8 @@ def ingest(
         click.echo(json.dumps({**summary(report, collection), "job": job.id}) if as_json else sentence(report))
         if erased is not None:
             erasing.tell(erased, quiet=as_json)
-        # Where every source failed there may be no collection, and nothing to write.
-        if len(report.failed) < len(report.results):
+        # Where no source was taken in there may be no collection, and nothing to write.
+        if any(result.document_id is not None for result in report.results):
             settle_index(library, collection, as_json=as_json)
     left = erased is not None and erased.problem is not None
     ctx.exit(EXIT_FAILED if report.failed or report.skipped or left else 0)
@@ -182,6 +183,7 @@ def as_object(result: SourceResult) -> dict[str, Any]:
         "outcome": result.outcome,
         "document_id": result.document_id,
         "chunks": result.chunks,
+        "members": result.members,
         "quality": dataclasses.asdict(result.quality) if result.quality else None,
         "seconds": round(result.seconds, 3),
         "notices": list(result.notices),
@@ -194,11 +196,12 @@ def summary(report: IngestReport, collection: str) -> dict[str, Any]:
     return {
         "type": "summary",
         "collection": collection,
-        "files": len(report.results),
+        "files": report.files,
         "ingested": report.ingested,
         "replaced": report.replaced,
         "unchanged": report.unchanged,
         "failed": len(report.failed),
+        "left_out": report.left_out,
         "skipped": report.skipped,
         "chunks": report.chunks,
         "duplicates": report.duplicates,
@@ -217,7 +220,8 @@ def sentence(report: IngestReport) -> str:
         "not looked at": report.skipped,
     }
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
+    left_out = f"; {left_out_told(report.left_out)}" if report.left_out else ""
     rate = f", {report.chunks / report.seconds:.0f}/s" if report.chunks and report.seconds else ""
     told = Quality(duplicates=report.duplicates, flaws=report.flaws).told()
     of_these = f" ({told})" if told else ""
-    return f"{done}; {report.chunks} chunks{of_these} in {report.seconds:.1f} s{rate}"
+    return f"{done}; {chunks_told(report.chunks)}{of_these} in {report.seconds:.1f} s{rate}{left_out}"

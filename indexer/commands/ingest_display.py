@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from indexer.report import SourceFailure, SourceResult, Watcher
+from indexer.report import Outcome, SourceFailure, SourceResult, Watcher
 from rag.commands.errors import on_one_line
+from rag.quality_types import chunks_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,8 +91,14 @@ class IngestDisplay(Watcher):
         if result.quality is not None and result.quality.flaws:
             left_out = ", ".join(f"{count} {flaw}" for flaw, count in result.quality.flaws.items())
             uri = escape(on_one_line(result.uri))
-            self._console.print(f"[yellow]note[/]: {uri}: searches leave out {left_out} of {result.chunks} chunks")
-        if (failure := result.failure) is not None:
+            self._console.print(
+                f"[yellow]note[/]: {uri}: searches leave out {left_out} of {chunks_told(result.chunks)}"
+            )
+        if (failure := result.failure) is None:
+            return
+        if result.outcome is Outcome.LEFT_OUT:
+            self._console.print(f"[yellow]note[/]: left out: {escape(on_one_line(failure.message))}")
+        else:
             message = failure.message if _names(failure) else f"{failure.uri}: {failure.message}"
             self._console.print(f"[bold red]error\\[{failure.code}][/]: {escape(on_one_line(message))}")
             if failure.hint:

@@ -17,6 +17,7 @@ from indexer.commands.retain import unlike_setting
 from rag.commands.errors import on_one_line
 from rag.config import load_settings
 from rag.factory import open_library
+from rag.quality_types import chunks_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +108,6 @@ def _line(state: CollectionStatus, quality: Quality) -> str:
     kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"
     return (
-        f"{collection.name}: {state.documents} documents, {state.chunks} chunks{told}, seq {collection.seq}, {index}, "
-        f"embedder {collection.fingerprint.embedder}, dense weight {weight}{kept}{past}"
+        f"{collection.name}: {state.documents} documents, {chunks_told(state.chunks)}{told}, seq {collection.seq}, "
+        f"{index}, embedder {collection.fingerprint.embedder}, dense weight {weight}{kept}{past}"
     )

@@ -15,6 +15,7 @@ from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
 from rag.job_types import JobState
+from rag.quality_types import chunks_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,8 @@ _PAGE = 500
 def jobs(ctx: click.Context, job_id: int | None, cancel: bool, limit: int, as_json: bool) -> None:  # noqa: FBT001
     """List uploads and ingests that wait, run or have ended, the newest first; with a JOB, show what came of its files.
 
-    With --json, one JSON object is printed. Exits with 1 if the JOB that was asked for has failed.
+    With --json, one JSON object is printed. Exits with 1 if the JOB that was asked for has failed. To cancel a job that
+    has ended does nothing, and is said.
     """
     settings = load_settings()
     with open_library(settings) as library:
@@ -45,12 +47,15 @@ def jobs(ctx: click.Context, job_id: int | None, cancel: bool, limit: int, as_js
                 raise InvalidRequest("There is no job to cancel.", hint="Name it: indexer jobs 12 --cancel")
             _list(queue.jobs(limit=limit), as_json=as_json)
             return
-        job = library.cancel_job(job_id) if cancel else queue.job(job_id)
+        before = queue.job(job_id)
+        job = library.cancel_job(job_id) if cancel else before
         if as_json:
             body = msgspec.to_builtins(job) | {"files": msgspec.to_builtins(list(_files(queue, job_id)))}
             click.echo(json.dumps(body, ensure_ascii=False))
         else:
             _show(job, _files(queue, job_id))
+        if cancel and before.state.ended:
+            click.echo(f"Job {job_id} had ended before ({before.state}): nothing was cancelled.", err=True)
     ctx.exit(EXIT_FAILED if job.state is JobState.FAILED else 0)
 
 
@@ -71,13 +76,20 @@ def _show(job: Job, files: Iterator[JobFile]) -> None:
         if job.error.hint:
             click.echo(f"    {printable(job.error.hint)}")
     for file in files:
-        click.echo(f"  {file.outcome}: {on_one_line(file.uri)}" + (f", {file.chunks} chunks" if file.chunks else ""))
+        click.echo(f"  {file.outcome}: {on_one_line(file.uri)}{_contents(file)}")
         for notice in file.notices:
             click.echo(f"    {on_one_line(notice)}")
         if file.error is not None:
             click.echo(f"    {file.error.code}: {on_one_line(file.error.message)}")
             if file.error.hint:
                 click.echo(f"      {on_one_line(file.error.hint)}")
+
+
+def _contents(file: JobFile) -> str:
+    if not file.chunks:
+        return ""
+    told = file.quality.told() if file.quality is not None else ""
+    return f", {chunks_told(file.chunks)}{f' ({told})' if told else ''}"
 
 
 def _line(job: Job) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
+from indexer.report import left_out_told
 from rag.commands.errors import on_one_line
+from rag.quality_types import chunks_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +47,7 @@ class SyncDisplay:
         done = _sentence(counts) or "it holds nothing, and nothing is known of it"
         if dry_run:
             click.echo(f"{name}: {done}; nothing was done")
-        elif any(count for kind, count in counts.items() if kind != "unchanged"):
+        elif any(count for kind, count in counts.items() if kind not in _IDLE):
             click.echo(f"{name}: {done}", err=True)
 
     def moved(self, moves: Iterable[Move]) -> None:
@@ -87,11 +89,17 @@ class SyncDisplay:
     def summary(self, report: SyncReport, seconds: float) -> None:
         counts = _report_counts(report)
         if self._as_json:
-            rest = {"chunks": report.ingested.chunks, "seconds": round(seconds, 3)}
+            rest = {
+                "left_out": report.ingested.left_out,
+                "chunks": report.ingested.chunks,
+                "seconds": round(seconds, 3),
+            }
             _print({"type": "summary", "folder": self._root, "collection": self._collection} | counts | rest)
             return
-        chunks = f"; {report.ingested.chunks} chunks" if report.ingested.chunks else ""
-        click.echo(f"{_sentence(counts) or 'nothing to do'}{chunks} in {seconds:.1f} s")
+        chunks = f"; {chunks_told(report.ingested.chunks)}" if report.ingested.chunks else ""
+        left_out = left_out_told(report.ingested.left_out)
+        done = "; ".join(told for told in (_sentence(counts), left_out) if told)
+        click.echo(f"{done or 'nothing to do'}{chunks} in {seconds:.1f} s")
 
     def shown(self, uri: str) -> str:
         """A name within the folder on one line, unable to steer a terminal."""
@@ -130,9 +138,10 @@ def _steps(plan: Plan, *, prune: bool) -> Iterator[dict[str, Any]]:
         yield {"action": action, "uri": missing.source.uri, "reason": missing.reason}
     for missing in plan.unsure:
         yield {"action": "unsure", "uri": missing.source.uri, "reason": missing.reason}
-    for error in plan.errors:
-        reason = error.error.message if error.error else "it vanished meanwhile"
-        yield {"action": "error", "uri": error.uri, "reason": reason}
+    for action, errors in (("error", plan.errors), ("left out", plan.left_out)):
+        for error in errors:
+            reason = error.error.message if error.error else "it vanished meanwhile"
+            yield {"action": action, "uri": error.uri, "reason": reason}
 
 
 def _plan_counts(plan: Plan) -> dict[str, int]:
@@ -143,6 +152,7 @@ def _plan_counts(plan: Plan) -> dict[str, int]:
         "gone": len(plan.gone),
         "unsure": len(plan.unsure),
         "errors": len(plan.errors),
+        "left_out": len(plan.left_out),
         "unchanged": plan.unchanged,
     }
 
@@ -162,12 +172,14 @@ def _report_counts(report: SyncReport) -> dict[str, int]:
     }
 
 
+_IDLE: Final = frozenset({"unchanged", "left_out"})
 _WORDS: Final = {
     "add": "to add",
     "change": "changed",
     "move": "moved",
     "errors": "not readable",
     "skipped": "not looked at",
+    "left_out": "left out",
 }
 
 

@@ -76,7 +76,7 @@ class SyncRun:
             with LookingDisplay() as looking:
                 plan = self._sync.plan(watcher=looking)
             self.display.plan(plan, prune=self._prune, dry_run=True)
-        return not plan.errors
+        return not (plan.errors or plan.emptied)
 
     def check(self) -> None:
         """Raises SourceNotFound or InvalidRequest if there is no such folder."""
@@ -118,12 +118,13 @@ class SyncRun:
         self.display.stays(report)
         left = self._follow(report)
         self.display.summary(report, time.monotonic() - started)
-        return not (report.ingested.failed or report.ingested.skipped or left)
+        return not (report.ingested.failed or report.ingested.skipped or plan.emptied or left)
 
     def _leave_out_told(self, plan: Plan) -> None:
         plan.add = [file for file in plan.add if _of_file(file) not in self._told]
         plan.change = [file for file in plan.change if _of_file(file) not in self._told]
         plan.errors = [error for error in plan.errors if _of_error(error) not in self._told]
+        plan.left_out = [error for error in plan.left_out if _of_error(error) not in self._told]
         plan.unsure = [missing for missing in plan.unsure if _of_missing(missing) not in self._told]
         if not self._prune:
             plan.gone = [missing for missing in plan.gone if _of_missing(missing) not in self._told]
@@ -132,7 +133,7 @@ class SyncRun:
         failed = {failure.uri.partition(MEMBER_MARK)[0] for failure in report.ingested.failed}
         files = [*plan.add, *plan.change]
         self._told.update(_of_file(file) for file in files if file.uri in failed)
-        self._told.update(map(_of_error, plan.errors))
+        self._told.update(map(_of_error, [*plan.errors, *plan.left_out]))
         self._told.update(map(_of_missing, [*report.kept, *report.unsure]))
         present = {file.uri for file in files} | {move.file.uri for move in report.moved}
         self._told = {told for told in self._told if told[0] not in present or told[0] in failed}

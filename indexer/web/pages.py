@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from indexer.report import Outcome
 from indexer.sources import scan_file
 from indexer.web.names import charset_of, name_of
+from indexer.web.robots import RulesUnread
 from indexer.web.sitemaps import SITEMAP_START
-from rag.errors import SourceUnsupported
+from rag.errors import SourceDisallowed, SourceLeftOut, SourceUnsupported
 from rag.source_types import WebFetch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import PurePosixPath
     from typing import BinaryIO
 
@@ -68,17 +69,18 @@ class WebPages:
 
         Raises SourceError, as ``Fetcher.fetch`` and ``SourceIngestion.steps`` do.
         """
-        from indexer.ingestion import Taken
+        from indexer.ingestion import unchanged
 
         if (known := self._unchanged_by_sitemap(target, address, ingestion)) is not None:
-            return Taken(outcome=Outcome.UNCHANGED, document_id=known, chunks=0)
+            return unchanged(known)
 
         def conditions(url: str) -> Mapping[str, str]:
             stored = ingestion.settled(target, url)
             return {} if stored is None or stored.web is None else _conditions(stored.web)
 
         with self._spool.file() as spooled:
-            fetched = self._fetcher.fetch(address.url, spooled.write, site=address.site, conditions=conditions)
+            with _leaving_out(address):
+                fetched = self._fetcher.fetch(address.url, spooled.write, site=address.site, conditions=conditions)
             before = ingestion.settled(target, fetched.url)
             taken = yield from self._written(target, fetched, spooled, ingestion, before)
         if taken is None:
@@ -97,7 +99,7 @@ class WebPages:
         ingestion: SourceIngestion,
         before: StoredSource | None,
     ) -> Steps[Taken | None]:
-        from indexer.ingestion import Taken
+        from indexer.ingestion import unchanged
 
         if fetched.unchanged:
             if before is None:
@@ -105,7 +107,7 @@ class WebPages:
                     f"{fetched.url} answers that nothing has changed (HTTP 304), and was not asked that.",
                     hint="Its server is not as it should be; save the page and ingest the file.",
                 )
-            return Taken(outcome=Outcome.UNCHANGED, document_id=before.document_id, chunks=0)
+            return unchanged(before)
         spooled.end()
         document = WebDocument(
             uri=fetched.url,
@@ -115,7 +117,9 @@ class WebPages:
         )
         return (yield from ingestion.steps(target, document))
 
-    def _unchanged_by_sitemap(self, target: Target, address: WebAddress, ingestion: SourceIngestion) -> int | None:
+    def _unchanged_by_sitemap(
+        self, target: Target, address: WebAddress, ingestion: SourceIngestion
+    ) -> StoredSource | None:
         if not address.lastmod:
             return None
         stored = ingestion.settled(target, address.url)
@@ -124,13 +128,24 @@ class WebPages:
         changed = _end_of(address.lastmod)
         # What changes again on the day of the last change keeps its date.
         certain = changed is not None and datetime.fromisoformat(stored.web.fetched_at) > changed
-        return stored.document_id if certain else None
+        return stored if certain else None
 
     def _moved(self, target: Target, url: str) -> str:
         told = f"{url} leads here."
         if self._store.stored_source(target.collection, url) is None:
             return told
         return f"{told} The document that was ingested from there is kept; `indexer delete {url}` takes it out."
+
+
+@contextmanager
+def _leaving_out(address: WebAddress) -> Iterator[None]:
+    """What a site's own rules forbid of the pages that its sitemap lists was not asked for one by one."""
+    try:
+        yield
+    except SourceDisallowed as error:
+        if address.site is None or isinstance(error, RulesUnread):
+            raise
+        raise SourceLeftOut(error.message, kind="disallowed page", hint=error.hint) from error
 
 
 def _conditions(web: WebFetch) -> dict[str, str]:

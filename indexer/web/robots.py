@@ -19,6 +19,10 @@ _LONGEST_DELAY_S: Final = 30.0
 _TOO_MANY_REQUESTS: Final = 429
 
 
+class RulesUnread(SourceDisallowed):
+    """Nobody knows what is allowed, so nothing is."""
+
+
 class Robots:
     """Asks each site once for its rules, and keeps them for the run."""
 
@@ -47,7 +51,7 @@ class Robots:
         except SourceError as error:  # asked once: what is down now is not waited for with every page
             return error
         if status >= 500 or status == _TOO_MANY_REQUESTS:
-            return SourceDisallowed(
+            return RulesUnread(
                 f"{origin}/robots.txt could not be read (HTTP {status}), and without it nothing there may be fetched.",
                 hint="Try again later.",
             )

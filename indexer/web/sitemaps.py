@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.web.fetch import elsewhere
 from indexer.web.urls import normalised, same_site, shown
-from rag.errors import SourceDamaged, SourceError, SourceNotFound, SourceTooLarge
+from rag.errors import SourceDamaged, SourceError, SourceLeftOut, SourceNotFound, SourceTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -148,7 +148,8 @@ def _address(entry: _Entry, place: str) -> WebAddress:
     try:
         url = normalised(entry.location, base=place)
         if not same_site(url, place):
-            raise elsewhere(url, place)
+            error = elsewhere(url, place)
+            raise SourceLeftOut(error.message, kind="foreign address", hint=error.hint)
     except SourceError as error:
         return WebAddress(url=shown(entry.location[:500]), error=error)
     return WebAddress(url=url, site=place, lastmod=entry.lastmod)

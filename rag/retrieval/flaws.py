@@ -47,6 +47,14 @@ _WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]?[a-z]{2,}(?![A-Za-z0-9])")
 _BROKEN = re.compile(r"(?<=[a-z])[0135-9|!;~^*@#%`$](?=[a-z])")  # 2 and 4 are words in names
 _BRACKETS = re.compile(r"[][(){}<>\"]")
 _MOST_SIGNS: Final = 0.04
+# Programs, formulas and tables close what they open; signs that damage put into words do not.
+_PAIRED = re.compile(r"[][(){}]")
+_INTERVAL = re.compile(r"[(\[][^][(){}]{1,30},[^][(){}]{1,30}[])]")  # may be open at one end: [0, 1)
+_OPENED_BY: Final = {")": "(", "]": "[", "}": "{"}
+_TORN = re.compile(r"(?<=[a-z])[][(){}<>\"0135-9|!;~^*@#%`$](?=[a-z])")
+_LEAST_PAIRED: Final = 12
+_MOST_UNPAIRED: Final = 0.4
+_MOST_TORN: Final = 0.1
 _LETTERS = str.maketrans("łøđıŁØĐ", "lodiLOD")
 _LEAST_PAIRS: Final = 200
 _LEAST_PLAUSIBLE: Final = 8.1
@@ -118,6 +126,8 @@ def _minified(pieces: list[str], length: int, solid: int) -> bool:
 
 
 def _garbled(text: str, pieces: list[str], solid: int) -> bool:
+    if _torn(text, pieces):
+        return True
     if len(_BRACKETS.findall(text)) > _MOST_SIGNS * solid:
         return False
     least = _MOST_BROKEN * len(pieces)
@@ -132,6 +142,25 @@ def _garbled(text: str, pieces: list[str], solid: int) -> bool:
     words = set(_WORD.findall(text))  # a name that is repeated is no more a word for it
     pairs = sum(map(len, words)) - len(words)
     return pairs >= _LEAST_PAIRS and sum(map(_commonness, words)) < _LEAST_PLAUSIBLE * pairs
+
+
+def _torn(text: str, pieces: list[str]) -> bool:
+    """Whether brackets that belong to no other stand in words."""
+    brackets = _PAIRED.findall(_INTERVAL.sub(" ", text))
+    if len(pieces) < _LEAST_WORDS or len(brackets) < _LEAST_PAIRED:
+        return False
+    opened: list[str] = []
+    unpaired = len(brackets)
+    for bracket in brackets:
+        if bracket not in _OPENED_BY:
+            opened.append(bracket)
+        elif opened and opened[-1] == _OPENED_BY[bracket]:
+            opened.pop()
+            unpaired -= 2
+    different = set(pieces)
+    return unpaired > _MOST_UNPAIRED * len(brackets) and sum(
+        _TORN.search(each) is not None for each in different
+    ) > _MOST_TORN * len(different)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -38,8 +38,7 @@ def require_collection(connection: Connection, name: str) -> Collection:
     if found is None:
         raise UnknownCollection(
             f"There is no collection {name!r}.",
-            hint="GET /v1/collections or `indexer status` lists those there are; "
-            "`indexer ingest PATH --collection NAME` creates one.",
+            hint="`indexer status` lists those there are; `indexer ingest PATH --collection NAME` creates one.",
         )
     return found
 

@@ -49,6 +49,7 @@ def stored_source(database: Database, collection: Collection, uri: str) -> Store
         parser=row.parser,
         chunker=row.chunker,
         metadata=row.metadata,
+        members=members,
         members_failed=row.members_failed,
         members_gone=max(0, row.members - members),
         web=web_fetch(row.web),
@@ -99,6 +100,7 @@ def _sources(database: Database, collection: Collection, where: ColumnElement[bo
                 current=(row.parser, row.chunker) == makers and _is_whole(connection, collection, row),
                 metadata=row.metadata,
                 stored_at=row.created_at,
+                members=row.members,
             )
             for row in connection.execute(query).all()
         ]

@@ -127,7 +127,8 @@ def test_status_before_anything_is_there(run):
 @pytest.mark.parametrize("command", [("list",), ("delete", "1"), ("rebuild",)])
 def test_an_unknown_collection_is_an_error_with_a_code(run, command):
     result = run(*command, "--collection", "nowhere", "--json", exit_code=1)
-    assert json.loads(result.stdout)["error"]["code"] == "unknown_collection"
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], error["hint"].split(" lists")[0]) == ("unknown_collection", "`indexer status`")
 
 
 def test_delete_by_path_uri_and_id(run, docs, monkeypatch):
@@ -246,6 +247,16 @@ def test_what_a_parser_says_is_told_with_the_name_of_the_file(run, docs, monkeyp
     told = [line for line in result.stderr.splitlines() if line.startswith("error")]
     assert told[0].startswith(f"error[source_damaged]: {docs / 'd.pdf'}: ")
     assert told[1] == "error[source_empty]: docs/empty.txt is empty."
+
+
+def test_a_guess_at_an_encoding_is_told_with_the_file(run, docs):
+    mixed = "Die Größe der Flüsse.\nL’été à la rivière, déjà.\nEl niño comió una piña. ¡Qué corazón!\nJoão não sabe.\n"
+    (docs / "old.txt").write_bytes(mixed.encode("cp1252"))
+    (docs / "french.txt").write_bytes("L’été à la rivière, où l’eau coule déjà.\n".encode("cp1252"))
+    files = {Path(file["uri"]).name: file for file in lines(run("ingest", str(docs), "--json"))[:-1]}
+    (notice,) = files["old.txt"]["notices"]
+    assert "guessed, cp1252" in notice
+    assert all(not file["notices"] for name, file in files.items() if name != "old.txt")
 
 
 def test_few_passages_need_no_index_file(run, docs, home):
@@ -385,6 +396,16 @@ def test_an_ingest_can_be_left_to_a_worker(run, docs, monkeypatch):
     assert "indexer jobs 12 --cancel" in run("jobs", "--cancel", exit_code=1).output
 
 
+def test_a_job_that_has_ended_is_not_cancelled_and_that_is_said(run, docs):
+    job = str(lines(run("ingest", str(docs), "--json"))[-1]["job"])
+    late = run("jobs", job, "--cancel")
+    assert late.stderr == f"Job {job} had ended before (succeeded): nothing was cancelled.\n"
+    told = run("jobs", job, "--cancel", "--json")
+    assert (json.loads(told.stdout)["state"], told.stderr) == ("succeeded", late.stderr)
+    waiting = str(lines(run("ingest", str(docs), "--queue", "--json"))[0]["job"])
+    assert run("jobs", waiting, "--cancel").stderr == ""
+
+
 def test_a_killed_ingest_is_told_as_such(run, docs, home):
     program = (
         "import os, sys\nfrom indexer.report import Watcher\nfrom indexer.job_run import own_job\n"
@@ -422,4 +443,8 @@ def test_duplicates_and_what_is_no_text_are_told_everywhere(run, docs):
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
     assert state["quality"] == {"duplicates": 3, "boilerplate": 0, "flaws": {"encoded": 1}}
     assert "7 chunks (3 duplicates, 1 encoded)" in run("status").stdout
+    shown = run("jobs", str(summary["job"])).output
+    assert "first.txt, 1 chunk (1 duplicate)\n" in shown
+    assert "dump.md, 2 chunks (1 duplicate, 1 encoded)\n" in shown
+    assert "a.md, 2 chunks\n" in shown
     assert all(file["quality"] is None for file in lines(run("ingest", str(docs), "--json"))[:-1])

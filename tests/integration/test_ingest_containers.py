@@ -54,6 +54,19 @@ def test_members_are_documents_and_their_containers_only_hold_them(library, docs
     assert library.store.source_text(document.id, chunk.span) == chunk.text
 
 
+def test_what_is_in_an_unchanged_container_is_counted_the_second_time_too(library, docs):
+    inner = zipped({"x.txt": "Inner text.", "y.txt": "More of it."})
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water.", "in.zip": inner}))
+    (docs / "b.txt").write_text("Rivers run.")
+    first, again = library.ingest(docs), library.ingest(docs)
+    assert (first.ingested, first.files) == (6, 6)
+    assert (again.unchanged, again.files, len(again.results)) == (6, 6, 2)
+    with (docs / "a.zip").open("wb") as file:  # what is within is not read anew, what is around it is
+        file.write(zipped({"two.txt": "Lakes hold water.", "in.zip": inner}))
+    later = library.ingest(docs)
+    assert (later.ingested, later.replaced, later.unchanged) == (1, 1, 4)
+
+
 def test_an_unchanged_container_is_not_opened(library, docs, monkeypatch):
     (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water."}))
     library.ingest(docs)

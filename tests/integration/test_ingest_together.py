@@ -234,6 +234,24 @@ def test_none_waits_for_the_end_of_an_archive(library: Ingesting, docs, clock):
     assert watcher.told.index("9") < watcher.told.index("in4")
 
 
+def test_the_time_spent_on_others_is_not_that_of_a_member(library: Ingesting, docs, clock, monkeypatch):
+    with zipfile.ZipFile(docs / "long.zip", "w") as archive:
+        archive.writestr("in.txt", "A member tells of water.\n")
+        archive.writestr("long.txt", long_text())
+    watcher, spent, monotonic = LateInTheLongOne(library, clock), [0], time.monotonic
+
+    def embedded(chunks):
+        spent[0] += 1000 * (chunks == 1)  # one of the small ones is stored
+
+    watcher.embedded = embedded
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + spent[0])
+    report = library.ingest(docs, watcher=watcher)
+    seconds = {Path(result.uri).name: result.seconds for result in report.results}
+    assert (spent, report.ingested) == ([11_000], 13)
+    assert (seconds["0.txt"] // 1000, seconds["in.txt"] // 1000, seconds["long.txt"] // 1000) == (1, 1, 0)
+    assert watcher.told.index("9") < watcher.told.index("long")
+
+
 def test_one_that_has_to_be_read_again_is_read_after_the_long_one(library: Ingesting, docs, clock):
     (docs / "long.txt").write_text(long_text())
     watcher = LateInTheLongOne(library, clock)

@@ -208,17 +208,23 @@ def test_the_pages_of_a_sitemap_are_taken_in(ingest, site) -> None:
     site.page("/a", "Rivers. They run.")
     site.page("/b", "Lakes. They stand.")
     inner = LIST.format(entry(f"{site.base}/b") + entry(f"{site.base}/a") + entry("http://elsewhere.example/c"))
+    inner = inner.replace("</urlset>", entry(f"{site.base}/private") + "</urlset>")
     site.answers["/one.xml"] = Answer(body=LIST.format(entry(f" {site.base}/a ")).encode())
     site.answers["/two.xml.gz"] = Answer(body=gzip.compress(inner.encode()))
     both = entry(f"{site.base}/one.xml", kind="sitemap") + entry("/two.xml.gz", kind="sitemap")
     site.answers["/sitemap.xml"] = Answer(body=f'<?xml version="1.0"?>{INDEX.format(both)}'.encode())
-    taken, _summary = ingest("--sitemap", f"{site.base}/sitemap.xml", exit_code=1)
+    site.answers["/robots.txt"] = Answer(body=b"User-agent: *\nDisallow: /private\n")
+    taken, summary = ingest("--sitemap", f"{site.base}/sitemap.xml")
+    assert (summary["failed"], summary["left_out"]) == (0, {"foreign address": 1, "disallowed page": 1})
     found = {line["uri"]: (line["error"] or line)["code" if line["error"] else "outcome"] for line in taken}
     assert found == {
         f"{site.base}/a": "ingested",
         f"{site.base}/b": "ingested",
-        "http://elsewhere.example/c": "source_address_refused",
+        f"{site.base}/private": "source_left_out",
+        "http://elsewhere.example/c": "source_left_out",
     }
+    (refused, _) = ingest(f"{site.base}/private", exit_code=1)  # asked for by itself
+    assert refused[0]["error"]["code"] == "source_disallowed"
 
 
 def test_what_a_sitemap_dates_is_not_asked_for_again(ingest, site) -> None:

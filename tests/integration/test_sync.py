@@ -204,7 +204,7 @@ def test_members_go_with_their_archive_and_come_again_with_it(sync, run, listed,
     run("delete", inner["uri"])
     assert counts(sync()) == {"ingested": 1, "unchanged": 4}
     assert listed()["inner.txt"]["uri"] == inner["uri"]
-    assert counts(sync()) == {"unchanged": 4}
+    assert counts(sync()) == {"unchanged": 5}
     (docs / "sub" / "a.zip").unlink()
     assert counts(sync("--prune"))["deleted"] == 1
     assert "inner.txt" not in listed()
@@ -270,3 +270,36 @@ def test_two_syncs_at_once_and_wrong_use(sync, run, home, docs, embedder):
         assert "ingest_in_progress" not in run("sync", docs, "--dry-run").stderr  # it only reads
     assert "is not a folder" in run("sync", docs / "lakes.txt", exit_code=1).stderr
     run("sync", exit_code=2)
+
+
+def test_an_empty_folder_of_which_nothing_is_known_is_no_failure(run, tmp_path, home, embedder):
+    (tmp_path / "hollow").mkdir()
+    told = run("sync", tmp_path / "hollow")
+    assert (told.stdout.startswith("nothing to do in "), told.stderr) == (True, "")
+    assert "it holds nothing, and nothing is known of it" in run("sync", tmp_path / "hollow", "--dry-run").stdout
+
+
+def test_what_a_folder_leaves_out_is_counted_with_its_reason(run, sync, docs, tmp_path, embedder):
+    os.mkfifo(docs / "pipe")
+    (docs / "lost.txt").symlink_to(docs / "nothing.txt")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.txt").write_text("Secrets lie outside.\n")
+        (docs / f"{name}.txt").symlink_to(tmp_path / f"{name}.txt")
+    kinds = {"broken link": 1, "link out of the folder": 2, "named pipe": 1}
+    told = sync()
+    assert {Path(file["uri"]).name for file in told["file"] if file["outcome"] == "left_out"} == {
+        "pipe", "lost.txt", "one.txt", "two.txt",
+    }  # fmt: skip
+    (summary,) = told["summary"]
+    assert (summary["ingested"], summary["failed"], summary["left_out"]) == (3, 0, kinds)
+    assert (told["plan"][0]["left_out"], told["plan"][0]["errors"]) == (4, 0)
+    words = "4 left out: 1 broken link, 2 links out of the folder, 1 named pipe"
+    assert words in run("sync", docs).stdout
+    shown = run("ingest", docs)
+    assert words in shown.stdout
+    assert "pipe is a named pipe" in shown.stderr
+    (*files, summary) = map(json.loads, run("ingest", docs, "--json").stdout.splitlines())
+    assert (summary["files"], summary["unchanged"], summary["left_out"]) == (3, 3, kinds)
+    assert {file["error"]["code"] for file in files if file["error"]} == {"source_left_out"}
+    job = json.loads(run("jobs", summary["job"], "--json").stdout)
+    assert (job["state"], job["outcomes"]) == ("succeeded", {"left_out": 4, "unchanged": 3})

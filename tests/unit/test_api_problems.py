@@ -329,5 +329,9 @@ def test_the_documented_example_is_what_the_service_says(tmp_path):
     with open_library(Settings(home=tmp_path, _env_file=None)) as library, pytest.raises(UnknownCollection) as caught:
         library.store.collection("reports")
     error = caught.value
-    assert (example["code"], example["detail"], example["hint"]) == (error.code, error.message, error.hint)
+    assert (example["code"], example["detail"], example["hint"]) == (
+        error.code,
+        error.message,
+        problems.for_clients(error.hint),
+    )
     assert (example["status"], example["title"]) == (problems.status_of(type(error)), problems.title_of(error.code))

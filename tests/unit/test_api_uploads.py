@@ -97,8 +97,31 @@ async def test_what_cannot_be_taken_is_told_and_not_kept(serving, real, tmp_path
 
 async def test_an_upload_without_a_file_is_refused(serving):
     async with serving() as client:
-        assert (await client.post("/v1/documents", data={"collection": "c"})).status_code in {400, 422}
-        assert (await client.post("/v1/documents", json={"file": "a"})).status_code in {400, 415, 422}
+        for form in ({"collection": (None, "c")}, {"metadata": (None, "{}")}):
+            body = (await client.post("/v1/documents", files=form)).json()
+            assert (body["status"], body["code"], body["detail"]) == (422, "invalid_request", "The form has no file.")
+            assert body["errors"] == [{"pointer": "/file", "detail": "it is missing"}]
+        for kind in ({"data": {"collection": "c"}}, {"json": {"file": "a"}}, {}):
+            body = (await client.post("/v1/documents", **kind)).json()
+            assert (body["status"], body["code"]) == (415, "unsupported_media_type")
+            assert "multipart/form-data" in body["detail"]
+
+
+async def test_a_field_that_an_upload_does_not_know_is_refused_by_its_name(serving, real, tmp_path):
+    async with serving() as client:
+        body = (await client.post("/v1/documents", files=FILE, data={"metdata": '{"a": 1}', "uri": "wiki:1"})).json()
+    assert (body["status"], body["code"]) == (422, "invalid_request")
+    assert body["errors"] == [{"pointer": "/metdata", "detail": "it is not known"}]
+    assert "metadata" in body["hint"]
+    assert (kept(tmp_path), real.jobs.jobs()) == ([], [])
+
+
+async def test_an_upload_with_an_empty_file_names_it_and_keeps_none(serving, real, tmp_path):
+    async with serving() as client:
+        files = [("file", ("good.txt", b"good")), ("file", ("hollow.txt", b""))]
+        body = (await client.post("/v1/documents", files=files)).json()
+    assert (body["code"], body["detail"]) == ("source_empty", "hollow.txt is empty.")
+    assert (kept(tmp_path), real.jobs.jobs()) == ([], [])
 
 
 async def test_empty_and_too_large_files_are_refused(serving, real, tmp_path):

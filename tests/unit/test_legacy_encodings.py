@@ -26,6 +26,10 @@ KOREAN = "강은 산에서 바다로 흐른다. 물은 차갑고 물고기는 �
 HEBREW = "הנהרות זורמים מההרים אל הים. המים קרים והדגים שוחים עמוק.\n"
 ARABIC = "تتدفق الأنهار من الجبال إلى البحر. الماء بارد والأسماك تسبح في الأعماق.\n"
 THAI = "แม่น้ำไหลจากภูเขาลงสู่ทะเล น้ำเย็นและปลาว่ายอยู่ลึก\n"
+SPANISH = "¿Qué hora es? El niño comió una piña en el jardín de España. ¡Qué bonito está el corazón!\n"
+PORTUGUESE = "João não sabe o que são as ações. A reunião começa às três. Você já leu à sua irmã?\n"
+SWEDISH = "Kvinnan åt köttbullar och betalade 45,90 €. Mannen frågade om hon ville ha mer.\n"
+MANY_LANGUAGES = GERMAN + FRENCH + SPANISH + SWEDISH + PORTUGUESE
 ALL = [GERMAN, FRENCH, ENGLISH, POLISH, CZECH, TURKISH, RUSSIAN, UKRAINIAN, GREEK, JAPANESE, CHINESE, TAIWANESE, KOREAN,
        HEBREW, ARABIC, THAI]  # fmt: skip
 
@@ -57,6 +61,12 @@ def read(raw: bytes, name: str) -> str:
         (HEBREW, "cp1255"),
         (ARABIC, "cp1256"),
         (THAI, "cp874"),
+        *((SPANISH + PORTUGUESE, encoding) for encoding in ("cp1252", "mac_roman", "cp850")),
+        (GERMAN + FRENCH, "cp1252"),
+        (MANY_LANGUAGES, "cp1252"),
+        *((POLISH + CZECH, encoding) for encoding in ("cp1250", "iso8859-2")),
+        (GERMAN + POLISH, "cp1250"),
+        (FRENCH + TURKISH, "cp1254"),
     ],
 )
 def test_encodings_of_before_are_found(text, encoding, name, times):
@@ -88,6 +98,19 @@ def test_bytes_that_only_look_like_wide_characters_are_no_text(raw):
 )
 def test_what_cannot_be_told_by_its_letters_is_left_to_statistics(text):
     assert one_byte_encoding(text) is None
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "mac_roman"])
+def test_a_guess_without_a_language_is_doubtful(encoding):
+    def doubtful(raw: bytes, name: str = "a.txt") -> bool:
+        return detect(PurePath(name), scan_file(io.BytesIO(raw))).doubtful
+
+    assert doubtful(MANY_LANGUAGES.encode(encoding))
+    assert not any(doubtful(text.encode(encoding)) for text in (GERMAN, FRENCH, ENGLISH, SPANISH, PORTUGUESE))
+    assert not doubtful(MANY_LANGUAGES.encode())
+    stated = f"<html><head><meta charset={encoding}></head><body><p>{MANY_LANGUAGES}"
+    assert not doubtful(stated.encode(encoding), "a.html")
+    assert not any(doubtful(text.encode(code)) for text, code in ((RUSSIAN, "cp1251"), (JAPANESE, "cp932")))
 
 
 @pytest.mark.parametrize(

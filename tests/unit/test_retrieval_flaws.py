@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import string
 
 import pytest
 
@@ -43,8 +44,30 @@ TABLE = "\n".join(f"| {year} | {year % 97} | {year * 3.7:.1f} | {year % 13} |" f
 NUMBERS = " ".join(f"{number % 90 + 10}" for number in range(0, 5000, 37))
 ADDRESSES = "\n".join(f"https://example.org/papers/2019/{number}/parts/appendix-{number}.pdf" for number in range(9))
 PATHS = "\n".join(f"usr/share/doc/packages/library-{number}/examples/second/program.c" for number in range(9))
+FORMULAS = "\n".join(
+    rf"The map $f_{{{n}}}\colon [0,{n}) \to (0,1]$ has $\frac{{a_{{{n}}}}}{{b}}$ for x in ({n},{n + 1}] and f(x)g[y)."
+    for n in range(20)
+)
+HALF_OF_CODE = "\n".join(
+    f"    }} else if (check(value{n})) {{ return rows[{n}].get(names[i]);\n  }}}}" for n in range(20)
+)
 KEY = "The file's SHA-256 is 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08. Compare it before use."
-TEXTS = [PROSE, GERMAN, POLISH, CHINESE, CODE, TABLE, NUMBERS, ADDRESSES, PATHS, KEY, "", "Yes."]
+TEXTS = [
+    PROSE,
+    GERMAN,
+    POLISH,
+    CHINESE,
+    CODE,
+    TABLE,
+    NUMBERS,
+    ADDRESSES,
+    PATHS,
+    FORMULAS,
+    HALF_OF_CODE,
+    KEY,
+    "",
+    "Yes.",
+]
 
 NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(20))
 MINIFIED = "!function(t,e){var n=t[0],r=e.x;return n?r(n):e.x=function(i){o(i);for(var a=1;a<9;)a+=n.s[i]};}(a,{b:1});"
@@ -57,6 +80,16 @@ def shuffled(text: str) -> str:
         return hashlib.sha256(f"{letter}{word}".encode()).digest()
 
     return re.sub(r"\w+", lambda word: "".join(sorted(word[0], key=lambda letter: place(letter, word[0]))), text)
+
+
+def damaged(text: str, share: float, signs: str) -> str:
+    """Letters replaced by signs, which is always the same."""
+
+    def drawn(match: re.Match[str]) -> str:
+        one, other, *_ = hashlib.sha256(f"{match.start()}{match[0]}".encode()).digest()
+        return signs[other % len(signs)] if one < share * 256 else match[0]
+
+    return re.sub(r"[^\W\d_]", drawn, text)
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -79,6 +112,13 @@ def test_prose_code_and_tables_are_text(text) -> None:
 )
 def test_what_nobody_can_read_is_no_text(text, flaw) -> None:
     assert flaw_of(text) is flaw
+
+
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.45, 0.6])
+@pytest.mark.parametrize("signs", ["[](){}<>", "[](){}|!1l0I;:,.'`~^*", string.punctuation])
+@pytest.mark.parametrize("text", [PROSE * 2, GERMAN * 3, POLISH * 3])
+def test_words_torn_by_brackets_are_no_text(text, signs, share) -> None:
+    assert flaw_of(damaged(text, share, signs)) is Flaw.GARBLED
 
 
 def test_a_few_words_are_not_judged() -> None:

@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 
 from indexer.sources import Source, expand, uri_of
-from rag.errors import SourceNotFound, SourceTooLarge, SourceUnreadable
+from rag.errors import SourceLeftOut, SourceNotFound, SourceTooLarge, SourceUnreadable
 from tests.faults.permissions import heeding_permissions
 
 
 def names(root: Path) -> list[str]:
-    return [source.path.relative_to(root).as_posix() for source in expand([root])]
+    found = (source for source in expand([root]) if not isinstance(source.error, SourceLeftOut))
+    return [source.path.relative_to(root).as_posix() for source in found]
+
+
+def left_out(root: Path) -> dict[str, str]:
+    found = ((source.path, source.error) for source in expand([root]))
+    return {path.relative_to(root).as_posix(): error.kind for path, error in found if isinstance(error, SourceLeftOut)}
 
 
 def write(root: Path, *paths: str) -> None:
@@ -48,6 +54,7 @@ def test_links_are_followed_inside_the_folder_only(tmp_path):
     (docs / "gone.md").symlink_to(docs / "nothing")
     (docs / "loop").symlink_to(docs)
     assert names(docs) == ["a.md", "inside.md"]
+    assert left_out(docs) == {"gone.md": "broken link", "leak.md": "link out of the folder"}
 
 
 def test_a_missing_path_and_an_empty_folder_carry_their_errors(tmp_path):
@@ -160,7 +167,9 @@ def test_names_that_tear_lines_and_links_that_lead_to_themselves_stop_nothing(tm
     write(tmp_path, "a\nb.md", "c.md")
     os.mkfifo(tmp_path / "pipe.md")
     (tmp_path / "self").symlink_to(tmp_path / "self")
+    os.mkfifo(tmp_path / ".hidden")
     assert names(tmp_path) == ["a\nb.md", "c.md"]
+    assert left_out(tmp_path) == {"pipe.md": "named pipe", "self": "broken link"}
 
 
 def test_a_walk_gives_the_address_that_a_named_file_has(tmp_path):
