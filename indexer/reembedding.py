@@ -171,11 +171,10 @@ class Reembedding:
         if not waiting:
             return
         watcher = self._watcher
-        documents, chunks = recut(
-            self._library, self._target, self._embedder(), progress=watcher.recut, go_on=self._go_on
-        )
-        self._recut += documents
-        self._embedded += chunks
+        written = recut(self._library, self._target, self._embedder(), progress=watcher.recut, go_on=self._go_on)
+        for documents, chunks in written:
+            self._recut += documents
+            self._embedded += chunks
 
     def _embed_missing(self) -> None:
         with self._database.read() as connection:
