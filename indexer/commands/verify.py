@@ -13,11 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from indexer.commands.options import json_option, storable
 from rag.commands.errors import EXIT_FAILED, printable
+from rag.commands.plurals import plural
 from rag.config import load_settings
 from rag.errors import DatabaseDamaged
 from rag.factory import open_library
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag.config import Settings
     from rag.factory import Library
     from rag.stores.verification import Finding
@@ -43,7 +46,8 @@ def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bo
     """
     settings = load_settings()
     lost = _mend_log(settings) if repair else []
-    with open_library(settings, migrate=repair) as library:
+    # What is not there is not repaired by making it: the path may be mistyped.
+    with open_library(settings, migrate=repair and _database_of(settings).exists()) as library:
         collections = [library.store.collection(collection)] if collection else library.store.collections()
         found = _verify(library, collections)
         left = _repair(library, collections, found) if repair else found
@@ -59,19 +63,24 @@ def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bo
             click.echo(printable(f"{mark}: {finding.area}{where}: {finding.message}"))
             if finding in left:
                 click.echo(f"  {finding.advice}")
-        counted = f"{len(collections)} collection{'' if len(collections) == 1 else 's'}"
-        click.echo(f"{counted} verified: {'nothing' if not damage else f'{len(damage)} things'} wrong")
+        wrong = plural(len(damage), "thing") if damage else "nothing"
+        click.echo(f"{settings.home}: {plural(len(collections), 'collection')} verified: {wrong} wrong")
     if damage:
         ctx.exit(EXIT_FAILED)
 
 
+def _database_of(settings: Settings) -> Path:
+    from rag.stores.database import sqlite_path
+
+    return sqlite_path(settings.sqlalchemy_url)
+
+
 def _mend_log(settings: Settings) -> list[Finding]:
     """Have a database whose write-ahead log is damaged go on with what can be read of it."""
-    from rag.stores.database import sqlite_path
     from rag.stores.verification import Finding
     from rag.stores.write_ahead import require_whole_log, set_log_aside
 
-    database = sqlite_path(settings.sqlalchemy_url)
+    database = _database_of(settings)
     try:
         require_whole_log(database)
     except DatabaseDamaged as error:

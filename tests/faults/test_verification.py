@@ -369,10 +369,10 @@ def test_values_made_anew_reach_the_filters_of_a_running_program(home, verify):
     database.close()
 
 
-def refused(home):
+def refused(home, *arguments):
     """The error of a verification that may change nothing; nothing below ``home`` is changed."""
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
-    result = CliRunner().invoke(main, ["verify"], catch_exceptions=False)
+    result = CliRunner().invoke(main, ["verify", *arguments], catch_exceptions=False)
     assert result.exit_code == 1
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
     return " ".join(result.stderr.split())
@@ -381,8 +381,21 @@ def refused(home):
 def test_without_repair_no_database_is_made(tmp_path, monkeypatch):
     monkeypatch.setenv("RAG_HOME", str(tmp_path / "new"))
     monkeypatch.setattr(sys, "argv", ["indexer", "verify"])
-    assert "There is no database" in refused(tmp_path)
+    assert f"There is no database {tmp_path / 'new'}" in refused(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_repair_makes_no_database_either(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "mistyped"))
+    assert f"There is no database {tmp_path / 'mistyped'}" in refused(tmp_path, "--repair")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_verified_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_HOME", str(tmp_path))
+    Database.open(settings_in(tmp_path)).close()
+    told = CliRunner().invoke(main, ["verify"], catch_exceptions=False).stdout
+    assert told == f"{tmp_path}: 0 collections verified: nothing wrong\n"
 
 
 def test_without_repair_no_database_is_migrated(tmp_path, monkeypatch):
