@@ -89,8 +89,9 @@ def test_a_database_that_is_a_directory(settings):
 def test_a_file_that_is_no_database(settings):
     settings.home.mkdir()
     (settings.home / "plumbline.db").write_bytes(b"Something else altogether. " * 100)
-    with pytest.raises(DatabaseDamaged, match=r"not a database.*backup"):
+    with pytest.raises(DatabaseDamaged, match=r"not a database.*backup") as refused:
         Database.open(settings)
+    assert "--repair" not in refused.value.hint, "it cannot help there"
 
 
 @pytest.mark.parametrize("keep", [0.9, 0.5, 0.1])

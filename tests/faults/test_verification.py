@@ -455,6 +455,29 @@ def test_a_broken_page_of_the_database_is_told(home, verify, share):
     assert "Restore a backup" in findings[0]["advice"]
 
 
+def test_an_embedding_that_is_missing_is_one_finding_with_what_clears_it(home, verify):
+    damage(home, "DELETE FROM embeddings WHERE chunk_id = 9")
+    index_files(home)[0].unlink()
+    findings = verify(ok=False)
+    assert [finding["area"] for finding in findings] == ["embeddings", "index"], "the file that is gone is told of, too"
+    assert {finding["advice"] for finding in findings} == {"Run `indexer reembed --collection handbook`."}
+    assert verify("--repair", ok=False) == findings
+
+
+def test_many_findings_of_one_cause_are_counted_for_people_and_listed_for_programs(home, verify):
+    database = Database.open(settings_in(home))
+    store = SqlDocumentStore(database)
+    for number in range(15):
+        ingest(store, store.collection("empty"), f"/{number}", [f"text {number} "], seed=number)
+    database.close()
+    damage(home, "UPDATE chunks SET text = 'other' WHERE text LIKE 'text %'")
+    assert len(verify("-c", "empty", ok=False)) > 15
+    told = CliRunner().invoke(main, ["verify", "-c", "empty"], catch_exceptions=False).stdout.splitlines()
+    assert len(told) < 15
+    assert "more, which --json lists" in told[10]
+    assert told[11] == "  Delete the document with --purge and ingest it again."
+
+
 def test_one_collection_can_be_asked_for(home, verify):
     index_files(home)[0].unlink()
     assert verify("-c", "empty") == []
