@@ -10,7 +10,8 @@ import rich_click as click
 from rich.console import Console
 from rich.markup import escape
 
-from rag.errors import InvalidRequest, RagError
+from rag.config import load_settings
+from rag.errors import InvalidRequest, RagError, UnknownCollection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,5 +74,7 @@ class ErrorHandlingGroup(click.RichGroup):
         try:
             return super().invoke(ctx)
         except RagError as error:
+            if isinstance(error, UnknownCollection):  # as all are where the path is mistyped
+                error.hint = f"{error.hint} RAG_HOME is {load_settings().home}."
             report(error, as_json="--json" in sys.argv[1:])
             ctx.exit(EXIT_USAGE if isinstance(error, WrongUsage) else EXIT_FAILED)

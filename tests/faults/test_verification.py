@@ -391,6 +391,13 @@ def test_a_repair_makes_no_database_either(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_a_collection_was_looked_for_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "mistyped"))
+    monkeypatch.setattr(sys, "argv", ["indexer", "list"])
+    told = CliRunner().invoke(main, ["list"], catch_exceptions=False).stderr
+    assert f"RAG_HOME is {tmp_path / 'mistyped'}." in " ".join(told.split())
+
+
 def test_what_was_verified_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("RAG_HOME", str(tmp_path))
     Database.open(settings_in(tmp_path)).close()
