@@ -19,7 +19,7 @@ from api.bodies import MAX_QUESTION_CHARACTERS
 from api.problems import ClientDisconnected, InvalidFields, MalformedJson, UnsupportedMediaType
 from api.schemas import FieldError
 from rag.errors import EmptyQuestion, QuestionTooLong, UnknownAdapter
-from rag.retrieval.filters import parse
+from rag.retrieval.filters import FilterProblem, parse
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -87,8 +87,12 @@ def require_words(text: str) -> None:
 
 
 def filter_of(body: QueryRequest | SearchRequest) -> Filter | None:
-    """The body's filter. Raises InvalidRequest if it cannot be used."""
-    return None if body.filters is None else parse(body.filters)
+    """The body's filter. Raises InvalidFields if it cannot be used."""
+    try:
+        return None if body.filters is None else parse(body.filters)
+    except FilterProblem as error:
+        where = FieldError(pointer=_pointer(error.where), detail=error.what)
+        raise InvalidFields(error.message, errors=(where,), hint=error.hint) from error
 
 
 def require_adapter(name: str | None, known: Collection[str] | None) -> None:

@@ -16,7 +16,7 @@ from rag.retrieval.filters import parse_metadata
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
 from rag.stores.exchange import FORMAT_VERSION, ExportedChunk, ExportedDocument, ExportedText, ExportEnd, ExportHeader
-from rag.stores.vectors import decode
+from rag.stores.vectors import decode, require_finite
 from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Import:
             chunker = sized(CHUNKER_VERSION, tokens_in(fingerprint.chunker))
         except UnknownCollection:
             held, chunker = None, CHUNKER_VERSION
+        self._new = held is None
         self._embedder: Embedder | None = None
         if held != wanted:
             configured = embedder()
@@ -112,14 +113,25 @@ class Import:
     def run(self) -> ImportReport:
         """Take in all documents, each when it is complete.
 
+        A collection that was made for it does not stay if nothing is taken in.
+
         Raises:
             InvalidRequest: the file is not as an export is, or not complete; documents before that place are kept.
             StorageError, Conflict: the import cannot go on; what was finished is kept.
         """
+        try:
+            return self._run()
+        except BaseException:
+            if self._new and not self.report.imported:
+                self._store.remove_unused(self.collection)
+            raise
+
+    def _run(self) -> ImportReport:
         record, documents, chunks = next(self._reader), 0, 0
         while isinstance(record, ExportedDocument):
             read, record = self._document(record)
             documents, chunks = documents + 1, chunks + read
+            self._reader.taken = documents
             self._advance()
         if record != ExportEnd(documents=documents, chunks=chunks):
             raise self._reader.problem(f"this is not the end of {documents} documents and {chunks} chunks")
@@ -166,7 +178,9 @@ class Import:
 
     def _vectors(self, title: str, chunks: list[ExportedChunk]) -> NDArray[np.float32]:
         if self._embedder is None:
-            return decode([chunk.vector for chunk in chunks], self.collection.fingerprint.dimension)
+            values, dimension = [chunk.vector for chunk in chunks], self.collection.fingerprint.dimension
+            require_finite(values)
+            return decode(values, dimension)
         texts = [contextual_text(title, chunk.heading_path, chunk.text) for chunk in chunks]
         self.report.embedded += len(chunks)
         self.report.too_long += sum(count > self._embedder.max_tokens for count in self._embedder.count_tokens(texts))

@@ -95,6 +95,7 @@ def _record(row: dict[str, Any]) -> Record:
     if kind is ExportedDocument and isinstance(fields.get("metadata"), str):
         fields["metadata"] = msgspec.json.decode(fields["metadata"])
     elif kind is ExportedChunk and isinstance(fields.get("vector"), list):
-        fields["vector"] = np.array(fields["vector"], "<f2").tobytes()
+        with np.errstate(over="ignore"):  # too large for two bytes is infinite, and refused as that
+            fields["vector"] = np.array(fields["vector"], "<f2").tobytes()
     converted: Record = msgspec.convert({"type": row.get("type"), **fields}, Record)
     return converted

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 class RecordReader:
-    """The records of a file in their order; ``where`` is the place of the last one, told with what goes wrong."""
+    """The records of a file in their order; ``where`` is the place of the last one, told with what goes wrong.
+
+    ``taken`` is how many documents its reader has taken in, or had already.
+    """
 
     def __init__(self, name: str, records: Iterable[Record], unit: str) -> None:
         self._name = name
         self._records = iter(records)
         self._unit = unit
         self._number = 0
+        self.taken = 0
 
     @property
     def where(self) -> str:
@@ -45,9 +49,10 @@ class RecordReader:
 
     def problem(self, message: str) -> InvalidRequest:
         """The error for the present record."""
+        before = "What stands before it has been taken in. " if self.taken else ""
         return InvalidRequest(
             f"{self.where}: {message}.",
-            hint="The documents before this one have been taken in. Export again, and import that file.",
+            hint=f"{before}Export again, and import that file.",
         )
 
 

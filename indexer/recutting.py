@@ -47,8 +47,9 @@ def recut(
     *,
     progress: Callable[[int, int], None],
     go_on: Callable[[], None],
-) -> tuple[int, int]:
-    """Cut every document that the set's chunker has to cut; returns how many cuts were finished, and their chunks.
+) -> Iterator[tuple[int, int]]:
+    """Cut every document that the set's chunker has to cut; after each batch, how many cuts it finished and how many
+    chunks it wrote.
 
     ``progress`` is told so many of so many documents; ``go_on`` is called before each batch, and may raise.
 
@@ -56,16 +57,14 @@ def recut(
         Conflict: the set was cancelled.
         DatabaseDamaged: a document is not as it was written.
     """
-    documents = chunks = 0
     done, total = recutting.progress(library.database, target)
     progress(done, total)
     for batch in _batches(_pieces(library, target, embedder)):
         go_on()
         finished = _write(library, target, embedder, batch)
-        documents += finished
-        chunks += sum(len(piece.chunks) for piece in batch)
-        progress(min(done + documents, total), total)
-    return documents, chunks
+        done += finished
+        yield finished, sum(len(piece.chunks) for piece in batch)
+        progress(min(done, total), total)
 
 
 def _pieces(library: Library, target: EmbeddingSet, embedder: Embedder) -> Iterator[_Piece]:

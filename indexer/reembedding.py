@@ -171,11 +171,10 @@ class Reembedding:
         if not waiting:
             return
         watcher = self._watcher
-        documents, chunks = recut(
-            self._library, self._target, self._embedder(), progress=watcher.recut, go_on=self._go_on
-        )
-        self._recut += documents
-        self._embedded += chunks
+        written = recut(self._library, self._target, self._embedder(), progress=watcher.recut, go_on=self._go_on)
+        for documents, chunks in written:
+            self._recut += documents
+            self._embedded += chunks
 
     def _embed_missing(self) -> None:
         with self._database.read() as connection:
@@ -197,8 +196,10 @@ class Reembedding:
             self._watcher.progress(min(done, total), total)
 
     def _vectors(self, texts: list[str], embedder: Embedder) -> NDArray[np.float32]:
-        """Of a set that comes with other chunks, what is stored by its embedder is taken; others make all anew."""
-        if self._target.chunker is None:
+        """What is stored by the embedder and whole is taken where the set comes with other chunks, or is to mend one
+        that serves; another embedder's makes all anew.
+        """
+        if self._target.chunker is None and self._target.embedder != self._collection.fingerprint.embedder:
             return embedder.embed_passages(texts)
         return Texts(texts, store=self._library.store, embedder=embedder).embed().vectors
 

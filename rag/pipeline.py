@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from rag.errors import EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
@@ -166,7 +167,7 @@ class RagPipeline:
             generator = await asyncio.to_thread(self._generator)
             await asyncio.to_thread(require_fits, run.question, generator)
         found = await self._retrieve(run, collection, k, where, as_of)
-        refusal = self._retrieval_refusal(found, filtered=where is not None)
+        refusal = self._retrieval_refusal(found, filtered=where is not None, as_of=as_of)
         if refusal:
             yield PassagesEvent(passages=found.passages, trace_id=run.trace_id)
             yield RefusedEvent(answer=run.refused(refusal, found.passages))
@@ -205,16 +206,16 @@ class RagPipeline:
         run.timings = replace(run.timings, embed_ms=found.embed_ms, search_ms=found.search_ms)
         return found
 
-    def _retrieval_refusal(self, found: Retrieval, *, filtered: bool) -> Refusal | None:
+    def _retrieval_refusal(self, found: Retrieval, *, filtered: bool, as_of: datetime | None) -> Refusal | None:
         if found.nothing_to_search and filtered:
             return Refusal(
                 code=RefusalCode.NOTHING_MATCHES_FILTER, reason="No passage in the documents matches the filter."
             )
         if found.nothing_to_search:
-            return Refusal(
-                code=RefusalCode.EMPTY_COLLECTION,
-                reason="The collection holds no documents yet. Add some with: indexer ingest PATH",
-            )
+            reason = "The collection holds no documents yet. Add some with: indexer ingest PATH"
+            if as_of is not None:
+                reason = f"The collection held no documents at {as_of.astimezone(UTC).isoformat(timespec='seconds')}."
+            return Refusal(code=RefusalCode.EMPTY_COLLECTION, reason=reason)
         if not found.passages:
             return Refusal(
                 code=RefusalCode.NO_RELEVANT_PASSAGE,

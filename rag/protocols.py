@@ -265,6 +265,9 @@ class DocumentStore(PassageStore, Protocol):
             EmbedderChanged: it holds embeddings of another embedder.
         """
 
+    def remove_unused(self, collection: Collection) -> None:
+        """Delete a collection that no document was ever in; others stay."""
+
     def discard_abandoned(self, collection: Collection) -> int:
         """Remove what dead processes left staged; only for the holder of the collection's ingest lock."""
 

@@ -14,6 +14,7 @@ from litestar.params import Parameter
 from api.documentation import problems
 from api.presentation import plain
 from api.problems import InvalidFields
+from api.routes.documents import collection_of
 from api.schemas import ChangesResponse, DocumentChange, DocumentVersion, FieldError, VersionsResponse
 from api.service import Library, Service
 from rag.errors import InvalidRequest
@@ -67,8 +68,8 @@ def _page(  # as the route has them
     )
 
 
-def _versions(library: Library, collection: str, document_id: int) -> VersionsResponse:
-    found = library.history.versions(library.store.collection(collection), document_id)
+def _versions(library: Library, document_id: int) -> VersionsResponse:
+    found = library.history.versions(collection_of(library.store, document_id), document_id)
     return VersionsResponse(versions=tuple(plain(version, DocumentVersion) for version in found))
 
 
@@ -102,12 +103,11 @@ class ChangesController(Controller):
         response_description="The versions.",
         summary="List a document's versions",
         description="The versions of a document that are kept, newest first; the first is active if it has no `until`.",
-        responses=problems(404, 422),
+        responses=problems(404),
     )
     async def list_versions(
         self,
         service: NamedDependency[Service],
         document_id: _DocumentId,
-        collection: _Collection = DEFAULT_COLLECTION,
     ) -> VersionsResponse:
-        return await asyncio.to_thread(_versions, service.library, collection, document_id)
+        return await asyncio.to_thread(_versions, service.library, document_id)

@@ -47,7 +47,8 @@ def _page(store: DocumentStore, collection: str, limit: int, after: int) -> Docu
     )
 
 
-def _collection_of(store: DocumentStore, document_id: int) -> Collection:
+def collection_of(store: DocumentStore, document_id: int) -> Collection:
+    """The collection of a document that is there, or of which versions are kept. Raises UnknownDocument."""
     collection = store.collection_of(document_id) if 0 < document_id <= _MAX_ID else None
     if collection is None:
         raise UnknownDocument(f"There is no document {document_id}.", hint="GET /v1/documents lists those there are.")
@@ -55,7 +56,7 @@ def _collection_of(store: DocumentStore, document_id: int) -> Collection:
 
 
 def _find(store: DocumentStore, document_id: int) -> DocumentDetails:
-    collection = _collection_of(store, document_id)
+    collection = collection_of(store, document_id)
     document = plain(store.document(collection, document_id), schemas.Document)
     quality = plain(store.quality(collection, document_id), schemas.Quality)
     return DocumentDetails(**msgspec.structs.asdict(document), quality=quality)
@@ -63,7 +64,7 @@ def _find(store: DocumentStore, document_id: int) -> DocumentDetails:
 
 def _delete(library: Library, document_id: int, *, purge: bool) -> Deleted:
     """What is damaged can be deleted, and what is deleted but kept can be purged."""
-    collection = _collection_of(library.store, document_id)
+    collection = collection_of(library.store, document_id)
     if purge:
         searched = library.purge(collection, [document_id])
     else:

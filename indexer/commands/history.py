@@ -12,7 +12,7 @@ import rich_click as click
 from indexer.commands.erasing import as_object, tell
 from indexer.commands.options import Days, collection_option, json_option
 from indexer.web.urls import stored_uri
-from rag.commands.errors import EXIT_FAILED, on_one_line
+from rag.commands.errors import EXIT_FAILED, on_one_line, usage
 from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.factory import open_library
@@ -31,15 +31,15 @@ _WHEN = "A time like 2026-01-31T12:00:00Z, or how long ago: 90m, 12h, 7d, 2w."
 
 
 @click.command()
-@click.option("--since", metavar="TIME", help=f"Only later changes. {_WHEN}")
-@click.option("--until", metavar="TIME", help="Only changes up to then.")
+@click.option("--since", metavar="TIME", callback=usage(time_from), help=f"Only later changes. {_WHEN}")
+@click.option("--until", metavar="TIME", callback=usage(time_from), help="Only changes up to then.")
 @collection_option
 @json_option
-def changes(since: str | None, until: str | None, collection: str, as_json: bool) -> None:  # noqa: FBT001
+def changes(since: datetime | None, until: datetime | None, collection: str, as_json: bool) -> None:  # noqa: FBT001
     """Show which documents were added, replaced and deleted, oldest first, as far back as that is kept."""
     with open_library(load_settings()) as library:
         target = library.store.collection(collection)
-        found = all_changes(library.history, target, since=time_from(since), until=time_from(until))
+        found = all_changes(library.history, target, since=since, until=until)
         if as_json:
             for change in found:
                 click.echo(json.dumps(msgspec.to_builtins(change), ensure_ascii=False))

@@ -15,9 +15,9 @@ from rich.table import Table
 from indexer.commands.options import collection_option, json_option
 from indexer.commands.retain import unlike_setting
 from rag.commands.errors import on_one_line
+from rag.commands.plurals import plural
 from rag.config import load_settings
 from rag.factory import open_library
-from rag.quality_types import chunks_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,11 +103,13 @@ def _index(file: GenerationInfo) -> str:
 def _line(state: CollectionStatus, quality: Quality) -> str:
     collection, generation = state.collection, state.generation
     index = _index(generation) if generation else "index in memory only"
-    past = f", {state.past_versions} past versions since {state.history_begins[:19]}" if state.past_versions else ""
+    documents, chunks = plural(state.documents, "document"), plural(state.chunks, "chunk")
+    past = plural(state.past_versions, "past version")
+    past = f", {past} since {state.history_begins[:19]}" if state.past_versions else ""
     told = f" ({quality.told()})" if quality.told() else ""
     kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"
     return (
-        f"{collection.name}: {state.documents} documents, {chunks_told(state.chunks)}{told}, seq {collection.seq}, "
-        f"{index}, embedder {collection.fingerprint.embedder}, dense weight {weight}{kept}{past}"
+        f"{collection.name}: {documents}, {chunks}{told}, seq {collection.seq}, {index}, "
+        f"embedder {collection.fingerprint.embedder}, dense weight {weight}{kept}{past}"
     )

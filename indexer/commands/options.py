@@ -9,8 +9,8 @@ from typing import Final
 
 import rich_click as click
 
+from rag.commands.errors import WrongUsage
 from rag.config import LONGEST_RETENTION_DAYS
-from rag.errors import InvalidRequest
 from rag.types import DEFAULT_COLLECTION
 from rag.unicode import is_storable
 
@@ -20,7 +20,7 @@ NO_PATH: Final = "A path is empty: see whether the variable that it comes from i
 def storable(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
     """Callback of an option that names a collection: locks and jobs are called so before any store is asked."""
     if name is not None and not is_storable(name):
-        raise InvalidRequest(f"{name!r} cannot be the name of a collection.", hint="Write the name as UTF-8.")
+        raise WrongUsage(f"{name!r} cannot be the name of a collection.", hint="Write the name as UTF-8.")
     return name
 
 

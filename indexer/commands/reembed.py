@@ -97,7 +97,7 @@ def reembed(
 
 def _run(library: Library, collection: Collection, wanted: Wanted | None, *, force: bool, as_json: bool) -> bool:
     """Go over to what is wanted, or back; returns whether that serves now."""
-    from indexer.commands.reembed_display import ReembedDisplay, tell_notes
+    from indexer.commands.reembed_display import ReembedDisplay, tell_notes, tell_weight
     from indexer.reembedding import Reembedding
     from rag.stores import embedding_sets
     from rag.stores.ingest_lock import ReembeddingLock
@@ -137,6 +137,8 @@ def _run(library: Library, collection: Collection, wanted: Wanted | None, *, for
         )
         if not as_json:
             tell_notes(report)
+            if report.outcome == "swapped" and target.chunker is not None:
+                tell_weight(library.store.collection(collection.name))
     if report.outcome == "swapped" and target.chunker is not None:
         # Nobody finds model state of the passages that served; it would only take space.
         erasing.tell(library.erase_deleted(), quiet=as_json)
@@ -203,8 +205,9 @@ def _status_line(each: dict[str, Any]) -> str:
 
 def _sentence(collection: Collection, target: EmbeddingSet, report: ReembedReport) -> str:
     if report.outcome == "stopped":
+        cut = f" and cutting {report.recut} documents" if report.recut else ""
         return (
-            f"{collection.name}: stopped after embedding {report.embedded} chunks, which are kept; searches use "
+            f"{collection.name}: stopped after embedding {report.embedded} chunks{cut}, which are kept; searches use "
             f"{collection.fingerprint.embedder} as before. Give the same command again to go on."
         )
     cut = f"; {report.recut} documents cut anew" if report.recut else ""

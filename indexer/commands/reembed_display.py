@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from indexer.reembedding import ReembedReport, Validation
+    from rag.types import Collection
 
 
 class ReembedDisplay(Watcher):
@@ -88,6 +89,16 @@ def tell_notes(report: ReembedReport) -> None:
         click.echo(
             f"note: {report.without_outline} documents keep their chunks, because what it takes to cut them anew was "
             "not stored when they were ingested; `indexer ingest` of the same paths replaces them.",
+            err=True,
+        )
+
+
+def tell_weight(collection: Collection) -> None:
+    """That a tuned weight was measured on other passages, on standard error."""
+    if collection.dense_weight is not None:
+        click.echo(
+            f"note: the dense weight of {collection.dense_weight:g} was tuned on the former passages and stays, as it "
+            "belongs to the embedder; `rag tune` measures it again.",
             err=True,
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from indexer.commands.options import Days, collection_option, json_option
+from rag.commands.plurals import plural
 from rag.config import load_settings
 from rag.factory import open_library
 
@@ -38,7 +39,7 @@ def retain(days: float | None, collection: str, as_json: bool) -> None:  # noqa:
     if as_json:
         click.echo(json.dumps({"collection": collection, "retention_days": state.retention_days, "before": before}))
         return
-    past = f"{state.past_versions} past versions since {state.history_begins[:19]}"
+    past = f"{plural(state.past_versions, 'past version')} since {state.history_begins[:19]}"
     was = "" if before == state.retention_days else f", not {before:g} any more"
     click.echo(f"{collection}: versions are kept for {state.retention_days:g} days{was}; {past}")
 

@@ -13,16 +13,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from indexer.commands.options import json_option, storable
 from rag.commands.errors import EXIT_FAILED, printable
+from rag.commands.plurals import plural
 from rag.config import load_settings
 from rag.errors import DatabaseDamaged
 from rag.factory import open_library
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag.config import Settings
     from rag.factory import Library
     from rag.stores.verification import Finding
     from rag.types import Collection
 
+_TOLD: Final = 10  # of one cause; a collection may have a million documents
 _MARKS: Final = {"damage": "wrong", "leftover": "leftover"}
 
 
@@ -43,7 +47,8 @@ def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bo
     """
     settings = load_settings()
     lost = _mend_log(settings) if repair else []
-    with open_library(settings, migrate=repair) as library:
+    # What is not there is not repaired by making it: the path may be mistyped.
+    with open_library(settings, migrate=repair and _database_of(settings).exists()) as library:
         collections = [library.store.collection(collection)] if collection else library.store.collections()
         found = _verify(library, collections)
         left = _repair(library, collections, found) if repair else found
@@ -53,25 +58,41 @@ def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bo
         findings = [{**asdict(finding), "repaired": finding not in left} for finding in repaired + left]
         click.echo(json.dumps({"ok": not damage, "collections": [c.name for c in collections], "findings": findings}))
     else:
-        for finding in repaired + left:
-            mark = "repaired" if finding in repaired else _MARKS[finding.severity]
-            where = f" ({finding.collection})" if finding.collection else ""
-            click.echo(printable(f"{mark}: {finding.area}{where}: {finding.message}"))
-            if finding in left:
-                click.echo(f"  {finding.advice}")
-        counted = f"{len(collections)} collection{'' if len(collections) == 1 else 's'}"
-        click.echo(f"{counted} verified: {'nothing' if not damage else f'{len(damage)} things'} wrong")
+        _tell("repaired", repaired)
+        _tell("", left)
+        wrong = plural(len(damage), "thing") if damage else "nothing"
+        click.echo(f"{settings.home}: {plural(len(collections), 'collection')} verified: {wrong} wrong")
     if damage:
         ctx.exit(EXIT_FAILED)
 
 
+def _tell(mark: str, findings: list[Finding]) -> None:
+    """A line each, but for all beyond ten of one cause; with what to do about it once, if there is no ``mark``."""
+    causes: dict[tuple[str, ...], list[Finding]] = {}
+    for each in findings:
+        causes.setdefault((each.severity, each.area, each.collection or "", each.advice), []).append(each)
+    for (severity, area, collection, advice), of_one in causes.items():
+        begin = f"{mark or _MARKS[severity]}: {area}{f' ({collection})' if collection else ''}: "
+        for each in of_one[:_TOLD]:
+            click.echo(printable(begin + each.message))
+        if len(of_one) > _TOLD:
+            click.echo(f"{begin}and {len(of_one) - _TOLD:,} more, which --json lists")
+        if not mark:
+            click.echo(f"  {advice}")
+
+
+def _database_of(settings: Settings) -> Path:
+    from rag.stores.database import sqlite_path
+
+    return sqlite_path(settings.sqlalchemy_url)
+
+
 def _mend_log(settings: Settings) -> list[Finding]:
     """Have a database whose write-ahead log is damaged go on with what can be read of it."""
-    from rag.stores.database import sqlite_path
     from rag.stores.verification import Finding
     from rag.stores.write_ahead import require_whole_log, set_log_aside
 
-    database = sqlite_path(settings.sqlalchemy_url)
+    database = _database_of(settings)
     try:
         require_whole_log(database)
     except DatabaseDamaged as error:
@@ -84,7 +105,7 @@ def _mend_log(settings: Settings) -> list[Finding]:
 
 def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
     from rag.stores.collection_verification import verify_collection
-    from rag.stores.document_verification import verify_documents
+    from rag.stores.document_verification import embed_anew, verify_documents
     from rag.stores.index_verification import verify_index
     from rag.stores.leftovers import find_leftovers
     from rag.stores.stray_files import find_strays
@@ -102,8 +123,11 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
         for collection in collections:
             task = progress.add_task(printable(collection.name), total=library.store.status(collection).chunks)
             found += verify_collection(library.database, collection)
-            found += verify_documents(library.database, collection, partial(progress.advance, task))
-            found += verify_index(library.database, library.index_directory, collection)
+            documents = list(verify_documents(library.database, collection, partial(progress.advance, task)))
+            advice = embed_anew(collection)
+            anew = advice if any(finding.advice == advice for finding in documents) else None
+            found += documents
+            found += verify_index(library.database, library.index_directory, collection, anew=anew)
             found += find_leftovers(library.database, library.settings.home, library.index_directory, collection)
     return found
 
@@ -125,9 +149,7 @@ def _repair(library: Library, collections: list[Collection], found: list[Finding
     for collection in collections:
         mine = [finding for finding in found if finding.collection == collection.name]
         wrong = {finding.area for finding in mine if finding.severity == "damage"}
-        # From embeddings that are wrong no right index can be made; embedding anew makes one as well.
-        index = any(finding.area == "index" and finding.repairable for finding in mine if finding.severity == "damage")
-        if index and "embeddings" not in wrong:
+        if any(finding.area == "index" and finding.repairable for finding in mine if finding.severity == "damage"):
             forget_damaged(library.database, library.index_directory, collection)
             library.vectors.rebuild(library.store.collection(collection.name))
         if wrong & {"documents", "full text"}:

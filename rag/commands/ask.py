@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
-from rag.commands.errors import EXIT_FAILED, on_one_line, printable, report
+from rag.commands.errors import EXIT_FAILED, on_one_line, printable, report, usage
 from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.errors import EmptyQuestion, InvalidRequest, RagError
@@ -38,19 +38,33 @@ if TYPE_CHECKING:
 
 _ALSO_SHOWN = 3
 
+
+def filter_from(value: str | None) -> Filter | None:
+    """The filter that an option gives as JSON. Raises InvalidRequest."""
+    if value is None:
+        return None
+    try:
+        return parse(json.loads(value))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            f"The filter is not JSON: {error}.",
+            hint="""Put it in single quotes: --filter '{"field": "page", "operator": "<=", "value": 3}'""",
+        ) from error
+
+
 _collection = click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True, help="Where to look.")
 _k = click.option("-k", type=click.IntRange(1, 100), default=None, help="Passages to retrieve.")
 _filter = click.option(
     "--filter",
     "where",
     metavar="JSON",
-    callback=lambda _ctx, _param, value: filter_from(value),
+    callback=usage(filter_from),
     help="Search only what this filter lets through; docs/api.md shows its shape.",
 )
 _as_of = click.option(
     "--as-of",
     metavar="TIME",
-    callback=lambda _ctx, _param, value: time_from(value),
+    callback=usage(time_from),
     help="Ask what the documents said then: 2026-01-31T12:00:00Z, or how long ago: 90m, 12h, 7d, 2w.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -139,19 +153,6 @@ def search(
         console.print(Padding(Group(said, *_also_in(passage.also_in)), (0, 0, 1, 3)))
     timings = result.timings
     console.print(f"[dim]{len(result.passages)} passages in {timings.total_ms / 1000:.2f} s[/]")
-
-
-def filter_from(value: str | None) -> Filter | None:
-    """The filter that an option gives as JSON. Raises InvalidRequest."""
-    if value is None:
-        return None
-    try:
-        return parse(json.loads(value))
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(
-            f"The filter is not JSON: {error}.",
-            hint="""Put it in single quotes: --filter '{"field": "page", "operator": "<=", "value": 3}'""",
-        ) from error
 
 
 def _questions(file: TextIO | None) -> list[str]:

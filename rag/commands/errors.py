@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 from rich.console import Console
 from rich.markup import escape
 
-from rag.errors import RagError
+from rag.config import load_settings
+from rag.errors import InvalidRequest, RagError, UnknownCollection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 
+_Read = TypeVar("_Read")
+_Given = TypeVar("_Given")
 
 _CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 # Half a pair, or a byte that is no UTF-8: a terminal refuses the whole line for it.
@@ -32,6 +39,22 @@ def on_one_line(text: str) -> str:
     return printable(text).translate(_LINE)
 
 
+class WrongUsage(InvalidRequest):
+    """An option has a value that is wrong whatever is stored."""
+
+
+def usage(read: Callable[[_Given], _Read]) -> Callable[[click.Context, click.Parameter, _Given], _Read]:
+    """An option's callback of a function that reads its value; what that finds invalid is wrong usage."""
+
+    def callback(_context: click.Context, _parameter: click.Parameter, value: _Given) -> _Read:
+        try:
+            return read(value)
+        except InvalidRequest as error:
+            raise WrongUsage(error.message, hint=error.hint) from error
+
+    return callback
+
+
 def report(error: RagError, *, as_json: bool) -> None:
     """Print an error: an object on standard output with ``--json``, otherwise lines on standard error."""
     if as_json:
@@ -45,11 +68,13 @@ def report(error: RagError, *, as_json: bool) -> None:
 
 
 class ErrorHandlingGroup(click.RichGroup):
-    """A command group that turns ``RagError`` into a report and exit status 1."""
+    """A command group that turns ``RagError`` into a report and exit status 1, or 2 for ``WrongUsage``."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         try:
             return super().invoke(ctx)
         except RagError as error:
+            if isinstance(error, UnknownCollection):  # as all are where the path is mistyped
+                error.hint = f"{error.hint} RAG_HOME is {load_settings().home}."
             report(error, as_json="--json" in sys.argv[1:])
-            ctx.exit(EXIT_FAILED)
+            ctx.exit(EXIT_USAGE if isinstance(error, WrongUsage) else EXIT_FAILED)

@@ -81,6 +81,15 @@ def parse(value: object) -> Filter:
     return _Reader().read(value, "filters", depth=1)
 
 
+class FilterProblem(InvalidRequest):
+    """``what`` is wrong at ``where`` in a filter: ``filters.conditions[1].value``."""
+
+    def __init__(self, where: str, what: str, *, hint: str = "docs/api.md shows the shape of filters.") -> None:
+        super().__init__(f"The filter cannot be used: {where} {what}.", hint=hint)
+        self.where = where
+        self.what = what
+
+
 class _Reader:
     def __init__(self) -> None:
         self._comparisons = 0
@@ -88,22 +97,22 @@ class _Reader:
 
     def read(self, value: object, where: str, *, depth: int) -> Filter:
         if not isinstance(value, dict):
-            raise _problem(where, "must be an object with an operator")
+            raise FilterProblem(where, "must be an object with an operator")
         if depth > _MAX_DEPTH:
-            raise _problem(where, f"is nested deeper than {_MAX_DEPTH} levels")
+            raise FilterProblem(where, f"is nested deeper than {_MAX_DEPTH} levels")
         operator = value.get("operator")
         if operator in _JUNCTIONS:
             return self._junction(value, where, depth=depth)
         if operator in _COMPARISONS:
             return self._comparison(value, where)
         known = ", ".join((*_JUNCTIONS, *_COMPARISONS))
-        raise _problem(f"{where}.operator", f"is {_shown(operator)}, but must be one of {known}")
+        raise FilterProblem(f"{where}.operator", f"is {_shown(operator)}, but must be one of {known}")
 
     def _junction(self, value: dict[str, object], where: str, *, depth: int) -> Junction:
         _require_keys(value, {"operator", "conditions"}, where)
         conditions = value["conditions"]
         if not isinstance(conditions, list) or not conditions:
-            raise _problem(f"{where}.conditions", "must be a list of at least one condition")
+            raise FilterProblem(f"{where}.conditions", "must be a list of at least one condition")
         return Junction(
             operator=cast("JunctionOperator", value["operator"]),
             conditions=tuple(
@@ -116,15 +125,15 @@ class _Reader:
         _require_keys(value, {"operator", "field", "value"}, where)
         self._comparisons += 1
         if self._comparisons > _MAX_COMPARISONS:
-            raise _problem(where, f"is one comparison more than the {_MAX_COMPARISONS} that are allowed")
+            raise FilterProblem(where, f"is one comparison more than the {_MAX_COMPARISONS} that are allowed")
         field, operator = value["field"], cast("ComparisonOperator", value["operator"])
         if not isinstance(field, str) or (field not in FIELDS and not _is_metadata(field)):
             known = f"one of {', '.join(FIELDS)}, or {METADATA} and a key of the metadata"
-            raise _problem(f"{where}.field", f"is {_shown(field)}, but must be {known}")
+            raise FilterProblem(f"{where}.field", f"is {_shown(field)}, but must be {known}")
         compared = _value(field, operator, value["value"], where)
         self._values += len(compared) if isinstance(compared, tuple) else 1
         if self._values > _MAX_VALUES_IN_ALL:
-            raise _problem(f"{where}.value", f"brings the values in all lists to more than {_MAX_VALUES_IN_ALL}")
+            raise FilterProblem(f"{where}.value", f"brings the values in all lists to more than {_MAX_VALUES_IN_ALL}")
         return Comparison(field=field, operator=operator, value=compared)
 
 
@@ -132,10 +141,10 @@ def _value(field: str, operator: str, value: object, where: str) -> FilterValue:
     where = f"{where}.value"
     if operator in _LISTS:
         if not isinstance(value, list) or len(value) > _MAX_VALUES:
-            raise _problem(where, f"must be a list of at most {_MAX_VALUES} values for {operator!r}")
+            raise FilterProblem(where, f"must be a list of at most {_MAX_VALUES} values for {operator!r}")
         return tuple(_scalar(field, each, f"{where}[{number}]") for number, each in enumerate(value))
     if operator in _ORDERING and (value is None or isinstance(value, bool)):
-        raise _problem(where, f"is {json.dumps(value)}, which {operator!r} cannot compare with")
+        raise FilterProblem(where, f"is {json.dumps(value)}, which {operator!r} cannot compare with")
     return _scalar(field, value, where)
 
 
@@ -153,9 +162,9 @@ def _scalar(field: str, value: object, where: str) -> Scalar:
         return _time(value, where)
     # In Python a bool is an int; in JSON it is not a number.
     if not isinstance(value, wanted) or isinstance(value, bool):
-        raise _problem(where, f"is {_shown(value)}, but {field} is {_NAMES[wanted]}")
+        raise FilterProblem(where, f"is {_shown(value)}, but {field} is {_NAMES[wanted]}")
     if isinstance(value, int) and abs(value) > _MAX_INTEGER:
-        raise _problem(where, "is a number beyond 64 bits")
+        raise FilterProblem(where, "is a number beyond 64 bits")
     if isinstance(value, str):
         _require_storable(value, where)
     return value
@@ -168,14 +177,15 @@ def _metadata_value(value: object, where: str) -> MetadataValue:
     if isinstance(value, bool):
         return value
     if not isinstance(value, int | float) or not abs(value) <= _LARGEST_NUMBER:
-        raise _problem(where, f"is {_shown(value)}, but must be a text, a number up to 2^53, true or false")
+        raise FilterProblem(where, f"is {_shown(value)}, but must be a text, a number up to 2^53, true or false")
     return value
 
 
 def _require_storable(value: str, where: str) -> None:
     if not is_storable(value):
-        raise InvalidRequest(
-            f"{where} is {_shown(value)}, which is not Unicode text.",
+        raise FilterProblem(
+            where,
+            f"is {_shown(value)}, which is not Unicode text",
             hint="It holds half of a surrogate pair: write the whole pair (\\ud83d\\ude00), or the character as UTF-8.",
         )
 
@@ -187,7 +197,9 @@ def _time(value: object, where: str) -> datetime:
         time = datetime.fromisoformat(value)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (TypeError, ValueError, OverflowError) as error:
-        raise _problem(where, f"is {_shown(value)}, but must be an ISO 8601 time like 2026-01-31T12:00:00Z") from error
+        raise FilterProblem(
+            where, f"is {_shown(value)}, but must be an ISO 8601 time like 2026-01-31T12:00:00Z"
+        ) from error
 
 
 _NAMES: Final = {str: "a text", int: "a whole number"}
@@ -195,15 +207,16 @@ _NAMES: Final = {str: "a text", int: "a whole number"}
 
 def _require_keys(value: dict[str, object], keys: set[str], where: str) -> None:
     if missing := sorted(keys - value.keys()):
-        raise _problem(where, f"lacks {' and '.join(missing)}")
+        raise FilterProblem(where, f"lacks {' and '.join(missing)}")
     if unknown := sorted(value.keys() - keys):
-        raise _problem(where, f"has {_shown(unknown[0])}, which means nothing there")
+        raise FilterProblem(where, f"has {_shown(unknown[0])}, which means nothing there")
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    """As JSON has it, for the person who wrote that."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=repr)
+    except (RecursionError, ValueError):
+        return "nested too deep to be shown"
+    text = text if is_storable(text) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _problem(where: str, what: str) -> InvalidRequest:
-    return InvalidRequest(f"The filter cannot be used: {where} {what}.", hint="docs/api.md shows the shape of filters.")

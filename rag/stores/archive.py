@@ -158,9 +158,12 @@ class ArchiveReader:
         self.manifest = manifest
 
     def extract(self, member: Member, target: Path, report: Report) -> None:
-        """Write a member to a new file, synced. Raises BackupDamaged unless it is what the manifest says."""
+        """Write a member to a new file for its owner alone, synced. Raises BackupDamaged unless it is what the
+        manifest says.
+        """
         digest, size = hashlib.sha256(), 0
-        with _undamaged(), self._archive.open(member.name) as source, target.open("xb") as file:
+        target.touch(mode=0o600, exist_ok=False)
+        with _undamaged(), self._archive.open(member.name) as source, target.open("r+b") as file:
             while piece := source.read(min(_PIECE, member.size + 1 - size)):  # a lie about the size fills no disk
                 digest.update(piece)
                 file.write(piece)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from rag.errors import EmbedderChanged, UnknownCollection
 from rag.stores.changes import forget_indexes
 from rag.stores.collection_rows import change_collection, collection_row, collection_row_named, insert_collection
 from rag.stores.embedding_sets import change_live, create_live
 from rag.stores.reading import to_collection
-from rag.stores.tables import DocumentRow, VersionRow
+from rag.stores.tables import CollectionRow, DocumentRow, EmbeddingSetRow, LanguageRow, VersionRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -47,6 +47,15 @@ def collection_of(connection: Connection, document_id: int) -> Collection | None
     """The collection that a document with this id belongs to."""
     found = connection.scalar(select(DocumentRow.collection_id).where(DocumentRow.id == document_id))
     return None if found is None else to_collection(collection_row(connection, found))
+
+
+def remove_unused(connection: Connection, collection_id: int) -> None:
+    """Delete a collection that no document was ever in. Does nothing to others."""
+    if collection_row(connection, collection_id).seq or not is_empty(connection, collection_id):
+        return
+    for table in (LanguageRow, EmbeddingSetRow):
+        connection.execute(delete(table).where(table.collection_id == collection_id))
+    connection.execute(delete(CollectionRow).where(CollectionRow.id == collection_id))
 
 
 def is_empty(connection: Connection, collection_id: int) -> bool:

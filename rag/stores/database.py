@@ -295,6 +295,7 @@ def _migrate(engine: Engine, path: Path, retention_days: float) -> None:
     if revision == schema.REVISIONS[-1]:
         return
     if revision is None:
+        path.touch(mode=0o600)  # SQLite gives its log and what else it makes beside it the same
         raw = engine.raw_connection()
         raw.cursor().execute("PRAGMA journal_mode = WAL")  # kept in the file; not possible inside a transaction
         raw.close()

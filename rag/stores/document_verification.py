@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _BATCH = 2000
 _AGAIN = "Delete the document with --purge and ingest it again."
-_EMBED = "Run `indexer reembed`."
+_EMBED = "embed"
 _DERIVED = "Run `indexer verify --repair`."
 
 # What can be made anew of the rest of a version: its chunks' terms, and the values that filters compare.
@@ -81,12 +81,17 @@ def verify_documents(database: Database, collection: Collection, progress: Calla
                 area=area,
                 collection=collection.name,
                 message=message,
-                advice=advice,
+                advice=embed_anew(collection) if advice is _EMBED else advice,
                 repairable=advice is _DERIVED,
             )
         progress(chunks)
         last = version_id
     yield from _other_sets(database, collection)
+
+
+def embed_anew(collection: Collection) -> str:
+    """The advice where embeddings that serve are missing or wrong."""
+    return f"Run `indexer reembed --collection {collection.name}`."
 
 
 def repair_documents(database: Database, collection: Collection) -> None:

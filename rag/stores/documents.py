@@ -12,7 +12,7 @@ from rag.errors import EmbedderChanged, UnknownDocument
 from rag.stores import tenures
 from rag.stores.changes import current_index
 from rag.stores.collection_rows import change_collection, collection_row, collection_rows
-from rag.stores.collections import collection_of, ensure_collection, is_empty, require_collection
+from rag.stores.collections import collection_of, ensure_collection, is_empty, remove_unused, require_collection
 from rag.stores.copies import copies, likenesses
 from rag.stores.cuts import versions_of
 from rag.stores.embedding_sets import has_vector
@@ -79,6 +79,11 @@ class SqlDocumentStore:
         """
         with self._database.write() as connection:
             return ensure_collection(connection, name, fingerprint, retention_days=self._retention / DAY)
+
+    def remove_unused(self, collection: Collection) -> None:
+        """Delete a collection that no document was ever in; others stay."""
+        with self._database.write() as connection:
+            remove_unused(connection, collection.id)
 
     def collections(self) -> list[Collection]:
         """All collections by name."""

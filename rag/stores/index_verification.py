@@ -55,23 +55,29 @@ class _Problem:
     as_built: bool = False
 
 
-def verify_index(database: Database, directory: Path, collection: Collection) -> Iterator[Finding]:
-    """The removals that indexes follow, and every generation that SQL points to: its files, and its vectors."""
-    contradicted, problems = _damaged(database, directory, collection)
+def verify_index(
+    database: Database, directory: Path, collection: Collection, *, anew: str | None = None
+) -> Iterator[Finding]:
+    """The removals that indexes follow, and every generation that SQL points to: its files, and its vectors.
+
+    ``anew`` is the advice where embeddings are missing or wrong: files are compared with none of them then, and what
+    is wrong with files goes with what it says, for no right index can be made before.
+    """
+    contradicted, problems = _damaged(database, directory, collection, compared=anew is None)
     if contradicted:
         message = f"{contradicted} chunks that are active are listed as removed too; dense search misses them."
-        yield _finding(collection, message)
+        yield _finding(collection, message, anew=anew)
     for problem in problems:
-        yield _finding(collection, problem.message, as_built=problem.as_built)
+        yield _finding(collection, problem.message, as_built=problem.as_built, anew=anew)
 
 
-def _finding(collection: Collection, message: str, *, as_built: bool = False) -> Finding:
+def _finding(collection: Collection, message: str, *, as_built: bool = False, anew: str | None) -> Finding:
     return Finding(
         area="index",
         collection=collection.name,
         message=message,
-        advice=_ANOTHER_MODEL if as_built else _REPAIR,
-        repairable=not as_built,
+        advice=_ANOTHER_MODEL if as_built else anew or _REPAIR,
+        repairable=not as_built and anew is None,
     )
 
 
@@ -86,7 +92,9 @@ def forget_damaged(database: Database, directory: Path, collection: Collection) 
             withdraw(connection, collection.id, damaged)
 
 
-def _damaged(database: Database, directory: Path, collection: Collection) -> tuple[int, list[_Problem]]:
+def _damaged(
+    database: Database, directory: Path, collection: Collection, *, compared: bool = True
+) -> tuple[int, list[_Problem]]:
     """How many active chunks have a tombstone, and what is wrong with which generation."""
     # Embeddings that are not finite are told of by verify_documents; here they compare with nothing.
     with np.errstate(invalid="ignore"), database.read() as connection:  # one snapshot: all compared is of one moment
@@ -101,7 +109,8 @@ def _damaged(database: Database, directory: Path, collection: Collection) -> tup
                 problems.append(_Problem(generation_id=pointer.id, message=generation))
             elif generation is not None:
                 try:
-                    problem = _problem(connection, collection, pointer, generation, floor=state.feed_floor)
+                    floor = state.feed_floor if compared else None
+                    problem = _problem(connection, collection, pointer, generation, floor=floor)
                 except DatabaseDamaged:
                     continue  # embeddings that nothing can be compared with; verify_documents names them
                 named = f"The index file {pointer.directory}"
@@ -143,15 +152,21 @@ def _load(
 
 
 def _problem(
-    connection: Connection, collection: Collection, pointer: GenerationPointer, generation: Generation, *, floor: int
+    connection: Connection,
+    collection: Collection,
+    pointer: GenerationPointer,
+    generation: Generation,
+    *,
+    floor: int | None,
 ) -> str | None:
+    """Without a ``floor``, the vectors are not compared."""
     manifest = generation.manifest
     told = (manifest.count, manifest.seq, manifest.size)
     if told != (pointer.count, pointer.seq, pointer.size):
         return f"is described otherwise by its manifest (count, seq, size: {told}) than by the database"
     if manifest.kind == flat_base.KIND and manifest.recall_at_10 < LEAST:
         return f"compares every vector, and found only {manifest.recall_at_10:.3f} of the nearest neighbours"
-    if pointer.seq < floor:
+    if floor is None or pointer.seq < floor:
         return None  # the feed no longer leads from it to what is stored, and nobody loads it
     return _vectors_problem(connection, collection, pointer.seq, generation)
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from rag.stores.checksums import vector_checksum
 from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
-from rag.stores.vectors import decode
+from rag.stores.vectors import LENGTH_TOLERANCE, decode, stored_lengths
 from rag.stores.visibility import KEPT
 
 if TYPE_CHECKING:
@@ -67,4 +67,10 @@ def known_vectors(
                 for digest, set_id, chunk_id, vector, checksum in connection.execute(query)
                 if digest is not None and vector_checksum(set_id, chunk_id, vector) == checksum
             )
-    return dict(zip(found, decode(list(found.values()), dimension), strict=True))
+    lengths = stored_lengths(list(found.values()), dimension) if found else ()
+    whole = {
+        digest: vector
+        for (digest, vector), length in zip(found.items(), lengths, strict=True)
+        if abs(length - 1) < LENGTH_TOLERANCE
+    }
+    return dict(zip(whole, decode(list(whole.values()), dimension), strict=True))

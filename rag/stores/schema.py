@@ -98,6 +98,7 @@ def back_up(database: Path, revision: str) -> Path:
     target = database.with_name(f"{database.stem}.before-migration-from-{revision}{database.suffix}")
     unfinished = target.with_name(f"{target.name}.part")
     unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
     with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(unfinished)) as copy:
         source.backup(copy)
     return unfinished.replace(target)

@@ -24,6 +24,10 @@ _RESTORE = (
     "`indexer verify --repair` makes full text and index files anew. If that does not help, restore a backup, or move "
     "the file away and ingest the documents again."
 )
+_NOTHING_LEFT = (
+    "Nothing of it can be read, so nothing can be repaired: restore a backup (`rag restore --force`), or move the data "
+    "directory away and ingest the documents again."
+)
 _PRIMARY_CODE = 0xFF  # extended result codes keep the primary code in the low byte
 
 
@@ -37,7 +41,8 @@ def storage_error(error: sqlite3.Error, where: str) -> StorageError:
         )
     if code in _DAMAGED or _UNDECODABLE in str(error):
         kind = RowDamaged if _UNDECODABLE in str(error) else DatabaseDamaged
-        return kind(f"The database {where} is damaged ({error}).", hint=_RESTORE)
+        hint = _NOTHING_LEFT if code == sqlite3.SQLITE_NOTADB else _RESTORE
+        return kind(f"The database {where} is damaged ({error}).", hint=hint)
     # On a full disk a database cannot even be opened for reading, and not every refusal says why.
     if code == sqlite3.SQLITE_FULL or (code in _WRITING and is_full(Path(where).parent, error)):
         return disk_full(Path(where).parent)

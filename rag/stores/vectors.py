@@ -53,6 +53,13 @@ def wrong(values: Sequence[bytes], dimension: int) -> int:
     return int(np.sum(~(np.abs(stored_lengths(values, dimension) - 1) < LENGTH_TOLERANCE)))  # NaN is near nothing
 
 
+def require_finite(values: Sequence[bytes]) -> None:
+    """Raise ValueError if a number of a stored vector is infinite or none at all."""
+    whole = [value for value in values if len(value) % STORED.itemsize == 0]
+    if not all(np.isfinite(np.frombuffer(value, STORED)).all() for value in whole):
+        raise ValueError("an embedding is zero or not finite")
+
+
 def decode(values: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
     """Rows of unit length, of shape ``(len(values), dimension)``.
 

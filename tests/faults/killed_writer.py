@@ -283,7 +283,9 @@ class Writer:
         with ReembeddingLock(self.home, COLLECTION):
             target = self.begun(collection, EMBEDDERS[0], self.other_chunker(collection))
             with contextlib.suppress(InterruptedError):
-                recut(self.library, target, KnownEmbedder(EMBEDDERS[0]), progress=lambda *_: None, go_on=stop)
+                embedder = KnownEmbedder(EMBEDDERS[0])
+                for _ in recut(self.library, target, embedder, progress=lambda *_: None, go_on=stop):
+                    pass
             embedding_sets.drop(self.database, collection, SetState.BUILDING)
 
     def begun(self, collection: Collection, embedder: str, chunker: str | None = None) -> embedding_sets.EmbeddingSet:

@@ -86,11 +86,23 @@ def test_a_database_that_is_a_directory(settings):
         Database.open(settings)
 
 
+def test_a_database_is_for_its_owner_alone(settings):
+    settings.home.mkdir(mode=0o755)
+    database = Database.open(settings)
+    with database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM jobs")
+    files = {path.name: oct(path.stat().st_mode & 0o777) for path in settings.home.glob("plumbline.db*")}
+    database.close()
+    files.pop("plumbline.db.migration.lock", None)
+    assert files == dict.fromkeys(("plumbline.db", "plumbline.db-wal", "plumbline.db-shm"), "0o600")
+
+
 def test_a_file_that_is_no_database(settings):
     settings.home.mkdir()
     (settings.home / "plumbline.db").write_bytes(b"Something else altogether. " * 100)
-    with pytest.raises(DatabaseDamaged, match=r"not a database.*backup"):
+    with pytest.raises(DatabaseDamaged, match=r"not a database.*backup") as refused:
         Database.open(settings)
+    assert "--repair" not in refused.value.hint, "it cannot help there"
 
 
 @pytest.mark.parametrize("keep", [0.9, 0.5, 0.1])

@@ -369,10 +369,10 @@ def test_values_made_anew_reach_the_filters_of_a_running_program(home, verify):
     database.close()
 
 
-def refused(home):
+def refused(home, *arguments):
     """The error of a verification that may change nothing; nothing below ``home`` is changed."""
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
-    result = CliRunner().invoke(main, ["verify"], catch_exceptions=False)
+    result = CliRunner().invoke(main, ["verify", *arguments], catch_exceptions=False)
     assert result.exit_code == 1
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
     return " ".join(result.stderr.split())
@@ -381,8 +381,28 @@ def refused(home):
 def test_without_repair_no_database_is_made(tmp_path, monkeypatch):
     monkeypatch.setenv("RAG_HOME", str(tmp_path / "new"))
     monkeypatch.setattr(sys, "argv", ["indexer", "verify"])
-    assert "There is no database" in refused(tmp_path)
+    assert f"There is no database {tmp_path / 'new'}" in refused(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_repair_makes_no_database_either(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "mistyped"))
+    assert f"There is no database {tmp_path / 'mistyped'}" in refused(tmp_path, "--repair")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_collection_was_looked_for_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "mistyped"))
+    monkeypatch.setattr(sys, "argv", ["indexer", "list"])
+    told = CliRunner().invoke(main, ["list"], catch_exceptions=False).stderr
+    assert f"RAG_HOME is {tmp_path / 'mistyped'}." in " ".join(told.split())
+
+
+def test_what_was_verified_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAG_HOME", str(tmp_path))
+    Database.open(settings_in(tmp_path)).close()
+    told = CliRunner().invoke(main, ["verify"], catch_exceptions=False).stdout
+    assert told == f"{tmp_path}: 0 collections verified: nothing wrong\n"
 
 
 def test_without_repair_no_database_is_migrated(tmp_path, monkeypatch):
@@ -440,6 +460,29 @@ def test_a_broken_page_of_the_database_is_told(home, verify, share):
     findings = verify("--repair", ok=False)
     assert {finding["area"] for finding in findings} == {"database"}
     assert "Restore a backup" in findings[0]["advice"]
+
+
+def test_an_embedding_that_is_missing_is_one_finding_with_what_clears_it(home, verify):
+    damage(home, "DELETE FROM embeddings WHERE chunk_id = 9")
+    index_files(home)[0].unlink()
+    findings = verify(ok=False)
+    assert [finding["area"] for finding in findings] == ["embeddings", "index"], "the file that is gone is told of, too"
+    assert {finding["advice"] for finding in findings} == {"Run `indexer reembed --collection handbook`."}
+    assert verify("--repair", ok=False) == findings
+
+
+def test_many_findings_of_one_cause_are_counted_for_people_and_listed_for_programs(home, verify):
+    database = Database.open(settings_in(home))
+    store = SqlDocumentStore(database)
+    for number in range(15):
+        ingest(store, store.collection("empty"), f"/{number}", [f"text {number} "], seed=number)
+    database.close()
+    damage(home, "UPDATE chunks SET text = 'other' WHERE text LIKE 'text %'")
+    assert len(verify("-c", "empty", ok=False)) > 15
+    told = CliRunner().invoke(main, ["verify", "-c", "empty"], catch_exceptions=False).stdout.splitlines()
+    assert len(told) < 15
+    assert "more, which --json lists" in told[10]
+    assert told[11] == "  Delete the document with --purge and ingest it again."
 
 
 def test_one_collection_can_be_asked_for(home, verify):

@@ -220,7 +220,9 @@ def documents(records: list[dict]) -> list[dict]:
     return [record for record in records if record["type"] == "document"]
 
 
-VECTOR = base64.b64encode(np.zeros(64, "<f2").tobytes()).decode()
+def stored(*first: float) -> str:
+    """A vector as it is written, of zeros but for the first numbers."""
+    return base64.b64encode(np.array([*first, *[0.0] * (64 - len(first))], "<f2").tobytes()).decode()
 
 
 @pytest.mark.parametrize(
@@ -247,7 +249,9 @@ VECTOR = base64.b64encode(np.zeros(64, "<f2").tobytes()).decode()
         (change("chunk", token_count=2**63), "no record"),
         (change("chunk", vector="AAAA"), "dimension"),
         (change("chunk", vector="not base64!"), "no record"),
-        (change("chunk", vector=VECTOR), "zero or not finite"),
+        (change("chunk", vector=stored()), "zero or not finite"),
+        (change("chunk", vector=stored(np.nan)), "zero or not finite"),
+        (change("chunk", vector=stored(1.0, -np.inf)), "zero or not finite"),
         (change("document", outline=["AAAA"]), "outline of .* is not that of its text"),
         (
             lambda records: change("document", 1, outline=documents(records)[0]["outline"])(records),
@@ -265,6 +269,9 @@ def test_what_is_no_export_is_refused_with_its_place(run, use, exported, damage,
     assert error["code"] == "invalid_request"
     assert f"{exported}, line " in error["message"]
     assert re.search(told, error["message"])
+    kept = run("status")["collections"]
+    assert [state["documents"] > 0 for state in kept] == [True] * len(kept), "no collection without documents"
+    assert ("has been taken in" in error["hint"]) is bool(kept)
 
 
 def test_an_export_of_an_older_program(run, use, exported):
@@ -286,7 +293,7 @@ def test_what_stands_before_the_damage_is_kept_and_the_rest_comes_with_the_next_
     kept = held("water")
     use("other")
     exported.write_text(whole[: len(whole) // 2])
-    run("import", exported, exit_code=1)
+    assert "has been taken in" in run("import", exported, exit_code=1)["hint"]
     assert {row[0].rpartition("/")[2] for row in held("water")} == {"a.md"}
     exported.write_text(whole)
     told = run("import", exported)

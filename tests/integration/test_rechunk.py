@@ -194,9 +194,10 @@ def test_a_swap_in_the_middle_of_a_search(run, ingested, monkeypatch):
 def test_the_weight_of_meaning_stays_with_the_embedder(run, ingested):
     with open_library(load_settings()) as library:
         library.store.set_dense_weight(library.store.collection("default"), 0.3)
-        run("reembed", "--chunk-tokens", "60")
+        assert "weight of 0.3 was tuned on the former passages" in run("reembed", "--chunk-tokens", "60").stderr
         assert library.store.collection("default").dense_weight == 0.3
-        run("reembed", "--embedder", "other")
+        assert "dense weight 0.3" in run("status").stdout
+        assert "weight" not in run("reembed", "--embedder", "other").stderr
         assert library.store.collection("default").dense_weight is None
 
 
@@ -395,6 +396,10 @@ def test_a_stopped_run_goes_on_where_it_was(run, ingested, monkeypatch):
     assert summary["outcome"] == "stopped"
     cut = states()["prepared"]
     assert 0 < cut < DOCUMENTS
+    assert summary["recut"] == cut
+    with open_library(load_settings()) as library, library.database.read() as connection:
+        made = select(func.sum(VersionRow.chunk_count)).where(VersionRow.status == "prepared")
+        assert summary["embedded"] == connection.scalar(made)
     live, building = lines(run("reembed", "--status", "--json"))[0]["embeddings"]
     assert live["chunker"] == "plumbline-chunks-3"
     assert (building["chunker"], building["uncut"]) == ("plumbline-chunks-3@60", DOCUMENTS - cut)

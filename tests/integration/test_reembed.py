@@ -305,12 +305,16 @@ def test_what_was_before_can_be_forgotten(run, ingested):
     assert "no embeddings of before" in run("reembed", "--rollback", exit_code=1).stderr
 
 
-def test_damaged_embeddings_are_made_anew_by_the_same_embedder(run, ingested, home):
+def test_damaged_embeddings_are_made_anew_by_the_same_embedder(run, ingested, catalog, monkeypatch):
     with open_library(load_settings()) as library, library.database.write() as connection:
         connection.exec_driver_sql("UPDATE embeddings SET vector = zeroblob(128) WHERE chunk_id = 9")
     found = json.loads(run("verify", "--json", exit_code=1).stdout)["findings"]
-    assert "indexer reembed" in found[0]["advice"]
+    assert [finding["advice"] for finding in found] == ["Run `indexer reembed --collection default`."]
+    embedded = []
+    counted = catalog["hashing"].embed_passages
+    monkeypatch.setattr(catalog["hashing"], "embed_passages", lambda texts: embedded.extend(texts) or counted(texts))
     assert lines(run("reembed", "--json", "--force"))[-1]["embedded"] == 60
+    assert len(embedded) == 1, "what is whole is taken as it is"
     assert json.loads(run("verify", "--json").stdout)["ok"]
 
 

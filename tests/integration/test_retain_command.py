@@ -43,7 +43,7 @@ def test_a_shell_without_the_variable_deletes_nobodys_history(run, tmp_path, mon
     monkeypatch.setenv("RAG_RETENTION_DAYS", "0")
     run("ingest", "b.txt")
     assert kept(run) == (365, 1)
-    assert "versions kept 365 days, 1 past versions" in run("status").stdout
+    assert "versions kept 365 days, 1 past version since" in run("status").stdout
     assert "indexer retain -c default 0" in run("status").stderr
 
 
@@ -51,7 +51,7 @@ def test_retain_shows_and_changes_it(run, tmp_path):
     (tmp_path / "a.txt").write_text("Water runs down.")
     run("ingest", "a.txt")
     run("delete", str(tmp_path / "a.txt"))
-    assert "default: versions are kept for 30 days; 1 past versions" in run("retain").stdout
+    assert "default: versions are kept for 30 days; 1 past version since" in run("retain").stdout
     changed = json.loads(run("retain", "0", "--json").stdout)
     assert changed == {"collection": "default", "retention_days": 0, "before": 30}
     assert kept(run) == (0, 1)

@@ -101,6 +101,13 @@ def test_the_documentation_lists_every_code_with_its_status():
         ("/v1/query", '{"question": "What?", "deterministic": 1}', "invalid_request", "/deterministic"),
         ("/v1/query", '{"question": "What?", "adapter": ""}', "invalid_request", "/adapter"),
         ("/v1/search", '{"question": "What?"}', "invalid_request", ""),
+        ("/v1/search", '{"query": "What?", "filters": {}}', "invalid_request", "/filters/operator"),
+        (
+            "/v1/search",
+            '{"query": "What?", "filters": {"operator": "OR", "conditions": [{"operator": "~"}]}}',
+            "invalid_request",
+            "/filters/conditions/0/operator",
+        ),
         ("/v1/query", '{"question": ""}', "empty_question", None),
         ("/v1/query", '{"question": " \\n\\u3000 "}', "empty_question", None),
         ("/v1/search", '{"query": " "}', "empty_question", None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
+from indexer.cli import main as indexer_main
+from rag.cli import main as rag_main
 from rag.commands import ask
 from rag.config import Settings
 from rag.model_types import Caller
@@ -112,3 +115,26 @@ def test_other_sources_are_named_with_the_passage_and_with_the_citation(run, lib
     shown = " ".join(CliRunner().invoke(ask.search, ["What?"]).stdout.split())
     assert "also in Copy 1 (Copy 1.md)" in shown
     assert "more" not in shown
+
+
+@pytest.mark.parametrize("program", [rag_main, indexer_main])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_values_of_options_that_nothing_could_make_right_are_wrong_usage(monkeypatch, program, as_json):
+    arguments = {
+        rag_main: [
+            ["search", "What?", "--filter", "{"],
+            ["search", "What?", "--filter", "{}"],
+            ["ask", "What?", "--filter", "[]"],
+            ["ask", "What?", "--as-of", "yesterday"],
+        ],
+        indexer_main: [["changes", "--since", "yesterday"], ["changes", "--until", ""], ["list", "-c", "\udcff"]],
+    }
+    for each in arguments[program]:
+        given = [*each, "--json"] if as_json else each
+        monkeypatch.setattr(sys, "argv", ["program", *given])
+        result = CliRunner().invoke(program, given)
+        assert result.exit_code == 2, result.output
+        if as_json:
+            assert json.loads(result.stdout)["error"]["code"] == "invalid_request"
+        else:
+            assert "invalid_request" in result.stderr

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import rag
+from rag.catalog import Catalog
+from rag.catalog.reading import read_catalog
+from rag.config import Settings
 from rag.stores.stray_files import SCRATCH
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +58,24 @@ def test_the_api_page_lists_every_route() -> None:
 
 def test_what_a_killed_backup_leaves_is_named_as_it_is() -> None:
     assert f"`{SCRATCH}" in (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def test_the_worked_example_of_another_model_makes_a_catalog(tmp_path, monkeypatch) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    commands = re.search(r"```sh\n(cd \"\$\{RAG_MODELS_DIR.*?)rag models list", page, re.DOTALL)
+    assert commands is not None
+    pooling = tmp_path / "my-multilingual" / "1_Pooling" / "config.json"
+    pooling.parent.mkdir(parents=True)
+    pooling.write_text("{}")
+    (tmp_path / "my-multilingual" / "model.safetensors").write_bytes(b"weights")
+    monkeypatch.setenv("RAG_MODELS_DIR", str(tmp_path))
+    subprocess.run(["/bin/sh", "-euc", commands[1]], check=True)
+    entry = read_catalog(tmp_path / "models.toml")["my-multilingual"]
+    assert (entry.kind, entry.sources) == ("embedder", ())
+    assert [(file.path, file.bytes) for file in entry.files] == [("1_Pooling/config.json", 2), ("model.safetensors", 7)]
+    assert (
+        Catalog.load(Settings(_env_file=None)).resolve("my-multilingual", kind="embedder").path == pooling.parent.parent
+    )
 
 
 def test_the_changelog_names_this_version() -> None:
