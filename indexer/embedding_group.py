@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from indexer.embeddings import Embedded, Texts
-from indexer.steps import Address, Pause, Stopwatch, Waiting
+from indexer.steps import Address, Pause, Stopped, Stopwatch, Waiting
 from rag.priority import BEHIND, give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
+    from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
@@ -33,13 +34,17 @@ _MOST_SOURCES: Final = 64
 _LONGEST_WAIT_S: Final = 1.0
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Entry:
-    """A source under way, until it has a ``result``. ``uris`` are where it was looked for and where it is."""
+    """A source under way, until it has a ``result``. ``uris`` are where it was looked for and where it is.
+
+    ``begun``: some of it is embedded, or being embedded.
+    """
 
     uris: set[str]
     steps: Steps[SourceResult]
     since: float
+    begun: bool = False
     result: SourceResult | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -65,9 +70,9 @@ class _Thread:
     def embed(self, texts: Texts) -> Future[Embedded]:
         return self._executor.submit(self._embed, texts)
 
-    def close(self) -> None:
-        """Let what is under way end, and nothing more begin."""
-        self._executor.shutdown(cancel_futures=True)
+    def close(self, *, at_once: bool) -> None:
+        """Let nothing more begin, and what is under way end; ``at_once``: do not wait for that."""
+        self._executor.shutdown(wait=not at_once, cancel_futures=True)
 
     def _embed(self, texts: Texts) -> Embedded:
         if texts.embedder is not self._embedder:
@@ -80,13 +85,19 @@ class _Thread:
 class EmbeddingGroup:
     """Takes sources in and tells their results in the order in which they came; stored they may be in another.
 
+    Once ``stop`` says so, those of which nothing is embedded nor being embedded are ``dropped``: left as if they had
+    not been read. It is asked wherever a source comes to wait, and before anything is embedded. So is what is left when
+    the group is, which waits for what is being embedded unless an interruption ended it.
+
     What the steps of any of them raise is raised by ``take`` and ``settle``. Each source's ``seconds`` are those that
     were spent on it.
     """
 
-    def __init__(self, store: DocumentStore, tell: Callable[[SourceResult], None]) -> None:
+    def __init__(self, store: DocumentStore, tell: Callable[[SourceResult], None], *, stop: Callable[[], bool]) -> None:
+        self.dropped = 0
         self._store = store
         self._tell = tell
+        self._stop = stop
         self._entries: deque[_Entry] = deque()  # those not told yet
         self._waiting: list[tuple[_Entry, Passages]] = []
         self._again: deque[_Entry] = deque()  # those that are to be read once more when nobody else is being read
@@ -104,14 +115,18 @@ class EmbeddingGroup:
         self._go_on()
 
     def settle(self) -> None:
-        """Embed what waits, and end each of these sources."""
+        """Embed what waits, and end each of these sources, or drop them."""
         while self._again or self._waiting or self._batch is not None:
             self._read_again()
             self._embed_what_waits()
 
-    def close(self) -> None:
-        """Leave what waits as if it had not been read."""
-        self._thread.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._thread.close(at_once=isinstance(error, KeyboardInterrupt))
         while self._entries:
             self._entries.popleft().steps.close()
 
@@ -161,6 +176,11 @@ class EmbeddingGroup:
         """Go on with a source as far as it goes."""
         while (step := self._next_step(entry, answer)) is not None:
             answer = None
+            if step is Pause.AGAIN:
+                entry.begun = False
+            if not entry.begun and self._stop():
+                self._drop(entry)
+                return
             if isinstance(step, Address):
                 self._hold(entry, step.uri)
             elif step is Pause.READING:
@@ -175,28 +195,55 @@ class EmbeddingGroup:
                 self._waiting.append((entry, step))
                 return
             else:
+                entry.begun = True
                 answer = self._thread.embed(Texts(step.texts, store=self._store, embedder=step.embedder))
 
     def _next_step(self, entry: _Entry, answer: Answer) -> Step | None:
-        """None: it has come to its result."""
+        """None: it has come to its result, or is dropped."""
         try:
             return entry.watch.next_step(entry.steps, answer)
         except StopIteration as ended:
             entry.result = ended.value
             return None
+        except Stopped:
+            self._drop(entry)
+            return None
 
     def _embed_what_waits(self) -> None:
         """Begin to embed what waits, and meanwhile end what was embedded before."""
-        before, self._batch = self._batch, None
-        if self._waiting:
-            embedder = self._waiting[0][1].embedder  # another, if the collection was embedded anew meanwhile
-            together = [each for each in self._waiting if each[1].embedder is embedder]
-            texts = [text for _, passages in together for text in passages.texts]
-            embedding = Texts(texts, store=self._store, embedder=embedder)
-            self._waiting = [each for each in self._waiting if each[1].embedder is not embedder]
-            self._batch = _Batch(waiting=together, vectors=self._thread.embed(embedding))
+        before, texts = self._batch, self._texts()
+        if before is not None:
+            wait((before.vectors,))  # handed over before that, more would be embedded after it is asked to stop
+        if texts is not None and self._stop():
+            for entry, _ in self._waiting:
+                if not entry.begun:
+                    self._drop(entry)
+            texts = self._texts()
+        self._batch = None if texts is None else self._begin(texts)
         if before is not None:
             self._end(before)
+
+    def _texts(self) -> Texts | None:
+        """Those of all that wait for the same embedder, and with them what is stored already."""
+        if not self._waiting:
+            return None
+        embedder = self._waiting[0][1].embedder  # another, if the collection was embedded anew meanwhile
+        texts = [text for _, passages in self._waiting if passages.embedder is embedder for text in passages.texts]
+        return Texts(texts, store=self._store, embedder=embedder)
+
+    def _begin(self, texts: Texts) -> _Batch:
+        together = [each for each in self._waiting if each[1].embedder is texts.embedder]
+        self._waiting = [each for each in self._waiting if each[1].embedder is not texts.embedder]
+        for entry, _ in together:
+            entry.begun = True
+        return _Batch(waiting=together, vectors=self._thread.embed(texts))
+
+    def _drop(self, entry: _Entry) -> None:
+        entry.steps.close()
+        self._waiting = [each for each in self._waiting if each[0] is not entry]
+        self._entries.remove(entry)
+        self.dropped += 1
+        self._tell_first()
 
     def _end(self, batch: _Batch) -> None:
         """Give each source of the batch its vectors."""

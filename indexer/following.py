@@ -23,6 +23,9 @@ _QUIET_POLLED_S: Final = 2.5 * _POLL_MS / 1000
 # looked at this long after the last time, or after twenty times as long as that took.
 _LOOK_S: Final = 300.0
 _LOOK_SHARE: Final = 20.0
+# The same where changes were lost for certain, which may go on for as long as somebody writes.
+_BLIND_S: Final = 2.0
+_UNDECODABLE: Final = "Unable to decode path"  # watchfiles' own words; the class of the error stands for others too
 
 
 class Follower:
@@ -48,6 +51,7 @@ class Following:
         self.poll = poll
         self._settling = Settling(folder)
         self._due = time.monotonic()
+        self._took_s = 0.0
 
     def again(self, places: AbstractSet[str] | None, *, after_s: float) -> None:
         """A look came to nothing: it is due again; everything (None) after so many seconds."""
@@ -62,17 +66,18 @@ class Following:
         Waits between them; ends when the follower says stop. A folder that vanishes is waited for.
         """
         while self._wait_for_folder():
-            self._settling.clear()
-            self._due = time.monotonic()
             try:
                 yield from self._follow(_identity(self._folder))
             except FileNotFoundError:  # gone again already
-                continue
-            except (OSError, RuntimeError) as error:  # no room for watches, or no such facility
-                if self.poll:
-                    raise
-                self.poll = True
+                pass
+            except (OSError, RuntimeError) as error:
+                if self.poll or str(error).startswith(_UNDECODABLE):
+                    yield from self._blind()
+                    continue
+                self.poll = True  # no room for watches, or no such facility
                 self._follower.polling(f"the system does not tell of changes ({error})")
+            self._settling.clear()
+            self._due = time.monotonic()
 
     def is_set(self) -> bool:
         """What watchfiles asks between two waits."""
@@ -107,14 +112,28 @@ class Following:
             if _identity(self._folder) != identity:  # another disk, another folder, or none
                 return
             if time.monotonic() >= self._due:
-                self._settling.clear()
-                started = time.monotonic()
-                self._due = float("inf")
-                yield None
-                ended = time.monotonic()
-                self._due = min(self._due, ended + max(_LOOK_S, _LOOK_SHARE * (ended - started)))
+                yield from self._look()
             elif places := self._settling.take(quiet_s):
                 yield places
+
+    def _look(self) -> Iterator[None]:
+        self._settling.clear()
+        started = time.monotonic()
+        self._due = float("inf")
+        yield None
+        ended = time.monotonic()
+        self._took_s = ended - started
+        self._due = min(self._due, ended + max(_LOOK_S, _LOOK_SHARE * self._took_s))
+
+    def _blind(self) -> Iterator[None]:
+        """What told of changes has failed, as watchfiles does at each name that is not UTF-8, and lost some of them.
+
+        Everything is to be looked at soon after it has begun anew; here, if it fails again before it comes to that.
+        """
+        if time.monotonic() >= self._due:
+            yield from self._look()
+        self._due = min(self._due, time.monotonic() + max(_BLIND_S, self._took_s))
+        time.sleep(_TICK_MS / 1000)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from indexer.mishaps import mishaps_told
 from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
-from indexer.steps import Address, Pause, Stopwatch
+from indexer.steps import Address, Pause, Stopped, Stopwatch
 from rag.errors import SourceError, SourceHasNoText, SourceLeftOut, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
@@ -44,10 +44,6 @@ if TYPE_CHECKING:
     from rag.quality_types import Quality
     from rag.source_types import StoredSource
     from rag.types import ChunkDraft, Collection, Fingerprint, MetadataValue
-
-
-class Stopped(Exception):
-    """The watcher asked to stop between two members; their container is read again another time."""
 
 
 @dataclass(slots=True)

@@ -198,8 +198,8 @@ class _Child:
                 stderr=self._stderr,
                 pass_fds=[theirs.fileno()],
                 env=environment,
-                # Ctrl-C is for the parent to handle: it finishes the document first. And both processes, the one that
-                # parses and the one that waits for it, are ended as one group.
+                # Ctrl-C is for the parent to handle: it finishes what is being embedded first. And both processes,
+                # the one that parses and the one that waits for it, are ended as one group.
                 start_new_session=True,
             )
 

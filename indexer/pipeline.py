@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING, Final, Self
 
 from indexer.chunk_sizes import sized, tokens_in
 from indexer.chunking import CHUNKER_VERSION, TARGET_TOKENS
 from indexer.embedding_group import EmbeddingGroup
-from indexer.ingestion import SourceIngestion, Stopped, Taken, Target, failed_result, taken_result
+from indexer.ingestion import SourceIngestion, Taken, Target, failed_result, taken_result
 from indexer.members import Budget
 from indexer.mishaps import mishaps_told
 from indexer.parsers.registry import PARSER_VERSION
@@ -135,19 +134,16 @@ class IngestPipeline:
             self._expire(target.collection)
         report = IngestReport()
         recorder = Recorder(report, watcher, len(sources))
-        with closing(EmbeddingGroup(self._store, recorder.finish)) as group:
-            for number, source in enumerate(sources):
+        begun = 0
+        with EmbeddingGroup(self._store, recorder.finish, stop=watcher.stop) as group:
+            for source in sources:
                 if watcher.stop():
-                    report.skipped = len(sources) - number
                     break
+                begun += 1
                 recorder.begin(source.uri)
-                ingestion = self._ingestion(metadata, watcher, recorder)
-                try:
-                    group.take(source.uri, self._take(target, source, ingestion))
-                except Stopped:
-                    report.skipped = len(sources) - number
-                    break
+                group.take(source.uri, self._take(target, source, self._ingestion(metadata, watcher, recorder)))
             group.settle()
+        report.skipped = len(sources) - begun + group.dropped
         report.seconds = time.monotonic() - started
         return report
 

@@ -70,7 +70,7 @@ class SourceResult:
 
 @dataclass(slots=True, kw_only=True)
 class IngestReport:
-    """A whole run. ``skipped`` sources were not looked at because the run was stopped."""
+    """A whole run. ``skipped`` sources are left as they were because the run was stopped."""
 
     results: list[SourceResult] = field(default_factory=list)
     skipped: int = 0
@@ -169,7 +169,7 @@ def counted(sources: Iterable[_Source], watcher: Watcher) -> Iterator[_Source]:
 
 
 class Watcher:
-    """Hears of an ingestion as it goes; this one ignores everything. ``stop`` is asked before each source."""
+    """Hears of an ingestion as it goes; this one ignores everything. ``stop`` is asked before each source and later."""
 
     def looking(self, sources: int) -> None:
         """So many sources are found so far, and more are looked for."""
@@ -187,5 +187,5 @@ class Watcher:
         """A source is done with."""
 
     def stop(self) -> bool:
-        """Whether to leave the remaining sources for another time."""
+        """Whether to leave what is not being embedded for another time."""
         return False

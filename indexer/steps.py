@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 
+class Stopped(Exception):
+    """An ingestion was asked to stop between two members; their container is read again another time."""
+
+
 class Passages(NamedTuple):
     """Texts that an ingestion is to be given the vectors of; ``last``: it has read all of its source.
 

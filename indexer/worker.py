@@ -33,7 +33,7 @@ _log = get_logger("indexer")
 
 
 class Worker:
-    """Runs jobs over a library. ``stop`` is asked after each file; a job that is stopped goes back into the queue.
+    """Runs jobs over a library. ``stop`` is asked as a ``Watcher`` is; a job that is stopped goes back into the queue.
 
     ``wait`` does nothing for so many seconds, or until it is to stop.
     """

@@ -91,7 +91,7 @@ class JobsController(Controller):
         status_code=200,
         response_description="The job as it is now.",
         summary="Cancel a job",
-        description="A job that waits is cancelled at once; one that runs finishes the file at hand and stops.",
+        description="A job that waits is cancelled at once; one that runs finishes the files being embedded and stops.",
         responses=problems(404, 422),
     )
     async def cancel_job(self, service: NamedDependency[Service], job_id: _JobId) -> Job:

@@ -75,8 +75,8 @@ def ingest(
 
     With --json, one JSON object is printed for each file and one for the whole run. Exits with 1 if a file failed; the
     others are kept. Pipes, broken links and links out of a folder are named and counted, and no failure. Ctrl-C
-    finishes the files it has begun and stops; a second one, and one while files are looked for, stops at once. The run
-    is a job like those of uploads: `indexer jobs` shows and cancels it.
+    finishes the files that are being embedded and stops; a second one, and one while files are looked for, stops at
+    once. The run is a job like those of uploads: `indexer jobs` shows and cancels it.
     """
     from rag.stores.ingest_lock import IngestLock
 
@@ -114,7 +114,8 @@ def ingest(
                 named = all_sources(sources, sitemaps, fetcher, max_urls=settings.max_sitemap_urls)
                 with interruption.looking():
                     found = list(counted(named, display))
-                report = pipeline.ingest_sources(found, collection=collection, metadata=metadata, watcher=job)
+                with interruption.working():
+                    report = pipeline.ingest_sources(found, collection=collection, metadata=metadata, watcher=job)
                 job.end(report)
         # One search for all of them: each may wait for a step of every running model.
         erased = library.erase_deleted() if report.replaced else None

@@ -1,11 +1,13 @@
-"""Ctrl-C: the first asks to stop after what is at work (a document, say), the second stops at once.
+"""Ctrl-C: the first asks to stop after what is at work, the second stops at once.
 
 While files are only looked for nothing is at work, and the first stops at once, too.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -13,9 +15,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 import rich_click as click
 
+from rag.commands.errors import EXIT_FAILED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
+    from types import FrameType, TracebackType
 
 
 # A sleep goes on after a signal.
@@ -27,11 +31,15 @@ class StoppedLooking(KeyboardInterrupt):
 
 
 class Interruption:
-    """While entered, SIGINT and SIGTERM set ``requested``; a second one raises KeyboardInterrupt."""
+    """While entered, SIGINT and SIGTERM set ``requested``; a second one raises KeyboardInterrupt.
 
-    def __init__(self, after: str = "document") -> None:
+    Where that leaves it the process ends with 1, without waiting for its threads: what they are at is lost.
+    """
+
+    def __init__(self, after: str = "what is being embedded") -> None:
         self._after = after
-        self._requested = False
+        self._requested = self._again = False
+        self._working = False
         self._before: dict[int, signal._HANDLER] = {}
         self._looking = False
 
@@ -58,6 +66,15 @@ class Interruption:
         finally:
             self._looking = False
 
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """What is done meanwhile ends soon after it is interrupted, and whoever does that is told so."""
+        self._working = True
+        try:
+            yield
+        finally:
+            self._working = False
+
     def __enter__(self) -> Self:
         # Only the main thread may set handlers; elsewhere there is no terminal to interrupt from.
         if threading.current_thread() is threading.main_thread():
@@ -65,17 +82,25 @@ class Interruption:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+        if self._again and isinstance(error, KeyboardInterrupt):
+            click.echo("Stopped; what was not finished is done the next time.", err=True)
+            sys.stdout.flush()
+            os._exit(EXIT_FAILED)  # an orderly end would wait for what is being embedded
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._requested:
+            self._again = True
             raise KeyboardInterrupt
         self._requested = True
         if self._looking:
             raise KeyboardInterrupt
-        # A service has nobody to press it.
-        again = "; press Ctrl-C again to stop now" if number == signal.SIGINT else ""
-        click.echo(f"Stopping after this {self._after}{again}.", err=True)
+        if self._working:
+            # A service has nobody to press it.
+            again = "; press Ctrl-C again to stop now" if number == signal.SIGINT else ""
+            click.echo(f"Stopping after {self._after}{again}.", err=True)

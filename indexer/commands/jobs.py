@@ -28,7 +28,9 @@ _PAGE = 500
 
 @click.command()
 @click.argument("job_id", type=click.IntRange(min=1), required=False, metavar="[JOB]")
-@click.option("--cancel", is_flag=True, help="End this job: at once if it waits, after the file at hand if it runs.")
+@click.option(
+    "--cancel", is_flag=True, help="End this job: at once if it waits, after the files being embedded if it runs."
+)
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to list.")
 @json_option
 @click.pass_context

@@ -114,8 +114,12 @@ def _run(library: Library, collection: Collection, wanted: Wanted | None, *, for
             return True
         fingerprint = replace(collection.fingerprint, embedder=target.embedder, dimension=target.dimension)
         made_with = replace(collection, fingerprint=fingerprint)
-        interruption = Interruption("batch")
-        with interruption, ReembedDisplay(as_json=as_json, stop=interruption.requested) as display:
+        interruption = Interruption("this batch")
+        with (
+            interruption,
+            interruption.working(),
+            ReembedDisplay(as_json=as_json, stop=interruption.requested) as display,
+        ):
             run = Reembedding(
                 library, collection, target, embedder=lambda: library.embedder_of(made_with), watcher=display
             )

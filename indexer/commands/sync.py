@@ -50,8 +50,8 @@ def sync(
     any folder names (written as in a .gitignore) is left out, and gone if it was there.
 
     With --json, one JSON object is printed for each step and one for the whole run. Exits with 1 if something could not
-    be read or taken in; the rest is done. Ctrl-C finishes the files it has begun, or ends the looking for files at
-    once; the next run goes on from there.
+    be read or taken in; the rest is done. Ctrl-C finishes the files that are being embedded, or ends the looking for
+    files at once; the next run goes on from there.
     """
     settings = load_settings()
     parsers = IsolatedParsers.limited_by(settings)

@@ -109,6 +109,7 @@ class SyncRun:
             with (
                 IngestDisplay(stop=self._interruption.requested, on_result=on_result) as shown,
                 own_job(self._library, self._request, inner=shown) as job,
+                self._interruption.working(),
             ):
                 report = self._sync.carry_out(plan, prune=self._prune, watcher=job)
                 job.end(report.ingested)

@@ -52,7 +52,7 @@ def watch(
     write to the collection meanwhile.
 
     With --json, one JSON object is printed for each step; `watching` says that changes are followed from there on.
-    Ctrl-C or SIGTERM finishes the files it has begun and ends with 0.
+    Ctrl-C or SIGTERM finishes the files that are being embedded and ends with 0.
     """
     settings = load_settings()
     parsers = IsolatedParsers.limited_by(settings)

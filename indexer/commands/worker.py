@@ -42,9 +42,9 @@ _log = get_logger("indexer")
 def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT001
     """Take in what was uploaded, one job after the other, at the lowest priority; several workers may run.
 
-    Ctrl-C finishes the files it has begun and gives the job back; a second one stops at once, and the job is taken over
-    by the next worker. While the database is locked or the disk is full, it waits. With --json, one JSON object is
-    printed for each job that was worked at. Unless with --once, the log tells what is begun.
+    Ctrl-C finishes the files that are being embedded and gives the job back; a second one stops at once, and the
+    job is taken over by the next worker. While the database is locked or the disk is full, it waits. With --json, one
+    JSON object is printed for each job that was worked at. Unless with --once, the log tells what is begun.
     """
     if not once and not ctx.find_root().params.get("verbose"):
         configure_logging(level=logging.INFO)
@@ -57,7 +57,7 @@ def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT0
         WorkerPlace(settings.home) as place,
         open_fetcher(settings) as fetcher,
         parsers,
-        Interruption("file") as interruption,
+        Interruption() as interruption,
     ):
         pipeline = IngestPipeline.over(library, parsers, fetcher=fetcher)
         library.forget_jobs()
@@ -67,7 +67,8 @@ def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT0
         wait_s = _LOOK_S
         while not interruption.requested():
             try:
-                job = doing.run_next()
+                with interruption.working():
+                    job = doing.run_next()
             except StorageError as error:
                 if once:
                     raise

@@ -29,7 +29,7 @@ from rag.errors import (
 from rag.stores import schema
 from rag.stores.room import disk_full, is_full
 from rag.stores.sqlite_errors import translated
-from rag.stores.write_ahead import require_whole_log
+from rag.stores.write_ahead import log_of, require_whole_log
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ class Database:
 
     def size_bytes(self) -> int:
         """Bytes on disk, the write-ahead log included."""
-        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        return sum(_size(file) or 0 for file in (self.path, log_of(self.path)))
 
     def rewrite(self) -> bool:
         """Write the file anew, without what was deleted; False if the disk has no room for that, or a writer goes on.
@@ -211,22 +210,31 @@ def _unwritable(directory: Path, error: OSError) -> StorageError:
 
 def _refuse_lost(path: Path, home: Path) -> None:
     """A file that is gone or cut to nothing looks like a new database; what was made for one proves that it is not."""
-    if path.exists() and path.stat().st_size:
+    size = _size(path)
+    if size:
         return
     indexes, locks = (folder.is_dir() and any(folder.iterdir()) for folder in (home / "indexes", home / "locks"))
     anew = f"to begin anew, remove {home / 'indexes'} and ingest the documents again."
     # Index files, and the locks of those who have ingested; they are there only after the database.
-    if path.exists() and (indexes or locks):
+    if size is not None and (indexes or locks):
         raise DatabaseDamaged(
             f"The database {path} is empty, but there are files that were made for documents it held.",
             hint=f"Restore a backup. Or remove the file and, {anew}",
         )
     # A lock may be older than the first database: whoever waits to make it has one.
-    if not path.exists() and indexes:
+    if size is None and indexes:
         raise DatabaseDamaged(
             f"The database {path} is not there, but there are index files of documents it held in {home / 'indexes'}.",
             hint=f"Check RAG_DATABASE_URL and whether its disk is mounted, or restore a backup. Or, {anew}",
         )
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None if it is not there. One look: somebody may remove it between two."""
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _create_engine(url: URL, busy_timeout_s: float) -> Engine:

@@ -147,7 +147,7 @@ class JobQueue:
             _take_back(connection, self._now(), gone)
 
     def cancel(self, job_id: int) -> Job:
-        """End a job that waits, or ask the worker that has it to stop after the file at hand. Raises UnknownJob."""
+        """End a job that waits, or ask its worker to stop after what is being embedded. Raises UnknownJob."""
         with self._database.write() as connection:
             job = _job(connection, job_id)
             if job.state is JobState.QUEUED:

@@ -8,6 +8,7 @@ disk before the next is begun. The formats: https://www.sqlite.org/fileformat2.h
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import sys
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from rag.errors import DatabaseDamaged
+from rag.errors import DatabaseBusy, DatabaseDamaged
 from rag.stores.sqlite_errors import translated
 
 if TYPE_CHECKING:
@@ -67,12 +68,18 @@ def set_log_aside(database: Path) -> Path:
     """Keep a copy of a damaged log and have the database go on without what cannot be read; returns the copy.
 
     Raises:
-        DatabaseBusy: another process has the database open.
+        DatabaseBusy: another process has the database open, or has just closed it.
     """
     log = log_of(database)
     kept = log.with_name(f"{log.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
     with translated(str(database)), closing(sqlite3.connect(database, isolation_level=None, timeout=0)) as connection:
-        shutil.copyfile(log, kept)  # before SQLite first looks at it
+        try:
+            shutil.copyfile(log, kept)  # before SQLite first looks at it
+        except FileNotFoundError as error:
+            raise DatabaseBusy(
+                f"Another process has closed the database {database} and removed its log meanwhile.",
+                hint="Try again when nothing else has it open.",
+            ) from error
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("COMMIT")
@@ -115,7 +122,7 @@ def _read(path: Path) -> _Log | None:
         salts = header[16:24]
         order = ">u4" if magic & 1 else "<u4"
         size = _FRAME_HEADER + page
-        if len(header) < _HEADER or path.stat().st_size < _HEADER + _FRAME_HEADER + 512:
+        if len(header) < _HEADER or os.fstat(file.fileno()).st_size < _HEADER + _FRAME_HEADER + 512:
             return None
         state = _sums(np.frombuffer(header[:24], order).reshape(1, -1))[0]
         if magic & ~1 != _MAGIC or _stored(header, 24) != tuple(state):

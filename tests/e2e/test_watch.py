@@ -56,6 +56,9 @@ class Watching:
                 return told
             passed.append(told)
 
+    def until_unreadable(self) -> None:
+        assert self.until("file", outcome="failed")["error"]["code"] == "source_unreadable"
+
     def file(self, name: str) -> str:
         return str(self.folder.resolve() / name)
 
@@ -81,6 +84,11 @@ def folder(tmp_path) -> Path:
     return folder
 
 
+def write_badly_named(folder: Path) -> None:
+    """A file whose name is not UTF-8, which the library that tells of changes cannot tell."""
+    (folder / os.fsdecode(b"q\xff.txt")).write_text("Water.\n")
+
+
 @pytest.fixture
 def watching(tmp_path, folder, models_dir, embedder_path):
     started = []
@@ -99,6 +107,8 @@ def test_what_happens_in_a_folder_happens_in_the_collection(watching, folder, tm
     watch = watching("--prune")
     watch.until("file", uri=watch.file("first.txt"), outcome="ingested")
     watch.until("watching")
+    write_badly_named(folder)
+    watch.until_unreadable()
 
     (folder / "second.txt").write_text("A lake stands still.\n")
     second = watch.until("file", uri=watch.file("second.txt"), outcome="ingested")
@@ -136,6 +146,8 @@ def test_without_prune_deletions_are_told_and_by_polling_changes_are_found_too(w
     assert "polling" in watch.until("watching")["message"]
     (folder / "second.txt").write_text("A lake stands still.\n")
     watch.until("file", uri=watch.file("second.txt"), outcome="ingested")
+    write_badly_named(folder)
+    watch.until_unreadable()
     (folder / "first.txt").unlink()
     watch.until("gone", uri=watch.file("first.txt"))
     watch.end(signal.SIGINT)

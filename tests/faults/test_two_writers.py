@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import create_engine
 
 from indexer.chunk_sizes import sized
 from indexer.chunking import CHUNKER_VERSION
@@ -37,6 +38,7 @@ from rag.stores.documents import SqlDocumentStore
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.lexical import FtsIndex
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.write_ahead import require_whole_log, set_log_aside
 from tests.contracts.store_builders import DIMENSION, fingerprint, ingest, settings_in, source, swap_in
 from tests.faults.backups import backed_up, restored
 from tests.faults.killed_writer import EMBEDDERS, KnownEmbedder, blocks_in, chunks_of, vectors
@@ -312,6 +314,43 @@ def test_a_missing_log_or_its_index(home, missing):
     store = SqlDocumentStore(found)
     assert [document.uri for document in store.documents(store.collection("default"))] == ["/a"]
     found.close()
+
+
+@pytest.fixture
+def closing_late(home, monkeypatch):
+    """Another process closes the database right after ``call`` of ``Path`` has found its log, and so removes that."""
+
+    def use(call):
+        other = sqlite3.connect(home / "plumbline.db", isolation_level=None)
+        other.execute("CREATE TABLE notes (text)")  # there is a log, and something in it
+        found = getattr(Path, call)
+
+        def closed_after(path, *arguments, **named):
+            result = found(path, *arguments, **named)
+            if path.name == "plumbline.db-wal":
+                other.close()
+                assert not os.path.lexists(path)
+            return result
+
+        monkeypatch.setattr(Path, call, closed_after)
+
+    return use
+
+
+def test_a_log_that_is_removed_while_it_is_looked_at_is_no_error(home, closing_late):
+    closing_late("open")
+    require_whole_log(home / "plumbline.db")
+
+
+def test_a_log_that_is_removed_while_the_database_is_measured_is_no_error(home, closing_late):
+    measured = Database(create_engine("sqlite://"), home / "plumbline.db")
+    closing_late("stat")
+    assert measured.size_bytes() >= (home / "plumbline.db").stat().st_size > 0
+
+
+def test_a_damaged_log_that_is_removed_before_it_is_kept_is_told(home):
+    with pytest.raises(DatabaseBusy, match="closed the database"):
+        set_log_aside(home / "plumbline.db")
 
 
 def test_a_database_that_is_gone_from_beside_its_index_files_is_not_made_anew(home):

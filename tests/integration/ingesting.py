@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from indexer.isolation import IsolatedParsers
 from indexer.parsers.registry import PARSERS
 from indexer.pipeline import IngestPipeline
+from indexer.report import Watcher
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.stores.database import Database
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from indexer.report import IngestReport, Watcher
+    from indexer.report import IngestReport, SourceResult
     from rag.types import Chunk, Document
 
 
@@ -46,6 +47,19 @@ class Ingesting:
     def chunks(self, collection: str = "default") -> list[tuple[Chunk, Document]]:
         target = self.store.collection(collection)
         return self.store.hydrate(target, [item.chunk_id for item in self.store.embedding_inputs(target)])
+
+
+class StopsAfter(Watcher):
+    """Asks to stop when so many sources are done with."""
+
+    def __init__(self, finished: int) -> None:
+        self.left = finished
+
+    def finished(self, _result: SourceResult) -> None:
+        self.left -= 1
+
+    def stop(self) -> bool:
+        return self.left <= 0
 
 
 @contextmanager

@@ -202,7 +202,7 @@ def test_ctrl_c_finishes_the_document_and_tells_what_is_left(tmp_path, models_di
     assert summary["type"] == "summary"
     assert summary["skipped"] > 0
     assert summary["ingested"] + summary["skipped"] == 400
-    assert "Stopping after this document" in told
+    assert "Stopping after what is being embedded" in told
     assert process.returncode == 1
     listed = subprocess.run(
         [sys.executable, "-m", "indexer.cli", "list", "--json"], env=environment, capture_output=True, check=True
@@ -223,11 +223,41 @@ def test_the_second_interruption_stops_at_once_and_handlers_are_given_back():
 
 @pytest.mark.parametrize(("number", "again"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_who_has_no_keyboard_is_not_told_of_keys(number, again, capsys):
-    with Interruption("file"):
+    with Interruption("this batch") as interruption, interruption.working():
         signal.raise_signal(number)
     told = capsys.readouterr().err
-    assert told.startswith("Stopping after this file")
+    assert told.startswith("Stopping after this batch")
     assert ("Ctrl-C" in told) == again
+
+
+def test_nothing_is_finished_where_nothing_is_at_work(capsys):
+    with Interruption() as interruption:
+        with interruption.working():
+            pass
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.requested()
+    assert capsys.readouterr().err == ""
+
+
+INTERRUPTED_TWICE = """
+import signal, threading
+from concurrent.futures import ThreadPoolExecutor
+from indexer.commands.interruption import Interruption
+
+embedding = ThreadPoolExecutor()
+embedding.submit(threading.Event().wait)
+with Interruption() as interruption, interruption.working():
+    print("begun")
+    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_the_second_interruption_waits_for_no_thread():
+    command = [sys.executable, "-c", INTERRUPTED_TWICE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "begun\n")
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["Stopping", "Stopped;"]
 
 
 def test_a_path_that_may_not_be_read_is_one_failed_file_and_no_wrong_usage(run, docs, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from indexer.members import Budget, Handover
 from indexer.report import Outcome, Watcher
 from indexer.spooling import Spool
 from indexer.wire import MemberBegins, MemberEnds
-from tests.integration.ingesting import ingesting
+from tests.integration.ingesting import StopsAfter, ingesting
 from tests.unit.mails import mail, tarred, zipped
 
 
@@ -188,17 +188,6 @@ def test_deleting_a_container_deletes_its_members(library, docs):
     assert [short(d.uri) for d in library.store.members(target, container.uri)] == ["a.zip!/one.txt"]
     assert library.store.delete(target, [container.id]) == 2
     assert set(stored(library)) == {"a.zipped.txt"}
-
-
-class StopsAfter(Watcher):
-    def __init__(self, finished: int) -> None:
-        self.left = finished
-
-    def finished(self, result) -> None:
-        self.left -= 1
-
-    def stop(self) -> bool:
-        return self.left <= 0
 
 
 def test_stopping_between_members_keeps_them_and_reads_the_rest_next_time(library, docs):

@@ -313,17 +313,95 @@ def test_a_file_that_changes_while_it_waits_is_read_again(library: Ingesting, do
     assert library.embedder.batches == [10, 1]
 
 
-def test_what_waits_is_finished_when_the_run_is_stopped(library: Ingesting, docs):
-    class Stopping(Watcher):
-        asked = 0
+class Stopping(Watcher):
+    """Asks to stop when ``set`` or when a source of this name is begun."""
 
-        def stop(self):
-            self.asked += 1
-            return self.asked > 4
+    def __init__(self, at: str = "") -> None:
+        self.at, self.set = at, False
+        self.told: list[str] = []
 
-    report = library.ingest(docs, watcher=Stopping())
-    assert (report.ingested, report.skipped) == (4, 6)
-    assert library.embedder.batches == [4]
+    def started(self, uri):
+        self.set |= Path(uri).name == self.at
+
+    def finished(self, result):
+        self.told.append(Path(result.uri).name)
+
+    def stop(self):
+        return self.set
+
+
+def stop_while_embedding(library, watcher, monkeypatch, after=None):
+    embed = library.embedder.embed_passages
+
+    def stopping(texts):
+        assert after is None or after.wait(20)
+        watcher.set = True
+        return embed(texts)
+
+    monkeypatch.setattr(library.embedder, "embed_passages", stopping)
+
+
+def test_what_is_not_being_embedded_is_dropped_when_the_run_is_stopped(library: Ingesting, docs):
+    report = library.ingest(docs, watcher=Stopping("4.txt"))
+    assert (report.results, report.skipped) == ([], 10)
+    assert (library.embedder.batches, versions(library)) == ([], 0)
+    assert library.ingest(docs).ingested == 10
+
+
+def test_what_is_being_embedded_is_finished_when_the_run_is_stopped(library: Ingesting, docs, monkeypatch):
+    """However much was read meanwhile."""
+    read = threading.Event()
+
+    class Reading(Stopping):
+        def started(self, uri):
+            if uri.endswith("/5.txt"):
+                read.set()
+
+    monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
+    watcher = Reading()
+    stop_while_embedding(library, watcher, monkeypatch, after=read)
+    report = library.ingest(docs, watcher=watcher)
+    assert (report.ingested, report.skipped) == (3, 7)
+    assert (library.embedder.batches, versions(library)) == ([3], 3)
+    assert library.ingest(docs).ingested == 7
+
+
+def test_a_long_one_some_of_which_is_embedded_is_finished_when_the_run_is_stopped(
+    library: Ingesting, docs, monkeypatch
+):
+    monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", 4)
+    (docs / "1.txt").write_text(long_text())
+    watcher = Stopping()
+    stop_while_embedding(library, watcher, monkeypatch)
+    report = library.ingest(docs, watcher=watcher)
+    assert (watcher.told, report.skipped) == (["1.txt"], 9)
+    assert library.ingest(docs).ingested == 9
+
+
+def test_what_came_to_its_result_behind_what_is_dropped_is_told(library: Ingesting, docs):
+    watcher = Stopping("2.txt")
+    report = library.ingest(docs / "0.txt", docs / "nothing.txt", docs / "1.txt", docs / "2.txt", watcher=watcher)
+    assert (watcher.told, report.skipped) == (["nothing.txt"], 3)
+
+
+def test_an_interruption_does_not_wait_for_what_is_being_embedded(library: Ingesting, docs, monkeypatch):
+    released, waited = threading.Event(), []
+
+    def held(texts):
+        waited.append(released.wait(20))
+        return HashingEmbedder().embed_passages(texts)
+
+    class Interrupting(Watcher):
+        def started(self, uri):
+            if uri.endswith("/4.txt"):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
+    monkeypatch.setattr(library.embedder, "embed_passages", held)
+    with pytest.raises(KeyboardInterrupt):
+        library.ingest(docs, watcher=Interrupting())
+    assert (waited, versions(library)) == ([], 0)
+    released.set()
 
 
 def test_an_error_of_the_model_leaves_nothing_half_done(library: Ingesting, docs, monkeypatch):

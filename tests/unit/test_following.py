@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -46,6 +47,8 @@ def script(monkeypatch, folder):
             if isinstance(attempt, Exception):
                 raise attempt
             for names in attempt:
+                if isinstance(names, Exception):
+                    raise names
                 yield {(1, f"{path}/{name}") for name in names}
 
         monkeypatch.setattr(following, "watch", watch)
@@ -101,3 +104,32 @@ def test_a_look_at_everything_is_due_again_after_a_while(script, folder, monkeyp
     script([[], [], []])
     looks = Following(folder, Recorder(folder)).looks()
     assert first(looks, 3) == [None, None, None]
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_where_changes_were_lost_everything_is_looked_at_and_followed_as_before(script, folder, monkeypatch, poll):
+    monkeypatch.setattr(following, "_BLIND_S", 0.0)
+    lost = RuntimeError('Unable to decode path "/docs/q\\xFF.txt" to string')
+    asked = script([[], ["a"], lost], lost, [[], ["b"]])
+    follower = Recorder(folder)
+    looks = Following(folder, follower, poll=poll).looks()
+    assert first(looks, 5) == [None, {"a"}, None, None, {"b"}]  # it failed again before anything could be looked at
+    assert (asked, follower.heard) == ([poll or None] * 3, [])
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("poll", [False, True])
+def test_names_that_are_not_utf_8_end_nothing_and_hide_nothing(folder, monkeypatch, poll):
+    for name, value in (("_POLL_MS", 50), ("_QUIET_S", 0.0), ("_QUIET_POLLED_S", 0.0), ("_BLIND_S", 0.0)):
+        monkeypatch.setattr(following, name, value)
+    follower = Recorder(folder)
+    looks = Following(folder, follower, poll=poll).looks()
+    assert next(looks) is None
+    for number in range(2):
+        (folder / os.fsdecode(b"q%d\xff.txt" % number)).touch()
+        while next(looks) is not None:  # what else is told of the folder may come first
+            pass
+        (folder / f"{number}.txt").touch()
+        look = next(looks)
+        assert look is None or look & {"", f"{number}.txt"}
+    assert follower.heard == []
