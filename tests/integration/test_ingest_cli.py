@@ -373,7 +373,7 @@ def test_what_a_document_said_before_is_found_and_what_changed_is_told(run, docs
     run("prune", "--older-than", "0")
     assert lines(run("changes", "--json")) == []
     assert "unknown_document" in run("history", str(path), "--json", exit_code=1).output
-    assert "invalid_request" in run("changes", "--since", "yesterday", "--json", exit_code=1).output
+    assert "invalid_request" in run("changes", "--since", "yesterday", "--json", exit_code=2).output
 
 
 def test_an_ingest_is_a_job_that_others_see(run, docs):
