@@ -220,10 +220,11 @@ def test_each_bad_source_fails_with_its_cause_and_the_others_go_on(library: Inge
     (docs / "large.txt").write_bytes(b"word " * 2000)
     os.mkfifo(docs / "pipe")
     library.max_file_bytes = 8000
-    report = library.ingest(docs, docs / "missing.txt", docs / "pipe")
-    assert {Path(failure.uri).name: failure.code for failure in report.failed} == CODES
+    report, named = library.ingest(docs, docs / "missing.txt"), library.ingest(docs / "pipe")
+    failed = [*report.failed, *named.failed]
+    assert {Path(failure.uri).name: failure.code for failure in failed} == CODES
     assert report.ingested == 4
-    assert all(failure.message and failure.hint for failure in report.failed)
+    assert all(failure.message and failure.hint for failure in failed)
     assert len(library.documents()) == 4
 
 

@@ -76,6 +76,10 @@ def _require_place(chunk: ChunkDraft, places: list[_Place]) -> None:
         return
     assert len({place.headings for place in body}) == 1
     headings = body[0].headings
+    code = [place.block for place in body if place.block.kind is BlockKind.CODE]
+    names = ", ".join(dict.fromkeys(block.heading for block in code if block.heading))
+    if names and chunk.heading_path[-1:] == (names,) and _is_end_of(chunk.heading_path[:-1], headings):
+        return  # what the code defines stands below its headings
     more = _TABLE_CONTEXTS if any(place.block.kind is BlockKind.TABLE for place in body) else 0
     bases = (chunk.heading_path[: len(chunk.heading_path) - count] for count in range(more + 1))
     assert any(_is_end_of(base, headings) for base in bases), (chunk.heading_path, headings)

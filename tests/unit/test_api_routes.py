@@ -118,7 +118,7 @@ async def test_a_filter_reaches_the_pipeline_and_a_wrong_one_is_refused(path, qu
         assert (await client.post(path, json={question: "What?", "filters": condition})).status_code == 200
         refused = await client.post(path, json={question: "What?", "filters": {**condition, "field": "colour"}})
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
-    assert "filters.field is 'colour'" in refused.json()["detail"]
+    assert 'filters.field is "colour"' in refused.json()["detail"]
     (options,) = library.pipeline.options
     assert options["where"] == Comparison(field="page", operator="<=", value=3)
 
