@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.peers import BUILT, INGEST_PYTHON, LLAMA_SERVER, PYTHON
-from rag.inference.threads import available_threads
+from rag.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rag.catalog import Catalog
 from rag.config import load_settings
 from rag.errors import RagError
-from rag.inference.threads import available_threads
 from rag.telemetry import configure_logging
+from rag.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from rag.commands.pull_display import human_bytes
 from rag.errors import RagError
 from rag.factory import Check
 from rag.followers import followers
-from rag.inference.threads import available_threads
+from rag.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from rag.embedding.batches import token_budget_batches
 from rag.errors import ModelUnloadable
 from rag.openmp import wait_passively
 from rag.telemetry import get_logger
+from rag.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,14 +30,17 @@ _log = get_logger("embedding")
 
 # Four long texts: their activations, some 6 MB a layer, stay in the caches (docs/lab-log.md).
 _BATCH_TOKENS = 1024
+# Less is not worth a thread.
+_LEAST_TOKENS = 256
 
 
 class BiEncoder:
-    """Implements ``rag.protocols.Embedder``. Batches are serialized: torch already uses every core for one.
+    """Implements ``rag.protocols.Embedder``. Safe to share between threads.
 
     The tokenizer is read at once (milliseconds), the network on the first embedding (seconds): counting tokens and
     listing documents never wait for torch. BERT models are computed without padding (``rag.embedding.packed_bert``) on
-    the processor; others, and all of them on an accelerator, by sentence-transformers.
+    the processor, a batch by each thread: threads that share a batch wait for the one that other work has held up.
+    Others, and all of them on an accelerator, are computed by sentence-transformers, one batch after the other.
     """
 
     def __init__(
@@ -44,7 +49,7 @@ class BiEncoder:
         """``precision`` is of the products in ``PackedBert``: bfloat16 where the processor computes it, or float32."""
         self._path = path
         self._precision = precision
-        self._threads = threads
+        self._threads = threads or available_threads()
         self._network: PackedBert | PaddedNetwork | None = None
         self._lock = threading.Lock()
         try:
@@ -107,10 +112,36 @@ class BiEncoder:
             _log.warning("texts longer than the embedder reads are cut", texts=cut, max_tokens=self._max_tokens)
             ids = [self._cut(text) for text in ids]
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
-        for batch in token_budget_batches([len(text) for text in ids], _BATCH_TOKENS):
-            with self._lock:
-                vectors[batch] = self._load().encode([texts[i] for i in batch], [ids[i] for i in batch])
+        with self._lock:
+            network = self._load()
+        threads = self._threads if network.parallel else 1
+        share = sum(map(len, ids)) // threads
+        budget = min(max(share, _LEAST_TOKENS), _BATCH_TOKENS)
+        batches = list(token_budget_batches([len(text) for text in ids], budget))
+
+        def embed(batch: list[int]) -> None:
+            vectors[batch] = self._encoded(network, [texts[i] for i in batch], [ids[i] for i in batch])
+
+        if min(threads, len(batches)) < 2:  # one thread is this one
+            for batch in batches:
+                embed(batch)
+        else:
+            # For this call only: threads take over the priority of the one that makes them, here an ingest's.
+            with ThreadPoolExecutor(min(threads, len(batches)), thread_name_prefix="batch") as pool:
+                list(pool.map(embed, batches))
         return vectors
+
+    def _encoded(
+        self, network: PackedBert | PaddedNetwork, texts: Sequence[str], ids: Sequence[Sequence[int]]
+    ) -> NDArray[np.float32]:
+        import torch
+
+        if network.parallel:
+            torch.set_num_threads(1)  # of the thread that calls
+            return network.encode(texts, ids)
+        with self._lock:
+            torch.set_num_threads(self._threads)
+            return network.encode(texts, ids)
 
     def _cut(self, ids: list[int]) -> list[int]:
         """The first tokens and the one that ends a text."""
@@ -121,8 +152,6 @@ class BiEncoder:
             wait_passively()
             import torch
 
-            if self._threads:
-                torch.set_num_threads(self._threads)
             try:
                 self._network = self._open(on_processor=not torch.accelerator.is_available())
             except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

@@ -75,7 +75,9 @@ def fastest_precision() -> torch.dtype:
 
 
 class PackedBert:
-    """The network of a folder for which ``is_packable``. Used by one thread at a time."""
+    """The network of a folder for which ``is_packable``."""
+
+    parallel: Final = True  # several threads may encode at a time
 
     def __init__(self, path: Path, *, precision: torch.dtype = torch.float32) -> None:
         """Read the weights; products are computed in ``precision``, float32 or bfloat16.

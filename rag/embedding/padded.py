@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 class PaddedNetwork:
     """The network of a local folder, never of a hub: texts of a batch are filled up to the longest of them."""
+
+    parallel: Final = False
 
     def __init__(self, path: Path) -> None:
         """Load it; takes seconds. Raises OSError, ValueError, KeyError or RuntimeError where it cannot."""

@@ -14,9 +14,9 @@ from rag.inference.assembly import assemble
 from rag.inference.options import EngineOptions
 from rag.inference.requests import Mailbox, ProbabilityRequest, PromptParts, ScoreRequest, TextRequest
 from rag.inference.sampling.sampler import check
-from rag.inference.threads import available_threads
 from rag.model_types import ANYONE, SegmentKind
 from rag.telemetry import get_logger
+from rag.threads import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,3 +139,16 @@ def test_weights_of_another_model_are_a_clear_error(embedder_path, tmp_path) -> 
     _change(other / "config.json", num_hidden_layers=7)
     with pytest.raises(ModelUnloadable, match="cannot be loaded"):
         _encoder(other).embed_passages(["text"])
+
+
+def test_threads_share_the_batches_and_callers_do_not_wait_for_each_other(embedder_path) -> None:
+    texts = [f"{'word ' * (number % 40)}{number}" for number in range(300)]
+    one, several = (
+        BiEncoder(embedder_path, name="m", sha256="ab" * 32, precision="float32", threads=threads) for threads in (1, 3)
+    )
+    expected = one.embed_passages(texts)
+    np.testing.assert_allclose(several.embed_passages(texts), expected, atol=2e-6)
+    with ThreadPoolExecutor(4) as callers:
+        together = list(callers.map(several.embed_passages, [texts[start::4] for start in range(4)]))
+    for start, vectors in enumerate(together):
+        np.testing.assert_allclose(vectors, expected[start::4], atol=2e-6)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rag.inference.threads import available_threads
+from rag.threads import available_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
