@@ -43,7 +43,3 @@ class Quality:
             for name, count in counts.items()
             if count
         )
-
-
-def chunks_told(count: int) -> str:
-    return f"{count} chunk" if count == 1 else f"{count} chunks"

@@ -25,7 +25,8 @@ from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
 from rag.job_types import JobRequest
-from rag.quality_types import Quality, chunks_told
+from rag.plurals import plural
+from rag.quality_types import Quality
 from rag.retrieval.filters import parse_metadata
 from rag.unicode import is_storable, shown_path
 
@@ -225,4 +226,4 @@ def sentence(report: IngestReport) -> str:
     rate = f", {report.chunks / report.seconds:.0f}/s" if report.chunks and report.seconds else ""
     told = Quality(duplicates=report.duplicates, flaws=report.flaws).told()
     of_these = f" ({told})" if told else ""
-    return f"{done}; {chunks_told(report.chunks)}{of_these} in {report.seconds:.1f} s{rate}{left_out}"
+    return f"{done}; {plural(report.chunks, 'chunk')}{of_these} in {report.seconds:.1f} s{rate}{left_out}"

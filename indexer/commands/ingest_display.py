@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from indexer.report import Outcome, SourceFailure, SourceResult, Watcher
 from rag.commands.errors import on_one_line
-from rag.quality_types import chunks_told
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class IngestDisplay(Watcher):
             left_out = ", ".join(f"{count} {flaw}" for flaw, count in result.quality.flaws.items())
             uri = escape(on_one_line(result.uri))
             self._console.print(
-                f"[yellow]note[/]: {uri}: searches leave out {left_out} of {chunks_told(result.chunks)}"
+                f"[yellow]note[/]: {uri}: searches leave out {left_out} of {plural(result.chunks, 'chunk')}"
             )
         if (failure := result.failure) is None:
             return

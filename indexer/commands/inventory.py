@@ -15,9 +15,9 @@ from rich.table import Table
 from indexer.commands.options import collection_option, json_option
 from indexer.commands.retain import unlike_setting
 from rag.commands.errors import on_one_line
-from rag.commands.plurals import plural
 from rag.config import load_settings
 from rag.factory import open_library
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
 from rag.job_types import JobState
-from rag.quality_types import chunks_told
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def _contents(file: JobFile) -> str:
     if not file.chunks:
         return ""
     told = file.quality.told() if file.quality is not None else ""
-    return f", {chunks_told(file.chunks)}{f' ({told})' if told else ''}"
+    return f", {plural(file.chunks, 'chunk')}{f' ({told})' if told else ''}"
 
 
 def _line(job: Job) -> str:

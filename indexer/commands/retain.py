@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from indexer.commands.options import Days, collection_option, json_option
-from rag.commands.plurals import plural
 from rag.config import load_settings
 from rag.factory import open_library
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ import rich_click as click
 
 from indexer.report import left_out_told
 from rag.commands.errors import on_one_line
-from rag.quality_types import chunks_told
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,7 +96,7 @@ class SyncDisplay:
             }
             _print({"type": "summary", "folder": self._root, "collection": self._collection} | counts | rest)
             return
-        chunks = f"; {chunks_told(report.ingested.chunks)}" if report.ingested.chunks else ""
+        chunks = f"; {plural(report.ingested.chunks, 'chunk')}" if report.ingested.chunks else ""
         left_out = left_out_told(report.ingested.left_out)
         done = "; ".join(told for told in (_sentence(counts), left_out) if told)
         click.echo(f"{done or 'nothing to do'}{chunks} in {seconds:.1f} s")

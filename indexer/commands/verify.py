@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from indexer.commands.options import json_option, storable
 from rag.commands.errors import EXIT_FAILED, printable
-from rag.commands.plurals import plural
 from rag.config import load_settings
 from rag.errors import DatabaseDamaged
 from rag.factory import open_library
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -77,7 +77,7 @@ class TermStatistics:
     """
 
     def __init__(self) -> None:
-        self._held = _Held(b"", Statistics(0, 1.0, 0), {})
+        self._held = _Held(b"", Statistics(0, 1.0, 0), {}, {})
 
     def read(self, connection: Connection) -> TermRows:
         """The statistics as the connection's transaction sees the index."""
@@ -86,17 +86,18 @@ class TermStatistics:
         held = self._held
         if (state, newest) != (held.state, held.statistics.newest) or len(held.rows) > _TERMS_HELD:
             shared = bool(connection.execute(_SHARED).scalar())
-            held = self._held = _Held(state, _statistics(state, newest, shared=shared), {})
-        return TermRows(connection, held.statistics, held.rows)
+            held = self._held = _Held(state, _statistics(state, newest, shared=shared), {}, {})
+        return TermRows(connection, held)
 
 
 class TermRows:
     """How many chunks hold a term, asked within one transaction."""
 
-    def __init__(self, connection: Connection, statistics: Statistics, held: dict[str, float]) -> None:
-        self.statistics = statistics
+    def __init__(self, connection: Connection, held: _Held) -> None:
+        self.statistics = held.statistics
         self._connection = connection
-        self._held = held
+        self._held = held.rows
+        self._exact = held.exact
 
     def of(self, expression: str) -> float:
         """How many chunks an FTS5 expression matches; an estimate from ``COUNTED`` on."""
@@ -109,8 +110,13 @@ class TermRows:
 
     def exactly(self, expression: str) -> float:
         """As ``of``, counted to the end. FTS5 does the same for every term that it weighs."""
-        rows = self.of(expression)
-        return rows if rows < COUNTED else float(self._connection.execute(_EXACTLY, {"term": expression}).scalar_one())
+        rows = self._exact.get(expression)
+        if rows is None:
+            rows = self.of(expression)
+            if rows >= COUNTED:
+                rows = float(self._connection.execute(_EXACTLY, {"term": expression}).scalar_one())
+            self._exact[expression] = rows
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,7 @@ class _Held:
     state: bytes
     statistics: Statistics
     rows: dict[str, float]
+    exact: dict[str, float]
 
 
 def _statistics(state: bytes, newest: int, *, shared: bool) -> Statistics:

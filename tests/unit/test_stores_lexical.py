@@ -6,12 +6,14 @@ import random
 from contextlib import closing
 
 import pytest
+from sqlalchemy import event
 
 from rag.retrieval.filters import parse
 from rag.stores import lexical, term_statistics
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.lexical import FtsIndex
+from rag.stores.query_terms import query_terms
 from tests.contracts.store_builders import drafts, fingerprint, ingest, settings_in, source, unit_vectors
 
 COUNT = 40
@@ -216,3 +218,23 @@ def test_a_query_of_very_many_words_beside_another_collection(tmp_path):
             ingest(store, collection, "/a", ["word17 stands here", "and word651 there"])
         found = lexical.search(collections[0], " ".join(f"word{number}" for number in range(700)), 10)
         assert len(found) == 2
+
+
+def test_a_term_is_counted_to_the_end_once(filled, monkeypatch):
+    monkeypatch.setattr(term_statistics, "COUNTED", 3)
+    monkeypatch.setattr(term_statistics, "_COUNT", term_statistics.counting(3))
+    database, _ = filled
+    statistics, counted = term_statistics.TermStatistics(), []
+    (term,) = query_terms("every")
+    with database.read() as connection:
+
+        def note(_connection, _cursor, statement, *_):
+            counted.append(statement)
+
+        event.listen(database._engine, "before_cursor_execute", note)
+        try:
+            rows = [statistics.read(connection).exactly(term.expression) for _ in range(3)]
+        finally:
+            event.remove(database._engine, "before_cursor_execute", note)
+    assert rows == [COUNT] * 3
+    assert sum(statement.startswith("SELECT count(*) FROM chunk_terms_fts") for statement in counted) == 1
