@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from rag.embedding.batches import token_budget_batches
+from rag.embedding.token_ids import TokenIds
 from rag.errors import ModelUnloadable
 from rag.openmp import wait_passively
 from rag.telemetry import get_logger
@@ -61,6 +62,7 @@ class BiEncoder:
             ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._token_ids = TokenIds(self._tokenizer)
         self._identity = f"{name}@{sha256[:16]}+unit"
 
     @property
@@ -76,7 +78,7 @@ class BiEncoder:
         return self._max_tokens
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))]
+        return [len(ids) for ids in self._token_ids.of(texts)]
 
     def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return self._embed(texts)
@@ -106,7 +108,7 @@ class BiEncoder:
         return [text[window[0][0] : window[-1][1]] for window in windows]
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        ids: Sequence[Sequence[int]] = self._token_ids.of(texts)
         cut = sum(len(text) > self._max_tokens for text in ids)
         if cut:
             _log.warning("texts longer than the embedder reads are cut", texts=cut, max_tokens=self._max_tokens)
@@ -143,7 +145,7 @@ class BiEncoder:
             torch.set_num_threads(self._threads)
             return network.encode(texts, ids)
 
-    def _cut(self, ids: list[int]) -> list[int]:
+    def _cut(self, ids: Sequence[int]) -> Sequence[int]:
         """The first tokens and the one that ends a text."""
         return ids if len(ids) <= self._max_tokens else [*ids[: self._max_tokens - 1], ids[-1]]
 

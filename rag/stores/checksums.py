@@ -16,7 +16,6 @@ from rag.errors import DatabaseDamaged
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Row
 
 # Made once: ``json.dumps`` makes one with each call where keys are sorted.
 _WRITTEN: Final = json.JSONEncoder(sort_keys=True).encode
@@ -59,7 +58,7 @@ def vector_checksum(set_id: int, chunk_id: int, vector: bytes) -> int:
     return crc32(vector, crc32(b"%d %d" % (set_id, chunk_id)))
 
 
-def version_checksum(version: Row[*tuple[Any, ...]]) -> int:
+def version_checksum(version: Any) -> int:  # noqa: ANN401  # a row, or what it is to become
     """Of an activated version and its document's uri, but for its end (``rag.stores.tenures``) and its ``status``.
 
     A status is one of four words, and no flipped byte makes one of them another.

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 # Made once: see ``rag.stores.reading.ACTIVE_PASSAGES``.
-_NEW_CHUNKS: Final = insert(ChunkRow).returning(ChunkRow.id, sort_by_parameter_order=True)
+# With their ordinals: asked for in an order, the rows would be inserted by a statement each.
+_NEW_CHUNKS: Final = insert(ChunkRow).returning(ChunkRow.ordinal, ChunkRow.id)
 _NEW_EMBEDDINGS: Final = insert(EmbeddingRow)
 _NEW_TERMS: Final = insert(ChunkTermsRow)
 _NEW_KEYS: Final = insert(ChunkKeyRow)
@@ -54,7 +55,8 @@ def insert_chunks(
         | {"embedded_sha256": chunk.digest, "flaw": flaw_of(chunk.draft.text)}
         for chunk, context in zip(chunks, contexts, strict=True)
     ]
-    ids = connection.scalars(_NEW_CHUNKS, rows).all()
+    made = {row.ordinal: row.id for row in connection.execute(_NEW_CHUNKS, rows)}
+    ids = [made[chunk.draft.ordinal] for chunk in chunks]
     vectors = [vector_row(set_id, chunk_id, chunk.vector) for chunk_id, chunk in zip(ids, chunks, strict=True)]
     connection.execute(_NEW_EMBEDDINGS, vectors)
     analysed = [

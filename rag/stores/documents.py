@@ -184,7 +184,7 @@ class SqlDocumentStore:
                 )
                 retired.extend(connection.scalars(query))
             if retired:
-                seq, at, _ = next_change(connection, collection.id)
+                seq, at, _ = next_change(connection, collection_row(connection, collection.id))
                 retire(connection, retired, collection.id, seq, at, keep=keep)
             gone = leaving(connection, collection.id) if retired else []  # their other cuts, at least
         prune(self._database, gone)

@@ -15,7 +15,7 @@ from sqlalchemy import delete, exists, func, insert, select, text
 
 from rag.errors import Conflict, IndexDamaged
 from rag.stores.changes import generations
-from rag.stores.collection_rows import being_purged
+from rag.stores.collection_rows import being_purged, collection_row
 from rag.stores.generations import load_generation
 from rag.stores.history import unknown_version
 from rag.stores.ingest_lock import ReembeddingLock
@@ -200,7 +200,7 @@ def _hide(database: Database, collection: Collection, document_ids: Sequence[int
         ]
         jobs = forget(connection, collection.name, uris)
         if versions:
-            seq, at, _ = next_change(connection, collection.id)
+            seq, at, _ = next_change(connection, collection_row(connection, collection.id))
             active = [row.id for row in rows if row.status == VersionStatus.ACTIVE]
             retire(connection, active, collection.id, seq, at, keep=True)
             let_go(connection, versions, collection.id)

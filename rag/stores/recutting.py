@@ -17,7 +17,7 @@ from rag.stores.checksums import RowDamaged, damaged, outline_checksum, text_che
 from rag.stores.chunk_writing import insert_chunks
 from rag.stores.reading import outlined, require_version
 from rag.stores.retirement import leaving, prune
-from rag.stores.rows import outline_row, seal_version, text_row
+from rag.stores.rows import change_version, outline_row, text_row
 from rag.stores.tables import DocumentRow, MetadataRow, OutlineRow, TextRow, VersionRow, VersionStatus
 from rag.stores.visibility import ACTIVE
 
@@ -177,7 +177,7 @@ class CutVersion:
         rows = [{**row._mapping, "version_id": version_id} for row in connection.execute(metadata)]
         if rows:
             connection.execute(insert(MetadataRow), rows)
-        seal_version(connection, version_id)
+        change_version(connection, version_id)
         tenures.seal(connection, [version_id])
         return True
 

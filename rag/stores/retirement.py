@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from rag.stores.collection_rows import AnyRow
     from rag.stores.database import Database
 
 _BATCH = 2000
@@ -57,13 +58,12 @@ class Change(NamedTuple):
     retention_days: float
 
 
-def next_change(connection: Connection, collection_id: int) -> Change:
-    """Raise the collection's seq by one.
+def next_change(connection: Connection, row: AnyRow) -> Change:
+    """Raise the seq of a collection, whose row was read in this transaction, by one.
 
     The time is that of the machine's clock, but later than that of every change before: a clock that was set back must
     not put an end before its beginning.
     """
-    row = collection_row(connection, collection_id)
     at = datetime.now(UTC)
     if row.changed_at is not None:
         at = max(at, row.changed_at + _TICK)

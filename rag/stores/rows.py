@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, select, update
@@ -23,7 +24,7 @@ _VERSION: Final = (
     .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
     .where(VersionRow.id == bindparam("of"))
 )
-CHANGE_VERSION: Final = update(VersionRow).where(VersionRow.id == bindparam("of"))
+_CHANGE: Final = update(VersionRow).where(VersionRow.id == bindparam("of"))
 
 
 def chunk_row(version_id: int, chunk: ChunkDraft, context: str) -> dict[str, Any]:
@@ -69,7 +70,8 @@ def vector_row(set_id: int, chunk_id: int, vector: bytes) -> dict[str, Any]:
     return {"set_id": set_id, "chunk_id": chunk_id, "vector": vector, "checksum": checksum}
 
 
-def seal_version(connection: Connection, version_id: int) -> None:
-    """Write the checksum of a version that has all its values."""
+def change_version(connection: Connection, version_id: int, **values: object) -> None:
+    """Write other values into a version that then has all of them, and the checksum of what it is now."""
     row = connection.execute(_VERSION, {"of": version_id}).one()
-    connection.execute(CHANGE_VERSION, {"of": version_id, "checksum": version_checksum(row)})
+    checksum = version_checksum(SimpleNamespace(**{**row._mapping, **values}))
+    connection.execute(_CHANGE, {**values, "of": version_id, "checksum": checksum})

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import bindparam, func, literal, or_, select, update
 
 from rag.source_types import KnownSource, StoredSource
+from rag.stores.collection_rows import collection_row
 from rag.stores.reading import member_count, require_version
 from rag.stores.retirement import next_change
-from rag.stores.rows import seal_version
+from rag.stores.rows import change_version
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT, OF_PRESENT, visible
 from rag.stores.web_fetches import web_fetch
@@ -144,10 +145,11 @@ def move_sources(
             marked = {"parser": ""} if document_id in outdated else {}
             connection.execute(update(VersionRow).where(*present).values(mtime_ns=mtime_ns, **marked))
             for version_id in connection.scalars(versions.where(or_(*both_now))).all():
-                seal_version(connection, version_id)
+                change_version(connection, version_id)
             moved.add(document_id)
         if moved:
-            next_change(connection, collection.id)  # what a filter lets through may be something else now
+            # What a filter lets through may be something else now.
+            next_change(connection, collection_row(connection, collection.id))
     return moved
 
 
@@ -161,8 +163,7 @@ def retime_sources(database: Database, collection: Collection, times: Mapping[st
             version = select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
             # None if it was deleted meanwhile.
             for version_id in connection.scalars(version.where(*present, DocumentRow.uri == uri)).all():
-                connection.execute(update(VersionRow).where(VersionRow.id == version_id).values(mtime_ns=mtime_ns))
-                seal_version(connection, version_id)
+                change_version(connection, version_id, mtime_ns=mtime_ns)
 
 
 def _begins_with(prefix: str) -> ColumnElement[bool]:

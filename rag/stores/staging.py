@@ -22,7 +22,7 @@ from rag.stores.filtering import metadata_row
 from rag.stores.language import language_of
 from rag.stores.reading import active_document, member_count, require_version
 from rag.stores.retirement import next_change, prune, prune_some, retire
-from rag.stores.rows import CHANGE_VERSION, outline_row, seal_version, text_row
+from rag.stores.rows import change_version, outline_row, text_row
 from rag.stores.tables import DocumentRow, MetadataRow, OutlineRow, TextRow, VersionRow, VersionStatus
 from rag.stores.vectors import encode
 from rag.stores.visibility import UNSEEN, visible
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rag.source_types import SourceRecord
+    from rag.stores.collection_rows import AnyRow
     from rag.stores.database import Database
     from rag.types import ChunkDraft, Collection, Document, Fingerprint
 
@@ -143,8 +144,9 @@ class SqlStagedVersion:
         """
         self._require_open()
         with self._database.write() as connection:
-            version_id = self._write_held(connection)
-            going = self._swap(connection, version_id, members_failed)
+            collection, set_id = self._require_embedder(connection)
+            version_id = self._write_held(connection, set_id)
+            going = self._swap(connection, collection, version_id, members_failed)
             left_over = going is not None and prune_some(connection, going)
             document = active_document(connection, self._collection, self._document_id)
         self._closed = True
@@ -168,14 +170,14 @@ class SqlStagedVersion:
 
     def _spill(self) -> None:
         with self._database.write() as connection:
-            version_id = self._write_held(connection)
+            _, set_id = self._require_embedder(connection)
+            version_id = self._write_held(connection, set_id)
         self._version_id = version_id
         self._written_characters += self._held_characters
         self._written_outlines += len(self._outlines)
         self._pieces, self._held_characters, self._outlines, self._chunks = [], 0, [], []
 
-    def _write_held(self, connection: Connection) -> int:
-        set_id = self._require_embedder(connection)
+    def _write_held(self, connection: Connection, set_id: int) -> int:
         version_id = self._require_version(connection)
         text = "".join(self._pieces)
         pieces = [
@@ -268,8 +270,8 @@ class SqlStagedVersion:
             while prune_some(connection, left_over):
                 pass
 
-    def _require_embedder(self, connection: Connection) -> int:
-        """The live set, which is the one it was when this was begun, as are the collection's embedder and chunker."""
+    def _require_embedder(self, connection: Connection) -> tuple[AnyRow, int]:
+        """The row of the collection and its live set, as they were when this was begun but for its changes."""
         fingerprint = self._collection.fingerprint
         row = collection_row(connection, self._collection.id, self._collection.name)
         live = require_live_set(connection, self._collection.id)
@@ -280,27 +282,26 @@ class SqlStagedVersion:
                 f"The collection {self._collection.name!r} was embedded anew while {self._source.uri} was read.",
                 hint="Ingest it again.",
             )
-        return live
+        return row, live
 
-    def _swap(self, connection: Connection, version_id: int, members_failed: int) -> int | None:
+    def _swap(self, connection: Connection, row: AnyRow, version_id: int, members_failed: int) -> int | None:
         """Activate the staged version; returns the version before it unless that is kept."""
-        seq, at, retention_days = next_change(connection, self._collection.id)
+        seq, at, retention_days = next_change(connection, row)
         before = connection.scalar(_BEFORE, {"document": self._document_id})
         keep = bool(retention_days)
         if before is not None:
             retire(connection, [before], self._collection.id, seq, at, keep=keep)
-        active = {
-            "of": version_id,
-            "status": VersionStatus.ACTIVE,
-            "activated_seq": seq,
-            "chunk_count": self._chunk_count,
-            "members_failed": members_failed,
-            "members": member_count(connection, self._collection.id, self._source.uri),
-            "created_at": at,
-            "owner": None,
-        }
-        connection.execute(CHANGE_VERSION, active)
-        seal_version(connection, version_id)
+        change_version(
+            connection,
+            version_id,
+            status=VersionStatus.ACTIVE,
+            activated_seq=seq,
+            chunk_count=self._chunk_count,
+            members_failed=members_failed,
+            members=member_count(connection, self._collection.id, self._source.uri),
+            created_at=at,
+            owner=None,
+        )
         tenures.seal(connection, [version_id])
         return None if keep else before
 
