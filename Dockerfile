@@ -53,8 +53,8 @@ print(*project["dependencies"], *extras, sep="\n")' $EXTRAS >/pins/requirements.
 
 # ---- llama.cpp, for any CPU -----------------------------------------------------------------------------------
 # GGML_NATIVE=OFF alone would fix one old instruction set for everybody. With all variants built as loadable
-# modules each process picks the best one its CPU can run, from the x86-64 baseline up to AVX-512 and AMX; see
-# rag/inference/binding.py. The modules must lie beside libllama, hence the install directories; unversioned
+# modules each process picks the best one its CPU can run, from the x86-64 baseline up to AVX-512 with bfloat16; see
+# rag/inference/binding.py. The one with AMX is faulty (docs/decisions/0033) and left out. The modules must lie beside libllama, hence the install directories; unversioned
 # names keep the wheel from holding each library three times, for a wheel stores links as copies. Other
 # processors get their baseline: this compiler (GCC 12) does not know the newest ARM variants.
 FROM toolchain AS llama
@@ -81,7 +81,7 @@ COPY --from=llama /wheels /wheels
 RUN pip install -c /pins/constraints.txt -r /pins/requirements.txt /wheels/*.whl \
     && cd /opt/venv/lib/python3*/site-packages \
     && rm -rf torch/include torch/test llama_cpp/include llama_cpp/lib/cmake llama_cpp/lib/pkgconfig \
-       llama_cpp/lib/libllama-common.so
+       llama_cpp/lib/libllama-common.so llama_cpp/lib/libggml-cpu-sapphirerapids.so
 
 # ---- Plumbline itself -----------------------------------------------------------------------------------------
 FROM toolchain AS project

@@ -8,6 +8,10 @@ export RAG_HOME ?= $(CURDIR)/data
 TORCH_INDEX ?=
 # Processes that share the tests.
 WORKERS ?= 2
+# llama.cpp's AMX code is faulty (docs/decisions/0033): a compiler that knows AMX is told to leave it out.
+NO_AMX := -mno-amx-int8
+export CMAKE_ARGS ?= $(if $(shell $(CC) $(NO_AMX) -x c -E /dev/null >/dev/null 2>&1 && echo knows), \
+	-DCMAKE_C_FLAGS=$(NO_AMX) -DCMAKE_CXX_FLAGS=$(NO_AMX))
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 

@@ -49,6 +49,7 @@ class Model:
         params = lib.llama_model_default_params()
         params.n_gpu_layers = layers
         params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
+        params.use_extra_bufts = not _multiplies_by_amx(lib)
         with loading:
             native_log.clear()
             pointer = lib.llama_model_load_from_file(os.fsencode(path), params)
@@ -103,6 +104,21 @@ def _layers_to_offload(lib: ModuleType, gpu_layers: GpuLayers) -> int:
     if gpu_layers != 0 and not possible:
         raise _no_accelerator(f"{gpu_layers} layers were to run on a GPU, but this llama.cpp finds none")
     return -1 if gpu_layers == "all" else gpu_layers
+
+
+def _multiplies_by_amx(lib: ModuleType) -> bool:
+    """Whether this build would keep weights in buffers of its AMX code, which ends the process at the first token.
+
+    Compiled by GCC 12 it loads a tile configuration of which all but the first bytes were optimized away
+    (ggml-org/llama.cpp issue 20824, pull request 26954). Without such buffers it computes as on other processors, and
+    repacks no weights for them.
+    """
+    if b"AMX_INT8 = 1" not in lib.llama_print_system_info():
+        return False
+    _log.warning(
+        "this llama.cpp was compiled with AMX, whose code is faulty; it runs without, and slower than it could"
+    )
+    return True
 
 
 def _no_accelerator(what: str) -> AcceleratorUnavailable:

@@ -25,13 +25,20 @@ _LOOKED_AT: Final = 200
 _key, _chunk, _version = aliased(ChunkKeyRow), aliased(ChunkRow), aliased(VersionRow)
 _COLLECTION, _DOCUMENT = bindparam("collection", type_=Integer), bindparam("document", type_=Integer)
 _MINE: Final = (VersionRow.collection_id == _COLLECTION, VersionRow.document_id == _DOCUMENT, visible())
-_ELSEWHERE: Final = (
-    select(_key.key)
-    .join(_chunk, _chunk.id == _key.chunk_id)
-    .join(_version, _version.id == _chunk.version_id)
-    .where(_key.key == ChunkKeyRow.key, _version.collection_id == _COLLECTION, _version.status == VersionRow.status)
-    .where(_version.document_id != _DOCUMENT)
-)
+
+
+def _alike(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[Any]:
+    """Of versions that hold what the chunk at hand says, a row for each such chunk."""
+    chunks = select(column).select_from(_key).join(_chunk, _chunk.id == _key.chunk_id)
+    same = (_key.key == ChunkKeyRow.key, _version.collection_id == _COLLECTION, _version.status == VersionRow.status)
+    return chunks.join(_version, _version.id == _chunk.version_id).where(*same).correlate(ChunkKeyRow, VersionRow)
+
+
+def _files() -> ColumnElement[Any]:
+    """How many different files hold what the chunk at hand says, as far as it matters, of so many that hold it."""
+    held = _alike(_version.sha256).limit(_LOOKED_AT).subquery()
+    different = select(held.c.sha256).distinct().limit(_BOILERPLATE_FILES).subquery()
+    return select(func.count()).select_from(different).scalar_subquery()
 
 
 def _keyed(*columns: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[*tuple[Any, ...]]:
@@ -45,10 +52,9 @@ def _flaws(*mine: ColumnElement[bool]) -> Select[str | None, int]:
     return counts.where(*mine, ChunkRow.flaw.is_not(None)).group_by(ChunkRow.flaw).order_by(ChunkRow.flaw)
 
 
-# Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``. Others are looked for
-# only until there are enough: a notice may stand in all documents there are.
+# Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
 _KEYS: Final = _keyed(
-    ChunkKeyRow.key, _ELSEWHERE.exists(), _ELSEWHERE.limit(1).offset(_BOILERPLATE_FILES - 2).scalar_subquery()
+    _alike(_key.key).where(_version.document_id != _DOCUMENT).exists().label("elsewhere"), _files().label("files")
 ).where(*_MINE)
 _DOCUMENT_FLAWS: Final = _flaws(*_MINE)
 
@@ -57,11 +63,9 @@ def document_quality(connection: Connection, collection_id: int, document_id: in
     """Of a document's active chunks; all zero for one that is not there."""
     mine = {"collection": collection_id, "document": document_id}
     found = connection.execute(_KEYS, mine).all()
-    frequent = {key for key, _, last in found if last is not None}
-    boilerplate = {key for key in frequent if _files(connection, collection_id, key) >= _BOILERPLATE_FILES}
     return Quality(
-        duplicates=sum(duplicate for _, duplicate, _ in found),
-        boilerplate=sum(key in boilerplate for key, _, _ in found),
+        duplicates=sum(row.elsewhere for row in found),
+        boilerplate=sum(row.elsewhere and row.files >= _BOILERPLATE_FILES for row in found),
         flaws=_counts(connection.execute(_DOCUMENT_FLAWS, mine)),
     )
 
@@ -77,12 +81,6 @@ def collection_quality(connection: Connection, collection_id: int) -> Quality:
         boilerplate=sum(chunks for chunks, _, files in found if files >= _BOILERPLATE_FILES),
         flaws=_counts(connection.execute(_flaws(*mine))),
     )
-
-
-def _files(connection: Connection, collection_id: int, key: int) -> int:
-    """How many different files hold a passage, of so many documents."""
-    held = _keyed(VersionRow.sha256).where(ChunkKeyRow.key == key, VersionRow.collection_id == collection_id, visible())
-    return len(set(connection.scalars(held.limit(_LOOKED_AT))))
 
 
 def _counts(rows: Iterable[Row[*tuple[Any, ...]]]) -> dict[str, int]:

@@ -135,16 +135,20 @@ def test_the_offloaded_layers_are_what_llama_cpp_says_they_are() -> None:
 
 
 class HalfAGpu:
-    """Stands for libllama with a GPU that takes ``offloaded`` of 29 layers."""
+    """Stands for libllama with a GPU that takes ``offloaded`` of 29 layers; ``system`` is what it tells of itself."""
 
     LLAMA_LOAD_MODE_MMAP = 1
 
-    def __init__(self, offloaded: int) -> None:
+    def __init__(self, offloaded: int, system: bytes = b"CPU : AVX2 = 1 | ") -> None:
         self.offloaded = offloaded
+        self.system = system
         self.freed = False
 
     def llama_supports_gpu_offload(self) -> bool:
         return True
+
+    def llama_print_system_info(self) -> bytes:
+        return self.system
 
     def llama_model_default_params(self) -> SimpleNamespace:
         self.params = SimpleNamespace()
@@ -193,3 +197,18 @@ def test_a_gpu_that_takes_no_layer_is_refused_and_the_model_freed(
     with pytest.raises(AcceleratorUnavailable, match="all layers were to run on a GPU"):
         Model.load(tmp_path / "m.gguf", gpu_layers="all")
     assert library.freed
+
+
+@pytest.mark.parametrize(
+    ("told", "extra"), [(b"CPU : AVX512 = 1 | ", True), (b"CPU : AVX512 = 1 | AMX_INT8 = 1 | ", False)]
+)
+def test_weights_are_kept_out_of_the_faulty_amx_code(
+    told: bytes, extra: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = HalfAGpu(29, told)
+    monkeypatch.setattr(model, "library", lambda: library)
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    with structlog.testing.capture_logs() as logs:
+        Model.load(tmp_path / "m.gguf", gpu_layers="auto")
+    assert library.params.use_extra_bufts is extra
+    assert [log["log_level"] for log in logs if "AMX" in log["event"]] == ([] if extra else ["warning"])
