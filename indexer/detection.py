@@ -283,6 +283,8 @@ def _foreign_utf16(sample: bytes) -> str | None:
 def _magic_name(head: bytes) -> str | None:
     import puremagic
 
+    if not head.strip(b"\x00"):  # a hole in a disk image or the rest of a torn download, which some marks fit
+        return None
     try:
         matches = puremagic.magic_string(head)
     except puremagic.PureError:
@@ -329,12 +331,24 @@ def _guessed_encoding(path: PurePath, sample: bytes) -> str:
         return name
     # The common ones first: of two readings that both make sense, the rarer one is rarely meant.
     best = from_bytes(sample, cp_isolation=list(_COMMON_ENCODINGS)).best() or from_bytes(sample).best()
+    if best is None and _mostly_utf8(sample):
+        # Lines of several encodings, as a log holds them: what is not UTF-8 is replaced and told.
+        return "utf-8"
     if best is None:
         raise SourceBinary(
             f"{path} is not text in any encoding that could be recognised.",
             hint="If it is text, save it as UTF-8 and ingest it again.",
         )
     return best.encoding
+
+
+def _mostly_utf8(sample: bytes) -> bool:
+    """Whether of the lines beyond ASCII at least half are UTF-8, which lines of other encodings are not by chance."""
+    # The last line may be cut off in the middle of a character.
+    lines = sample.split(b"\n")[: -1 if len(sample) == _SAMPLE_BYTES else None]
+    foreign = [line for line in lines if not line.isascii()]
+    torn = sum("\ufffd" in line.decode("utf-8", errors="replace") for line in foreign)
+    return bool(foreign) and torn * 2 <= len(foreign)
 
 
 def _known_codec(name: str) -> bool:

@@ -38,6 +38,9 @@ _GUESSED_ROLES: Final = frozenset({"menu", "menubar"})
 _MAX_GUESSED_SHARE: Final = 0.5
 # A main element that holds less of the page's text than this is not the main text.
 _MIN_MAIN_SHARE: Final = 0.2
+_MIN_LANGUAGES: Final = 3
+# A mark of the article's quality, or the number of a footnote, may stand beside a link.
+_MIN_LANGUAGE_SHARE: Final = 0.9
 
 
 def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
@@ -120,7 +123,16 @@ def _is_furniture(element: HtmlElement) -> bool:
     if element.tag == "header":
         inside = any(a.tag in {"main", "article", "section"} for a in element.iterancestors())
         return not inside and (element.find(".//nav") is not None or element.find(".//h1") is None)
-    return element.tag in _FURNITURE
+    return element.tag in _FURNITURE or _is_choice_of_languages(element)
+
+
+def _is_choice_of_languages(element: HtmlElement) -> bool:
+    """A list of nothing but links to the page in other languages, which may stand within the main text."""
+    if element.tag not in {"ul", "ol"} or _link_share(element) < _MIN_LANGUAGE_SHARE:
+        return False
+    links = list(element.iter("a"))
+    languages = {link.get("hreflang") for link in links}
+    return None not in languages and len(languages) == len(links) >= _MIN_LANGUAGES
 
 
 def _is_named_furniture(element: HtmlElement) -> bool:

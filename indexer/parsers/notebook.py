@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_PLACEHOLDER = re.compile(r"<[^<>\n]*>")
 # Longer outputs are logs and dumps; their beginning tells what they are.
 _MAX_OUTPUT_CHARS: Final = 4000
 
@@ -88,7 +89,10 @@ def _output(output: dict[str, Any]) -> str:
         return storable(f"{output.get('ename', '')}: {output.get('evalue', '')}")
     data = output.get("data") if isinstance(output.get("data"), dict) else output
     found = data.get("text/plain", data.get("text", "")) if isinstance(data, dict) else ""
-    return _ESCAPES.sub("", _text(found))
+    text = _ESCAPES.sub("", _text(found))
+    # What stands for a picture where none can be shown: "<Figure size 640x480 with 1 Axes>".
+    is_picture = isinstance(data, dict) and any(kind.startswith("image/") for kind in data)
+    return "" if is_picture and _PLACEHOLDER.fullmatch(text.strip()) else text
 
 
 def _text(source: object) -> str:

@@ -35,6 +35,12 @@ LIST_ITEM = re.compile(rf"^{LIST_MARK}\s+\S")
 CAPTION = re.compile(
     r"^(?:table|figure|fig|tab|tabelle|abbildung|abb|tableau|tabla|figura|tabella)\.?\s*[A-Z]?\d", re.IGNORECASE
 )
+_MONTH: Final = (
+    r"(?:jan|gen|ene|feb|fév|fev|mar|mär|mrz|maa|apr|avr|abr|may|mai|mei|mag|jun|jui|giu|jul|lug|aug|aoû|ago|sep|set|oct"
+    r"|okt|ott|out|nov|dec|dez|déc|dic)[^\W\d_]{0,8}\.?"
+)
+_DAY: Final = r"\d{1,2}(?:\.|st|nd|rd|th|er|º)?"
+_DATE = re.compile(rf"^(?:{_MONTH} {_DAY}|{_DAY} (?:de |of )?{_MONTH}),? (?:de )?\d{{4}}$", re.IGNORECASE)
 _CONTENTS_ENTRY = re.compile(r"^\d+(?:\.\d+)*\.?\s.*\s\d+$|(?:\.\s*){4,}\d+$")
 _SECTION = re.compile(r"^((?:\d{1,3}|[A-Z])(?:\.\d{1,3})*)[.)]?\s+(?=\S)")
 # A letter alone may be an article.
@@ -178,6 +184,9 @@ def _candidates(lines: Sequence[Line], body: float) -> Iterator[tuple[float, boo
 def _may_be_heading(line: Line, body: float) -> bool:
     text = line.text
     if line.turned or line.drawn or line.apart or "@" in text or CAPTION.match(text) or _CONTENTS_ENTRY.search(text):
+        return False
+    # Title pages set their date in large letters; the dates of a diary or a list of changes are bold.
+    if not line.bold and _DATE.match(text):
         return False
     rest = without_number(text)
     # Where text runs to the left, the number of a section may end up behind its hyphen.

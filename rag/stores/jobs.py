@@ -247,7 +247,7 @@ def _end(connection: Connection, job_id: int, state: JobState, error: JobError |
 def _job(connection: Connection, job_id: int) -> Job:
     row = connection.execute(select(JobRow).where(JobRow.id == job_id)).one_or_none()
     if row is None:
-        raise UnknownJob(f"There is no job {job_id}.", hint="GET /v1/jobs lists those there are.")
+        raise UnknownJob(f"There is no job {job_id}.", hint="`indexer jobs` and GET /v1/jobs list those there are.")
     counts = select(JobFileRow.outcome, func.count()).where(JobFileRow.job_id == job_id)
     outcomes = {row[0]: row[1] for row in connection.execute(counts.group_by(JobFileRow.outcome))}
     if row.unchanged:

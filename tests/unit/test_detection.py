@@ -143,6 +143,18 @@ def test_one_torn_byte_does_not_garble_a_utf8_file(detected):
     assert detected("a.txt", content).encoding == "utf-8"
 
 
+def test_lines_of_several_encodings_are_read_as_the_one_of_most(detected):
+    lines = ["2026-12-01 INFO Öffnung der Schleuse für „Möwe“ – pünktlich\n".encode()] * 8
+    lines += ["2026-12-01 WARN Gerät über Temperatur, Lüfter prüfen\n".encode("cp1252")] * 3
+    assert detected("a.log", b"".join(lines)).encoding == "utf-8"
+    assert detected("a.txt", f"{JAPANESE}\n".encode() * 3 + "Größe".encode("cp1252")).encoding == "utf-8"
+
+
+def test_a_file_of_zeros_is_called_binary_and_no_exotic_format(detected):
+    with pytest.raises(SourceBinary, match="binary data"):
+        detected("torn.bin", bytes(50_000))
+
+
 def test_an_empty_file_is_refused(detected):
     with pytest.raises(SourceEmpty):
         detected("a.txt", b"")

@@ -238,6 +238,7 @@ def test_notebooks_keep_cells_and_cut_long_outputs():
             "outputs": [
                 {"output_type": "stream", "text": ["\x1b[31m1\x1b[0m\n"]},
                 {"output_type": "display_data", "data": {"image/png": "iVBOR", "text/plain": "x" * 9000}},
+                {"output_type": "display_data", "data": {"image/png": "iV", "text/plain": ["<Figure with 1 Axes>"]}},
                 {"output_type": "error", "ename": "ValueError", "evalue": "bad", "traceback": ["long"]},
             ],
         },

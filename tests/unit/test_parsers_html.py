@@ -93,6 +93,19 @@ def test_a_list_that_is_called_a_menu_is_left_out_unless_it_is_the_page():
     assert "Second one" not in text_of(f"{menu}<p>{'The text of the page. ' * 20}</p>")
 
 
+def test_a_choice_of_languages_is_left_out_of_the_main_text():
+    def page(*links: str) -> str:
+        items = "".join(f"<li><a href='/x' {link}</a></li>" for link in links)
+        return text_of(f"<main><h1>Energy</h1><ul>{items}</ul><p>The text of the page.</p></main>")
+
+    assert (
+        page("hreflang=de>Deutsch", "hreflang=fr>Français", "hreflang=it>Italiano")
+        == "Energy\n\nThe text of the page.\n\n"
+    )
+    assert "Deutsch" in page("hreflang=de>Deutsch", "hreflang=fr>Français")
+    assert "Report" in page("hreflang=de>Deutsch", "hreflang=fr>Français", ">Report")
+
+
 def test_a_picture_that_is_all_of_a_link_is_called_by_its_description():
     page = "<p><a href='x'><img alt='To the rivers'></a> or <a href='y'><img alt='a stream'>lakes</a><img alt='z'></p>"
     assert text_of(page).strip() == "To the rivers or lakes"

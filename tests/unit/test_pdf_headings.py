@@ -61,6 +61,16 @@ def test_a_large_line_that_is_alone_of_its_size_is_no_parent_of_sections():
     assert headings(content) == [(1, "A Long Title"), (3, "A loud label"), (2, "First Section"), (2, "Second Section")]
 
 
+@pytest.mark.parametrize("date", ["January 3, 2024", "3rd March 2024", "12th of September 2024"])
+def test_a_date_below_the_title_is_no_heading_but_those_of_a_list_of_changes_are(date):
+    title = ("A Long Title", "Helvetica", 20)
+    section = ("Abstract", "Helvetica-Bold", 10)
+    found = headings(drawn_pdf(page_of(title, (date, "Helvetica", 14), section)))
+    assert [heading for _level, heading in found] == ["A Long Title", "Abstract"]
+    found = headings(drawn_pdf(page_of(title, (date, "Helvetica-Bold", 14), section)))
+    assert [heading for _level, heading in found] == ["A Long Title", date, "Abstract"]
+
+
 def test_labels_of_a_drawing_are_no_headings():
     def draw(canvas):
         canvas.beginForm("chart")
