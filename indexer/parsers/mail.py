@@ -18,6 +18,7 @@ from indexer.parsers.html import parse_html
 from indexer.parsers.text import parse_text
 from indexer.parsers.unpacking import PART_BYTES, Account, check_size
 from rag.errors import SourceDamaged, SourceEncrypted
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +60,7 @@ def parse_mail(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed
     for part in parts.attached:
         yield Member(name=_file_name(part), content=_content(part, limits))
     if parts.pictures:
-        yield Notice(message=f"{parts.pictures} pictures of its text are left out.")
+        yield Notice(message=f"{plural(parts.pictures, 'picture')} of its text left out.")
 
 
 def opening(subject: str, headers: Sequence[tuple[str, str]]) -> Iterator[Parsed]:

@@ -71,6 +71,7 @@ def test_pictures_of_the_text_and_signatures_are_left_out(read):
     message.add_attachment(b"\x89PNG", maintype="image", subtype="png", filename="photo.png")
     result = read(message)
     assert list(result.members) == ["photo.png"]
+    assert result.notices == ["1 picture of its text left out."]
 
 
 def test_enclosed_messages_are_members_with_their_subjects(read):
