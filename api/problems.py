@@ -149,7 +149,11 @@ _HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
     413: (BodyTooLarge, "The request body is larger than this service accepts.", "Send at most 1 MiB."),
 }
 # What the errors name for people at a command line, and what clients have instead.
-_COMMANDS = {"`indexer status` lists": "GET /v1/collections lists"}
+_COMMANDS = {
+    "`indexer status` lists": "GET /v1/collections lists",
+    "`indexer list` shows": "GET /v1/documents lists",
+    "`indexer changes` those": "GET /v1/changes those",
+}
 RETRY_READY_AFTER_S = 5
 _RETRY_AFTER_S: dict[type[Exception], int] = {
     NotReady: RETRY_READY_AFTER_S,

@@ -45,7 +45,7 @@ def collection_row(connection: Connection, collection_id: int, name: str | None 
     if row is None:
         raise UnknownCollection(
             f"There is no collection {name or collection_id!r} any more.",
-            hint="`indexer list` shows the collections there are.",
+            hint="`indexer status` lists those there are.",
         )
     return _whole(row)
 

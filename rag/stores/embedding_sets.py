@@ -16,7 +16,7 @@ from rag.stores import cuts
 from rag.stores.checksums import damaged, vector_checksum
 from rag.stores.retirement import leaving, prune
 from rag.stores.rows import vector_row
-from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
+from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow, VersionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,6 +76,24 @@ def require_whole(set_id: int, rows: Iterable[Row[*tuple[Any, ...]]]) -> None:
             f"{wrong} stored embeddings are not as they were written: the database is damaged.",
             hint="`indexer reembed` makes them anew; nothing else of the collection is changed.",
         )
+
+
+def no_embedding(count: int) -> DatabaseDamaged:
+    """The error where so many active chunks have no vector that serves: they came together."""
+    return DatabaseDamaged(
+        f"{count} stored passages have no embedding: the database is damaged.",
+        hint="`indexer reembed` makes them anew; nothing else of the collection is changed.",
+    )
+
+
+def incomplete(connection: Connection, collection_id: int) -> DatabaseDamaged:
+    """The error where the vectors that serve are not those of as many chunks as are active."""
+    served = exists().where(EmbeddingRow.set_id == live_set(collection_id), EmbeddingRow.chunk_id == ChunkRow.id)
+    chunks = select(func.count()).select_from(ChunkRow).join(VersionRow, VersionRow.id == ChunkRow.version_id)
+    active = (VersionRow.collection_id == collection_id, VersionRow.status == VersionStatus.ACTIVE)
+    if lacking := connection.scalar(chunks.where(*active, ~served)):
+        return no_embedding(lacking)
+    return damaged("The list of active passages", "Restore a backup.")
 
 
 def create_live(connection: Connection, collection_id: int, embedder: str, dimension: int) -> None:

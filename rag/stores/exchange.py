@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
-from sqlalchemy import func, literal, select
+from sqlalchemy import and_, func, literal, select
 
+from rag.stores.checksums import damaged
 from rag.stores.collection_rows import collection_row
-from rag.stores.embedding_sets import require_live_set, require_whole
-from rag.stores.reading import joined, outlined, require_chunk, require_version, to_collection
+from rag.stores.embedding_sets import no_embedding, require_live_set, require_whole
+from rag.stores.reading import AGAIN, joined, outlined, require_chunk, require_version, to_collection
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, OutlineRow, TextRow, VersionRow, VersionStatus
 
 if TYPE_CHECKING:
@@ -114,7 +115,11 @@ Record = ExportHeader | ExportedDocument | ExportedText | ExportedChunk | Export
 
 
 def records(database: Database, collection: Collection, *, program: str) -> Iterator[Record]:
-    """Everything active, by document id, as of one moment; read as it is asked for."""
+    """Everything active, by document id, as of one moment; read as it is asked for.
+
+    Raises:
+        DatabaseDamaged: something of it is not as it was written, or not there.
+    """
     active = (VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
     with database.read() as connection:
         # Again: since it was read, somebody may have embedded it anew.
@@ -138,9 +143,13 @@ def records(database: Database, collection: Collection, *, program: str) -> Iter
             require_version(version)
             yield _document(version, _outline(connection, version.id, version.uri))
             yield from _texts(connection, version.id, version.uri)
+            of_this = 0
             for chunk in _chunks(connection, version.id, version.uri, set_id):
-                chunks += 1
+                of_this += 1
                 yield chunk
+            if of_this != version.chunk_count:
+                raise damaged(f"The list of passages of {version.uri!r}", AGAIN)
+            chunks += of_this
         yield ExportEnd(documents=count, chunks=chunks)
 
 
@@ -194,12 +203,14 @@ def _chunks(connection: Connection, version_id: int, uri: str, set_id: int) -> I
             ChunkRow.text,
             EmbeddingRow.vector,
         )
-        .join(EmbeddingRow, EmbeddingRow.chunk_id == ChunkRow.id)
-        .where(ChunkRow.version_id == version_id, EmbeddingRow.set_id == set_id)
+        .outerjoin(EmbeddingRow, and_(EmbeddingRow.chunk_id == ChunkRow.id, EmbeddingRow.set_id == set_id))
+        .where(ChunkRow.version_id == version_id)
         .order_by(ChunkRow.ordinal)
     )
     for row in connection.execute(query.execution_options(yield_per=_ROWS)):
         require_chunk(row)
+        if row.vector is None:
+            raise no_embedding(1)
         require_whole(set_id, [row])
         yield ExportedChunk(
             uri=uri,

@@ -10,8 +10,8 @@ import numpy as np
 from rag.errors import Conflict, IndexDamaged, StorageError
 from rag.stores import bases
 from rag.stores.changes import active_chunks, added_since, collection_state, generations, removed_since, withdraw
-from rag.stores.checksums import damaged as row_damaged
 from rag.stores.collection_locks import CollectionLocks
+from rag.stores.embedding_sets import incomplete
 from rag.stores.faiss_index import FaissIndex
 from rag.stores.filtering import matching_chunks
 from rag.stores.generations import load_generation, remove_except, writing
@@ -258,7 +258,7 @@ class LiveVectors:
 
         Raises:
             _Replaced: a generation is not there any more.
-            DatabaseDamaged: SQL does not say which chunks are active.
+            DatabaseDamaged: SQL does not say which chunks are active, or has no vectors of some.
         """
         damaged = False
         for pointer in generations(connection, collection.id, since=state.feed_floor):
@@ -274,7 +274,7 @@ class LiveVectors:
             generation = self._built(connection, collection, state)
         live = self._fed(connection, collection, state, self._started(collection, generation, state.epoch))
         if live is None:
-            raise row_damaged("The list of active passages", "Restore a backup.")
+            raise incomplete(connection, collection.id)
         live.replaces_damaged = damaged and generation is None
         return live
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import BindParameter, ColumnElement, Connection, Result, Row, Select
 
 _BATCH = 500  # ids in one statement
-_AGAIN = "Delete the document with --purge and ingest it again, or restore a backup."
+AGAIN = "Delete the document with --purge and ingest it again, or restore a backup."
 
 # By readers the first two; by a re-embedding the others, too.
 _READ = {VersionStatus.ACTIVE, VersionStatus.RETIRED, VersionStatus.PREPARED, VersionStatus.SHELVED}
@@ -89,7 +89,7 @@ def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:
 def require_version(row: Row[*tuple[Any, ...]]) -> None:
     """Raise DatabaseDamaged unless a visible version, with its document's uri, is as it was written."""
     if row.status not in _READ or version_checksum(row) != row.checksum:
-        raise damaged(f"What is stored of the document {row.uri!r}", _AGAIN, RowDamaged)
+        raise damaged(f"What is stored of the document {row.uri!r}", AGAIN, RowDamaged)
 
 
 def to_document(row: Row[*tuple[Any, ...]], collection: Collection, *, damaged_too: bool = False) -> Document:
@@ -200,7 +200,7 @@ def require_chunk(of: Row[*tuple[Any, ...]]) -> None:
         of.version_id, of.ordinal, of.start, of.end, of.page, of.heading_path, of.token_count, of.text
     )
     if found != of.chunk_checksum:
-        raise damaged(f"A passage of the document {of.uri!r}", _AGAIN)
+        raise damaged(f"A passage of the document {of.uri!r}", AGAIN)
 
 
 def require_gone(connection: Connection, chunk_ids: Sequence[int]) -> None:
@@ -217,7 +217,7 @@ def joined(pieces: Iterable[Row[*tuple[Any, ...]]], start: int) -> str:
     texts = []
     for piece in pieces:
         if piece.start != start or text_checksum(piece.version_id, start, piece.text) != piece.checksum:
-            raise damaged("A document's source text", _AGAIN)
+            raise damaged("A document's source text", AGAIN)
         texts.append(piece.text)
         start += len(piece.text)
     return "".join(texts)
@@ -227,7 +227,7 @@ def outlined(parts: Iterable[Row[*tuple[Any, ...]]], uri: str) -> Iterator[bytes
     """The parts of a version's outline. Raises RowDamaged unless they are all from the first, as they were written."""
     for number, part in enumerate(parts):
         if part.ordinal != number or outline_checksum(part.version_id, number, part.outline) != part.checksum:
-            raise damaged(f"What chunks of {uri!r} are made of", _AGAIN, RowDamaged)
+            raise damaged(f"What chunks of {uri!r} are made of", AGAIN, RowDamaged)
         yield part.outline
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Text, bindparam, cast, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Text, and_, bindparam, cast, func, or_, select, update
 
 from rag.stores.checksums import RowDamaged, damaged
-from rag.stores.tables import DocumentRow, VersionRow
+from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT
 
 if TYPE_CHECKING:
@@ -49,8 +49,14 @@ _SEAL: Final = (
     .values({VersionRow.tenure_checksum: CHECKSUM})
 )
 
+# Active is what has not ended; the status is in no checksum, for it changes without the rest.
+_ENDED: Final = VersionRow.retired_at.is_not(None)
+_CONTRADICTED: Final = or_(
+    and_(VersionRow.status == VersionStatus.RETIRED, ~_ENDED), and_(VersionRow.status == VersionStatus.ACTIVE, _ENDED)
+)
+
 # Holds for the versions whose beginning and end are as they were written.
-WHOLE: Final = VersionRow.tenure_checksum == CHECKSUM
+WHOLE: Final = and_(VersionRow.tenure_checksum == CHECKSUM, ~_CONTRADICTED)
 
 
 def seal(connection: Connection, version_ids: Sequence[int]) -> None:

@@ -292,6 +292,27 @@ def test_a_holder_of_a_lock_whose_name_is_damaged_is_no_traceback(written, tmp_p
             pass
 
 
+@pytest.mark.parametrize(("status", "document"), [("retired", "stays"), ("active", "deleted")])
+def test_a_status_that_contradicts_the_end_is_told(with_a_past, tmp_path, monkeypatch, status, document):
+    written, moment = with_a_past
+    home = tmp_path / "home"
+    shutil.copytree(written, home)
+    monkeypatch.setenv("RAG_HOME", str(home))
+    chosen = "document_id = (SELECT id FROM documents WHERE uri = '/' || ?)"
+    with closing(sqlite3.connect(home / "plumbline.db")) as connection, connection:
+        connection.execute(f"UPDATE document_versions SET status = ? WHERE {chosen}", [status, document])  # noqa: S608
+    with open_library(settings_in(home)) as library:
+        collection = library.store.collection("handbook")
+        for read in (
+            lambda: library.history.changes(collection),
+            lambda: library.store.hydrate(collection, [], as_of=moment),
+        ):
+            with pytest.raises(DatabaseDamaged, match=f"/{document}"):
+                read()
+    told = {finding["message"].partition(":")[0] for finding in findings() if finding["area"] == "documents"}
+    assert told == {f"/{document}"}
+
+
 @pytest.mark.parametrize(
     ("statement", "named"),
     [

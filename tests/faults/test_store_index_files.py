@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event
 from structlog.testing import capture_logs
 
-from rag.errors import DatabaseBusy, DataDirectoryUnwritable, StorageError
+from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, StorageError
 from rag.stores import generations as generations_on_disk
 from rag.stores.changes import added_since, generations
 from rag.stores.database import Database
@@ -274,3 +274,12 @@ def test_a_damaged_list_of_changes_hides_nothing(database, collection, store, ho
         again = LiveVectors(database, home / "indexes").search(collection, QUERY, 20)
     assert {hit.chunk_id for hit in again} == expected
     assert logs == [], "the index that was written in its place needs nothing of the damaged list"
+
+
+def test_a_missing_embedding_is_told_with_what_makes_it_anew(database, collection, store, home):
+    shutil.rmtree(home / "indexes")
+    with closing(sqlite3.connect(database.path)) as connection, connection:
+        connection.execute("DELETE FROM embeddings WHERE chunk_id = 2")
+    with pytest.raises(DatabaseDamaged, match="1 stored passages have no embedding") as caught:
+        LiveVectors(database, home / "indexes").search(collection, QUERY, 20)
+    assert "indexer reembed" in caught.value.hint

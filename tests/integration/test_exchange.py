@@ -6,7 +6,9 @@ import asyncio
 import base64
 import json
 import re
+import sqlite3
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -396,3 +398,20 @@ def test_a_tuned_weight_travels_with_the_embeddings_it_was_tuned_for(run, use, e
     monkeypatch.setattr(Library, "_load_embedder", lambda self: other)
     run("import", file)
     assert weight() is None, "tuned for another embedder"
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        ("DELETE FROM embeddings WHERE chunk_id = (SELECT max(id) FROM chunks)", "1 stored passages have no embedding"),
+        ("DELETE FROM chunks WHERE id = (SELECT max(id) FROM chunks)", "The list of passages of"),
+    ],
+)
+def test_what_lacks_a_passage_is_not_exported(run, exported, tmp_path, lost, told):
+    with closing(sqlite3.connect(tmp_path / "home" / "plumbline.db")) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        assert connection.execute(lost).rowcount == 1
+    error = run("export", tmp_path / "again.jsonl", "-c", "water", exit_code=1)
+    assert error["code"] == "database_damaged"
+    assert told in error["message"]
+    assert not (tmp_path / "again.jsonl").exists(), "an export that an import would take for all there is"

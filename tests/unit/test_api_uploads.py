@@ -212,6 +212,7 @@ async def test_a_document_is_deleted_with_what_is_in_it(serving, real, purge):
         assert versions.status_code == (404 if purge else 200)
         again = await client.delete(f"/v1/documents/{gone}")
         assert (again.status_code, again.json()["code"]) == (404, "unknown_document")
+        assert again.json()["hint"].startswith("GET /v1/documents lists"), "no command of another program"
 
 
 async def test_a_document_that_is_deleted_and_kept_can_be_purged(serving, real):

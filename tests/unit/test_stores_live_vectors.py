@@ -173,8 +173,9 @@ def test_collections_do_not_mix(process, collection):
 
 
 def test_an_unknown_collection_is_said_so(process):
-    with pytest.raises(UnknownCollection, match="gone"):
+    with pytest.raises(UnknownCollection, match="gone") as caught:
         process.vectors.search(Collection(id=7, name="gone", fingerprint=fingerprint(), seq=0), QUERY, 1)
+    assert "`indexer status`" in caught.value.hint, "which lists collections; `indexer list` does not"
 
 
 def test_staged_chunks_are_not_found(process, collection):
