@@ -21,6 +21,7 @@ from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
 from rag.errors import Conflict
 from rag.factory import open_library
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ def export_collection(file: Path, collection: str, form: str | None, force: bool
         body = {"file": str(file), "bytes": size, "collection": collection, "embedder": target.fingerprint.embedder}
         click.echo(json.dumps({**body, "documents": end.documents, "chunks": end.chunks}))
     else:
-        click.echo(f"{file}: {end.documents} documents, {end.chunks} chunks, {size} bytes")
+        click.echo(f"{file}: {plural(end.documents, 'document')}, {plural(end.chunks, 'chunk')}, {size} bytes")
 
 
 @click.command("import")
@@ -127,8 +128,8 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
         click.echo(json.dumps({"collection": name, **asdict(report)}, ensure_ascii=False))
         ctx.exit(EXIT_FAILED if failed else 0)
     click.echo(
-        f"{name}: {report.imported} documents imported, {report.replaced} replaced, {report.unchanged} unchanged; "
-        f"{report.chunks} chunks, {report.embedded} of them embedded anew"
+        f"{name}: {plural(report.imported, 'document')} imported, {report.replaced} replaced, {report.unchanged} "
+        f"unchanged; {plural(report.chunks, 'chunk')}, {report.embedded} of them embedded anew"
     )
     if report.too_long:
         click.echo(

@@ -16,6 +16,7 @@ from rag.commands.errors import EXIT_FAILED, on_one_line, usage
 from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.factory import open_library
+from rag.plurals import plural
 from rag.stores.history import unknown_version
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def history(document: str, collection: str, as_json: bool) -> None:  # noqa: FBT
         return
     click.echo(f"{versions[0].document_id} {on_one_line(versions[0].uri)}")
     for version in versions:
-        click.echo(f"  {_period(version)}  {version.size:,} bytes, {version.chunk_count} chunks  {version.sha256[:12]}")
+        chunks = plural(version.chunk_count, "chunk")
+        click.echo(f"  {_period(version)}  {version.size:,} bytes, {chunks}  {version.sha256[:12]}")
 
 
 @click.command()
@@ -101,7 +103,7 @@ def prune(ctx: click.Context, older_than: float | None, collection: str, as_json
         body = {"collection": collection, "deleted": count, "history_begins": begins, "model_state": state}
         click.echo(json.dumps(body))
     else:
-        click.echo(f"{collection}: deleted {count} versions; the history begins at {begins}")
+        click.echo(f"{collection}: deleted {plural(count, 'version')}; the history begins at {begins}")
     tell(erased, quiet=as_json)
     ctx.exit(EXIT_FAILED if erased.problem else 0)
 

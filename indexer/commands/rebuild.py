@@ -9,6 +9,7 @@ import rich_click as click
 from indexer.commands.options import collection_option, json_option
 from rag.config import load_settings
 from rag.factory import open_library
+from rag.plurals import plural
 
 
 @click.command()
@@ -26,4 +27,4 @@ def rebuild(collection: str, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         click.echo(json.dumps({"collection": collection, "chunks": chunks}))
         return
-    click.echo(f"{collection}: {chunks} chunks indexed")
+    click.echo(f"{collection}: {plural(chunks, 'chunk')} indexed")

@@ -16,6 +16,7 @@ from rag.commands.pull_display import human_bytes
 from rag.config import load_settings
 from rag.errors import RagError
 from rag.generators import GeneratorSource
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +58,9 @@ def backup(file: Path, compress: bool, force: bool, as_json: bool) -> None:  # n
     if as_json:
         click.echo(json.dumps({"file": str(target), "bytes": size, **asdict(manifest)}, ensure_ascii=False))
         return
-    documents = sum(collection.documents for collection in manifest.collections)
-    click.echo(f"{target}: {human_bytes(size)}, {len(manifest.collections)} collections, {documents} documents")
+    documents = plural(sum(collection.documents for collection in manifest.collections), "document")
+    collections = plural(len(manifest.collections), "collection")
+    click.echo(f"{target}: {human_bytes(size)}, {collections}, {documents}")
     for directory in manifest.left_out:
         click.echo(f"note: the index generation {directory} is gone or damaged and left out; it is made anew", err=True)
 

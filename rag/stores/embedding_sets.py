@@ -74,7 +74,7 @@ def require_whole(set_id: int, rows: Iterable[Row[*tuple[Any, ...]]]) -> None:
     if wrong:
         raise DatabaseDamaged(
             f"{wrong} stored embeddings are not as they were written: the database is damaged.",
-            hint="`indexer reembed` makes them anew; nothing else of the collection is changed.",
+            hint="`indexer reembed -c COLLECTION` makes them anew; nothing else of the collection is changed.",
         )
 
 
@@ -82,7 +82,7 @@ def no_embedding(count: int) -> DatabaseDamaged:
     """The error where so many active chunks have no vector that serves: they came together."""
     return DatabaseDamaged(
         f"{count} stored passages have no embedding: the database is damaged.",
-        hint="`indexer reembed` makes them anew; nothing else of the collection is changed.",
+        hint="`indexer reembed -c COLLECTION` makes them anew; nothing else of the collection is changed.",
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from rag.errors import Conflict, IngestInProgress
+from rag.plurals import plural
 from rag.stores import embedding_sets, recutting
 from rag.stores.changes import generations
 from rag.stores.documents import SqlDocumentStore
@@ -34,9 +35,8 @@ def find_leftovers(database: Database, home: Path, indexes: Path, collection: Co
     if versions and not _is_held(IngestLock(home, collection.name)):
         versions, chunks = _versions(database, collection)  # again: the ingest may have ended in between
         if versions:
-            message = (
-                f"{versions} versions of documents that were not finished, or are not yet removed: {chunks} chunks."
-            )
+            unfinished = plural(versions, "version")
+            message = f"{unfinished} of documents not finished, or not yet removed: {plural(chunks, 'chunk')}."
             yield _leftover("versions", collection, message)
     if _directories(database, indexes, collection):
         with writing(indexes, collection.id):
