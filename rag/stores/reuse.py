@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, select
 
 from rag.stores.checksums import vector_checksum
 from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 
     from rag.stores.database import Database
 
-_BATCH: Final = 500  # digests in one statement
+# Made once: see ``rag.stores.reading.ACTIVE_PASSAGES``. Asked for each text by itself: of many in one statement all
+# chunks would be looked at, and a line may stand in every document there is.
+_FIRST: Final = (
+    select(EmbeddingRow.set_id, EmbeddingRow.chunk_id, EmbeddingRow.vector, EmbeddingRow.checksum)
+    .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
+    .join(VersionRow, VersionRow.id == ChunkRow.version_id)
+    .join(EmbeddingSetRow, EmbeddingSetRow.id == EmbeddingRow.set_id)
+    .where(ChunkRow.embedded_sha256 == bindparam("digest"), KEPT)
+    .where(EmbeddingSetRow.embedder == bindparam("embedder"), EmbeddingSetRow.dimension == bindparam("dimension"))
+    .where(EmbeddingSetRow.state != SetState.DROPPED)
+    .order_by(ChunkRow.id)
+    .limit(1)
+)
 
 
 def known_vectors(
@@ -35,38 +47,10 @@ def known_vectors(
     """
     found: dict[bytes, bytes] = {}
     with database.read() as connection:
-        for start in range(0, len(digests), _BATCH):
-            # One chunk a text: a line that stands in every document is in as many chunks.
-            one = (
-                select(func.min(EmbeddingRow.chunk_id).label("chunk_id"))
-                .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
-                .join(VersionRow, VersionRow.id == ChunkRow.version_id)
-                .join(EmbeddingSetRow, EmbeddingSetRow.id == EmbeddingRow.set_id)
-                .where(ChunkRow.embedded_sha256.in_(digests[start : start + _BATCH]), KEPT)
-                .where(EmbeddingSetRow.embedder == embedder, EmbeddingSetRow.dimension == dimension)
-                .where(EmbeddingSetRow.state != SetState.DROPPED)
-                .group_by(ChunkRow.embedded_sha256)
-                .subquery()
-            )
-            query = (
-                select(
-                    ChunkRow.embedded_sha256,
-                    EmbeddingRow.set_id,
-                    EmbeddingRow.chunk_id,
-                    EmbeddingRow.vector,
-                    EmbeddingRow.checksum,
-                )
-                .join(one, one.c.chunk_id == ChunkRow.id)
-                .join(EmbeddingRow, EmbeddingRow.chunk_id == ChunkRow.id)
-                .join(EmbeddingSetRow, EmbeddingSetRow.id == EmbeddingRow.set_id)
-                .where(EmbeddingSetRow.embedder == embedder, EmbeddingSetRow.dimension == dimension)
-                .where(EmbeddingSetRow.state != SetState.DROPPED)
-            )
-            found.update(
-                (digest, vector)
-                for digest, set_id, chunk_id, vector, checksum in connection.execute(query)
-                if digest is not None and vector_checksum(set_id, chunk_id, vector) == checksum
-            )
+        for digest in digests:
+            row = connection.execute(_FIRST, {"digest": digest, "embedder": embedder, "dimension": dimension}).first()
+            if row is not None and vector_checksum(row.set_id, row.chunk_id, row.vector) == row.checksum:
+                found[digest] = row.vector
     lengths = stored_lengths(list(found.values()), dimension) if found else ()
     whole = {
         digest: vector

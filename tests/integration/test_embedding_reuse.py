@@ -170,3 +170,30 @@ def test_a_text_is_found_by_the_index(library, rivers) -> None:
     assert any("ix_chunks_embedded_sha256" in step for step in plan), plan
     # What is read through is the few rows found so far.
     assert [step for step in plan if step.startswith("SCAN") and step != "SCAN anon_1"] == [], plan
+
+
+def test_a_text_that_stands_everywhere_takes_no_longer_to_be_found(library, tmp_path) -> None:
+    """Nor to be counted: what a document shares with others is looked for only until there are enough of them."""
+
+    def work_of_finding_it(files: range) -> int:
+        for number in files:
+            text = f"# Rights\n\nAll rights are reserved.\n\n## Part {number}\n\nThis is part {number}.\n"
+            (tmp_path / f"{number}.md").write_text(text)
+            library.ingest(tmp_path / f"{number}.md")
+        store, embedder = library.store, library.embedder
+        collection, document = store.collection("default"), library.documents()[0]
+        with store._database.read() as connection:
+            shared = connection.scalar(
+                select(ChunkRow.embedded_sha256).where(ChunkRow.text == "All rights are reserved.")
+            )
+            driver = connection.connection.driver_connection
+        steps: list[int] = []
+        driver.set_progress_handler(lambda: steps.append(1), 10)  # every ten instructions
+        found = store.known_vectors([shared], embedder=embedder.identity, dimension=embedder.dimension)
+        quality = store.quality(collection, document.id)
+        driver.set_progress_handler(None, 0)
+        assert (list(found), quality.duplicates, quality.boilerplate) == ([shared], 1, 1)
+        return len(steps)
+
+    few = work_of_finding_it(range(15))
+    assert work_of_finding_it(range(15, 90)) <= 1.2 * few
