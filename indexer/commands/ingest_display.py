@@ -13,10 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from indexer.report import Outcome, SourceFailure, SourceResult, Watcher
 from rag.commands.errors import on_one_line
+from rag.errors import RagError
 from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
 
 class LookingDisplay(Watcher):
@@ -58,13 +60,19 @@ class IngestDisplay(Watcher):
         )
         self._task = self._progress.add_task("looking for files", total=None, chunks=0, rate="0")
         self._chunks = 0
+        self._done = 0
 
     def __enter__(self) -> Self:
         self._progress.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._progress.stop()
+        if isinstance(error, RagError) and self._done and self._on_result is None:
+            done = f"stopped with {plural(self._done, 'file')} done; the next ingest goes on with the others"
+            self._console.print(f"[yellow]note[/]: {done}")
 
     def looking(self, sources: int) -> None:
         self._progress.update(self._task, description=f"looking for files: {sources:,}")
@@ -95,6 +103,7 @@ class IngestDisplay(Watcher):
                 f"[yellow]note[/]: {uri}: searches leave out {left_out} of {plural(result.chunks, 'chunk')}"
             )
         if (failure := result.failure) is None:
+            self._done += 1
             return
         if result.outcome is Outcome.LEFT_OUT:
             self._console.print(f"[yellow]note[/]: left out: {escape(on_one_line(failure.message))}")
