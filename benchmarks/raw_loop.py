@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.completion import Completion
 from rag.inference.binding import library
+from rag.inference.model import may_repack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ class RawLoop:
         self._lib = lib = library()
         model_params = lib.llama_model_default_params()
         model_params.n_gpu_layers = 0
+        model_params.use_extra_bufts = may_repack(lib)
         self._model = lib.llama_model_load_from_file(os.fsencode(path), model_params)
         params = lib.llama_context_default_params()
         params.n_ctx = context_tokens

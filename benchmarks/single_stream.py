@@ -19,6 +19,8 @@ from benchmarks.raw_loop import RawLoop
 from benchmarks.report import Report, turns
 from benchmarks.vocabulary import Vocabulary
 from benchmarks.workloads import Writer, bare_prompt, prefixed_prompt
+from rag.inference.binding import library
+from rag.inference.model import may_repack
 from rag.model_types import Caller
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ class LlamaClass:
         import numpy as np
         from llama_cpp import Llama, LogitsProcessorList  # after our own set-up, which all sides share
 
+        lib = library()
+        if not may_repack(lib):  # its constructor has no parameter for that
+            params = lib.llama_model_default_params()
+            params.use_extra_bufts = False
+            lib.llama_model_default_params = lambda: params
         forbidden = np.array(banned, dtype=np.int64)
 
         def ban(_tokens: Any, scores: Any) -> Any:  # noqa: ANN401 - its interface

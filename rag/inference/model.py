@@ -49,7 +49,7 @@ class Model:
         params = lib.llama_model_default_params()
         params.n_gpu_layers = layers
         params.load_mode = lib.LLAMA_LOAD_MODE_MMAP
-        params.use_extra_bufts = not _multiplies_by_amx(lib)
+        params.use_extra_bufts = may_repack(lib)
         with loading:
             native_log.clear()
             pointer = lib.llama_model_load_from_file(os.fsencode(path), params)
@@ -106,19 +106,16 @@ def _layers_to_offload(lib: ModuleType, gpu_layers: GpuLayers) -> int:
     return -1 if gpu_layers == "all" else gpu_layers
 
 
-def _multiplies_by_amx(lib: ModuleType) -> bool:
-    """Whether this build would keep weights in buffers of its AMX code, which ends the process at the first token.
+def may_repack(lib: ModuleType) -> bool:
+    """Whether this build may keep weights in buffers of its own: not with AMX, whose code ends the process.
 
-    Compiled by GCC 12 it loads a tile configuration of which all but the first bytes were optimized away
-    (ggml-org/llama.cpp issue 20824, pull request 26954). Without such buffers it computes as on other processors, and
-    repacks no weights for them.
+    Compiled by GCC 12 that loads a tile configuration of which all but the first bytes were optimized away
+    (ggml-org/llama.cpp issue 20824, pull request 26954). Without such buffers it computes as on other processors.
     """
     if b"AMX_INT8 = 1" not in lib.llama_print_system_info():
-        return False
-    _log.warning(
-        "this llama.cpp was compiled with AMX, whose code is faulty; it runs without, and slower than it could"
-    )
-    return True
+        return True
+    _log.info("this llama.cpp was compiled with AMX, whose code is faulty; it runs without, and slower than it could")
+    return False
 
 
 def _no_accelerator(what: str) -> AcceleratorUnavailable:

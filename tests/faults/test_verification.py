@@ -334,7 +334,7 @@ def test_a_version_nobody_finishes_is_a_leftover(home, verify, status):
         assert verify() == []
     (finding,) = verify()
     assert (finding["area"], finding["severity"]) == ("versions", "leftover")
-    assert "1 versions" in finding["message"]
+    assert "1 version of" in finding["message"]
     assert "1024 chunks" in finding["message"]
     assert verify("--repair")[0]["repaired"]
     assert verify() == []

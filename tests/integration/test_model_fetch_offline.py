@@ -38,9 +38,10 @@ catalog = Catalog.load(load_settings())
 from sentence_transformers import SentenceTransformer
 vector = SentenceTransformer(str(catalog.path("all-minilm-l6-v2")), device="cpu").encode("plumb line")
 assert vector.shape == (384,)
-from llama_cpp import Llama
-model = Llama(str(catalog.path("smollm2-135m-instruct")), n_ctx=64, verbose=False)
-assert model("Water boils at", max_tokens=2)["choices"][0]["text"]
+from rag.inference.model import Model
+model = Model.load(catalog.path("smollm2-135m-instruct"), gpu_layers=0)
+assert model.trained_context
+model.free()
 """
 )
 

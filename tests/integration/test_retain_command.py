@@ -55,7 +55,7 @@ def test_retain_shows_and_changes_it(run, tmp_path):
     changed = json.loads(run("retain", "0", "--json").stdout)
     assert changed == {"collection": "default", "retention_days": 0, "before": 30}
     assert kept(run) == (0, 1)
-    assert "deleted 1 versions" in run("prune").stdout
+    assert "deleted 1 version;" in run("prune").stdout
     assert "kept for 90 days, not 0 any more; 0 past" in run("retain", "90").stdout
     assert "unknown_collection" in run("retain", "9", "-c", "x", "--json", exit_code=1).output
     for days in ("-1", "40000", "nan", "inf"):
