@@ -54,9 +54,10 @@ print(*project["dependencies"], *extras, sep="\n")' $EXTRAS >/pins/requirements.
 # ---- llama.cpp, for any CPU -----------------------------------------------------------------------------------
 # GGML_NATIVE=OFF alone would fix one old instruction set for everybody. With all variants built as loadable
 # modules each process picks the best one its CPU can run, from the x86-64 baseline up to AVX-512 with bfloat16; see
-# rag/inference/binding.py. The one with AMX is faulty (docs/decisions/0033) and left out. The modules must lie beside libllama, hence the install directories; unversioned
-# names keep the wheel from holding each library three times, for a wheel stores links as copies. Other
-# processors get their baseline: this compiler (GCC 12) does not know the newest ARM variants.
+# rag/inference/binding.py. The one with AMX is faulty (docs/decisions/0033) and left out. The modules must lie beside
+# libllama, hence the install directories; unversioned names keep the wheel from holding each library three times, for a
+# wheel stores links as copies. Other processors get their baseline: this compiler (GCC 12) does not know the newest ARM
+# variants.
 FROM toolchain AS llama
 ARG ACCELERATOR=cpu
 ARG CUDA_ARCHITECTURES=

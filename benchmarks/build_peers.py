@@ -12,6 +12,7 @@ all sides run the same torch and sentence-transformers.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,7 @@ _FLAGS = {
     "LLAMA_BUILD_EXAMPLES": "OFF",
     "LLAMA_BUILD_APP": "OFF",
 }
+_NO_AMX = "-mno-amx-int8"  # as the Makefile has it (docs/decisions/0033)
 # With what their readers ask for when they meet a format, by name.
 _FRAMEWORKS = {
     "llama-index": (
@@ -111,8 +113,15 @@ def _build_llama_server(into: Path, release: str, python: Path) -> None:
         source = work / archive.name.removesuffix(".tar.gz") / "vendor" / "llama.cpp"
         build = into / LLAMA_SERVER.parts[0]
         shutil.rmtree(build, ignore_errors=True)  # of another release, or of a build that was broken off
-        _run([cmake, "-S", str(source), "-B", str(build), *(f"-D{name}={value}" for name, value in _FLAGS.items())])
+        flags = {**_FLAGS, **({"CMAKE_C_FLAGS": _NO_AMX, "CMAKE_CXX_FLAGS": _NO_AMX} if _knows_amx() else {})}
+        _run([cmake, "-S", str(source), "-B", str(build), *(f"-D{name}={value}" for name, value in flags.items())])
         _run([cmake, "--build", str(build), "--target", "llama-server", "--parallel", str(available_threads())])
+
+
+def _knows_amx() -> bool:
+    compiler = os.environ.get("CC", "cc")
+    asked = subprocess.run([compiler, _NO_AMX, "-x", "c", "-E", os.devnull], capture_output=True, check=False)  # noqa: S603 - the user's
+    return asked.returncode == 0
 
 
 def _run(command: Sequence[str]) -> None:

@@ -71,7 +71,7 @@ class IngestDisplay(Watcher):
     ) -> None:
         self._progress.stop()
         if isinstance(error, RagError) and self._done and self._on_result is None:
-            done = f"stopped with {plural(self._done, 'file')} done; the next ingest goes on with the others"
+            done = f"stopped with {plural(self._done, 'file')} done; the next run goes on with the others"
             self._console.print(f"[yellow]note[/]: {done}")
 
     def looking(self, sources: int) -> None:

@@ -16,7 +16,6 @@ from rag.errors import DatabaseDamaged
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
 # Made once: ``json.dumps`` makes one with each call where keys are sorted.
 _WRITTEN: Final = json.JSONEncoder(sort_keys=True).encode
 

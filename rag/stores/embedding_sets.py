@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
 
 from rag.errors import Conflict, DatabaseDamaged
+from rag.plurals import plural
 from rag.stores import cuts
 from rag.stores.checksums import damaged, vector_checksum
 from rag.stores.retirement import leaving, prune
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # Rows deleted in one transaction: the write lock is free for others in between.
 _DROPPED_AT_ONCE: Final = 5000
+_ANEW: Final = "`indexer reembed -c COLLECTION` makes them anew; nothing else of the collection is changed."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +76,15 @@ def require_whole(set_id: int, rows: Iterable[Row[*tuple[Any, ...]]]) -> None:
     if wrong:
         raise DatabaseDamaged(
             f"{wrong} stored embeddings are not as they were written: the database is damaged.",
-            hint="`indexer reembed -c COLLECTION` makes them anew; nothing else of the collection is changed.",
+            hint=_ANEW,
         )
 
 
 def no_embedding(count: int) -> DatabaseDamaged:
     """The error where so many active chunks have no vector that serves: they came together."""
     return DatabaseDamaged(
-        f"{count} stored passages have no embedding: the database is damaged.",
-        hint="`indexer reembed -c COLLECTION` makes them anew; nothing else of the collection is changed.",
+        f"{plural(count, 'stored passage')} without an embedding: the database is damaged.",
+        hint=_ANEW,
     )
 
 

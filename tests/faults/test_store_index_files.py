@@ -280,6 +280,6 @@ def test_a_missing_embedding_is_told_with_what_makes_it_anew(database, collectio
     shutil.rmtree(home / "indexes")
     with closing(sqlite3.connect(database.path)) as connection, connection:
         connection.execute("DELETE FROM embeddings WHERE chunk_id = 2")
-    with pytest.raises(DatabaseDamaged, match="1 stored passages have no embedding") as caught:
+    with pytest.raises(DatabaseDamaged, match="1 stored passage without an embedding") as caught:
         LiveVectors(database, home / "indexes").search(collection, QUERY, 20)
     assert "indexer reembed" in caught.value.hint

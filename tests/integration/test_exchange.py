@@ -403,7 +403,10 @@ def test_a_tuned_weight_travels_with_the_embeddings_it_was_tuned_for(run, use, e
 @pytest.mark.parametrize(
     ("lost", "told"),
     [
-        ("DELETE FROM embeddings WHERE chunk_id = (SELECT max(id) FROM chunks)", "1 stored passages have no embedding"),
+        (
+            "DELETE FROM embeddings WHERE chunk_id = (SELECT max(id) FROM chunks)",
+            "1 stored passage without an embedding",
+        ),
         ("DELETE FROM chunks WHERE id = (SELECT max(id) FROM chunks)", "The list of passages of"),
     ],
 )

@@ -38,10 +38,15 @@ catalog = Catalog.load(load_settings())
 from sentence_transformers import SentenceTransformer
 vector = SentenceTransformer(str(catalog.path("all-minilm-l6-v2")), device="cpu").encode("plumb line")
 assert vector.shape == (384,)
-from rag.inference.model import Model
-model = Model.load(catalog.path("smollm2-135m-instruct"), gpu_layers=0)
-assert model.trained_context
-model.free()
+import asyncio
+from rag.model_types import SamplingParams
+from tests.integration.solo import load, say
+from tests.unit.inference_prompts import make_prompt
+
+generator = load(catalog.path("smollm2-135m-instruct"), context_tokens=256)
+reply = asyncio.run(say(generator, make_prompt("At what temperature does water boil?"), SamplingParams(max_tokens=2)))
+assert reply.text
+generator.close()
 """
 )
 

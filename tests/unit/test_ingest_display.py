@@ -26,7 +26,7 @@ def stopped_after(*results: SourceResult, error: BaseException) -> None:
 
 def test_what_was_done_before_an_error_is_told(capsys):
     stopped_after(TAKEN, FAILED, TAKEN, error=DiskFull("The disk is full."))
-    assert "stopped with 2 files done; the next ingest goes on with the others" in capsys.readouterr().err
+    assert "stopped with 2 files done; the next run goes on with the others" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("results", "error"), [((FAILED,), DiskFull("The disk is full.")), ((TAKEN,), SystemExit())])
