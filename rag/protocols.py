@@ -301,6 +301,9 @@ class DocumentStore(PassageStore, Protocol):
         whose tokens its chunks are measured in (empty: not known).
         """
 
+    def activate(self, versions: Sequence[StagedVersion]) -> list[Document]:
+        """As ``StagedVersion.activate``, of versions of one collection, of a document each: in one transaction."""
+
     def known_vectors(
         self, digests: Sequence[bytes], *, embedder: str, dimension: int
     ) -> dict[bytes, NDArray[np.float32]]:
@@ -320,8 +323,12 @@ class DocumentStore(PassageStore, Protocol):
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
         """Retire documents and their members; returns how many were active."""
 
-    def quality(self, collection: Collection, document_id: int) -> Quality:
-        """How much of an active document says the same as others, and how much is no text."""
+    def qualities(
+        self, collection: Collection, document_ids: Sequence[int], *, as_they_came: bool = False
+    ) -> list[Quality]:
+        """How much of active documents says the same as others, or with ``as_they_came`` as others that were there
+        before them, and how much is no text.
+        """
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
         """Delete the versions that ended longer ago than they are to be kept, or than ``older_than``; how many."""
