@@ -24,6 +24,7 @@ from indexer.formats import (
     TEXT,
     VTT,
     XML,
+    XML_SUFFIXES,
     ZIP,
 )
 from indexer.image_detection import image_type
@@ -372,7 +373,9 @@ def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> st
         return HTML
     if SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
         return CODE
-    if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (suffix == ".xml" and start.lstrip().startswith(b"<")):
+    if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (
+        suffix in XML_SUFFIXES and start.lstrip().startswith(b"<")
+    ):
         return XML
     if start.startswith(b"WEBVTT"):
         return VTT

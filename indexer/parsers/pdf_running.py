@@ -70,8 +70,8 @@ class Running:
         inside: Counter[str] = Counter()
         for lines in pages:
             at_edge: set[int] = set()
-            for top, seen in edges.items():
-                outer = [line for row in _rows(lines, top=top) for line in row]
+            for side, seen in edges.items():
+                outer = [line for row in _rows(lines, top=side) for line in row]
                 at_edge.update(map(id, outer))
                 seen.update({_shape(line) for line in outer})
             inside.update({_shape(line) for line in lines if id(line) not in at_edge})

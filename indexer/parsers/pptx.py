@@ -148,15 +148,17 @@ def _header_rows(table: _Element) -> int | None:
 
 
 def _rows(table: _Element) -> Iterator[list[str]]:
-    """Cells with what is merged into several of them written in each."""
+    """Cells with what is merged into several of them written in each; a cell over a whole row is written once."""
     above: list[str] = []
     for row in table:
         if name_of(row.tag) != "a:tr":
             continue
         cells: list[str] = []
+        own = 0
         for cell in row:
             if name_of(cell.tag) != "a:tc":
                 continue
+            own += not any(cell.get(merge) in {"1", "true"} for merge in ("hMerge", "vMerge"))
             text = shape_text(cell)
             if cell.get("vMerge") in {"1", "true"} and len(cells) < len(above):
                 text = text or above[len(cells)]
@@ -164,4 +166,4 @@ def _rows(table: _Element) -> Iterator[list[str]]:
                 text = text or cells[-1]
             cells.append(text)
         above = cells
-        yield cells
+        yield cells[:1] if own == 1 and len(set(cells)) == 1 else cells

@@ -49,6 +49,8 @@ def detected(tmp_path):
         ("mailed.pdf", b"\r\nheaders\r\n%PDF-1.4\n\x00\x01", PDF),
         ("data.xml", b"<?xml version='1.0'?><items><item/></items>", formats.XML),
         ("data.txt", b"<?xml version='1.0'?><items><item/></items>", formats.XML),
+        ("map.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><title>Map</title></svg>", formats.XML),
+        ("list.opml", b"<opml><body><outline text='A'/></body></opml>", formats.XML),
         ("a.rst", b"Title\n=====\n", formats.RST),
         ("a.org", b"* Title\n", formats.ORG),
         ("a.tex", b"\\section{A}", formats.LATEX),

@@ -259,3 +259,18 @@ def test_notebooks_keep_cells_and_cut_long_outputs():
 def test_what_is_no_notebook_is_refused(source):
     with pytest.raises(SourceDamaged, match="not a notebook"):
         parsed(NOTEBOOK, source)
+
+
+OUTLINE = """<?xml version="1.0"?><opml version="2.0">
+<head><title>Reading</title><dateCreated>Monday</dateCreated></head><body>
+<outline text="Locks of the south"><outline text="Gates of oak and how long they last" type="note"/>
+<outline text="Sluices that were built before the year of the flood"/></outline></body></opml>"""
+
+
+def test_attributes_of_elements_that_hold_others_are_read_where_attributes_are_the_text():
+    found = parsed("application/xml", OUTLINE)
+    assert found.titles == ["Reading"]
+    assert found.of("heading") == ["Reading"]
+    said = "outline: Locks of the south\noutline: Gates of oak and how long they last\noutline: Sluices that were built"
+    assert said in found.text
+    assert "dateCreated: Monday" in found.text or "datecreated: Monday" in found.text
