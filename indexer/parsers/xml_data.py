@@ -21,6 +21,7 @@ from indexer.parsers.blocks import (
     one_line,
     short_caption,
 )
+from indexer.parsers.decoding import TextReader
 from indexer.parsers.html import parse_html
 from rag.errors import SourceDamaged, SourceUnsafe
 
@@ -70,7 +71,8 @@ def parse_xml(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, recover=True,
         encoding="utf-8",
     )  # fmt: skip
-    text = file.read().decode(encoding, errors="replace").replace("\x00", "").lstrip("\ufeff \t\r\n")
+    reader = TextReader(file, encoding)
+    text = reader.read().lstrip("\ufeff \t\r\n")
     try:
         tree = etree.parse(io.BytesIO(text.encode("utf-8", errors="replace")), parser)
     except etree.LxmlError as error:
@@ -94,6 +96,7 @@ def parse_xml(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         if empty:
             raise SourceDamaged(f"{what}, and no text could be read.", hint="Correct it, or name it .txt.")
         yield Notice(message=f"{what}.")
+    yield from reader.notices()
     if writer.blobs:
         yield Notice(message=f"{writer.blobs:,} values are encoded data (base64 or the like) and are left out.")
 
