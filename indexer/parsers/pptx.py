@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.captions import by_their_words
 from indexer.parsers.office_comments import slide_comments
 from indexer.parsers.office_drawings import Drawings, alternative_text
 from indexer.parsers.office_package import main_part, package_title, related, relations
@@ -39,13 +40,17 @@ def parse_pptx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG0
         part = main_part(archive)
         if title := package_title(archive):
             yield Title(text=title)
-        styles = ListStyles(archive)
-        for number, slide in enumerate(_slides(archive, part), start=1):
-            for block in _Slide(archive, slide, number, styles).blocks():
-                yield from bounded(block)
-            for line in slide_comments(archive, part, slide):
-                yield from bounded(Block(text=f"{line}\n\n", page=number))
-            yield None
+        yield from by_their_words(_parsed(archive, part))
+
+
+def _parsed(archive: LimitedZip, part: str) -> Iterator[Parsed]:
+    styles = ListStyles(archive)
+    for number, slide in enumerate(_slides(archive, part), start=1):
+        for block in _Slide(archive, slide, number, styles).blocks():
+            yield from bounded(block)
+        for line in slide_comments(archive, part, slide):
+            yield from bounded(Block(text=f"{line}\n\n", page=number))
+        yield None
 
 
 def _slides(archive: LimitedZip, part: str) -> list[str]:
