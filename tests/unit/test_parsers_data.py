@@ -274,3 +274,28 @@ def test_attributes_of_elements_that_hold_others_are_read_where_attributes_are_t
     said = "outline: Locks of the south\noutline: Gates of oak and how long they last\noutline: Sluices that were built"
     assert said in found.text
     assert "dateCreated: Monday" in found.text or "datecreated: Monday" in found.text
+
+
+def test_a_second_table_below_its_title_has_names_of_its_own():
+    first = "Ships,,\n\nName,Flag,Tonnes\n" + "".join(f"A{i},NL,{i}\n" for i in range(60))
+    source = first + "\nHarbours,,\nCity,People,\n" + "".join(f"B{i},{i},\n" for i in range(900))
+    found = parsed("text/csv", source)
+    tables = [block for block in found.blocks if block.kind is BlockKind.TABLE]
+    assert found.of("paragraph") == ["Ships", "Harbours"]
+    assert [block.header for block in tables] == [None, None, *["City | People"] * (len(tables) - 2)]
+
+
+def test_rows_of_data_below_a_remark_go_on_with_the_table():
+    rows = "".join(f"A{i},NL,{i}\n" for i in range(60))
+    found = parsed("text/csv", f"Name,Flag,Tonnes\n{rows}\nof the last year:,,\n{rows}")
+    tables = [block for block in found.blocks if block.kind is BlockKind.TABLE]
+    assert [block.header for block in tables] == [None, "Name | Flag | Tonnes"]
+
+
+@pytest.mark.parametrize("delimiter", ["^", "~", "¦"])
+def test_rare_separators_are_known_where_all_rows_agree(delimiter):
+    rows = [["id", "name"], *([str(i), f"Name, {i}" if i == 3 else f"Name {i}"] for i in range(9))]
+    (block,) = parsed("text/csv", "".join(delimiter.join(row) + "\n" for row in rows)).blocks
+    assert block.text.startswith("id | name\n0 | Name 0\n")
+    (block,) = parsed("text/csv", "about ~5 ships\nmore of them\nten\n").blocks
+    assert block.text.startswith("about ~5 ships\nmore")
