@@ -333,4 +333,6 @@ def _is_mixed(element: _Element) -> bool:
 def _is_told(key: str, value: str) -> bool:
     """Whether an attribute says something to a reader, as words or numbers do and keys and addresses do not."""
     name = key.rpartition("}")[2].lower()
-    return name not in {"id", "idref", "ref", "href", "rid", "space", "lang", "type", "src"} and bool(value.strip())
+    return name not in {"id", "idref", "ref", "href", "rid", "space", "lang", "type", "src", "schemalocation"} and bool(
+        value.strip()
+    )
