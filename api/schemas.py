@@ -23,11 +23,13 @@ class Span(Response, frozen=True, kw_only=True):
 
 class Quality(Response, frozen=True, kw_only=True):
     """Counts of a document's chunks. `duplicates` say to the word what a chunk of another document says; `boilerplate`
-    are those of them that stand in ten different files or more. `flaws` counts the chunks that are no text, by the
+    are those of them that stand in ten different files or more. `near_duplicates` are no duplicates, and hold a chunk
+    of another document and little more, or are held by one so. `flaws` counts the chunks that are no text, by the
     reason (`encoded`, `minified`, `garbled`); searches leave these out.
     """
 
     duplicates: int
+    near_duplicates: int
     boilerplate: int
     flaws: dict[str, int]
 

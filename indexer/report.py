@@ -115,6 +115,10 @@ class IngestReport:
         return sum(result.quality.duplicates for result in self.results if result.quality is not None)
 
     @property
+    def near_duplicates(self) -> int:
+        return sum(result.quality.near_duplicates for result in self.results if result.quality is not None)
+
+    @property
     def flaws(self) -> dict[str, int]:
         """Chunks that searches leave out, by the reason."""
         counts: Counter[str] = Counter()

@@ -28,18 +28,19 @@ class Quality:
     """Counts of a document's active chunks, or a collection's.
 
     ``duplicates`` say to the word what a chunk of another document says; ``boilerplate`` are those of them that stand
-    in ten different files or more; ``flaws`` counts those that are no text, which searches leave out, by the reason.
+    in ten different files or more. ``near_duplicates`` are no duplicates, and hold a chunk of another document and
+    little more, or are held by one so: searches fold both. Of a collection as a whole they are not counted. ``flaws``
+    counts those that are no text, which searches leave out, by the reason.
     """
 
     duplicates: int = 0
+    near_duplicates: int = 0
     boilerplate: int = 0
     flaws: Mapping[str, int] = field(default_factory=dict)
 
     def told(self) -> str:
         """In words; empty if there is nothing to tell."""
-        counts = {"duplicate": self.duplicates, "boilerplate": self.boilerplate, **self.flaws}
-        return ", ".join(
-            f"{count} {name}{'s' if name == 'duplicate' and count != 1 else ''}"
-            for name, count in counts.items()
-            if count
-        )
+        alike = {"duplicate": self.duplicates, "near duplicate": self.near_duplicates}
+        counts = {f"{name}{'s' if count != 1 else ''}": count for name, count in alike.items()}
+        counts |= {"boilerplate": self.boilerplate, **self.flaws}
+        return ", ".join(f"{count} {name}" for name, count in counts.items() if count)

@@ -207,6 +207,7 @@ def summary(report: IngestReport, collection: str) -> dict[str, Any]:
         "skipped": report.skipped,
         "chunks": report.chunks,
         "duplicates": report.duplicates,
+        "near_duplicates": report.near_duplicates,
         "flaws": report.flaws,
         "seconds": round(report.seconds, 3),
     }
@@ -224,6 +225,7 @@ def sentence(report: IngestReport) -> str:
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
     left_out = f"; {left_out_told(report.left_out)}" if report.left_out else ""
     rate = f", {report.chunks / report.seconds:.0f}/s" if report.chunks and report.seconds else ""
-    told = Quality(duplicates=report.duplicates, flaws=report.flaws).told()
+    quality = Quality(duplicates=report.duplicates, near_duplicates=report.near_duplicates, flaws=report.flaws)
+    told = quality.told()
     of_these = f" ({told})" if told else ""
     return f"{done}; {plural(report.chunks, 'chunk')}{of_these} in {report.seconds:.1f} s{rate}{left_out}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import rich_click as click
@@ -74,7 +74,7 @@ def status(as_json: bool) -> None:  # noqa: FBT001
         click.echo(note, err=True)
     if as_json:
         found = [
-            msgspec.to_builtins(state) | {"quality": msgspec.to_builtins(quality)}
+            msgspec.to_builtins(state) | {"quality": _of_collection(quality)}
             for state, quality in zip(states, qualities, strict=True)
         ]
         click.echo(json.dumps({"home": home, "collections": found}))
@@ -93,6 +93,13 @@ def all_documents(store: DocumentStore, collection: Collection) -> Iterator[Docu
     while page := store.documents(collection, limit=_PAGE, after=after):
         yield from page
         after = page[-1].id
+
+
+def _of_collection(quality: Quality) -> dict[str, Any]:
+    """Without what is counted of documents alone."""
+    counts: dict[str, Any] = msgspec.to_builtins(quality)
+    del counts["near_duplicates"]
+    return counts
 
 
 def _index(file: GenerationInfo) -> str:

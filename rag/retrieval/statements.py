@@ -84,6 +84,12 @@ def holds(longer: str, shorter: str) -> bool:
     return f"{_BETWEEN}{shorter}{_BETWEEN}" in f"{_BETWEEN}{longer}{_BETWEEN}"
 
 
+def alike(one: str, other: str) -> bool:
+    """Whether one of two passages holds the other."""
+    longer, shorter = (one, other) if len(one) > len(other) else (other, one)
+    return holds(longer, shorter)
+
+
 def says(said: str, quote: str) -> bool:
     """Whether a quote's words stand in a passage one after the other."""
     return f" {statements(quote).replace(_BETWEEN, ' ')} " in f" {said.replace(_BETWEEN, ' ')} "

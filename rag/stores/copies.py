@@ -6,6 +6,7 @@ moment, without the others. Which of them a search shows is decided when it is a
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Select, and_, bindparam, delete, func, insert, select, true, update
@@ -13,7 +14,7 @@ from sqlalchemy.orm import aliased
 
 from rag.quality_types import Likeness
 from rag.retrieval.flaws import flaw_of
-from rag.retrieval.statements import LEAST_SHARE, finding_keys, holds, statements, whole_key
+from rag.retrieval.statements import LEAST_SHARE, alike, finding_keys, holds, statements, whole_key
 from rag.stores.filtering import condition
 from rag.stores.reading import ACTIVE_PASSAGES, plain, select_passages, to_chunk, to_document
 from rag.stores.tables import ChunkKeyRow, ChunkRow, VersionRow
@@ -21,10 +22,10 @@ from rag.stores.visibility import visible
 from rag.types import MOST_SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Exists, Row
+    from sqlalchemy import ColumnElement, Connection, Exists, Row, SQLColumnExpression
 
     from rag.types import Chunk, Collection, Document, Filter
 
@@ -32,11 +33,17 @@ _BATCH = 500  # ids in one statement
 # Chunks that share a statement and about the length are read to compare them.
 _COMPARED = 40
 
+
+def about_as_long(length: SQLColumnExpression[int], other: SQLColumnExpression[int]) -> ColumnElement[bool]:
+    """Whether what two chunks say is near enough in length for one to hold the other."""
+    return other.between(LEAST_SHARE * length, length / LEAST_SHARE)
+
+
 _mine, _other, _chunk = aliased(ChunkKeyRow), aliased(ChunkKeyRow), aliased(ChunkRow)
 _SHARED = and_(
     _other.key == _mine.key,
     _other.chunk_id != _mine.chunk_id,
-    _other.length.between(LEAST_SHARE * _mine.length, _mine.length / LEAST_SHARE),
+    about_as_long(_mine.length, _other.length),
 )
 
 
@@ -58,6 +65,7 @@ _KNOWN_NOW: Final = _known(
     .exists()
 )
 _THESE: Final = ChunkRow.id.in_(bindparam("chunk_ids", expanding=True))
+_TEXTS: Final = select(ChunkRow.id, ChunkRow.text).where(_THESE)
 _NOW: Final = select(ChunkRow.id.label("chunk_id"), *_KNOWN_NOW).where(_THESE)
 _AT_ANY_TIME: Final = select(
     ChunkRow.id.label("chunk_id"), *_known(select(_other.key).where(_SHARED).correlate(_mine).exists())
@@ -141,15 +149,34 @@ def copies(
     longer, shorter = [], []
     for row in by_id.values():
         of = statements(row.text)
-        if len(of) > len(said) and holds(of, said):
+        if not alike(said, of):
+            continue
+        if len(of) > len(said):
             longer.append((of, row))
-        elif holds(said, of):
+        else:
             shorter.append(row)
     rows = [asked, *shorter]
     if longer:
         longest, first = max(longer, key=lambda each: (len(each[0]), -each[1].chunk_id))
         rows = [first, asked, *(row for of, row in longer if row is not first and holds(longest, of)), *shorter]
     return [(to_chunk(row), to_document(row, collection)) for row in rows[: MOST_SOURCES + 1]]
+
+
+def near_copies(connection: Connection, sharing: Mapping[int, Iterable[int]]) -> set[int]:
+    """Of chunks, each with those that share a statement and about the length with it: which are like one of these."""
+    wanted = sorted({*sharing, *(other for others in sharing.values() for other in others)})
+    texts: dict[int, str] = {}
+    for start in range(0, len(wanted), _BATCH):
+        rows = connection.execute(_TEXTS, {"chunk_ids": wanted[start : start + _BATCH]})
+        texts.update((row.id, row.text) for row in rows)
+
+    @cache
+    def said(chunk_id: int) -> str:
+        return statements(texts[chunk_id])
+
+    return {
+        chunk_id for chunk_id, others in sharing.items() if any(alike(said(chunk_id), said(other)) for other in others)
+    }
 
 
 def derive_again(connection: Connection, version_id: int | None = None) -> None:

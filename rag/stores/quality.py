@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Integer, bindparam, func, select, tuple_
+from sqlalchemy import Integer, Text, and_, bindparam, case, cast, func, select, tuple_
 from sqlalchemy.orm import aliased
 
 from rag.quality_types import Quality
+from rag.stores.copies import about_as_long, near_copies
+from rag.stores.reading import plain
 from rag.stores.tables import ChunkKeyRow, ChunkRow, VersionRow
 from rag.stores.visibility import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Select
     from sqlalchemy.orm import InstrumentedAttribute
 
 # A notice, a licence, a footer; fewer are copies of a document. Files that are equal as a whole count once.
 _BOILERPLATE_FILES: Final = 10
 _LOOKED_AT: Final = 200
+# Chunks that share a statement: the newest, for a group of documents that are stored together brings up to 64; and of
+# these those that are compared, for one that nearly says the same is enough.
+_NEWEST: Final = 100
+_COMPARED: Final = 10
 _BATCH: Final = 500  # ids in one statement
 
 
 _key, _chunk, _version = aliased(ChunkKeyRow), aliased(ChunkRow), aliased(VersionRow)
 _COLLECTION: Final = bindparam("collection", type_=Integer)
+_BESIDE: Final = (_version.collection_id == _COLLECTION, _version.status == VersionRow.status)
+_WHOLE: Final = ChunkKeyRow.key >= 0  # of all that a chunk says, not of a statement
 _MINE: Final = (
     VersionRow.collection_id == _COLLECTION,
     VersionRow.document_id.in_(bindparam("documents", expanding=True)),
@@ -36,8 +44,8 @@ _MINE: Final = (
 def _alike(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[Any]:
     """Of versions that hold what the chunk at hand says, a row for each such chunk."""
     chunks = select(column).select_from(_key).join(_chunk, _chunk.id == _key.chunk_id)
-    same = (_key.key == ChunkKeyRow.key, _version.collection_id == _COLLECTION, _version.status == VersionRow.status)
-    return chunks.join(_version, _version.id == _chunk.version_id).where(*same).correlate(ChunkKeyRow, VersionRow)
+    chunks = chunks.join(_version, _version.id == _chunk.version_id)
+    return chunks.where(_key.key == ChunkKeyRow.key, *_BESIDE).correlate(ChunkKeyRow, VersionRow)
 
 
 def _files() -> ColumnElement[Any]:
@@ -47,16 +55,39 @@ def _files() -> ColumnElement[Any]:
     return select(func.count()).select_from(different).scalar_subquery()
 
 
+def _near(*others: ColumnElement[bool]) -> ColumnElement[str | None]:
+    """The chunks of ``others`` that may nearly say what the chunk at hand says, separated by commas; null for none.
+
+    Of a statement's key the newest rows alone: one that stands everywhere must not cost more and more.
+    """
+    keyed = select(_key.chunk_id, _key.length).where(_key.key == ChunkKeyRow.key, _key.chunk_id != ChunkKeyRow.chunk_id)
+    looked_at = keyed.order_by(_key.chunk_id.desc()).limit(_NEWEST).correlate(ChunkKeyRow).subquery()
+    chunks = select(cast(looked_at.c.chunk_id, Text).label("id")).select_from(looked_at)
+    chunks = chunks.join(_chunk, _chunk.id == looked_at.c.chunk_id).join(_version, _version.id == _chunk.version_id)
+    elsewhere = (*_BESIDE, _version.document_id != VersionRow.document_id, *others)
+    comparable = (_chunk.flaw.is_(None), about_as_long(ChunkKeyRow.length, looked_at.c.length))
+    found = chunks.where(*elsewhere, *comparable).limit(_COMPARED).correlate(ChunkKeyRow, VersionRow).subquery()
+    return select(func.aggregate_strings(found.c.id, ",")).scalar_subquery()
+
+
 def _keyed(*columns: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[*tuple[Any, ...]]:
-    """Of versions, a row for each chunk that has words."""
+    """Of versions, a row for each key of each chunk."""
     chunks = select(*columns).select_from(VersionRow).join(ChunkRow, ChunkRow.version_id == VersionRow.id)
-    return chunks.join(ChunkKeyRow, ChunkKeyRow.chunk_id == ChunkRow.id).where(ChunkKeyRow.key >= 0)
+    return chunks.join(ChunkKeyRow, ChunkKeyRow.chunk_id == ChunkRow.id)
 
 
 def _keys(*others: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    """Of documents, a row for each chunk that has words: whether one of ``others`` says the same, and how many do."""
+    """Of documents, a row for each key of each chunk: of the whole of it, whether one of ``others`` says the same, and
+    how many do; of a statement, who of them may nearly say the same.
+    """
     elsewhere = _alike(_key.key).where(_version.document_id != VersionRow.document_id, *others).exists()
-    return _keyed(VersionRow.document_id, elsewhere.label("elsewhere"), _files().label("files")).where(*_MINE)
+    return _keyed(
+        VersionRow.document_id,
+        ChunkRow.id.label("chunk_id"),
+        case((_WHOLE, elsewhere)).label("elsewhere"),
+        case((_WHOLE, _files())).label("files"),
+        case((and_(~_WHOLE, ChunkRow.flaw.is_(None)), _near(*others))).label("near"),
+    ).where(*_MINE)
 
 
 # Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
@@ -81,30 +112,40 @@ def document_qualities(
     """Of the active chunks of documents, in their order; all zero for one that is not there.
 
     ``as_they_came``: a chunk is a duplicate of what was there before it, be it that it came in the same change.
+    Near duplicates are looked for among the newest of the chunks that share a statement's key: one whose keys all stand
+    in a hundred chunks of other texts may be missed.
     """
-    keys: defaultdict[int, list[Row[*tuple[Any, ...]]]] = defaultdict(list)
+    counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
     flaws: defaultdict[int, dict[str, int]] = defaultdict(dict)
     for start in range(0, len(document_ids), _BATCH):
         mine = {"collection": collection_id, "documents": document_ids[start : start + _BATCH]}
-        for row in connection.execute(_KEYS_BEFORE if as_they_came else _KEYS, mine):
-            keys[row.document_id].append(row)
+        duplicates: set[int] = set()
+        owners: dict[int, int] = {}
+        sharing: defaultdict[int, set[int]] = defaultdict(set)
+        for row in plain(connection.execute(_KEYS_BEFORE if as_they_came else _KEYS, mine)):
+            if row.elsewhere:
+                duplicates.add(row.chunk_id)
+                counts[row.document_id]["duplicates"] += 1
+                counts[row.document_id]["boilerplate"] += row.files >= _BOILERPLATE_FILES
+            elif row.near:
+                owners[row.chunk_id] = row.document_id
+                sharing[row.chunk_id].update(map(int, row.near.split(",")))
+        others = {chunk_id: near for chunk_id, near in sharing.items() if chunk_id not in duplicates}
+        for chunk_id in near_copies(connection, others):
+            counts[owners[chunk_id]]["near_duplicates"] += 1
         for document_id, flaw, count in connection.execute(_DOCUMENT_FLAWS, mine):
             flaws[document_id][flaw] = count
-    return [
-        Quality(
-            duplicates=sum(row.elsewhere for row in keys[document_id]),
-            boilerplate=sum(row.elsewhere and row.files >= _BOILERPLATE_FILES for row in keys[document_id]),
-            flaws=flaws[document_id],
-        )
-        for document_id in document_ids
-    ]
+    return [Quality(**counts[document_id], flaws=flaws[document_id]) for document_id in document_ids]
 
 
 def collection_quality(connection: Connection, collection_id: int) -> Quality:
-    """Of all of a collection's active chunks. Reads a row of each."""
+    """Of all of a collection's active chunks, but for near duplicates. Reads a row of each.
+
+    Near duplicates would take comparing the texts of all that share a statement.
+    """
     mine = (VersionRow.collection_id == collection_id, visible())
     documents, files = (func.count(column.distinct()) for column in (VersionRow.document_id, VersionRow.sha256))
-    groups = _keyed(func.count(), documents, files).where(*mine).group_by(ChunkKeyRow.key)
+    groups = _keyed(func.count(), documents, files).where(_WHOLE, *mine).group_by(ChunkKeyRow.key)
     found = connection.execute(groups.having(documents > 1)).all()
     return Quality(
         duplicates=sum(chunks for chunks, _, _ in found),

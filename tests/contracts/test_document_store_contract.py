@@ -456,15 +456,45 @@ def test_what_others_say_too_is_counted(store, collection):
     assert store.quality(collection) == Quality(duplicates=10)
 
 
+def test_what_nearly_says_what_others_say_is_counted(kept):
+    collection = kept.ensure_collection("handbook", fingerprint())
+    ingest(kept, kept.ensure_collection("other", fingerprint()), "/z", [BODY])
+    gone = ingest(kept, collection, "/gone", [f"Today: {BODY}"])
+    ingest(kept, collection, "/replaced", [f"{BODY}Ask him. "])
+    ingest(kept, collection, "/replaced", ["What it says now. "])
+    first = ingest(kept, collection, "/a", [BODY, "Something else. ", f"{BODY}Again. "])
+    kept.delete(collection, [gone.id])
+    assert kept.qualities(collection, [first.id]) == [Quality()]  # not within a document, not beside what has left
+    longer = ingest(kept, collection, "/b", [f"{BODY}Ask first. ", "Another thing. "])
+    figure = ingest(kept, collection, "/c", [BODY.replace("40", "41")])
+    sentence = ingest(
+        kept, collection, "/d", ["It is checked each morning by the shift that leaves. And then it is not. "]
+    )
+    half = ingest(kept, collection, "/e", [f"{BODY}{'What follows is half of it, and more. ' * 2}"])
+    ids = [document.id for document in (first, longer, figure, sentence, half)]
+    assert kept.qualities(collection, ids) == [
+        Quality(near_duplicates=1), Quality(near_duplicates=1), Quality(), Quality(), Quality(),
+    ]  # fmt: skip
+    before = kept.qualities(collection, ids, as_they_came=True)
+    assert before == [Quality(), Quality(near_duplicates=1), Quality(), Quality(), Quality()]
+    copy = ingest(kept, collection, "/f", [BODY])
+    assert kept.qualities(collection, [copy.id, first.id]) == [
+        Quality(duplicates=1),
+        Quality(duplicates=1, near_duplicates=1),
+    ]
+    assert kept.quality(collection) == Quality(duplicates=2)
+
+
 def test_documents_that_came_together_are_compared_in_their_order(store, collection):
     before = ingest(store, collection, "/before", ["Number one. "])
     texts = ["Number one. ", BODY, BODY.upper(), f"{BODY}And more. "]
     documents = store.activate([staged(store, collection, f"/{number}", [text]) for number, text in enumerate(texts)])
     ids = [document.id for document in (before, *documents)]
+    near = Quality(near_duplicates=1)
     assert store.qualities(collection, ids, as_they_came=True) == [
-        Quality(), Quality(duplicates=1), Quality(), Quality(duplicates=1), Quality(),
+        Quality(), Quality(duplicates=1), Quality(), Quality(duplicates=1), near,
     ]  # fmt: skip
-    assert store.qualities(collection, ids) == [*[Quality(duplicates=1)] * 4, Quality()]
+    assert store.qualities(collection, ids) == [*[Quality(duplicates=1)] * 4, near]
     assert store.qualities(collection, []) == []
 
 

@@ -153,7 +153,7 @@ def test_documents_and_collections(client):
     found = first["documents"] + second["documents"]
     assert sorted(Path(document["uri"]).name for document in found) == ["cache.md", "town.txt"]
     details = client.get(f"/v1/documents/{found[0]['id']}").json()
-    assert details.pop("quality") == {"duplicates": 0, "boilerplate": 0, "flaws": {}}
+    assert details.pop("quality") == {"duplicates": 0, "near_duplicates": 0, "boilerplate": 0, "flaws": {}}
     assert details == found[0]
 
 

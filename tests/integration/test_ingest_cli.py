@@ -456,25 +456,30 @@ def test_duplicates_and_what_is_no_text_are_told_everywhere(run, docs):
     said = "The feed pump runs at 40 bar and is checked each morning by the shift that leaves.\n"
     (docs / "copy.txt").write_text(said.upper())
     (docs / "first.txt").write_text(said)
+    (docs / "longer.txt").write_text(f"{said}Noted.\n")
     dump = " ".join(f"{number * 2654435761 % 2**32:08x}" for number in range(120))
     (docs / "dump.md").write_text(f"# Dump\n\n{said}\n## Bytes\n\n{dump}\n")
     *files, summary = lines(run("ingest", str(docs), "--json"))
     told = {Path(file["uri"]).name: file["quality"] for file in files}
-    nothing = {"duplicates": 0, "boilerplate": 0, "flaws": {}}
+    nothing = {"duplicates": 0, "near_duplicates": 0, "boilerplate": 0, "flaws": {}}
     assert told["a.md"] == told["copy.txt"] == nothing  # as it stood then
-    assert told["first.txt"] == {"duplicates": 1, "boilerplate": 0, "flaws": {}}
+    assert told["first.txt"] == nothing | {"duplicates": 1}
+    assert told["longer.txt"] == nothing | {"near_duplicates": 1}
     assert told["dump.md"]["flaws"] == {"encoded": 1}
-    assert (summary["duplicates"], summary["flaws"]) == (2, {"encoded": 1})
+    assert (summary["duplicates"], summary["near_duplicates"], summary["flaws"]) == (2, 1, {"encoded": 1})
     listed = json.loads(run("list", "--json").stdout)["documents"]
     assert {Path(each["uri"]).name: each["quality"]["duplicates"] for each in listed} == {
-        "a.md": 0, "b.txt": 0, "copy.txt": 1, "first.txt": 1, "dump.md": 1,
+        "a.md": 0, "b.txt": 0, "copy.txt": 1, "first.txt": 1, "dump.md": 1, "longer.txt": 0,
     }  # fmt: skip
+    assert {Path(each["uri"]).name for each in listed if each["quality"]["near_duplicates"]} == {"longer.txt"}
+    assert "1 near duplicate " in run("list").stdout
     assert {each["language"] for each in listed if Path(each["uri"]).name == "first.txt"} == {"en"}
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
     assert state["quality"] == {"duplicates": 3, "boilerplate": 0, "flaws": {"encoded": 1}}
-    assert "7 chunks (3 duplicates, 1 encoded)" in run("status").stdout
+    assert "8 chunks (3 duplicates, 1 encoded)" in run("status").stdout
     shown = run("jobs", str(summary["job"])).output
     assert "first.txt, 1 chunk (1 duplicate)\n" in shown
     assert "dump.md, 2 chunks (1 duplicate, 1 encoded)\n" in shown
+    assert "longer.txt, 1 chunk (1 near duplicate)\n" in shown
     assert "a.md, 2 chunks\n" in shown
     assert all(file["quality"] is None for file in lines(run("ingest", str(docs), "--json"))[:-1])

@@ -270,7 +270,7 @@ async def test_one_document():
     async with serving(ScriptedLibrary(documents=[make_document(2), make_document(3)])) as client:
         found = (await client.get("/v1/documents/3")).json()
         assert (found["title"], found["language"]) == ("Document 3", None)
-        assert found["quality"] == {"duplicates": 3, "boilerplate": 0, "flaws": {"encoded": 1}}
+        assert found["quality"] == {"duplicates": 3, "near_duplicates": 0, "boilerplate": 0, "flaws": {"encoded": 1}}
         for absent in (1, 4, 0, -1, 2**63, 10**30):
             response = await client.get(f"/v1/documents/{absent}")
             assert (response.status_code, response.json()["code"]) == (404, "unknown_document")

@@ -7,11 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from rag.errors import JobLost, UnknownJob
 from rag.job_types import JobError, JobFile, JobRequest, JobState, Upload
+from rag.quality_types import Quality
 from rag.stores.database import Database
 from rag.stores.jobs import LEASE, JobQueue
+from rag.stores.tables import JobFileRow
 from tests.contracts.store_builders import settings_in
 
 REQUEST = JobRequest(
@@ -190,6 +193,18 @@ def test_files_are_noted_as_they_come_and_the_last_try_counts(queue):
     assert queue.job(job_id).outcomes == {"ingested": 1, "unchanged": 1}
     first = queue.files(job_id, limit=1)
     assert [file.uri for _, file in queue.files(job_id, after=first[0][0])] == ["/a"]
+
+
+def test_what_was_noted_before_near_duplicates_were_counted_is_read(queue, database):
+    job_id = queue.put(REQUEST).id
+    queue.claim("w")
+    counted = JobFile(uri="/a", outcome="ingested", chunks=3, quality=Quality(duplicates=1, near_duplicates=2))
+    queue.record(job_id, "w", [counted])
+    assert [file for _, file in queue.files(job_id)] == [counted]
+    with database.write() as connection:
+        before = {"duplicates": 1, "boilerplate": 0, "flaws": {}}
+        connection.execute(update(JobFileRow).values(quality=before))
+    assert [file.quality for _, file in queue.files(job_id)] == [Quality(duplicates=1)]
 
 
 def test_jobs_are_listed_newest_first_and_forgotten_when_they_are_old(queue, clock, database):
