@@ -138,8 +138,8 @@ class Worker:
         problem = self._library.erase_deleted().problem if erase else None
         if problem is not None:
             _log.warning("model state not erased", code=problem.code, detail=str(problem))
-        if len(report.failed) == len(report.results):
-            return problem
+        if all(result.document_id is None for result in report.results):
+            return problem  # there may be no collection
         collection = self._library.store.collection(name)
         try:
             self._library.vectors.flush(collection)
