@@ -8,7 +8,7 @@ import msgspec
 import rich_click as click
 
 from indexer.commands.erasing import tell_searched
-from indexer.commands.options import json_option, storable
+from indexer.commands.options import json_option
 from rag.commands.errors import EXIT_FAILED, on_one_line
 from rag.config import load_settings
 from rag.factory import open_library
@@ -16,7 +16,7 @@ from rag.plurals import plural
 
 
 @click.command()
-@click.argument("collection", callback=storable)
+@click.argument("collection")
 @click.option(
     "--purge",
     is_flag=True,

@@ -265,6 +265,18 @@ def test_a_collection_that_is_gone_cannot_be_dropped(run, folder, home):
         assert np.isfinite(library.vectors.search(library.store.collection("stays"), QUERY, 1)[0].score)
 
 
+def test_one_whose_name_no_command_takes_any_more_can_be_dropped(run, folder, home, tmp_path):
+    exported = tmp_path / "stays.jsonl"
+    run("export", str(exported), "-c", "stays")
+    for command in (["ingest", str(folder)], ["import", str(exported)], ["verify"], ["list"]):
+        assert "The name of the collection is empty" in run(*command, "-c", "", exit_code=2).output
+    with open_library(Settings(_env_file=None)) as library:
+        library.store.ensure_collection("", library.store.collection("stays").fingerprint)
+    run("drop", "")
+    assert rows(home)["collections"] == 2
+    assert "unknown_collection" in run("drop", "\udcff", exit_code=1).output
+
+
 @pytest.mark.parametrize("begin", ["ingest", "import", "sync"])
 def test_whoever_takes_documents_in_first_finishes_a_drop_that_was_killed(run, folder, home, tmp_path, begin):
     with open_library(Settings(_env_file=None)) as library:
