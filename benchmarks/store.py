@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rag.types import Collection, Hit
+    from rag.ranking import Ranking
+    from rag.types import Collection
 
 _CACHE = Path("build/benchmarks")
 _CHUNKS_PER_DOCUMENT = 50
@@ -97,11 +98,11 @@ class _Given:
 class _Timed:
     """A leg of the search, and how long it took the last time, in milliseconds."""
 
-    def __init__(self, search: Callable[..., list[Hit]]) -> None:
+    def __init__(self, search: Callable[..., Ranking]) -> None:
         self._search = search
         self.ms = 0.0
 
-    def search(self, *arguments: Any, **named: Any) -> list[Hit]:  # noqa: ANN401  # handed on
+    def search(self, *arguments: Any, **named: Any) -> Ranking:  # noqa: ANN401  # handed on
         began = time.perf_counter()
         found = self._search(*arguments, **named)
         self.ms = 1000 * (time.perf_counter() - began)

@@ -24,11 +24,13 @@ from indexer.formats import (
     TEXT,
     VTT,
     XML,
+    XML_SUFFIXES,
     ZIP,
 )
 from indexer.image_detection import image_type
 from indexer.json_detection import json_type
 from indexer.legacy_encodings import is_doubtful, meant_by, one_byte_encoding
+from indexer.mixed_encodings import second_of, two_encodings
 from indexer.office_detection import office_type
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
@@ -158,7 +160,7 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
         _refuse_known_binary(path, scan)
         encoding = _encoding(path, scan)
         stated = scan.utf8 or _stated_encoding(path, scan) is not None
-        doubtful = not stated and is_doubtful(head[:_SAMPLE_BYTES], encoding)
+        doubtful = not stated and second_of(encoding) is None and is_doubtful(head[:_SAMPLE_BYTES], encoding)
     media_type = _text_type(path, head, encoding, whole=scan.size <= len(head))
     if media_type not in LOOSE:
         _refuse_noise(path, head)
@@ -306,6 +308,8 @@ def _encoding(path: PurePath, scan: SourceScan) -> str:
         return "iso2022_jp" if _ISO_2022.search(head) and _known_codec("iso2022_jp") else "utf-8"
     if (name := _stated_encoding(path, scan)) is not None:
         return name
+    if (both := two_encodings(head, whole=scan.size == len(head))) is not None:
+        return both
     sample = head[:_SAMPLE_BYTES]
     text = sample.decode("utf-8", errors="replace")
     foreign = sum(character > "\x7f" for character in text)
@@ -372,7 +376,9 @@ def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> st
         return HTML
     if SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
         return CODE
-    if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (suffix == ".xml" and start.lstrip().startswith(b"<")):
+    if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (
+        suffix in XML_SUFFIXES and start.lstrip().startswith(b"<")
+    ):
         return XML
     if start.startswith(b"WEBVTT"):
         return VTT

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Self
 
 from indexer.embeddings import Embedded, Texts
-from indexer.steps import Address, Pause, Stopped, Stopwatch, Waiting
+from indexer.steps import Activated, Address, Passages, Pause, Ready, Stopped, Stopwatch, Waiting
+from rag.errors import RagError
 from rag.priority import BEHIND, give_way
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from indexer.report import SourceResult
-    from indexer.steps import Answer, Passages, Step, Steps
+    from indexer.steps import Answer, Step, Steps
     from rag.protocols import DocumentStore, Embedder
 
 # Passages that keep the processor busy, and open files.
@@ -101,6 +102,7 @@ class EmbeddingGroup:
         self._entries: deque[_Entry] = deque()  # those not told yet
         self._waiting: list[tuple[_Entry, Passages]] = []
         self._again: deque[_Entry] = deque()  # those that are to be read once more when nobody else is being read
+        self._ready: list[tuple[_Entry, Ready]] = []  # those that are to become documents together
         self._batch: _Batch | None = None
         self._reading = False  # a source is in the middle of being read, and others are looked after
         self._thread = _Thread()
@@ -116,6 +118,7 @@ class EmbeddingGroup:
 
     def settle(self) -> None:
         """Embed what waits, and end each of these sources, or drop them."""
+        self._activate()
         while self._again or self._waiting or self._batch is not None:
             self._read_again()
             self._embed_what_waits()
@@ -152,6 +155,7 @@ class EmbeddingGroup:
 
     def _go_on(self) -> None:
         """Begin to embed what is due, or end what is embedded."""
+        self._activate()
         if self._is_due():
             self._embed_what_waits()
         elif self._batch is not None and self._batch.vectors.done():
@@ -189,14 +193,20 @@ class EmbeddingGroup:
                 if self._reading:
                     self._again.append(entry)
                     return
-            elif isinstance(step, Waiting):
-                answer = step.vectors.result()
-            elif step.last:
+            elif isinstance(step, Ready):
+                self._ready.append((entry, step))
+                return
+            elif isinstance(step, Passages) and step.last:
                 self._waiting.append((entry, step))
                 return
             else:
-                entry.begun = True
-                answer = self._thread.embed(Texts(step.texts, store=self._store, embedder=step.embedder))
+                answer = self._vectors(entry, step)
+
+    def _vectors(self, entry: _Entry, step: Passages | Waiting) -> Embedded | Future[Embedded]:
+        if isinstance(step, Waiting):
+            return step.vectors.result()
+        entry.begun = True
+        return self._thread.embed(Texts(step.texts, store=self._store, embedder=step.embedder))
 
     def _next_step(self, entry: _Entry, answer: Answer) -> Step | None:
         """None: it has come to its result, or is dropped."""
@@ -255,5 +265,29 @@ class EmbeddingGroup:
             end = start + len(passages.texts)
             share = seconds * len(passages.texts) / len(digests)
             self._advance(entry, Embedded(vectors[start:end], digests[start:end], share))
-            self._tell_first()
             start = end
+        self._activate()
+        self._tell_first()
+
+    def _activate(self) -> None:
+        """Make documents of what is ready, of all at once: each by itself takes twice as long."""
+        ready, self._ready = self._ready, []
+        started = time.monotonic()
+        answers = self._activated([each for _, each in ready])
+        share = (time.monotonic() - started) / max(1, len(ready))
+        for (entry, _), answer in zip(ready, answers, strict=True):
+            entry.watch.seconds += share
+            self._advance(entry, answer)
+
+    def _activated(self, ready: Sequence[Ready]) -> Sequence[Activated | RagError]:
+        if not ready:
+            return ()
+        try:
+            documents = self._store.activate([each.version for each in ready])
+        except RagError as error:
+            if len(ready) == 1:
+                return (error,)
+            return [answer for each in ready for answer in self._activated([each])]  # each hears of its own
+        ids = [document.id for document in documents]
+        qualities = self._store.qualities(ready[0].collection, ids, as_they_came=True)
+        return [Activated(*each) for each in zip(documents, qualities, strict=True)]

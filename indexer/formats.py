@@ -33,6 +33,8 @@ CONTAINERS: Final = frozenset({MAIL, MAILBOX, OUTLOOK, ZIP, TAR})
 
 MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
+# Without the line that says so they are XML all the same.
+XML_SUFFIXES: Final = frozenset({".xml", ".svg", ".opml", ".rss", ".atom", ".kml", ".gpx", ".tei", ".dita", ".fb2"})
 # Formats that are text and told by their names. Source code is by language: ``CODE`` is any other one.
 SUFFIX_TYPES: Final = {
     **dict.fromkeys(MARKDOWN_SUFFIXES, MARKDOWN),

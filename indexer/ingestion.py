@@ -21,7 +21,7 @@ from indexer.mishaps import mishaps_told
 from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
-from indexer.steps import Address, Pause, Stopped, Stopwatch
+from indexer.steps import Address, Pause, Stopped, Stopwatch, activated
 from rag.errors import SourceError, SourceHasNoText, SourceLeftOut, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
@@ -212,6 +212,7 @@ class SourceIngestion:
             )
             with self._store.stage(collection, record) as version:
                 chunks = yield from self._fill(version, record.title, chain(opening, pieces), handover)
+                one_of_many = self._is_one_of_many(handover)
                 members = yield from self._take_members(target, handover)
                 if source.changed():
                     return None
@@ -219,14 +220,22 @@ class SourceIngestion:
                     raise _without_text(source, detected)
                 if replacing:
                     self._remove_departed(collection, source.uri, members.uris)
-                document = version.activate(members_failed=members.failed)
+                if one_of_many:
+                    document, quality = yield from activated(version, collection)
+                else:
+                    document = version.activate(members_failed=members.failed)
+                    [quality] = self._store.qualities(collection, [document.id], as_they_came=True)
         return Taken(
             outcome=Outcome.REPLACED if replacing else Outcome.INGESTED,
             document_id=document.id,
             chunks=document.chunk_count,
             members_failed=members.failed,
-            quality=self._store.quality(collection, document.id),
+            quality=quality,
         )
+
+    def _is_one_of_many(self, handover: Handover) -> bool:
+        """Whether it can wait for others, now that it is read: a member is part of a source that is being read."""
+        return not handover.has_members and not self._depth
 
     def _take_members(self, target: Target, handover: Handover) -> Steps[_Members]:
         members = _Members()
@@ -296,8 +305,7 @@ class SourceIngestion:
                 yield Pause.READING
             else:
                 yield from filling.add(chunk)
-        # A member is part of a source that is being read.
-        return (yield from filling.end(last=not handover.has_members and not self._depth))
+        return (yield from filling.end(last=self._is_one_of_many(handover)))
 
     def _chunks(self, version: StagedVersion, title: str, parsed: Iterable[Pieces]) -> Iterator[ChunkDraft | None]:
         """The source's chunks, with None for all that the parser hands over; its text goes to the store."""

@@ -9,9 +9,13 @@ from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
+from indexer.embeddings import Embedded
+from rag.errors import RagError
+
 if TYPE_CHECKING:
-    from indexer.embeddings import Embedded
-    from rag.protocols import Embedder
+    from rag.protocols import Embedder, StagedVersion
+    from rag.quality_types import Quality
+    from rag.types import Collection, Document
 
 _Result = TypeVar("_Result")
 
@@ -43,6 +47,20 @@ class Address(NamedTuple):
     uri: str
 
 
+class Ready(NamedTuple):
+    """A version that is whole, to be made the active one of its collection when others are, too."""
+
+    version: StagedVersion
+    collection: Collection
+
+
+class Activated(NamedTuple):
+    """What became of it: a document, of this quality beside what was there before."""
+
+    document: Document
+    quality: Quality
+
+
 class Pause(Enum):
     """Where others may go on, but for what the values say."""
 
@@ -50,16 +68,16 @@ class Pause(Enum):
     AGAIN = "about to read its source once more"
 
 
-Step = Passages | Waiting | Address | Pause
-Answer: TypeAlias = "Embedded | Future[Embedded] | None"
-# Only passages and the waiting for their vectors are answered with something.
+Step = Passages | Waiting | Address | Ready | Pause
+Answer: TypeAlias = "Embedded | Future[Embedded] | Activated | RagError | None"
+# Passages, the waiting for their vectors, and versions that are ready are answered with something.
 Steps = Generator[Step, Answer, _Result]
 
 
 def embedded(texts: list[str], embedder: Embedder) -> Steps[Embedded]:
     """The vectors of a source's last texts, from whoever goes through the steps."""
     answer = yield Passages(texts, embedder, last=True)
-    if not isinstance(answer, tuple):
+    if not isinstance(answer, Embedded):
         raise TypeError("the last passages are answered with their vectors")
     return answer
 
@@ -75,8 +93,18 @@ def begun(texts: list[str], embedder: Embedder) -> Steps[Future[Embedded]]:
 def arrived(vectors: Future[Embedded]) -> Steps[Embedded]:
     """What ``begun`` has promised."""
     answer = yield Waiting(vectors)
-    if not isinstance(answer, tuple):
+    if not isinstance(answer, Embedded):
         raise TypeError("the waiting for vectors is answered with them")
+    return answer
+
+
+def activated(version: StagedVersion, collection: Collection) -> Steps[Activated]:
+    """The document of a version that is whole. Raises as ``StagedVersion.activate``."""
+    answer = yield Ready(version, collection)
+    if isinstance(answer, RagError):
+        raise answer
+    if not isinstance(answer, Activated):
+        raise TypeError("a version that is ready is answered with what became of it")
     return answer
 
 
@@ -88,7 +116,7 @@ class Stopwatch:
 
     def next_step(self, steps: Steps[_Result], answer: Answer) -> Step:
         """Raises StopIteration with the result, and what the steps raise."""
-        if isinstance(answer, tuple):
+        if isinstance(answer, Embedded):
             self.seconds += answer.seconds
         started = time.monotonic()
         try:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
         TokenProbabilities,
     )
     from rag.quality_types import Likeness, Quality
+    from rag.ranking import Ranking
     from rag.source_types import SourceRecord, StoredSource, WebFetch
-    from rag.types import Chunk, ChunkDraft, Collection, Document, Filter, Fingerprint, GenerationInfo, Hit
+    from rag.types import Chunk, ChunkDraft, Collection, Document, Filter, Fingerprint, GenerationInfo
     from rag.version_types import Stretch
 
 
@@ -132,7 +133,7 @@ class VectorIndex(Protocol):
     def delete(self, ids: NDArray[np.int64]) -> None:
         """Ids that are not there are ignored."""
 
-    def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> list[Hit]:
+    def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> Ranking:
         """At most ``k`` hits, best first; fewer only if the index holds fewer.
 
         ``among`` are ascending ids: only these count, and those that are not in the index are ignored.
@@ -155,7 +156,7 @@ class VectorSearch(Protocol):
         *,
         where: Filter | None = None,
         as_of: datetime | None = None,
-    ) -> list[Hit]:
+    ) -> Ranking:
         """The best ``k`` of the chunks that the filter lets through; fewer only if there are fewer of them.
 
         With ``as_of``, an aware time, of the chunks that were active at that moment.
@@ -174,7 +175,7 @@ class LexicalIndex(Protocol):
         *,
         where: Filter | None = None,
         as_of: datetime | None = None,
-    ) -> list[Hit]:
+    ) -> Ranking:
         """The best ``k`` of the chunks that hold a word of the query and that the filter lets through.
 
         With ``as_of``, an aware time, of the chunks that were active at that moment.
@@ -301,6 +302,9 @@ class DocumentStore(PassageStore, Protocol):
         whose tokens its chunks are measured in (empty: not known).
         """
 
+    def activate(self, versions: Sequence[StagedVersion]) -> list[Document]:
+        """As ``StagedVersion.activate``, of versions of one collection, of a document each: in one transaction."""
+
     def known_vectors(
         self, digests: Sequence[bytes], *, embedder: str, dimension: int
     ) -> dict[bytes, NDArray[np.float32]]:
@@ -320,8 +324,12 @@ class DocumentStore(PassageStore, Protocol):
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
         """Retire documents and their members; returns how many were active."""
 
-    def quality(self, collection: Collection, document_id: int) -> Quality:
-        """How much of an active document says the same as others, and how much is no text."""
+    def qualities(
+        self, collection: Collection, document_ids: Sequence[int], *, as_they_came: bool = False
+    ) -> list[Quality]:
+        """How much of active documents says the same as others, or with ``as_they_came`` as others that were there
+        before them, and how much is no text.
+        """
 
     def expire(self, collection: Collection, *, older_than: timedelta | None = None) -> int:
         """Delete the versions that ended longer ago than they are to be kept, or than ``older_than``; how many."""

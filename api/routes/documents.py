@@ -58,8 +58,8 @@ def collection_of(store: DocumentStore, document_id: int) -> Collection:
 def _find(store: DocumentStore, document_id: int) -> DocumentDetails:
     collection = collection_of(store, document_id)
     document = plain(store.document(collection, document_id), schemas.Document)
-    quality = plain(store.quality(collection, document_id), schemas.Quality)
-    return DocumentDetails(**msgspec.structs.asdict(document), quality=quality)
+    [quality] = store.qualities(collection, [document_id])
+    return DocumentDetails(**msgspec.structs.asdict(document), quality=plain(quality, schemas.Quality))
 
 
 def _delete(library: Library, document_id: int, *, purge: bool) -> Deleted:

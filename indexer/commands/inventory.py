@@ -38,7 +38,7 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
     with open_library(load_settings()) as library:
         target = library.store.collection(collection)
         documents = list(all_documents(library.store, target))
-        qualities = [library.store.quality(target, document.id) for document in documents]
+        qualities = library.store.qualities(target, [document.id for document in documents])
     if as_json:
         found = [
             msgspec.to_builtins(document) | {"quality": msgspec.to_builtins(quality)}

@@ -45,6 +45,16 @@ def is_marked_caption(text: str) -> bool:
     return is_caption(text) or _MARKED.match(text) is not None
 
 
+def by_their_words(found: Iterable[Parsed]) -> Iterator[Parsed]:
+    """As ``beside_tables``, with paragraphs that call themselves a table's or a figure's as captions."""
+    yield from beside_tables(
+        replace(item, kind=BlockKind.CAPTION)
+        if isinstance(item, Block) and item.kind is BlockKind.PARAGRAPH and is_caption(item.text)
+        else item
+        for item in found
+    )
+
+
 def beside_tables(found: Iterable[Parsed]) -> Iterator[Parsed]:
     """Yield all that is found, with what a caption says on the table that it stands next to.
 

@@ -6,7 +6,9 @@ import codecs
 import io
 from typing import TYPE_CHECKING, Final, Self
 
+from indexer.mixed_encodings import read_otherwise, second_of
 from indexer.parsers.blocks import Notice
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +39,7 @@ class TextReader:
         self._encoding = encoding
         # ``replace``: detection chose this encoding for the whole file; one torn character must not cost the document.
         self._stream = io.TextIOWrapper(file, encoding=encoding, errors=_HANDLER, newline=None)
-        self._before = _replacer.count
+        self._before, self._other = _replacer.count, read_otherwise(encoding)
 
     def __enter__(self) -> Self:
         return self
@@ -45,9 +47,12 @@ class TextReader:
     def __exit__(self, *exc_info: object) -> None:
         self._stream.detach()
 
-    def read(self) -> str:
-        """All of it."""
-        return self._stream.read().replace("\x00", "")
+    def read(self, size: int = -1) -> str:
+        """All of it, or about ``size`` characters; nothing at its end."""
+        while text := self._stream.read(size):
+            if storable := text.replace("\x00", ""):
+                return storable
+        return ""
 
     def lines(self, limit: int = 1 << 20) -> Iterator[str]:
         """Its lines with their ends, one longer than ``limit`` in parts."""
@@ -61,6 +66,9 @@ class TextReader:
             places = "One place" if count == 1 else f"{count:,} places"
             hold = "holds" if count == 1 else "hold"
             yield Notice(message=f"{places} could not be read as {self._encoding} and {hold} a replacement character.")
+        if others := read_otherwise(self._encoding) - self._other:
+            second = second_of(self._encoding)
+            yield Notice(message=f"It is UTF-8 but for {plural(others, 'place')}, read as {second}.")
 
 
 def storable(text: str) -> str:

@@ -11,6 +11,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.captions import by_their_words
 from indexer.parsers.compound_file import HINT, CompoundFile
 from indexer.parsers.doc_text import DocText, Paragraph
 from indexer.parsers.tables import TableWriter
@@ -64,16 +65,20 @@ def parse_doc(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
         text = DocText(document, compound.read("1Table" if flags & _TABLE_1 else "0Table"))
         if title := compound.title():
             yield Title(text=title)
-        writer = _Writer()
-        for number, paragraph in enumerate(text.paragraphs()):
-            for block in writer.add(paragraph):
-                yield from bounded(block)
-            if number % _PARAGRAPHS_PER_SIGN_OF_LIFE == 0:
-                yield None
-        for block in writer.finish():
-            yield from bounded(block)
+        yield from by_their_words(_blocks(text))
     except (struct.error, IndexError) as error:
         raise SourceDamaged(f"The text of this document cannot be read: {error}.", hint=HINT) from error
+
+
+def _blocks(text: DocText) -> Iterator[Parsed]:
+    writer = _Writer()
+    for number, paragraph in enumerate(text.paragraphs()):
+        for block in writer.add(paragraph):
+            yield from bounded(block)
+        if number % _PARAGRAPHS_PER_SIGN_OF_LIFE == 0:
+            yield None
+    for block in writer.finish():
+        yield from bounded(block)
 
 
 class _Writer:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
-from indexer.parsers.captions import beside_tables
+from indexer.parsers.captions import by_their_words
 from indexer.parsers.docx_styles import Numbering, Style, Styles, apply_properties
 from indexer.parsers.docx_tables import is_layout, table_cells, table_rows
 from indexer.parsers.docx_text import COMMENT, NoteMark, ParagraphText, paragraph_text
@@ -45,7 +45,7 @@ def parse_docx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG0
         part = main_part(archive)
         if title := package_title(archive):
             yield Title(text=title)
-        yield from beside_tables(_parsed(archive, part))
+        yield from by_their_words(_parsed(archive, part))
 
 
 def _parsed(archive: LimitedZip, part: str) -> Iterator[Parsed]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-import io
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Parsed, Title, bounded, one_line
+from indexer.parsers.decoding import TextReader
 from indexer.parsers.html_blocks import BlockWriter
 from rag.errors import SourceDamaged
 
@@ -52,8 +52,9 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     from lxml import etree, html
 
     parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
+    reader = _Utf8Reader(file, encoding)
     try:
-        root = html.parse(_Utf8Reader(file, encoding), parser).getroot()
+        root = html.parse(reader, parser).getroot()
     except etree.LxmlError as error:
         _refuse_torn(parser)
         raise SourceDamaged(f"This is not readable as HTML: {error}.") from error
@@ -70,18 +71,18 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         yield Title(text=title)
     for block in BlockWriter().blocks(content):
         yield from bounded(block)
+    yield from reader.text.notices()
 
 
 class _Utf8Reader:
     """Reads any encoding that Python knows as UTF-8; libxml2 knows fewer, and some by other names."""
 
     def __init__(self, file: BinaryIO, encoding: str) -> None:
-        self._text = io.TextIOWrapper(file, encoding=encoding, errors="replace")
+        self.text = TextReader(file, encoding)
 
     def read(self, size: int = -1) -> bytes:
-        # A character is at most four bytes. NUL would end the page for libxml2.
-        text = self._text.read(size // 4 if size >= 4 else size)
-        return text.replace("\x00", "\ufffd").encode("utf-8", errors="replace")
+        # A character is at most four bytes. NUL, which would end the page for libxml2, is left out.
+        return self.text.read(size // 4 if size >= 4 else size).encode("utf-8", errors="replace")
 
 
 def _refuse_torn(parser: HTMLParser) -> None:

@@ -161,7 +161,7 @@ class BlockWriter:
             yield Block(text=f"{caption}\n\n", kind=BlockKind.CAPTION)
         rows = list(element.iter("tr"))
         heads = sum(1 for row in rows if row.getparent().tag == "thead")
-        marked = heads or int(bool(rows) and any(cell.tag == "th" for cell in rows[0]))
+        marked = heads or _head_rows(rows)
         yield from table_blocks(_grid(rows), header_rows=marked or None, caption=caption or _figure_caption(element))
 
 
@@ -189,6 +189,19 @@ def is_data_table(table: HtmlElement) -> bool:
         return False
     widths = [sum(1 for cell in row if cell.tag in {"td", "th"}) for row in table.iter("tr")]
     return len(widths) > 1 and max(widths) > 1
+
+
+def _head_rows(rows: Sequence[HtmlElement]) -> int:
+    """Rows at the start that hold nothing but cells marked as names, over all columns; one will do for the first."""
+    heads = width = tall = 0
+    for row in rows[:-1]:
+        cells = [cell for cell in row if cell.tag in {"td", "th"}]
+        covered = sum(_span(cell, "colspan") for cell in cells) + tall
+        if not cells or covered < width or any(cell.tag != "th" for cell in cells):
+            break
+        heads, width = heads + 1, covered
+        tall += sum(_span(cell, "colspan") for cell in cells if _span(cell, "rowspan") > 1)
+    return heads or int(bool(rows) and any(cell.tag == "th" for cell in rows[0]))
 
 
 def _grid(rows: Sequence[HtmlElement]) -> Iterator[list[str]]:

@@ -41,12 +41,17 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 def parse_mail(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]:
     """Yield a message's headers and text, then its attachments; signatures and pictures of its text are left out.
 
+    A page that a browser saved as one file (MHTML) is that page.
+
     Raises:
         SourceDamaged: its parts nest deeper than any program makes them.
         SourceEncrypted: its text can be read with a key only.
         SourceTooLarge: it has more parts than allowed.
     """
     message = _message(file.read(), encoding)
+    if (page := _saved_page(message)) is not None:
+        yield from parse_html(io.BytesIO(storable(_text(payload(page), page.get_content_charset())).encode()), "utf-8")
+        return
     parts = _Parts(message)
     account = Account(limits, file.tell())
     for _part in parts.attached:
@@ -133,6 +138,14 @@ def _too_deep() -> SourceDamaged:
     return SourceDamaged(
         "Its parts nest deeper than any mail program makes them.", hint="Save what matters of it as a file of its own."
     )
+
+
+def _saved_page(message: Message) -> Message | None:
+    """The page of a file that a browser wrote, with what belongs to it, in the form of a mail to nobody."""
+    if message.get_content_type() != "multipart/related" or any(message.get(name) for name in ("To", "Cc", "Received")):
+        return None
+    page = next((part for part in _enclosed(message) if part.get_content_type() == "text/html"), None)
+    return page if page is not None and page.get("Content-Location") else None
 
 
 class _Parts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
-from indexer.parsers.captions import beside_tables
+from indexer.parsers.captions import by_their_words
 from indexer.parsers.odf_body import BodyReader
 from indexer.parsers.odf_styles import OdfStyles
 from indexer.parsers.office_package import telling_title
@@ -39,7 +39,7 @@ def parse_odt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
     """
     with LimitedZip(file) as archive:
         yield from _title(archive)
-        yield from beside_tables(_text(archive))
+        yield from by_their_words(_text(archive))
 
 
 def _text(archive: LimitedZip) -> Iterator[Parsed]:

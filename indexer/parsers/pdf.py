@@ -13,7 +13,7 @@ from indexer.parsers.pdf_file import PdfFile
 from indexer.parsers.pdf_headings import Style
 from indexer.parsers.pdf_pages import Origin
 from indexer.parsers.pdf_running import Running
-from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr
+from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr, SourceUnsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # Pages read ahead to learn the body's font size and what repeats on every page.
 _SAMPLE_PAGES: Final = 12
+# The program that the page for others speaks of, in every language.
+_ASKED_FOR: Final = "Adobe Reader"
+_XFA_HINT: Final = "Open it in Adobe Reader, print it to a PDF file and ingest that."
 # Titles that word processors, printers and libraries leave behind name a file or nothing, not the text.
 _FILE_TITLE = re.compile(
     r"\.(?:docx?|pptx?|xlsx?|tex|dvi|indd|pdf|odt|rtf|md|html?)$|^microsoft word|^untitled"
@@ -40,6 +43,7 @@ def parse_pdf(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
         SourceDamaged: it, or one of its pages, cannot be read.
         SourceHasNoText: it has pages, but no text on any of them.
         SourceNeedsOcr: all of its pages are images, and the extra ``ocr`` is not installed.
+        SourceUnsupported: it is a form in XFA, and its only page asks for a program that can show it.
     """
     with PdfFile(file) as document:
         yield from beside_tables(_parse(document))
@@ -55,6 +59,8 @@ def _parse(document: PdfFile) -> Iterator[Parsed]:
     for index in _sampled(count):
         sample[index] = document.read(index)
         yield None
+    if document.is_dynamic_form and count == 1:
+        _refuse_empty_form(sample[0])
     running = Running.of([page.lines for page in sample.values()])
     written = [page.lines for page in sample.values() if page.origin is not Origin.OCR]
     style = Style.of(written, whole=len(sample) == count)
@@ -73,10 +79,21 @@ def _parse(document: PdfFile) -> Iterator[Parsed]:
     if not found:
         raise _no_text(count, origins)
     yield from _notices(count, origins)
-    if document.attachments:
-        yield Notice(message=f"{document.attachments} files that are attached to it are left out.")
+    yield from _left_out(document)
     if running.shown:
         yield Notice(message=f"Left out as running headers and footers: {running.shown}")
+
+
+def _refuse_empty_form(page: Page) -> None:
+    if _ASKED_FOR in " ".join(line.text for line in page.lines):
+        raise SourceUnsupported("This is a form in XFA, which no parser reads.", hint=_XFA_HINT)
+
+
+def _left_out(document: PdfFile) -> Iterator[Notice]:
+    if document.attachments:
+        yield Notice(message=f"{document.attachments} files that are attached to it are left out.")
+    if document.is_dynamic_form:
+        yield Notice(message=f"It is a form in XFA, and what the form says is not read. {_XFA_HINT}")
 
 
 def _page_blocks(page: Page, number: int, writer: PageWriter, running: Running) -> Iterator[Block]:

@@ -14,6 +14,7 @@ from indexer.parsers.pdf_grids import with_grids
 from indexer.parsers.pdf_headings import CAPTION, LIST_ITEM, Levels, is_numbered, without_number
 from indexer.parsers.pdf_lines import SAME_LINE
 from indexer.parsers.pdf_tables import Table, is_column, with_tables
+from indexer.parsers.tables import leading_names, stands_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,9 @@ _LAST_WORD = re.compile(r"[\w-]+$")
 _FIRST_WORD = re.compile(r"^\w+")
 _COMPOUND = re.compile(r"\w+(?:-\w+)+")
 _MAX_COMPOUNDS: Final = 20_000
+_CONTINUED_CHARS: Final = 120
+# What stands above the rest of a table, on the next page.
+_CONTINUED = re.compile(r"\b(?:cont|fort(?:s|gesetzt)|suite|contin[uú]a|segue|vervolg)", re.IGNORECASE)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +54,15 @@ class _Row:
     item: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OpenTable:
+    """The last table, with nothing below it so far, and the names of its columns."""
+
+    page: int
+    columns: int
+    header: str
+
+
 @dataclass(slots=True)
 class PageWriter:
     """Groups the lines of one page after the other. ``outline`` has the levels of headings by page and folded title."""
@@ -58,6 +71,7 @@ class PageWriter:
     outline: Mapping[tuple[int, str], int] = field(default_factory=dict)
     _compounds: set[str] = field(default_factory=set)
     _levels: Levels = field(default_factory=Levels)
+    _open: _OpenTable | None = None
 
     def blocks(self, lines: Sequence[Line], *, page: int, grids: Sequence[Grid] = ()) -> Iterator[Block]:
         """The blocks of a page; ``grids`` are its ruled tables."""
@@ -65,7 +79,10 @@ class PageWriter:
             if "-" in line.text and len(self._compounds) < _MAX_COMPOUNDS:
                 self._compounds.update(map(str.lower, _COMPOUND.findall(line.text)))
         for group in self._groups(lines, page, grids):
-            yield self._block(group, page)
+            block = self._block(group, page)
+            if block.kind is not BlockKind.TABLE and not _CONTINUED.search(block.text[:_CONTINUED_CHARS]):
+                self._open = None
+            yield block
 
     def _groups(self, lines: Sequence[Line], page: int, grids: Sequence[Grid]) -> Iterator[list[_Row]]:
         group: list[_Row] = []
@@ -136,7 +153,7 @@ class PageWriter:
     def _block(self, group: list[_Row], page: int) -> Block:
         first = group[0]
         if first.table is not None:
-            return Block(text=f"{first.table.text}\n\n", kind=BlockKind.TABLE, page=page)
+            return self._table(first.table, page)
         lines = [row.line for row in group if row.line is not None]
         if first.level is not None:
             title = one_line(self._joined(group))
@@ -149,6 +166,16 @@ class PageWriter:
         if is_caption(text):
             kind = BlockKind.CAPTION
         return Block(text=f"{text}\n\n", kind=kind, page=page)
+
+    def _table(self, table: Table, page: int) -> Block:
+        """A table, or the rest of the one that the page before ends with."""
+        names, header = leading_names(table.rows)
+        before, columns = self._open, len(table.rows[0])
+        adjoins = before is not None and before.page == page - 1 and before.columns == columns
+        if adjoins and before is not None and before.header and not (names and stands_out(table.rows)):
+            names, header = (names, header) if header == before.header else (0, before.header)
+        self._open = _OpenTable(page=page, columns=columns, header=header)
+        return Block(text=f"{table.text}\n\n", kind=BlockKind.TABLE, page=page, header=None if names == 1 else header)
 
     def _joined(self, group: Sequence[_Row]) -> str:
         """Lines as running text; words cut at a line's end are whole again; list items keep their lines."""

@@ -37,6 +37,7 @@ class PdfFile:
         self.page_count = len(self._document)
         self.metadata_title = _metadata_title(self._document)
         self.attachments: int = self._document.count_attachments()
+        self.is_dynamic_form = _is_dynamic_form(self._document)
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +63,13 @@ class PdfFile:
         page = read_page(self._document, index, recognise=self._recognised < MAX_PAGES)
         self._recognised += page.origin is Origin.OCR
         return page
+
+
+def _is_dynamic_form(document: PdfDocument) -> bool:
+    """Whether its pages are made from XFA by the viewer; what is in the file is a page for viewers that cannot."""
+    from pypdfium2 import raw
+
+    return bool(raw.FPDF_GetFormType(document) == raw.FORMTYPE_XFA_FULL)
 
 
 def _metadata_title(document: PdfDocument) -> str:

@@ -59,6 +59,14 @@ def with_grids(lines: Sequence[Line], grids: Sequence[Grid]) -> Iterator[list[Li
         yield run
 
 
+def lines_of_tables(lines: Sequence[Line], grids: Sequence[Grid]) -> Iterator[list[Line]]:
+    """The lines of each grid that is a table."""
+    for grid in grids:
+        within = [line for line in lines if _is_within(line, grid)]
+        if _table(grid, within) is not None:
+            yield within
+
+
 def _is_within(line: Line, grid: Grid) -> bool:
     return not line.turned and grid.place((line.left + line.right) / 2, line.base + _MIDDLE * line.size) is not None
 

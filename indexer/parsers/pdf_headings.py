@@ -41,7 +41,8 @@ _MONTH: Final = (
 )
 _DAY: Final = r"\d{1,2}(?:\.|st|nd|rd|th|er|º)?"
 _DATE = re.compile(rf"^(?:{_MONTH} {_DAY}|{_DAY} (?:de |of )?{_MONTH}),? (?:de )?\d{{4}}$", re.IGNORECASE)
-_CONTENTS_ENTRY = re.compile(r"^\d+(?:\.\d+)*\.?\s.*\s\d+$|(?:\.\s*){4,}\d+$")
+# With the number of a page at its end, which no year is.
+_CONTENTS_ENTRY = re.compile(r"^\d+(?:\.\d+)*\.?\s.*\s(?!(?:19|20)\d\d$)\d+$|(?:\.\s*){4,}\d+$")
 _SECTION = re.compile(r"^((?:\d{1,3}|[A-Z])(?:\.\d{1,3})*)[.)]?\s+(?=\S)")
 # A letter alone may be an article.
 _SURE_SECTION = re.compile(r"^(?:\d{1,3}(?:\.\d{1,3})*[.)]?|[A-Z](?:\.\d{1,3}|[.)])+)\s+\S")

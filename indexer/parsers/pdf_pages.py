@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.ocr import MAX_SIDE, ocr_installed, recognizer
 from indexer.parsers.pdf_annotations import annotated
 from indexer.parsers.pdf_columns import in_reading_order
+from indexer.parsers.pdf_edges import keep_tables
 from indexer.parsers.pdf_figures import mark_drawn
 from indexer.parsers.pdf_lines import PageLines, page_lines
 from indexer.parsers.pdf_rules import page_grids
@@ -78,6 +79,7 @@ def _read(page: PdfPage, *, recognise: bool) -> Page:
         grids = [] if text.turn else page_grids(page)
         if not text.turn:
             mark_drawn(page, text.lines)
+        keep_tables(text.lines, grids)
         return Page(lines=in_reading_order(text.lines), origin=Origin.TEXT, grids=grids)
     if not text.characters and not _has_content(page):
         return Page(lines=[], origin=Origin.BLANK)
@@ -86,6 +88,7 @@ def _read(page: PdfPage, *, recognise: bool) -> Page:
         return Page(lines=in_reading_order(usable.lines), origin=origin)
     recognized = _recognized(page)
     if recognized.characters > usable.characters:
+        keep_tables(recognized.lines, [])
         return Page(lines=in_reading_order(recognized.lines), origin=Origin.OCR)
     return Page(lines=in_reading_order(usable.lines), origin=Origin.TEXT if usable.lines else Origin.BLANK)
 

@@ -48,11 +48,13 @@ _STAMP = re.compile(r"arXiv:\S+\s(?:\[\S+\]\s)?\d{1,2}\s\w+\s\d{4}", re.IGNORECA
 class Running:
     """Shapes of the lines that repeat, with their figures as ``#``, at the top of pages and at the bottom.
 
-    ``same`` are the texts that both of two pages have, and ``left_out`` the shapes that were met.
+    ``inside`` are those that the text has as well: rows of a table, names of speakers. ``same`` are the texts that both
+    of two pages have, and ``left_out`` the shapes that were met.
     """
 
     top: frozenset[str]
     bottom: frozenset[str]
+    inside: frozenset[str] = frozenset()
     same: frozenset[str] = frozenset()
     met: set[str] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)
@@ -64,13 +66,20 @@ class Running:
         if len(pages) == 2:
             return cls._of_two(*pages)
         enough = max(_MIN_PAGES, _SHARE * len(pages))
-        found = []
-        for top in (True, False):
-            seen = Counter(
-                shape for lines in pages for shape in {_shape(line) for row in _rows(lines, top=top) for line in row}
-            )
-            found.append(frozenset(shape for shape, times in seen.items() if times >= enough))
-        return cls(top=found[0], bottom=found[1])
+        edges: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+        inside: Counter[str] = Counter()
+        for lines in pages:
+            at_edge: set[int] = set()
+            for side, seen in edges.items():
+                outer = [line for row in _rows(lines, top=side) for line in row]
+                at_edge.update(map(id, outer))
+                seen.update({_shape(line) for line in outer})
+            inside.update({_shape(line) for line in lines if id(line) not in at_edge})
+        top, bottom = (
+            frozenset(shape for shape, times in edges[side].items() if times >= enough) for side in (True, False)
+        )
+        often = (shape for shape in top | bottom if 2 * inside[shape] >= max(edges[True][shape], edges[False][shape]))
+        return cls(top=top, bottom=bottom, inside=frozenset(often))
 
     @classmethod
     def _of_two(cls, first: Sequence[Line], second: Sequence[Line]) -> Running:
@@ -111,7 +120,7 @@ class Running:
                     for line in row
                     if id(line) in furniture
                     or (_is_page_number(line, page) and not _is_of_section(line, row))
-                    or _shape(line) in shapes
+                    or (_shape(line) in shapes and not self._is_of_text(line, row, shapes))
                     or _text(line) in again
                     or (len(row) == 1 and _is_lone_number(line, lines))
                 ]
@@ -122,6 +131,15 @@ class Running:
             return [line for line in lines if not _is_page_number(line, page)]
         self.left_out.update(_shape(line) for line in lines if id(line) in furniture)
         return [line for line in lines if id(line) not in furniture]
+
+    def _is_of_text(self, line: Line, row: Sequence[Line], shapes: frozenset[str]) -> bool:
+        """Whether what repeats at the edge is the text's own. A number is not that alone, nor beside a header."""
+        shape = _shape(line)
+        if shape not in self.inside:
+            return False
+        words = [_shape(other) for other in row if any(map(str.isalpha, other.text))]
+        beside_header = any(other in shapes and other not in self.inside for other in words)
+        return any(map(str.isalpha, shape)) or (len(row) > 1 and not beside_header)
 
 
 def _is_page_number(line: Line, page: int) -> bool:

@@ -35,6 +35,9 @@ _STRETCHED_WORDS: Final = 4
 _COLUMN_CHARS: Final = 20
 # Two cells side by side that are both longer than this are columns of text.
 _PROSE_CHARS: Final = 50
+# Capitals of usual fonts take three fifths of the size of a line, as read, on the average; others less.
+_SPACED: Final = 0.75
+_FIRST_OF_CJK: Final = "\u2e80"
 LIST_MARK: Final = r"(?:[•‣▪◦●○■□▢◻☐➢✓–*\-]|\(?\d{1,3}[.)]|\(?[a-z][.)])"
 _ONLY_MARK = re.compile(rf"^(?:{LIST_MARK}|\d+(?:\.\d+)*\.?)$")
 # What stands in front of a heading: the number of its section, a mark.
@@ -277,6 +280,11 @@ def _has_digit(line: Line) -> bool:
     return any(map(str.isdigit, line.text))
 
 
+def _is_spaced(line: Line) -> bool:
+    """Whether it is set with space between its letters, and so with more of it between words."""
+    return line.text.isalpha() and line.text < _FIRST_OF_CJK and line.width >= _SPACED * line.size * len(line.text)
+
+
 def _side_by_side(lines: Sequence[Line]) -> Iterator[Line]:
     """Join lines on one height that are no table's: a mark and its item, a number and its heading, wide spaces."""
     pending: Line | None = None
@@ -288,7 +296,8 @@ def _side_by_side(lines: Sequence[Line]) -> Iterator[Line]:
             label = _LABEL.match(first.text) is not None
             # Of a bold name and the paragraph that runs on beside it, the line is not bold.
             pending.bold = second.bold and (first.bold or label)
-            pending.apart = pending.apart or line.apart or not label
+            one = label or (_is_spaced(first) and _is_spaced(second))
+            pending.apart = pending.apart or line.apart or not one
             if len(line.text) > len(pending.text):
                 pending.size, pending.mono = line.size, line.mono
             pending.drawn = pending.drawn or line.drawn

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.captions import by_their_words
 from indexer.parsers.compound_file import HINT, CompoundFile
 from indexer.parsers.ppt_records import BYTES, CHARS, Record, Records
 from indexer.parsers.tables import table_blocks
@@ -61,8 +62,7 @@ def parse_ppt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
         if title := compound.title():
             yield Title(text=title)
         presentation = _Presentation(compound.read("PowerPoint Document"), struct.unpack_from("<I", user, 16)[0])
-        for block in presentation.blocks():
-            yield from bounded(block)
+        yield from by_their_words(piece for block in presentation.blocks() for piece in bounded(block))
     except (struct.error, IndexError, RecursionError) as error:
         raise SourceDamaged(f"The slides of this presentation cannot be read: {error}.", hint=HINT) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.captions import by_their_words
 from indexer.parsers.office_comments import slide_comments
 from indexer.parsers.office_drawings import Drawings, alternative_text
 from indexer.parsers.office_package import main_part, package_title, related, relations
@@ -39,13 +40,17 @@ def parse_pptx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG0
         part = main_part(archive)
         if title := package_title(archive):
             yield Title(text=title)
-        styles = ListStyles(archive)
-        for number, slide in enumerate(_slides(archive, part), start=1):
-            for block in _Slide(archive, slide, number, styles).blocks():
-                yield from bounded(block)
-            for line in slide_comments(archive, part, slide):
-                yield from bounded(Block(text=f"{line}\n\n", page=number))
-            yield None
+        yield from by_their_words(_parsed(archive, part))
+
+
+def _parsed(archive: LimitedZip, part: str) -> Iterator[Parsed]:
+    styles = ListStyles(archive)
+    for number, slide in enumerate(_slides(archive, part), start=1):
+        for block in _Slide(archive, slide, number, styles).blocks():
+            yield from bounded(block)
+        for line in slide_comments(archive, part, slide):
+            yield from bounded(Block(text=f"{line}\n\n", page=number))
+        yield None
 
 
 def _slides(archive: LimitedZip, part: str) -> list[str]:
@@ -148,15 +153,17 @@ def _header_rows(table: _Element) -> int | None:
 
 
 def _rows(table: _Element) -> Iterator[list[str]]:
-    """Cells with what is merged into several of them written in each."""
+    """Cells with what is merged into several of them written in each; a cell over a whole row is written once."""
     above: list[str] = []
     for row in table:
         if name_of(row.tag) != "a:tr":
             continue
         cells: list[str] = []
+        own = 0
         for cell in row:
             if name_of(cell.tag) != "a:tc":
                 continue
+            own += not any(cell.get(merge) in {"1", "true"} for merge in ("hMerge", "vMerge"))
             text = shape_text(cell)
             if cell.get("vMerge") in {"1", "true"} and len(cells) < len(above):
                 text = text or above[len(cells)]
@@ -164,4 +171,4 @@ def _rows(table: _Element) -> Iterator[list[str]]:
                 text = text or cells[-1]
             cells.append(text)
         above = cells
-        yield cells
+        yield cells[:1] if own == 1 and len(set(cells)) == 1 else cells

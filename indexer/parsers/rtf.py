@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.captions import by_their_words
 from indexer.parsers.office_package import telling_title
 from indexer.parsers.tables import TableWriter
 from rag.errors import SourceDamaged
@@ -45,8 +46,8 @@ def parse_rtf(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
         raise SourceDamaged(f"This cannot be read as Rich Text: {error}.", hint="Save it as docx or PDF.") from error
     # Characters beyond the first 65,536 come as two halves.
     text = text.encode("utf-16-le", errors="surrogatepass").decode("utf-16-le", errors="replace")
-    for block in _blocks(text.replace("\x00", "").replace("\xad", "")):
-        yield from bounded(block)
+    blocks = _blocks(text.replace("\x00", "").replace("\xad", ""))
+    yield from by_their_words(piece for block in blocks for piece in bounded(block))
 
 
 def _blocks(text: str) -> Iterator[Block]:

@@ -12,7 +12,7 @@ from indexer.parsers.separated_rows import Rows
 from indexer.parsers.tables import TableWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from indexer.parsers.blocks import Parsed
@@ -38,24 +38,53 @@ def _parse(file: BinaryIO, encoding: str, delimiters: str) -> Iterator[Parsed]:
         dialect = Dialect.of(sample, delimiters)
         # The mark for a spreadsheet program is no row.
         rows = Rows(itertools.chain(sample[dialect.marked :], lines), dialect)
-        yield from _blocks(filter(_filled, rows), _width(sample[dialect.marked :], dialect))
+        yield from _blocks(rows, _width(sample[dialect.marked :], dialect))
         yield from rows.notices()
         yield from reader.notices()
 
 
-def _blocks(rows: Iterator[Sequence[str]], width: int) -> Iterator[Block]:
-    row = next(rows, None)
-    # A row of one cell above a table of several is its title, or a remark.
-    while row is not None and width > 1 and _filled(row) == 1:
-        yield from bounded(Block(text=f"{one_line(''.join(row))}\n\n"))
-        row = next(rows, None)
-    if row is None:
-        return
-    opening = [row, *itertools.islice(rows, _SAMPLE_LINES)]
-    table = TableWriter(header_rows(opening))
-    for row in itertools.chain(opening, rows):
+def _blocks(rows: Iterable[Sequence[str]], width: int) -> Iterator[Block]:
+    """The tables, and what stands above them.
+
+    A row of one cell at the start or after an empty row is the title of what follows, or a remark. Rows below it that
+    begin with no header go on with the table above.
+    """
+    table: TableWriter | None = None
+    opening: list[Sequence[str]] = []
+    between = True
+    for row in rows:
+        filled = _filled(row)
+        if not filled:
+            between = True
+        elif between and width > 1 and filled == 1 and any(map(str.isalpha, "".join(row))):
+            table = yield from _started(opening, table)
+            opening = []
+            yield from table.finish() if table is not None else ()
+            yield from bounded(Block(text=f"{one_line(''.join(row))}\n\n"))
+        elif opening or between:
+            between = False
+            opening.append(row)
+            if len(opening) > _SAMPLE_LINES:
+                table = yield from _started(opening, table)
+                opening = []
+        elif table is not None:
+            yield from table.add(row, None)
+    table = yield from _started(opening, table)
+    if table is not None:
+        yield from table.finish()
+
+
+def _started(opening: Sequence[Sequence[str]], table: TableWriter | None) -> Generator[Block, None, TableWriter | None]:
+    """The first rows of a table are written, now that they show whether it is another."""
+    if not opening:
+        return table
+    headers = header_rows(opening)
+    if table is None or headers:
+        yield from table.finish() if table is not None else ()
+        table = TableWriter(headers)
+    for row in opening:
         yield from table.add(row, None)
-    yield from table.finish()
+    return table
 
 
 def _width(lines: Sequence[str], dialect: Dialect) -> int:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # Of two that fit the rows equally well, what stands in words and numbers less often is meant.
 _DELIMITERS: Final = "\t;|,"
+# Asked only where none of them makes cells of the rows, and believed only if nearly all rows agree.
+_RARE_DELIMITERS: Final = "^~¦"
+_RARE_FIT: Final = 0.9
 _ESCAPE: Final = "\\"
 # A cell longer than this is a quotation mark that is never closed.
 _MAX_CELL_CHARS: Final = 1 << 20
@@ -39,7 +42,15 @@ class Dialect:
             delimiters = _DELIMITERS
         escapes = (None, _ESCAPE) if any('\\"' in line for line in sample) else (None,)
         tried = [cls(delimiter=each, escape=escape) for escape in escapes for each in _DELIMITERS if each in delimiters]
-        return max(tried, key=lambda dialect: dialect.fit(sample))
+        best = max(tried, key=lambda dialect: dialect.fit(sample))
+        if not best.fit(sample):
+            rare = max(map(cls._rare, _RARE_DELIMITERS), key=lambda dialect: dialect.fit(sample))
+            return rare if rare.fit(sample) >= _RARE_FIT else best
+        return best
+
+    @classmethod
+    def _rare(cls, delimiter: str) -> Self:
+        return cls(delimiter=delimiter)
 
     def reader(self, lines: Iterator[str], *, quoted: bool = True) -> Iterator[list[str]]:
         """Rows of cells; a quotation mark is a character like any other unless ``quoted``."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Longer headers would leave a chunk little room if it carried them along; each cell says its column's name instead.
 MAX_HEADER_CHARS: Final = 160
+# More rows than these name no columns together, if no document says so.
+_MAX_LEVELS: Final = 3
 # What is longer, in one column or on the whole, is text that somebody set in columns.
 _MAX_NAME_CHARS: Final = 120
 _MEAN_NAME_CHARS: Final = 60
@@ -38,6 +40,48 @@ def names_columns(cells: Sequence[str]) -> bool:
     return len(filled) > 1 and 2 * numbers < len(filled) and are_names(filled)
 
 
+def names_further(above: Sequence[str], cells: Sequence[str]) -> bool:
+    """Whether a row goes on with the names of columns that a cell across several of them in the row ``above`` begins.
+
+    Elsewhere it says what stands above it, or one of the two says nothing. Rows of data say something else there.
+    """
+    if not names_columns(cells):
+        return False
+    below = [*cells, *[""] * (len(above) - len(cells))]
+    across = [bool(cell) and cell in (*above[i - 1 : i], *above[i + 1 : i + 2]) for i, cell in enumerate(above)]
+    if any(cell and above[i] and cell != above[i] for i, cell in enumerate(below[: len(above)]) if not across[i]):
+        return False
+    grouped = [cell for i, cell in enumerate(below[: len(above)]) if across[i] and cell]
+    if not grouped or any(cell == above[i] for i, cell in enumerate(below[: len(above)]) if across[i]):
+        return False
+    tall = any(cell for i, cell in enumerate(below[: len(above)]) if not across[i])
+    return tall or len(set(grouped)) < len(grouped)
+
+
+def leading_names(rows: Sequence[Sequence[str]]) -> tuple[int, str]:
+    """How many rows at the start of a table are its title and its header, and the names of columns as one row.
+
+    Long names are none.
+    """
+    title = int(len(rows) > 1 and sum(map(bool, rows[0])) == 1 and bool(rows[0][0]))
+    if len(rows) == title or not names_columns(rows[title]):
+        return 0, ""
+    end = title + 1
+    while end < min(len(rows), title + _MAX_LEVELS) and names_further(rows[end - 1], rows[end]):
+        end += 1
+    header = _SEPARATOR.join(_joined_names(rows[title:end])).strip(_SEPARATOR)
+    return end, header if len(header) <= MAX_HEADER_CHARS else ""
+
+
+def stands_out(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row has words where most of those below it have numbers: it is none of them."""
+    for first, *below in zip(*rows, strict=True):
+        numbers = sum(map(is_number, below))
+        if first and not is_number(first) and 2 * numbers > len(below):
+            return True
+    return False
+
+
 def are_names(cells: Sequence[str]) -> bool:
     """Whether cells are short enough to be names, not text."""
     lengths = [len(cell) for cell in cells if cell]
@@ -58,15 +102,19 @@ class TableWriter:
 
     Rows are written as cells between bars. Where the header is longer than ``MAX_HEADER_CHARS``, and names columns
     rather than being text, the rows below it are written as ``name: value`` for each cell that holds something.
-    ``header_rows`` is how many rows at the start name the columns; ``None`` asks the first row itself. ``caption`` is
-    what a block beside the table says of it.
+    ``header_rows`` is how many rows at the start name the columns; ``None`` asks the first row itself. Where merged
+    cells show that the row below goes on with names, it is one of them. ``caption`` is what a block beside the table
+    says of it; without one, a first row of one cell above rows of several is written as a block that does.
     """
 
     def __init__(self, header_rows: int | None = None, caption: str = "") -> None:
         self._header_rows = header_rows
         self._caption = short_caption(caption)
+        self._title = ""
+        self._started = False
         self._page: int | None = None
         self._top: list[Sequence[str]] = []
+        self._in_header = True
         self._names: list[str] = []
         # As ``Block.header`` of the next piece and of those after it.
         self._header: str | None = ""
@@ -79,28 +127,46 @@ class TableWriter:
         cells = [one_line(cell) for cell in row]
         if not any(cells):
             return
+        if len(cells) == 1 and not (self._started or self._caption or self._title) and len(cells[0]) <= _MAX_NAME_CHARS:
+            self._title, self._page = cells[0], page
+            return
+        yield from self._titled(beside=len(cells) > 1)
         if self._header_rows is None:
             self._header_rows = int(names_columns(cells))
-        in_header = len(self._top) < self._header_rows
+        goes_on = self._in_header and len(self._top) == self._header_rows < _MAX_LEVELS
+        if goes_on and self._top and names_further(self._top[-1], cells):
+            self._header_rows += 1
+        in_header = self._in_header = len(self._top) < self._header_rows
         line = self._record(cells) if self._as_records and not in_header else _line(cells)
         if self._lines and (self._chars + len(line) > _BLOCK_CHARS or page != self._page):
             yield from self._flush()
         self._page = page
+        self._started = True
         self._lines.append(f"{line}\n")
         self._chars += len(line) + 1
         if in_header:
             self._top.append(cells)
             self._name_columns()
 
+    def _titled(self, *, beside: bool) -> Iterator[Block]:
+        """The row that was kept back, as the title of what follows or as the row that it is."""
+        title, self._title = self._title, ""
+        if title and beside:
+            self._caption = short_caption(title)
+            self._header_rows = (self._header_rows - 1 or None) if self._header_rows else self._header_rows
+            yield Block(text=f"{title}\n\n", kind=BlockKind.CAPTION, page=self._page)
+        elif title:
+            self._started = True
+            yield from self.add([title], self._page)
+
     def finish(self) -> Iterator[Block]:
+        yield from self._titled(beside=False)
         if self._lines:
             self._lines[-1] += "\n"
             yield from self._flush()
 
     def _name_columns(self) -> None:
-        width = max(len(row) for row in self._top)
-        columns = [[row[i] for row in self._top if i < len(row) and row[i]] for i in range(width)]
-        self._names = [" ".join(dict.fromkeys(parts)) for parts in columns]
+        self._names = _joined_names(self._top)
         header = _SEPARATOR.join(self._names).strip(_SEPARATOR)
         carried = len(header) <= MAX_HEADER_CHARS
         self._as_records = not carried and are_names(self._names)
@@ -119,6 +185,13 @@ class TableWriter:
         )
         self._header = self._below
         self._lines, self._chars = [], 0
+
+
+def _joined_names(rows: Sequence[Sequence[str]]) -> list[str]:
+    """What several rows call each column, from the top down."""
+    width = max(len(row) for row in rows)
+    columns = [[row[i] for row in rows if i < len(row) and row[i]] for i in range(width)]
+    return [" ".join(dict.fromkeys(parts)) for parts in columns]
 
 
 def _line(cells: Sequence[str]) -> str:

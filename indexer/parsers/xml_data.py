@@ -21,6 +21,7 @@ from indexer.parsers.blocks import (
     one_line,
     short_caption,
 )
+from indexer.parsers.decoding import TextReader
 from indexer.parsers.html import parse_html
 from rag.errors import SourceDamaged, SourceUnsafe
 
@@ -70,7 +71,8 @@ def parse_xml(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, recover=True,
         encoding="utf-8",
     )  # fmt: skip
-    text = file.read().decode(encoding, errors="replace").replace("\x00", "").lstrip("\ufeff \t\r\n")
+    reader = TextReader(file, encoding)
+    text = reader.read().lstrip("\ufeff \t\r\n")
     try:
         tree = etree.parse(io.BytesIO(text.encode("utf-8", errors="replace")), parser)
     except etree.LxmlError as error:
@@ -94,6 +96,7 @@ def parse_xml(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         if empty:
             raise SourceDamaged(f"{what}, and no text could be read.", hint="Correct it, or name it .txt.")
         yield Notice(message=f"{what}.")
+    yield from reader.notices()
     if writer.blobs:
         yield Notice(message=f"{writer.blobs:,} values are encoded data (base64 or the like) and are left out.")
 
@@ -183,6 +186,8 @@ class _Writer:
         if not len(element):
             return self._leaf(element)
         if name not in _PARAGRAPHS and not _is_mixed(element):
+            if value := self._attributes(element):
+                self._lines.append(f"{name}: {value}")
             return None, False
         return self._running_text(element)
 
@@ -203,15 +208,19 @@ class _Writer:
                 block for block in parse_html(io.BytesIO(value.encode()), "utf-8") if isinstance(block, Block)
             ], True
         value = one_line(value)
-        if not value and self._tells_attributes:
-            values = [one_line(text) for key, text in element.attrib.items() if _is_told(str(key), str(text))]
-            value = " ".join(values)
+        value = value or self._attributes(element)
         if not value:
             return None, True
         if name in _PARAGRAPHS:
             return [Block(text=f"{value}\n\n")], True
         self._lines.append(f"{name}: {value}")
         return None, True
+
+    def _attributes(self, element: _Element) -> str:
+        """What its attributes say, where they are what a document says."""
+        if not self._tells_attributes:
+            return ""
+        return " ".join(one_line(text) for key, text in element.attrib.items() if _is_told(str(key), str(text)))
 
     def _heading(self, element: _Element, depth: int) -> list[Block]:
         text = one_line(_text(element))
@@ -229,7 +238,7 @@ class _Writer:
             return []
         if name == _CAPTION or (name in _TITLES and _float_of(element)):
             return self._captioned(element)
-        return self._heading(element, depth) if name in _TITLES else None
+        return self._heading(element, depth) if _is_title(element) else None
 
     def _captioned(self, element: _Element) -> list[Block]:
         parts = [inner for inner in element if isinstance(inner.tag, str) and _name(inner) in _PARAGRAPHS | _TITLES]
@@ -261,10 +270,15 @@ class _Writer:
 
 
 def _title(root: _Element) -> str:
-    titles = [e for e in root.iter() if isinstance(e.tag, str) and _name(e) in _TITLES]
+    titles = [e for e in root.iter() if isinstance(e.tag, str) and _is_title(e)]
     own = next((e for e in titles if _name(e) in _OWN_TITLES), None)
     own = own if own is not None else next((e for e in titles if sum(1 for _ in e.iterancestors()) <= 3), None)
     return one_line(_text(own)) if own is not None else ""
+
+
+def _is_title(element: _Element) -> bool:
+    """Whether it is called a title; what holds the title among other things is the head of a file."""
+    return _name(element) in _TITLES and all(_name(inner) != "title" for inner in element.iterchildren("*"))
 
 
 def _name(element: _Element) -> str:
@@ -319,4 +333,6 @@ def _is_mixed(element: _Element) -> bool:
 def _is_told(key: str, value: str) -> bool:
     """Whether an attribute says something to a reader, as words or numbers do and keys and addresses do not."""
     name = key.rpartition("}")[2].lower()
-    return name not in {"id", "idref", "ref", "href", "rid", "space", "lang", "type", "src"} and bool(value.strip())
+    return name not in {"id", "idref", "ref", "href", "rid", "space", "lang", "type", "src", "schemalocation"} and bool(
+        value.strip()
+    )

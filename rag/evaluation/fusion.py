@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rag.types import Hit
+    from rag.ranking import Ranking
 
     Normalisation = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -43,12 +43,12 @@ class Legs:
     ideal: float
 
 
-def legs(dense: Sequence[Hit], lexical: Sequence[Hit], judgments: Mapping[int, int], grades: Sequence[float]) -> Legs:
+def legs(dense: Ranking, lexical: Ranking, judgments: Mapping[int, int], grades: Sequence[float]) -> Legs:
     """``grades`` are those of what should be found, all above 0; ``judgments`` maps chunk ids to places in them.
 
     Several chunks may satisfy one judgment, such as those of a relevant document: the best of them counts.
     """
-    ids = np.array(sorted({hit.chunk_id for hit in (*dense, *lexical)}), dtype=np.int64)
+    ids = np.unique(np.concatenate([dense.ids, lexical.ids]))
     best = np.array(sorted(grades, reverse=True)[:_CUT], dtype=np.float64)
     return Legs(
         ids=ids,
@@ -60,9 +60,9 @@ def legs(dense: Sequence[Hit], lexical: Sequence[Hit], judgments: Mapping[int, i
     )
 
 
-def _scores(ids: NDArray[np.int64], hits: Sequence[Hit]) -> NDArray[np.float64]:
+def _scores(ids: NDArray[np.int64], ranking: Ranking) -> NDArray[np.float64]:
     found = np.full(len(ids), np.nan)
-    found[np.searchsorted(ids, [hit.chunk_id for hit in hits])] = [hit.score for hit in hits]
+    found[np.searchsorted(ids, ranking.ids)] = ranking.scores
     return found
 
 

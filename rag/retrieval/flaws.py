@@ -55,6 +55,10 @@ _TORN = re.compile(r"(?<=[a-z])[][(){}<>\"0135-9|!;~^*@#%`$](?=[a-z])")
 _LEAST_PAIRED: Final = 12
 _MOST_UNPAIRED: Final = 0.4
 _MOST_TORN: Final = 0.1
+# Characters that nothing tells the meaning of: of fonts that map theirs to private ones, and replaced ones.
+_UNKNOWN = re.compile("[\ue000-\uf8ff\ufffd\U000f0000-\U0010ffff]")
+_MOST_UNKNOWN: Final = 0.2
+_LEAST_UNKNOWN: Final = 20
 _LETTERS = str.maketrans("łøđıŁØĐ", "lodiLOD")
 _LEAST_PAIRS: Final = 200
 _LEAST_PLAUSIBLE: Final = 8.1
@@ -126,7 +130,7 @@ def _minified(pieces: list[str], length: int, solid: int) -> bool:
 
 
 def _garbled(text: str, pieces: list[str], solid: int) -> bool:
-    if _torn(text, pieces):
+    if _unknown(text, solid) or _torn(text, pieces):
         return True
     if len(_BRACKETS.findall(text)) > _MOST_SIGNS * solid:
         return False
@@ -142,6 +146,10 @@ def _garbled(text: str, pieces: list[str], solid: int) -> bool:
     words = set(_WORD.findall(text))  # a name that is repeated is no more a word for it
     pairs = sum(map(len, words)) - len(words)
     return pairs >= _LEAST_PAIRS and sum(map(_commonness, words)) < _LEAST_PLAUSIBLE * pairs
+
+
+def _unknown(text: str, solid: int) -> bool:
+    return not text.isascii() and len(_UNKNOWN.findall(text)) > max(_LEAST_UNKNOWN, _MOST_UNKNOWN * solid)
 
 
 def _torn(text: str, pieces: list[str]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rag.errors import EmbedderChanged
+from rag.ranking import Ranking
 from rag.retrieval.folding import Folding
 from rag.retrieval.fusion import fuse
 from rag.types import Passage, Scores
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rag.protocols import Embedder, LexicalIndex, PassageStore, VectorSearch
-    from rag.types import Collection, Filter, Hit
+    from rag.types import Collection, Filter
 
 Leg = Literal["hybrid", "dense", "lexical"]
 
@@ -65,7 +66,7 @@ class Retriever:
         self._vectors = vectors
         self._lexical = lexical
 
-    def both_legs(self, collection: Collection, query: str) -> tuple[list[Hit], list[Hit]]:
+    def both_legs(self, collection: Collection, query: str) -> tuple[Ranking, Ranking]:
         """What hybrid retrieval fuses, dense and lexical hits, as deep as it looks (for tuning)."""
         vector = self._embedder_of(collection).embed_query(query)
         return self._vectors.search(collection, vector, _DEPTH), self._lexical.search(collection, query, _DEPTH)
@@ -102,11 +103,12 @@ class Retriever:
         vector = self._embedder_of(collection).embed_query(query) if leg != "lexical" else None
         embedded = time.perf_counter()
 
-        def search(depth: int) -> tuple[list[Hit], list[Hit]]:
-            dense: list[Hit] = []
+        def search(depth: int) -> tuple[Ranking, Ranking]:
+            dense = lexical = Ranking.of(())
             if vector is not None:
                 dense = self._vectors.search(collection, vector, depth, where=where, as_of=as_of)
-            lexical = self._lexical.search(collection, query, depth, where=where, as_of=as_of) if leg != "dense" else []
+            if leg != "dense":
+                lexical = self._lexical.search(collection, query, depth, where=where, as_of=as_of)
             return dense, lexical
 
         for _ in range(_ATTEMPTS):
@@ -147,9 +149,9 @@ class Retriever:
 
 
 def _ranked(
-    dense: list[Hit],
-    lexical: list[Hit],
-    search: Callable[[int], tuple[list[Hit], list[Hit]]],
+    dense: Ranking,
+    lexical: Ranking,
+    search: Callable[[int], tuple[Ranking, Ranking]],
     *,
     weight: float | None,
     k: int,

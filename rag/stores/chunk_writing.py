@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 # Made once: see ``rag.stores.reading.ACTIVE_PASSAGES``.
-# With their ordinals: asked for in an order, the rows would be inserted by a statement each.
-_NEW_CHUNKS: Final = insert(ChunkRow).returning(ChunkRow.ordinal, ChunkRow.id)
+# With what they are known by: asked for in an order, the rows would be inserted by a statement each.
+_NEW_CHUNKS: Final = insert(ChunkRow).returning(ChunkRow.version_id, ChunkRow.ordinal, ChunkRow.id)
 _NEW_EMBEDDINGS: Final = insert(EmbeddingRow)
 _NEW_TERMS: Final = insert(ChunkTermsRow)
 _NEW_KEYS: Final = insert(ChunkKeyRow)
@@ -36,34 +36,38 @@ class NewChunk(NamedTuple):
     digest: bytes | None
 
 
-def insert_chunks(
-    connection: Connection,
-    chunks: Sequence[NewChunk],
-    *,
-    version_id: int,
-    collection_id: int,
-    set_id: int,
-    title: str,
-    language: str | None,
-) -> None:
-    """Write chunks of a version with their embeddings in a set."""
-    if not chunks:
-        return
-    contexts = [context_of(title, chunk.draft.heading_path) for chunk in chunks]
-    rows = [
-        chunk_row(version_id, chunk.draft, context)
-        | {"embedded_sha256": chunk.digest, "flaw": flaw_of(chunk.draft.text)}
-        for chunk, context in zip(chunks, contexts, strict=True)
+class ChunksOf(NamedTuple):
+    """Chunks of a version of this title, whose words are stemmed in this language."""
+
+    chunks: Sequence[NewChunk]
+    version_id: int
+    title: str
+    language: str | None
+
+
+def insert_chunks(connection: Connection, parts: Sequence[ChunksOf], *, collection_id: int, set_id: int) -> None:
+    """Write chunks of versions of a collection with their embeddings in a set."""
+    all_of = [
+        (part, chunk, context_of(part.title, chunk.draft.heading_path)) for part in parts for chunk in part.chunks
     ]
-    made = {row.ordinal: row.id for row in connection.execute(_NEW_CHUNKS, rows)}
-    ids = [made[chunk.draft.ordinal] for chunk in chunks]
-    vectors = [vector_row(set_id, chunk_id, chunk.vector) for chunk_id, chunk in zip(ids, chunks, strict=True)]
+    if not all_of:
+        return
+    rows = [
+        chunk_row(part.version_id, chunk.draft, context)
+        | {"embedded_sha256": chunk.digest, "flaw": flaw_of(chunk.draft.text)}
+        for part, chunk, context in all_of
+    ]
+    made = {(row.version_id, row.ordinal): row.id for row in connection.execute(_NEW_CHUNKS, rows)}
+    ids = [made[part.version_id, chunk.draft.ordinal] for part, chunk, _ in all_of]
+    vectors = [vector_row(set_id, chunk_id, chunk.vector) for chunk_id, (_, chunk, _) in zip(ids, all_of, strict=True)]
     connection.execute(_NEW_EMBEDDINGS, vectors)
     analysed = [
-        terms_row(collection_id, chunk_id, chunk.draft.text, context, language)
-        for chunk_id, chunk, context in zip(ids, chunks, contexts, strict=True)
+        terms_row(collection_id, chunk_id, chunk.draft.text, context, part.language)
+        for chunk_id, (part, chunk, context) in zip(ids, all_of, strict=True)
     ]
     connection.execute(_NEW_TERMS, analysed)
-    keys = [row for chunk_id, chunk in zip(ids, chunks, strict=True) for row in key_rows(chunk_id, chunk.draft.text)]
+    keys = [
+        row for chunk_id, (_, chunk, _) in zip(ids, all_of, strict=True) for row in key_rows(chunk_id, chunk.draft.text)
+    ]
     if keys:  # a chunk without words has none
         connection.execute(_NEW_KEYS, keys)

@@ -94,3 +94,14 @@ def _change(connection: Connection, found: Collection, wanted: Fingerprint) -> N
         # It was tuned for the other embedder.
         dense_weight=None if changed else found.dense_weight,
     )
+
+
+def set_dense_weight(connection: Connection, collection: Collection, weight: float | None) -> Collection:
+    """As ``rag.stores.documents.SqlDocumentStore`` has it."""
+    if weight is not None and not 0 < weight < 1:
+        raise ValueError(f"a weight is above 0 and below 1, not {weight}")
+    current = require_collection(connection, collection.name)
+    if current.fingerprint.embedder != collection.fingerprint.embedder:
+        raise EmbedderChanged(f"The collection {collection.name!r} was embedded anew meanwhile.", hint="Tune it again.")
+    change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
+    return require_collection(connection, collection.name)

@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from rag.errors import EmbedderChanged, UnknownDocument
+from rag.errors import UnknownDocument
 from rag.stores import tenures
 from rag.stores.changes import current_index
 from rag.stores.collection_rows import change_collection, collection_row, collection_rows
-from rag.stores.collections import collection_of, ensure_collection, is_empty, remove_unused, require_collection
+from rag.stores.collections import (
+    collection_of,
+    ensure_collection,
+    is_empty,
+    remove_unused,
+    require_collection,
+    set_dense_weight,
+)
 from rag.stores.copies import copies, likenesses
-from rag.stores.cuts import versions_of
-from rag.stores.embedding_sets import has_vector
+from rag.stores.embedding_inputs import embedding_inputs
 from rag.stores.history import require_known
-from rag.stores.quality import collection_quality, document_quality
+from rag.stores.quality import collection_quality, document_qualities
 from rag.stores.reading import (
     ACTIVE_PASSAGES,
     one_document,
     plain,
-    require_chunk,
     require_gone,
-    require_version,
     select_documents,
     select_passages,
     to_chunk,
@@ -36,7 +40,7 @@ from rag.stores.reading import (
 from rag.stores.retirement import expire, leaving, next_change, prune, retire
 from rag.stores.reuse import known_vectors
 from rag.stores.source_moves import stored_source
-from rag.stores.staging import SqlStagedVersion
+from rag.stores.staging import SqlStagedVersion, activate_together
 from rag.stores.stretches import stretches, text_of
 from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import UNSEEN, visible
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from rag.protocols import StagedVersion
     from rag.quality_types import Likeness, Quality
     from rag.source_types import SourceRecord, StoredSource, WebFetch
     from rag.stores.database import Database
@@ -133,6 +138,13 @@ class SqlDocumentStore:
             yield version
         finally:
             version.discard()
+
+    def activate(self, versions: Sequence[StagedVersion]) -> list[Document]:
+        """Make versions of one collection, of a document each, the active ones, all in one transaction or none.
+
+        Errors: as ``rag.stores.activation.activate``.
+        """
+        return activate_together(self._database, [_own(version) for version in versions])
 
     def documents(self, collection: Collection, *, limit: int = 100, after: int = 0) -> list[Document]:
         """Active documents by id, those with an id above ``after``."""
@@ -273,12 +285,17 @@ class SqlDocumentStore:
         with self._database.read() as connection:
             return copies(connection, collection, chunk_id, where, as_of)
 
-    def quality(self, collection: Collection, document_id: int | None = None) -> Quality:
-        """How much of an active document, or of all of them, says the same as others, and how much is no text."""
+    def quality(self, collection: Collection) -> Quality:
+        """How much of all its active documents says the same as others, and how much is no text."""
         with self._database.read() as connection:
-            if document_id is None:
-                return collection_quality(connection, collection.id)
-            return document_quality(connection, collection.id, document_id)
+            return collection_quality(connection, collection.id)
+
+    def qualities(
+        self, collection: Collection, document_ids: Sequence[int], *, as_they_came: bool = False
+    ) -> list[Quality]:
+        """As ``quality``, of active documents in their order; ``as_they_came``: beside what was there before each."""
+        with self._database.read() as connection:
+            return document_qualities(connection, collection.id, document_ids, as_they_came=as_they_came)
 
     def neighbours(
         self,
@@ -321,22 +338,7 @@ class SqlDocumentStore:
 
         Short reads; nothing is locked.
         """
-        last = 0
-        versions = visible() if lacking is None else versions_of(lacking) & ~has_vector(lacking)
-        while True:
-            further = select_passages(collection.id, versions).where(ChunkRow.id > last)
-            query = further.order_by(ChunkRow.id).limit(_BATCH)
-            with self._database.read() as connection:
-                rows = connection.execute(query).all()
-            if not rows:
-                return
-            for row in rows:
-                require_chunk(row)
-                require_version(row)
-                yield EmbeddingInput(
-                    chunk_id=row.chunk_id, title=row.title, heading_path=tuple(row.heading_path), text=row.text
-                )
-            last = rows[-1].chunk_id
+        return embedding_inputs(self._database, collection, lacking)
 
     def set_dense_weight(self, collection: Collection, weight: float | None) -> Collection:
         """Rank hybrid searches with this share of the dense leg from now on, in every process; ``None``: the default.
@@ -346,16 +348,8 @@ class SqlDocumentStore:
             EmbedderChanged: it was embedded anew since it was read, so the weight is another embedder's.
             ValueError: the weight is not above 0 and below 1.
         """
-        if weight is not None and not 0 < weight < 1:
-            raise ValueError(f"a weight is above 0 and below 1, not {weight}")
         with self._database.write() as connection:
-            current = require_collection(connection, collection.name)
-            if current.fingerprint.embedder != collection.fingerprint.embedder:
-                raise EmbedderChanged(
-                    f"The collection {collection.name!r} was embedded anew meanwhile.", hint="Tune it again."
-                )
-            change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
-            return require_collection(connection, collection.name)
+            return set_dense_weight(connection, collection, weight)
 
     def set_retention(self, collection: Collection, days: float) -> None:
         """Keep versions that were or will be replaced or deleted so long from now on, whoever ingests; 0 keeps none.
@@ -396,3 +390,9 @@ class SqlDocumentStore:
             generation=index,
             database_bytes=self._database.size_bytes(),
         )
+
+
+def _own(version: StagedVersion) -> SqlStagedVersion:
+    if not isinstance(version, SqlStagedVersion):
+        raise TypeError(f"a version is activated by the store that stages it, not {type(version).__name__} by this one")
+    return version

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rag.ranking import Ranking
 from rag.stores import flat_base
 from rag.stores.vector_rows import ArrayRows, MergedRows
-from rag.types import Hit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,7 @@ class FaissIndex:
             different = np.fromiter(last, np.int64, len(last))
             self._snapshot = self._changed(self._snapshot, removed, different, vectors[list(last.values())])
 
-    def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> list[Hit]:
+    def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> Ranking:
         """At most ``k`` hits by inner product, best first, equal ones by id; fewer only if the index holds fewer.
 
         ``among`` are ascending ids: only these count, and those that are not in the index are ignored.
@@ -190,16 +190,15 @@ class View:
         alive = np.flatnonzero(snapshot.alive)
         return MergedRows(snapshot.base, np.flatnonzero(kept), snapshot.ids, snapshot.vectors, alive)
 
-    def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> list[Hit]:
+    def search(self, vector: NDArray[np.float32], k: int, *, among: NDArray[np.int64] | None = None) -> Ranking:
         """As ``FaissIndex.search``."""
         if k < 1:
-            return []
+            return Ranking.of(())
         snapshot = self.snapshot
         found = [_search_base(snapshot, vector, k, among), _search_delta(snapshot, vector, k, among)]
         ids = np.concatenate([part[0] for part in found])
         scores = np.concatenate([part[1] for part in found])
-        order = np.lexsort((ids, -scores))[:k]
-        return [Hit(chunk_id=int(ids[i]), score=float(scores[i])) for i in order]
+        return Ranking.ordered(ids, scores, k)
 
 
 def _search_base(snapshot: _Snapshot, vector: NDArray[np.float32], k: int, among: NDArray[np.int64] | None) -> _Found:

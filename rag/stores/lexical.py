@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Float, Integer, column, func, literal, literal_column, select, table, union_all
 
+from rag.ranking import Ranking
 from rag.stores.analysis import languages_of, scope_term
 from rag.stores.filtering import condition
 from rag.stores.query_terms import QueryTerm, query_terms
 from rag.stores.tables import ChunkRow, ChunkTermsRow, DocumentRow, VersionRow
 from rag.stores.term_statistics import COUNTED, FULL_TEXT_TABLE, TermStatistics
 from rag.stores.visibility import visible
-from rag.types import Hit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -69,16 +69,14 @@ class FtsIndex:
         *,
         where: Filter | None = None,
         as_of: datetime | None = None,
-    ) -> list[Hit]:
+    ) -> Ranking:
         """At most ``k`` chunks, active now or at a moment, that hold a part of the query and pass the filter."""
         with self._database.read() as connection:
             terms = query_terms(query, languages_of(connection, collection.id))
             if not terms or k < 1:
-                return []
+                return Ranking.of(())
             found = _Search(connection, self._statistics.read(connection), collection, k, where, as_of).best(terms)
-        # Ties are broken by id so that the same query gives the same ranking in every process.
-        ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:k]
-        return [Hit(chunk_id=chunk_id, score=score) for chunk_id, score in ranked]
+        return Ranking.best(found, k)
 
 
 class _Weighed(NamedTuple):

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
+    from rag.ranking import Ranking
     from rag.stores.changes import CollectionState, GenerationPointer
     from rag.stores.database import Database
     from rag.stores.faiss_index import View
     from rag.stores.generations import Generation
     from rag.stores.vector_rows import VectorRows
-    from rag.types import Collection, Filter, Hit
+    from rag.types import Collection, Filter
 
 # Changes since the last generation that are worth writing a new one: fewer cost little to search in memory, and so many
 # (they are compared one by one) as much as searching a large base. So a collection of fewer passages has no files: it
@@ -78,7 +79,7 @@ class LiveVectors:
         *,
         where: Filter | None = None,
         as_of: datetime | None = None,
-    ) -> list[Hit]:
+    ) -> Ranking:
         """At most ``k`` active chunks by cosine, best first; all that was committed before the call is seen.
 
         With a filter, the best of those it lets through: fewer than ``k`` only if there are fewer of them. With
@@ -206,7 +207,7 @@ class LiveVectors:
 
     def _search_past(
         self, collection: Collection, vector: NDArray[np.float32], k: int, where: Filter | None, as_of: datetime
-    ) -> list[Hit]:
+    ) -> Ranking:
         """Of what was active at the moment, what still is by the index, the rest by its vectors in SQL."""
         while True:
             with self._locks.of(collection.id):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import heapq
 from typing import TYPE_CHECKING
 
+import numpy as np
 from sqlalchemy import select, true
 
+from rag.ranking import Ranking
 from rag.stores.embedding_sets import require_live_set, require_whole
 from rag.stores.filtering import condition
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
 from rag.stores.vectors import decode
 from rag.stores.visibility import visible
-from rag.types import Hit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
-    import numpy as np
     from numpy.typing import NDArray
     from sqlalchemy import Connection
 
@@ -35,7 +33,7 @@ def search_retired(
     *,
     where: Filter | None,
     as_of: datetime,
-) -> list[Hit]:
+) -> Ranking:
     """The best ``k`` chunks, best first, of versions that were active at a moment and have ended since.
 
     ``vector`` has the shape ``(dimension,)``. Reads every such vector: 100,000 of them take about half a second.
@@ -53,15 +51,15 @@ def search_retired(
         .where(EmbeddingRow.set_id == set_id, true() if where is None else condition(where))
         .execution_options(yield_per=_BATCH)
     )
-    best: list[Hit] = []
+    best = Ranking.of(())
     for batch in rows.partitions():
         require_whole(set_id, batch)
         scores = decode([row.vector for row in batch], len(vector)) @ vector
-        found = (Hit(chunk_id=row.chunk_id, score=float(score)) for row, score in zip(batch, scores, strict=True))
-        best = merged(best, found, k)
+        best = merged(best, Ranking(np.array([row.chunk_id for row in batch], np.int64), scores), k)
     return best
 
 
-def merged(one: Iterable[Hit], other: Iterable[Hit], k: int) -> list[Hit]:
+def merged(one: Ranking, other: Ranking, k: int) -> Ranking:
     """The best ``k`` of two rankings of the same scale, equal ones by id."""
-    return heapq.nsmallest(k, [*one, *other], key=lambda hit: (-hit.score, hit.chunk_id))
+    ids, scores = np.concatenate([one.ids, other.ids]), np.concatenate([one.scores, other.scores])
+    return Ranking.ordered(ids, scores, k)

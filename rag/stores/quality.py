@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Integer, bindparam, func, select
+from sqlalchemy import Integer, bindparam, func, select, tuple_
 from sqlalchemy.orm import aliased
 
 from rag.quality_types import Quality
@@ -12,7 +13,7 @@ from rag.stores.tables import ChunkKeyRow, ChunkRow, VersionRow
 from rag.stores.visibility import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
     from sqlalchemy.orm import InstrumentedAttribute
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
 # A notice, a licence, a footer; fewer are copies of a document. Files that are equal as a whole count once.
 _BOILERPLATE_FILES: Final = 10
 _LOOKED_AT: Final = 200
+_BATCH: Final = 500  # ids in one statement
 
 
 _key, _chunk, _version = aliased(ChunkKeyRow), aliased(ChunkRow), aliased(VersionRow)
-_COLLECTION, _DOCUMENT = bindparam("collection", type_=Integer), bindparam("document", type_=Integer)
-_MINE: Final = (VersionRow.collection_id == _COLLECTION, VersionRow.document_id == _DOCUMENT, visible())
+_COLLECTION: Final = bindparam("collection", type_=Integer)
+_MINE: Final = (
+    VersionRow.collection_id == _COLLECTION,
+    VersionRow.document_id.in_(bindparam("documents", expanding=True)),
+    visible(),
+)
 
 
 def _alike(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[Any]:
@@ -47,27 +53,51 @@ def _keyed(*columns: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[
     return chunks.join(ChunkKeyRow, ChunkKeyRow.chunk_id == ChunkRow.id).where(ChunkKeyRow.key >= 0)
 
 
-def _flaws(*mine: ColumnElement[bool]) -> Select[str | None, int]:
-    counts = select(ChunkRow.flaw, func.count()).join(VersionRow, VersionRow.id == ChunkRow.version_id)
-    return counts.where(*mine, ChunkRow.flaw.is_not(None)).group_by(ChunkRow.flaw).order_by(ChunkRow.flaw)
+def _keys(*others: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Of documents, a row for each chunk that has words: whether one of ``others`` says the same, and how many do."""
+    elsewhere = _alike(_key.key).where(_version.document_id != VersionRow.document_id, *others).exists()
+    return _keyed(VersionRow.document_id, elsewhere.label("elsewhere"), _files().label("files")).where(*_MINE)
 
 
 # Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
-_KEYS: Final = _keyed(
-    _alike(_key.key).where(_version.document_id != _DOCUMENT).exists().label("elsewhere"), _files().label("files")
-).where(*_MINE)
-_DOCUMENT_FLAWS: Final = _flaws(*_MINE)
+_KEYS: Final = _keys()
+_KEYS_BEFORE: Final = _keys(
+    tuple_(_version.activated_seq, _version.id) < tuple_(VersionRow.activated_seq, VersionRow.id),
+)
 
 
-def document_quality(connection: Connection, collection_id: int, document_id: int) -> Quality:
-    """Of a document's active chunks; all zero for one that is not there."""
-    mine = {"collection": collection_id, "document": document_id}
-    found = connection.execute(_KEYS, mine).all()
-    return Quality(
-        duplicates=sum(row.elsewhere for row in found),
-        boilerplate=sum(row.elsewhere and row.files >= _BOILERPLATE_FILES for row in found),
-        flaws=_counts(connection.execute(_DOCUMENT_FLAWS, mine)),
-    )
+def _flaws(*by: Any) -> Select[*tuple[Any, ...]]:  # noqa: ANN401  # columns
+    """How many chunks have which flaw, and of which of these columns."""
+    chunks = select(*by, ChunkRow.flaw, func.count()).join(VersionRow, VersionRow.id == ChunkRow.version_id)
+    return chunks.where(ChunkRow.flaw.is_not(None)).group_by(*by, ChunkRow.flaw).order_by(ChunkRow.flaw)
+
+
+_DOCUMENT_FLAWS: Final = _flaws(VersionRow.document_id).where(*_MINE)
+
+
+def document_qualities(
+    connection: Connection, collection_id: int, document_ids: Sequence[int], *, as_they_came: bool = False
+) -> list[Quality]:
+    """Of the active chunks of documents, in their order; all zero for one that is not there.
+
+    ``as_they_came``: a chunk is a duplicate of what was there before it, be it that it came in the same change.
+    """
+    keys: defaultdict[int, list[Row[*tuple[Any, ...]]]] = defaultdict(list)
+    flaws: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    for start in range(0, len(document_ids), _BATCH):
+        mine = {"collection": collection_id, "documents": document_ids[start : start + _BATCH]}
+        for row in connection.execute(_KEYS_BEFORE if as_they_came else _KEYS, mine):
+            keys[row.document_id].append(row)
+        for document_id, flaw, count in connection.execute(_DOCUMENT_FLAWS, mine):
+            flaws[document_id][flaw] = count
+    return [
+        Quality(
+            duplicates=sum(row.elsewhere for row in keys[document_id]),
+            boilerplate=sum(row.elsewhere and row.files >= _BOILERPLATE_FILES for row in keys[document_id]),
+            flaws=flaws[document_id],
+        )
+        for document_id in document_ids
+    ]
 
 
 def collection_quality(connection: Connection, collection_id: int) -> Quality:
@@ -79,9 +109,5 @@ def collection_quality(connection: Connection, collection_id: int) -> Quality:
     return Quality(
         duplicates=sum(chunks for chunks, _, _ in found),
         boilerplate=sum(chunks for chunks, _, files in found if files >= _BOILERPLATE_FILES),
-        flaws=_counts(connection.execute(_flaws(*mine))),
+        flaws=dict(map(tuple, connection.execute(_flaws().where(*mine)))),
     )
-
-
-def _counts(rows: Iterable[Row[*tuple[Any, ...]]]) -> dict[str, int]:
-    return dict(map(tuple, rows))

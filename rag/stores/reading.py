@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Integer, and_, bindparam, exists, func, or_, select
+from sqlalchemy.orm import aliased
 
 from rag.stores.checksums import (
     RowDamaged,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy import BindParameter, ColumnElement, Connection, Result, Row, Select
 
 _BATCH = 500  # ids in one statement
+# What comes after all that begins with the mark.
+_AFTER_MARK: Final = MEMBER_MARK[:-1] + chr(ord(MEMBER_MARK[-1]) + 1)
 AGAIN = "Delete the document with --purge and ingest it again, or restore a backup."
 
 # By readers the first two; by a re-embedding the others, too.
@@ -78,7 +81,9 @@ def _documents(collection_id: int | BindParameter[int]) -> Select[*tuple[Any, ..
     )
 
 
-_ACTIVE_DOCUMENT: Final = _documents(bindparam("collection")).where(DocumentRow.id == bindparam("document"))
+_ACTIVE_DOCUMENTS: Final = _documents(bindparam("collection")).where(
+    DocumentRow.id.in_(bindparam("documents", expanding=True))
+)
 
 
 def select_documents(collection: Collection) -> Select[*tuple[Any, ...]]:
@@ -111,9 +116,11 @@ def to_document(row: Row[*tuple[Any, ...]], collection: Collection, *, damaged_t
     )
 
 
-def active_document(connection: Connection, collection: Collection, document_id: int) -> Document | None:
-    row = connection.execute(_ACTIVE_DOCUMENT, {"collection": collection.id, "document": document_id}).one_or_none()
-    return None if row is None else to_document(row, collection)
+def active_documents(connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[Document]:
+    """In the order of the ids. Raises KeyError if one is not active."""
+    rows = connection.execute(_ACTIVE_DOCUMENTS, {"collection": collection.id, "documents": document_ids})
+    found = {row.id: to_document(row, collection) for row in rows}
+    return [found[document_id] for document_id in document_ids]
 
 
 def one_document(
@@ -130,7 +137,7 @@ def within(uri: str) -> ColumnElement[bool]:
 
 def _member_range(uri: str) -> dict[str, Any]:
     prefix = uri + MEMBER_MARK
-    return {"prefix": prefix, "after": prefix[:-1] + chr(ord(prefix[-1]) + 1), "length": len(prefix)}
+    return {"prefix": prefix, "after": uri + _AFTER_MARK, "length": len(prefix)}
 
 
 def _is_within(prefix: Any, after: Any, length: Any) -> ColumnElement[bool]:  # noqa: ANN401 - values, or parameters
@@ -147,9 +154,34 @@ _MEMBERS: Final = (
 )
 
 
+_container: Final = aliased(DocumentRow)
+_MEMBERS_OF: Final = select(
+    _container.id,
+    select(func.count())
+    .select_from(DocumentRow)
+    .join(VersionRow, VersionRow.document_id == DocumentRow.id)
+    .where(DocumentRow.collection_id == _container.collection_id, visible())
+    .where(
+        _is_within(
+            _container.uri.concat(MEMBER_MARK),
+            _container.uri.concat(_AFTER_MARK),
+            func.length(_container.uri) + len(MEMBER_MARK),
+        )
+    )
+    .correlate(_container)
+    .scalar_subquery()
+    .label("members"),
+).where(_container.id.in_(bindparam("documents", expanding=True)))
+
+
 def member_count(connection: Connection, collection_id: int, uri: str) -> int:
     """How many active documents the container with this URI holds, however deep."""
     return connection.execute(_MEMBERS, {"collection": collection_id, **_member_range(uri)}).scalar_one()
+
+
+def member_counts(connection: Connection, document_ids: Sequence[int]) -> dict[int, int]:
+    """As ``member_count``, of many documents by their ids."""
+    return dict(map(tuple, connection.execute(_MEMBERS_OF, {"documents": document_ids})))
 
 
 def with_members(connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:

@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select, update
 
 from rag.stores import cuts, tenures
 from rag.stores.checksums import RowDamaged, damaged, outline_checksum, text_checksum
-from rag.stores.chunk_writing import insert_chunks
+from rag.stores.chunk_writing import ChunksOf, insert_chunks
 from rag.stores.reading import outlined, require_version
 from rag.stores.retirement import leaving, prune
 from rag.stores.rows import change_version, outline_row, text_row
@@ -147,15 +147,8 @@ class CutVersion:
         """Append chunks, in their order. Nothing is written if the document has another version by now."""
         if not self._begun(connection):
             return
-        insert_chunks(
-            connection,
-            chunks,
-            version_id=self._require_id(),
-            collection_id=self._target.collection_id,
-            set_id=self._target.id,
-            title=self._title,
-            language=self._language,
-        )
+        mine = ChunksOf(chunks, self._require_id(), self._title, self._language)
+        insert_chunks(connection, [mine], collection_id=self._target.collection_id, set_id=self._target.id)
         self._chunks += len(chunks)
 
     def finish(self, connection: Connection) -> bool:

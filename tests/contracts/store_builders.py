@@ -11,6 +11,7 @@ from rag.config import Settings
 from rag.source_types import SourceRecord
 from rag.stores import embedding_sets, reembedding
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.staging import SqlStagedVersion
 from rag.stores.vectors import decode, encode
 from rag.types import ChunkDraft, Fingerprint, Span
 
@@ -60,6 +61,14 @@ def drafts(pieces: Sequence[str], heading_path: tuple[str, ...] = ()) -> list[Ch
         )
         start = span.end
     return made
+
+
+def staged(store: SqlDocumentStore, collection: Collection, uri: str, pieces: Sequence[str]) -> SqlStagedVersion:
+    """A version that is whole and not active."""
+    version = SqlStagedVersion(store._database, collection, source(uri, "".join(pieces)))
+    version.add_text(0, "".join(pieces))
+    version.add_chunks(drafts(pieces), unit_vectors(len(pieces), seed=0))
+    return version
 
 
 def ingest(

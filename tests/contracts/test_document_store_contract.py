@@ -19,7 +19,16 @@ from rag.source_types import WebFetch
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.types import Comparison, Span
-from tests.contracts.store_builders import DIMENSION, chunk_ids, drafts, fingerprint, ingest, settings_in, source
+from tests.contracts.store_builders import (
+    DIMENSION,
+    chunk_ids,
+    drafts,
+    fingerprint,
+    ingest,
+    settings_in,
+    source,
+    staged,
+)
 from tests.contracts.store_builders import unit_vectors as vectors
 
 if TYPE_CHECKING:
@@ -434,23 +443,35 @@ def test_a_passage_that_stands_everywhere_has_a_list_that_ends(store, collection
 
 def test_what_others_say_too_is_counted(store, collection):
     first = ingest(store, collection, "/0", [BODY, "Something else. ", BODY])
-    assert store.quality(collection, first.id) == Quality()  # twice in one document is no duplicate
+    assert store.qualities(collection, [first.id]) == [Quality()]  # twice in one document is no duplicate
     for number in range(1, 9):
         ingest(store, collection, f"/{number}", [BODY, f"Number {number}. "])
-    assert store.quality(collection, first.id) == Quality(duplicates=2)
+    assert store.qualities(collection, [first.id]) == [Quality(duplicates=2)]
     last = ingest(store, collection, "/9", [BODY.upper()])
-    assert store.quality(collection, last.id) == Quality(duplicates=1, boilerplate=1)
-    assert store.quality(collection, first.id) == Quality(duplicates=2, boilerplate=2)
+    assert store.qualities(collection, [last.id]) == [Quality(duplicates=1, boilerplate=1)]
+    assert store.qualities(collection, [first.id]) == [Quality(duplicates=2, boilerplate=2)]
     assert store.quality(collection) == Quality(duplicates=11, boilerplate=11)
     store.delete(collection, [last.id])
-    assert store.quality(collection, last.id) == Quality()
+    assert store.qualities(collection, [last.id]) == [Quality()]
     assert store.quality(collection) == Quality(duplicates=10)
+
+
+def test_documents_that_came_together_are_compared_in_their_order(store, collection):
+    before = ingest(store, collection, "/before", ["Number one. "])
+    texts = ["Number one. ", BODY, BODY.upper(), f"{BODY}And more. "]
+    documents = store.activate([staged(store, collection, f"/{number}", [text]) for number, text in enumerate(texts)])
+    ids = [document.id for document in (before, *documents)]
+    assert store.qualities(collection, ids, as_they_came=True) == [
+        Quality(), Quality(duplicates=1), Quality(), Quality(duplicates=1), Quality(),
+    ]  # fmt: skip
+    assert store.qualities(collection, ids) == [*[Quality(duplicates=1)] * 4, Quality()]
+    assert store.qualities(collection, []) == []
 
 
 def test_a_file_that_lies_in_many_places_is_no_boilerplate(store, collection):
     for number in range(12):
         document = ingest(store, collection, f"/{number}", [BODY])
-    assert store.quality(collection, document.id) == Quality(duplicates=1)
+    assert store.qualities(collection, [document.id]) == [Quality(duplicates=1)]
     assert store.quality(collection) == Quality(duplicates=12)
 
 
@@ -459,5 +480,44 @@ def test_what_is_no_text_is_told_and_left_out_of_searches(store, collection):
     document = ingest(store, collection, "/key", ["A text. ", encoded])
     text, key = chunk_ids(store, collection)
     assert [store.likenesses(collection, [text, key])[each].flaw for each in (text, key)] == [None, "encoded"]
-    assert store.quality(collection, document.id) == Quality(flaws={"encoded": 1})
+    assert store.qualities(collection, [document.id]) == [Quality(flaws={"encoded": 1})]
     assert store.quality(collection) == Quality(flaws={"encoded": 1})
+
+
+def test_versions_are_activated_together_in_one_change(kept):
+    collection = kept.ensure_collection("handbook", fingerprint())
+    replaced = ingest(kept, collection, "/1", ["old"])
+    seq = kept.collection("handbook").seq
+    documents = kept.activate([staged(kept, collection, f"/{number}", ["new ", f"{number}"]) for number in range(3)])
+    assert [(document.uri, document.chunk_count) for document in documents] == [("/0", 2), ("/1", 2), ("/2", 2)]
+    assert documents[1].id == replaced.id
+    assert sorted(kept.documents(collection), key=lambda document: document.uri) == documents
+    assert kept.collection("handbook").seq == seq + 1
+    assert kept.status(collection).past_versions == 1
+    texts = {(document.uri, chunk.text) for chunk, document in kept.hydrate(collection, chunk_ids(kept, collection))}
+    assert texts == {(f"/{number}", text) for number in range(3) for text in ("new ", f"{number}")}
+    for number, document in enumerate(documents):
+        assert kept.source_text(document.id, Span(start=0, end=99)) == f"new {number}"
+    assert kept.activate([]) == []
+
+
+def test_versions_are_activated_together_or_none_is(store, collection):
+    stale = replace(collection, fingerprint=fingerprint(embedder="embedder-0"))
+    versions = [staged(store, collection, "/a", ["one"]), staged(store, stale, "/b", ["two"])]
+    with pytest.raises(EmbedderChanged, match="/b"):
+        store.activate(versions)
+    assert store.documents(collection) == []
+    assert store.activate(versions[:1]) == store.documents(collection)
+
+
+def test_two_versions_of_one_document_are_not_activated_together(store, collection):
+    with pytest.raises(ValueError, match="of a document each"):
+        store.activate([staged(store, collection, "/a", [text]) for text in ("one", "two")])
+    other = store.ensure_collection("other", fingerprint())
+    with pytest.raises(ValueError, match="of one collection"):
+        store.activate([staged(store, each, f"/{each.name}", ["one"]) for each in (collection, other)])
+
+
+def test_a_version_of_another_store_is_refused(store):
+    with pytest.raises(TypeError, match="not object"):
+        store.activate([object()])

@@ -190,7 +190,7 @@ def test_a_text_that_stands_everywhere_takes_no_longer_to_be_found(library, tmp_
         steps: list[int] = []
         driver.set_progress_handler(lambda: steps.append(1), 10)  # every ten instructions
         found = store.known_vectors([shared], embedder=embedder.identity, dimension=embedder.dimension)
-        quality = store.quality(collection, document.id)
+        [quality] = store.qualities(collection, [document.id])
         driver.set_progress_handler(None, 0)
         assert (list(found), quality.duplicates, quality.boilerplate) == ([shared], 1, 1)
         return len(steps)

@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event, select
 
 from indexer import embedding_group
 from indexer.report import Outcome, Watcher
 from indexer.sources import SourcePath
 from rag.embedding.fake import HashingEmbedder
+from rag.stores.retirement import prune
 from rag.stores.tables import VersionRow
 from tests.integration.ingesting import Ingesting, ingesting
 
@@ -276,13 +278,77 @@ def test_an_error_while_the_long_one_is_read_leaves_nothing_of_it(library: Inges
     watcher = LateInTheLongOne(library, clock)
 
     def embedded(chunks):
-        if len(watcher.told) == 3:
+        if len(watcher.told) == 10:
             raise RuntimeError("the disk went")
 
     watcher.embedded = embedded
     with pytest.raises(RuntimeError, match="disk"):
         library.ingest(docs, watcher=watcher)
-    assert (watcher.told, versions(library)) == (["0", "1", "2"], 3)
+    assert (watcher.told, versions(library)) == ([*"0123456789"], 10)
+
+
+def statements_of(library: Ingesting, docs: Path, numbers: range) -> tuple[int, int]:
+    """Transactions that write, and statements, of ingesting new files."""
+    begun, asked = [], []
+    folder = docs / str(numbers)
+    folder.mkdir()
+    for number in numbers:
+        (folder / f"{number}.txt").write_text(f"Fire number {number} burns.\n")
+    engine = library.store._database._engine
+    listeners = (
+        ("before_cursor_execute", lambda *call: asked.append(call[2])),
+        ("commit", lambda connection: begun.append(library.store._database.changes_of(connection))),
+    )
+    for name, listener in listeners:
+        event.listen(engine, name, listener)
+    assert library.ingest(folder).ingested == len(numbers)
+    for name, listener in listeners:
+        event.remove(engine, name, listener)
+    return len(set(begun)), len(asked)
+
+
+def test_a_group_is_written_by_as_many_statements_as_one(library: Ingesting, docs):
+    """Of each of them it is asked whether it is stored as it is, and whether what it says is embedded already."""
+    statements_of(library, docs, range(100, 102))
+    few, many = statements_of(library, docs, range(10)), statements_of(library, docs, range(10, 40))
+    assert few[0] == many[0]
+    assert many[1] - few[1] == 2 * 20
+
+
+def test_one_that_cannot_be_stored_costs_none_of_its_group(library: Ingesting, docs, monkeypatch):
+    monkeypatch.setattr("rag.stores.staging._HELD_CHUNKS", 4)
+    monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", 4)
+    (docs / "4.txt").write_text(long_text(300))
+
+    class Purging(Watcher):
+        """What is on disk of the long one goes while it waits, as with a purge."""
+
+        def started(self, uri):
+            if uri.endswith("/5.txt"):
+                with library.store._database.read() as connection:
+                    ids = connection.scalars(select(VersionRow.id).where(VersionRow.status == "staged")).all()
+                assert len(ids) == 1
+                prune(library.store._database, ids)
+
+    report = library.ingest(docs, watcher=Purging())
+    outcomes = {Path(result.uri).stem: result.outcome for result in report.results}
+    assert outcomes == dict.fromkeys("0123456789", Outcome.INGESTED) | {"4": Outcome.FAILED}
+    assert [failure.code for failure in report.failed] == ["source_purged"]
+    assert sorted(Path(document.uri).stem for document in library.documents()) == [*"012356789"]
+    assert versions(library) == 9
+
+
+def test_storing_a_group_is_time_of_each(library: Ingesting, docs, monkeypatch):
+    activate, monotonic, spent = library.store.activate, time.monotonic, [0]
+
+    def slow(ready):
+        spent[0] += 1000
+        return activate(ready)
+
+    monkeypatch.setattr(library.store, "activate", slow)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + spent[0])
+    report = library.ingest(docs)
+    assert [result.seconds // 100 for result in report.results] == [1] * 10
 
 
 def test_what_is_embedded_does_not_wait_for_the_next_group_to_be_full(library: Ingesting, docs, monkeypatch):
@@ -427,6 +493,7 @@ def test_what_was_finished_before_an_error_is_told_and_kept(library: Ingesting, 
         def finished(self, result):
             told.append(Path(result.uri).stem)
 
+    monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
     with pytest.raises(RuntimeError, match="disk"):
         library.ingest(docs, watcher=Failing())
     assert told == ["0", "1", "2"]

@@ -491,7 +491,7 @@ def test_documents_of_which_too_little_is_stored_keep_their_passages(run, ingest
 
 
 def test_a_long_document_is_cut_in_short_transactions(run, docs, monkeypatch):
-    monkeypatch.setattr("rag.stores.staging._PIECE_CHARACTERS", 500)
+    monkeypatch.setattr("rag.stores.version_writing._PIECE_CHARACTERS", 500)
     monkeypatch.setattr("rag.stores.recutting._PARTS", 4)
     monkeypatch.setattr("indexer.recutting._BATCH", 7)
     (docs / "long.md").write_text(written(7, sections=40))

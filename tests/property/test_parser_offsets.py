@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from contextlib import suppress
 
 from hypothesis import HealthCheck, example, given, settings
@@ -119,8 +120,13 @@ def test_every_cell_of_a_table_is_in_its_text(rows, delimiter):
     held = io.StringIO()
     csv.writer(held, delimiter=delimiter).writerows([[f"c{n}" for n in range(4)], *rows])
     for media_type in (formats.CSV, *([formats.TSV] if delimiter == "\t" else [])):
-        text = " ".join(check(media_type, held.getvalue()).split())
-        assert all(" ".join(cell.split()) in text for row in rows for cell in row[:4])
+        text = without_separators(check(media_type, held.getvalue()))
+        assert all(without_separators(cell) in text for row in rows for cell in row[:4])
+
+
+def without_separators(text: str) -> str:
+    """What another separator in a cell makes of the rows is not for this test to say."""
+    return " ".join(re.sub(r"[,;\t|]", " ", text).split())
 
 
 @SLOW

@@ -149,8 +149,8 @@ class ScriptedStore:
     def document(self, collection, document_id):
         return next(document for document in self._documents if document.id == document_id)
 
-    def quality(self, collection, document_id):
-        return Quality(duplicates=document_id, flaws={"encoded": 1})
+    def qualities(self, collection, document_ids, *, as_they_came=False):
+        return [Quality(duplicates=document_id, flaws={"encoded": 1}) for document_id in document_ids]
 
 
 @dataclass(frozen=True)

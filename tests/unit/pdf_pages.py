@@ -131,3 +131,21 @@ def mapped_pdf(mapping: str, *, title: str = "()") -> bytes:
     ]
     numbered = b"".join(b"%d 0 obj%s endobj\n" % (number, body) for number, body in enumerate(objects, start=1))
     return b"%PDF-1.7\n" + numbered + b"trailer<</Root 1 0 R/Info<</Title" + title.encode("ascii") + b">>>>\n%%EOF"
+
+
+def xfa_pdf(*texts: str) -> bytes:
+    """Pages of a line each in a file whose form is in XFA, which viewers make the pages from."""
+    kids = " ".join(f"{5 + 2 * index} 0 R" for index in range(len(texts)))
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R/NeedsRendering true/AcroForm<</Fields[]/XFA 3 0 R>>>>",
+        f"<</Type/Pages/Count {len(texts)}/Kids[{kids}]>>".encode("ascii"),
+        b"<</Length 9>>stream\n<xdp></x>\nendstream",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    for text in texts:
+        shown = f"BT /F 12 Tf 72 700 Td ({text}) Tj ET".encode("ascii")
+        place = b"/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F 4 0 R>>>>"
+        objects.append(b"<</Type/Page%s/Contents %d 0 R>>" % (place, len(objects) + 2))
+        objects.append(b"<</Length %d>>stream\n%s\nendstream" % (len(shown), shown))
+    numbered = b"".join(b"%d 0 obj%s endobj\n" % (number, body) for number, body in enumerate(objects, start=1))
+    return b"%PDF-1.7\n" + numbered + b"trailer<</Root 1 0 R>>\n%%EOF"

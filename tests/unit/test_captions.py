@@ -6,13 +6,13 @@ import pytest
 
 from indexer import formats
 from indexer.chunking import MAX_TOKENS, chunk_blocks
-from indexer.office_detection import DOCX, EPUB, ODT, PPTX
+from indexer.office_detection import DOCX, EPUB, ODT, PPTX, RTF
 from indexer.parsers.blocks import Block, BlockKind, Notice, short_caption
 from indexer.parsers.captions import beside_tables, is_caption
 from indexer.parsers.pdf import parse_pdf
 from indexer.parsers.registry import PARSERS, load_parser
 from rag.embedding.fake import HashingEmbedder
-from tests.unit.office_files import CHART, docx, epub, odf, paragraph, pptx, styles, table
+from tests.unit.office_files import CHART, docx, epub, odf, paragraph, pptx, shape, styles, table
 from tests.unit.parsing import LIMITS, Result
 from tests.unit.pdf_pages import make_pdf
 
@@ -95,6 +95,27 @@ def test_captions_are_blocks_of_their_own_and_tables_know_theirs(media_type):
     assert [block.caption for block in found.blocks if block.kind is BlockKind.TABLE] == tables
     assert not any("Depths" in block.text for block in found.blocks if block.kind is BlockKind.PARAGRAPH)
     assert not {*captions} & {*found.of("heading")}
+
+
+PPTX_CELL = "<a:tc><a:txBody><a:p><a:r><a:t>{}</a:t></a:r></a:p></a:txBody></a:tc>"
+PPTX_ROWS = "".join("<a:tr>" + "".join(map(PPTX_CELL.format, row)) + "</a:tr>" for row in ROWS)
+PPTX_TABLE = f"<p:graphicFrame><a:graphic><a:tbl>{PPTX_ROWS}</a:tbl></a:graphic></p:graphicFrame>"
+RTF_TABLE = rb"\trowd name\cell depth\cell\row Inn\cell 3\cell\row\pard "
+
+
+@pytest.mark.parametrize(
+    ("media_type", "source"),
+    [
+        (DOCX, docx(paragraph("Table 1: Depths") + table(ROWS) + paragraph("Table 1 shows them."))),
+        (ODT, odf("text", f"<text:p>Table 1: Depths</text:p>{ODF_TABLE}<text:p>Table 1 shows them.</text:p>")),
+        (PPTX, pptx([shape("Table 1: Depths") + PPTX_TABLE + shape("Table 1 shows them.")])),
+        (RTF, rb"{\rtf1\ansi Table 1: Depths\par" + RTF_TABLE + rb"Table 1 shows them.\par}"),
+    ],
+)
+def test_numbered_paragraphs_without_a_style_are_captions_too(media_type, source):
+    found = result(media_type, source)
+    assert found.of("caption") == ["Table 1: Depths"]
+    assert [block.caption for block in found.blocks if block.kind is BlockKind.TABLE] == ["Table 1: Depths"]
 
 
 def test_a_page_of_a_pdf_has_captions_where_they_are_numbered_and_stand_alone():

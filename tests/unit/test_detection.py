@@ -1,6 +1,7 @@
 import base64
 import codecs
 import hashlib
+import io
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from indexer import formats
 from indexer.detection import Detected, detect
 from indexer.formats import HTML, MARKDOWN, PDF, TEXT
-from indexer.sources import Source
+from indexer.parsers.blocks import Block, Notice
+from indexer.parsers.registry import PARSERS, load_parser
+from indexer.sources import Source, scan_file
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
 LARGE_JSON = b'{"a": [' + b'{"name": "Inn, [a] river", "depth": -3.5e1}, ' * 3000 + b"{}]}"
@@ -49,6 +52,8 @@ def detected(tmp_path):
         ("mailed.pdf", b"\r\nheaders\r\n%PDF-1.4\n\x00\x01", PDF),
         ("data.xml", b"<?xml version='1.0'?><items><item/></items>", formats.XML),
         ("data.txt", b"<?xml version='1.0'?><items><item/></items>", formats.XML),
+        ("map.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><title>Map</title></svg>", formats.XML),
+        ("list.opml", b"<opml><body><outline text='A'/></body></opml>", formats.XML),
         ("a.rst", b"Title\n=====\n", formats.RST),
         ("a.org", b"* Title\n", formats.ORG),
         ("a.tex", b"\\section{A}", formats.LATEX),
@@ -143,11 +148,21 @@ def test_one_torn_byte_does_not_garble_a_utf8_file(detected):
     assert detected("a.txt", content).encoding == "utf-8"
 
 
-def test_lines_of_several_encodings_are_read_as_the_one_of_most(detected):
-    lines = ["2026-12-01 INFO Öffnung der Schleuse für „Möwe“ – pünktlich\n".encode()] * 8
-    lines += ["2026-12-01 WARN Gerät über Temperatur, Lüfter prüfen\n".encode("cp1252")] * 3
+def test_lines_of_two_encodings_are_each_read_in_theirs(detected):
+    first = "2026-12-01 INFO Öffnung der Schleuse für „Möwe“ – pünktlich\n"
+    second = "2026-12-01 WARN Gerät über Temperatur, Lüfter prüfen\n"
+    for lines in ([first] * 8 + [second] * 3, [first] + [second] * 8, [second] * 400 + [first] * 60):
+        content = b"".join(line.encode("utf-8" if line is first else "cp1252") for line in lines)
+        found = detected("a.log", content)
+        assert content.decode(found.encoding) == "".join(lines)
+        assert not found.doubtful
+    content = f"{JAPANESE}\n".encode() * 3 + "eine Brücke über den Fluss".encode("cp1252")
+    assert content.decode(detected("a.txt", content).encoding) == f"{JAPANESE}\n" * 3 + "eine Brücke über den Fluss"
+
+
+def test_lines_of_more_encodings_are_read_as_the_one_of_most(detected):
+    lines = [f"{JAPANESE}\n".encode()] * 5 + [f"{JAPANESE}\n".encode("shift_jis"), "Größe\n".encode("cp1252")]
     assert detected("a.log", b"".join(lines)).encoding == "utf-8"
-    assert detected("a.txt", f"{JAPANESE}\n".encode() * 3 + "Größe".encode("cp1252")).encoding == "utf-8"
 
 
 def test_a_file_of_zeros_is_called_binary_and_no_exotic_format(detected):
@@ -254,3 +269,22 @@ def test_encoded_data_is_told_by_four_times_sixty_bytes(detected, run):
     with pytest.raises(SourceBinary):
         detected("a.txt", run)
     assert detected("a.txt", run.replace(b"X" * 60, b"X" * 59, 1)).media_type == TEXT
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.html", "a.xml", "a.csv"])
+def test_what_is_read_in_a_second_encoding_is_told_and_a_torn_page_too(name):
+    first = "<p>Größe der Schleuse</p>\n".encode()
+    second = "<p>Straße über den Fluss</p>\n".encode("cp1252")
+    for content, told in (
+        (b"<html><body>" + first * 3 + second + b"</body></html>", "It is UTF-8 but for 2 places, read as cp1252."),
+        (
+            b"<html><body>" + first * 30 + b"<p>torn \xc3 Gr\xc3\xb6\xc3\x9fe</p></body></html>",
+            "One place could not be read as utf-8 and holds a replacement character.",
+        ),
+    ):
+        found = detect(Path(name), scan_file(io.BytesIO(content)))
+        result = list(load_parser(PARSERS[found.media_type])(io.BytesIO(content), found.encoding))
+        assert [item.message for item in result if isinstance(item, Notice)] == [told]
+        text = "".join(item.text for item in result if isinstance(item, Block))
+        assert "Größe" in text
+        assert ("Straße über den Fluss" in text) is (b"Stra" in content)

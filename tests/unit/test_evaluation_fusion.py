@@ -14,22 +14,25 @@ from rag.evaluation.fusion import (
     reciprocal_rank,
 )
 from rag.evaluation.retrieval import score_rankings
+from rag.ranking import Ranking
 from rag.retrieval.fusion import fuse
 from rag.types import Hit
 
-
-def hits(scores: dict[int, float]) -> list[Hit]:
-    return [Hit(chunk_id=chunk_id, score=score) for chunk_id, score in scores.items()]
+NONE = Ranking.of([])
 
 
-def drawn(seed: int) -> tuple[list[Hit], list[Hit]]:
+def hits(scores: dict[int, float]) -> Ranking:
+    return Ranking.of(Hit(chunk_id=chunk_id, score=score) for chunk_id, score in scores.items())
+
+
+def drawn(seed: int) -> tuple[Ranking, Ranking]:
     """Two rankings of some of 40 chunks, with equal scores among them."""
     generator = np.random.default_rng(seed)
     found = []
     for scale in (0.1, 2.0):
         ids = generator.permutation(40)[: generator.integers(0, 30)]
         scores = sorted(generator.integers(1, 9, len(ids)) * scale, reverse=True)
-        found.append([Hit(chunk_id=int(i), score=float(s)) for i, s in zip(ids, scores, strict=True)])
+        found.append(hits(dict(zip(ids.tolist(), scores, strict=True))))
     return found[0], found[1]
 
 
@@ -53,10 +56,10 @@ def test_one_hit_or_equal_scores_count_whole(normalisation) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_an_empty_leg_leaves_the_order_of_the_other(method) -> None:
     only = hits({7: 3.0, 3: 2.0, 5: 1.0})
-    for dense, lexical in ((only, []), ([], only)):
+    for dense, lexical in ((only, NONE), (NONE, only)):
         found = legs(dense, lexical, {}, [1])
         assert list(found.ids[best_ten(found, 0.3, method)]) == [7, 3, 5]
-    assert ndcg(legs([], [], {}, [1]), 0.5, method) == 0
+    assert ndcg(legs(NONE, NONE, {}, [1]), 0.5, method) == 0
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -82,7 +85,7 @@ def test_ndcg_is_what_trec_eval_computes(seed) -> None:
 
 
 def test_a_judgment_counts_once_however_many_chunks_satisfy_it() -> None:
-    found = legs(hits({1: 0.9, 2: 0.5, 3: 0.1}), [], {1: 0, 2: 0, 3: 1}, [1, 1])
+    found = legs(hits({1: 0.9, 2: 0.5, 3: 0.1}), NONE, {1: 0, 2: 0, 3: 1}, [1, 1])
     assert ndcg(found, 0.5) == pytest.approx((1 + 1 / np.log2(4)) / (1 + 1 / np.log2(3)))
 
 

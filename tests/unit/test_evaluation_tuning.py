@@ -4,16 +4,16 @@ import pytest
 from rag.errors import InvalidRequest
 from rag.evaluation.fusion import Legs, legs
 from rag.evaluation.tuning import MIN_QUERIES, tune
-from rag.types import Hit
+from rag.ranking import Ranking
 
 CHUNKS = 30
 
 
-def leg(generator: np.random.Generator, lead: float) -> list[Hit]:
+def leg(generator: np.random.Generator, lead: float) -> Ranking:
     """All chunks with random scores; chunk 0, the relevant one, has ``lead`` more."""
     scores = generator.random(CHUNKS)
     scores[0] += lead
-    return [Hit(chunk_id=int(place), score=float(scores[place])) for place in np.argsort(-scores)]
+    return Ranking.ordered(np.arange(CHUNKS), scores, CHUNKS)
 
 
 def queries(seed: int, *, dense: float, lexical: float, count: int = MIN_QUERIES) -> list[Legs]:

@@ -1,11 +1,14 @@
 import pytest
 
+from rag.ranking import Ranking
 from rag.retrieval.fusion import fuse
 from rag.types import Hit
 
+NONE = Ranking.of([])
 
-def hits(**scores: float) -> list[Hit]:
-    return [Hit(chunk_id=int(name[1:]), score=score) for name, score in scores.items()]
+
+def hits(**scores: float) -> Ranking:
+    return Ranking.of(Hit(chunk_id=int(name[1:]), score=score) for name, score in scores.items())
 
 
 def order(ranked) -> list[int]:
@@ -38,17 +41,17 @@ def test_weight_moves_the_winner_between_the_legs() -> None:
 
 
 def test_one_leg_alone_keeps_its_order_and_equal_scores_go_by_id() -> None:
-    assert order(fuse(hits(c3=0.9, c1=0.5, c2=0.1), [])) == [3, 1, 2]
-    assert order(fuse([], hits(c3=1.0, c1=1.0))) == [1, 3]
-    assert fuse([], []) == []
+    assert order(fuse(hits(c3=0.9, c1=0.5, c2=0.1), NONE)) == [3, 1, 2]
+    assert order(fuse(NONE, hits(c3=1.0, c1=1.0))) == [1, 3]
+    assert fuse(NONE, NONE) == []
 
 
 def test_equal_dense_scores_do_not_divide_by_zero() -> None:
-    assert dict(fuse(hits(c1=0.4, c2=0.4), []))[1].fused == 0.5
+    assert dict(fuse(hits(c1=0.4, c2=0.4), NONE))[1].fused == 0.5
 
 
 @pytest.mark.parametrize("k", [1, 3, 50])
 def test_the_best_are_the_first_of_all(k):
-    dense = [Hit(chunk_id=n, score=1 / (1 + n % 7)) for n in range(20)]
-    lexical = [Hit(chunk_id=n, score=float(n % 5)) for n in range(10, 40)]
+    dense = Ranking.of(Hit(chunk_id=n, score=1 / (1 + n % 7)) for n in range(20))
+    lexical = Ranking.of(Hit(chunk_id=n, score=float(n % 5)) for n in range(10, 40))
     assert fuse(dense, lexical, k=k) == fuse(dense, lexical)[:k]

@@ -7,6 +7,7 @@ import pytest
 
 from indexer.detection import detect
 from indexer.legacy_encodings import one_byte_encoding
+from indexer.mixed_encodings import two_encodings
 from indexer.sources import scan_file
 from rag.errors import SourceBinary
 
@@ -36,6 +37,28 @@ ALL = [GERMAN, FRENCH, ENGLISH, POLISH, CZECH, TURKISH, RUSSIAN, UKRAINIAN, GREE
 
 def read(raw: bytes, name: str) -> str:
     return raw.decode(detect(PurePath(name), scan_file(io.BytesIO(raw))).encoding)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    (
+        "cp1252 cp1250 cp1251 koi8_u cp1253 cp1254 cp1255 cp1256 cp874 cp932 euc_jp gb18030 big5 cp949 mac_roman cp850"
+    ).split(),
+)
+def test_words_of_one_encoding_line_by_line_are_not_taken_for_two(encoding):
+    for text in ALL:
+        try:
+            raw = text.replace(" ", "\n").encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        assert two_encodings(raw, whole=True) is None, text
+
+
+@pytest.mark.parametrize("second", [GERMAN, FRENCH, POLISH])
+@pytest.mark.parametrize("first", [GERMAN, JAPANESE, RUSSIAN])
+def test_lines_beside_utf8_are_read_in_their_own_encoding(first, second):
+    encoding = "cp1250" if second is POLISH else "cp1252"
+    assert read(first.encode() * 2 + second.encode(encoding) * 5, "a.txt") == first * 2 + second * 5
 
 
 @pytest.mark.parametrize("times", [1, 30])

@@ -259,3 +259,43 @@ def test_notebooks_keep_cells_and_cut_long_outputs():
 def test_what_is_no_notebook_is_refused(source):
     with pytest.raises(SourceDamaged, match="not a notebook"):
         parsed(NOTEBOOK, source)
+
+
+OUTLINE = """<?xml version="1.0"?><opml version="2.0">
+<head><title>Reading</title><dateCreated>Monday</dateCreated></head><body>
+<outline text="Locks of the south"><outline text="Gates of oak and how long they last" type="note"/>
+<outline text="Sluices that were built before the year of the flood"/></outline></body></opml>"""
+
+
+def test_attributes_of_elements_that_hold_others_are_read_where_attributes_are_the_text():
+    found = parsed("application/xml", OUTLINE)
+    assert found.titles == ["Reading"]
+    assert found.of("heading") == ["Reading"]
+    said = "outline: Locks of the south\noutline: Gates of oak and how long they last\noutline: Sluices that were built"
+    assert said in found.text
+    assert "dateCreated: Monday" in found.text or "datecreated: Monday" in found.text
+
+
+def test_a_second_table_below_its_title_has_names_of_its_own():
+    first = "Ships,,\n\nName,Flag,Tonnes\n" + "".join(f"A{i},NL,{i}\n" for i in range(60))
+    source = first + "\nHarbours,,\nCity,People,\n" + "".join(f"B{i},{i},\n" for i in range(900))
+    found = parsed("text/csv", source)
+    tables = [block for block in found.blocks if block.kind is BlockKind.TABLE]
+    assert found.of("paragraph") == ["Ships", "Harbours"]
+    assert [block.header for block in tables] == [None, None, *["City | People"] * (len(tables) - 2)]
+
+
+def test_rows_of_data_below_a_remark_go_on_with_the_table():
+    rows = "".join(f"A{i},NL,{i}\n" for i in range(60))
+    found = parsed("text/csv", f"Name,Flag,Tonnes\n{rows}\nof the last year:,,\n{rows}")
+    tables = [block for block in found.blocks if block.kind is BlockKind.TABLE]
+    assert [block.header for block in tables] == [None, "Name | Flag | Tonnes"]
+
+
+@pytest.mark.parametrize("delimiter", ["^", "~", "¦"])
+def test_rare_separators_are_known_where_all_rows_agree(delimiter):
+    rows = [["id", "name"], *([str(i), f"Name, {i}" if i == 3 else f"Name {i}"] for i in range(9))]
+    (block,) = parsed("text/csv", "".join(delimiter.join(row) + "\n" for row in rows)).blocks
+    assert block.text.startswith("id | name\n0 | Name 0\n")
+    (block,) = parsed("text/csv", "about ~5 ships\nmore of them\nten\n").blocks
+    assert block.text.startswith("about ~5 ships\nmore")

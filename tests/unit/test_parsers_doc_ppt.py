@@ -89,6 +89,20 @@ def test_slides_of_an_old_presentation():
     ]
 
 
+def test_numbered_captions_of_old_documents_are_those_of_the_tables_beside_them():
+    cells = [("Name\x07", IN_TABLE), ("Age\x07", IN_TABLE), ("\x07", ENDS_ROW)]
+    rows = [(text, b"\0\0" + properties) for text, properties in cells]
+    found = blocks(parse_doc, marked(("Table 1: Ducks\r", b""), *rows, ("Table 1 tells all.\r", b"")))
+    assert [(b.kind.value, b.caption) for b in found] == [
+        ("caption", ""),
+        ("table", "Table 1: Ducks"),
+        ("paragraph", ""),
+    ]
+    grid = cells_of_ppt({(0, 0, 10, 10): "Name", (10, 0, 20, 10): "Age", (0, 10, 10, 20): "Ann", (10, 10, 20, 20): "7"})
+    found = blocks(parse_ppt, ppt([("Title", ["Table 1: Ducks"])], table=grid))
+    assert [b.caption for b in found if b.kind is BlockKind.TABLE] == ["Table 1: Ducks"]
+
+
 def test_a_table_of_an_old_presentation_is_a_grid_of_shapes():
     cells = {
         (0, 0, 10, 10): "Year",

@@ -153,8 +153,24 @@ def test_merged_cells_say_their_text_in_each_place():
     <tr><td rowspan="2">North</td><td>1</td><td rowspan="99">2</td></tr><tr><td>3</td></tr>
     <tr><td>South</td><td>4</td></tr></table></body>"""
     assert text_of(page) == (
-        "Ducks by region\nRegion | Ducks | Ducks\nRegion | 2022 | 2023\nNorth | 1 | 2\nNorth | 3 | 2\nSouth | 4 | 2\n\n"
+        "Ducks by region\n\nRegion | Ducks | Ducks\nRegion | 2022 | 2023\n"
+        "North | 1 | 2\nNorth | 3 | 2\nSouth | 4 | 2\n\n"
     )
+
+
+def test_rows_of_names_alone_are_the_header():
+    rows = "".join(f"<tr><th>n{i}</th><td>{'word ' * 10}</td><td>2</td></tr>" for i in range(500))
+    names = "<tr><th>Name</th><th>Remark</th><th>Rank</th></tr><tr><th>as given</th><th>ours</th><th>of ten</th></tr>"
+    found = blocks_of(f"<body><table>{names}{rows}</table></body>")
+    assert len(found) > 2
+    assert {block.header for block in found} == {"Name as given | Remark ours | Rank of ten"}
+
+
+def test_rows_that_begin_with_the_names_of_groups_are_no_header():
+    rows = "".join(f"<tr><td>m{i}</td><td>{'word ' * 10}</td></tr>" for i in range(500))
+    names = "<tr><th>Year</th><th>Month</th><th>Remark</th></tr><tr><th rowspan='501'>2025</th></tr>"
+    found = blocks_of(f"<body><table>{names}{rows}</table></body>")
+    assert found[-1].header == "Year | Month | Remark"
 
 
 def test_a_span_without_end_is_bounded():

@@ -284,3 +284,41 @@ def test_a_mailbox_is_within_the_limits_of_containers():
     assert b"".join(small.content)
     with pytest.raises(SourceTooLarge):
         b"".join(big.content)
+
+
+SAVED = b"""From: <Saved by Blink>
+Snapshot-Content-Location: https://example.org/
+Subject: Locks
+MIME-Version: 1.0
+Content-Type: multipart/related; type="text/html"; boundary="b"
+
+--b
+Content-Type: text/html
+Content-Transfer-Encoding: quoted-printable
+Content-Location: https://example.org/
+
+<html><head><title>Locks</title></head><body><h1>Locks</h1><p>How a lock works.</p><h2>Gates</h2><p>They =C3=B6pen.</p>=
+</body></html>
+--b
+Content-Type: text/css
+Content-Location: cid:css-1@mhtml.blink
+
+p { color: red }
+--b--
+"""
+
+
+def test_a_page_that_a_browser_saved_is_that_page(read):
+    found = read(SAVED)
+    assert found.titles == ["Locks"]
+    assert found.of("heading") == ["Locks", "Gates"]
+    assert "Blink" not in found.text
+    assert "They öpen." in found.text
+    assert not found.members
+
+
+def test_a_message_to_somebody_is_no_saved_page(read):
+    found = read(SAVED.replace(b"Subject:", b"To: jan@example.org\nSubject:"))
+    assert found.of("heading") == ["Locks"]
+    assert "To: jan@example.org" in found.text
+    assert list(found.members) == ["attachment.css"]

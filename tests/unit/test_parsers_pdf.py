@@ -127,6 +127,24 @@ def test_names_of_columns_on_two_lines_are_one_header():
     assert table.text.splitlines()[:2] == ["Inhibitor | Polarization resistance | Rate (mm a year)", "0 | 24.1 | 2.8"]
 
 
+def rows_of_words(first: int, count: int) -> list[str]:
+    return [f"Vessel {'abcdefghij'[i % 10]}\tDelft\tbrick{i}" for i in range(first, first + count)]
+
+
+def test_a_table_that_goes_on_on_the_next_page_keeps_its_header():
+    pages = [["Name\tHarbour\tCargo", *rows_of_words(0, 44)], rows_of_words(44, 45), rows_of_words(89, 10)]
+    found = blocks_of(make_pdf([*pages]))
+    assert [block.header for block in found] == [None, "Name | Harbour | Cargo", "Name | Harbour | Cargo"]
+
+
+def test_a_table_below_text_or_with_numbers_below_its_names_is_another():
+    numbers = ["Year\tShips\tTonnes", *(f"{1900 + i}\t{i}\t{i * 7}" for i in range(9))]
+    first = ["Name\tHarbour\tCargo", *rows_of_words(0, 44)]
+    assert blocks_of(make_pdf([first, numbers]))[-1].header is None
+    below = ["Other ships than these were never seen here.", "", "", *rows_of_words(44, 9)]
+    assert blocks_of(make_pdf([first, below]))[-1].header is None
+
+
 def test_a_heading_of_two_lines_is_one():
     (heading, _) = blocks_of(make_pdf([[("A heading that needs more", 18), ("than a line", 18), "", *body(1)[:3]]]))
     assert (heading.heading, heading.level) == ("A heading that needs more than a line", 1)

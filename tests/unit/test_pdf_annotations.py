@@ -11,8 +11,8 @@ import pytest
 from indexer.parsers import pdf_file
 from indexer.parsers.blocks import Block, Notice
 from indexer.parsers.pdf import parse_pdf
-from rag.errors import SourceHasNoText
-from tests.unit.pdf_pages import drawn_pdf
+from rag.errors import SourceHasNoText, SourceUnsupported
+from tests.unit.pdf_pages import drawn_pdf, xfa_pdf
 
 if TYPE_CHECKING:
     from reportlab.pdfgen.canvas import Canvas
@@ -88,3 +88,17 @@ def test_attached_files_are_told():
     held = io.BytesIO()
     document.save(held)
     assert found(held.getvalue())[-1] == Notice(message="1 files that are attached to it are left out.")
+
+
+def test_a_form_in_xfa_is_refused_where_its_page_only_asks_for_another_program():
+    page = "Please wait... To view this document, get the latest version of Adobe Reader."
+    with pytest.raises(SourceUnsupported, match="a form in XFA"):
+        list(parse_pdf(io.BytesIO(xfa_pdf(page)), "utf-8"))
+
+
+def test_a_form_in_xfa_with_a_text_of_its_own_is_told():
+    block, notice = found(xfa_pdf("Application for a berth in the harbour"))
+    assert isinstance(block, Block)
+    assert isinstance(notice, Notice)
+    assert "Application for a berth" in block.text
+    assert notice.message.startswith("It is a form in XFA")

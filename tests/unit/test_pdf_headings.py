@@ -159,3 +159,25 @@ def test_what_an_outline_leaves_out_is_below_what_it_has():
 def test_sizes_are_levels():
     content = make_pdf([[("The Title", 20), "", *PROSE], [("A Section", 14), "", *PROSE, ("Another", 14), "", *PROSE]])
     assert headings(content) == [(1, "The Title"), (2, "A Section"), (2, "Another")]
+
+
+def test_a_year_at_the_end_of_a_numbered_heading_is_no_page_of_a_table_of_contents():
+    bold = "Helvetica-Bold"
+    content = drawn_pdf(
+        page_of(("1 Results of 2024", bold, 14)), page_of(("2 Plans for 2025", bold, 14), ("3 Appendix 17", bold, 14))
+    )
+    assert headings(content) == [(1, "1 Results of 2024"), (1, "2 Plans for 2025")]
+
+
+def test_a_heading_with_space_between_its_letters_is_one():
+    def draw(canvas):
+        text = canvas.beginText(72, 720)
+        text.setFont("Helvetica-Bold", 16)
+        text.setCharSpace(6)
+        text.textLine("HARBOUR RULES")
+        text.setCharSpace(0)
+        canvas.drawText(text)
+        canvas.setFont("Helvetica", 10)
+        text_lines(canvas, PROSE, y=680)
+
+    assert headings(drawn_pdf(draw)) == [(1, "HARBOUR RULES")]

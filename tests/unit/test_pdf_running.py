@@ -83,3 +83,72 @@ def test_the_stamp_of_an_archive_along_the_edge_is_left_out():
 @pytest.mark.parametrize("title", ["(anonymous)", "untitled", "(unspecified)"])
 def test_what_libraries_write_for_no_title_is_none(title):
     assert not any(isinstance(item, Title) for item in parse_pdf(io.BytesIO(make_pdf([PROSE], title=title)), "utf-8"))
+
+
+def cells_of_vessels(canvas, first, count, *, x=(72, 200, 300), y=800, step=12):
+    for number in range(first, first + count):
+        for column, cell in zip(x, (f"Vessel {number}", ("NL", "DE", "FR")[number % 3], str(number * 7)), strict=True):
+            canvas.drawString(column, y, cell)
+        y -= step
+
+
+def test_rows_of_a_table_that_fills_pages_stay():
+    pages = [lambda canvas, first=first: cells_of_vessels(canvas, first, 63) for first in (0, 63, 126, 189)]
+    text = text_of(drawn_pdf(*pages))
+    assert [f"Vessel {number} |" in text for number in range(252)] == [True] * 252
+
+
+def test_the_repeated_header_of_such_a_table_stays_without_the_header_of_the_page():
+    def page(number):
+        def draw(canvas):
+            canvas.drawString(72, 822, "Register of vessels")
+            canvas.drawString(450, 822, f"Revision {number}")
+            for column, cell in zip((72, 200, 300), ("Name", "Flag", "Tonnes"), strict=True):
+                canvas.drawString(column, 790, cell)
+            cells_of_vessels(canvas, 60 * number, 55, y=778)
+
+        return draw
+
+    text = text_of(drawn_pdf(*map(page, range(4))))
+    assert text.count("Name | Flag | Tonnes") == 4
+    assert "Register" not in text
+    assert "Revision" not in text
+
+
+def test_rows_and_header_of_a_ruled_table_that_fills_pages_stay():
+    def page(first):
+        def draw(canvas):
+            top = 812
+            canvas.grid((72, 172, 272, 372), [top - 12 * i for i in range(64)])
+            canvas.rect(72, top, 300, 14)  # one cell across, above the columns
+            canvas.drawCentredString(222, top + 3, "Vessels and what they carry")
+            cells_of_vessels(canvas, first, 63, x=(75, 175, 275), y=top - 9)
+
+        return draw
+
+    text = text_of(drawn_pdf(*map(page, (0, 63, 126))))
+    assert [f"Vessel {number} |" in text for number in range(189)] == [True] * 189
+
+
+def test_what_the_text_says_between_the_edges_as_well_is_no_header():
+    def page(number):
+        said = [f"Speaker {i % 4}: sentence {number} about {'abcdefgh'[i % 8] * 5}" for i in range(31)]
+        lines = [part for line in said for part in line.split(": ")]
+        return lambda canvas: text_lines(canvas, lines, y=800)
+
+    text = text_of(drawn_pdf(*map(page, range(4))))
+    assert text.count("Speaker") == 124
+
+
+def test_a_page_number_is_left_out_above_tables_of_numbers():
+    def page(number):
+        def draw(canvas):
+            canvas.drawString(72, 822, "Register of vessels")
+            canvas.drawString(450, 822, str(number + 17))
+            cells_of_vessels(canvas, 60 * number, 40, y=700)
+
+        return draw
+
+    text = text_of(drawn_pdf(*map(page, range(4))))
+    assert "Register" not in text
+    assert not any(line in ("17", "18", "19", "20") for line in text.splitlines())

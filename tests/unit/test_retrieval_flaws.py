@@ -27,6 +27,7 @@ POLISH = (
     "pompa pracuje, nikomu nie wolno jej otwierać, a klucz zostaje u brygadzisty. Jeżeli ciśnienie spada, druga pompa "
     "włącza się sama, a nad drzwiami świeci się lampa, dopóki ktoś nie zapisze godziny."
 )
+KOREAN = "급수 펌프는 사십 바로 돌아가며 매일 아침 교대하는 사람들이 살펴본다. " * 6
 CHINESE = "泵以四十巴运行。" * 40
 CODE = '''
 def checked(values: list[float], *, limit: float = 40.0) -> list[float]:
@@ -123,3 +124,10 @@ def test_words_torn_by_brackets_are_no_text(text, signs, share) -> None:
 
 def test_a_few_words_are_not_judged() -> None:
     assert flaw_of("Zqx wrv pfk jdgh.") is None
+
+
+@pytest.mark.parametrize("unknown", ["\ue12f\uf0a3", "\ufffd\ufffd", "\U000f0123\ue001"])
+def test_characters_that_nobody_knows_are_no_text_unless_they_are_few(unknown):
+    words = KOREAN.split()
+    assert flaw_of(" ".join(unknown + word if i % 2 else word for i, word in enumerate(words))) is Flaw.GARBLED
+    assert flaw_of(" ".join(unknown[0] + word if i % 9 == 0 else word for i, word in enumerate(words))) is None

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from rag.errors import DatabaseBusy, EmbedderChanged, IngestInProgress, SourcePurged, UnknownDocument
-from rag.stores import documents, purge, reembedding, retirement, staging
+from rag.stores import documents, purge, reembedding, retirement, staging, version_writing
 from rag.stores.blobs import Blobs
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
@@ -47,7 +47,7 @@ def collection(store):
 def small_batches(monkeypatch):
     monkeypatch.setattr(staging, "_HELD_CHUNKS", 4)
     monkeypatch.setattr(staging, "_HELD_CHARACTERS", 50)
-    monkeypatch.setattr(staging, "_PIECE_CHARACTERS", 7)
+    monkeypatch.setattr(version_writing, "_PIECE_CHARACTERS", 7)
     monkeypatch.setattr(retirement, "_BATCH", 3)
 
 
@@ -189,7 +189,7 @@ def test_what_is_purged_while_it_is_written_never_becomes_active(
 
 def test_what_was_staged_and_is_active_is_not_pruned(database, store, collection, small_batches):
     version, pieces = stage_long(store, collection)
-    version_id = version._version_id
+    version_id = version._draft.place.version_id
     version.activate()
     retirement.prune(database, [version_id, version_id + 1])
     assert [chunk.text for chunk, _ in store.hydrate(collection, chunk_ids(store, collection))] == pieces

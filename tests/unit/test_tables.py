@@ -75,3 +75,49 @@ def test_text_that_was_set_in_columns_is_not_repeated_in_every_row():
         (found,) = table_blocks([prose, ["short", "words"]], header_rows=header_rows)
         assert found.text.splitlines()[1:2] == ["short | words"]
         assert found.header == ""
+
+
+SEASONS = [
+    ["Length", "Summer", "Summer", "Winter", "Winter"],
+    ["Length", "Day", "Week", "Day", "Week"],
+]
+NAMES = "Length | Summer Day | Summer Week | Winter Day | Winter Week"
+
+
+@pytest.mark.parametrize("marked", [None, 1, 2])
+@pytest.mark.parametrize("corners", [("Length", "Length"), ("Length", ""), ("", "Length")])
+def test_names_below_merged_ones_are_names_of_columns(marked, corners):
+    header = [[corners[0], *SEASONS[0][1:]], [corners[1], *SEASONS[1][1:]]]
+    found = list(table_blocks([*header, *([f"{i} m", *"1234"] for i in range(3000))], header_rows=marked))
+    assert len(found) > 2
+    assert {block.header for block in found} == {NAMES}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["5 m", "Monday", "Tuesday", "Monday", "Tuesday"],  # something else where nothing is merged
+        ["Length", "10", "50", "8", "40"],
+        ["Length", "high", "low", "medium", "none"],  # words that nothing shows to be names
+    ],
+)
+def test_a_row_of_data_below_merged_names_is_none_of_them(row):
+    row = row if row[0] != "Length" or row[1] == "10" else ["", *row[1:]]
+    found = list(table_blocks([SEASONS[0], row, *([f"{i} m", *"1234"] for i in range(3000))]))
+    assert found[-1].header == "Length | Summer | Summer | Winter | Winter"
+
+
+@pytest.mark.parametrize("marked", [None, 1])
+def test_a_row_of_one_cell_above_the_names_is_the_title(marked):
+    rows = [["Harbour dues"], ["Length", "Price"], *([f"{i} m", str(i)] for i in range(3000))]
+    title, first, *others = table_blocks(rows, header_rows=marked)
+    assert (title.kind, title.text) == (BlockKind.CAPTION, "Harbour dues\n\n")
+    assert (first.header, first.caption) == (None, "Harbour dues")
+    assert {(block.header, block.caption) for block in others} == {("Length | Price", "Harbour dues")}
+
+
+def test_rows_of_one_cell_each_are_rows():
+    (block,) = table_blocks([["one"], ["two"], ["three", "four"]])
+    assert (block.kind, block.text) == (BlockKind.TABLE, "one\ntwo\nthree | four\n\n")
+    (alone,) = table_blocks([["one"]])
+    assert (alone.kind, alone.text) == (BlockKind.TABLE, "one\n\n")

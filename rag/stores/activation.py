@@ -1,0 +1,113 @@
+"""Versions become those that are read, many in one transaction, which is one change of their collection."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import bindparam, select
+
+from rag.stores import tenures
+from rag.stores.checksums import version_checksum
+from rag.stores.reading import active_documents, member_counts
+from rag.stores.retirement import next_change, prune, prune_some, retire
+from rag.stores.rows import change_version
+from rag.stores.tables import VersionRow, VersionStatus
+from rag.stores.version_writing import (
+    insert_versions,
+    remove,
+    require_embedder,
+    require_staged,
+    unfinished,
+    version_rows,
+    write_held,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from rag.stores.database import Database
+    from rag.stores.drafts import VersionDraft
+    from rag.types import Document
+
+# Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
+_BEFORE: Final = select(VersionRow.id).where(
+    VersionRow.document_id.in_(bindparam("documents", expanding=True)), VersionRow.status == VersionStatus.ACTIVE
+)
+
+
+class Ready(NamedTuple):
+    """A version that is whole. ``members_failed`` counts what it holds and could not be taken in."""
+
+    draft: VersionDraft
+    members_failed: int
+
+
+def activate(database: Database, ready: Sequence[Ready]) -> list[Document]:
+    """Make versions of one collection, of a document each, the active ones, with the end of those before them.
+
+    Where the collection keeps versions, these stay for questions about the past. All or none: what is raised is said of
+    one of them, or of all.
+
+    Raises:
+        EmbedderChanged: the collection was embedded anew since one was begun.
+        IngestInProgress: another process began to write the same source as one of those that are on disk in part.
+        SourcePurged: the document was purged since one of those was begun.
+        RowDamaged: the version before one of them, which says what is said of the document, is not as it was written.
+        ValueError: they are not of one collection, or two are of one document.
+    """
+    if not ready:
+        return []
+    drafts = [each.draft for each in ready]
+    if len({draft.collection.id for draft in drafts}) > 1 or len({draft.source.uri for draft in drafts}) < len(drafts):
+        raise ValueError("only versions of one collection, and of a document each, are activated together")
+    languages = {draft: draft.language() for draft in drafts}  # not while others wait to write
+    with database.write() as connection:
+        documents, ended = _activate(connection, ready, languages)
+        going = [version_id for version_id in ended if prune_some(connection, version_id)]
+    prune(database, going)
+    return documents
+
+
+def _activate(
+    connection: Connection, ready: Sequence[Ready], languages: Mapping[VersionDraft, str | None]
+) -> tuple[list[Document], Sequence[int]]:
+    """Returns the documents in their order, and the versions whose rows are to go."""
+    collection = ready[0].draft.collection
+    row, set_id = require_embedder(connection, [each.draft for each in ready])
+    change = next_change(connection, row)
+    begun = {each: require_staged(connection, each.draft, place) for each in ready if (place := each.draft.place)}
+    new = [each.draft for each in ready if each not in begun]
+    rows = dict(zip(new, version_rows(connection, new, languages), strict=True))
+    left_over = unfinished(connection, rows.values())
+    ids = [begun[each].document_id if each in begun else rows[each.draft]["document_id"] for each in ready]
+    before = connection.scalars(_BEFORE, {"documents": ids}).all()
+    if before:
+        retire(connection, before, collection.id, change.seq, change.at, keep=bool(change.retention_days))
+    members = member_counts(connection, ids)
+    for each, document_id in zip(ready, ids, strict=True):
+        values = {
+            "status": VersionStatus.ACTIVE,
+            "activated_seq": change.seq,
+            "chunk_count": each.draft.chunk_count,
+            "members_failed": each.members_failed,
+            "members": members[document_id],
+            "created_at": change.at,
+            "owner": None,
+        }
+        if each in begun:
+            change_version(connection, begun[each].version_id, **values)
+        else:
+            rows[each.draft] = _sealed(each.draft.source.uri, rows[each.draft] | values)
+    made = dict(zip(new, insert_versions(connection, rows.values()), strict=True))
+    remove(connection, left_over)
+    places = {each.draft: begun[each] if each in begun else made[each.draft] for each in ready}
+    write_held(connection, places, set_id)
+    tenures.seal(connection, [place.version_id for place in places.values()])
+    return active_documents(connection, collection, ids), () if change.retention_days else before
+
+
+def _sealed(uri: str, row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"checksum": version_checksum(SimpleNamespace(uri=uri, **row))}
