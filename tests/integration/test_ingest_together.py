@@ -76,11 +76,11 @@ def test_an_embedder_without_work_begins_with_a_few(library: Ingesting, docs, mo
 
     class Reading(Watcher):
         def started(self, uri):
-            if uri.endswith("/9.txt"):
+            if uri.endswith("/nothing.txt"):
                 read.set()
 
     monkeypatch.setattr(library.embedder, "embed_passages", waiting)
-    assert library.ingest(docs, watcher=Reading()).ingested == 10
+    assert library.ingest(docs, docs / "nothing.txt", watcher=Reading()).ingested == 10
     assert library.embedder.batches == [3, 7]
 
 
