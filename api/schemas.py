@@ -74,6 +74,19 @@ class Deleted(Response, frozen=True, kw_only=True):
     searched: tuple[Searched, ...]
 
 
+class Dropped(Response, frozen=True, kw_only=True):
+    """Where a collection that was dropped was looked for; ``complete`` if nothing is left in any of these places.
+
+    ``documents`` it had, and ``chunks`` with those of versions that were kept.
+    """
+
+    collection: str
+    documents: int
+    chunks: int
+    complete: bool
+    searched: tuple[Searched, ...]
+
+
 class Scores(Response, frozen=True, kw_only=True):
     """A passage's score per retrieval stage, null where the stage did not return it."""
 

@@ -13,6 +13,7 @@ from rag.telemetry import configure_logging
 _COMMANDS = {
     "changes": "indexer.commands.history:changes",
     "delete": "indexer.commands.delete:delete",
+    "drop": "indexer.commands.drop:drop",
     "export": "indexer.commands.exchange:export_collection",
     "history": "indexer.commands.history:history",
     "import": "indexer.commands.exchange:import_collection",

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from indexer.steps import Answer, Step, Steps
     from rag.protocols import DocumentStore, Embedder
 
-# Passages that keep the processor busy, and open files.
+# Passages that keep the processor busy while a group is stored, as few as are worth beginning with where nothing is
+# being embedded, and open files.
 _ENOUGH_PASSAGES: Final = 128
+_SOME_PASSAGES: Final = 32
 _MOST_SOURCES: Final = 64
 # A document is not searchable while it waits.
 _LONGEST_WAIT_S: Final = 1.0
@@ -137,9 +139,11 @@ class EmbeddingGroup:
         if not self._waiting:
             return False
         first, _ = self._waiting[0]
+        idle = self._batch is None or self._batch.vectors.done()
+        enough = min(_ENOUGH_PASSAGES, _SOME_PASSAGES) if idle else _ENOUGH_PASSAGES
         return (
             len(self._waiting) >= _MOST_SOURCES
-            or sum(len(passages.texts) for _, passages in self._waiting) >= _ENOUGH_PASSAGES
+            or sum(len(passages.texts) for _, passages in self._waiting) >= enough
             or time.monotonic() - first.since >= _LONGEST_WAIT_S
         )
 

@@ -34,10 +34,13 @@ class Embedded(NamedTuple):
 
 
 class Texts:
-    """Texts that are to be embedded. What is stored is looked up when this is made; ``embed`` may run in any thread."""
+    """Texts that are to be embedded. What is stored is looked up when this is made; ``embed`` may run in any thread,
+    and counts in ``reused`` those whose vectors were there.
+    """
 
     def __init__(self, texts: Sequence[str], *, store: DocumentStore, embedder: Embedder) -> None:
         self.embedder = embedder
+        self.reused = 0
         self._digests = [hashlib.sha256(text.encode()).digest() for text in texts]
         self._texts = dict(zip(self._digests, texts, strict=True))
         self._stored = store.known_vectors(list(self._texts), embedder=embedder.identity, dimension=embedder.dimension)
@@ -49,7 +52,8 @@ class Texts:
         new = [digest for digest in self._texts if digest not in known]
         if new:
             known.update(zip(new, self.embedder.embed_passages([self._texts[digest] for digest in new]), strict=True))
-        _log.debug("passages embedded", embedded=len(new), reused=len(self._digests) - len(new))
+        self.reused = len(self._digests) - len(new)
+        _log.debug("passages embedded", embedded=len(new), reused=self.reused)
         vectors = np.empty((len(self._digests), self.embedder.dimension), dtype=np.float32)
         for row, digest in zip(vectors, self._digests, strict=True):
             row[:] = known[digest]

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from rag.protocols import Embedder, StagedVersion
     from rag.types import ChunkDraft
 
-# Chunks embedded and handed to the store at a time: enough for the embedder to sort by length, little to hold.
+# Chunks embedded and handed to the store at a time: enough for the embedder to sort by length, little to hold. Fewer
+# where it has nothing else to do.
 _FLUSH_CHUNKS: Final = 256
+_SOME_CHUNKS: Final = 64
 
 
 class _Begun(NamedTuple):
@@ -39,7 +41,8 @@ class Filling:
 
     def add(self, chunk: ChunkDraft) -> Steps[None]:
         self._batch.append(chunk)
-        if len(self._batch) == _FLUSH_CHUNKS:
+        idle = self._begun is None or self._begun.vectors.done()
+        if len(self._batch) >= (min(_FLUSH_CHUNKS, _SOME_CHUNKS) if idle else _FLUSH_CHUNKS):
             yield from self._begin()
 
     def end(self, *, last: bool) -> Steps[int]:

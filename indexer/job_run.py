@@ -11,6 +11,7 @@ from indexer.report import Outcome, Watcher
 from indexer.worker_place import WorkerPlace
 from rag.errors import JobLost, RagError, StorageError
 from rag.job_types import JobError, JobFile, JobState
+from rag.stores.ingest_lock import IngestLock
 from rag.stores.jobs import LEASE
 from rag.telemetry import get_logger
 
@@ -28,6 +29,17 @@ _HEARTBEAT_S: Final = LEASE.total_seconds() / 3
 _NOTE_S: Final = 0.5
 
 _log = get_logger("indexer")
+
+
+def ingest_lock(library: Library, collection: str) -> IngestLock:
+    """What is held while documents are taken into a collection; purges and drops that a process has died in are
+    finished before.
+
+    Raises:
+        DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
+    """
+    library.finish_purges()
+    return IngestLock(library.settings.home, collection)
 
 
 class JobRun(Watcher):

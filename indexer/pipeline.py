@@ -127,8 +127,9 @@ class IngestPipeline:
         """As ``ingest``, of files that are known already."""
         watcher = watcher or Watcher()
         started = time.monotonic()
-        target = None
+        target, is_new = None, False
         if any(source.error is None for source in sources):  # a mistyped path must not leave an empty collection
+            is_new = self._is_new(collection)
             target = self._open(collection)
             self._store.discard_abandoned(target.collection)
             self._expire(target.collection)
@@ -143,6 +144,8 @@ class IngestPipeline:
                 recorder.begin(source.uri)
                 group.take(source.uri, self._take(target, source, self._ingestion(metadata, watcher, recorder)))
             group.settle()
+        if target is not None and is_new and not report.ingested:
+            self._store.remove_unused(target.collection)
         report.skipped = len(sources) - begun + group.dropped
         report.seconds = time.monotonic() - started
         return report
@@ -162,6 +165,13 @@ class IngestPipeline:
             sha256=source.sha256,
             within=source.within,
         )
+
+    def _is_new(self, name: str) -> bool:
+        try:
+            self._store.collection(name)
+        except UnknownCollection:
+            return True
+        return False
 
     def _open(self, name: str) -> Target:
         embedder = self._embedder_for(name)

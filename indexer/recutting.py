@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from indexer.chunk_sizes import limit_of, tokens_in
 from indexer.chunking import chunk_blocks, clip_title
@@ -40,6 +40,14 @@ class _Piece:
     last: bool
 
 
+class Written(NamedTuple):
+    """A batch: how many cuts it finished, how many chunks it wrote, and how many of these had vectors already."""
+
+    finished: int
+    chunks: int
+    reused: int
+
+
 def recut(
     library: Library,
     target: EmbeddingSet,
@@ -47,9 +55,8 @@ def recut(
     *,
     progress: Callable[[int, int], None],
     go_on: Callable[[], None],
-) -> Iterator[tuple[int, int]]:
-    """Cut every document that the set's chunker has to cut; after each batch, how many cuts it finished and how many
-    chunks it wrote.
+) -> Iterator[Written]:
+    """Cut every document that the set's chunker has to cut, and tell of each batch.
 
     ``progress`` is told so many of so many documents; ``go_on`` is called before each batch, and may raise.
 
@@ -61,9 +68,9 @@ def recut(
     progress(done, total)
     for batch in _batches(_pieces(library, target, embedder)):
         go_on()
-        finished = _write(library, target, embedder, batch)
-        done += finished
-        yield finished, sum(len(piece.chunks) for piece in batch)
+        written = _write(library, target, embedder, batch)
+        done += written.finished
+        yield written
         progress(min(done, total), total)
 
 
@@ -110,10 +117,11 @@ def _batches(pieces: Iterator[_Piece]) -> Iterator[list[_Piece]]:
         yield batch
 
 
-def _write(library: Library, target: EmbeddingSet, embedder: Embedder, batch: Sequence[_Piece]) -> int:
-    """Embed and write a batch; returns how many cuts ended with it."""
+def _write(library: Library, target: EmbeddingSet, embedder: Embedder, batch: Sequence[_Piece]) -> Written:
+    """Embed and write a batch."""
     texts = [contextual_text(each.title, chunk.heading_path, chunk.text) for each in batch for chunk in each.chunks]
-    vectors, digests, _ = Texts(texts, store=library.store, embedder=embedder).embed()
+    known = Texts(texts, store=library.store, embedder=embedder)
+    vectors, digests, _ = known.embed()
     embedded = iter(zip(encode(vectors), digests, strict=True))
     ended, unfinished = 0, []
     with library.database.write() as connection:
@@ -129,4 +137,4 @@ def _write(library: Library, target: EmbeddingSet, embedder: Embedder, batch: Se
             with library.database.write() as connection:
                 embedding_sets.require(connection, target)
                 finished = version.finish(connection)
-    return ended
+    return Written(ended, len(texts), known.reused)

@@ -56,12 +56,14 @@ class Validation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReembedReport:
-    """``embedded`` chunks were embedded and ``recut`` documents cut by this run; ``too_long`` chunks of all are longer
-    than the embedder reads. ``without_outline`` documents keep their chunks: what a chunker needs is not stored.
+    """``embedded`` chunks got vectors, ``reused`` of them stored ones, and ``recut`` documents were cut by this run;
+    ``too_long`` chunks of all are longer than the embedder reads. ``without_outline`` documents keep their chunks: what
+    a chunker needs is not stored.
     """
 
     outcome: Literal["swapped", "stopped"]
     embedded: int
+    reused: int
     recut: int
     without_outline: int
     too_long: int
@@ -111,7 +113,7 @@ class Reembedding:
         self._target = target
         self._embedder = embedder
         self._watcher = watcher or Watcher()
-        self._embedded = self._recut = self._without_outline = 0
+        self._embedded = self._reused = self._recut = self._without_outline = 0
         # Going back to what another release has cut: documents that came since keep their chunks.
         self._cutting = target.chunker is not None and version_in(target.chunker) == CHUNKER_VERSION
 
@@ -172,9 +174,10 @@ class Reembedding:
             return
         watcher = self._watcher
         written = recut(self._library, self._target, self._embedder(), progress=watcher.recut, go_on=self._go_on)
-        for documents, chunks in written:
-            self._recut += documents
-            self._embedded += chunks
+        for batch in written:
+            self._recut += batch.finished
+            self._embedded += batch.chunks
+            self._reused += batch.reused
 
     def _embed_missing(self) -> None:
         with self._database.read() as connection:
@@ -201,7 +204,10 @@ class Reembedding:
         """
         if self._target.chunker is None and self._target.embedder != self._collection.fingerprint.embedder:
             return embedder.embed_passages(texts)
-        return Texts(texts, store=self._library.store, embedder=embedder).embed().vectors
+        known = Texts(texts, store=self._library.store, embedder=embedder)
+        vectors = known.embed().vectors
+        self._reused += known.reused
+        return vectors
 
     def _accepted(self, index: NextIndex, *, sampled: bool, force: bool) -> Validation:
         """What was measured of the index that is to be swapped in. Raises Conflict unless it will do."""
@@ -271,6 +277,7 @@ class Reembedding:
         return ReembedReport(
             outcome=outcome,
             embedded=self._embedded,
+            reused=self._reused,
             recut=self._recut,
             without_outline=self._without_outline,
             too_long=now.too_long if now else 0,

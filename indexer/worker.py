@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from indexer.job_run import STOPPED, JobRun, told
+from indexer.job_run import STOPPED, JobRun, ingest_lock, told
 from indexer.sources import SourcePath
 from indexer.web.expansion import all_sources
 from rag.errors import IngestInProgress, JobLost, RagError, StorageError
-from rag.stores.ingest_lock import IngestLock
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class Worker:
         settings = self._library.settings
         try:
             sources += all_sources(request.paths, request.sitemaps, self._fetcher, max_urls=settings.max_sitemap_urls)
-            with IngestLock(self._library.settings.home, request.collection):
+            with ingest_lock(self._library, request.collection):
                 report = self._pipeline.ingest_sources(
                     sources, collection=request.collection, metadata=request.metadata, watcher=run
                 )
@@ -139,8 +138,8 @@ class Worker:
         problem = self._library.erase_deleted().problem if erase else None
         if problem is not None:
             _log.warning("model state not erased", code=problem.code, detail=str(problem))
-        if len(report.failed) == len(report.results):
-            return problem
+        if all(result.document_id is None for result in report.results):
+            return problem  # there may be no collection
         collection = self._library.store.collection(name)
         try:
             self._library.vectors.flush(collection)

@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from rag.stores.jobs import JobQueue
     from rag.stores.lexical import FtsIndex
     from rag.stores.live_vectors import LiveVectors
+    from rag.stores.purge import Places
     from rag.types import Collection
-    from rag.version_types import Searched
+    from rag.version_types import Dropped, Searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +185,8 @@ class Library:
 
         if not self._maintenance:
             self._inspection = Inspection(self.database, self.index_directory)
-            expiry = Expiry(self.store, finish_purges=self.finish_purges, forget_jobs=self.forget_jobs)
+            keep = self.vectors.open_indexes.keep_only
+            expiry = Expiry(self.store, finish_purges=self.finish_purges, keep_only=keep, forget_jobs=self.forget_jobs)
             self._maintenance = (Compaction(self.vectors), expiry, self._inspection)
             for each in self._maintenance:
                 each.start()
@@ -205,20 +207,21 @@ class Library:
         self.blobs.remove_except(self.jobs.blobs())
 
     def finish_purges(self) -> None:
-        """Bring the purges to their end in which a process has died. One short read where there are none.
+        """Bring the purges and drops to their end in which a process has died. One short read where there are none.
 
         Raises:
             DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
         """
-        from rag.stores.collection_rows import being_purged
+        from rag.stores.collection_rows import being_removed
 
         with self.database.read() as connection:
-            if not being_purged(connection):
+            if not being_removed(connection):
                 return
+        from rag.stores.dropping import finish_drops
         from rag.stores.purge import finish_purges  # with FAISS, which takes a third of a second
 
-        places = {"home": self.settings.home, "indexes": self.index_directory}
-        finish_purges(self.database, self.vectors, erase=self._erase_searching, **places)
+        finish_purges(self.database, self.vectors, **self._searched_places)
+        finish_drops(self.database, self.vectors, **self._searched_places)
 
     def erase_deleted(self) -> ErasureReport:
         """Have what models have stored of deleted passages erased, on disk and in every process with a model over this
@@ -244,16 +247,18 @@ class Library:
         """
         from rag.stores.purge import purge
 
-        return purge(
-            self.database,
-            self.vectors,
-            collection,
-            document_ids,
-            home=self.settings.home,
-            indexes=self.index_directory,
-            blobs=self.blobs,
-            erase=self._erase_searching,
-        )
+        places = self._searched_places
+        return purge(self.database, self.vectors, collection, document_ids, blobs=self.blobs, **places)
+
+    def drop(self, collection: Collection, *, purge: bool = False) -> Dropped:
+        """As ``rag.stores.dropping.drop``, which says what it raises. Seconds to minutes."""
+        from rag.stores.dropping import drop
+
+        return drop(self.database, self.vectors, collection, purge=purge, blobs=self.blobs, **self._searched_places)
+
+    @property
+    def _searched_places(self) -> Places:
+        return {"home": self.settings.home, "indexes": self.index_directory, "erase": self._erase_searching}
 
     def _erase_searching(self) -> list[Searched]:
         return self.erase_deleted().searched()

@@ -81,6 +81,23 @@ class Searched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A collection that is gone: how many documents were in it, how many chunks with those of versions that were kept,
+    and where it was looked for.
+    """
+
+    collection: str
+    documents: int
+    chunks: int
+    searched: tuple[Searched, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left in any of these places."""
+        return not any(place.left for place in self.searched)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
     """Chunks of one version that follow each other, and its source text from the first one's start to the last one's
     end.

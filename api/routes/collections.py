@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from litestar import Controller, get
+from litestar import Controller, delete, get
 from litestar.di import NamedDependency
+from litestar.params import Parameter
 
+from api.documentation import problems
 from api.presentation import plain
-from api.schemas import Collection, CollectionsResponse, Fingerprint, VectorIndex
+from api.schemas import Collection, CollectionsResponse, Dropped, Fingerprint, Searched, VectorIndex
 from api.service import Service
 
 if TYPE_CHECKING:
     from rag.types import Collection as Stored
     from rag.types import GenerationInfo
+
+_Collection = Annotated[str, Parameter(min_length=1, max_length=200, description="Collection to drop.")]
+_Purge = Annotated[bool, Parameter(description="Overwrite the bytes of it, too, and take it out of what jobs tell.")]
 
 
 class CollectionsController(Controller):
@@ -35,6 +40,37 @@ class CollectionsController(Controller):
             return CollectionsResponse(collections=tuple(_shown(each, store.index(each)) for each in by_name))
 
         return await asyncio.to_thread(read)
+
+    @delete(
+        operation_id="dropCollection",
+        status_code=200,
+        response_description="Where it was looked for.",
+        summary="Drop a collection",
+        description=(
+            "Removes it with all its documents and their past versions, for good, before the answer. It is refused "
+            "while something is taken into it, waits to be, or is embedded anew."
+        ),
+        responses=problems(404, 409, 422, 503),
+    )
+    async def drop_collection(
+        self,
+        service: NamedDependency[Service],
+        collection: _Collection,
+        purge: _Purge = False,  # noqa: FBT002  # a query parameter
+    ) -> Dropped:
+        library = service.library
+
+        def drop() -> Dropped:
+            report = library.drop(library.store.collection(collection), purge=purge)
+            return Dropped(
+                collection=collection,
+                documents=report.documents,
+                chunks=report.chunks,
+                complete=report.complete,
+                searched=tuple(plain(place, Searched) for place in report.searched),
+            )
+
+        return await asyncio.to_thread(drop)
 
 
 def _shown(collection: Stored, index: GenerationInfo | None) -> Collection:

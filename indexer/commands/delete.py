@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
-from indexer.commands.erasing import as_object, tell
+from indexer.commands.erasing import as_object, tell, tell_searched
 from indexer.commands.history import find_past
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.options import collection_option, json_option
 from indexer.web.urls import stored_uri
-from rag.commands.errors import EXIT_FAILED, on_one_line, printable
+from rag.commands.errors import EXIT_FAILED, on_one_line
 from rag.config import load_settings
 from rag.errors import UnknownDocument
 from rag.factory import open_library
@@ -76,10 +76,7 @@ def _tell(report: list[Searched], collection: str, document_ids: list[int], *, a
         searched = msgspec.to_builtins(report)
         click.echo(json.dumps({"collection": collection, "purged": document_ids, "searched": searched}))
         return
-    for place in report:
-        click.echo(f"{place.place}: {place.searched} searched, {place.removed} removed, {place.left} left")
-        if place.note:
-            click.echo(f"  {printable(place.note)}")
+    tell_searched(report)
 
 
 def find(store: SqlDocumentStore, collection: Collection, name: str) -> Document:

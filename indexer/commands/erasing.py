@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from indexer.commands.index_file import warn
+from rag.commands.errors import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rag.erasure import ErasureReport
+    from rag.version_types import Searched
 
 
 def as_object(report: ErasureReport) -> dict[str, Any]:
@@ -24,3 +28,11 @@ def tell(report: ErasureReport, *, quiet: bool = False) -> None:
         click.echo(f"removed {report.removed} of {report.files} files of model state")
     if report.problem is not None:
         warn(report.problem)
+
+
+def tell_searched(report: Iterable[Searched]) -> None:
+    """For people: where something that is gone for good was looked for."""
+    for place in report:
+        click.echo(f"{place.place}: {place.searched} searched, {place.removed} removed, {place.left} left")
+        if place.note:
+            click.echo(f"  {printable(place.note)}")

@@ -94,10 +94,10 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
     anew. An import that was interrupted goes on when it is run again.
     """
     from indexer.importing import Import, read_header
+    from indexer.job_run import ingest_lock
     from indexer.parquet import MAGIC, read_parquet
     from indexer.records import read_json_lines
     from rag.stores.archive import file_errors
-    from rag.stores.ingest_lock import IngestLock
 
     settings = load_settings()
     with file_errors(f"the import from {file}"), file.open("rb") as opened:
@@ -106,7 +106,7 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
         reader = read_parquet(file) if table else read_json_lines(file, opened)
         header = read_header(reader)
         name = collection or header.collection
-        with open_library(settings) as library, IngestLock(settings.home, name):
+        with open_library(settings) as library, ingest_lock(library, name):
             with _counting("importing", header.documents) as advance:
                 importing = Import(
                     header,

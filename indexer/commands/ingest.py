@@ -15,7 +15,7 @@ from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import NO_PATH, collection_option, json_option
 from indexer.isolation import IsolatedParsers
-from indexer.job_run import own_job
+from indexer.job_run import ingest_lock, own_job
 from indexer.pipeline import IngestPipeline
 from indexer.report import counted, left_out_told
 from indexer.web.expansion import all_sources, open_fetcher
@@ -79,8 +79,6 @@ def ingest(
     finishes the files that are being embedded and stops; a second one, and one while files are looked for, stops at
     once. The run is a job like those of uploads: `indexer jobs` shows and cancels it.
     """
-    from rag.stores.ingest_lock import IngestLock
-
     if not sources and not sitemaps:
         raise click.UsageError("Name files, folders or URLs to take in, or a --sitemap.")
     if not all(sources):
@@ -100,10 +98,9 @@ def ingest(
         return
     with (
         open_library(settings) as library,
-        IngestLock(settings.home, collection),
+        ingest_lock(library, collection),
         open_fetcher(settings) as fetcher,
     ):
-        library.finish_purges()
         parsers = IsolatedParsers.limited_by(settings)
         with parsers, Interruption() as interruption:
             pipeline = IngestPipeline.over(library, parsers, fetcher=fetcher)

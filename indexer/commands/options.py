@@ -19,6 +19,10 @@ NO_PATH: Final = "A path is empty: see whether the variable that it comes from i
 
 def storable(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
     """Callback of an option that names a collection: locks and jobs are called so before any store is asked."""
+    if name == "":
+        raise WrongUsage(
+            "The name of the collection is empty.", hint="See whether the variable that it is from is set."
+        )
     if name is not None and not is_storable(name):
         raise WrongUsage(f"{name!r} cannot be the name of a collection.", hint="Write the name as UTF-8.")
     return name

@@ -16,6 +16,7 @@ from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
 from rag.errors import Conflict
 from rag.factory import open_library
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from indexer.reembedding import ReembedReport
@@ -131,6 +132,7 @@ def _run(library: Library, collection: Collection, wanted: Wanted | None, *, for
                 "embedder": target.embedder,
                 "outcome": report.outcome,
                 "embedded": report.embedded,
+                "reused": report.reused,
                 "recut": report.recut,
                 "without_outline": report.without_outline,
                 "too_long": report.too_long,
@@ -215,7 +217,12 @@ def _sentence(collection: Collection, target: EmbeddingSet, report: ReembedRepor
             f"{collection.fingerprint.embedder} as before. Give the same command again to go on."
         )
     cut = f"; {report.recut} documents cut anew" if report.recut else ""
-    return f"{collection.name}: serving embeddings by {target.embedder}{cut}; {report.embedded} chunks embedded now"
+    return f"{collection.name}: serving embeddings by {target.embedder}{cut}; {_embedded(report)}"
+
+
+def _embedded(report: ReembedReport) -> str:
+    taken = f", {report.reused} taken as they were stored" if report.reused else ""
+    return f"{plural(report.embedded - report.reused, 'chunk')} embedded now{taken}"
 
 
 def _say(body: dict[str, Any], text: str, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from indexer.commands import erasing
 from indexer.commands.ingest import print_result, settle_index
 from indexer.commands.ingest_display import IngestDisplay, LookingDisplay
 from indexer.commands.sync_display import SyncDisplay
-from indexer.job_run import own_job
+from indexer.job_run import ingest_lock, own_job
 from indexer.pipeline import IngestPipeline
 from indexer.syncing import FolderSync
 from rag.job_types import JobRequest
@@ -89,10 +89,8 @@ class SyncRun:
 
         Raises as ``FolderSync`` does, IngestInProgress, and StoppedLooking.
         """
-        from rag.stores.ingest_lock import IngestLock
-
         started = time.monotonic()
-        with IngestLock(self._library.settings.home, self._collection):
+        with ingest_lock(self._library, self._collection):
             with self._interruption.looking():
                 if repeated:
                     plan = self._sync.plan(changed)

@@ -40,12 +40,12 @@ class TokenIds:
     def of(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text."""
         if self._around is None:
-            return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+            return self._encoded(texts)
         return [self._of_words(text, *self._around) for text in texts]
 
     def _of_words(self, text: str, first: int, last: int) -> list[int]:
         if any(token in text for token in self._added):  # looked for before the text is cut into words
-            return self._encoded([text], special=True)[0]
+            return self._encoded([text])[0]
         plain = text.isascii() and _CONTROL.search(text) is None
         words = (_WORD_OR_SIGN if plain else _PIECE).findall(text)
         try:
@@ -58,14 +58,15 @@ class TokenIds:
         """The ids of these words, which are remembered if they are no longer than words are."""
         found = {word: self._words.get(word) for word in words}
         new = [word for word, ids in found.items() if ids is None]
-        made = dict(zip(new, self._encoded(new, special=False), strict=True))
+        # One by one: threads of the tokenizer's would wait for those that embed, for a handful of words.
+        made = {word: self._tokenizer.encode(word, add_special_tokens=False).ids for word in new}
         if len(self._words) + len(made) > _MOST_WORDS:
             self._words = {}
         self._words.update((word, ids) for word, ids in made.items() if len(word) <= _LONGEST_WORD)
         return {**{word: ids for word, ids in found.items() if ids is not None}, **made}
 
-    def _encoded(self, texts: Sequence[str], *, special: bool) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=special)]
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
 
 def _around(tokenizer: Tokenizer) -> tuple[int, int] | None:

@@ -66,8 +66,8 @@ def activate(database: Database, ready: Sequence[Ready]) -> list[Document]:
     languages = {draft: draft.language() for draft in drafts}  # not while others wait to write
     with database.write() as connection:
         documents, ended = _activate(connection, ready, languages)
-        going = [version_id for version_id in ended if prune_some(connection, version_id)]
-    prune(database, going)
+        left = prune_some(connection, ended)
+    prune(database, left)
     return documents
 
 

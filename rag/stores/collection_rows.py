@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from rag.errors import InvalidRequest, UnknownCollection
 from rag.stores.checksums import collection_checksum, damaged
-from rag.stores.tables import CollectionRow, PurgeRow
+from rag.stores.tables import CollectionRow, DropRow, PurgeRow
 from rag.unicode import is_storable
 
 if TYPE_CHECKING:
@@ -68,6 +68,17 @@ def being_purged(connection: Connection) -> Sequence[AnyRow]:
     """Those of which something is being purged, or would be had a process not died over it."""
     purged = CollectionRow.id.in_(select(PurgeRow.collection_id))
     return [_whole(row) for row in connection.execute(select(CollectionRow).where(purged))]
+
+
+def being_dropped(connection: Connection) -> Sequence[AnyRow]:
+    """Those that are being dropped, or would be had a process not died over it."""
+    dropped = CollectionRow.id.in_(select(DropRow.collection_id))
+    return [_whole(row) for row in connection.execute(select(CollectionRow).where(dropped))]
+
+
+def being_removed(connection: Connection) -> bool:
+    """Whether anything is being purged or dropped."""
+    return any(connection.scalar(select(table.collection_id).limit(1)) is not None for table in (PurgeRow, DropRow))
 
 
 def insert_collection(connection: Connection, name: str, made_with: Fingerprint, *, retention_days: float) -> int:

@@ -11,7 +11,7 @@ from rag.stores.changes import forget_indexes
 from rag.stores.collection_rows import change_collection, collection_row, collection_row_named, insert_collection
 from rag.stores.embedding_sets import change_live, create_live
 from rag.stores.reading import to_collection
-from rag.stores.tables import CollectionRow, DocumentRow, EmbeddingSetRow, LanguageRow, VersionRow
+from rag.stores.tables import CollectionRow, DocumentRow, DropRow, EmbeddingSetRow, LanguageRow, VersionRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -27,8 +27,11 @@ def ensure_collection(
     if found is None:
         collection_id = insert_collection(connection, name, fingerprint, retention_days=retention_days)
         create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
-    elif found.fingerprint != fingerprint:
-        _change(connection, found, fingerprint)
+    else:
+        # Whoever takes documents in wants the collection, though somebody died over dropping it.
+        connection.execute(delete(DropRow).where(DropRow.collection_id == found.id))
+        if found.fingerprint != fingerprint:
+            _change(connection, found, fingerprint)
     return require_collection(connection, name)
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from rag.errors import EmbedderChanged, RagError
+from rag.errors import EmbedderChanged, RagError, UnknownCollection
 from rag.priority import give_way
 from rag.telemetry import get_logger
 
@@ -51,7 +51,7 @@ class Compaction:
         while (collection := self._grown.get()) is not None:
             try:
                 self._vectors.compact(collection)
-            except EmbedderChanged:  # since it was searched; its next search brings it here with the new embeddings
+            except (EmbedderChanged, UnknownCollection):  # since it was searched; a next search brings it here again
                 continue
             except RagError as error:  # searches go on from memory
                 _log.error("index not compacted", collection=collection.name, code=error.code, detail=str(error))

@@ -9,7 +9,7 @@ from rag.errors import DatabaseDamaged, RagError
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from rag.stores.documents import SqlDocumentStore
     from rag.types import Collection
@@ -21,8 +21,8 @@ _log = get_logger("stores")
 
 
 class Expiry:
-    """Expires all collections, finishes purges and forgets jobs, at once and then every hour. Stop it before closing
-    the database.
+    """Expires all collections, finishes purges, lets go of what is held of collections that are gone (all but those
+    that ``keep_only`` is told) and forgets jobs, at once and then every hour. Stop it before closing the database.
     """
 
     def __init__(
@@ -30,11 +30,13 @@ class Expiry:
         store: SqlDocumentStore,
         *,
         finish_purges: Callable[[], None],
+        keep_only: Callable[[Container[int]], None],
         forget_jobs: Callable[[], None],
         every_s: float = _EVERY_S,
     ) -> None:
         self._store = store
         self._finish_purges = finish_purges
+        self._keep_only = keep_only
         self._forget_jobs = forget_jobs
         self._every_s = every_s
         self._stopped = threading.Event()
@@ -52,7 +54,9 @@ class Expiry:
         while True:
             try:
                 self._finish_purges()
-                for collection in self._store.collections():
+                collections = self._store.collections()
+                self._keep_only({collection.id for collection in collections})
+                for collection in collections:
                     if self._stopped.is_set():
                         return
                     self._expire(collection)

@@ -51,6 +51,33 @@ def require_no_upload(connection: Connection, collection: str, uris: Sequence[st
                 )
 
 
+def require_no_job(connection: Connection, collection: str) -> None:
+    """Raise Conflict if a job that has not ended takes documents into the collection. Not what a command does itself:
+    whoever holds the collection's ingest lock knows that there is none, or that it is dead.
+    """
+    query = select(JobRow.id, JobRow.request).where(JobRow.collection == collection, JobRow.state.not_in(ENDED))
+    for row in connection.execute(query.order_by(JobRow.id)):
+        if not request_from_json(collection, row.request).foreground:
+            raise Conflict(
+                f"Job {row.id} is about to take documents into the collection {collection!r}.",
+                hint=f"Cancel it (`indexer jobs {row.id} --cancel`, DELETE /v1/jobs/{row.id}) or wait until it has "
+                "ended, and drop the collection then.",
+            )
+
+
+def forget_all(connection: Connection, collection: str) -> Forgotten:
+    """Delete all jobs of a collection, of which none goes on."""
+    jobs = select(JobRow.id).where(JobRow.collection == collection)
+    requests = [
+        request_from_json(collection, request)
+        for request in connection.scalars(select(JobRow.request).where(JobRow.collection == collection))
+    ]
+    connection.execute(delete(JobFileRow).where(JobFileRow.job_id.in_(jobs)))
+    connection.execute(delete(JobRow).where(JobRow.collection == collection))
+    uploads = frozenset(upload.sha256 for request in requests for upload in request.uploads)
+    return Forgotten(uris=(), mentions=len(requests), uploads=uploads)
+
+
 def forget(connection: Connection, collection: str, uris: Sequence[str]) -> Forgotten:
     """Take the documents, with what is in them, out of what ended jobs were asked to do, and out of what came of it."""
     mentions, uploads = 0, set[str]()

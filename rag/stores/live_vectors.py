@@ -66,7 +66,7 @@ class LiveVectors:
     def __init__(self, database: Database, directory: Path, *, most_bytes: int = _MOST_BYTES) -> None:
         self._database = database
         self._directory = directory
-        self._open = OpenIndexes(most_bytes)
+        self.open_indexes = OpenIndexes(most_bytes)
         self._locks = CollectionLocks()
         self._writers = CollectionLocks()  # one at a time writes a generation, and nobody else waits for it
         self._grown: Callable[[Collection], None] | None = None
@@ -124,7 +124,7 @@ class LiveVectors:
                         continue
                 break
         with self._locks.of(collection.id):
-            self._open.drop(collection.id)
+            self.open_indexes.drop(collection.id)
 
     def follow_grown(self, grown: Callable[[Collection], None]) -> None:
         """Have somebody told, by the thread that searches, when ``compact`` has something to do."""
@@ -176,14 +176,14 @@ class LiveVectors:
 
     def close(self) -> None:
         """Let go of all indexes and the files they map."""
-        self._open.clear()
+        self.open_indexes.clear()
 
     def _followed(self, collection: Collection) -> OpenIndex:
         """The index, brought up to the collection's seq; where nothing has changed, its lock is not taken."""
         with self._database.read() as connection:
             state = collection_state(connection, collection.id, collection.name)
         require_embedder(collection, state)
-        live = self._open.of(collection.id)
+        live = self.open_indexes.of(collection.id)
         if live is None or live.seq != state.seq:
             with self._locks.of(collection.id):
                 live = self._refresh(collection)
@@ -202,7 +202,7 @@ class LiveVectors:
                             continue  # somebody committed between the two reads
                         among = matching_chunks(connection, collection.id, where, visible())
                     live.remember(key, among)
-                    self._open.put(collection.id, live)
+                    self.open_indexes.put(collection.id, live)
                 return live, live.index.view(), among
 
     def _search_past(
@@ -229,7 +229,7 @@ class LiveVectors:
                 with self._database.read() as connection:  # one snapshot: seq, pointer and feed agree
                     state = collection_state(connection, collection.id, collection.name)
                     require_embedder(collection, state)
-                    live = self._open.of(collection.id)
+                    live = self.open_indexes.of(collection.id)
                     if live is None or self._must_reload(live, state):
                         live = self._opened(connection, collection, state)
                     elif live.seq != state.seq:
@@ -238,7 +238,7 @@ class LiveVectors:
                 _log.info("index generation replaced while it was opened", collection=collection.name)
             else:
                 break
-        self._open.put(collection.id, live)
+        self.open_indexes.put(collection.id, live)
         if self._grown is not None and live.changes >= _worth_flushing(live.index):
             self._grown(collection)
         return live
@@ -367,7 +367,7 @@ class LiveVectors:
     def _adopt(self, collection: Collection) -> bool:
         """Go on from the current generation if it is newer than the base; returns whether it was."""
         with self._writers.of(collection.id):
-            live = self._open.of(collection.id)
+            live = self.open_indexes.of(collection.id)
             with self._database.read() as connection:
                 state = collection_state(connection, collection.id, collection.name)
                 require_embedder(collection, state)
@@ -378,8 +378,8 @@ class LiveVectors:
                 except _Replaced:  # by a newer one still, which is adopted the next time
                     return True
             with self._locks.of(collection.id):
-                if self._open.of(collection.id) is live:
-                    self._open.put(collection.id, opened)
+                if self.open_indexes.of(collection.id) is live:
+                    self.open_indexes.put(collection.id, opened)
             return not opened.replaces_damaged
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -99,6 +101,12 @@ class OpenIndexes:
         """Let go of an index."""
         with self._lock:
             self._remove(collection_id)
+
+    def keep_only(self, collection_ids: Container[int]) -> None:
+        """Let go of those of all other collections."""
+        with self._lock:
+            for collection_id in [each for each in self._open if each not in collection_ids]:
+                self._remove(collection_id)
 
     def clear(self) -> None:
         """Let go of all of them."""

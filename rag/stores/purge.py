@@ -8,7 +8,7 @@ written with the first change and deleted after the last: what a process that di
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import numpy as np
 from sqlalchemy import delete, exists, func, insert, select, text
@@ -68,6 +68,16 @@ _NOT_EMPTIED: Final = f"Another program reads it just now; {_NEXT} empties it."
 _IN_FULL_TEXT = f"SELECT count(*) FROM {FULL_TEXT_TABLE}_docsize WHERE id = :id"  # noqa: S608  # a constant
 
 
+class Places(TypedDict):
+    """What every removal is told: the data directory, that of the generations, and what removes what is stored of
+    deleted passages outside the database, and tells what it searched.
+    """
+
+    home: Path
+    indexes: Path
+    erase: Callable[[], Sequence[Searched]]
+
+
 def purge(
     database: Database,
     vectors: LiveVectors,
@@ -99,18 +109,14 @@ def purge(
         erased = erase()
         if removed.all:
             _end(database, collection)
-    folders = (home, database.path.parent)
-    copies = sorted({path.name for folder in folders for pattern in _COPIES for path in folder.glob(pattern)})
-    kept = f"Remove them if you do not need them: {', '.join(copies)}." if copies else ""
     return [
-        *_rows(database, versions, chunks),
-        _full_text(database, chunks),
+        *search_rows(database, versions, chunks),
+        search_full_text(database, chunks),
         _index_files(database, indexes, collection, chunks, removed.index_files),
-        _file("the database file", removed.rewritten, _NOT_REWRITTEN),
-        _file("the write-ahead log", removed.emptied, _NOT_EMPTIED),
+        *search_files(rewritten=removed.rewritten, emptied=removed.emptied),
         search_jobs(database, collection.name, hidden.jobs),
         search_uploads(blobs, JobQueue(database).blobs(), hidden.sha256s | hidden.jobs.uploads),
-        Searched(place="copies beside the database", searched=0, removed=0, left=0, note=kept),
+        copies_beside(database, home),
         *erased,
     ]
 
@@ -155,7 +161,7 @@ class _Removed:
 def _remove(database: Database, vectors: LiveVectors, collection: Collection, versions: Sequence[int]) -> _Removed:
     """Delete what nobody reads any more."""
     prune(database, versions)
-    _merge_full_text(database)
+    merge_full_text(database)
     forgotten = vectors.forget_former(collection)
     rewritten = database.rewrite()
     return _Removed(index_files=forgotten, rewritten=rewritten, emptied=database.truncate_log())
@@ -227,7 +233,7 @@ def _uris(connection: Connection, collection: Collection, document_ids: Sequence
     return list(found.values())
 
 
-def _merge_full_text(database: Database) -> None:
+def merge_full_text(database: Database) -> None:
     """Bring full text into one segment: deleted entries stay in those they came with until these are merged.
 
     In steps, as SQLite's documentation of FTS5's ``merge`` command has it.
@@ -242,7 +248,8 @@ def _merge_full_text(database: Database) -> None:
         pages = _MERGED_PAGES
 
 
-def _rows(database: Database, versions: list[int], chunks: list[int]) -> Iterator[Searched]:
+def search_rows(database: Database, versions: list[int], chunks: list[int]) -> Iterator[Searched]:
+    """What rows there are still of these versions and chunks."""
     by_version = (VersionRow.id, TextRow.version_id, OutlineRow.version_id, MetadataRow.version_id)
     by_chunk = (ChunkRow.id, EmbeddingRow.chunk_id, ChunkKeyRow.chunk_id)
     with database.read() as connection:
@@ -251,7 +258,8 @@ def _rows(database: Database, versions: list[int], chunks: list[int]) -> Iterato
             yield _searched(place, len(ids), left)
 
 
-def _full_text(database: Database, chunks: list[int]) -> Searched:
+def search_full_text(database: Database, chunks: list[int]) -> Searched:
+    """Whether full text knows any of these chunks still."""
     with database.read() as connection:
         left = _count(connection, ChunkTermsRow.chunk_id, chunks)
         left += sum(connection.execute(text(_IN_FULL_TEXT), {"id": chunk}).scalar_one() for chunk in chunks)
@@ -278,8 +286,21 @@ def _index_files(
     return Searched(place="index files", searched=len(known) + forgotten, removed=forgotten, left=left, note=note)
 
 
-def _file(place: str, done: bool, note: str) -> Searched:  # noqa: FBT001  # read from its only caller
-    return Searched(place=place, searched=1, removed=int(done), left=int(not done), note="" if done else note)
+def search_files(*, rewritten: bool, emptied: bool) -> Iterator[Searched]:
+    """What is left in the database's own files of rows that are deleted."""
+    for place, done, note in (
+        ("the database file", rewritten, _NOT_REWRITTEN),
+        ("the write-ahead log", emptied, _NOT_EMPTIED),
+    ):
+        yield Searched(place=place, searched=1, removed=int(done), left=int(not done), note="" if done else note)
+
+
+def copies_beside(database: Database, home: Path) -> Searched:
+    """What no purge reaches, named."""
+    folders = (home, database.path.parent)
+    copies = sorted({path.name for folder in folders for pattern in _COPIES for path in folder.glob(pattern)})
+    note = f"Remove them if you do not need them: {', '.join(copies)}." if copies else ""
+    return Searched(place="copies beside the database", searched=0, removed=0, left=0, note=note)
 
 
 def _searched(place: str, count: int, left: int) -> Searched:

@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
 _BATCH = 2000
 _VERSIONS = 500  # in one statement
-_UNSEEN_DOCUMENT: Final = select(VersionRow.document_id).where(VersionRow.id == bindparam("version"), UNSEEN)
+_PRUNED = 100  # in one transaction
+_UNSEEN_DOCUMENTS: Final = select(VersionRow.id, VersionRow.document_id).where(
+    VersionRow.id.in_(bindparam("versions", expanding=True)), UNSEEN
+)
+_SOME_CHUNKS: Final = select(ChunkRow.id).where(ChunkRow.version_id.in_(bindparam("versions", expanding=True)))
 _TICK = timedelta(microseconds=1)  # as fine as the database keeps times
 
 
@@ -145,34 +149,31 @@ def _begin_history(connection: Connection, collection_id: int, at: datetime) -> 
         change_collection(connection, row, history_floor=at)
 
 
-def prune_some(connection: Connection, version_id: int) -> bool:
-    """Delete a batch of the rows of a version that is staged or leaving; returns whether any are left.
+def prune_some(connection: Connection, version_ids: Sequence[int]) -> list[int]:
+    """Delete a batch of the rows of versions that are staged or leaving; returns those of which rows may be left.
 
     One that somebody may read stays whole, though it was staged when it was looked for.
     """
-    document = connection.scalar(_UNSEEN_DOCUMENT, {"version": version_id})
-    if document is None:
-        return False
-    ids = connection.scalars(select(ChunkRow.id).where(ChunkRow.version_id == version_id).limit(_BATCH)).all()
-    connection.execute(delete(EmbeddingRow).where(EmbeddingRow.chunk_id.in_(ids)))
-    connection.execute(delete(ChunkTermsRow).where(ChunkTermsRow.chunk_id.in_(ids)))
-    connection.execute(delete(ChunkKeyRow).where(ChunkKeyRow.chunk_id.in_(ids)))
-    connection.execute(delete(ChunkRow).where(ChunkRow.id.in_(ids)))
+    if not version_ids:
+        return []
+    unseen = connection.execute(_UNSEEN_DOCUMENTS, {"versions": version_ids}).all()
+    versions = [row.id for row in unseen]
+    ids = connection.scalars(_SOME_CHUNKS.limit(_BATCH), {"versions": versions}).all()
+    for chunk_id in (EmbeddingRow.chunk_id, ChunkTermsRow.chunk_id, ChunkKeyRow.chunk_id, ChunkRow.id):
+        connection.execute(delete(chunk_id.class_).where(chunk_id.in_(ids)))
     if len(ids) == _BATCH:
-        return True
-    connection.execute(delete(TextRow).where(TextRow.version_id == version_id))
-    connection.execute(delete(OutlineRow).where(OutlineRow.version_id == version_id))
-    connection.execute(delete(MetadataRow).where(MetadataRow.version_id == version_id))
-    connection.execute(delete(VersionRow).where(VersionRow.id == version_id))
-    without_versions = ~exists().where(VersionRow.document_id == DocumentRow.id)
-    connection.execute(delete(DocumentRow).where(DocumentRow.id == document, without_versions))
-    return False
+        return versions
+    for version_id in (TextRow.version_id, OutlineRow.version_id, MetadataRow.version_id, VersionRow.id):
+        connection.execute(delete(version_id.class_).where(version_id.in_(versions)))
+    documents = DocumentRow.id.in_({row.document_id for row in unseen})
+    connection.execute(delete(DocumentRow).where(documents, ~exists().where(VersionRow.document_id == DocumentRow.id)))
+    return []
 
 
 def prune(database: Database, version_ids: Sequence[int]) -> None:
     """Delete all rows of versions that are staged or leaving, in batches, and nothing of others."""
-    for version_id in version_ids:
-        more = True
-        while more:
+    for start in range(0, len(version_ids), _PRUNED):
+        left: Sequence[int] = version_ids[start : start + _PRUNED]
+        while left:
             with database.write() as connection:
-                more = prune_some(connection, version_id)
+                left = prune_some(connection, left)

@@ -36,6 +36,7 @@ REVISIONS = (
     "0020",
     "0021",
     "0022",
+    "0023",
 )
 
 # As a package, not as a path: it works from an installed wheel, and a path may hold characters Alembic interpolates.

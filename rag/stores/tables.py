@@ -324,10 +324,7 @@ class TombstoneRow(Base):
 
 
 class GenerationRow(Base):
-    """A vector index file that is complete on disk; the one with the highest ``seq`` is current.
-
-    ``kind`` and ``recall_at_10`` are the manifest's; null in rows of before they were noted.
-    """
+    """A complete vector index file; the highest ``seq`` is current. ``kind`` and recall: null where not yet noted."""
 
     __tablename__ = "index_generations"
     __table_args__ = (
@@ -351,6 +348,14 @@ class PurgeRow(Base):
     """A collection of which something is being purged; gone when nothing is left of that anywhere."""
 
     __tablename__ = "purges"
+
+    collection_id: Mapped[int] = mapped_column(Key, ForeignKey("collections.id"), primary_key=True, autoincrement=False)
+
+
+class DropRow(Base):
+    """A collection that is being dropped: it is empty for every reader, and goes with its last rows and files."""
+
+    __tablename__ = "drops"
 
     collection_id: Mapped[int] = mapped_column(Key, ForeignKey("collections.id"), primary_key=True, autoincrement=False)
 

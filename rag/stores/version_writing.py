@@ -140,11 +140,11 @@ def unfinished(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> Seq
     return connection.scalars(_UNFINISHED, {"documents": documents}).all() if documents else ()
 
 
-def remove(connection: Connection, unfinished_ids: Iterable[int]) -> None:
+def remove(connection: Connection, unfinished_ids: Sequence[int]) -> None:
     """Delete versions that nobody finishes, whole. Their documents go with their last version."""
-    for version_id in unfinished_ids:
-        while prune_some(connection, version_id):
-            pass
+    left = unfinished_ids
+    while left:
+        left = prune_some(connection, left)
 
 
 def insert_versions(connection: Connection, rows: Collection[Mapping[str, Any]]) -> list[Place]:

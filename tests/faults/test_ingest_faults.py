@@ -104,8 +104,7 @@ def test_a_fault_in_the_middle_leaves_nothing_of_the_file(tmp_path, parser, code
     registry = {**PARSERS, "text/plain": f"{hostile_parsers.HERE}:{parser}"}
     with ingesting(tmp_path / "home", parsers=registry, memory_bytes=1 << 28) as library:
         assert [failure.code for failure in library.ingest(tmp_path / "a.txt").failed] == [code]
-        assert library.documents() == []
-        assert library.chunks() == []
+        assert library.store.collections() == []
 
 
 def write_text(path: Path, size: int) -> None:

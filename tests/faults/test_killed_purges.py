@@ -1,4 +1,4 @@
-"""``kill -9`` before and after every commit of a purge and of an expiry: the next start ends what was begun."""
+"""``kill -9`` before and after every commit of a purge, a drop and an expiry: the next start ends what was begun."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from indexer.cli import main
 from rag.factory import open_library
 from rag.inference.kv.snapshot_files import Snapshot, root_key, snapshot_key, write_snapshot
 from rag.stores import retirement
-from rag.stores.collection_rows import being_purged
+from rag.stores.collection_rows import being_purged, being_removed
 from rag.stores.database import Database
 from rag.stores.tables import VersionStatus
 from rag.stores.vectors import encode
@@ -94,6 +94,8 @@ def dies(home, doing, commit, when):
     collection = library.store.collection("c")
     if doing == "purge":
         library.purge(collection, [library.store.document_by_uri(collection, "/secret").id])
+    elif doing.startswith("drop"):
+        library.drop(collection, purge=doing.endswith("purge"))
     else:
         library.store.expire(collection, older_than=timedelta(0))
     library.close()
@@ -158,6 +160,44 @@ def test_a_purge_is_undone_whole_or_finished_by_the_next_start(prepared, tmp_pat
             else:
                 assert library.store.source_text(there.id, Span(start=0, end=1000)).startswith(f"{WORD} is here.")
         assert verified(home) == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("doing", ["drop", "drop and purge"])
+def test_a_drop_is_undone_whole_or_finished_by_the_next_start(prepared, tmp_path, doing, when):
+    for commit, home in lives(prepared, tmp_path, doing, when):
+        assert {each["severity"] for each in verified(home)} <= {"leftover"}
+        with open_library(settings_in(home)) as library:
+            begun = (commit, when) != (1, "before")
+            if not begun:
+                assert len(the_others(library)) == 12
+                continue
+            for collection in library.store.collections():  # until its own row is gone
+                assert library.vectors.search(collection, unit_vectors(1, seed=9)[0], 1000) == []
+                assert not library.lexical.search(collection, WORD, 10)
+                assert library.store.documents(collection, limit=10) == []
+            library.finish_purges()  # as every command that writes does, and a service
+            assert library.store.collections() == []
+            assert files_with(home / "kv", [WORD.encode(), b"harmless"]) == set()
+            if doing == "drop and purge":
+                assert files_with(home, secret_bytes()) == set()
+        assert not list((home / "indexes").rglob("*.faiss"))
+        assert verified(home) == []
+
+
+def test_documents_taken_in_after_a_killed_drop_stay(prepared, tmp_path):
+    for commit, home in lives(prepared, tmp_path, "drop", "after"):
+        with open_library(settings_in(home)) as library:
+            was_there = library.store.collections() != []
+            collection = library.store.ensure_collection("c", fingerprint())  # nobody has finished the drop
+            ingest(library.store, collection, "/new", ["what is new. "])
+            with library.database.read() as connection:
+                assert not being_removed(connection)
+            library.finish_purges()
+            library.store.discard_abandoned(library.store.collection("c"))
+            assert the_others(library) == ["what is new. "]
+            assert was_there or commit > 3
+        assert {each["severity"] for each in verified(home)} <= {"leftover"}  # index files, until others are written
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

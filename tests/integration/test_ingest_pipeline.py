@@ -268,7 +268,7 @@ def test_a_file_that_keeps_changing_fails_and_leaves_nothing(library: Ingesting,
     report = library.ingest(docs / "b.txt", watcher=_Writer(docs / "b.txt", times=99))
     assert [failure.code for failure in report.failed] == ["source_unreadable"]
     assert "changing" in report.failed[0].message
-    assert library.documents() == []
+    assert library.store.collections() == []
 
 
 @pytest.mark.parametrize("becomes", ["whole", "gone"])
@@ -399,3 +399,16 @@ def test_a_source_that_is_purged_while_it_is_read_fails_and_the_others_go_on(tmp
         assert sorted(Path(document.uri).name for document in library.documents()) == ["a.md", "c.html", "d.pdf"]
         assert library.ingest(docs / "b.txt").ingested == 1
         vectors.close()
+
+
+def test_where_nothing_is_taken_in_no_collection_is_made(library: Ingesting, tmp_path):
+    (tmp_path / "empty.txt").touch()
+    assert library.ingest(tmp_path / "empty.txt", collection="new").ingested == 0
+    assert library.store.collections() == []
+    (tmp_path / "full.txt").write_text("Something.")
+    assert library.ingest(tmp_path / "empty.txt", tmp_path / "full.txt", collection="new").ingested == 1
+    assert library.ingest(tmp_path / "empty.txt", collection="new").ingested == 0
+    (made,) = library.store.collections()
+    library.store.delete(made, [document.id for document in library.store.documents(made)])
+    assert library.ingest(tmp_path / "empty.txt", collection="new").ingested == 0
+    assert [each.name for each in library.store.collections()] == ["new"], "it was there before"

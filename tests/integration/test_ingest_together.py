@@ -64,6 +64,38 @@ def test_a_batch_is_full_at_some_time(library: Ingesting, docs, monkeypatch):
     assert library.embedder.batches == [4, 4, 2]
 
 
+def test_an_embedder_without_work_begins_with_a_few(library: Ingesting, docs, monkeypatch):
+    """And while it works, the others gather."""
+    monkeypatch.setattr(embedding_group, "_SOME_PASSAGES", 3)
+    read = threading.Event()
+    embed = library.embedder.embed_passages
+
+    def waiting(texts):
+        assert read.wait(timeout=30)
+        return embed(texts)
+
+    class Reading(Watcher):
+        def started(self, uri):
+            if uri.endswith("/nothing.txt"):
+                read.set()
+
+    monkeypatch.setattr(library.embedder, "embed_passages", waiting)
+    assert library.ingest(docs, docs / "nothing.txt", watcher=Reading()).ingested == 10
+    assert library.embedder.batches == [3, 7]
+
+
+def test_of_a_long_document_too_a_few_are_embedded_at_first(library: Ingesting, docs, monkeypatch):
+    monkeypatch.setattr("indexer.filling._SOME_CHUNKS", 2)
+    for path in docs.iterdir():
+        path.unlink()
+    (docs / "long.txt").write_text(long_text(600))
+    library.ingest(docs)
+    chunks = len(library.chunks())
+    assert chunks > 20
+    assert library.embedder.batches[0] == 2
+    assert sum(library.embedder.batches) == chunks
+
+
 def test_open_files_are_few(library: Ingesting, docs, monkeypatch):
     monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
     library.ingest(docs)

@@ -296,3 +296,13 @@ def test_a_place_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "locks").write_text("a file where the folder belongs")
     with pytest.raises(DataDirectoryUnwritable, match="cannot be written"), WorkerPlace(tmp_path):
         pass
+
+
+def test_a_job_of_which_nothing_is_taken_in_makes_no_collection(library, work, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "out").symlink_to("/etc/hostname")
+    (tmp_path / "folder" / "empty.txt").touch()
+    job_id = library.jobs.put(JobRequest(collection="new", paths=(str(tmp_path / "folder"),))).id
+    assert work()[0]["outcomes"] == {"failed": 1, "left_out": 1}
+    assert (library.jobs.job(job_id).state, library.jobs.job(job_id).attempts) == (JobState.FAILED, 1)
+    assert library.store.collections() == []

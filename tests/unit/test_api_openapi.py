@@ -17,6 +17,7 @@ def test_every_operation_is_named_described_and_answers_errors_with_problems():
     assert sorted(operation["operationId"] for operation in operations) == [
         "cancelJob",
         "deleteDocument",
+        "dropCollection",
         "getDocument",
         "getJob",
         "health",

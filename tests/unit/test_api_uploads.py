@@ -31,6 +31,7 @@ def serving(real, tmp_path):
     library = ScriptedLibrary()
     library.store, library.history, library.jobs, library.blobs = real.store, real.history, real.jobs, real.blobs
     library.erase_deleted, library.purge, library.cancel_job = real.erase_deleted, real.purge, real.cancel_job
+    library.drop = real.drop
 
     @asynccontextmanager
     async def client(**settings):
@@ -269,3 +270,24 @@ async def test_a_document_is_found_without_asking_every_collection(serving, real
                 event.remove(Engine, "before_cursor_execute", note)
             counts.append(len(asked))
     assert counts[0] == counts[1] < 20
+
+
+@pytest.mark.parametrize("purge", [False, True])
+async def test_a_collection_is_dropped_with_all_that_is_in_it(serving, real, purge):
+    for name in ("hand book/1", "default"):
+        collection = real.store.ensure_collection(name, fingerprint())
+        ingest(real.store, collection, "/a", ["It says something.\n"])
+    async with serving() as client:
+        response = await client.delete("/v1/collections", params={"collection": "hand book/1", "purge": purge})
+        body = response.json()
+        assert (response.status_code, body["collection"]) == (200, "hand book/1")
+        assert (body["documents"], body["chunks"], body["complete"]) == (1, 1, True)
+        assert ("the database file" in {place["place"] for place in body["searched"]}) is purge
+        left = (await client.get("/v1/collections")).json()["collections"]
+        assert [each["name"] for each in left] == ["default"]
+        again = await client.delete("/v1/collections", params={"collection": "hand book/1"})
+        assert (again.status_code, again.json()["code"]) == (404, "unknown_collection")
+        await client.post("/v1/documents", files=FILE)
+        assert (await client.delete("/v1/collections")).status_code == 422  # none is meant unless it is named
+        refused = await client.delete("/v1/collections", params={"collection": "default"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")

@@ -217,8 +217,8 @@ def test_a_collection_that_is_told_to_keep_nothing_does_so_at_once(store, databa
 def test_a_running_service_lets_versions_expire(store, database, collection):
     store.delete(collection, [ingest(store, collection, "/a", ["one"]).id])
     store.set_retention(collection, 1e-11)
-    forgotten = threading.Event()
-    expiry = Expiry(store, finish_purges=lambda: None, forget_jobs=forgotten.set, every_s=0.01)
+    forgotten, kept = threading.Event(), []
+    expiry = Expiry(store, finish_purges=lambda: None, keep_only=kept.append, forget_jobs=forgotten.set, every_s=0.01)
     expiry.start()
     deadline = time.monotonic() + 30
     while rows(database, VersionRow) != [0] and time.monotonic() < deadline:
@@ -226,6 +226,7 @@ def test_a_running_service_lets_versions_expire(store, database, collection):
     expiry.stop()
     assert rows(database, VersionRow, ChunkRow) == [0, 0]
     assert forgotten.is_set()
+    assert kept[0] == {collection.id}
 
 
 def test_an_expiry_that_fails_is_tried_again(collection, monkeypatch):
@@ -236,7 +237,9 @@ def test_an_expiry_that_fails_is_tried_again(collection, monkeypatch):
             tried.release()
             raise DatabaseBusy("Somebody writes.")
 
-    expiry = Expiry(Busy(), finish_purges=lambda: None, forget_jobs=lambda: None, every_s=0.01)
+    expiry = Expiry(
+        Busy(), finish_purges=lambda: None, keep_only=lambda _: None, forget_jobs=lambda: None, every_s=0.01
+    )
     expiry.start()
     assert all(tried.acquire(timeout=30) for _ in range(3))
     expiry.stop()

@@ -148,12 +148,12 @@ def test_a_collection_grows_into_the_large_kind_and_shrinks_back(tmp_path, monke
             version.add_chunks(drafts(texts), unit_vectors(count, seed=number))
             version.activate()
         mine.flush(collection, force=True)
-        kinds.append(mine._open.of(collection.id).index._snapshot.base.kind)
+        kinds.append(mine.open_indexes.of(collection.id).index._snapshot.base.kind)
     store.delete(collection, [store.document_by_uri(collection, "/0").id])
     for vectors in (mine, others):
         assert {hit.chunk_id for hit in vectors.search(collection, query, 1000)} == set(chunk_ids(store, collection))
     mine.flush(collection, force=True)
-    kinds.append(mine._open.of(collection.id).index._snapshot.base.kind)
+    kinds.append(mine.open_indexes.of(collection.id).index._snapshot.base.kind)
     assert kinds == ["flat", "ivf", "ivf", "flat"]
     for vectors in (mine, others):
         assert {hit.chunk_id for hit in vectors.search(collection, query, 1000)} == set(chunk_ids(store, collection))

@@ -127,7 +127,7 @@ def test_a_restart_goes_on_from_the_generation_and_the_feed(processes, process, 
     other = processes()
     assert other.vectors.search(collection, QUERY, 10) == expected
     assert len(expected) == 3
-    assert other.vectors._open.of(collection.id).base_seq > 0
+    assert other.vectors.open_indexes.of(collection.id).base_seq > 0
 
 
 def test_two_generations_are_kept_and_no_tombstone_older_than_they(process, collection):
@@ -157,11 +157,11 @@ def test_a_large_delta_is_exchanged_for_a_newer_generation(processes, process, c
     reader = processes()
     ingest(process.store, collection, "/a", ["text"] * 10)
     reader.found(collection)
-    assert reader.vectors._open.of(collection.id).index.changes == 10
+    assert reader.vectors.open_indexes.of(collection.id).index.changes == 10
     process.vectors.flush(collection)
     ingest(process.store, collection, "/b", ["one"])
     assert len(reader.found(collection)) == 11
-    assert reader.vectors._open.of(collection.id).index.changes == 1
+    assert reader.vectors.open_indexes.of(collection.id).index.changes == 1
 
 
 def test_collections_do_not_mix(process, collection):
@@ -224,7 +224,7 @@ def test_a_slow_writer_cannot_bring_back_vectors_that_were_replaced(processes, p
     slow.found(collection)
     ids = np.array(chunk_ids(process.store, collection))
     swap_in(process.database, process.directory, collection, fingerprint(), unit_vectors(3, seed=7))
-    live = slow.vectors._open.of(collection.id)
+    live = slow.vectors.open_indexes.of(collection.id)
     with pytest.raises(publication.Withdrawn):
         publish(slow.database, slow.directory, collection, live.index.view().rows(), epoch=live.epoch, seq=live.seq)
     for each in (slow, process, processes()):
@@ -274,12 +274,12 @@ def test_every_process_goes_back_to_the_generation_before(tmp_path):
         mine.flush(collection, force=True)
     before = others.search(collection, query, 9)
     first, second = reversed(seqs())
-    assert others._open.of(collection.id).base_seq == second
+    assert others.open_indexes.of(collection.id).base_seq == second
     assert mine.rollback(collection).seq == first
     assert seqs() == [first]
     for each in (mine, others):
         assert [hit.chunk_id for hit in each.search(collection, query, 9)] == [hit.chunk_id for hit in before]
-        assert each._open.of(collection.id).base_seq == first
+        assert each.open_indexes.of(collection.id).base_seq == first
     ingest(store, collection, "/2", ["three"], seed=5)
     assert len(others.search(collection, query, 9)) == 5
     assert others.flush(collection, force=True)
@@ -291,7 +291,7 @@ def test_every_process_goes_back_to_the_generation_before(tmp_path):
 
 
 def base_of(process, collection):
-    return process.vectors._open.of(collection.id).index.view().snapshot.base
+    return process.vectors.open_indexes.of(collection.id).index.view().snapshot.base
 
 
 def test_a_rollback_reaches_a_process_that_searched_at_the_same_seq(processes, process, collection):
@@ -381,7 +381,7 @@ def test_one_that_was_begun_before_does_not_stay_the_newest(processes, process, 
     gone = ingest(process.store, collection, "/a", ["one", "two"])
     ingest(process.store, collection, "/b", ["three"], seed=3)
     process.found(collection)
-    view = process.vectors._open.of(collection.id).index.view()
+    view = process.vectors.open_indexes.of(collection.id).index.view()
     seq = process.store.collection("handbook").seq
     process.store.delete(collection, [gone.id])
     other = processes()
@@ -458,7 +458,7 @@ def test_searches_go_on_and_stay_fresh_while_a_generation_is_written(process, co
         assert process.found(collection) == set(chunk_ids(process.store, collection))
         go.set()
         assert flushed.result() is True
-    live = process.vectors._open.of(collection.id)
+    live = process.vectors.open_indexes.of(collection.id)
     assert (live.base_seq, live.seq, live.index.changes) == (2, 4, 3)  # two gone from the base, one beside it
     assert process.found(collection) == set(chunk_ids(process.store, collection))
 
@@ -478,7 +478,7 @@ def test_a_service_compacts_what_has_grown_beside_its_searches(process, collecti
     finally:
         compaction.stop()
     assert process.store.status(collection).generation.count == 4
-    assert process.vectors._open.of(collection.id).index.changes == 1
+    assert process.vectors.open_indexes.of(collection.id).index.changes == 1
 
 
 def test_a_service_goes_on_from_what_another_process_wrote(processes, process, collection, monkeypatch):
@@ -492,7 +492,7 @@ def test_a_service_goes_on_from_what_another_process_wrote(processes, process, c
     assert len(other.found(collection)) == 10
     compaction.stop()
     assert len(process.known(collection)) == 1
-    assert other.vectors._open.of(collection.id).index.changes == 0
+    assert other.vectors.open_indexes.of(collection.id).index.changes == 0
     assert len(other.found(collection)) == 10
 
 
@@ -572,7 +572,7 @@ def test_a_service_replaces_a_damaged_file_beside_its_searches(processes, proces
         go.set()
         compaction.stop()
     assert damaged.directory not in {each.directory for each in process.known(collection)}
-    assert other.vectors._open.of(collection.id).base_seq == 2
+    assert other.vectors.open_indexes.of(collection.id).base_seq == 2
     with capture_logs() as logs:
         assert len(processes().found(collection)) == 2
     assert logs == []
@@ -603,7 +603,7 @@ def test_a_large_collection_is_built_from_sql_without_holding_it_in_memory(proce
     for number in range(4):
         ingest(process.store, collection, f"/{number}", ["text"] * 20, seed=number)
     assert process.found(collection) == set(chunk_ids(process.store, collection))
-    live = process.vectors._open.of(collection.id)
+    live = process.vectors.open_indexes.of(collection.id)
     assert (live.index.changes, live.index.count()) == (0, 80)
     assert process.store.status(collection).generation.count == 80
 

@@ -112,7 +112,7 @@ def test_every_search_finds_all_however_few_indexes_fit(store):
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(search, range(200)))
-    assert 1 <= len(vectors._open) < 8
+    assert 1 <= len(vectors.open_indexes) < 8
 
 
 def test_a_search_goes_on_with_an_index_that_is_let_go(store):
@@ -122,7 +122,7 @@ def test_a_search_goes_on_with_an_index_that_is_let_go(store):
         ingest(documents, collection, "/a", ["one", "two"])
     vectors.flush(first, force=True)
     view = vectors._followed(first).index.view()
-    vectors._open.clear()
+    vectors.open_indexes.clear()
     vectors.search(second, QUERY, 10)
     gc.collect()
     assert {hit.chunk_id for hit in view.search(QUERY, 10)} == set(chunk_ids(documents, first))

@@ -94,7 +94,7 @@ def test_documents_that_come_and_go_meanwhile_are_caught_up_with(database, store
     hits = vectors.search(changed, unit_vectors(1, seed=added[0], dimension=4)[0], 10)
     assert (hits[0].chunk_id, round(hits[0].score, 3)) == (added[0], 1.0)
     assert sorted(hit.chunk_id for hit in hits) == chunk_ids(store, changed)
-    assert vectors._open.of(collection.id).base_seq == index.generation.manifest.seq  # the files were used
+    assert vectors.open_indexes.of(collection.id).base_seq == index.generation.manifest.seq  # the files were used
     with pytest.raises(EmbedderChanged):
         vectors.search(collection, unit_vectors(1, seed=0)[0], 10)
 

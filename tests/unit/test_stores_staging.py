@@ -21,6 +21,7 @@ from tests.contracts.store_builders import (
     ingest,
     settings_in,
     source,
+    staged,
     swap_in,
     unit_vectors,
 )
@@ -99,6 +100,17 @@ def test_a_short_document_is_one_transaction(database, store, collection):
     event.listen(database._engine, "commit", committed.append)
     ingest(store, collection, "/a", ["one", "two"])
     assert len(committed) == 1
+
+
+def test_many_small_documents_go_in_few_transactions(database, store, collection):
+    documents = store.activate([staged(store, collection, f"/{number}", ["one", "two"]) for number in range(150)])
+    kept = ingest(store, collection, "/kept", ["kept"])
+    committed = []
+    event.listen(database._engine, "commit", committed.append)
+    store.delete(collection, [document.id for document in documents])
+    assert len(committed) == 3
+    assert rows(database) == [1, 1, 1, 1, 1]
+    assert store.documents(collection) == [kept]
 
 
 def test_leftovers_of_a_crash_go_when_the_source_is_staged_again(database, store, collection, small_batches):
