@@ -9,12 +9,15 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Self
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from indexer.embeddings import Embedded, Texts
+from indexer.mishaps import is_mishap
 from indexer.steps import Activated, Address, Passages, Pause, Ready, Stopped, Stopwatch, Waiting
-from rag.errors import RagError
+from rag.errors import RagError, StorageError
 from rag.priority import BEHIND, give_way
+from rag.stores.checksums import RowDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from indexer.report import SourceResult
     from indexer.steps import Answer, Step, Steps
     from rag.protocols import DocumentStore, Embedder
+    from rag.types import Collection, Document
+
+_Thing = TypeVar("_Thing")
+_Done = TypeVar("_Done")
 
 # Passages that keep the processor busy while a group is stored, as few as are worth beginning with where nothing is
 # being embedded, and open files.
@@ -120,10 +127,11 @@ class EmbeddingGroup:
 
     def settle(self) -> None:
         """Embed what waits, and end each of these sources, or drop them."""
-        self._activate()
-        while self._again or self._waiting or self._batch is not None:
+        while self._ready or self._again or self._waiting or self._batch is not None:
+            self._activate()
             self._read_again()
             self._embed_what_waits()
+        self._tell_first()
 
     def __enter__(self) -> Self:
         return self
@@ -283,15 +291,33 @@ class EmbeddingGroup:
             entry.watch.seconds += share
             self._advance(entry, answer)
 
-    def _activated(self, ready: Sequence[Ready]) -> Sequence[Activated | RagError]:
-        if not ready:
-            return ()
-        try:
-            documents = self._store.activate([each.version for each in ready])
-        except RagError as error:
-            if len(ready) == 1:
-                return (error,)
-            return [answer for each in ready for answer in self._activated([each])]  # each hears of its own
-        ids = [document.id for document in documents]
-        qualities = self._store.qualities(ready[0].collection, ids, as_they_came=True)
+    def _activated(self, ready: Sequence[Ready]) -> Sequence[Activated | BaseException]:
+        found = _of_each(ready, self._stored)
+        documents = [each for each in found if not isinstance(each, BaseException)]
+        counted = iter(_of_each(documents, partial(self._counted, ready[0].collection)) if ready else ())
+        return [each if isinstance(each, BaseException) else next(counted) for each in found]
+
+    def _stored(self, ready: Sequence[Ready]) -> list[Document]:
+        return self._store.activate([each.version for each in ready])
+
+    def _counted(self, collection: Collection, documents: Sequence[Document]) -> list[Activated]:
+        qualities = self._store.qualities(collection, [each.id for each in documents], as_they_came=True)
         return [Activated(*each) for each in zip(documents, qualities, strict=True)]
+
+
+def _of_each(
+    things: Sequence[_Thing], do: Callable[[Sequence[_Thing]], Sequence[_Done]]
+) -> Sequence[_Done | BaseException]:
+    """What comes of them together; or where an error may be one's alone, of each by itself."""
+    if not things:
+        return ()
+    try:
+        return do(things)
+    except BaseException as error:
+        if not (isinstance(error, RagError) or is_mishap(error)):
+            raise
+        if len(things) == 1:
+            return (error,)
+        if isinstance(error, StorageError) and not isinstance(error, RowDamaged):
+            raise  # it is said of all, and each of them would wait as long for a database that is busy
+    return [done for each in things for done in _of_each([each], do)]

@@ -19,15 +19,20 @@ _PANIC: Final = "PanicException"
 _log = get_logger("indexer")
 
 
+def is_mishap(error: BaseException) -> bool:
+    """Whether it is a mistake of the program, which another source need not meet."""
+    return isinstance(error, _MISTAKES) or type(error).__name__ == _PANIC
+
+
 @contextmanager
 def mishaps_told(uri: str) -> Iterator[None]:
     """What is done for one source. Raises SourceCrashed where a mistake of the program ended it."""
     try:
         yield
     except BaseException as error:
-        kind = type(error).__name__
-        if not isinstance(error, _MISTAKES) and kind != _PANIC:
+        if not is_mishap(error):
             raise
+        kind = type(error).__name__
         _log.exception("source crashed", uri=uri)
         raise SourceCrashed(
             f"{uri} met a mistake in Plumbline or a library of it ({kind}: {str(error)[:300]}).",

@@ -10,7 +10,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from indexer.embeddings import Embedded
-from rag.errors import RagError
 
 if TYPE_CHECKING:
     from rag.protocols import Embedder, StagedVersion
@@ -69,7 +68,7 @@ class Pause(Enum):
 
 
 Step = Passages | Waiting | Address | Ready | Pause
-Answer: TypeAlias = "Embedded | Future[Embedded] | Activated | RagError | None"
+Answer: TypeAlias = "Embedded | Future[Embedded] | Activated | BaseException | None"
 # Passages, the waiting for their vectors, and versions that are ready are answered with something.
 Steps = Generator[Step, Answer, _Result]
 
@@ -99,9 +98,9 @@ def arrived(vectors: Future[Embedded]) -> Steps[Embedded]:
 
 
 def activated(version: StagedVersion, collection: Collection) -> Steps[Activated]:
-    """The document of a version that is whole. Raises as ``StagedVersion.activate``."""
+    """The document of a version that is whole. Raises as ``StagedVersion.activate`` and ``DocumentStore.qualities``."""
     answer = yield Ready(version, collection)
-    if isinstance(answer, RagError):
+    if isinstance(answer, BaseException):
         raise answer
     if not isinstance(answer, Activated):
         raise TypeError("a version that is ready is answered with what became of it")

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, select
 from rag.stores import tenures
 from rag.stores.checksums import version_checksum
 from rag.stores.reading import active_documents, member_counts
-from rag.stores.retirement import next_change, prune, prune_some, retire
+from rag.stores.retirement import next_change, prune_some, retire
 from rag.stores.rows import change_version
 from rag.stores.tables import VersionRow, VersionStatus
 from rag.stores.version_writing import (
@@ -45,11 +45,13 @@ class Ready(NamedTuple):
     members_failed: int
 
 
-def activate(database: Database, ready: Sequence[Ready]) -> list[Document]:
+def activate(database: Database, ready: Sequence[Ready]) -> tuple[list[Document], Sequence[int]]:
     """Make versions of one collection, of a document each, the active ones, with the end of those before them.
 
     Where the collection keeps versions, these stay for questions about the past. All or none: what is raised is said of
     one of them, or of all.
+
+    Returns the documents in their order, and the versions whose rows are to be pruned still.
 
     Raises:
         EmbedderChanged: the collection was embedded anew since one was begun.
@@ -59,7 +61,7 @@ def activate(database: Database, ready: Sequence[Ready]) -> list[Document]:
         ValueError: they are not of one collection, or two are of one document.
     """
     if not ready:
-        return []
+        return [], ()
     drafts = [each.draft for each in ready]
     if len({draft.collection.id for draft in drafts}) > 1 or len({draft.source.uri for draft in drafts}) < len(drafts):
         raise ValueError("only versions of one collection, and of a document each, are activated together")
@@ -67,8 +69,7 @@ def activate(database: Database, ready: Sequence[Ready]) -> list[Document]:
     with database.write() as connection:
         documents, ended = _activate(connection, ready, languages)
         left = prune_some(connection, ended)
-    prune(database, left)
-    return documents
+    return documents, left
 
 
 def _activate(

@@ -141,7 +141,8 @@ def activate_together(
     """
     for version in versions:
         version._require_open()
-    documents = activate(database, [Ready(version._draft, members_failed) for version in versions])
+    documents, left = activate(database, [Ready(version._draft, members_failed) for version in versions])
     for version in versions:
         version._closed = True
+    prune(database, left)
     return documents

@@ -15,6 +15,7 @@ from indexer import embedding_group
 from indexer.report import Outcome, Watcher
 from indexer.sources import SourcePath
 from rag.embedding.fake import HashingEmbedder
+from rag.errors import DatabaseBusy, DiskFull, EmbedderChanged
 from rag.stores.retirement import prune
 from rag.stores.tables import VersionRow
 from tests.integration.ingesting import Ingesting, ingesting
@@ -531,3 +532,77 @@ def test_what_was_finished_before_an_error_is_told_and_kept(library: Ingesting, 
     assert told == ["0", "1", "2"]
     assert sorted(Path(document.uri).stem for document in library.documents()) == told
     assert versions(library) == 3
+
+
+def test_a_mistake_that_shows_on_one_costs_none_of_its_group(library: Ingesting, docs, monkeypatch):
+    def mistaken(text):
+        if "number 4" in text:
+            raise ValueError("4 is no number")
+
+    monkeypatch.setattr("rag.stores.chunk_writing.flaw_of", mistaken)
+    report = library.ingest(docs)
+    assert [failure.code for failure in report.failed] == ["source_crashed"]
+    assert sorted(Path(document.uri).stem for document in library.documents()) == [*"012356789"]
+
+
+def test_what_cannot_be_counted_of_one_costs_none_of_its_group(library: Ingesting, docs, monkeypatch):
+    qualities = library.store.qualities
+
+    def mistaken(collection, ids, **options):
+        if any(library.store.document(collection, each).uri.endswith("/4.txt") for each in ids):
+            raise ValueError("4 is no number")
+        return qualities(collection, ids, **options)
+
+    monkeypatch.setattr(library.store, "qualities", mistaken)
+    report = library.ingest(docs)
+    assert [failure.code for failure in report.failed] == ["source_crashed"]
+    assert (report.ingested, versions(library)) == (9, 10)
+
+
+def test_what_is_wrong_for_all_is_not_tried_for_each(library: Ingesting, docs, monkeypatch):
+    tried = []
+
+    def busy(ready):
+        tried.append(len(ready))
+        raise DatabaseBusy("Somebody writes.", hint="Wait.")
+
+    monkeypatch.setattr(library.store, "activate", busy)
+    with pytest.raises(DatabaseBusy):
+        library.ingest(docs)
+    assert (tried, versions(library)) == ([10], 0)
+
+
+@pytest.mark.parametrize("at_first", [1, 64])
+def test_one_that_is_ready_again_when_all_are_read_is_stored_and_told(library: Ingesting, docs, monkeypatch, at_first):
+    """Nothing of it is left to be embedded when it is read, the second time at least."""
+    monkeypatch.setattr("indexer.filling._SOME_CHUNKS", at_first)
+    activate, tried = library.store.activate, []
+
+    def anew(ready):
+        tried.append(len(ready))
+        if len(tried) == 1:
+            monkeypatch.setattr("indexer.filling._SOME_CHUNKS", 1)
+            raise EmbedderChanged("Embedded anew.", hint="Ingest it again.")
+        return activate(ready)
+
+    monkeypatch.setattr(library.store, "activate", anew)
+    report = library.ingest(docs / "4.txt")
+    assert (report.ingested, len(library.documents()), tried) == (1, 1, [1, 1])
+
+
+def test_a_group_is_stored_once_though_what_it_replaces_cannot_be_deleted(library: Ingesting, docs, monkeypatch):
+    library.ingest(docs)
+    before = library.store.collection("default").seq
+    for path in docs.iterdir():
+        path.write_text(f"{path.read_text()}And up again.\n")
+
+    def full(_database, version_ids):
+        if version_ids:
+            raise DiskFull("The disk is full.", hint="Make room.")
+
+    monkeypatch.setattr("rag.stores.retirement._BATCH", 2)  # the rest is deleted after the change
+    monkeypatch.setattr("rag.stores.staging.prune", full)
+    with pytest.raises(DiskFull):
+        library.ingest(docs)
+    assert library.store.collection("default").seq == before + 1
+    assert all("up again" in chunk.text for chunk, _ in library.chunks())
