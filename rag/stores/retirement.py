@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import bindparam, delete, exists, insert, literal, select, update
+from sqlalchemy import bindparam, delete, exists, insert, literal, select, tuple_, update
 
 from rag.stores import tenures
 from rag.stores.collection_rows import change_collection, collection_row
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rag.stores.database import Database
 
 _BATCH = 2000
+_PIECES = 256  # of source texts, in one transaction
 _VERSIONS = 500  # in one statement
 _PRUNED = 100  # in one transaction
 _UNSEEN_DOCUMENTS: Final = select(VersionRow.id, VersionRow.document_id).where(
@@ -161,9 +162,12 @@ def prune_some(connection: Connection, version_ids: Sequence[int]) -> list[int]:
     ids = connection.scalars(_SOME_CHUNKS.limit(_BATCH), {"versions": versions}).all()
     for chunk_id in (EmbeddingRow.chunk_id, ChunkTermsRow.chunk_id, ChunkKeyRow.chunk_id, ChunkRow.id):
         connection.execute(delete(chunk_id.class_).where(chunk_id.in_(ids)))
-    if len(ids) == _BATCH:
+    texts = TextRow.version_id.in_(versions)
+    some = select(TextRow.version_id, TextRow.start).where(texts).limit(_PIECES)
+    pieces = connection.execute(delete(TextRow).where(texts, tuple_(TextRow.version_id, TextRow.start).in_(some)))
+    if len(ids) == _BATCH or pieces.rowcount == _PIECES:
         return versions
-    for version_id in (TextRow.version_id, OutlineRow.version_id, MetadataRow.version_id, VersionRow.id):
+    for version_id in (OutlineRow.version_id, MetadataRow.version_id, VersionRow.id):
         connection.execute(delete(version_id.class_).where(version_id.in_(versions)))
     documents = DocumentRow.id.in_({row.document_id for row in unseen})
     connection.execute(delete(DocumentRow).where(documents, ~exists().where(VersionRow.document_id == DocumentRow.id)))

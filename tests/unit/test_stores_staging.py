@@ -113,6 +113,19 @@ def test_many_small_documents_go_in_few_transactions(database, store, collection
     assert store.documents(collection) == [kept]
 
 
+def test_source_texts_of_many_documents_go_in_many_transactions(database, store, collection, monkeypatch):
+    """Or one would hold up whoever writes for as long as all of them take."""
+    monkeypatch.setattr(version_writing, "_PIECE_CHARACTERS", 7)
+    monkeypatch.setattr(retirement, "_PIECES", 10)
+    documents = store.activate([staged(store, collection, f"/{number}", ["words " * 7]) for number in range(5)])
+    assert rows(database) == [5, 5, 30, 5, 5]
+    committed = []
+    event.listen(database._engine, "commit", committed.append)
+    store.delete(collection, [document.id for document in documents])
+    assert len(committed) == 5
+    assert rows(database) == [0] * 5
+
+
 def test_leftovers_of_a_crash_go_when_the_source_is_staged_again(database, store, collection, small_batches):
     stage_long(store, collection)
     ingest(store, collection, "/long", ["short"])
