@@ -140,7 +140,7 @@ class SourceIngestion:
                 return Taken(
                     outcome=Outcome.UNCHANGED, document_id=current.document_id, chunks=0, members_failed=failed
                 )
-        return (yield from self._write(target, source, scan, detected, replacing=stored is not None))
+        return (yield from self._write(target, source, scan, detected, replaces=stored.document_id if stored else None))
 
     def settled(self, target: Target, uri: str) -> StoredSource | None:
         """What is stored of a source, if it need not be read again as long as its content is the same."""
@@ -194,7 +194,7 @@ class SourceIngestion:
             return members.failed
 
     def _write(
-        self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected, *, replacing: bool
+        self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected, *, replaces: int | None
     ) -> Steps[Taken | None]:
         collection = target.collection
         with closing(self._parse(source, scan, detected)) as found:
@@ -209,6 +209,7 @@ class SourceIngestion:
                 size=scan.size,
                 mtime_ns=source.opened.mtime_ns if source.opened else 0,
                 metadata=self._metadata,
+                replaces=replaces,
             )
             with self._store.stage(collection, record) as version:
                 chunks = yield from self._fill(version, record.title, chain(opening, pieces), handover)
@@ -218,7 +219,7 @@ class SourceIngestion:
                     return None
                 if not chunks and not members.uris:
                     raise _without_text(source, detected)
-                if replacing:
+                if replaces is not None:
                     self._remove_departed(collection, source.uri, members.uris)
                 if one_of_many:
                     document, quality = yield from activated(version, collection)
@@ -226,7 +227,7 @@ class SourceIngestion:
                     document = version.activate(members_failed=members.failed)
                     [quality] = self._store.qualities(collection, [document.id], as_they_came=True)
         return Taken(
-            outcome=Outcome.REPLACED if replacing else Outcome.INGESTED,
+            outcome=Outcome.INGESTED if replaces is None else Outcome.REPLACED,
             document_id=document.id,
             chunks=document.chunk_count,
             members_failed=members.failed,

@@ -235,7 +235,7 @@ class SourceNeedsOcr(SourceError):
 
 
 class SourcePurged(SourceError):
-    """Its document was purged while it was taken in."""
+    """Its document was purged or deleted while it was taken in."""
 
     code = "source_purged"
 

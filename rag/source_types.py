@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class SourceRecord:
     """A source as it was read: ``size`` in bytes, ``mtime_ns`` by the file system, ``sha256`` of the bytes.
 
-    ``metadata``: what the user says of it; ``None`` keeps what was said of its active version.
+    ``metadata``: what the user says of it; ``None`` keeps what was said of its active version. ``replaces``: the
+    document that was there when it was read; what is deleted meanwhile does not come back with it.
     """
 
     uri: str
@@ -27,6 +28,7 @@ class SourceRecord:
     size: int
     mtime_ns: int
     metadata: Mapping[str, MetadataValue] | None = None
+    replaces: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import bindparam, select
 
+from rag.errors import SourcePurged
 from rag.stores import tenures
 from rag.stores.checksums import version_checksum
 from rag.stores.reading import active_documents, member_counts
@@ -24,7 +25,7 @@ from rag.stores.version_writing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from rag.types import Document
 
 # Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
-_BEFORE: Final = select(VersionRow.id).where(
+_BEFORE: Final = select(VersionRow.document_id, VersionRow.id).where(
     VersionRow.document_id.in_(bindparam("documents", expanding=True)), VersionRow.status == VersionStatus.ACTIVE
 )
 
@@ -56,7 +57,7 @@ def activate(database: Database, ready: Sequence[Ready]) -> tuple[list[Document]
     Raises:
         EmbedderChanged: the collection was embedded anew since one was begun.
         IngestInProgress: another process began to write the same source as one of those that are on disk in part.
-        SourcePurged: the document was purged since one of those was begun.
+        SourcePurged: the document was purged since one of those was begun, or the one it replaces was deleted.
         RowDamaged: the version before one of them, which says what is said of the document, is not as it was written.
         ValueError: they are not of one collection, or two are of one document.
     """
@@ -84,7 +85,9 @@ def _activate(
     rows = dict(zip(new, version_rows(connection, new, languages), strict=True))
     left_over = unfinished(connection, rows.values())
     ids = [begun[each].document_id if each in begun else rows[each.draft]["document_id"] for each in ready]
-    before = connection.scalars(_BEFORE, {"documents": ids}).all()
+    active = {row.document_id: row.id for row in connection.execute(_BEFORE, {"documents": ids})}
+    _require_there([each.draft for each in ready], active)
+    before = list(active.values())
     if before:
         retire(connection, before, collection.id, change.seq, change.at, keep=bool(change.retention_days))
     members = member_counts(connection, ids)
@@ -108,6 +111,16 @@ def _activate(
     write_held(connection, places, set_id)
     tenures.seal(connection, [place.version_id for place in places.values()])
     return active_documents(connection, collection, ids), () if change.retention_days else before
+
+
+def _require_there(drafts: Iterable[VersionDraft], active: Container[int]) -> None:
+    """Nobody shall bring back what was deleted while it was read."""
+    for source in (draft.source for draft in drafts):
+        if source.replaces is not None and source.replaces not in active:
+            raise SourcePurged(
+                f"The document of {source.uri} was deleted while it was taken in anew.",
+                hint="Ingest it again if it is to be there.",
+            )
 
 
 def _sealed(uri: str, row: dict[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event, select
 
 from indexer import embedding_group
+from indexer.pipeline import fingerprint_of
 from indexer.report import Outcome, Watcher
 from indexer.sources import SourcePath
 from rag.embedding.fake import HashingEmbedder
@@ -606,3 +608,25 @@ def test_a_group_is_stored_once_though_what_it_replaces_cannot_be_deleted(librar
         library.ingest(docs)
     assert library.store.collection("default").seq == before + 1
     assert all("up again" in chunk.text for chunk, _ in library.chunks())
+
+
+@pytest.mark.parametrize("retention", [timedelta(0), timedelta(days=30)])
+def test_what_is_deleted_while_it_waits_does_not_come_back(library: Ingesting, docs, retention):
+    """Be it that its versions are kept, or that all of it is gone."""
+    library.store.ensure_collection("default", fingerprint_of(library.embedder))
+    library.store.set_retention(library.store.collection("default"), retention.days)
+    library.ingest(docs)
+    for path in docs.iterdir():
+        path.write_text(f"Fire in {path.name} burns.\n")
+    collection = library.store.collection("default")
+    deleted = library.store.document_by_uri(collection, str(docs / "3.txt"))
+
+    class Deleting(Watcher):
+        def started(self, uri):
+            if uri.endswith("/7.txt"):
+                assert library.store.delete(collection, [deleted.id]) == 1
+
+    report = library.ingest(docs, watcher=Deleting())
+    assert (report.replaced, [failure.code for failure in report.failed]) == (9, ["source_purged"])
+    assert sorted(Path(document.uri).stem for document in library.documents()) == [*"012456789"]
+    assert library.ingest(docs).ingested == 1
