@@ -148,7 +148,7 @@ class EmbeddingGroup:
             return False
         first, _ = self._waiting[0]
         idle = self._batch is None or self._batch.vectors.done()
-        enough = min(_ENOUGH_PASSAGES, _SOME_PASSAGES) if idle else _ENOUGH_PASSAGES
+        enough = _SOME_PASSAGES if idle else _ENOUGH_PASSAGES
         return (
             len(self._waiting) >= _MOST_SOURCES
             or sum(len(passages.texts) for _, passages in self._waiting) >= enough

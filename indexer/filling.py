@@ -42,7 +42,7 @@ class Filling:
     def add(self, chunk: ChunkDraft) -> Steps[None]:
         self._batch.append(chunk)
         idle = self._begun is None or self._begun.vectors.done()
-        if len(self._batch) >= (min(_FLUSH_CHUNKS, _SOME_CHUNKS) if idle else _FLUSH_CHUNKS):
+        if len(self._batch) >= (_SOME_CHUNKS if idle else _FLUSH_CHUNKS):
             yield from self._begin()
 
     def end(self, *, last: bool) -> Steps[int]:

@@ -39,14 +39,14 @@ _BEFORE: Final = select(VersionRow.document_id, VersionRow.id).where(
 )
 
 
-class Ready(NamedTuple):
+class ReadyDraft(NamedTuple):
     """A version that is whole. ``members_failed`` counts what it holds and could not be taken in."""
 
     draft: VersionDraft
     members_failed: int
 
 
-def activate(database: Database, ready: Sequence[Ready]) -> tuple[list[Document], Sequence[int]]:
+def activate(database: Database, ready: Sequence[ReadyDraft]) -> tuple[list[Document], Sequence[int]]:
     """Make versions of one collection, of a document each, the active ones, with the end of those before them.
 
     Where the collection keeps versions, these stay for questions about the past. All or none: what is raised is said of
@@ -74,7 +74,7 @@ def activate(database: Database, ready: Sequence[Ready]) -> tuple[list[Document]
 
 
 def _activate(
-    connection: Connection, ready: Sequence[Ready], languages: Mapping[VersionDraft, str | None]
+    connection: Connection, ready: Sequence[ReadyDraft], languages: Mapping[VersionDraft, str | None]
 ) -> tuple[list[Document], Sequence[int]]:
     """Returns the documents in their order, and the versions whose rows are to go."""
     collection = ready[0].draft.collection

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rag.types import Collection, Fingerprint
 
 
-class Place(NamedTuple):
+class VersionPlace(NamedTuple):
     """Where a version is in the database. ``language`` is what its words are stemmed in."""
 
     version_id: int
@@ -28,7 +28,7 @@ class VersionDraft:
     collection: Collection
     source: SourceRecord
     made_with: Fingerprint
-    place: Place | None = None
+    place: VersionPlace | None = None
     set_id: int | None = None
     pieces: list[str] = field(default_factory=list)
     outlines: list[bytes] = field(default_factory=list)
@@ -44,7 +44,7 @@ class VersionDraft:
             return self.place.language
         return language_of("".join(self.pieces) or " ".join(chunk.draft.text for chunk in self.chunks))
 
-    def is_written(self, place: Place) -> None:
+    def is_written(self, place: VersionPlace) -> None:
         """What is in memory is on disk, for certain."""
         self.place = place
         self.written_characters += self.held_characters

@@ -10,7 +10,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rag.stores.activation import Ready, activate
+from rag.stores.activation import ReadyDraft, activate
 from rag.stores.chunk_writing import NewChunk
 from rag.stores.drafts import VersionDraft
 from rag.stores.retirement import prune
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from rag.source_types import SourceRecord
     from rag.stores.database import Database
-    from rag.stores.drafts import Place
+    from rag.stores.drafts import VersionPlace
     from rag.types import ChunkDraft, Collection, Document, Fingerprint
 
 _HELD_CHARACTERS = 1 << 20
@@ -120,7 +120,7 @@ class SqlStagedVersion:
             write_held(connection, {self._draft: place}, set_id)
         self._draft.is_written(place)
 
-    def _place(self, connection: Connection, language: str | None) -> Place:
+    def _place(self, connection: Connection, language: str | None) -> VersionPlace:
         """Create the version's row with the first write; after that make sure that it is still being written."""
         if self._draft.place is not None:
             return require_staged(connection, self._draft, self._draft.place)
@@ -141,7 +141,7 @@ def activate_together(
     """
     for version in versions:
         version._require_open()
-    documents, left = activate(database, [Ready(version._draft, members_failed) for version in versions])
+    documents, left = activate(database, [ReadyDraft(version._draft, members_failed) for version in versions])
     for version in versions:
         version._closed = True
     prune(database, left)

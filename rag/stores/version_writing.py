@@ -10,7 +10,7 @@ from rag.errors import EmbedderChanged, IngestInProgress, SourcePurged
 from rag.stores.analysis import note_language
 from rag.stores.chunk_writing import ChunksOf, insert_chunks
 from rag.stores.collection_rows import collection_row
-from rag.stores.drafts import Place
+from rag.stores.drafts import VersionPlace
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.reading import require_version
@@ -74,7 +74,7 @@ def require_embedder(connection: Connection, drafts: Sequence[VersionDraft]) -> 
     return row, live
 
 
-def require_staged(connection: Connection, draft: VersionDraft, place: Place) -> Place:
+def require_staged(connection: Connection, draft: VersionDraft, place: VersionPlace) -> VersionPlace:
     """Where a version that was begun is still being written.
 
     Raises:
@@ -147,12 +147,12 @@ def remove(connection: Connection, unfinished_ids: Sequence[int]) -> None:
         left = prune_some(connection, left)
 
 
-def insert_versions(connection: Connection, rows: Collection[Mapping[str, Any]]) -> list[Place]:
+def insert_versions(connection: Connection, rows: Collection[Mapping[str, Any]]) -> list[VersionPlace]:
     """The places of the rows, in their order."""
     if not rows:
         return []
     made = {row.document_id: row.id for row in connection.execute(_NEW_VERSIONS, list(rows))}
-    places = [Place(made[row["document_id"]], row["document_id"], row["language"]) for row in rows]
+    places = [VersionPlace(made[row["document_id"]], row["document_id"], row["language"]) for row in rows]
     said = [
         metadata_row(place.version_id, key, value)
         for place, row in zip(places, rows, strict=True)
@@ -178,7 +178,7 @@ def _metadata(connection: Connection, draft: VersionDraft, document_id: int | No
     return before.metadata
 
 
-def write_held(connection: Connection, places: Mapping[VersionDraft, Place], set_id: int) -> None:
+def write_held(connection: Connection, places: Mapping[VersionDraft, VersionPlace], set_id: int) -> None:
     """What is in memory of versions whose rows are there. It stays there: the transaction may be tried again."""
     texts = [row for draft, place in places.items() for row in _text_rows(draft, place.version_id)]
     if texts:

@@ -102,6 +102,7 @@ def test_the_same_text_under_another_heading_is_another_text(library, tmp_path) 
 @pytest.mark.parametrize("at_a_time", [512, 4])
 def test_a_text_that_stands_twice_in_a_document_is_embedded_once(library, tmp_path, monkeypatch, at_a_time) -> None:
     monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", at_a_time)
+    monkeypatch.setattr("indexer.filling._SOME_CHUNKS", at_a_time)
     path = tmp_path / "twice.md"
     path.write_text("# Log\n\n" + "\n".join(f"## Day\n\n{'Nothing happened at all. ' * 60}\n" for _ in range(4)))
     report = library.ingest(path)

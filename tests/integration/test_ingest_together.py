@@ -63,6 +63,7 @@ def test_many_small_documents_are_one_batch(library: Ingesting, docs):
 
 def test_a_batch_is_full_at_some_time(library: Ingesting, docs, monkeypatch):
     monkeypatch.setattr(embedding_group, "_ENOUGH_PASSAGES", 4)
+    monkeypatch.setattr(embedding_group, "_SOME_PASSAGES", 4)
     assert library.ingest(docs).ingested == 10
     assert library.embedder.batches == [4, 4, 2]
 
@@ -113,6 +114,7 @@ def test_none_waits_long(library: Ingesting, docs, monkeypatch):
 
 def test_a_long_document_does_not_wait_and_its_end_does(library: Ingesting, docs, monkeypatch):
     monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", 4)
+    monkeypatch.setattr("indexer.filling._SOME_CHUNKS", 4)
     (docs / "1.txt").write_text("".join(f"Sentence {number} tells of much water.\n\n" * 30 for number in range(10)))
     report = library.ingest(docs)
     (chunks,) = [result.chunks for result in report.results if Path(result.uri).name == "1.txt"]
@@ -224,6 +226,7 @@ class Late:
 def clock(monkeypatch) -> Late:
     monkeypatch.setattr(embedding_group, "ThreadPoolExecutor", Quick)
     monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", 4)
+    monkeypatch.setattr("indexer.filling._SOME_CHUNKS", 4)
     monkeypatch.setattr(embedding_group, "time", late := Late())
     return late
 
@@ -353,6 +356,7 @@ def test_a_group_is_written_by_as_many_statements_as_one(library: Ingesting, doc
 def test_one_that_cannot_be_stored_costs_none_of_its_group(library: Ingesting, docs, monkeypatch):
     monkeypatch.setattr("rag.stores.staging._HELD_CHUNKS", 4)
     monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", 4)
+    monkeypatch.setattr("indexer.filling._SOME_CHUNKS", 4)
     (docs / "4.txt").write_text(long_text(300))
 
     class Purging(Watcher):
@@ -471,6 +475,7 @@ def test_a_long_one_some_of_which_is_embedded_is_finished_when_the_run_is_stoppe
     library: Ingesting, docs, monkeypatch
 ):
     monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", 4)
+    monkeypatch.setattr("indexer.filling._SOME_CHUNKS", 4)
     (docs / "1.txt").write_text(long_text())
     watcher = Stopping()
     stop_while_embedding(library, watcher, monkeypatch)
