@@ -119,7 +119,7 @@ def everything(home: Path) -> dict[str, object]:
         for query in QUERIES:
             dense = library.vectors.search(collection, EMBEDDERS[1].embed_query(query), MANY)
             lexical = library.lexical.search(collection, query, MANY)
-            ids = sorted({hit.chunk_id for hit in dense + lexical})
+            ids = sorted({hit.chunk_id for hit in (*dense, *lexical)})
             found[f"passages of {query}"] = store.hydrate(collection, ids)
             found[f"dense {query}"] = {hit.chunk_id: round(hit.score, 4) for hit in dense}
             found[f"lexical {query}"] = {hit.chunk_id: round(hit.score, 6) for hit in lexical}

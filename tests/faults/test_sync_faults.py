@@ -81,6 +81,8 @@ def test_a_sync_that_is_killed_is_finished_by_the_next(program, docs):
     lines_of(program("sync", docs))
     change(docs)
     for after_files in (1, 2, 4):
+        for number in range(3 * FILES):  # more than one group, whatever the one before has stored
+            (docs / f"further-{after_files}-{number}.txt").write_text(f"Spring {after_files} {number} wells up.\n")
         process = program("sync", docs, "--prune")
         interrupt(process, signal.SIGKILL, after_files)
         process.communicate(timeout=60)

@@ -37,7 +37,7 @@ def handbook():
 @example(query=" ".join(f"word{number}" for number in range(5000)))
 def test_any_text_can_be_searched(handbook, query):
     database, _, collection = handbook
-    assert isinstance(FtsIndex(database).search(collection, query, 3), list)
+    assert len(FtsIndex(database).search(collection, query, 3)) <= 3
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
