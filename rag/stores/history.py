@@ -159,9 +159,14 @@ class History:
 
         Raises:
             HistoryGone: what changed since then is not all known any more.
-            InvalidRequest: ``since`` lies in the future.
+            InvalidRequest: ``since`` lies in the future, or after ``until``.
             DatabaseDamaged: of a version it is not certain when it was active.
         """
+        if since is not None and until is not None and until < since:
+            raise InvalidRequest(
+                f"Between {_shown(since)} and {_shown(until)} lies no time: the beginning is after the end.",
+                hint="Name the earlier moment as --since, the later one as --until.",
+            )
         events = union_all(_beginnings(collection.id), _ends(collection.id)).subquery()
         at = events.c.at
         query = select(events).order_by(events.c.seq, events.c.document_id).limit(limit)

@@ -104,6 +104,9 @@ def test_changes_are_had_page_by_page_and_between_times(store, history, collecti
     assert told(history, collection, since=second)[:3] == [("added", "/2"), ("added", "/3"), ("added", "/4")]
     assert told(history, collection, until=second) == [("added", "/0"), ("added", "/1")]
     assert told(history, collection, since=second, until=second) == []
+    with pytest.raises(InvalidRequest, match="the beginning is after the end"):
+        history.changes(collection, since=second, until=second - timedelta(seconds=1))
+    assert told(history, collection, since=second, until=second) == []
 
 
 def test_a_deleted_document_is_known_by_its_uri_until_it_expires(store, history, collection, database):
