@@ -54,6 +54,24 @@ def versions(library: Ingesting) -> int:
         return len(connection.execute(VersionRow.__table__.select()).all())
 
 
+def embedding_waits_for(name: str, library: Ingesting, monkeypatch) -> Watcher:
+    """Nothing is embedded before a source of this name is begun."""
+    begun = threading.Event()
+    embed = library.embedder.embed_passages
+
+    def waiting(texts):
+        assert begun.wait(timeout=30)
+        return embed(texts)
+
+    class Reading(Watcher):
+        def started(self, uri):
+            if Path(uri).name == name:
+                begun.set()
+
+    monkeypatch.setattr(library.embedder, "embed_passages", waiting)
+    return Reading()
+
+
 def test_many_small_documents_are_one_batch(library: Ingesting, docs):
     assert library.ingest(docs).ingested == 10
     assert library.embedder.batches == [10]
@@ -71,20 +89,8 @@ def test_a_batch_is_full_at_some_time(library: Ingesting, docs, monkeypatch):
 def test_an_embedder_without_work_begins_with_a_few(library: Ingesting, docs, monkeypatch):
     """And while it works, the others gather."""
     monkeypatch.setattr(embedding_group, "_SOME_PASSAGES", 3)
-    read = threading.Event()
-    embed = library.embedder.embed_passages
-
-    def waiting(texts):
-        assert read.wait(timeout=30)
-        return embed(texts)
-
-    class Reading(Watcher):
-        def started(self, uri):
-            if uri.endswith("/nothing.txt"):
-                read.set()
-
-    monkeypatch.setattr(library.embedder, "embed_passages", waiting)
-    assert library.ingest(docs, docs / "nothing.txt", watcher=Reading()).ingested == 10
+    reading = embedding_waits_for("nothing.txt", library, monkeypatch)
+    assert library.ingest(docs, docs / "nothing.txt", watcher=reading).ingested == 10
     assert library.embedder.batches == [3, 7]
 
 
@@ -169,20 +175,8 @@ def test_texts_of_the_group_before_are_known_before_they_are_stored(library: Ing
 
 def test_the_next_group_is_read_while_one_is_embedded(library: Ingesting, docs, monkeypatch):
     monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
-    read = threading.Event()
-    embed = library.embedder.embed_passages
-
-    def waiting(texts):
-        assert read.wait(timeout=30)
-        return embed(texts)
-
-    class Reading(Watcher):
-        def started(self, uri):
-            if uri.endswith("/4.txt"):
-                read.set()
-
-    monkeypatch.setattr(library.embedder, "embed_passages", waiting)
-    assert library.ingest(docs, watcher=Reading()).ingested == 10
+    reading = embedding_waits_for("4.txt", library, monkeypatch)
+    assert library.ingest(docs, watcher=reading).ingested == 10
     assert library.embedder.batches == [3, 3, 3, 1]
 
 
