@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -239,7 +239,10 @@ os.kill(os.getpid(), signal.SIGKILL)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     children = [int(pid) for pid in done.stdout.split()]
     assert len(children) == 2
-    running = [psutil.Process(child) for child in children if psutil.pid_exists(child)]
+    running = []
+    for child in children:
+        with suppress(psutil.NoSuchProcess):  # it has ended already
+            running.append(psutil.Process(child))
     assert psutil.wait_procs(running, timeout=30)[1] == []
 
 
