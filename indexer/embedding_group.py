@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from indexer.embeddings import Embedded, Texts
 from indexer.mishaps import is_mishap
-from indexer.steps import Activated, Address, Passages, Pause, Ready, Stopped, Stopwatch, Waiting
+from indexer.steps import Activated, Address, Passages, Pause, Ready, Soon, Stopped, Stopwatch, Waiting
 from rag.errors import RagError, StorageError
 from rag.priority import BEHIND, give_way
 from rag.stores.checksums import RowDamaged
@@ -74,8 +74,15 @@ class _Thread:
         self._executor = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix="embedding", initializer=give_way, initargs=(BEHIND,)
         )
+        self._expected: Embedder | None = None
         self._embedder: Embedder | None = None
         self._last: dict[bytes, NDArray[np.float32]] = {}
+
+    def expect(self, embedder: Embedder) -> None:
+        """Load it, if it is not yet. Where that fails, so does embedding with it, which says so."""
+        if embedder is not self._expected:
+            self._expected = embedder
+            self._executor.submit(embedder.load)
 
     def embed(self, texts: Texts) -> Future[Embedded]:
         return self._executor.submit(self._embed, texts)
@@ -197,8 +204,8 @@ class EmbeddingGroup:
             if not entry.begun and self._stop():
                 self._drop(entry)
                 return
-            if isinstance(step, Address):
-                self._hold(entry, step.uri)
+            if isinstance(step, Address | Soon):
+                self._prepare(entry, step)
             elif step is Pause.READING:
                 self._look_after_others()
             elif isinstance(step, Pause):
@@ -213,6 +220,12 @@ class EmbeddingGroup:
                 return
             else:
                 answer = self._vectors(entry, step)
+
+    def _prepare(self, entry: _Entry, step: Address | Soon) -> None:
+        if isinstance(step, Address):
+            self._hold(entry, step.uri)
+        else:
+            self._thread.expect(step.embedder)
 
     def _vectors(self, entry: _Entry, step: Passages | Waiting) -> Embedded | Future[Embedded]:
         if isinstance(step, Waiting):

@@ -21,7 +21,7 @@ from indexer.mishaps import mishaps_told
 from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
-from indexer.steps import Address, Pause, Stopped, Stopwatch, activated
+from indexer.steps import Address, Pause, Soon, Stopped, Stopwatch, activated
 from rag.errors import SourceError, SourceHasNoText, SourceLeftOut, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
@@ -122,6 +122,8 @@ class SourceIngestion:
         if not self._depth:  # what a container holds is under way with it
             yield Address(source.uri)
         stored = self._store.stored_source(target.collection, source.uri)
+        if stored is None:
+            yield Soon(self._embedder)
         current = stored if stored is not None and self._is_current(stored, target.collection.fingerprint) else None
         # What failed in a container may go well now, as files that failed are tried again, and what was deleted out of
         # it comes again, as files do.

@@ -16,7 +16,6 @@ from indexer.report import IngestReport, Recorder, SourceResult, Watcher
 from indexer.sources import Source, SourcePath, expand
 from indexer.spooling import Spool
 from indexer.steps import Pause
-from indexer.web.pages import WebPages
 from rag.errors import EmbedderChanged, SourceError, SourceUnreadable, UnknownCollection
 from rag.stores.checksums import RowDamaged
 from rag.stores.stray_files import SPOOL
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from indexer.isolation import IsolatedParsers
     from indexer.steps import Steps
     from indexer.web.fetch import Fetcher
+    from indexer.web.pages import WebPages
     from indexer.web.sitemaps import WebAddress
     from rag.factory import Library
     from rag.protocols import DocumentStore, Embedder
@@ -84,6 +84,11 @@ class IngestPipeline:
         """As the library's settings have it; with a ``fetcher``, for web addresses too."""
         settings = library.settings
         spool = Spool(settings.home / SPOOL)
+        web = None
+        if fetcher is not None:
+            from indexer.web.pages import WebPages
+
+            web = WebPages(fetcher, library.store, spool)
         return cls(
             store=library.store,
             embedder_for=library.embedder_for,
@@ -92,7 +97,7 @@ class IngestPipeline:
             max_members=settings.max_members,
             max_unpacked_bytes=settings.max_unpacked_bytes,
             chunk_tokens=settings.chunk_tokens,
-            web=None if fetcher is None else WebPages(fetcher, library.store, spool),
+            web=web,
             spool=spool,
         )
 

@@ -46,6 +46,12 @@ class Address(NamedTuple):
     uri: str
 
 
+class Soon(NamedTuple):
+    """An ingestion is about to read what the embedder will be asked for, unless nothing comes of it."""
+
+    embedder: Embedder
+
+
 class Ready(NamedTuple):
     """A version that is whole, to be made the active one of its collection when others are, too."""
 
@@ -67,7 +73,7 @@ class Pause(Enum):
     AGAIN = "about to read its source once more"
 
 
-Step = Passages | Waiting | Address | Ready | Pause
+Step = Passages | Waiting | Address | Soon | Ready | Pause
 Answer: TypeAlias = "Embedded | Future[Embedded] | Activated | BaseException | None"
 # Passages, the waiting for their vectors, and versions that are ready are answered with something.
 Steps = Generator[Step, Answer, _Result]

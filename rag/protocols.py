@@ -47,6 +47,9 @@ class Embedder(Protocol):
     def max_tokens(self) -> int:
         """Longest input in tokens, special tokens included; longer text would be cut."""
 
+    def load(self) -> None:
+        """Load what embedding needs now, not at the first text. Raises ModelUnloadable."""
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens per text, special tokens included."""
 

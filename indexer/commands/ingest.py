@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ def ingest(
     with (
         open_library(settings) as library,
         ingest_lock(library, collection),
-        open_fetcher(settings) as fetcher,
+        open_fetcher(settings) if sitemaps or any(map(is_url, sources)) else nullcontext() as fetcher,
     ):
         parsers = IsolatedParsers.limited_by(settings)
         with parsers, Interruption() as interruption:

@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.sources import expand
-from indexer.web.addresses import AddressRules
-from indexer.web.connections import Connections
-from indexer.web.fetch import Fetcher
-from indexer.web.sitemaps import Sitemaps, addresses
 from indexer.web.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from indexer.sources import SourcePath
+    from indexer.web.fetch import Fetcher
     from indexer.web.sitemaps import WebAddress
     from rag.config import Settings
 
 
 def open_fetcher(settings: Settings) -> Fetcher:
     """What fetches as the settings allow. Opens no connection yet. Raises InvalidSettings."""
+    from indexer.web.addresses import AddressRules
+    from indexer.web.connections import Connections
+    from indexer.web.fetch import Fetcher
+
     proxy = settings.fetch_proxy
     connections = Connections(
         AddressRules(settings.fetch_allow),
@@ -33,10 +34,17 @@ def open_fetcher(settings: Settings) -> Fetcher:
 
 
 def all_sources(
-    named: Sequence[str], sitemaps: Sequence[str], fetcher: Fetcher, *, max_urls: int
+    named: Sequence[str], sitemaps: Sequence[str], fetcher: Fetcher | None, *, max_urls: int
 ) -> Iterator[SourcePath | WebAddress]:
-    """Files and folders' files, then URLs, then the pages of sitemaps, which are fetched for it; no source twice."""
+    """Files and folders' files, then URLs, then the pages of sitemaps, which are fetched for it; no source twice.
+
+    Without a ``fetcher``, of files and folders alone.
+    """
     yield from expand(Path(text) for text in named if not is_url(text))
+    if fetcher is None:
+        return
+    from indexer.web.sitemaps import Sitemaps, addresses
+
     pages = Sitemaps(fetcher, max_urls=max_urls)
     seen = set()
     for address in addresses(text for text in named if is_url(text)):

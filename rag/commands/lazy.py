@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rag.commands.errors import ErrorHandlingGroup
 
@@ -13,12 +15,23 @@ if TYPE_CHECKING:
     import rich_click as click
 
 
+# Imports make a hundred thousand objects that stay, and Python looks for cycles among them whenever there are 700 more.
+_WHILE_IMPORTING: Final = 100_000
+_AS_USUAL: Final = gc.get_threshold()
+
+
 class LazyGroup(ErrorHandlingGroup):
     """``targets`` names each subcommand's object as ``package.module:attribute``."""
 
     def __init__(self, *args: Any, targets: Mapping[str, str], **kwargs: Any) -> None:  # noqa: ANN401 - click's own
         super().__init__(*args, **kwargs)
         self._targets = targets
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
+        gc.set_threshold(_WHILE_IMPORTING)
+        atexit.unregister(gc.freeze)
+        atexit.register(gc.freeze)  # with torch it takes a second to find the cycles in what ends with the process
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
         return sorted(self._targets)
@@ -29,4 +42,6 @@ class LazyGroup(ErrorHandlingGroup):
             return None
         module, name = target.split(":")
         command: click.Command = getattr(import_module(module), name)
+        gc.freeze()
+        gc.set_threshold(*_AS_USUAL)
         return command

@@ -43,6 +43,9 @@ class HashingEmbedder:
     def max_tokens(self) -> int:
         return self._max_tokens
 
+    def load(self) -> None:
+        """There is nothing to load."""
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [sum(1 for _ in _WORD.finditer(text)) + _SPECIAL_TOKENS for text in texts]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rag.stores.activation import ReadyDraft, activate
 from rag.stores.chunk_writing import NewChunk
 from rag.stores.drafts import VersionDraft
+from rag.stores.language import begin_loading
 from rag.stores.retirement import prune
 from rag.stores.tables import VersionStatus
 from rag.stores.vectors import encode
@@ -51,6 +52,7 @@ class SqlStagedVersion:
         self._database = database
         self._draft = VersionDraft(collection=collection, source=source, made_with=made_with or collection.fingerprint)
         self._closed = False
+        begin_loading()
 
     def add_text(self, start: int, text: str, *, outline: bytes = b"") -> None:
         """Append source text beginning at character offset ``start``, which is where the text so far ends.

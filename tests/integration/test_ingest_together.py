@@ -94,6 +94,21 @@ def test_an_embedder_without_work_begins_with_a_few(library: Ingesting, docs, mo
     assert library.embedder.batches == [3, 7]
 
 
+def test_the_embedder_is_loaded_while_what_is_new_is_read(library: Ingesting, docs, monkeypatch):
+    loads, begun = [], threading.Event()
+
+    class Reading(Watcher):
+        def started(self, uri):
+            if Path(uri).name == "9.txt":
+                begun.set()
+
+    monkeypatch.setattr(library.embedder, "load", lambda: loads.append(begun.wait(timeout=30)))
+    assert library.ingest(docs, watcher=Reading()).ingested == 10
+    assert loads == [True]
+    assert library.ingest(docs).unchanged == 10
+    assert loads == [True]
+
+
 def test_of_a_long_document_too_a_few_are_embedded_at_first(library: Ingesting, docs, monkeypatch):
     monkeypatch.setattr("indexer.filling._SOME_CHUNKS", 2)
     for path in docs.iterdir():
