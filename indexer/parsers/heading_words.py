@@ -7,6 +7,7 @@ import unicodedata
 from itertools import pairwise
 from typing import Final
 
+MAX_LEVEL: Final = 6
 # Longer lines in bold letters are emphasis.
 MAX_BOLD_CHARS: Final = 100
 LIST_MARK: Final = r"(?:[•‣▪◦●○■□▢◻☐➢✓–*\-]|\(?\d{1,3}[.)]|\(?[a-z][.)])"
@@ -36,11 +37,16 @@ def reads_as_heading(text: str, *, bold: bool) -> bool:
     if "@" in text or CAPTION.match(text) or _CONTENTS_ENTRY.search(text):
         return False
     # Title pages set their date in large letters; the dates of a diary or a list of changes are bold.
-    if not bold and _DATE.match(text):
+    if not bold and is_date(text):
         return False
     # Where text runs to the left, the number of a section may end up behind its hyphen.
     first = text.lstrip("-")[:1] if RIGHT_TO_LEFT.search(text) else text[0]
     return _is_words(without_number(text)) and (first.isalnum() or first in _OPENING)
+
+
+def is_date(text: str) -> bool:
+    """Whether it is nothing but a day."""
+    return _DATE.match(text) is not None
 
 
 def is_fragment(text: str) -> bool:

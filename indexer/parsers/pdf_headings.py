@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.heading_words import (
     LIST_ITEM,
     MAX_BOLD_CHARS,
+    MAX_LEVEL,
     is_fragment,
     is_numbered,
     is_section_number,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from indexer.parsers.pdf_lines import Line
 
-MAX_LEVEL: Final = 6
 _SCALE: Final = 1.12
 # From here on a line is no fragment of a sentence or a drawing, whatever it begins with.
 _LARGE_SCALE: Final = 1.4
