@@ -23,7 +23,7 @@ from indexer.parsers.xml_parts import attribute, name_of, read_xml, top_elements
 from indexer.parsers.zip_limits import LimitedZip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from typing import BinaryIO
 
     from lxml.etree import _Element
@@ -51,8 +51,7 @@ def parse_docx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG0
 
 def _parsed(archive: LimitedZip, part: str) -> Iterator[Parsed]:
     reader = _BodyReader(archive, part)
-    levels = reader.unmarked_headings(top_elements(archive, part, _CONTAINERS))
-    yield None
+    levels = yield from reader.unmarked_headings(top_elements(archive, part, _CONTAINERS))
     for place, element in enumerate(top_elements(archive, part, _CONTAINERS)):
         for block in reader.blocks(element, levels.get(place)):
             yield from bounded(block)
@@ -82,7 +81,7 @@ class _BodyReader:
         self._lines_page: int | None = None
         self._depth = 0
 
-    def unmarked_headings(self, elements: Iterable[_Element]) -> dict[int, int]:
+    def unmarked_headings(self, elements: Iterable[_Element]) -> Generator[None, None, dict[int, int]]:
         """Levels of the paragraphs that are headings without a heading's style, by place."""
         return docx_headings(elements, self._styles, self._numbering)
 

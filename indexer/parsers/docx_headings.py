@@ -11,14 +11,16 @@ from indexer.parsers.unmarked_headings import Line, unmarked_headings
 from indexer.parsers.xml_parts import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from lxml.etree import _Element
 
     from indexer.parsers.docx_styles import Numbering, Styles
 
 
-def docx_headings(elements: Iterable[_Element], styles: Styles, numbering: Numbering) -> dict[int, int]:
+def docx_headings(
+    elements: Iterable[_Element], styles: Styles, numbering: Numbering
+) -> Generator[None, None, dict[int, int]]:
     """Levels of headings without a heading's style, by their place among the elements of the body."""
     return unmarked_headings(_lines(elements, styles, numbering))
 

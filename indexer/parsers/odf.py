@@ -46,8 +46,7 @@ def parse_odt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
 def _text(archive: LimitedZip) -> Iterator[Parsed]:
     styles = OdfStyles(archive)
     reader = BodyReader(styles, page=1 if _has_pages(archive) else None)
-    levels = odf_headings(top_elements(archive, _CONTENT, _TEXT), styles)
-    yield None
+    levels = yield from odf_headings(top_elements(archive, _CONTENT, _TEXT), styles)
     for place, element in enumerate(top_elements(archive, _CONTENT, _TEXT)):
         if name_of(element.tag) == "office:automatic-styles":
             styles.add(element)

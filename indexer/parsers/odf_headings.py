@@ -10,7 +10,7 @@ from indexer.parsers.unmarked_headings import Line, unmarked_headings
 from indexer.parsers.xml_parts import attribute, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from lxml.etree import _Element
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _APART = ("text:note", "office:annotation", "draw:", "text:tracked-changes")
 
 
-def odf_headings(elements: Iterable[_Element], styles: OdfStyles) -> dict[int, int]:
+def odf_headings(elements: Iterable[_Element], styles: OdfStyles) -> Generator[None, None, dict[int, int]]:
     """Levels of paragraphs that are headings without saying so, by their place among the elements of the body.
 
     Takes in the styles that stand among the elements.

@@ -22,12 +22,12 @@ from indexer.parsers.heading_words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
 _SCALE: Final = 1.12
 # One may be the document's title, in a style of its own.
 _MAX_MARKED: Final = 1
-_MAX_LINES: Final = 100_000
+_MAX_LINES: Final = 50_000
 # Where more of a document is bold, bold says nothing.
 _MAX_BOLD_SHARE: Final = 0.4
 # A heading has this much text below it, which names and addresses on letters and forms have not.
@@ -80,12 +80,16 @@ class _Seen:
     numbers: tuple[str, ...]
 
 
-def unmarked_headings(lines: Iterable[Line]) -> dict[int, int]:
-    """Levels of the headings among a document's lines, by place; none if it marks its headings or is very long."""
+def unmarked_headings(lines: Iterable[Line]) -> Generator[None, None, dict[int, int]]:
+    """Levels of the headings among a document's lines, by place; none if it marks its headings or is very long.
+
+    Yields a sign of life with each line.
+    """
     seen: list[_Seen] = []
     sizes: Counter[float] = Counter()
     bold = marked = lowest = 0
     for line in lines:
+        yield None
         if line.level is not None:
             marked += not line.is_title
             lowest = max(lowest, line.level)

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,7 +27,12 @@ def as_line(place: int, line: str) -> Line:
 def levels(*lines: str | Line) -> dict[str, int]:
     """Headings of a document. Strings that begin with ``*`` are bold; each ``+`` in front makes them larger."""
     read = [line if isinstance(line, Line) else as_line(place, line) for place, line in enumerate(lines)]
-    found = unmarked_headings(read)
+    found: dict[int, int] = {}
+
+    def search() -> Iterator[None]:
+        found.update((yield from unmarked_headings(read)))
+
+    assert all(sign is None for sign in search())
     return {line.text: found[line.place] for line in read if line.place in found}
 
 
