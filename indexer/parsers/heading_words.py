@@ -28,7 +28,7 @@ _SECTION = re.compile(r"^((?:\d{1,3}|[A-Z])(?:\.\d{1,3})*)[.)]?\s+(?=\S)")
 _SURE_SECTION = re.compile(r"^(?:\d{1,3}(?:\.\d{1,3})*[.)]?|[A-Z](?:\.\d{1,3}|[.)])+)\s+\S")
 _ONLY_SECTION = re.compile(r"^(?:\d{1,3}|[A-Z])(?:\.\d{1,3})*[.)]?$")
 RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
-_OPENING: Final = "(\"'[«‹“‘„¿¡§「『《【〈"
+_OPENING: Final = "§(\"'[«‹“‘„¿¡§「『《【〈"
 _FIRST_OF_CJK: Final = "\u2e80"
 
 

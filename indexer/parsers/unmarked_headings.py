@@ -35,6 +35,13 @@ _MIN_BELOW: Final = 40
 _MIN_CAPITALS: Final = 6
 _ENDS: Final = ".,;!。，；！…"
 # Lines to fill in, and addresses of the web.
+# The number of a part whose name may stand below it.
+_LABEL = re.compile(
+    r"(?:chapter|article|part|section|annex|appendix|schedule|exhibit|kapitel|artikel|teil|abschnitt|anhang|anlage|"
+    r"chapitre|partie|annexe|cap[ií]tulo|art[ií]culo|artigo|parte|secci[oó]n|anexo|capitolo|articolo|sezione|allegato|"
+    r"hoofdstuk|deel|bijlage|rozdział|глава|статья|раздел|часть)\s+(?:\d{1,3}|[ivxlc]+|[a-z])[.:]?",
+    re.IGNORECASE,
+)
 _NO_HEADING = re.compile(r"__|\.{3}|…|://|\bwww\.")
 
 
@@ -66,6 +73,7 @@ class _Look:
     thin: bool
     small_letters: bool
     slanted: bool
+    named: bool
     depth: int
 
 
@@ -117,7 +125,12 @@ def _seen(line: Line) -> _Seen:
     return _Seen(
         place=line.place,
         look=_Look(
-            smallness=-line.size, thin=not line.bold, small_letters=not capitals, slanted=line.slanted, depth=depth
+            smallness=-line.size,
+            thin=not line.bold,
+            small_letters=not capitals,
+            slanted=line.slanted,
+            named=_LABEL.fullmatch(text) is None,
+            depth=depth,
         ),
         chars=len(text),
         items=line.items,

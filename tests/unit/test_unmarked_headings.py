@@ -84,6 +84,17 @@ def test_capitals_rank_above_small_letters_but_a_name_does_not():
     assert levels("*Repair", BODY, "*OPENSSL", BODY, "*Terms", BODY) == {"Repair": 1, "OPENSSL": 1, "Terms": 1}
 
 
+def test_the_number_of_a_part_may_stand_above_its_name():
+    assert levels("*ARTICLE I", "*DEFINITIONS", BODY, "*ARTICLE II", "*PAYMENT", BODY, "*ARTICLE III", BODY) == {
+        "ARTICLE I": 1,
+        "DEFINITIONS": 2,
+        "ARTICLE II": 1,
+        "PAYMENT": 2,
+        "ARTICLE III": 1,
+    }
+    assert levels("*§ 1 Mietsache", BODY, "*§ 2 Mietzins", BODY) == {"§ 1 Mietsache": 1, "§ 2 Mietzins": 1}
+
+
 @pytest.mark.parametrize(
     "lines",
     [
