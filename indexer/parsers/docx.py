@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.captions import by_their_words
-from indexer.parsers.docx_styles import Numbering, Style, Styles, apply_properties
+from indexer.parsers.docx_headings import docx_headings
+from indexer.parsers.docx_styles import Numbering, Style, Styles, is_monospaced
 from indexer.parsers.docx_tables import is_layout, table_cells, table_rows
 from indexer.parsers.docx_text import COMMENT, NoteMark, ParagraphText, paragraph_text
 from indexer.parsers.office_comments import comment_line
 from indexer.parsers.office_drawings import Drawings
 from indexer.parsers.office_package import main_part, package_title, related, relations
 from indexer.parsers.tables import TableWriter
-from indexer.parsers.xml_parts import attribute, child, name_of, read_xml, top_elements
+from indexer.parsers.xml_parts import attribute, name_of, read_xml, top_elements
 from indexer.parsers.zip_limits import LimitedZip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from typing import BinaryIO
 
     from lxml.etree import _Element
@@ -50,8 +51,9 @@ def parse_docx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG0
 
 def _parsed(archive: LimitedZip, part: str) -> Iterator[Parsed]:
     reader = _BodyReader(archive, part)
-    for element in top_elements(archive, part, _CONTAINERS):
-        for block in reader.blocks(element):
+    levels = yield from reader.unmarked_headings(top_elements(archive, part, _CONTAINERS))
+    for place, element in enumerate(top_elements(archive, part, _CONTAINERS)):
+        for block in reader.blocks(element, levels.get(place)):
             yield from bounded(block)
         yield None
     for block in reader.finish():
@@ -79,10 +81,15 @@ class _BodyReader:
         self._lines_page: int | None = None
         self._depth = 0
 
-    def blocks(self, element: _Element) -> Iterator[Block]:
+    def unmarked_headings(self, elements: Iterable[_Element]) -> Generator[None, None, dict[int, int]]:
+        """Levels of the paragraphs that are headings without a heading's style, by place."""
+        return docx_headings(elements, self._styles, self._numbering)
+
+    def blocks(self, element: _Element, level: int | None = None) -> Iterator[Block]:
+        """Of an element of the body; ``level`` is for a heading that is not marked as one."""
         name = name_of(element.tag)
         if name == "w:p":
-            yield from self._paragraph(element)
+            yield from self._paragraph(element, level)
         elif name == "w:tbl":
             yield from self.finish()
             yield from self._table(element)
@@ -96,8 +103,10 @@ class _BodyReader:
         if lines:
             yield Block(text="\n".join(lines) + "\n\n", kind=self._kind, page=self._lines_page)
 
-    def _paragraph(self, element: _Element) -> Iterator[Block]:
-        style = self._style(element)
+    def _paragraph(self, element: _Element, level: int | None) -> Iterator[Block]:
+        style = self._styles.of_paragraph(element)
+        if level is not None:
+            style = replace(style, level=level)
         content = paragraph_text(element, self._mark)
         self._turn(content.breaks_before)
         if not style.is_contents:
@@ -127,7 +136,7 @@ class _BodyReader:
             indent = "  " * style.numbering[1]
             item = text.replace("\n", f"\n{indent}  ")
             yield from self._collect(f"{indent}{marker} {item}" if marker else f"{indent}{item}", BlockKind.LIST)
-        elif style.is_code or (content.code and _CODE_SIGN.search(content.text)):
+        elif style.is_code or (_is_code(content) and _CODE_SIGN.search(content.text)):
             yield from self._collect(content.text.rstrip(), BlockKind.CODE)
         else:
             yield from self.finish()
@@ -172,7 +181,7 @@ class _BodyReader:
 
     def _table(self, table: _Element) -> Iterator[Block]:
         rows = list(table_rows(table))
-        if is_layout(rows, lambda paragraph: self._style(paragraph).level is not None):
+        if is_layout(rows, lambda paragraph: self._styles.of_paragraph(paragraph).level is not None):
             for row in rows:
                 for cell in row.cells:
                     yield from self._all(cell.element)
@@ -196,7 +205,7 @@ class _BodyReader:
             if name_of(paragraph.tag) == "w:p" and not _in_box(paragraph, cell):
                 content = paragraph_text(paragraph, self._mark)
                 attached.append(content)
-                numbering = self._style(paragraph).numbering
+                numbering = self._styles.of_paragraph(paragraph).numbering
                 marker = self._numbering.marker(numbering) if numbering and content.lines else ""
                 texts.append(f"{marker} {content.lines}" if marker else content.lines)
         return " ".join(texts)
@@ -205,19 +214,14 @@ class _BodyReader:
         paragraphs = [e for e in element.iter() if name_of(e.tag) == "w:p"]
         return one_line(" ".join(paragraph_text(paragraph, self._mark).text for paragraph in paragraphs))
 
-    def _style(self, paragraph: _Element) -> Style:
-        properties = child(paragraph, "w:pPr")
-        if properties is None:
-            return self._styles.of("")
-        named = child(properties, "w:pStyle")
-        base = self._styles.of("" if named is None else attribute(named, "w:val"))
-        style = replace(base)
-        apply_properties(style, properties)
-        return style
-
     def _turn(self, pages: int) -> None:
         if self._page is not None:
             self._page += pages
+
+
+def _is_code(content: ParagraphText) -> bool:
+    """Whether all of it is in a monospaced font."""
+    return bool(content.runs) and all(is_monospaced(properties) for _text, properties in content.runs)
 
 
 def _in_box(paragraph: _Element, cell: _Element) -> bool:

@@ -1,12 +1,12 @@
-"""What Word's styles and numbering say of a paragraph: heading level, code, table of contents, list marker."""
+"""What Word's styles and numbering say of a paragraph: heading level, letters, code, contents, list marker."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.xml_parts import attribute, child, read_xml, whole_number
+from indexer.parsers.xml_parts import attribute, child, name_of, read_xml, whole_number
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -18,7 +18,12 @@ _CODE_NAME = re.compile(r"^(?:source )?code(?: block)?$|^html preformatted$|^(?:
 _CAPTION_NAME = re.compile(r"^(?:\w+ )?captions?$")
 _CONTENTS_NAME = re.compile(r"^toc \d$|^table of figures$")
 _MONOSPACED = re.compile(r"mono|courier|consolas|menlo|lucida console|fixedsys|source code", re.IGNORECASE)
+_QUOTE_NAME = re.compile(r"^(?:subtitle|(?:intense |block )?quote|block text|quotations?)$")
+_TITLE_NAME: Final = "title"
 _BODY_LEVEL: Final = 9
+# Of letters whose size nobody says, in half points.
+_USUAL_SIZE: Final = 20
+_OFF: Final = frozenset({"0", "false", "off"})
 _MAX_BASES: Final = 20
 _MAX_DEPTH: Final = 8
 _LEVEL_MARK = re.compile(r"%([1-9])")
@@ -30,17 +35,33 @@ _ROMAN: Final = (
 
 @dataclass(slots=True, kw_only=True)
 class Style:
-    """A paragraph's properties. ``level`` is 1 to 9 for headings; ``numbering`` is a list's id and depth, from 0."""
+    """Properties of a paragraph or of letters in it.
+
+    ``level`` is 1 to 9 for headings; ``numbering`` is a list's id and depth, from 0; ``size`` is in half points, 0
+    where a style leaves it to others.
+    """
 
     name: str = ""
     level: int | None = None
     numbering: tuple[str, int] | None = None
     monospaced: bool = False
+    bold: bool = False
+    slanted: bool = False
+    size: int = 0
     is_caption: bool = False
 
     @property
     def is_code(self) -> bool:
         return bool(_CODE_NAME.match(self.name)) or self.monospaced
+
+    @property
+    def is_title(self) -> bool:
+        return self.name == _TITLE_NAME
+
+    @property
+    def is_quote(self) -> bool:
+        """Whether its letters differ from the body's without being a heading's."""
+        return bool(_QUOTE_NAME.match(self.name))
 
     @property
     def is_contents(self) -> bool:
@@ -54,8 +75,12 @@ class Styles:
         self._elements: dict[str, _Element] = {}
         self._styles: dict[str, Style] = {}
         self._default = ""
+        self._size = _USUAL_SIZE
         if part in archive:
-            for element in read_xml(archive, part):
+            root = read_xml(archive, part)
+            if (letters := child(root, "w:docDefaults", "w:rPrDefault", "w:rPr")) is not None:
+                self._size = whole_number(_value(letters, "w:sz")) or _USUAL_SIZE
+            for element in root:
                 if attribute(element, "w:styleId"):
                     self._elements[attribute(element, "w:styleId")] = element
                     if attribute(element, "w:type") == "paragraph" and attribute(element, "w:default") in {"1", "true"}:
@@ -67,24 +92,45 @@ class Styles:
             self._styles[style_id] = self._resolve(style_id)
         return self._styles[style_id]
 
-    def _resolve(self, style_id: str) -> Style:
-        style = Style()
+    def of_paragraph(self, paragraph: _Element) -> Style:
+        """The style of a ``w:p`` with what it says itself."""
+        properties = child(paragraph, "w:pPr")
+        if properties is None:
+            return self.of("")
+        style = replace(self.of(_value(properties, "w:pStyle")))
+        apply_properties(style, properties)
+        return style
+
+    def of_run(self, properties: _Element | None, paragraph: Style) -> Style:
+        """How the letters of a run with this ``w:rPr`` are set in a paragraph."""
+        style = replace(paragraph, size=paragraph.size or self._size)
+        if properties is not None:
+            for element in self._chain(_value(properties, "w:rStyle")):
+                _apply_letters(style, child(element, "w:rPr"))
+            _apply_letters(style, properties)
+        return style
+
+    def _chain(self, style_id: str) -> list[_Element]:
+        """A style after all that it is based on."""
         chain: list[_Element] = []
         while (element := self._elements.get(style_id)) is not None and len(chain) < _MAX_BASES:
             chain.append(element)
             style_id = _value(element, "w:basedOn")
-        for element in reversed(chain):
+        return chain[::-1]
+
+    def _resolve(self, style_id: str) -> Style:
+        style = Style()
+        for element in self._chain(style_id):
             style.name = _value(element, "w:name").lower()
             if (match := _HEADING_NAME.match(style.name)) is not None:
                 style.level = int(match[1])
-            elif style.name == "title":
+            elif style.is_title:
                 style.level = 1
             # Styles of a template's own are often made from Word's.
             style.is_caption = style.is_caption or bool(_CAPTION_NAME.match(style.name))
             if (properties := child(element, "w:pPr")) is not None:
                 apply_properties(style, properties)
-            if (fonts := child(element, "w:rPr", "w:rFonts")) is not None:
-                style.monospaced = is_monospaced(fonts)
+            _apply_letters(style, child(element, "w:rPr"))
         return style
 
 
@@ -101,7 +147,27 @@ def apply_properties(style: Style, properties: _Element) -> None:
             style.numbering = None
 
 
-def is_monospaced(fonts: _Element) -> bool:
+def is_monospaced(properties: _Element | None) -> bool:
+    """Whether a ``w:rPr`` says so itself."""
+    fonts = None if properties is None else child(properties, "w:rFonts")
+    return fonts is not None and _is_monospaced(fonts)
+
+
+def _apply_letters(style: Style, properties: _Element | None) -> None:
+    """Let a ``w:rPr`` change what a style says."""
+    for element in () if properties is None else properties:
+        name, value = name_of(element.tag), attribute(element, "w:val")
+        if name == "w:rFonts":
+            style.monospaced = _is_monospaced(element)
+        elif name == "w:b":
+            style.bold = value not in _OFF
+        elif name == "w:i":
+            style.slanted = value not in _OFF
+        elif name == "w:sz":
+            style.size = whole_number(value) or style.size
+
+
+def _is_monospaced(fonts: _Element) -> bool:
     return bool(_MONOSPACED.search(attribute(fonts, "w:ascii") or attribute(fonts, "w:hAnsi")))
 
 
@@ -149,6 +215,12 @@ class Numbering:
             start = whole_number(_value(override, "w:startOverride"), -1)
             if start >= 0:
                 self._starts[number, whole_number(attribute(override, "w:ilvl"))] = start
+
+    def is_ordered(self, numbering: tuple[str, int]) -> bool:
+        """Whether items at this place of a list are numbered."""
+        found = self._lists.get(numbering[0])
+        level = None if found is None else found.levels.get(numbering[1])
+        return level is not None and level.format not in {"bullet", "none"}
 
     def marker(self, numbering: tuple[str, int]) -> str:
         """The next item's number as Word shows it; ``-`` for bullets, empty for an item that shows nothing."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import one_line
-from indexer.parsers.docx_styles import is_monospaced
 from indexer.parsers.office_drawings import alternative_text
 from indexer.parsers.office_math import math_text
 from indexer.parsers.xml_parts import attribute, child, name_of
@@ -33,8 +32,8 @@ class ParagraphText:
 
     ``breaks_before`` and ``breaks_inside`` count the pages that Word began before and within its text when it last
     laid the document out. ``notes`` are (kind, id) of footnotes, endnotes and comments; ``boxes`` are the contents of
-    text boxes; ``drawings`` are ids of relations to charts and diagrams; ``captions`` describe pictures. ``code`` says
-    that all of it is in a monospaced font.
+    text boxes; ``drawings`` are ids of relations to charts and diagrams; ``captions`` describe pictures. ``runs`` are
+    the texts set in one way, with their ``w:rPr``.
     """
 
     text: str = ""
@@ -44,7 +43,7 @@ class ParagraphText:
     boxes: list[_Element] = field(default_factory=list)
     drawings: list[str] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
-    code: bool = False
+    runs: list[tuple[str, _Element | None]] = field(default_factory=list)
 
     @property
     def lines(self) -> str:
@@ -58,7 +57,6 @@ def paragraph_text(paragraph: _Element, note_mark: NoteMark) -> ParagraphText:
     reader.walk(paragraph)
     found = reader.found
     found.text = "".join(reader.parts)
-    found.code = bool(reader.monospaced) and not reader.proportional
     return found
 
 
@@ -76,7 +74,6 @@ class _Reader:
     def __init__(self, note_mark: NoteMark) -> None:
         self.found = ParagraphText()
         self.parts: list[str] = []
-        self.monospaced = self.proportional = 0
         self._note_mark = note_mark
 
     def walk(self, element: _Element) -> None:
@@ -102,12 +99,8 @@ class _Reader:
             return
         before = len(self.parts)
         self.walk(run)
-        if any(part.strip() for part in self.parts[before:]):
-            fonts = None if properties is None else child(properties, "w:rFonts")
-            if fonts is not None and is_monospaced(fonts):
-                self.monospaced += 1
-            else:
-                self.proportional += 1
+        if text := "".join(self.parts[before:]).strip():
+            self.found.runs.append((text, properties))
 
     def _break(self, element: _Element) -> None:
         self.parts.append("\n" if attribute(element, "w:type") in {"", "textWrapping"} else " ")

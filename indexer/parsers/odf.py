@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.captions import by_their_words
 from indexer.parsers.odf_body import BodyReader
+from indexer.parsers.odf_headings import odf_headings
 from indexer.parsers.odf_styles import OdfStyles
 from indexer.parsers.office_package import telling_title
 from indexer.parsers.xml_parts import attribute, name_of, read_xml, top_elements
@@ -45,11 +46,12 @@ def parse_odt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
 def _text(archive: LimitedZip) -> Iterator[Parsed]:
     styles = OdfStyles(archive)
     reader = BodyReader(styles, page=1 if _has_pages(archive) else None)
-    for element in top_elements(archive, _CONTENT, _TEXT):
+    levels = yield from odf_headings(top_elements(archive, _CONTENT, _TEXT), styles)
+    for place, element in enumerate(top_elements(archive, _CONTENT, _TEXT)):
         if name_of(element.tag) == "office:automatic-styles":
             styles.add(element)
         else:
-            for block in reader.blocks(element):
+            for block in reader.blocks(element, levels.get(place)):
                 yield from bounded(block)
         yield None
     for block in reader.finish():

@@ -61,10 +61,11 @@ class BodyReader:
         self._lines_page = page
         self._kind = BlockKind.LIST
 
-    def blocks(self, element: _Element) -> Iterator[Block]:
+    def blocks(self, element: _Element, level: int | None = None) -> Iterator[Block]:
+        """Of an element of the body; ``level`` is for a heading that is not marked as one."""
         name = name_of(element.tag)
         if name in {"text:p", "text:h"}:
-            yield from self._paragraph(element)
+            yield from self._paragraph(element, level=level)
         elif name == "text:list":
             yield from self._list(element, "", 1)
         elif name == "table:table":
@@ -96,14 +97,16 @@ class BodyReader:
         if lines:
             yield Block(text="\n".join(lines) + "\n\n", kind=self._kind, page=self._lines_page)
 
-    def _paragraph(self, element: _Element, marker: str = "", indent: str = "") -> Iterator[Block]:
+    def _paragraph(
+        self, element: _Element, marker: str = "", indent: str = "", *, level: int | None = None
+    ) -> Iterator[Block]:
         style = attribute(element, "text:style-name")
         if self._styles.is_contents(style):
             return
         inline = _Inline()
         self._read(element, inline)
         text = inline.text
-        level = self._level(element, style)
+        level = level or self._level(element, style)
         if text and level and len(heading := one_line(text)) <= MAX_HEADING_CHARS:
             yield from self.finish()
             yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=level, heading=heading, page=self._page)

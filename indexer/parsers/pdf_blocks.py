@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
 from indexer.parsers.captions import is_caption
+from indexer.parsers.heading_words import CAPTION, LIST_ITEM, is_numbered, without_number
 from indexer.parsers.pdf_grids import with_grids
-from indexer.parsers.pdf_headings import CAPTION, LIST_ITEM, Levels, is_numbered, without_number
+from indexer.parsers.pdf_headings import Levels
 from indexer.parsers.pdf_lines import SAME_LINE
 from indexer.parsers.pdf_tables import Table, is_column, with_tables
 from indexer.parsers.tables import leading_names, stands_out

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from indexer.parsers.heading_words import RIGHT_TO_LEFT
 from indexer.parsers.pdf_lines import SAME_LINE, Line
-from indexer.parsers.pdf_tables import CUT, RIGHT_TO_LEFT, Table
+from indexer.parsers.pdf_tables import CUT, Table
 from indexer.parsers.tables import is_number
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.captions import is_caption
+from indexer.parsers.heading_words import LIST_MARK, RIGHT_TO_LEFT
 from indexer.parsers.pdf_lines import SAME_LINE
 
 if TYPE_CHECKING:
@@ -38,11 +39,9 @@ _PROSE_CHARS: Final = 50
 # Capitals of usual fonts take three fifths of the size of a line, as read, on the average; others less.
 _SPACED: Final = 0.75
 _FIRST_OF_CJK: Final = "\u2e80"
-LIST_MARK: Final = r"(?:[•‣▪◦●○■□▢◻☐➢✓–*\-]|\(?\d{1,3}[.)]|\(?[a-z][.)])"
 _ONLY_MARK = re.compile(rf"^(?:{LIST_MARK}|\d+(?:\.\d+)*\.?)$")
 # What stands in front of a heading: the number of its section, a mark.
 _LABEL = re.compile(rf"^(?:{LIST_MARK}|(?:\w+\s+)?(?:\d{{1,3}}|[A-Z]|[IVXLC]+)(?:\.\d{{1,3}})*[.:)]?|§+\s*\d+\w?)$")
-RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
 @dataclass(slots=True, kw_only=True)

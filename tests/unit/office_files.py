@@ -37,6 +37,7 @@ _ODF = " ".join(
         "draw": "drawing",
         "style": "style",
         "presentation": "presentation",
+        "fo": "xsl-fo-compatible",
     }.items()
 )
 CHART = (
