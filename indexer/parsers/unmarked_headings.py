@@ -34,7 +34,6 @@ _MAX_BOLD_SHARE: Final = 0.4
 _MIN_BELOW: Final = 40
 _MIN_CAPITALS: Final = 6
 _ENDS: Final = ".,;!。，；！…"
-# Lines to fill in, and addresses of the web.
 # The number of a part whose name may stand below it.
 _LABEL = re.compile(
     r"(?:chapter|article|part|section|annex|appendix|schedule|exhibit|kapitel|artikel|teil|abschnitt|anhang|anlage|"
@@ -42,6 +41,7 @@ _LABEL = re.compile(
     r"hoofdstuk|deel|bijlage|rozdział|глава|статья|раздел|часть)\s+(?:\d{1,3}|[ivxlc]+|[a-z])[.:]?",
     re.IGNORECASE,
 )
+# Lines to fill in, and addresses of the web.
 _NO_HEADING = re.compile(r"__|\.{3}|…|://|\bwww\.")
 
 
