@@ -101,9 +101,10 @@ def _run(library: Library, collection: Collection, wanted: Wanted | None, *, for
     from indexer.commands.reembed_display import ReembedDisplay, tell_notes, tell_weight
     from indexer.reembedding import Reembedding
     from rag.stores import embedding_sets
+    from rag.stores.holding import alone
     from rag.stores.ingest_lock import ReembeddingLock
 
-    with ReembeddingLock(library.settings.home, collection.name):
+    with alone(library.database, library.settings.home, collection.id, collection.name, ReembeddingLock):
         embedding_sets.delete_dropped(library.database, collection)
         target = _previous(library, collection) if wanted is None else begin(library, collection, wanted)
         if target is None:

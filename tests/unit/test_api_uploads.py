@@ -31,7 +31,7 @@ def serving(real, tmp_path):
     library = ScriptedLibrary()
     library.store, library.history, library.jobs, library.blobs = real.store, real.history, real.jobs, real.blobs
     library.erase_deleted, library.purge, library.cancel_job = real.erase_deleted, real.purge, real.cancel_job
-    library.drop = real.drop
+    library.drop, library.rename = real.drop, real.rename
 
     @asynccontextmanager
     async def client(**settings):
@@ -270,6 +270,33 @@ async def test_a_document_is_found_without_asking_every_collection(serving, real
                 event.remove(Engine, "before_cursor_execute", note)
             counts.append(len(asked))
     assert counts[0] == counts[1] < 20
+
+
+async def test_a_collection_is_renamed(serving, real):
+    for name in ("hand book/1", "default"):
+        collection = real.store.ensure_collection(name, fingerprint())
+        ingest(real.store, collection, "/a", ["It says something.\n"])
+    async with serving() as client:
+        before, named = (await client.get("/v1/collections")).json(), {"collection": "hand book/1"}
+        renamed = await client.patch("/v1/collections", params=named, json={"name": "manual"})
+        wanted = {**before["collections"][1], "name": "manual"}
+        assert (renamed.status_code, renamed.json()) == (200, wanted)
+        assert (await client.get("/v1/collections")).json()["collections"][1] == wanted
+        assert (await client.get("/v1/documents", params={"collection": "manual"})).json()["documents"]
+        for params, body, status, code in (
+            (named, {"name": "another"}, 404, "unknown_collection"),
+            ({"collection": "manual"}, {"name": "default"}, 409, "conflict"),
+            ({"collection": "manual"}, {"name": ""}, 422, "invalid_request"),
+            ({"collection": "manual"}, {"name": "x", "seq": 1}, 422, "invalid_request"),
+            ({}, {"name": "another"}, 422, "invalid_request"),  # none is meant unless it is named
+        ):
+            refused = await client.patch("/v1/collections", params=params, json=body)
+            assert (refused.status_code, refused.json()["code"]) == (status, code), body
+        json_type = {"content-type": "application/json"}
+        surrogate = await client.patch(
+            "/v1/collections", params={"collection": "manual"}, content=rb'{"name": "\ud800"}', headers=json_type
+        )
+        assert surrogate.status_code in (400, 422)
 
 
 @pytest.mark.parametrize("purge", [False, True])
