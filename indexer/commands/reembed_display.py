@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from indexer.reembedding import Watcher
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +106,7 @@ def tell_weight(collection: Collection) -> None:
 
 def sentence(validation: Validation) -> str:
     """What was measured, in one line for people."""
-    parts = [f"{validation.chunks} chunks", f"index {validation.index}, recall@10 {validation.recall_at_10:.3f}"]
+    parts = [plural(validation.chunks, "chunk"), f"index {validation.index}, recall@10 {validation.recall_at_10:.3f}"]
     if validation.found is not None:
         before = "not measured" if validation.found_before is None else f"{validation.found_before:.1%}"
         parts.append(

@@ -43,12 +43,14 @@ def find_leftovers(database: Database, home: Path, indexes: Path, collection: Co
         with writing(indexes, collection.id):
             names = _directories(database, indexes, collection)
         if names:
-            message = f"{len(names)} index directories that the database does not know: {', '.join(names)}."
+            message = f"index directories that the database does not know: {', '.join(names)}."
             yield _leftover("index", collection, message)
 
     if _of_reembedding(database, collection) and not _is_held(database, home, collection, ReembeddingLock):
         if cuts := _unfinished_cuts(database, collection):
-            yield _leftover("versions", collection, f"{cuts} documents whose other chunks were not finished.")
+            yield _leftover(
+                "versions", collection, f"{plural(cuts, 'document')} with other chunks that were not finished."
+            )
         if _dropped(database, collection):
             message = "embeddings that were dropped and are not yet removed."
             yield _leftover("embeddings", collection, message)

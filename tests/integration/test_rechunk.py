@@ -449,7 +449,7 @@ def test_a_killed_run_leaves_what_verification_tells_and_removes(run, ingested):
     (finding,) = json.loads(run("verify", "--json").stdout)["findings"]
     assert (finding["severity"], finding["message"]) == (
         "leftover",
-        "1 documents whose other chunks were not finished.",
+        "1 document with other chunks that were not finished.",
     )
     run("verify", "--repair")
     assert states() == {"active": DOCUMENTS}
