@@ -82,14 +82,14 @@ def tell_notes(report: ReembedReport) -> None:
     """What to do about what a run could not do, on standard error."""
     if report.too_long:
         click.echo(
-            f"note: {report.too_long} chunks are longer than this embedder reads, so their ends are not searched by "
+            f"note: {plural(report.too_long, 'chunk')} longer than this embedder reads: the rest is not searched by "
             "meaning; `indexer reembed --rechunk` cuts documents to its length.",
             err=True,
         )
     if report.without_outline:
         click.echo(
-            f"note: {report.without_outline} documents keep their chunks, because what it takes to cut them anew was "
-            "not stored when they were ingested; `indexer ingest` of the same paths replaces them.",
+            f"note: {plural(report.without_outline, 'document')} not cut anew, for want of what that takes: it was not "
+            "stored at the time; `indexer ingest` of the same paths replaces what was not.",
             err=True,
         )
 

@@ -92,7 +92,7 @@ def _refuse_empty_form(page: Page) -> None:
 
 def _left_out(document: PdfFile) -> Iterator[Notice]:
     if document.attachments:
-        yield Notice(message=f"{document.attachments} files that are attached to it are left out.")
+        yield Notice(message=f"{plural(document.attachments, 'file')} attached to it left out.")
     if document.is_dynamic_form:
         yield Notice(message=f"It is a form in XFA, and what the form says is not read. {_XFA_HINT}")
 

@@ -482,7 +482,7 @@ def test_documents_of_which_too_little_is_stored_keep_their_passages(run, ingest
         connection.execute(update(VersionRow).where(VersionRow.id == first).values(counted_by=None))
     before = [each for each in chunks() if each[0] == "Title 0"]
     result = run("reembed", "--chunk-tokens", "60")
-    assert "1 documents keep their chunks" in result.stderr
+    assert "1 document not cut anew" in result.stderr
     assert [each for each in chunks() if each[0] == "Title 0"] == before
     assert states() == {"active": DOCUMENTS, "shelved": DOCUMENTS - 1}
     whole(run)
