@@ -128,6 +128,12 @@ class SearchRequest(Request, frozen=True, kw_only=True):
     as_of: AsOf | None = None
 
 
+class RenameRequest(Request, frozen=True, kw_only=True):
+    """What a collection is called from now on."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"examples": ["handbook"]})]
+
+
 @dataclass(kw_only=True)
 class UploadForm:
     """``file`` may be given several times; then there is no ``uri``. ``metadata`` is a JSON object."""

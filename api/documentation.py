@@ -146,7 +146,7 @@ def refine(document: OpenAPI) -> None:
 
 def _operations(document: OpenAPI) -> Iterator[Operation]:
     for item in (document.paths or {}).values():
-        yield from (operation for operation in (item.get, item.post, item.delete) if operation)
+        yield from (operation for operation in (item.get, item.post, item.patch, item.delete) if operation)
 
 
 def _holds_plain_json(response: OpenAPIResponse | Reference) -> bool:

@@ -148,12 +148,19 @@ _HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
     405: (MethodNotAllowed, "This path does not know this method.", "The Allow header lists the methods it knows."),
     413: (BodyTooLarge, "The request body is larger than this service accepts.", "Send at most 1 MiB."),
 }
-# What the errors name for people at a command line, and what clients have instead.
-_COMMANDS = {
-    "`indexer status` lists": "GET /v1/collections lists",
-    "`indexer list` shows": "GET /v1/documents lists",
-    "`indexer changes` those": "GET /v1/changes those",
-}
+# What errors of requests (4xx) name for people at a command line, and what clients have instead. Those of the service
+# (5xx) are for who runs it, who has the commands.
+_COMMANDS = (
+    (r"`indexer status` lists", "GET /v1/collections lists"),
+    (r"`indexer ingest PATH --collection NAME` creates", "POST /v1/documents with a new `collection` creates"),
+    (r"`indexer list` shows", "GET /v1/documents lists"),
+    (r"`indexer changes` those", "GET /v1/changes those"),
+    (r"`indexer jobs` and GET /v1/jobs list", "GET /v1/jobs lists"),
+    (r"`indexer jobs \d+ --cancel`, ", ""),
+    (r"`indexer retain -c .+` says .+", "GET /v1/changes says since when it is known, as `history_begins`."),
+    (r"--since, the later one as --until", "`since`, the later one as `until`"),
+    (r"; what it does is shown by: indexer reembed .+", "."),
+)
 RETRY_READY_AFTER_S = 5
 _RETRY_AFTER_S: dict[type[Exception], int] = {
     NotReady: RETRY_READY_AFTER_S,
@@ -235,8 +242,8 @@ def problem_of(error: BaseException, scope: Scope) -> Problem:
 
 def for_clients(hint: str) -> str:
     """A hint with the requests that clients make instead of commands."""
-    for command, request in _COMMANDS.items():
-        hint = hint.replace(command, request)
+    for command, request in _COMMANDS:
+        hint = re.sub(command, request, hint, flags=re.DOTALL)
     return hint
 
 

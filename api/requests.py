@@ -82,7 +82,7 @@ def require_words(text: str) -> None:
     if len(text) > MAX_QUESTION_CHARACTERS:
         raise QuestionTooLong(
             f"The question has {len(text)} characters; at most {MAX_QUESTION_CHARACTERS} are read.",
-            hint="Shorten it; documents are added with: indexer ingest PATH",
+            hint="Shorten it; documents are added with POST /v1/documents.",
         )
 
 

@@ -23,6 +23,7 @@ _COMMANDS = {
     "prune": "indexer.commands.history:prune",
     "rebuild": "indexer.commands.rebuild:rebuild",
     "reembed": "indexer.commands.reembed:reembed",
+    "rename": "indexer.commands.rename:rename",
     "retain": "indexer.commands.retain:retain",
     "rollback": "indexer.commands.rollback:rollback",
     "sync": "indexer.commands.sync:sync",

@@ -12,6 +12,7 @@ from indexer.outlines import blocks_of
 from indexer.parsers.registry import PARSER_VERSION
 from rag.embedding.context import contextual_text
 from rag.errors import DatabaseDamaged, DatabaseTooNew, InvalidRequest, UnknownCollection
+from rag.plurals import plural
 from rag.retrieval.filters import parse_metadata
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
@@ -134,7 +135,9 @@ class Import:
             self._reader.taken = documents
             self._advance()
         if record != ExportEnd(documents=documents, chunks=chunks):
-            raise self._reader.problem(f"this is not the end of {documents} documents and {chunks} chunks")
+            raise self._reader.problem(
+                f"this is not the end of {plural(documents, 'document')} and {plural(chunks, 'chunk')}"
+            )
         self._reader.close()
         return self.report
 

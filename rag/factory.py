@@ -207,10 +207,8 @@ class Library:
         self.blobs.remove_except(self.jobs.blobs())
 
     def finish_purges(self) -> None:
-        """Bring the purges and drops to their end in which a process has died. One short read where there are none.
-
-        Raises:
-            DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
+        """Bring the purges and drops to their end in which a process has died: one short read where there are none.
+        Raises as any write.
         """
         from rag.stores.collection_rows import being_removed
 
@@ -238,12 +236,7 @@ class Library:
 
     def purge(self, collection: Collection, document_ids: Sequence[int]) -> list[Searched]:
         """Delete all versions of documents from everything that this data directory holds, model state included; what
-        was searched. Seconds to minutes.
-
-        Raises:
-            UnknownDocument: the collection has no version of one of them, so nothing was purged.
-            Conflict: the collection is being embedded anew, or an upload that waits would bring one of them again.
-            DataDirectoryUnwritable, DiskFull: something could not be written or deleted; ``finish_purges`` goes on.
+        was searched, as ``rag.stores.purge.purge``, which says what it raises. Seconds to minutes.
         """
         from rag.stores.purge import purge
 
@@ -255,6 +248,13 @@ class Library:
         from rag.stores.dropping import drop
 
         return drop(self.database, self.vectors, collection, purge=purge, blobs=self.blobs, **self._searched_places)
+
+    def rename(self, collection: Collection, name: str) -> Collection:
+        """As ``rag.stores.renaming.rename``, which says what it raises."""
+        from rag.stores.renaming import rename
+
+        self.finish_purges()  # one that is being dropped has its name no longer than it must
+        return rename(self.database, self.settings.home, collection, name)
 
     @property
     def _searched_places(self) -> Places:

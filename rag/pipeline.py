@@ -212,7 +212,7 @@ class RagPipeline:
                 code=RefusalCode.NOTHING_MATCHES_FILTER, reason="No passage in the documents matches the filter."
             )
         if found.nothing_to_search:
-            reason = "The collection holds no documents yet. Add some with: indexer ingest PATH"
+            reason = "The collection holds no documents yet. Add some with `indexer ingest PATH` or POST /v1/documents."
             if as_of is not None:
                 reason = f"The collection held no documents at {as_of.astimezone(UTC).isoformat(timespec='seconds')}."
             return Refusal(code=RefusalCode.EMPTY_COLLECTION, reason=reason)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated
 
-from litestar import Controller, delete, get
+from litestar import Controller, delete, get, patch
 from litestar.di import NamedDependency
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 
+from api.bodies import RenameRequest
 from api.documentation import problems
 from api.presentation import plain
+from api.requests import require_json
 from api.schemas import Collection, CollectionsResponse, Dropped, Fingerprint, Searched, VectorIndex
 from api.service import Service
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from rag.types import GenerationInfo
 
 _Collection = Annotated[str, Parameter(min_length=1, max_length=200, description="Collection to drop.")]
+_Renamed = Annotated[str, Parameter(min_length=1, max_length=200, description="Collection to rename.")]
 _Purge = Annotated[bool, Parameter(description="Overwrite the bytes of it, too, and take it out of what jobs tell.")]
 
 
@@ -40,6 +43,28 @@ class CollectionsController(Controller):
             return CollectionsResponse(collections=tuple(_shown(each, store.index(each)) for each in by_name))
 
         return await asyncio.to_thread(read)
+
+    @patch(
+        operation_id="renameCollection",
+        response_description="The collection.",
+        summary="Rename a collection",
+        description=(
+            "Calls it by another name, with all that is in it. It is refused where there is a collection of that name, "
+            "and while something is taken into it, waits to be, or is embedded anew."
+        ),
+        guards=[require_json],
+        responses=problems(400, 404, 409, 415, 422, 503),
+    )
+    async def rename_collection(
+        self, service: NamedDependency[Service], collection: _Renamed, data: JSONBody[RenameRequest]
+    ) -> Collection:
+        library = service.library
+
+        def rename() -> Collection:
+            renamed = library.rename(library.store.collection(collection), data.name)
+            return _shown(renamed, library.store.index(renamed))
+
+        return await asyncio.to_thread(rename)
 
     @delete(
         operation_id="dropCollection",

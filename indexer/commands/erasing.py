@@ -9,6 +9,7 @@ import rich_click as click
 
 from indexer.commands.index_file import warn
 from rag.commands.errors import printable
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +26,7 @@ def as_object(report: ErasureReport) -> dict[str, Any]:
 def tell(report: ErasureReport, *, quiet: bool = False) -> None:
     """For people: what was removed, if anything was and ``quiet`` is off; on standard error, what is left."""
     if report.removed and not quiet:
-        click.echo(f"removed {report.removed} of {report.files} files of model state")
+        click.echo(f"removed {report.removed} of {plural(report.files, 'file')} of model state")
     if report.problem is not None:
         warn(report.problem)
 

@@ -133,7 +133,7 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
     )
     if report.too_long:
         click.echo(
-            f"note: {report.too_long} chunks are longer than this embedder reads, so their ends are not searched by "
+            f"note: {plural(report.too_long, 'chunk')} longer than this embedder reads: the rest is not searched by "
             "meaning.",
             err=True,
         )

@@ -104,7 +104,7 @@ def _of_collection(quality: Quality) -> dict[str, Any]:
 
 def _index(file: GenerationInfo) -> str:
     how = f" ({file.kind}, recall@10 {file.recall_at_10:.3f})" if file.recall_at_10 is not None else ""
-    return f"index of {file.count} vectors at seq {file.seq}{how}"
+    return f"index of {plural(file.count, 'vector')} at seq {file.seq}{how}"
 
 
 def _line(state: CollectionStatus, quality: Quality) -> str:

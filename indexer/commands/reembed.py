@@ -101,9 +101,10 @@ def _run(library: Library, collection: Collection, wanted: Wanted | None, *, for
     from indexer.commands.reembed_display import ReembedDisplay, tell_notes, tell_weight
     from indexer.reembedding import Reembedding
     from rag.stores import embedding_sets
+    from rag.stores.holding import alone
     from rag.stores.ingest_lock import ReembeddingLock
 
-    with ReembeddingLock(library.settings.home, collection.name):
+    with alone(library.database, library.settings.home, collection.id, collection.name, ReembeddingLock):
         embedding_sets.delete_dropped(library.database, collection)
         target = _previous(library, collection) if wanted is None else begin(library, collection, wanted)
         if target is None:
@@ -203,20 +204,20 @@ def _show_status(library: Library, collection: Collection, *, as_json: bool) -> 
 
 
 def _status_line(each: dict[str, Any]) -> str:
-    line = f"{each['state']:9} {each['embedder']}: {each['done']} of {each['chunks']} chunks"
+    line = f"{each['state']:9} {each['embedder']}: {each['done']} of {plural(each['chunks'], 'chunk')}"
     if each["chunker"]:
         line += f", cut by {each['chunker']}"
-    return f"{line}, {each['uncut']} documents to cut" if each.get("uncut") else line
+    return f"{line}, {plural(each['uncut'], 'document')} to cut" if each.get("uncut") else line
 
 
 def _sentence(collection: Collection, target: EmbeddingSet, report: ReembedReport) -> str:
     if report.outcome == "stopped":
-        cut = f" and cutting {report.recut} documents" if report.recut else ""
+        cut = f" and cutting {plural(report.recut, 'document')}" if report.recut else ""
         return (
-            f"{collection.name}: stopped after embedding {report.embedded} chunks{cut}, which are kept; searches use "
-            f"{collection.fingerprint.embedder} as before. Give the same command again to go on."
+            f"{collection.name}: stopped after embedding {plural(report.embedded, 'chunk')}{cut}, which stays; "
+            f"searches use {collection.fingerprint.embedder} as before. Give the same command again to go on."
         )
-    cut = f"; {report.recut} documents cut anew" if report.recut else ""
+    cut = f"; {plural(report.recut, 'document')} cut anew" if report.recut else ""
     return f"{collection.name}: serving embeddings by {target.embedder}{cut}; {_embedded(report)}"
 
 

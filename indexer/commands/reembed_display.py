@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from indexer.reembedding import Watcher
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,14 +82,14 @@ def tell_notes(report: ReembedReport) -> None:
     """What to do about what a run could not do, on standard error."""
     if report.too_long:
         click.echo(
-            f"note: {report.too_long} chunks are longer than this embedder reads, so their ends are not searched by "
+            f"note: {plural(report.too_long, 'chunk')} longer than this embedder reads: the rest is not searched by "
             "meaning; `indexer reembed --rechunk` cuts documents to its length.",
             err=True,
         )
     if report.without_outline:
         click.echo(
-            f"note: {report.without_outline} documents keep their chunks, because what it takes to cut them anew was "
-            "not stored when they were ingested; `indexer ingest` of the same paths replaces them.",
+            f"note: {plural(report.without_outline, 'document')} not cut anew, for want of what that takes: it was not "
+            "stored at the time; `indexer ingest` of the same paths replaces what was not.",
             err=True,
         )
 
@@ -105,7 +106,7 @@ def tell_weight(collection: Collection) -> None:
 
 def sentence(validation: Validation) -> str:
     """What was measured, in one line for people."""
-    parts = [f"{validation.chunks} chunks", f"index {validation.index}, recall@10 {validation.recall_at_10:.3f}"]
+    parts = [plural(validation.chunks, "chunk"), f"index {validation.index}, recall@10 {validation.recall_at_10:.3f}"]
     if validation.found is not None:
         before = "not measured" if validation.found_before is None else f"{validation.found_before:.1%}"
         parts.append(

@@ -9,6 +9,7 @@ import rich_click as click
 from indexer.commands.options import collection_option, json_option
 from rag.config import load_settings
 from rag.factory import open_library
+from rag.plurals import plural
 
 
 @click.command()
@@ -26,4 +27,4 @@ def rollback(collection: str, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         click.echo(json.dumps({"collection": collection, "seq": current.seq, "count": current.count}))
         return
-    click.echo(f"{collection}: back to the index of {current.count} vectors at seq {current.seq}")
+    click.echo(f"{collection}: back to the index of {plural(current.count, 'vector')} at seq {current.seq}")

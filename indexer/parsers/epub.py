@@ -16,6 +16,7 @@ from indexer.parsers.html import parse_html
 from indexer.parsers.xml_parts import read_xml
 from indexer.parsers.zip_limits import LimitedZip
 from rag.errors import SourceDamaged, SourceEncrypted
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +60,7 @@ def parse_epub(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG0
             else:
                 missing += 1
         if missing:
-            yield Notice(message=f"{missing} chapters are listed in this book but not in the file.")
+            yield Notice(message=f"{plural(missing, 'chapter')} listed in this book but not in the file.")
 
 
 def _refuse_protected(archive: LimitedZip) -> None:

@@ -11,6 +11,7 @@ from indexer.parsers.blocks import Block, BlockKind, Notice, Parsed, Title, boun
 from indexer.parsers.decoding import TextReader, storable
 from indexer.parsers.markdown import parse_markdown
 from rag.errors import SourceDamaged
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ def parse_notebook(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
                 else:
                     yield found
         if clipped:
-            yield Notice(message=f"{clipped} outputs of more than {_MAX_OUTPUT_CHARS:,} characters are cut.")
+            yield Notice(message=f"{plural(clipped, 'output')} of more than {_MAX_OUTPUT_CHARS:,} characters cut off.")
         yield from reader.notices()
 
 

@@ -14,6 +14,7 @@ from indexer.parsers.pdf_headings import Style
 from indexer.parsers.pdf_pages import Origin
 from indexer.parsers.pdf_running import Running
 from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr, SourceUnsupported
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +92,7 @@ def _refuse_empty_form(page: Page) -> None:
 
 def _left_out(document: PdfFile) -> Iterator[Notice]:
     if document.attachments:
-        yield Notice(message=f"{document.attachments} files that are attached to it are left out.")
+        yield Notice(message=f"{plural(document.attachments, 'file')} attached to it left out.")
     if document.is_dynamic_form:
         yield Notice(message=f"It is a form in XFA, and what the form says is not read. {_XFA_HINT}")
 
@@ -108,12 +109,11 @@ def _page_blocks(page: Page, number: int, writer: PageWriter, running: Running) 
 def _no_text(count: int, origins: dict[Origin, list[int]]) -> SourceError:
     if origins[Origin.NEEDS_OCR]:
         return SourceNeedsOcr(
-            f"None of the {count} page(s) of this PDF holds text; they are images, and text recognition (OCR) is not"
-            " installed.",
+            f"This PDF of {plural(count, 'page')} holds images and no text; text recognition (OCR) is not installed.",
             hint=f"Install it with {INSTALL} and ingest this again.",
         )
     return SourceHasNoText(
-        f"None of the {count} page(s) of this PDF holds text.", hint="If they show text, scan them more finely."
+        f"This PDF of {plural(count, 'page')} holds no text.", hint="If they show text, scan them more finely."
     )
 
 

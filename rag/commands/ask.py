@@ -22,6 +22,7 @@ from rag.errors import EmptyQuestion, InvalidRequest, RagError
 from rag.factory import open_library
 from rag.model_types import Caller
 from rag.pipeline import final_answer
+from rag.plurals import plural
 from rag.retrieval.filters import parse
 from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
 
@@ -152,7 +153,7 @@ def search(
         said = Text(_shortened(passage.chunk.text, 240))
         console.print(Padding(Group(said, *_also_in(passage.also_in)), (0, 0, 1, 3)))
     timings = result.timings
-    console.print(f"[dim]{len(result.passages)} passages in {timings.total_ms / 1000:.2f} s[/]")
+    console.print(f"[dim]{plural(len(result.passages), 'passage')} in {timings.total_ms / 1000:.2f} s[/]")
 
 
 def _questions(file: TextIO | None) -> list[str]:
@@ -199,7 +200,7 @@ async def _show(events: _Events) -> None:
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, PassagesEvent) and status:
-                    status.update(f"Reading {len(event.passages)} passages …")
+                    status.update(f"Reading {plural(len(event.passages), 'passage')} …")
                 elif isinstance(event, DeltaEvent) and status:
                     status.update(f"Answering … {_shortened(event.text.strip(), 60)}")
                 elif isinstance(event, DoneEvent | RefusedEvent):
@@ -229,8 +230,8 @@ def _answered(answer: Answer) -> Group:
         sources = {source.chunk.id: source for citation in citations for source in citation.also_in}
         lines += [Padding(line, (0, 0, 0, 4)) for line in _also_in(sources.values())]
     if answer.dropped_sentences:
-        count = len(answer.dropped_sentences)
-        lines.append(Text(f"{count} generated sentence(s) left out: no passage supports them.", style="yellow"))
+        count = plural(len(answer.dropped_sentences), "generated sentence")
+        lines.append(Text(f"{count} left out, which no passage supports.", style="yellow"))
     return Group(*lines, _footer(answer))
 
 

@@ -16,6 +16,7 @@ from rag.config import load_settings
 from rag.evaluation.corpus import open_corpus
 from rag.evaluation.dataset import load_dataset
 from rag.evaluation.fusion_report import fusion_report, macro_report, measure_fusion
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from rag.evaluation.fusion_report import Tables
@@ -63,7 +64,7 @@ def _show(sets: list[dict[str, Any]], macro: dict[str, Any]) -> None:
             best = figures["best"]
             numbers = (f"{best['dense_weight']:g}", f"{best['ndcg@10']:.3f}", f"{figures['own_best']:.3f}")
             table.add_row(method, f"{figures['equal']:.3f}", *numbers)
-        console.print(f"[bold]mean of {len(sets)} sets[/]")
+        console.print(f"[bold]mean of {plural(len(sets), 'set')}[/]")
         console.print(table)
 
 

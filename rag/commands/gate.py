@@ -30,6 +30,7 @@ from rag.evaluation.answer_report import answer_report
 from rag.evaluation.corpus import open_corpus
 from rag.evaluation.dataset import load_dataset
 from rag.inference.quality_gate import MIN_QUESTIONS, MIN_RATIO, GateFigures, GateRecord, GateStore
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +144,7 @@ def _figures(report: dict[str, object]) -> GateFigures:
 def _obstacle(record: GateRecord, stitched: dict[str, object]) -> str | None:
     """Why these figures are no basis for a record."""
     if record.questions < MIN_QUESTIONS:
-        return f"{record.questions} questions were asked; a record takes at least {MIN_QUESTIONS}."
+        return f"{plural(record.questions, 'question')} asked; a record takes at least {MIN_QUESTIONS}."
     if not stitched["stitched_answers"]:
         return "No answer of the stitched run was made from stitched passages."
     return None

@@ -15,6 +15,7 @@ from rag.commands.archive_display import reporting
 from rag.commands.errors import printable
 from rag.config import load_settings
 from rag.errors import RagError
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from rag.config import Settings
@@ -49,7 +50,8 @@ def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
         return
     documents = sum(collection.documents for collection in manifest.collections)
     click.echo(
-        f"{settings.home}: {len(manifest.collections)} collections, {documents} documents, as of {manifest.created}"
+        f"{settings.home}: {plural(len(manifest.collections), 'collection')}, {plural(documents, 'document')}, "
+        f"as of {manifest.created}"
     )
     for path in restored.moved_aside:
         click.echo(f"moved aside: {path}")

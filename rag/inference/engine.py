@@ -22,6 +22,7 @@ from rag.inference.runs import ProbabilityRun, ScoreRun, TextRun
 from rag.inference.step import Counters, Stepper, failure_of
 from rag.inference.waiting import FairQueue
 from rag.model_types import GenerationChunk, GeneratorStats, Usage
+from rag.plurals import plural
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Engine:
                 position = in_line - self.max_running + 1
                 retry = self._retry_after_s(position)
                 raise Overloaded(
-                    f"{in_line} requests are running or waiting; this one would be number {position} in the queue.",
+                    f"{plural(in_line, 'request')} running or waiting; this one would be number {position} in line.",
                     hint=f"Try again in about {retry} s, or raise RAG_MAX_QUEUED.",
                     retry_after_s=retry,
                     queue_position=position,

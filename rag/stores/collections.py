@@ -100,8 +100,8 @@ def set_dense_weight(connection: Connection, collection: Collection, weight: flo
     """As ``rag.stores.documents.SqlDocumentStore`` has it."""
     if weight is not None and not 0 < weight < 1:
         raise ValueError(f"a weight is above 0 and below 1, not {weight}")
-    current = require_collection(connection, collection.name)
+    current = to_collection(collection_row(connection, collection.id, collection.name))
     if current.fingerprint.embedder != collection.fingerprint.embedder:
         raise EmbedderChanged(f"The collection {collection.name!r} was embedded anew meanwhile.", hint="Tune it again.")
     change_collection(connection, collection_row(connection, current.id), dense_weight=weight)
-    return require_collection(connection, collection.name)
+    return to_collection(collection_row(connection, current.id))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Select, and_, bindparam, delete, func, insert, select, true, update
+from sqlalchemy import LargeBinary, Select, and_, bindparam, cast, delete, func, insert, select, true, update
 from sqlalchemy.orm import aliased
 
 from rag.quality_types import Likeness
@@ -65,7 +65,8 @@ _KNOWN_NOW: Final = _known(
     .exists()
 )
 _THESE: Final = ChunkRow.id.in_(bindparam("chunk_ids", expanding=True))
-_TEXTS: Final = select(ChunkRow.id, ChunkRow.text).where(_THESE)
+# Bytes: of a damaged text the driver would read none of the others in its batch.
+_TEXTS: Final = select(ChunkRow.id, cast(ChunkRow.text, LargeBinary).label("text")).where(_THESE)
 _NOW: Final = select(ChunkRow.id.label("chunk_id"), *_KNOWN_NOW).where(_THESE)
 _AT_ANY_TIME: Final = select(
     ChunkRow.id.label("chunk_id"), *_known(select(_other.key).where(_SHARED).correlate(_mine).exists())
@@ -163,19 +164,25 @@ def copies(
 
 
 def near_copies(connection: Connection, sharing: Mapping[int, Iterable[int]]) -> set[int]:
-    """Of chunks, each with those that share a statement and about the length with it: which are like one of these."""
+    """Of chunks, each with those that share a statement and about the length with it: which are like one of these.
+
+    One that is damaged is compared as it reads: only `indexer verify` asks whether texts are as they were written, and
+    what is stored of another document must not fail the one that comes in.
+    """
     wanted = sorted({*sharing, *(other for others in sharing.values() for other in others)})
     texts: dict[int, str] = {}
     for start in range(0, len(wanted), _BATCH):
         rows = connection.execute(_TEXTS, {"chunk_ids": wanted[start : start + _BATCH]})
-        texts.update((row.id, row.text) for row in rows)
+        texts.update((row.id, row.text.decode(errors="replace")) for row in rows if row.text is not None)
 
     @cache
     def said(chunk_id: int) -> str:
         return statements(texts[chunk_id])
 
     return {
-        chunk_id for chunk_id, others in sharing.items() if any(alike(said(chunk_id), said(other)) for other in others)
+        chunk_id
+        for chunk_id in sharing.keys() & texts.keys()
+        if any(alike(said(chunk_id), said(other)) for other in sharing[chunk_id] if other in texts)
     }
 
 

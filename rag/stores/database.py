@@ -204,7 +204,8 @@ def _unwritable(directory: Path, error: OSError) -> StorageError:
         return disk_full(directory)
     return DataDirectoryUnwritable(
         f"The data directory {directory} cannot be written: {error.strerror or error}.",
-        hint="Correct its owner or permissions, or set RAG_HOME to a directory you can write to.",
+        hint="Correct its owner or permissions, or set RAG_HOME to a directory you can write to. What is only to be "
+        "read (a mounted copy) is copied there first: searching needs locks and a log beside the database.",
     )
 
 

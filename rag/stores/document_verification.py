@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, or_, select
 
 from rag.errors import DatabaseDamaged
+from rag.plurals import plural
 from rag.stores import tenures
 from rag.stores.analysis import languages_of, note_language, terms_row
 from rag.stores.checksums import chunk_checksum, outline_checksum, text_checksum, vector_checksum, version_checksum
@@ -183,11 +184,11 @@ class _Version:
             changed += chunk_checksum(*numbers, headings, row.token_count, row.text) != row.checksum
             misplaced += self._source(row.start, row.end) != row.text
         if self.chunks != version.chunk_count:
-            yield "documents", f"it has {self.chunks} chunks, not {version.chunk_count}.", _AGAIN
+            yield "documents", f"it has {plural(self.chunks, 'chunk')}, not {version.chunk_count}.", _AGAIN
         if changed:
-            yield "documents", f"{changed} chunks are not as they were written.", _AGAIN
+            yield "documents", f"{plural(changed, 'chunk')} not as written.", _AGAIN
         if misplaced:
-            yield "documents", f"{misplaced} chunks are not what the source text has in their place.", _AGAIN
+            yield "documents", f"{plural(misplaced, 'chunk')} unlike what the source text has in that place.", _AGAIN
 
     def embedded(self) -> Iterator[_Problem]:
         misshapen = changed = embedded = 0
@@ -196,15 +197,15 @@ class _Version:
             misshapen += wrong([row.vector for row in rows], self._collection.fingerprint.dimension)
             changed += sum(vector_checksum(row.set_id, row.chunk_id, row.vector) != row.checksum for row in rows)
         if embedded != self.chunks:
-            yield "embeddings", f"{self.chunks - embedded} chunks have no embedding.", _EMBED
+            yield "embeddings", f"{plural(self.chunks - embedded, 'chunk')} without an embedding.", _EMBED
         if misshapen:
             yield (
                 "embeddings",
-                f"{misshapen} embeddings have another dimension, are not of length 1 or not finite.",
+                f"{plural(misshapen, 'embedding')} of another dimension, not of length 1 or not finite.",
                 _EMBED,
             )
         elif changed:
-            yield "embeddings", f"{changed} embeddings are not as they were written.", _EMBED
+            yield "embeddings", f"{plural(changed, 'embedding')} not as written.", _EMBED
 
     def derived(self) -> Iterator[_Problem]:
         """What ``mend`` makes anew."""
@@ -323,6 +324,6 @@ def _other_sets(database: Database, collection: Collection) -> Iterator[Finding]
             yield Finding(
                 area="embeddings",
                 collection=collection.name,
-                message=f"{count} embeddings of the {state} set, which does not serve, are not as they were written.",
+                message=f"{plural(count, 'embedding')} of the {state} set, which does not serve, not as written.",
                 advice=f"Drop the set: indexer reembed --collection {collection.name} {advice[state]}",
             )

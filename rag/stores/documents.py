@@ -375,13 +375,12 @@ class SqlDocumentStore:
             VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.RETIRED
         )
         with self._database.read() as connection:
-            current = require_collection(connection, collection.name)
+            row = collection_row(connection, collection.id, collection.name)
             documents, chunks = connection.execute(counts).one()
             past_versions = connection.execute(past).scalar_one()
-            row = collection_row(connection, current.id)
             index = current_index(connection, collection.id)
         return CollectionStatus(
-            collection=current,
+            collection=to_collection(row),
             documents=documents,
             chunks=chunks,
             past_versions=past_versions,

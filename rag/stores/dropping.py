@@ -7,17 +7,17 @@ collection's own row last: until then it is an empty one. What a process that di
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select, update
 
-from rag.errors import Conflict
+from rag.errors import Conflict, UnknownCollection
 from rag.stores.changes import forget_indexes
 from rag.stores.collection_rows import being_dropped, change_collection, collection_row
 from rag.stores.collections import is_empty
 from rag.stores.generations import writing
+from rag.stores.holding import alone
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.job_purge import Forgotten, forget_all, require_no_job, search_uploads
 from rag.stores.jobs import JobQueue
@@ -41,7 +41,7 @@ from rag.stores.tables import (
 from rag.version_types import Dropped, Searched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -76,7 +76,7 @@ def drop(
         Conflict: another process ingests into it or embeds it anew, or a job that has not ended would bring it back.
         DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write, and what ``erase`` raises.
     """
-    with _alone(home, collection):
+    with alone(database, home, collection.id, collection.name, IngestLock, ReembeddingLock):
         hidden = _hide(database, collection, purge=purge)
         removed = _remove(database, vectors, collection, indexes=indexes, erase=erase)
     folder = _folder(indexes, collection)
@@ -111,16 +111,10 @@ def finish_drops(
         begun = [to_collection(row) for row in being_dropped(connection)]
     for collection in begun:
         try:
-            with _alone(home, collection):
+            with alone(database, home, collection.id, collection.name, IngestLock, ReembeddingLock):
                 _remove(database, vectors, collection, indexes=indexes, erase=erase)
-        except Conflict:
+        except (Conflict, UnknownCollection):
             continue
-
-
-@contextmanager
-def _alone(home: Path, collection: Collection) -> Iterator[None]:
-    with IngestLock(home, collection.name), ReembeddingLock(home, collection.name):
-        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,7 @@ def require_whole(set_id: int, rows: Iterable[Row[*tuple[Any, ...]]]) -> None:
     wrong = sum(vector_checksum(set_id, row.chunk_id, row.vector) != row.checksum for row in rows)
     if wrong:
         raise DatabaseDamaged(
-            f"{wrong} stored embeddings are not as they were written: the database is damaged.",
+            f"{plural(wrong, 'stored embedding')} not as written: the database is damaged.",
             hint=_ANEW,
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import func, select
 
 from rag.errors import DatabaseDamaged, IndexDamaged
+from rag.plurals import plural
 from rag.stores import flat_base
 from rag.stores.changes import (
     added_since,
@@ -65,7 +66,7 @@ def verify_index(
     """
     contradicted, problems = _damaged(database, directory, collection, compared=anew is None)
     if contradicted:
-        message = f"{contradicted} chunks that are active are listed as removed too; dense search misses them."
+        message = f"{plural(contradicted, 'active chunk')} listed as removed, too: dense search does not find what is."
         yield _finding(collection, message, anew=anew)
     for problem in problems:
         yield _finding(collection, problem.message, as_built=problem.as_built, anew=anew)
@@ -183,14 +184,14 @@ def _vectors_problem(connection: Connection, collection: Collection, seq: int, g
         if inside.any() and (np.abs(base.take(rows[inside]) - vectors[inside]) > _SAME).any():
             return "holds other vectors than the database"
     later = sum(len(ids) for ids, _ in added_since(connection, collection.id, seq, dimension))
-    active = connection.scalar(
+    active = connection.scalars(
         select(func.coalesce(func.sum(VersionRow.chunk_count), 0)).where(
             VersionRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE
         )
-    )
+    ).one()
     if seen != len(expected) or seen + later != active:
         return (
-            f"with what came after it stands for {seen + later} of {active} chunks, "
+            f"with what came after it stands for {seen + later} of {plural(active, 'chunk')}, "
             f"and holds {len(expected) - seen} that are gone"
         )
     return None

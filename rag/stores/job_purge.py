@@ -61,7 +61,7 @@ def require_no_job(connection: Connection, collection: str) -> None:
             raise Conflict(
                 f"Job {row.id} is about to take documents into the collection {collection!r}.",
                 hint=f"Cancel it (`indexer jobs {row.id} --cancel`, DELETE /v1/jobs/{row.id}) or wait until it has "
-                "ended, and drop the collection then.",
+                "ended, and try again then.",
             )
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from rag.errors import Conflict, IngestInProgress
+from rag.errors import Conflict, UnknownCollection
 from rag.plurals import plural
 from rag.stores import embedding_sets, recutting
 from rag.stores.changes import generations
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.generations import remove_except, writing
+from rag.stores.holding import alone
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.tables import ChunkRow, SetState, VersionRow, VersionStatus
 from rag.stores.verification import Area, Finding
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def find_leftovers(database: Database, home: Path, indexes: Path, collection: Collection) -> Iterator[Finding]:
     """What ``remove_leftovers`` would remove. ``home`` is the data directory, ``indexes`` that of the generations."""
     versions, chunks = _versions(database, collection)
-    if versions and not _is_held(IngestLock(home, collection.name)):
+    if versions and not _is_held(database, home, collection, IngestLock):
         versions, chunks = _versions(database, collection)  # again: the ingest may have ended in between
         if versions:
             unfinished = plural(versions, "version")
@@ -42,12 +43,14 @@ def find_leftovers(database: Database, home: Path, indexes: Path, collection: Co
         with writing(indexes, collection.id):
             names = _directories(database, indexes, collection)
         if names:
-            message = f"{len(names)} index directories that the database does not know: {', '.join(names)}."
+            message = f"index directories that the database does not know: {', '.join(names)}."
             yield _leftover("index", collection, message)
 
-    if _of_reembedding(database, collection) and not _is_held(ReembeddingLock(home, collection.name)):
+    if _of_reembedding(database, collection) and not _is_held(database, home, collection, ReembeddingLock):
         if cuts := _unfinished_cuts(database, collection):
-            yield _leftover("versions", collection, f"{cuts} documents whose other chunks were not finished.")
+            yield _leftover(
+                "versions", collection, f"{plural(cuts, 'document')} with other chunks that were not finished."
+            )
         if _dropped(database, collection):
             message = "embeddings that were dropped and are not yet removed."
             yield _leftover("embeddings", collection, message)
@@ -58,8 +61,8 @@ def remove_leftovers(database: Database, home: Path, indexes: Path, collection: 
     if _versions(database, collection)[0]:
         with ExitStack() as held:
             try:
-                held.enter_context(IngestLock(home, collection.name))
-            except IngestInProgress:
+                held.enter_context(alone(database, home, collection.id, collection.name, IngestLock))
+            except (Conflict, UnknownCollection):
                 pass  # it has removed what others had left when it began
             else:
                 SqlDocumentStore(database).discard_abandoned(collection)
@@ -69,8 +72,8 @@ def remove_leftovers(database: Database, home: Path, indexes: Path, collection: 
     if _of_reembedding(database, collection):
         with ExitStack() as held:
             try:
-                held.enter_context(ReembeddingLock(home, collection.name))
-            except Conflict:
+                held.enter_context(alone(database, home, collection.id, collection.name, ReembeddingLock))
+            except (Conflict, UnknownCollection):
                 pass  # it has removed what others had left when it began
             else:
                 embedding_sets.delete_dropped(database, collection)
@@ -88,11 +91,11 @@ def _leftover(area: Area, collection: Collection, message: str) -> Finding:
     )
 
 
-def _is_held(lock: IngestLock) -> bool:
+def _is_held(database: Database, home: Path, collection: Collection, lock: type[IngestLock]) -> bool:
     try:
-        with lock:
+        with alone(database, home, collection.id, collection.name, lock):
             return False
-    except Conflict:
+    except (Conflict, UnknownCollection):
         return True
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import numpy as np
 from sqlalchemy import delete, exists, func, insert, select, text
 
-from rag.errors import Conflict, IndexDamaged
+from rag.errors import Conflict, IndexDamaged, UnknownCollection
 from rag.stores.changes import generations
 from rag.stores.collection_rows import being_purged, collection_row
 from rag.stores.generations import load_generation
 from rag.stores.history import unknown_version
+from rag.stores.holding import alone
 from rag.stores.ingest_lock import ReembeddingLock
 from rag.stores.job_purge import Forgotten, forget, require_no_upload, search_jobs, search_uploads
 from rag.stores.jobs import JobQueue
@@ -101,7 +102,7 @@ def purge(
             that has not ended brings one of them again.
         DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write, and what ``erase`` raises.
     """
-    with ReembeddingLock(home, collection.name):
+    with alone(database, home, collection.id, collection.name, ReembeddingLock):
         hidden = _hide(database, collection, document_ids)
         versions, chunks = hidden.versions, hidden.chunks
         remove_unfinished(indexes, collection)
@@ -133,7 +134,7 @@ def finish_purges(
         begun = [to_collection(row) for row in being_purged(connection)]
     for collection in begun:
         try:
-            with ReembeddingLock(home, collection.name):
+            with alone(database, home, collection.id, collection.name, ReembeddingLock):
                 remove_unfinished(indexes, collection)
                 with database.read() as connection:
                     versions = leaving(connection, collection.id)
@@ -141,7 +142,7 @@ def finish_purges(
                 erase()
                 if removed.all:
                     _end(database, collection)
-        except Conflict:
+        except (Conflict, UnknownCollection):
             continue
 
 

@@ -49,7 +49,8 @@ def storage_error(error: sqlite3.Error, where: str) -> StorageError:
     if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
         return DataDirectoryUnwritable(
             f"The database {where} cannot be opened for writing ({error}).",
-            hint="Check the owner and permissions of the data directory, or set RAG_HOME to another one.",
+            hint="Check the owner and permissions of the data directory, or set RAG_HOME to another one. What is only "
+            "to be read (a mounted copy) is copied to where it can be written first.",
         )
     return StorageError(f"The database {where} failed: {error}.", hint="Run `rag doctor` to see what is wrong.")
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 from filelock import Timeout
 from sqlalchemy import select
 
-from rag.errors import Conflict, StorageError
+from rag.errors import Conflict, StorageError, UnknownCollection
 from rag.stores.database import migration_lock
 from rag.stores.generations import writing
+from rag.stores.holding import alone
 from rag.stores.ingest_lock import ReembeddingLock
 from rag.stores.reembedding import BUILDING
 from rag.stores.tables import CollectionRow
@@ -109,15 +110,15 @@ def _index_folders(database: Database, home: Path, indexes: Path) -> Iterator[Pa
                 yield path
     for path in sorted((indexes / BUILDING).glob("*")):
         name = names.get(path.name)
-        if name is None or not _is_reembedding(home, name):
+        if name is None or not _is_reembedding(database, home, int(path.name), name):
             yield path
 
 
-def _is_reembedding(home: Path, collection: str) -> bool:
+def _is_reembedding(database: Database, home: Path, collection_id: int, name: str) -> bool:
     try:
-        with ReembeddingLock(home, collection):
+        with alone(database, home, collection_id, name, ReembeddingLock):
             return False
-    except Conflict:
+    except (Conflict, UnknownCollection):
         return True
 
 

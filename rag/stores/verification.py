@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import text
 
 from rag.errors import DatabaseDamaged
+from rag.plurals import plural
 from rag.stores.analysis import add_missing_terms, missing_terms
 from rag.stores.full_text_check import full_text_agrees
 from rag.stores.lexical import FULL_TEXT_TABLE
@@ -74,7 +75,7 @@ def _structure(database: Database) -> Iterator[str]:
     yield from (problem for problem in problems if problem != "ok")
     if dangling:
         tables = ", ".join(sorted({str(row[0]) for row in dangling}))
-        yield f"{len(dangling)} rows refer to rows that are not there (in {tables})."
+        yield f"{plural(len(dangling), 'reference')} to rows that are not there (in {tables})."
 
 
 def rebuild_full_text(database: Database) -> None:

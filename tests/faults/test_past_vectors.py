@@ -34,7 +34,7 @@ def test_a_flipped_byte_in_a_retired_embedding_is_no_wrong_answer(tmp_path, plac
             flipped = bytearray(vector)
             flipped[place] ^= 0x40
             connection.execute("UPDATE embeddings SET vector = ? WHERE chunk_id = ?", (bytes(flipped), chunk))
-        with pytest.raises(DatabaseDamaged, match="1 stored embeddings are not as they were written"):
+        with pytest.raises(DatabaseDamaged, match="1 stored embedding not as written"):
             library.vectors.search(collection, wanted, 3, as_of=then)
         today = library.vectors.search(collection, wanted, 3)
         assert len(today) == 3

@@ -81,7 +81,7 @@ FILES: dict[str, tuple[bytes, type[SourceError], str]] = {
     "two billion pages that are not there": (
         pdf(CATALOG, b"<</Type/Pages/Count 2000000000/Kids[3 0 R]>>", EMPTY_PAGE),
         SourceHasNoText,
-        "None of the 1 page",
+        "This PDF of 1 page holds",
     ),
     "an outline within itself": (
         pdf(
@@ -92,7 +92,7 @@ FILES: dict[str, tuple[bytes, type[SourceError], str]] = {
             b"<</Title(x)/Next 5 0 R/First 5 0 R/Parent 4 0 R>>",
         ),
         SourceHasNoText,
-        "None of the 1 page",
+        "This PDF of 1 page holds",
     ),
     "a form that draws itself twice": (
         pdf(CATALOG, ONE_PAGE, DRAWN_PAGE, stream(b"/A Do"), form(b"/A Do /A Do", 5)),

@@ -105,6 +105,17 @@ def test_a_data_directory_that_may_not_be_written_is_told(indexer, docs, closed,
         assert str(home) in told["error"]["message"]
 
 
+@pytest.mark.parametrize("command", ["status", "list", "verify"])
+def test_who_reads_a_copy_that_may_not_be_written_is_told_to_copy_it(indexer, docs, closed, tmp_path, command):
+    home = tmp_path / "copy"
+    indexer("ingest", "docs/open", status=0, home=home)
+    for path in (home, *home.rglob("*")):
+        closed(path, 0o500 if path.is_dir() else 0o400)
+    *_, told = indexer(command, status=1, home=home)
+    assert told["error"]["code"] == "data_directory_unwritable"
+    assert "(a mounted copy) is copied" in told["error"]["hint"]
+
+
 def test_documents_in_a_folder_that_may_not_be_written_are_taken_in(indexer, docs, closed):
     closed(docs / "open", 0o555)
     *_, summary = indexer("ingest", "docs/open", status=0)

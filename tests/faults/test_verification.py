@@ -165,7 +165,7 @@ def test_an_embedding_that_is_not_of_length_1_as_stored_is_told(home, verify, ve
     value = np.asarray(vector).astype("<f2").tobytes()
     damage(home, "UPDATE embeddings SET vector = ? WHERE chunk_id = 9", value)
     (finding,) = [finding for finding in verify(ok=False) if finding["area"] == "embeddings"]
-    assert "/long: 1 embeddings" in finding["message"]
+    assert "/long: 1 embedding of" in finding["message"]
     assert finding in verify("--repair", ok=False)
 
 
@@ -177,7 +177,7 @@ def test_an_active_chunk_that_is_listed_as_removed_is_told_and_hides_nothing(hom
     damage(home, "INSERT INTO tombstones VALUES (?, ?, ?)", chunk, collection.id, collection.seq)
     query = unit_vectors(1, seed=5)[0]
     assert chunk in {hit.chunk_id for hit in vectors.search(collection, query, 2000)}
-    assert "1 chunks that are active are listed as removed" in verify(ok=False)[0]["message"]
+    assert "1 active chunk listed as removed" in verify(ok=False)[0]["message"]
     verify("--repair")
     assert verify() == []
     assert chunk in {hit.chunk_id for hit in vectors.search(collection, query, 2000)}
@@ -422,17 +422,17 @@ def test_without_repair_no_database_is_migrated(tmp_path, monkeypatch):
         (
             "UPDATE document_versions SET chunk_count = 9 WHERE chunk_count = 1",
             "documents",
-            "/b: it has 1 chunks, not 9",
+            "/b: it has 1 chunk, not 9",
         ),
         (
             "UPDATE document_texts SET text = replace(text, 'piece 700 ', 'Piece 700 ')",
             "documents",
-            "/long: 1 chunks are not what the source",
+            "/long: 1 chunk unlike what the source",
         ),
-        ("DELETE FROM embeddings WHERE chunk_id = 9", "embeddings", "/long: 1 chunks have no embedding"),
-        ("UPDATE embeddings SET vector = zeroblob(16) WHERE chunk_id = 9", "embeddings", "/long: 1 embeddings"),
-        ("UPDATE embeddings SET vector = x'00' WHERE chunk_id = 9", "embeddings", "/long: 1 embeddings"),
-        ("DELETE FROM documents WHERE uri = '/b'", "database", "1 rows refer to rows that are not there"),
+        ("DELETE FROM embeddings WHERE chunk_id = 9", "embeddings", "/long: 1 chunk without an embedding"),
+        ("UPDATE embeddings SET vector = zeroblob(16) WHERE chunk_id = 9", "embeddings", "/long: 1 embedding of"),
+        ("UPDATE embeddings SET vector = x'00' WHERE chunk_id = 9", "embeddings", "/long: 1 embedding of"),
+        ("DELETE FROM documents WHERE uri = '/b'", "database", "1 reference to rows that are not there"),
     ],
 )
 def test_rows_that_contradict_each_other_are_told_and_left(home, verify, statement, area, says):

@@ -148,7 +148,7 @@ async def test_a_full_queue_refuses_and_tells_the_place_and_when_to_come_back(
     stream = await started(generator)
     waiting = [asyncio.create_task(say(generator, make_prompt("Where?"), endless(2))) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(Overloaded, match=r"3 requests are running or waiting.*number 3") as refused:
+    with pytest.raises(Overloaded, match=r"3 requests running or waiting.*number 3") as refused:
         await say(generator, make_prompt("Where?"))
     assert refused.value.queue_position == 3
     assert refused.value.retry_after_s >= 1

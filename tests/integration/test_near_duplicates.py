@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Engine, event
 
+from rag.config import Settings
+from rag.factory import open_library
 from rag.retrieval.statements import finding_keys, statements
+from rag.stores.document_verification import verify_documents
 from tests.integration.ingesting import Ingesting, ingesting
 
 if TYPE_CHECKING:
@@ -86,6 +90,33 @@ def test_an_updated_copy_and_a_quote_are_counted_and_a_shared_sentence_is_not(li
     assert _counts(_now(library)) == counted | {"1-manual": (3, 0)}
     library.store.delete(library.store.collection("default"), [library.documents()[each].id for each in (0, 5)])
     assert set(_counts(_now(library)).values()) == {(0, 0)}  # neither of the update and the quote holds the other
+
+
+@pytest.mark.parametrize("damaged", [b"\xff", None])
+def test_a_text_of_another_document_that_is_damaged_fails_none_that_comes_in(tmp_path, damaged) -> None:
+    home = tmp_path / "home"
+    with ingesting(home) as library:
+        (tmp_path / "1-manual.md").write_text(_manual("Works manual"))
+        library.ingest(tmp_path / "1-manual.md")
+    with closing(sqlite3.connect(home / "plumbline.db")) as connection, connection:
+        if damaged is None:  # as where a byte in the row's header flips
+            connection.execute("PRAGMA writable_schema = ON")
+            loose = "replace(sql, 'text TEXT NOT NULL', 'text TEXT')"
+            connection.execute(f"UPDATE sqlite_schema SET sql = {loose} WHERE name = 'chunks'")  # noqa: S608  # a constant
+            connection.commit()
+            connection.execute("PRAGMA writable_schema = RESET")
+            connection.execute("UPDATE chunks SET text = NULL WHERE id = 1")
+        else:
+            torn = "cast(replace(cast(text AS BLOB), cast('2' AS BLOB), ?) AS TEXT)"
+            connection.execute(f"UPDATE chunks SET text = {torn} WHERE id = 1", (damaged,))  # noqa: S608  # a constant
+    with ingesting(home) as library:
+        for name, added in (("2-updated", _ADDED), ("3-other", ("This.", "And that.", "And more."))):
+            (tmp_path / f"{name}.md").write_text(_manual("Works manual, another edition", *added))
+            (result,) = library.ingest(tmp_path / f"{name}.md").results
+            assert (result.chunks, result.quality.near_duplicates) == (3, 2)
+    with open_library(Settings(home=home, _env_file=None)) as opened:
+        found = [*verify_documents(opened.database, opened.store.collection("default"), lambda _: None)]
+    assert {each.area for each in found} == {"documents"}
 
 
 @contextmanager

@@ -449,7 +449,7 @@ def test_a_killed_run_leaves_what_verification_tells_and_removes(run, ingested):
     (finding,) = json.loads(run("verify", "--json").stdout)["findings"]
     assert (finding["severity"], finding["message"]) == (
         "leftover",
-        "1 documents whose other chunks were not finished.",
+        "1 document with other chunks that were not finished.",
     )
     run("verify", "--repair")
     assert states() == {"active": DOCUMENTS}
@@ -482,7 +482,7 @@ def test_documents_of_which_too_little_is_stored_keep_their_passages(run, ingest
         connection.execute(update(VersionRow).where(VersionRow.id == first).values(counted_by=None))
     before = [each for each in chunks() if each[0] == "Title 0"]
     result = run("reembed", "--chunk-tokens", "60")
-    assert "1 documents keep their chunks" in result.stderr
+    assert "1 document not cut anew" in result.stderr
     assert [each for each in chunks() if each[0] == "Title 0"] == before
     assert states() == {"active": DOCUMENTS, "shelved": DOCUMENTS - 1}
     whole(run)

@@ -31,6 +31,7 @@ def test_every_operation_is_named_described_and_answers_errors_with_problems():
         "metrics",
         "query",
         "ready",
+        "renameCollection",
         "search",
         "uploadDocuments",
     ]

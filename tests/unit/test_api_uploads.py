@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import httpx2 as httpx
 import pytest
@@ -13,6 +14,8 @@ from api.app import create_app
 from rag.config import Settings
 from rag.factory import open_library
 from rag.job_types import JobFile, JobState
+from rag.stores.collection_rows import change_collection, collection_row
+from rag.stores.ingest_lock import ReembeddingLock
 from rag.stores.tables import VersionRow
 from tests.contracts.store_builders import fingerprint, ingest
 from tests.unit.api_library import ScriptedLibrary
@@ -31,7 +34,7 @@ def serving(real, tmp_path):
     library = ScriptedLibrary()
     library.store, library.history, library.jobs, library.blobs = real.store, real.history, real.jobs, real.blobs
     library.erase_deleted, library.purge, library.cancel_job = real.erase_deleted, real.purge, real.cancel_job
-    library.drop = real.drop
+    library.drop, library.rename = real.drop, real.rename
 
     @asynccontextmanager
     async def client(**settings):
@@ -270,6 +273,65 @@ async def test_a_document_is_found_without_asking_every_collection(serving, real
                 event.remove(Engine, "before_cursor_execute", note)
             counts.append(len(asked))
     assert counts[0] == counts[1] < 20
+
+
+async def test_what_is_wrong_with_a_request_is_told_without_commands(serving, real, tmp_path):
+    """Whoever sends requests has no terminal there: the hint says what to send instead."""
+    collection = real.store.ensure_collection("hand book's", fingerprint())
+    ingest(real.store, collection, "/a", ["It says something.\n"])
+    before = datetime.now(UTC) - timedelta(days=1)
+    with real.database.write() as connection:
+        row = collection_row(connection, collection.id)
+        change_collection(connection, row, history_floor=before + timedelta(hours=1))
+    named, other = {"collection": "hand book's"}, {"collection": "other"}
+    span = {"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}
+    async with serving() as client:
+        job = (await client.post("/v1/documents", files=FILE, data=named)).json()["id"]
+        hints = {
+            "GET /v1/collections lists": await client.get("/v1/documents", params=other),
+            "POST /v1/documents with a new": await client.get("/v1/changes", params=other),
+            "history_begins": await client.get("/v1/changes", params={**named, "since": before.isoformat()}),
+            "`since`": await client.get("/v1/changes", params={**named, **span}),
+            f"Cancel it (DELETE /v1/jobs/{job})": await client.delete("/v1/collections", params=named),
+            "GET /v1/jobs lists": await client.get("/v1/jobs/77"),
+            "GET /v1/documents lists": await client.delete("/v1/documents/77", params={"purge": True}),
+        }
+        await client.delete(f"/v1/jobs/{job}")
+        with ReembeddingLock(tmp_path, "hand book's"):
+            hints["Wait for it to finish."] = await client.delete("/v1/collections", params=named)
+    for wanted, response in hints.items():
+        problem = response.json()
+        assert 400 <= response.status_code < 500, problem
+        assert wanted in problem["hint"], problem
+        assert "indexer" not in problem["hint"], problem
+        assert "--" not in problem["hint"], problem
+
+
+async def test_a_collection_is_renamed(serving, real):
+    for name in ("hand book/1", "default"):
+        collection = real.store.ensure_collection(name, fingerprint())
+        ingest(real.store, collection, "/a", ["It says something.\n"])
+    async with serving() as client:
+        before, named = (await client.get("/v1/collections")).json(), {"collection": "hand book/1"}
+        renamed = await client.patch("/v1/collections", params=named, json={"name": "manual"})
+        wanted = {**before["collections"][1], "name": "manual"}
+        assert (renamed.status_code, renamed.json()) == (200, wanted)
+        assert (await client.get("/v1/collections")).json()["collections"][1] == wanted
+        assert (await client.get("/v1/documents", params={"collection": "manual"})).json()["documents"]
+        for params, body, status, code in (
+            (named, {"name": "another"}, 404, "unknown_collection"),
+            ({"collection": "manual"}, {"name": "default"}, 409, "conflict"),
+            ({"collection": "manual"}, {"name": ""}, 422, "invalid_request"),
+            ({"collection": "manual"}, {"name": "x", "seq": 1}, 422, "invalid_request"),
+            ({}, {"name": "another"}, 422, "invalid_request"),  # none is meant unless it is named
+        ):
+            refused = await client.patch("/v1/collections", params=params, json=body)
+            assert (refused.status_code, refused.json()["code"]) == (status, code), body
+        json_type = {"content-type": "application/json"}
+        surrogate = await client.patch(
+            "/v1/collections", params={"collection": "manual"}, content=rb'{"name": "\ud800"}', headers=json_type
+        )
+        assert surrogate.status_code in (400, 422)
 
 
 @pytest.mark.parametrize("purge", [False, True])

@@ -252,7 +252,7 @@ def test_notebooks_keep_cells_and_cut_long_outputs():
     assert result.of("code")[3] == "ValueError: bad"
     assert result.of("paragraph") == ["They run.", "raw text"]
     assert "iVBOR" not in result.text
-    assert result.notices == ["1 outputs of more than 4,000 characters are cut."]
+    assert result.notices == ["1 output of more than 4,000 characters cut off."]
 
 
 @pytest.mark.parametrize("source", ["{", "[1]", '{"cells": 3}', "[" * 100_000])

@@ -326,7 +326,7 @@ def test_halves_of_characters_are_left_out():
 
 
 def test_blank_pages_alone_are_no_text():
-    with pytest.raises(SourceHasNoText, match="None of the 2 page"):
+    with pytest.raises(SourceHasNoText, match="This PDF of 2 pages holds"):
         parse(make_pdf([[], []]))
 
 

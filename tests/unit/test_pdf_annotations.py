@@ -87,7 +87,7 @@ def test_attached_files_are_told():
     document.new_attachment("a.txt").set_data(b"text")
     held = io.BytesIO()
     document.save(held)
-    assert found(held.getvalue())[-1] == Notice(message="1 files that are attached to it are left out.")
+    assert found(held.getvalue())[-1] == Notice(message="1 file attached to it left out.")
 
 
 def test_a_form_in_xfa_is_refused_where_its_page_only_asks_for_another_program():

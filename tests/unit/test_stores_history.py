@@ -16,6 +16,7 @@ from rag.errors import DatabaseBusy, DatabaseDamaged, HistoryGone, InvalidReques
 from rag.stores import history as history_module
 from rag.stores import retirement, schema
 from rag.stores.changes import removed_since
+from rag.stores.collections import remove_unused
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.expiry import Expiry
@@ -230,6 +231,31 @@ def test_a_running_service_lets_versions_expire(store, database, collection):
     assert rows(database, VersionRow, ChunkRow) == [0, 0]
     assert forgotten.is_set()
     assert kept[0] == {collection.id}
+
+
+def test_a_running_service_lets_go_of_what_is_gone_between_its_expiries(store, collection):
+    told, finished, twice = [], [], threading.Semaphore(0)
+
+    def keep_only(ids):
+        told.append(ids)
+        twice.release()
+
+    expiry = Expiry(
+        store,
+        finish_purges=lambda: finished.append(1),
+        keep_only=keep_only,
+        forget_jobs=lambda: None,
+        let_go_every_s=0.01,
+    )
+    expiry.start()
+    assert twice.acquire(timeout=30)
+    with store._database.write() as connection:
+        remove_unused(connection, collection.id)
+    seen = len(told)
+    while set() not in told[seen:]:
+        assert twice.acquire(timeout=30)
+    expiry.stop()
+    assert finished == [1]
 
 
 def test_an_expiry_that_fails_is_tried_again(collection, monkeypatch):

@@ -1,0 +1,51 @@
+"""Another name for a collection. All that is in it is known by its id; locks and jobs alone by its name."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from rag.errors import Conflict, InvalidRequest
+from rag.stores.collection_rows import change_collection, collection_row, collection_row_named
+from rag.stores.holding import alone
+from rag.stores.ingest_lock import IngestLock, ReembeddingLock
+from rag.stores.job_purge import require_no_job
+from rag.stores.reading import to_collection
+from rag.stores.tables import JobRow
+from rag.unicode import is_storable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rag.stores.database import Database
+    from rag.types import Collection
+
+
+def rename(database: Database, home: Path, collection: Collection, name: str) -> Collection:
+    """Call a collection ``name``, for every process from its next query on, and have its jobs say so, too.
+
+    Raises:
+        InvalidRequest: the name is not text.
+        UnknownCollection: the collection is gone.
+        Conflict: there is a collection of that name, another process ingests into either or embeds it anew, or a job
+            that has not ended takes documents into either.
+        DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write.
+    """
+    if not is_storable(name) or not name:
+        raise InvalidRequest(f"{name!r} cannot be the name of a collection.", hint="Write a name, as UTF-8.")
+    locks = (IngestLock, ReembeddingLock)
+    with ExitStack() as held:
+        held.enter_context(alone(database, home, collection.id, collection.name, *locks))
+        if name != collection.name:
+            for lock in locks:  # somebody may be about to make one of that name
+                held.enter_context(lock(home, name))
+        connection = held.enter_context(database.write())
+        if collection_row_named(connection, name) is not None:
+            raise Conflict(f"There is a collection {name!r} already.", hint="Choose another name.")
+        for each in (collection.name, name):
+            require_no_job(connection, each)
+        change_collection(connection, collection_row(connection, collection.id), name=name)
+        connection.execute(update(JobRow).where(JobRow.collection == collection.name).values(collection=name))
+        return to_collection(collection_row(connection, collection.id))
