@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # Bump when a parser yields other text for the same bytes: unchanged files are then read again.
 # With text recognition installed, scanned pages that were left out before are found.
-PARSER_VERSION: Final = "plumbline-parsers-15" + ("+ocr" if ocr_installed() else "")
+PARSER_VERSION: Final = "plumbline-parsers-16" + ("+ocr" if ocr_installed() else "")
 
 # Source code that is split by its syntax.
 LANGUAGES: Final = tuple("python javascript typescript tsx java go rust c cpp csharp ruby php shell".split())
