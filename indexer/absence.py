@@ -37,7 +37,7 @@ class Evidence:
         try:
             path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            return self._of_absent(source, path)
+            return self._of_absent(source, path.resolve())  # a link is where it leads to
         except (OSError, ValueError) as error:
             return f"it could not be looked for: {error}", False
         return self._of_present(path)
@@ -54,9 +54,9 @@ class Evidence:
         try:
             # Whoever deletes a file changes its folder, and no program can set the time of that. A folder that is empty
             # and was last changed before the document was stored is not the one that the file was in: a disk had been
-            # mounted on it.
+            # mounted on it. Hidden files may be there to keep the empty folder.
             unchanged = folder.stat().st_ctime < source.stored_at.timestamp() - _CLOCKS_DIFFER_S
-            if unchanged and not any(folder.iterdir()):
+            if unchanged and all(entry.name.startswith(".") for entry in folder.iterdir()):
                 return f"{folder} is empty and nothing was deleted in it: it may be a disk that is not mounted", False
         except OSError as error:
             return f"{folder} could not be looked through: {error.strerror or error}", False

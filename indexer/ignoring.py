@@ -7,9 +7,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from pathspec import GitIgnoreSpec
-
-from indexer.ignore_patterns import IgnorePattern
+from indexer.ignore_patterns import IgnoreLine, ignore_lines, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +25,10 @@ class _Rules:
     """The lines of one ignore file. ``folder``: relative to where the walk began, with a slash at its end."""
 
     folder: str
-    spec: GitIgnoreSpec
+    lines: list[IgnoreLine]
 
-    def verdict(self, path: str) -> bool | None:
-        return self.spec.check_file(path[len(self.folder) :]).include
+    def verdict(self, path: str, *, directory: bool) -> bool | None:
+        return verdict(self.lines, path[len(self.folder) :], directory=directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +48,10 @@ class Ignoring:
         if lines is None:
             return self
         try:
-            # The one matcher that is always there: others would read names that are not UTF-8 differently.
-            spec = GitIgnoreSpec.from_lines(lines, IgnorePattern, backend="simple")
+            rules = ignore_lines(lines)
         except ValueError as error:
             raise UnusableIgnoreFile(f"{directory / IGNORE_FILE} cannot be understood: {error}") from error
-        return type(self)((*self.rules, _Rules(folder=folder, spec=spec)))
+        return type(self)((*self.rules, _Rules(folder=folder, lines=rules)))
 
     def by(self, path: str, *, directory: bool) -> str | None:
         """The ignore file that leaves this path out, both relative to where the walk began; None if it stays.
@@ -62,11 +59,10 @@ class Ignoring:
         The file nearest to it decides, and in a file the last line that matches: later lines may begin with ``!``.
         What lies in a folder that is left out is not asked for.
         """
-        asked = f"{path}/" if directory else path
         for rules in reversed(self.rules):
-            verdict = rules.verdict(asked)
-            if verdict is not None:
-                return f"{rules.folder}{IGNORE_FILE}" if verdict else None
+            left_out = rules.verdict(path, directory=directory)
+            if left_out is not None:
+                return f"{rules.folder}{IGNORE_FILE}" if left_out else None
         return None
 
 

@@ -27,6 +27,7 @@ STOPPED: Final = JobError(code="worker_stopped", message="The worker was stopped
 _HEARTBEAT_S: Final = LEASE.total_seconds() / 3
 # What is done is written down this often: one commit for a thousand unchanged files, not one for each.
 _NOTE_S: Final = 0.5
+_TAKEN_IN: Final = frozenset({Outcome.INGESTED.value, Outcome.REPLACED.value})
 
 _log = get_logger("indexer")
 
@@ -63,6 +64,8 @@ class JobRun(Watcher):
         self._note_unchanged = bool(job.request.uploads)
         self._unchanged = 0
         self._files: list[JobFile] = []
+        self._tried_before = bool(job.outcomes)
+        self._asked_again: list[SourceResult] = []  # unchanged: maybe since this job took them in
         self._noted_at = time.monotonic()
         self._cancelled = False
         self._lost = False
@@ -97,13 +100,27 @@ class JobRun(Watcher):
         self._note()  # what is stored while a long file is read need not wait for its end to be told
 
     def finished(self, result: SourceResult) -> None:
-        if result.outcome is Outcome.UNCHANGED and not self._note_unchanged:
+        if result.outcome is Outcome.UNCHANGED and self._tried_before:
+            self._asked_again.append(result)
+        else:
+            self._count(result, note=self._note_unchanged)
+        self._inner.finished(result)
+        self._note()
+
+    def _count(self, result: SourceResult, *, note: bool) -> None:
+        if result.outcome is Outcome.UNCHANGED and not note:
             self._unchanged += 1
         else:
             self._files.append(_noted(result))
         self._unchanged += result.members
-        self._inner.finished(result)
-        self._note()
+
+    def _count_again(self) -> None:
+        """What an earlier attempt took in was taken in by this job, and is told as that."""
+        before = self._queue.outcomes_of(self._job.id, [result.uri for result in self._asked_again])
+        for result in self._asked_again:
+            if before.get(result.uri) not in _TAKEN_IN:
+                self._count(result, note=self._note_unchanged or result.uri in before)
+        self._asked_again = []
 
     def stop(self) -> bool:
         self._note()
@@ -145,6 +162,7 @@ class JobRun(Watcher):
         if not now and time.monotonic() - self._noted_at < _NOTE_S:
             return
         try:
+            self._count_again()
             self._cancelled = self._queue.record(self._job.id, self._owner, self._files, unchanged=self._unchanged)
             self._files = []
         except StorageError as error:

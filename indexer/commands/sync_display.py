@@ -116,13 +116,13 @@ class SyncDisplay:
     def _line(self, action: str, uri: str, reason: str, to: str = "") -> None:
         name = f"{self.shown(uri)} -> {self.shown(to)}" if to else self.shown(uri)
         told = click.style(f"  ({on_one_line(reason)})", dim=True) if reason else ""
-        click.echo(f"{click.style(f'{action:<8}', fg=_COLORS.get(action))}{name}{told}")
+        click.echo(f"{click.style(f'{action:<9}', fg=_COLORS.get(action))}{name}{told}")
 
     def _some(self, action: str, missing: Sequence[Missing]) -> None:
         for each in missing[:_NAMED]:
             self._line(action, each.source.uri, each.reason)
         if len(missing) > _NAMED:
-            click.echo(f"{action:<8}and {len(missing) - _NAMED:,} more (--dry-run names all)")
+            click.echo(f"{action:<9}and {len(missing) - _NAMED:,} more (--dry-run names all)")
 
 
 def _steps(plan: Plan, *, prune: bool) -> Iterator[dict[str, Any]]:

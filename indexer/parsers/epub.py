@@ -5,9 +5,11 @@ Source: EPUB 3.3 (package documents, section 5), which readers of EPUB 2 share.
 
 from __future__ import annotations
 
+import html
 import io
 import posixpath
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -36,6 +38,7 @@ _MAX_TITLE_CHARS: Final = 300
 class _Chapter:
     part: str
     title: str
+    anchor: str  # of the place in the page that has this title; empty for its beginning
 
 
 def parse_epub(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - the parts say it themselves
@@ -103,36 +106,51 @@ def _chapters(archive: LimitedZip, package: _Element, package_part: str) -> Iter
         if item is None or item.get("media-type") not in _PAGES or "nav" in (item.get("properties") or "").split():
             continue
         part = _resolved(folder, item.get("href") or "")
-        yield _Chapter(part=part, title=titles.get(part, ""))
+        title, anchor = titles.get(part, ("", ""))
+        yield _Chapter(part=part, title=title, anchor=anchor)
 
 
-def _titles(archive: LimitedZip, items: Mapping[str | None, _Element], folder: str) -> dict[str, str]:
-    """What the table of contents of EPUB 2 calls each page, where there is one."""
+def _titles(archive: LimitedZip, items: Mapping[str | None, _Element], folder: str) -> dict[str, tuple[str, str]]:
+    """What the table of contents of EPUB 2 calls each page first, where there is one, and which place of the page."""
     table = next((i for i in items.values() if i.get("media-type") == "application/x-dtbncx+xml"), None)
     part = "" if table is None else _resolved(folder, table.get("href") or "")
     if part not in archive:
         return {}
-    titles: dict[str, str] = {}
+    titles: dict[str, tuple[str, str]] = {}
     for point in (e for e in read_xml(archive, part).iter() if _local(e) == "navPoint"):
         label = next((e for e in point if _local(e) == "navLabel"), None)
         content = next((e for e in point if _local(e) == "content"), None)
         if label is not None and content is not None:
-            target = _resolved(posixpath.dirname(part), content.get("src") or "")
-            titles.setdefault(target, one_line("".join(label.itertext()))[:MAX_HEADING_CHARS])
+            source = content.get("src") or ""
+            title = one_line("".join(label.itertext()))[:MAX_HEADING_CHARS]
+            titles.setdefault(_resolved(posixpath.dirname(part), source), (title, unquote(source.partition("#")[2])))
     return titles
 
 
 def _blocks(archive: LimitedZip, chapter: _Chapter) -> Iterator[Parsed]:
-    page = io.BytesIO(archive.read(chapter.part))
-    first = True
-    for item in parse_html(page, _encoding(page.getvalue())):
+    page = archive.read(chapter.part)
+    encoding = _encoding(page)
+    first, named = True, False
+    for item in parse_html(io.BytesIO(page), encoding):
         if isinstance(item, Title):
             continue
-        if first and isinstance(item, Block) and item.kind is not BlockKind.HEADING and chapter.title:
+        heads = isinstance(item, Block) and item.kind is BlockKind.HEADING
+        if first and chapter.title and not heads and _begins_at(chapter, page.decode(encoding, "replace")):
             # Text without a heading must not stand under that of the chapter before.
             yield Block(text=f"{chapter.title}\n\n", kind=BlockKind.HEADING, level=1, heading=chapter.title)
+            named = True
         first = False
-        yield item
+        # Where the page says its title itself, further down, it is not below itself.
+        yield replace(item, level=1) if named and isinstance(item, Block) and item.heading == chapter.title else item
+
+
+def _begins_at(chapter: _Chapter, page: str) -> bool:
+    """Whether no text of the page comes before what its title names: it would belong to the chapter before."""
+    name = re.escape(html.escape(chapter.anchor))
+    place = re.search(rf"""<[^<>]*\s(?:id|name)\s*=\s*["']{name}["']""", page) if name else None
+    before = page[: place.start()] if place is not None else ""
+    body = re.sub(r"<[^<>]*>", "", before.partition("<body")[2].partition(">")[2])
+    return not html.unescape(body).strip()
 
 
 def _encoding(page: bytes) -> str:

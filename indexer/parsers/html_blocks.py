@@ -25,6 +25,7 @@ _BREAKS: Final = frozenset(
     }
 )  # fmt: skip
 _CAPTIONS: Final = frozenset({"caption", "figcaption"})
+_CODE_IN_CELL_CHARS: Final = 200
 # Larger spans are a way of writing "all of them", or damage.
 _MAX_SPAN: Final = 100
 _POWER = re.compile(r"^[+\-−–]?\d+$")
@@ -185,7 +186,11 @@ def is_data_table(table: HtmlElement) -> bool:
     """Whether a table holds data; the others only place parts of a page side by side."""
     if table.get("role") in {"presentation", "none"} or table.find(".//table") is not None:
         return False
-    if any(table.find(f".//{tag}") is not None for tag in (*_HEADINGS, "pre")):
+    if any(table.find(f".//{tag}") is not None for tag in _HEADINGS):
+        return False
+    # A row is a line, which code of many lines cannot be; a command in a table with named columns can.
+    listings = ["".join(listing.itertext()).strip() for listing in table.iter("pre")]
+    if listings and (table.find(".//th") is None or max(map(len, listings)) > _CODE_IN_CELL_CHARS):
         return False
     widths = [sum(1 for cell in row if cell.tag in {"td", "th"}) for row in table.iter("tr")]
     return len(widths) > 1 and max(widths) > 1
@@ -240,7 +245,7 @@ def _cell_text(cell: HtmlElement) -> str:
 
     parts: list[str] = []
     for event, element in etree.iterwalk(cell, events=("start", "end")):
-        if element.tag in _BREAKS or element.tag == "br":
+        if element.tag in _BREAKS or element.tag in {"br", "pre"}:
             parts.append(" ")
         if event == "start":
             power = element.tag == "sup" and _POWER.match("".join(element.itertext()).strip())

@@ -22,7 +22,7 @@ from indexer.parsers.blocks import (
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.latex_arguments import Arguments
 from indexer.parsers.latex_tables import Cells
-from indexer.parsers.latex_tokens import SYMBOLS, Kind, Token, tokens
+from indexer.parsers.latex_tokens import SYMBOLS, Kind, Token, spaced, tokens
 from indexer.parsers.latex_vocabulary import (
     BOXES,
     FLOATS,
@@ -360,7 +360,7 @@ class _Writer:
         yield from self._end_lists()
 
     def _taken(self) -> str:
-        text = one_line("".join(self._inline))
+        text = one_line(spaced("".join(self._inline)))
         self._inline.clear()
         return text
 

@@ -49,7 +49,9 @@ _TOKEN = re.compile(
     | (?P<rule> \\cmidrule[ ]*+(?:\[[^\]\n]{{0,80}}\])?[ ]*+\([^()\n]{{0,80}}\)[ ]*+\{{[^{{}}\n]{{0,80}}\}} )
     | (?P<length> \\(?:setlength|addtolength)[ ]*+\\[A-Za-z@]++[ ]*+\{{[^{{}}\n]{{0,400}}\}}
         | \\(?!(?:small|med|big)skip)[A-Za-z]*(?:skip|sep|kern|indent|width|height)[ ]*+=?[ ]*+
-          {_SIZE}(?:[ ]*+(?:plus|minus)[ ]*+{_SIZE})*+ )
+          {_SIZE}(?:[ ]*+(?:plus|minus)[ ]*+{_SIZE})*+
+        | \\[a-z]*(?:looseness|penalty|penalties|tolerance|badness|demerits)[ ]*+=?[ ]*+[-+]?\d++ )
+    | (?P<captionof> \\captionof\*?[ ]*+\{{[^{{}}\n]*\}} )
     | \\begin[ ]*\{{(?P<begin>[^{{}}\n]*)\}} | \\end[ ]*\{{(?P<end>[^{{}}\n]*)\}}
     | \\(?:verb|lstinline)\*?(?P<bar>[^A-Za-z*\s{{\[])(?P<verb>[^\n]*?)(?P=bar)
     | \\(?:url|nolinkurl|path)[ ]*\{{(?P<url>[^{{}}\n]*)\}} | (?P<href> \\href[ ]*\{{[^{{}}\n]*\}} )
@@ -70,6 +72,9 @@ _ACCENTS: Final = {
 _ACCENTED = re.compile(
     r"(?:\\([cvuHkrdb])[ \t]*\{|\\(['`^\"~=.])[ \t]*\{?[ \t]*)\\?([A-Za-z])\}?|\\([cvuHkrdb])[ \t]+\\?([A-Za-z])\b"
 )
+# What follows it is not known where it is written: a macro may end with it.
+_SPACE_BEFORE_WORDS: Final = "\x1f"
+_NOT_BEFORE_WORDS = re.compile(rf"{_SPACE_BEFORE_WORDS}(?![\w(\[$“‘\\])")
 SYMBOLS: Final = {
     "ss": "ß", "ae": "æ", "AE": "Æ", "oe": "œ", "OE": "Œ", "o": "ø", "O": "Ø", "aa": "å", "AA": "Å", "l": "ł", "L": "Ł",
     "i": "i", "j": "j", "dots": "…", "ldots": "…", "textellipsis": "…", "S": "§", "P": "¶", "copyright": "©",
@@ -80,6 +85,7 @@ SYMBOLS: Final = {
     "guillemotright": "»", "textbar": "|", "textless": "<", "textgreater": ">", "textunderscore": "_", "dag": "†",
     "ddag": "‡", "textbullet": "•", "LaTeX": "LaTeX", "TeX": "TeX", "BibTeX": "BibTeX", "checkmark": "✓", "times": "×",
     "quad": " ", "qquad": " ", "space": " ", "newline": " ", "linebreak": " ", "slash": "/",
+    "xspace": _SPACE_BEFORE_WORDS,
     "%": "%", "&": "&", "$": "$", "#": "#", "_": "_", "{": "{", "}": "}", " ": " ", ",": " ", ";": " ", ":": " ",
     "!": "", "/": "", "-": "", "@": "", "\n": " ", "*": "",
 }  # fmt: skip
@@ -88,6 +94,11 @@ SYMBOLS: Final = {
 def tokens(source: str) -> list[Token]:
     """The tokens of a source. Every character belongs to one, or to a comment or something that is not text."""
     return [token for match in _TOKEN.finditer(_accented(source)) if (token := _token(match)) is not None]
+
+
+def spaced(text: str) -> str:
+    """Text without the spaces that stand before words only, where none follows."""
+    return _NOT_BEFORE_WORDS.sub("", text)
 
 
 def partners(found: Sequence[Token]) -> dict[int, int]:
@@ -123,6 +134,8 @@ def _token(match: re.Match[str]) -> Token | None:  # noqa: PLR0911 - one line a 
         return Token(_BY_GROUP[kind], match[kind])
     if kind in {"comment", "ss", "se", "silent", "off", "href", "rule", "length"}:
         return None
+    if kind == "captionof":
+        return Token(Kind.MACRO, "caption")
     if kind == "sign" and match["sign"] in {"\\", ""}:
         return Token(Kind.MACRO, "\\")
     if kind == "sign":

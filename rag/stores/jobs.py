@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rag.stores.database import Database
 
 # How long a worker may be silent. It says that it goes on three times as often.
+_ASKED_AT_ONCE: Final = 500
 LEASE: Final = timedelta(seconds=60)
 _ATTEMPTS: Final = 5
 _FIRST_DELAY: Final = timedelta(seconds=5)
@@ -177,6 +178,18 @@ class JobQueue:
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(JobFileRow.id).limit(limit)).all()
         return [(row.id, _to_file(row)) for row in rows]
+
+    def outcomes_of(self, job_id: int, uris: Sequence[str]) -> dict[str, str]:
+        """What is noted of these files of a job, by address."""
+        found: dict[str, str] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(uris), _ASKED_AT_ONCE):
+                some = uris[start : start + _ASKED_AT_ONCE]
+                noted = select(JobFileRow.uri, JobFileRow.outcome).where(JobFileRow.job_id == job_id)
+                found.update(
+                    (row.uri, row.outcome) for row in connection.execute(noted.where(JobFileRow.uri.in_(some)))
+                )
+        return found
 
     def forget(self, older_than: timedelta) -> int:
         """Delete jobs that ended longer ago; returns how many."""

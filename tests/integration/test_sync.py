@@ -170,9 +170,11 @@ def test_a_dry_run_names_every_step_and_does_nothing(sync, run, docs, embedder):
     told = sync("--dry-run", "--prune")
     assert [line["action"] for line in told["step"]] == ["change", "move", "delete"]
     assert all(line["reason"] for line in told["step"])
+    os.mkfifo(docs / "pipe")
     shown = run("sync", docs, "--dry-run").stdout
-    assert "move    rivers.md -> streams.md" in shown
-    assert shown.splitlines()[-1].endswith("1 changed, 1 moved, 1 gone; nothing was done")
+    assert "move     rivers.md -> streams.md" in shown
+    assert "left out pipe" in shown
+    assert shown.splitlines()[-1].endswith("1 changed, 1 moved, 1 gone, 1 left out; nothing was done")
     assert counts(sync("--prune")) == {"replaced": 1, "moved": 1, "deleted": 1}
 
 

@@ -23,7 +23,7 @@ from rag.embedding.fake import HashingEmbedder
 from rag.erasure import ErasureReport
 from rag.errors import DataDirectoryUnwritable
 from rag.factory import Library, open_library
-from rag.job_types import JobRequest, JobState, Upload
+from rag.job_types import JobFile, JobRequest, JobState, Upload
 from rag.stores import database
 from rag.stores.ingest_lock import IngestLock
 
@@ -128,7 +128,7 @@ def test_a_job_is_not_done_before_what_it_replaced_is_erased(library, work, monk
     monkeypatch.setattr(Library, "erase_deleted", unconfirmed_at_first)
     job_id = put(library, ("a.txt", b"Water runs up."))
     first, second = work()
-    assert (first["state"], second["state"], second["outcomes"]) == ("queued", "succeeded", {"unchanged": 1})
+    assert (first["state"], second["state"], second["outcomes"]) == ("queued", "succeeded", {"replaced": 1})
     job = library.jobs.job(job_id)
     assert (job.attempts, job.error, asked) == (2, None, [1, 1])
     put(library, ("a.txt", b"Water runs up."))
@@ -184,6 +184,25 @@ def test_the_job_of_a_worker_that_died_is_done_by_the_next(library, work):
         assert work() == []
     assert work()[0]["state"] == "succeeded"
     assert library.jobs.job(job_id).attempts == 2
+
+
+def test_what_an_attempt_before_took_in_is_told_once_and_as_that(library, work, tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in ("a.txt", "b.txt", "c.txt"):
+        (folder / name).write_text(f"The text of {name}")
+    with WorkerPlace(library.settings.home) as killed:
+        job_id = library.jobs.put(JobRequest(collection="notes", paths=(str(folder),))).id
+        library.jobs.claim(killed.owner)
+        # Stands for what the worker had stored before it was killed, and for what another job has.
+        library.jobs.put(JobRequest(collection="notes", paths=(str(folder / "a.txt"), str(folder / "b.txt"))))
+        work()
+        noted = JobFile(uri=str(folder.resolve() / "a.txt"), outcome="ingested", chunks=1)
+        failed = JobFile(uri=str(folder.resolve() / "b.txt"), outcome="failed")
+        library.jobs.record(job_id, killed.owner, [noted, failed])
+    assert work()[0]["outcomes"] == {"ingested": 2, "unchanged": 1}
+    files = {Path(file.uri).name: file.outcome for _, file in library.jobs.files(job_id)}
+    assert files == {"a.txt": "ingested", "b.txt": "unchanged", "c.txt": "ingested"}
 
 
 def test_a_folder_is_work_as_well(library, work, tmp_path):

@@ -1,29 +1,58 @@
-"""Lines of ignore files mean the same when their wildcards are not tried again."""
+"""Lines of ignore files mean what they mean to git, and their wildcards are not tried again."""
 
 from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pathspec import GitIgnoreSpec
 
-from indexer.ignore_patterns import IgnorePattern
+from indexer.ignore_patterns import IgnoreLine, ignore_lines, verdict
 
-# No brackets that exclude: in pathspec, not in git, they match the slash after a name.
-names = st.text(alphabet="ab*?", min_size=1, max_size=5) | st.sampled_from(["**", "[ab]", "*[ab]*b", r"\*a*"])
-lines = st.tuples(st.sampled_from(["", "!", "/"]), st.lists(names, min_size=1, max_size=5), st.sampled_from(["", "/"]))
-paths = st.lists(st.text(alphabet="ab*", min_size=1, max_size=5), min_size=1, max_size=6).map("/".join)
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = ["a", "b", "ab", "a.md"]
+PATHS = [*NAMES, *(f"{x}/{y}" for x in NAMES[:3] for y in NAMES)]
+FILES = ["a.md", *(f"{path}/{name}" for path in PATHS if "." not in path for name in NAMES if "/" in path)]
+
+parts = st.text(alphabet="ab*?", min_size=1, max_size=4) | st.sampled_from(
+    ["**", "[ab]", "[!b]", "*.md", "a.md", r"\a*"]
+)
+bodies = st.lists(parts, min_size=1, max_size=3).map("/".join)
+lines = st.tuples(st.sampled_from(["", "!", "/", "!/"]), bodies, st.sampled_from(["", "/", " "])).map("".join)
 
 
-@settings(max_examples=600, deadline=None)
-@given(st.lists(lines, min_size=1, max_size=3), paths, st.booleans())
-@example([("", ["a", "**", "b", "**", "a*b"], "")], "a/a/b/b/ab/aab", False)
-def test_a_line_means_what_it_means_to_pathspec(parts, path, directory):
-    written = [f"{mark}{'/'.join(segments)}{end}" for mark, segments, end in parts]
-    asked = f"{path}/" if directory else path
-    ours = GitIgnoreSpec.from_lines(written, IgnorePattern, backend="simple")
-    theirs = GitIgnoreSpec.from_lines(written, backend="simple")
-    assert ours.check_file(asked).include == theirs.check_file(asked).include
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("tree")
+    for path in FILES:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    subprocess.run(["git", "init", "-q", root], check=True)
+    return root
+
+
+def left_out(found: list[IgnoreLine], path: str) -> bool:
+    names = path.split("/")
+    places = range(1, len(names) + 1)
+    return any(verdict(found, "/".join(names[:n]), directory=n < len(names)) for n in places)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(lines, min_size=1, max_size=4))
+@example(["*", "!*/", "!*.md"])
+@example(["a/**", "!a/b/", "!a/b/a.md"])
+@example(["b/", "!a/b"])
+@example(["**/*/**/"])
+def test_lines_mean_what_they_mean_to_git(tree, written):
+    (tree / ".gitignore").write_text("\n".join(written) + "\n")
+    command = ["git", "-c", "core.excludesFile=", "check-ignore", "--no-index", "--stdin"]
+    told = subprocess.run(command, cwd=tree, input="\n".join(FILES), text=True, capture_output=True, check=False).stdout
+    found = ignore_lines(written)
+    assert [path for path in FILES if left_out(found, path)] == told.splitlines()
 
 
 @pytest.mark.timeout(10)  # in vain for centuries if every place of a wildcard is tried with every place of the others
@@ -38,5 +67,4 @@ def test_a_line_means_what_it_means_to_pathspec(parts, path, directory):
     ],
 )
 def test_no_line_takes_more_than_a_moment(line, path):
-    spec = GitIgnoreSpec.from_lines([line], IgnorePattern, backend="simple")
-    assert spec.check_file(path).include is None
+    assert verdict(ignore_lines([line]), path, directory=False) is None

@@ -205,12 +205,12 @@ def odf(kind: str, body: str, *, styles: str = "", title: str = "", manifest: st
 
 
 def epub(chapters: Mapping[str, str], *, title: str = "A book", contents: Mapping[str, str] | None = None) -> bytes:
-    """A book: file name to XHTML body. ``contents`` names chapters in the table of contents of EPUB 2."""
+    """A book: file name to XHTML body. ``contents`` names places in the table of contents of EPUB 2."""
     items = "".join(f'<item id="{name}" href="{name}" media-type="application/xhtml+xml"/>' for name in chapters)
     order = "".join(f'<itemref idref="{name}"/>' for name in chapters)
     points = "".join(
-        f'<navPoint><navLabel><text>{escape(label)}</text></navLabel><content src="{name}#top"/></navPoint>'
-        for name, label in (contents or {}).items()
+        f'<navPoint><navLabel><text>{escape(label)}</text></navLabel><content src="{place}"/></navPoint>'
+        for place, label in (contents or {}).items()
     )
     return zipped(
         {

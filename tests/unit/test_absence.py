@@ -14,9 +14,21 @@ def test_an_empty_folder_that_nobody_changed_since_is_a_disk_that_is_not_mounted
     mount = root / "mnt"
     source = known_of(write(root, "kept"), uri=f"{root}/mnt/deep/a", stored_at=datetime.now(UTC) + timedelta(hours=1))
     mount.mkdir()
+    (mount / ".keep").touch()
     reason, proved = Evidence(root, []).of(source)
     assert (proved, "not mounted" in reason) == (False, True)
     (mount / "b").write_text("b")
+    assert Evidence(root, []).of(source)[1]
+
+
+def test_a_link_is_not_gone_where_the_disk_that_it_leads_to_may_not_be_mounted(root):  # noqa: F811
+    write(root, "kept")
+    source = known_of(root / "kept", uri=f"{root}/link", stored_at=datetime.now(UTC) + timedelta(hours=1))
+    (root / "mnt").mkdir()
+    (root / "link").symlink_to("mnt/deep/a")
+    reason, proved = Evidence(root, []).of(source)
+    assert (proved, "not mounted" in reason) == (False, True)
+    (root / "link").unlink()
     assert Evidence(root, []).of(source)[1]
 
 

@@ -42,6 +42,7 @@ ALL = ["a.log", "a.md", "build/out.md", "sub/b.log", "sub/build/in.md"]
         (["*.md", "!a.md"], {"build/out.md", "sub/build/in.md"}),
         (["!a.md", "*.md"], {"a.md", "build/out.md", "sub/build/in.md"}),
         (["sub/**/in.md", "[ab].log"], {"sub/build/in.md", "a.log", "sub/b.log"}),
+        (["*", "!*/", "!*.md"], {"a.log", "sub/b.log"}),
         (["build/", "!build/out.md"], {"build/out.md", "sub/build/in.md"}),
     ],
 )

@@ -21,7 +21,7 @@ def texts(parser, content: bytes) -> list[tuple[str, str]]:
 def test_chapters_come_in_reading_order_under_their_own_title():
     book = epub(
         {"b.xhtml": "<h1>Second</h1><p>B &amp; more</p>", "a%20x.xhtml": "<p>Untitled text</p>"},
-        contents={"a%20x.xhtml": "Named in the contents"},
+        contents={"a%20x.xhtml#top": "Named in the contents"},
     )
     with zipfile.ZipFile(io.BytesIO(book)) as archive:
         parts = {name.replace("%20", " "): archive.read(name) for name in archive.namelist()}
@@ -33,6 +33,24 @@ def test_chapters_come_in_reading_order_under_their_own_title():
         "Named in the contents\n\n",
         "Untitled text\n\n",
     ]
+
+
+def test_text_that_goes_on_from_the_page_before_is_not_under_the_chapter_that_begins_below_it():
+    book = epub(
+        {"a.xhtml": "<h2>One</h2><p>Begun</p>", "b.xhtml": "<p>and gone on.</p><h2 id='two'>Two</h2><p>New</p>"},
+        contents={"a.xhtml": "One", "b.xhtml#two": "Two"},
+    )
+    blocks = [item for item in parse(parse_epub, book) if isinstance(item, Block)]
+    assert [(block.text.strip(), block.level) for block in blocks] == [
+        ("One", 2), ("Begun", 0), ("and gone on.", 0), ("Two", 2), ("New", 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["a.xhtml", "a.xhtml#motto"])
+def test_a_chapter_that_begins_before_its_heading_is_not_below_itself(place):
+    book = epub({"a.xhtml": "<p> &#160;<i id='motto'>A motto</i></p><h2>One</h2><p>Text</p>"}, contents={place: "One"})
+    blocks = [item for item in parse(parse_epub, book) if isinstance(item, Block)]
+    assert [(block.heading, block.level) for block in blocks if block.heading] == [("One", 1), ("One", 1)]
 
 
 def test_a_missing_chapter_is_told_and_a_protected_book_refused():

@@ -80,6 +80,13 @@ def test_a_layout_table_is_read_as_text():
     assert [block.kind.value for block in blocks] == ["heading", "paragraph", "paragraph"]
 
 
+def test_a_command_in_a_cell_of_a_table_with_names_does_not_take_it_apart():
+    rows = "<tr><th>Name</th><th>Start</th></tr><tr><td>web</td><td>run<pre>systemctl start\nnginx</pre></td></tr>"
+    assert text_of(f"<table>{rows}</table>") == "Name | Start\nweb | run systemctl start nginx\n\n"
+    listing = "\n".join(["print(1)"] * 40)
+    assert listing in text_of(f"<table>{rows}<tr><td>x</td><td><pre>{listing}</pre></td></tr></table>")
+
+
 def test_a_page_that_is_all_furniture_keeps_its_text():
     assert text_of("<nav><p>The only text there is.</p></nav>").strip() == "The only text there is."
     assert "All of it" in text_of(

@@ -227,11 +227,21 @@ def test_spans_of_latex_do_not_multiply_long_texts():
         r"\cmidrule(lr){2-3}", r"\cmidrule[1pt](r{2pt}l){2-3}", r"\setlength\extrarowheight{2pt}",
         r"\vskip 2pt plus 1pt ", r"\setlength{\tabcolsep}{2pt}", r"\tabcolsep=2pt ", r"\arrayrulecolor{black}",
         r"\specialrule{1pt}{2pt}{2pt}", r"\noalign{\vskip 2pt}", r"\addlinespace[2pt]", r"\kern-.2em ", r"\Xhline{2pt}",
+        r"\looseness=-1 ", r"\widowpenalty10000 ",
     ],
 )  # fmt: skip
 def test_measures_of_latex_are_no_text(rule):
     assert latex_table(rf"a & b & c \\ {rule} d & e & f") == ["a | b | c", "d | e | f"]
     assert parsed(LATEX, rf"before {rule}after").text.split() == ["before", "after"]
+
+
+def test_a_macro_of_latex_that_ends_with_a_space_is_no_part_of_the_next_word():
+    source = r"\def\seven{Seven~B\xspace}\begin{document}\seven reads. So does \seven, and \seven (big).\end{document}"
+    assert parsed(LATEX, source).text.strip() == "Seven B reads. So does Seven B, and Seven B (big)."
+
+
+def test_a_caption_of_latex_outside_a_float_is_one():
+    assert parsed(LATEX, r"\captionof{table}{\small What it costs.}").kinds() == [("caption", "What it costs.")]
 
 
 def test_words_after_a_skip_of_latex_are_text():
