@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import regex
 
 from rag.stores.stopwords import STOP_WORDS
-from rag.stores.terms import is_character, phrase_terms, word_terms
+from rag.stores.terms import folded, is_character, phrase_terms, word_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,9 +75,9 @@ def _words(part: str, languages: Sequence[str | None]) -> Iterator[QueryTerm]:
 
 def _beginnings(beginning: str, languages: Sequence[str | None]) -> Iterator[QueryTerm]:
     """Terms that begin so, and stems of words that do: these may end before it."""
-    folded = beginning.casefold()
+    whole = folded(beginning)
     first = [tuple(reading) for reading in word_terms(beginning, languages)]
-    for words in dict.fromkeys([(folded,), *first]):
+    for words in dict.fromkeys([(whole,), *first]):
         yield QueryTerm(words, beginning=True)
-    for end in range(max(_SHORTEST_STEM, len(folded) - _STEM_ENDINGS), len(folded)):
-        yield QueryTerm((folded[:end],))
+    for end in range(max(_SHORTEST_STEM, len(whole) - _STEM_ENDINGS), len(whole)):
+        yield QueryTerm((whole[:end],))
