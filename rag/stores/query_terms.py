@@ -13,7 +13,10 @@ from rag.stores.terms import folded, is_character, phrase_terms, word_terms
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_PART = regex.compile(r'"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+)')
+# In the quotation marks of keyboards, and in those that word processors and phones make of them.
+_QUOTES = ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」")
+_PHRASE = "|".join(f"{of[0]}(?P<phrase>[^{of}]*){of[1]}" for of in _QUOTES)
+_PART = regex.compile(rf"(?|{_PHRASE})|(?P<word>[^\s{''.join(sorted(set(''.join(_QUOTES))))}]+)")
 _PREFIX = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d]{2,}\*")
 _IDENTIFIER = regex.compile(r"[\p{N}_@/:.]")
 _PUNCTUATION = ".,;:!?'()[]{}"
@@ -51,9 +54,9 @@ def query_terms(query: str, languages: Sequence[str | None] = (None,)) -> list[Q
     for part in {match.group().casefold(): match for match in _PART.finditer(query)}.values():
         if part["phrase"] is not None:
             telling += _phrases(part["phrase"], languages)
-        elif _PREFIX.fullmatch(part["word"]):
-            telling += _beginnings(part["word"].rstrip("*"), languages)
-        elif part["word"].casefold().strip(_PUNCTUATION) in STOP_WORDS:
+        elif _PREFIX.fullmatch(word := part["word"].strip(_PUNCTUATION)):
+            telling += _beginnings(word.rstrip("*"), languages)
+        elif word.casefold() in STOP_WORDS:
             stop_words += _words(part["word"], languages)
         else:
             telling += _words(part["word"], languages)
