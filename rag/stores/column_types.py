@@ -39,6 +39,14 @@ class StoredJson(_Readable):
     cache_ok = True
 
 
+def in_utc(time: datetime) -> datetime:
+    """An aware time in UTC; one whose year in UTC is none that there can be is the first or the last that can."""
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC) if time.year == 1 else datetime.max.replace(tzinfo=UTC)
+
+
 class UtcDateTime(_Readable):
     """An aware time in UTC, kept naive because SQLite has no time zones."""
 
@@ -46,7 +54,7 @@ class UtcDateTime(_Readable):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # SQLAlchemy's signature
-        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+        return None if value is None else in_utc(value).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # SQLAlchemy's signature
         return None if value is None else value.replace(tzinfo=UTC)

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import regex
 
 from rag.stores.stopwords import STOP_WORDS
-from rag.stores.terms import is_character, phrase_terms, word_terms
+from rag.stores.terms import folded, is_character, phrase_terms, word_terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_PART = regex.compile(r'"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+)')
+# In the quotation marks of keyboards, and in those that word processors and phones make of them.
+_QUOTES = ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」")
+_PHRASE = "|".join(f"{of[0]}(?P<phrase>[^{of}]*){of[1]}" for of in _QUOTES)
+_PART = regex.compile(rf"(?|{_PHRASE})|(?P<word>[^\s{''.join(sorted(set(''.join(_QUOTES))))}]+)")
 _PREFIX = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d]{2,}\*")
 _IDENTIFIER = regex.compile(r"[\p{N}_@/:.]")
 _PUNCTUATION = ".,;:!?'()[]{}"
@@ -51,9 +54,9 @@ def query_terms(query: str, languages: Sequence[str | None] = (None,)) -> list[Q
     for part in {match.group().casefold(): match for match in _PART.finditer(query)}.values():
         if part["phrase"] is not None:
             telling += _phrases(part["phrase"], languages)
-        elif _PREFIX.fullmatch(part["word"]):
-            telling += _beginnings(part["word"].rstrip("*"), languages)
-        elif part["word"].casefold().strip(_PUNCTUATION) in STOP_WORDS:
+        elif _PREFIX.fullmatch(word := part["word"].strip(_PUNCTUATION)):
+            telling += _beginnings(word.rstrip("*"), languages)
+        elif word.casefold() in STOP_WORDS:
             stop_words += _words(part["word"], languages)
         else:
             telling += _words(part["word"], languages)
@@ -75,9 +78,9 @@ def _words(part: str, languages: Sequence[str | None]) -> Iterator[QueryTerm]:
 
 def _beginnings(beginning: str, languages: Sequence[str | None]) -> Iterator[QueryTerm]:
     """Terms that begin so, and stems of words that do: these may end before it."""
-    folded = beginning.casefold()
+    whole = folded(beginning)
     first = [tuple(reading) for reading in word_terms(beginning, languages)]
-    for words in dict.fromkeys([(folded,), *first]):
+    for words in dict.fromkeys([(whole,), *first]):
         yield QueryTerm(words, beginning=True)
-    for end in range(max(_SHORTEST_STEM, len(folded) - _STEM_ENDINGS), len(folded)):
-        yield QueryTerm((folded[:end],))
+    for end in range(max(_SHORTEST_STEM, len(whole) - _STEM_ENDINGS), len(whole)):
+        yield QueryTerm((whole[:end],))

@@ -37,6 +37,7 @@ REVISIONS = (
     "0021",
     "0022",
     "0023",
+    "0024",
 )
 
 # As a package, not as a path: it works from an installed wheel, and a path may hold characters Alembic interpolates.

@@ -1,9 +1,9 @@
 """Texts and queries as the terms that full-text search compares.
 
 Words are runs of letters, marks and digits (Unicode, so that the vowel signs of Indic scripts stay in their words),
-case-folded, stemmed (Snowball) and freed of diacritics. Scripts written without spaces, and Korean, whose particles
-cling to their words, become overlapping pairs of characters. No term holds an ASCII character that is not a letter or
-digit, which is what lets SQLite's ``ascii`` tokenizer take them apart again.
+case-folded, stemmed (Snowball), freed of diacritics and of letters like ``ø`` and ``œ``. Scripts written without
+spaces, and Korean, whose particles cling to their words, become overlapping pairs of characters. No term holds an
+ASCII character that is not a letter or digit, which is what lets SQLite's ``ascii`` tokenizer take them apart again.
 """
 
 from __future__ import annotations
@@ -72,6 +72,12 @@ _CHARACTER = regex.compile(r"\P{M}\p{M}*|\p{M}+")
 _SCRIPT = regex.compile("|".join(rf"(?P<{script}>\p{{{script}}})" for script in _BY_SCRIPT))
 # Marks that writers leave out; those of other scripts are vowels.
 _OPTIONAL_MARKS = regex.compile(r"(?<=[\p{Latin}\p{Greek}\p{Cyrillic}\p{Arabic}\p{Hebrew}]\p{M}*)\p{M}+")
+# Letters of Latin script that no mark makes of others, and what is written where a keyboard lacks them.
+_LETTERS: Final = str.maketrans(
+    {"ł": "l", "đ": "d", "ø": "o", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th"}
+)
+# Turkish has two letters of what is one elsewhere, and its stemmer tells them apart.
+_TURKISH: Final = str.maketrans({"I": "ı", "İ": "i"})
 _JOINERS = regex.compile(r"[\u200c\u200d]")
 _ASCII_WORD = stdlib_re.compile(r"[a-z0-9]+")
 
@@ -107,12 +113,14 @@ def _different(readings: Iterable[list[str]]) -> list[list[str]]:
 
 
 def _terms(text: str, language: str | None, *, whole: bool = True) -> Iterator[str]:
-    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    if folded.isascii():
-        for word in _ASCII_WORD.findall(folded):
+    if language == "tr":
+        text = text.translate(_TURKISH)
+    lower = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    if lower.isascii():
+        for word in _ASCII_WORD.findall(lower):
             yield _stem(word[:_LONGEST], language)
         return
-    for match in _WORD.finditer(folded):
+    for match in _WORD.finditer(lower):
         word = match.group()
         position = 0
         for run in _UNSPACED.finditer(word):
@@ -149,7 +157,16 @@ def _stem(word: str, language: str | None) -> str:
         if algorithm == "english":  # its rules know no diacritics; those of other languages need them
             word = _without_marks(word)
         word = _stemmer(algorithm).stemWord(word) or word
-    return _without_marks(word)
+    return _plain(word)
+
+
+def folded(word: str) -> str:
+    """A word as terms have it, but whole."""
+    return _plain(unicodedata.normalize("NFKC", word).casefold())
+
+
+def _plain(word: str) -> str:
+    return _without_marks(word).translate(_LETTERS)
 
 
 def _without_marks(word: str) -> str:

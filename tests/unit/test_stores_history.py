@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +21,7 @@ from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.expiry import Expiry
 from rag.stores.history import History
+from rag.stores.lexical import FtsIndex
 from rag.stores.migrations import former
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
 from rag.types import Span
@@ -156,6 +157,17 @@ def test_without_retention_the_history_begins_with_the_last_change(database):
 def test_the_future_is_not_known(store, collection):
     with pytest.raises(InvalidRequest, match="future"):
         store.hydrate(collection, [], as_of=datetime.now(UTC) + timedelta(hours=1))
+
+
+def test_the_first_and_the_last_moments_of_other_zones_can_be_asked_about(store, history, collection, database):
+    ingest(store, collection, "/a", ["one"])
+    first = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+    last = datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))
+    assert not FtsIndex(database).search(collection, "one", 3, as_of=first)
+    assert store.hydrate(collection, chunk_ids(store, collection), as_of=first) == []
+    assert told(history, collection, since=first, until=last) == [("added", "/a")]
+    with pytest.raises(InvalidRequest, match=r"^9999-12-31T23:59:59.999999Z lies in the future"):
+        store.hydrate(collection, [], as_of=last)
 
 
 def test_what_was_while_the_clock_was_ahead_is_not_known_and_the_rest_is(store, history, collection, monkeypatch):

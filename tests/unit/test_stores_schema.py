@@ -254,5 +254,23 @@ def test_full_text_of_an_older_database_is_made_anew(settings, monkeypatch):
     assert query(settings.home / "plumbline.db", "SELECT DISTINCT scope FROM chunk_terms") == [("\ue0001",)]
 
 
+def test_letters_of_an_older_databases_terms_are_made_plain(settings, database_file, monkeypatch):
+    database = Database.open(settings)
+    store = SqlDocumentStore(database)
+    collection = store.ensure_collection("c", fingerprint())
+    ingest(store, collection, "/a", ["Łódź i Tromsø", "nothing of that kind"])
+    ingest(store, collection, "/tr", ["Irmaklar Türkiye'nin doğusunda bulunan dağlardan denize akar ve çok uzundur."])
+    database.close()
+    with closing(sqlite3.connect(database_file)) as connection, connection:
+        connection.execute("UPDATE chunk_terms SET text = 'łodz i tromsø' WHERE text = 'lodz i tromso'")
+        connection.execute("UPDATE chunk_terms SET text = replace(text, ?, 'irmaklar')", ("irmak",))
+        connection.execute("UPDATE alembic_version SET version_num = '0023'")
+    database = Database.open(settings)
+    assert len(FtsIndex(database).search(collection, "lodz", 2)) == 1
+    assert len(FtsIndex(database).search(collection, "ırmakların", 2)) == 1
+    assert list(verify_database(database)) == []
+    database.close()
+
+
 def query_languages(settings):
     return query(settings.home / "plumbline.db", "SELECT language FROM document_versions ORDER BY id")

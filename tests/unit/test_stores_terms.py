@@ -44,10 +44,42 @@ def test_no_term_can_be_taken_apart_by_the_tokenizer():
 
 
 @pytest.mark.parametrize(
-    ("left_out", "written"), [("uber", "über"), ("ecole", "école"), ("елка", "ёлка"), ("كِتَاب", "كتاب")]
+    ("left_out", "written"),
+    [
+        ("uber", "über"),
+        ("ecole", "école"),
+        ("елка", "ёлка"),
+        ("كِتَاب", "كتاب"),
+        ("lodz", "Łódź"),
+        ("tromso", "Tromsø"),
+        ("coeur", "cœur"),
+        ("Da Nang", "Đà Nẵng"),
+    ],
 )
 def test_marks_may_be_left_out(left_out, written):
     assert terms(left_out, None) == terms(written, None)
+
+
+@pytest.mark.parametrize("word", ["ığdır", "ırmakları", "istanbul", "kapı"])
+def test_turkish_words_have_one_term_in_either_case(word):
+    capitals = word.replace("i", "İ").upper()
+    assert terms(word, "tr") == terms(word.replace("i", "İ", 1).capitalize(), "tr") == terms(capitals, "tr")
+
+
+@pytest.mark.parametrize(
+    ("beginning", "word", "language"),
+    [
+        ("générat*", "générations", "fr"),
+        ("économiq*", "économique", "fr"),
+        ("Ernähru*", "Ernährung", "de"),
+        ("Łód*", "Łódź", "pl"),
+        ("cœur*", "coeurs", "fr"),
+    ],
+)
+def test_the_beginning_of_a_word_with_diacritics_finds_it(beginning, word, language):
+    (term,) = terms(word, language)
+    looked_for = query_terms(beginning, [language, None])
+    assert any(term.startswith(each.words[0]) if each.beginning else (term,) == each.words for each in looked_for)
 
 
 def test_a_word_of_a_query_is_read_in_every_language_of_the_collection():
@@ -71,6 +103,10 @@ def test_a_word_of_a_query_is_read_in_every_language_of_the_collection():
         ('"機器學習 AI"', '"機器 器學 學習 習 ai"'),
         ("high-speed", '"high" OR "speed"'),
         ("कर्मचा*", '"कर्मचा" * OR "कर्मच" * OR "कर्म" OR "कर्मच"'),
+        ("“error codes” list", '"error code" OR "list"'),
+        ("„error codes“, «list of» »it all« 「機器學習」", '"error code" OR "list of" OR "it all" OR "機器 器學 學習"'),
+        ("unfinished “phrase", '"unfinish" OR "phrase"'),
+        ("what is (config*)?", '"config" * OR "conf" OR "confi"'),
         ('unfinished "phrase', '"unfinish" OR "phrase"'),
         ("config*", '"config" * OR "conf" OR "confi"'),
         ('") OR * NEAR(', '"near"'),
