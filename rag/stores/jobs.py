@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from rag.job_types import JobRequest, Upload
     from rag.stores.database import Database
 
-# How long a worker may be silent. It says that it goes on three times as often.
 _ASKED_AT_ONCE: Final = 500
+# How long a worker may be silent. It says that it goes on three times as often.
 LEASE: Final = timedelta(seconds=60)
 _ATTEMPTS: Final = 5
 _FIRST_DELAY: Final = timedelta(seconds=5)
