@@ -111,20 +111,44 @@ def _chapters(archive: LimitedZip, package: _Element, package_part: str) -> Iter
 
 
 def _titles(archive: LimitedZip, items: Mapping[str | None, _Element], folder: str) -> dict[str, tuple[str, str]]:
-    """What the table of contents of EPUB 2 calls each page first, where there is one, and which place of the page."""
-    table = next((i for i in items.values() if i.get("media-type") == "application/x-dtbncx+xml"), None)
-    part = "" if table is None else _resolved(folder, table.get("href") or "")
-    if part not in archive:
-        return {}
-    titles: dict[str, tuple[str, str]] = {}
+    """What the table of contents calls each page first, where there is one, and which place of the page."""
+    tables = (
+        (_entries_of_ncx, (i for i in items.values() if i.get("media-type") == "application/x-dtbncx+xml")),
+        (_entries_of_page, (i for i in items.values() if "nav" in (i.get("properties") or "").split())),
+    )
+    for entries, found in tables:
+        parts = (_resolved(folder, item.get("href") or "") for item in found)
+        if part := next((part for part in parts if part in archive), ""):
+            titles: dict[str, tuple[str, str]] = {}
+            for place, label in entries(archive, part):
+                title = one_line(label)[:MAX_HEADING_CHARS]
+                page = _resolved(posixpath.dirname(part), place)
+                titles.setdefault(page, (title, unquote(place.partition("#")[2])))
+            if titles:
+                return titles
+    return {}
+
+
+def _entries_of_ncx(archive: LimitedZip, part: str) -> Iterator[tuple[str, str]]:
+    """Places and their names in the table of EPUB 2, which many books of EPUB 3 have, too."""
     for point in (e for e in read_xml(archive, part).iter() if _local(e) == "navPoint"):
         label = next((e for e in point if _local(e) == "navLabel"), None)
         content = next((e for e in point if _local(e) == "content"), None)
         if label is not None and content is not None:
-            source = content.get("src") or ""
-            title = one_line("".join(label.itertext()))[:MAX_HEADING_CHARS]
-            titles.setdefault(_resolved(posixpath.dirname(part), source), (title, unquote(source.partition("#")[2])))
-    return titles
+            yield content.get("src") or "", "".join(label.itertext())
+
+
+def _entries_of_page(archive: LimitedZip, part: str) -> Iterator[tuple[str, str]]:
+    """Places and their names in the table of EPUB 3, a page (section 7)."""
+    from lxml import etree
+
+    page = archive.read(part)
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
+    tree = etree.fromstring(page.decode(_encoding(page), "replace").encode(), parser)
+    lists = [] if tree is None else list(tree.iter("nav"))
+    for nav in [nav for nav in lists if "toc" in (nav.get("epub:type") or "").split()][:1]:
+        for link in nav.iter("a"):
+            yield link.get("href") or "", "".join(link.itertext())
 
 
 def _blocks(archive: LimitedZip, chapter: _Chapter) -> Iterator[Parsed]:

@@ -1,4 +1,7 @@
-"""Sitemaps (sitemaps.org, protocol 0.9): the pages that a site lists, with when they were changed."""
+"""Sitemaps (sitemaps.org, protocol 0.9): the pages that a site lists, with when they were changed.
+
+The protocol lets a site list them in a text file, a line each, or a feed (RSS 2.0, Atom 1.0) as well.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,9 @@ _FILE_ENTRIES: Final = 50_000
 _MAX_DEPTH: Final = 2
 _GZIP_MARK: Final = b"\x1f\x8b\x08"
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
-_LISTS: Final = frozenset({"urlset", "sitemapindex"})
-_ENTRIES: Final = frozenset({"url", "sitemap"})
+_MARK: Final = b"\xef\xbb\xbf"
+_ENTRIES: Final = {"urlset": "url", "sitemapindex": "sitemap", "rss": "item", "feed": "entry"}
+_CHANGED: Final = frozenset({"lastmod", "updated"})
 # Told from other XML by its root, which the XML declaration, comments and instructions may precede.
 SITEMAP_START: Final = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*+(?>(?:<\?.{0,500}?\?>\s*|<!--.{0,2000}?-->\s*){0,8})"
@@ -172,7 +176,18 @@ def _gunzipped(url: str, content: bytes) -> bytes:
 
 
 def _entries(url: str, content: bytes) -> Iterator[_Entry]:
-    """Entries in their order, read without entities, without network and element by element."""
+    """Entries in their order."""
+    text = content.removeprefix(_MARK).lstrip()
+    if text.startswith((b"http://", b"https://")):
+        for line in text.splitlines():
+            if location := line.decode("utf-8", "replace").strip():
+                yield _Entry(kind="url", location=location, lastmod="")
+    else:
+        yield from _elements(url, content)
+
+
+def _elements(url: str, content: bytes) -> Iterator[_Entry]:
+    """Entries of a sitemap in XML or a feed, read without entities, without network and element by element."""
     from lxml import etree
 
     found = etree.iterparse(
@@ -186,30 +201,38 @@ def _entries(url: str, content: bytes) -> Iterator[_Entry]:
     )
     try:
         _event, root = next(found)
-        if etree.QName(root).localname not in _LISTS:
-            raise _no_sitemap(url, f"its root is <{etree.QName(root).localname}>")
+        kind = _ENTRIES.get(_name(root))
+        if kind is None:
+            raise _no_sitemap(url, f"its root is <{_name(root)}>")
         if root.getroottree().docinfo.internalDTD is not None:
             raise _no_sitemap(url, "it has a DOCTYPE, which may declare entities that grow")
         for event, element in found:
-            if event != "end" or not isinstance(element.tag, str) or element.getparent() is not root:
+            around = element.getparent()
+            if event != "end" or around is None or not (around is root or _name(around) == "channel"):
                 continue
-            kind = etree.QName(element).localname
-            if kind in _ENTRIES and (location := _text(element, "loc")):
-                yield _Entry(kind=kind, location=location, lastmod=_text(element, "lastmod")[:40])
+            if _name(element) == kind and (location := _location(element)):
+                yield _Entry(kind=kind, location=location, lastmod=_lastmod(element))
             element.clear()
             while element.getprevious() is not None:
-                del root[0]
+                del around[0]
     except (etree.LxmlError, StopIteration) as error:
         raise _no_sitemap(url, str(error) or "it is empty") from error
 
 
-def _text(element: _Element, name: str) -> str:
-    from lxml import etree
-
-    for child in element:
-        if isinstance(child.tag, str) and etree.QName(child).localname == name:
-            return (child.text or "").strip()
+def _location(entry: _Element) -> str:
+    """Where an entry's page is; a feed's may have further links, to pictures and to comments."""
+    for child in entry:
+        if _name(child) == "loc" or (_name(child) == "link" and child.get("rel", "alternate") == "alternate"):
+            return (child.text or child.get("href") or "").strip()
     return ""
+
+
+def _lastmod(entry: _Element) -> str:
+    return next((child.text or "" for child in entry if _name(child) in _CHANGED), "").strip()[:40]
+
+
+def _name(element: _Element) -> str:
+    return str(element.tag).rpartition("}")[2]
 
 
 def _no_sitemap(url: str, reason: str) -> SourceDamaged:

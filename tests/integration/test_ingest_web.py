@@ -21,6 +21,18 @@ FULL = Path("/dev/full")
 LIST = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{}</urlset>'
 INDEX = '<sitemapindex xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{}</sitemapindex>'
 
+TEXT = "\ufeff{0}/a\r\n\r\n  {0}/b \r\n"
+RSS = (
+    '<rss version="2.0" xmlns:atom="http://www.w3.org/2005/Atom"><channel><link>{0}/</link>'
+    "<item><title>A</title><link>{0}/a</link></item>"
+    '<item><atom:link rel="self" href="{0}/x"/><link>/b</link></item></channel></rss>'
+)
+ATOM = (
+    '<feed xmlns="http://www.w3.org/2005/Atom"><link href="{0}/"/>'
+    '<entry><link rel="enclosure" href="{0}/x"/><link href="{0}/a"/></entry>'
+    '<entry><link rel="alternate" href="/b"/></entry></feed>'
+)
+
 
 @pytest.fixture
 def site():
@@ -225,6 +237,16 @@ def test_the_pages_of_a_sitemap_are_taken_in(ingest, site) -> None:
     }
     (refused, _) = ingest(f"{site.base}/private", exit_code=1)  # asked for by itself
     assert refused[0]["error"]["code"] == "source_disallowed"
+
+
+@pytest.mark.parametrize("body", [TEXT, RSS, ATOM], ids=["text", "rss", "atom"])
+def test_a_site_may_list_its_pages_in_a_text_or_a_feed(ingest, site, body: str) -> None:
+    for page in "ab":
+        site.page(f"/{page}", f"{page} is a page.")
+    site.answers["/list"] = Answer(body=body.format(site.base).encode())
+    taken, summary = ingest("--sitemap", f"{site.base}/list")
+    assert [line["uri"] for line in taken] == [f"{site.base}/a", f"{site.base}/b"]
+    assert summary["ingested"] == 2
 
 
 def test_what_a_sitemap_dates_is_not_asked_for_again(ingest, site) -> None:

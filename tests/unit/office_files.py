@@ -204,8 +204,14 @@ def odf(kind: str, body: str, *, styles: str = "", title: str = "", manifest: st
     )
 
 
-def epub(chapters: Mapping[str, str], *, title: str = "A book", contents: Mapping[str, str] | None = None) -> bytes:
-    """A book: file name to XHTML body. ``contents`` names places in the table of contents of EPUB 2."""
+def epub(
+    chapters: Mapping[str, str],
+    *,
+    title: str = "A book",
+    contents: Mapping[str, str] | None = None,
+    contents_page: str = "",
+) -> bytes:
+    """A book: file name to XHTML body. ``contents`` names places in the table of EPUB 2; that of EPUB 3 is a page."""
     items = "".join(f'<item id="{name}" href="{name}" media-type="application/xhtml+xml"/>' for name in chapters)
     order = "".join(f'<itemref idref="{name}"/>' for name in chapters)
     points = "".join(
@@ -218,8 +224,10 @@ def epub(chapters: Mapping[str, str], *, title: str = "A book", contents: Mappin
             "META-INF/container.xml": '<container><rootfiles><rootfile full-path="in/a.opf"/></rootfiles></container>',
             "in/a.opf": f'<package><metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>{escape(title)}'
             f'</dc:title></metadata><manifest>{items}<item id="ncx" href="toc.ncx" '
-            f'media-type="application/x-dtbncx+xml"/></manifest><spine>{order}</spine></package>',
+            f'media-type="application/x-dtbncx+xml"/><item id="nav" href="nav.xhtml" properties="nav" '
+            f'media-type="application/xhtml+xml"/></manifest><spine>{order}</spine></package>',
             "in/toc.ncx": f"<ncx><navMap>{points}</navMap></ncx>",
+            "in/nav.xhtml": contents_page,
             **{f"in/{name}": f"<html><body>{body}</body></html>" for name, body in chapters.items()},
         }
     )

@@ -35,6 +35,16 @@ def test_chapters_come_in_reading_order_under_their_own_title():
     ]
 
 
+def test_the_table_of_contents_may_be_a_page():
+    page = (
+        "<?xml version='1.0' encoding='utf-8'?><html xmlns:epub='http://www.idpf.org/2007/ops'><body>"
+        "<nav epub:type='landmarks'><ol><li><a href='a.xhtml'>Start</a></li></ol></nav>"
+        "<nav epub:type='toc'><ol><li><a href='a.xhtml'>The&nbsp;first <i>one</i></a></li></ol></nav></body></html>"
+    )
+    _title, *blocks = parse(parse_epub, epub({"a.xhtml": "<p>Text</p>"}, contents_page=page))
+    assert [block.text for block in blocks] == ["The first one\n\n", "Text\n\n"]
+
+
 def test_text_that_goes_on_from_the_page_before_is_not_under_the_chapter_that_begins_below_it():
     book = epub(
         {"a.xhtml": "<h2>One</h2><p>Begun</p>", "b.xhtml": "<p>and gone on.</p><h2 id='two'>Two</h2><p>New</p>"},
