@@ -5,10 +5,8 @@ Source: EPUB 3.3 (package documents, section 5), which readers of EPUB 2 share.
 
 from __future__ import annotations
 
-import html
 import io
 import posixpath
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -140,15 +138,20 @@ def _entries_of_ncx(archive: LimitedZip, part: str) -> Iterator[tuple[str, str]]
 
 def _entries_of_page(archive: LimitedZip, part: str) -> Iterator[tuple[str, str]]:
     """Places and their names in the table of EPUB 3, a page (section 7)."""
-    from lxml import etree
-
     page = archive.read(part)
-    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
-    tree = etree.fromstring(page.decode(_encoding(page), "replace").encode(), parser)
+    tree = _tree(page.decode(_encoding(page), "replace"))
     lists = [] if tree is None else list(tree.iter("nav"))
     for nav in [nav for nav in lists if "toc" in (nav.get("epub:type") or "").split()][:1]:
         for link in nav.iter("a"):
             yield link.get("href") or "", "".join(link.itertext())
+
+
+def _tree(page: str) -> _Element | None:
+    """None if there is nothing in it."""
+    from lxml import etree
+
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True)
+    return etree.fromstring(page.encode("utf-8", "replace"), parser)
 
 
 def _blocks(archive: LimitedZip, chapter: _Chapter) -> Iterator[Parsed]:
@@ -170,11 +173,14 @@ def _blocks(archive: LimitedZip, chapter: _Chapter) -> Iterator[Parsed]:
 
 def _begins_at(chapter: _Chapter, page: str) -> bool:
     """Whether no text of the page comes before what its title names: it would belong to the chapter before."""
-    name = re.escape(html.escape(chapter.anchor))
-    place = re.search(rf"""<[^<>]*\s(?:id|name)\s*=\s*["']{name}["']""", page) if name else None
-    before = page[: place.start()] if place is not None else ""
-    body = re.sub(r"<[^<>]*>", "", before.partition("<body")[2].partition(">")[2])
-    return not html.unescape(body).strip()
+    tree = _tree(page) if chapter.anchor else None
+    body = None if tree is None else tree.find("body")
+    places = [] if body is None else list(body.iter())
+    named = next((n for n, e in enumerate(places) if chapter.anchor in {e.get("id"), e.get("name")}), 0)
+    around = set(places[named].iterancestors()) if named else set()
+    texts = [e.text for e in places[:named] if e.tag not in {"script", "style"}]
+    texts += [e.tail for e in places[:named] if e not in around]
+    return not any(map(str.strip, filter(None, texts)))
 
 
 def _encoding(page: bytes) -> str:

@@ -132,7 +132,7 @@ def _seen(line: Line) -> _Seen:
             named=_LABEL.fullmatch(text) is None,
             depth=depth,
         ),
-        chars=len(text),
+        chars=len(text) if any(map(str.isalnum, text)) else 0,  # lines to fill in are no text
         items=line.items,
         may_be=line.may_be and _may_be_heading(text),
         dated=is_date(text),
@@ -147,7 +147,7 @@ def _may_be_heading(text: str) -> bool:
 
 
 def _standing_out(seen: Sequence[_Seen], body: float, *, by_weight: bool) -> list[int]:
-    """Lines that look like more than the body, and than the line below each, and have text below them."""
+    """Lines that look like more than the body, and than the line below each, and have text below them, in order."""
     plain_lists = {line.items for line in seen if line.look.thin}
     candidates = []
     for index, line in enumerate(seen):
@@ -164,17 +164,20 @@ def _standing_out(seen: Sequence[_Seen], body: float, *, by_weight: bool) -> lis
         for index in (above, below)
     }
     candidates = [index for index in candidates if index not in alike]
-    found = []
+    found: list[int] = []
+    short: list[int] = []
     text_below = 0
     after = len(seen)
     for index in reversed(candidates):
         if after > index + 1:
             text_below = sum(line.chars for line in seen[index + 1 : after] if line.look.thin or not by_weight)
         outranks = index + 1 < len(seen) and seen[index].look < seen[index + 1].look
-        if outranks and text_below >= _MIN_BELOW:
-            found.append(index)
+        if outranks and text_below:
+            (found if text_below >= _MIN_BELOW else short).append(index)
         after = index
-    return found[::-1]
+    # Where others that look so are headings, what little is below it must not be below the one before.
+    looks = Counter(seen[index].look for index in found)
+    return sorted(found + [index for index in short if looks[seen[index].look] > 1])
 
 
 def _usual(found: Sequence[_Seen], *, first: int) -> list[_Seen]:

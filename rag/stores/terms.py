@@ -114,7 +114,7 @@ def _different(readings: Iterable[list[str]]) -> list[list[str]]:
 
 def _terms(text: str, language: str | None, *, whole: bool = True) -> Iterator[str]:
     if language == "tr":
-        text = text.translate(_TURKISH)
+        text = unicodedata.normalize("NFC", text).translate(_TURKISH)  # an İ may be an I and its dot
     lower = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
     if lower.isascii():
         for word in _ASCII_WORD.findall(lower):

@@ -30,7 +30,7 @@ RSS = (
 ATOM = (
     '<feed xmlns="http://www.w3.org/2005/Atom"><link href="{0}/"/>'
     '<entry><link rel="enclosure" href="{0}/x"/><link href="{0}/a"/></entry>'
-    '<entry><link rel="alternate" href="/b"/></entry></feed>'
+    '<entry><link rel="alternate" href="/b">\n</link></entry></feed>'
 )
 
 

@@ -104,7 +104,7 @@ def test_where_the_ignore_file_cannot_be_read_nothing_is_taken_in_or_proved(tmp_
 
 def test_a_line_that_cannot_be_understood_is_told(tmp_path):
     write(tmp_path, "a.txt")
-    ignore(tmp_path, "!")
+    ignore(tmp_path, "a[")
     (only,) = expand([tmp_path])
     assert "cannot be understood" in str(only.error)
 

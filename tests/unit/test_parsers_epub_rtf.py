@@ -56,6 +56,13 @@ def test_text_that_goes_on_from_the_page_before_is_not_under_the_chapter_that_be
     ]  # fmt: skip
 
 
+def test_a_chapter_begins_with_its_page_where_no_text_is_before_it():
+    page = "<!-- a > b --><style>p {}</style><div id='page'>\n<p id='two'>New</p></div>"
+    book = epub({"a.xhtml": "<p>Old</p>", "b.xhtml": page}, contents={"a.xhtml": "One", "b.xhtml#two": "Two"})
+    blocks = [item for item in parse(parse_epub, book) if isinstance(item, Block)]
+    assert [block.text.strip() for block in blocks] == ["One", "Old", "Two", "New"]
+
+
 @pytest.mark.parametrize("place", ["a.xhtml", "a.xhtml#motto"])
 def test_a_chapter_that_begins_before_its_heading_is_not_below_itself(place):
     book = epub({"a.xhtml": "<p> &#160;<i id='motto'>A motto</i></p><h2>One</h2><p>Text</p>"}, contents={place: "One"})

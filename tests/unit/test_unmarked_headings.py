@@ -74,6 +74,23 @@ def test_a_heading_may_stand_right_above_a_lower_one():
     }
 
 
+def test_little_text_is_below_its_own_heading_where_others_look_so():
+    assert levels("*Experience", BODY, "*Education", BODY, "*Skills", "Python, SQL", "*Hobbies", "Ducks") == {
+        "Experience": 1,
+        "Education": 1,
+        "Skills": 1,
+        "Hobbies": 1,
+    }
+    assert levels("*Experience", BODY, "*Skills", "Python, SQL") == {"Experience": 1}
+
+
+def test_lines_to_fill_in_are_no_text():
+    assert levels("*Consent", BODY, "*Privacy", BODY, "*Signature", "_" * 50, "*Place", "." * 50) == {
+        "Consent": 1,
+        "Privacy": 1,
+    }
+
+
 def test_capitals_rank_above_small_letters_but_a_name_does_not():
     assert levels("*WARRANTY", BODY, "*Repair", BODY, "*PAYMENT", BODY, "*Terms", BODY) == {
         "WARRANTY": 1,
