@@ -142,6 +142,10 @@ _STATUS: dict[type[RagError], int] = {
 # Only forms are read by Litestar: JSON is by ``api.requests``.
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _FORM_HINT = "Send a form: curl -F file=@report.pdf"
+_FORM_ERRORS = {  # what Litestar says of forms, for which it has no class of error
+    "Request Entity Too Large": ("The form has more than 1,000 parts.", "Upload the files in several requests."),
+    "Invalid multipart/form-data": ("The form cannot be read: it was cut off, or its parts are no such.", _FORM_HINT),
+}
 # What Litestar itself raises, in our words.
 _HTTP_ERRORS: dict[int, tuple[type[RagError], str, str]] = {
     404: (RouteNotFound, "There is nothing at this path.", "GET /schema lists every route."),
@@ -194,7 +198,8 @@ def to_rag_error(error: BaseException) -> RagError:
         kind, message, hint = _HTTP_ERRORS[status]
         return kind(message, hint=hint)
     if isinstance(error, HTTPException) and status < 500:
-        return InvalidRequest(error.detail)
+        message, hint = _FORM_ERRORS.get(error.detail, (error.detail, ""))
+        return InvalidRequest(message, hint=hint)
     return InternalError(
         "Something went wrong inside the service.", hint="The service's log has the cause under this trace_id."
     )

@@ -32,6 +32,7 @@ from indexer.json_detection import json_type
 from indexer.legacy_encodings import is_doubtful, meant_by, one_byte_encoding
 from indexer.mixed_encodings import second_of, two_encodings
 from indexer.office_detection import office_type
+from indexer.program_detection import program_type
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
         doubtful = not stated and second_of(encoding) is None and is_doubtful(head[:_SAMPLE_BYTES], encoding)
     media_type = _text_type(path, head, encoding, whole=scan.size <= len(head))
     if media_type not in LOOSE:
-        _refuse_noise(path, head)
+        _refuse_noise(path, head, is_code=media_type.startswith("text/x-") and media_type not in PROSE)
     return Detected(media_type=media_type, encoding=encoding, doubtful=doubtful)
 
 
@@ -205,7 +206,7 @@ def _is_mail(suffix: str, text: str) -> bool:
     return len(known & _MAIL_HEADERS) >= (1 if suffix in _MAIL_SUFFIXES else 3)
 
 
-def _refuse_noise(path: PurePath, head: bytes) -> None:
+def _refuse_noise(path: PurePath, head: bytes, *, is_code: bool) -> None:
     """Refuse what is made of text and not for reading: keys, encoded blobs, minified programs."""
     unbroken = sum(len(run) for run in _UNBROKEN.findall(head))
     if unbroken > _MAX_UNBROKEN_SHARE * len(head):
@@ -213,7 +214,6 @@ def _refuse_noise(path: PurePath, head: bytes) -> None:
             f"{path} is encoded data (base64 or the like), not text.",
             hint="If it encodes a document, decode it and ingest that.",
         )
-    is_code = SUFFIX_TYPES.get(path.suffix.lower(), "").startswith("text/x-") and path.suffix.lower() not in PROSE
     long = sum(len(line) for line in head.split(b"\n") if len(line) > _LONG_LINE_BYTES)
     if is_code and long > _MAX_UNBROKEN_SHARE * len(head):
         raise SourceBinary(
@@ -380,9 +380,9 @@ def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> st
         suffix in XML_SUFFIXES and start.lstrip().startswith(b"<")
     ):
         return XML
-    if start.startswith(b"WEBVTT"):
-        return VTT
-    named = SUFFIX_TYPES.get(suffix, TEXT)
+    named = VTT if start.startswith(b"WEBVTT") else SUFFIX_TYPES.get(suffix, TEXT)
+    if suffix not in _PLAIN_SUFFIXES and (program := program_type(path, start)) is not None:
+        return program
     if named == JSON or (named == TEXT and suffix not in _PLAIN_SUFFIXES):
         found = json_type(start.decode("utf-8", errors="replace"), whole=whole)
         return found if found is not None and (named == TEXT or found == NOTEBOOK) else named

@@ -80,4 +80,4 @@ SUFFIX_TYPES: Final = {
 }
 # Formats that may hold blobs beside text, which their parsers leave out.
 LOOSE: Final = frozenset({HTML, MARKDOWN, XML, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX})
-PROSE: Final = frozenset({".rst", ".rest", ".org", ".tex", ".ltx", ".ass", ".ssa"})
+PROSE: Final = frozenset({RST, ORG, LATEX, ASS})

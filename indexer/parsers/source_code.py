@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from indexer.parsers.blocks import Block, BlockKind, Parsed, bounded, one_line
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.syntax import CONTAINERS, DEFINITIONS, WRAPPERS, language_of
+from indexer.parsers.syntax import CONTAINERS, WRAPPERS, defines, language_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,24 +108,29 @@ class _Walk:
         pending = list(reversed(parent.children))
         while pending:
             node = pending.pop()
-            kind = _unwrapped(node).type
-            if kind in DEFINITIONS or kind in CONTAINERS:
+            inner = _unwrapped(node)
+            if defines(inner):
                 yield node
-            elif kind not in _LEAVES and node.end_byte - node.start_byte > _SMALL_BYTES:
+            elif inner.type not in _LEAVES and node.end_byte - node.start_byte > _SMALL_BYTES:
                 pending.extend(reversed(node.children))
 
     def _name(self, node: Any) -> str:  # noqa: ANN401
         inner = _unwrapped(node)
         found = inner.child_by_field_name("name") or inner.child_by_field_name("declarator")
         if found is None:
-            found = inner.child_by_field_name("type")
+            found = inner.child_by_field_name("type") or inner.child_by_field_name("left")
         if found is None:  # Go and others name one level further down
             specs = [child for child in inner.named_children if child.child_by_field_name("name") is not None]
             found = specs[0].child_by_field_name("name") if specs else None
-        # C and C++ wrap a function's name in its pointers and parameters.
-        while found is not None and (deeper := found.child_by_field_name("declarator")) is not None:
+        # C and C++ wrap a function's name in its pointers, references and parameters.
+        while found is not None and (deeper := _within(found)) is not None:
             found = deeper
-        return one_line(found.text.decode("utf-8", errors="replace"))[:_MAX_NAME_CHARS] if found is not None else ""
+        if found is None:
+            return ""
+        receiver = inner.child_by_field_name("receiver")  # Go: the type is nowhere around its methods
+        owner = _RECEIVER.search(receiver.text) if receiver is not None else None
+        name = found.text if owner is None else owner[1] + b"." + found.text
+        return one_line(name.decode("utf-8", errors="replace"))[:_MAX_NAME_CHARS]
 
     def _with_comments(self, node: Any) -> int:  # noqa: ANN401
         start = node
@@ -153,15 +159,22 @@ class _Walk:
         return end
 
 
+_RECEIVER = re.compile(rb"(\w+)\s*(?:\[[^\]]*\]\s*)?\)\Z")
 _LEAVES: Final = frozenset({"string", "comment", "template_string", "heredoc_body", "string_literal", "raw_string"})
 _ATTRIBUTES: Final = frozenset({"attribute_item", "attribute_list", "decorator", "annotation"})
+
+
+def _within(declarator: Any) -> Any:  # noqa: ANN401
+    if declarator.type == "reference_declarator":  # the grammar gives what is in it no name
+        return declarator.named_children[-1] if declarator.named_children else None
+    return declarator.child_by_field_name("declarator")
 
 
 def _unwrapped(node: Any) -> Any:  # noqa: ANN401
     """The definition within decorators, exports and templates."""
     while node.type in WRAPPERS:
         inner = node.child_by_field_name("definition") or node.child_by_field_name("declaration")
-        inner = inner or next((c for c in node.named_children if c.type in DEFINITIONS | CONTAINERS), None)
+        inner = inner or next((child for child in node.named_children if defines(child)), None)
         if inner is None:
             return node
         node = inner

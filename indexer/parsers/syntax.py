@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tree_sitter import Language
 
 # Functions and types that are one topic each.
-DEFINITIONS: Final = frozenset(
+_DEFINITIONS: Final = frozenset(
     {
         # Python, shell, C, C++, PHP
         "function_definition",
@@ -36,7 +36,23 @@ CONTAINERS: Final = frozenset(
         "trait_item", "mod_item", "class_specifier", "namespace_definition", "class", "module", "trait_declaration",
     }
 )  # fmt: skip
-WRAPPERS: Final = frozenset({"decorated_definition", "export_statement", "template_declaration", "ambient_declaration"})
+WRAPPERS: Final = frozenset(
+    {
+        "decorated_definition", "export_statement", "template_declaration", "ambient_declaration",
+        # JavaScript, TypeScript: around functions that are given a name
+        "lexical_declaration", "variable_declaration", "expression_statement",
+    }
+)  # fmt: skip
+_NAMELESS: Final = frozenset({"arrow_function", "function_expression", "generator_function"})
+_GIVEN: Final = {"variable_declarator": "value", "assignment_expression": "right"}
+
+
+def defines(node: Any) -> bool:  # noqa: ANN401
+    """Whether a node is a definition, wrappers aside: as such, or as a function that is given a name."""
+    if (field := _GIVEN.get(node.type)) is not None:
+        value = node.child_by_field_name(field)
+        return value is not None and value.type in _NAMELESS
+    return node.type in _DEFINITIONS or node.type in CONTAINERS
 
 
 @cache

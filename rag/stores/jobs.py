@@ -66,16 +66,13 @@ class JobQueue:
     def claim(self, owner: str, *, gone: Callable[[str], bool] = lambda _: False) -> Job | None:
         """The oldest job that waits, or was let go of, is this worker's from now on; None if there is none.
 
+        What an address was said to hold later is taken in later, however often the earlier has to be tried again.
         ``gone`` tells of an owner that it has ended, so that its jobs need not wait for the end of their lease.
         """
         now = self._now()
         with self._database.write() as connection:
             _take_back(connection, now, gone)
-            # A time further off than any that is written was written before the clock was set back.
-            impossible = JobRow.not_before > now + _LONGEST_DELAY
-            due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now, impossible)
-            query = select(JobRow.id).where(JobRow.state == JobState.QUEUED, due).order_by(JobRow.id).limit(1)
-            job_id = connection.scalar(query)
+            job_id = _next_due(connection, now)
             if job_id is None:
                 return None
             connection.execute(
@@ -219,6 +216,26 @@ class JobQueue:
                 hint="A queued one is gone on with by another worker; a command can be given again.",
             )
         return row
+
+
+def _next_due(connection: Connection, now: datetime) -> int | None:
+    """The oldest job whose time has come, but for those with a file that an older job has not taken in yet."""
+    # A time further off than any that is written was written before the clock was set back.
+    impossible = JobRow.not_before > now + _LONGEST_DELAY
+    due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now, impossible)
+    jobs = select(JobRow.id, JobRow.collection, JobRow.request, due.label("due"))
+    running = connection.execute(jobs.where(JobRow.state == JobState.RUNNING)).all()
+    earlier = {address for row in running for address in _addresses(row)}
+    with connection.execute(jobs.where(JobRow.state == JobState.QUEUED).order_by(JobRow.id)) as waiting:
+        for row in waiting:
+            if row.due and earlier.isdisjoint(_addresses(row)):
+                return int(row.id)
+            earlier |= _addresses(row)
+    return None
+
+
+def _addresses(row: Any) -> set[tuple[str, str]]:  # noqa: ANN401  # a row of SQLAlchemy's
+    return {(row.collection, upload["uri"]) for upload in row.request["uploads"]}
 
 
 def _take_back(connection: Connection, now: datetime, gone: Callable[[str], bool]) -> None:

@@ -111,6 +111,18 @@ async def test_an_upload_without_a_file_is_refused(serving):
             assert "multipart/form-data" in body["detail"]
 
 
+async def test_a_form_that_is_too_long_or_cut_off_is_told(serving, tmp_path):
+    async with serving() as client:
+        many = await client.post("/v1/documents", files=[("file", (f"{n}.md", b"x")) for n in range(1001)])
+        form = {"Content-Type": "multipart/form-data; boundary=x"}
+        head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.md"\r\n\r\n'
+        torn = await client.post("/v1/documents", content=head + b"It ends", headers=form)
+    assert (many.status_code, torn.status_code) == (422, 422)
+    assert "more than 1,000 parts" in many.json()["detail"]
+    assert "cut off" in torn.json()["detail"]
+    assert kept(tmp_path) == []
+
+
 async def test_a_field_that_an_upload_does_not_know_is_refused_by_its_name(serving, real, tmp_path):
     async with serving() as client:
         body = (await client.post("/v1/documents", files=FILE, data={"metdata": '{"a": 1}', "uri": "wiki:1"})).json()

@@ -87,6 +87,17 @@ def detected(tmp_path):
         ("a.srt", b"1\n00:00:01,000 --> 00:00:02,000\nHi\n", formats.SRT),
         ("a.py", b"import os\n", "text/x-python"),
         ("a.kt", b"fun a() = 1\n", formats.CODE),
+        ("deploy", b"#!/bin/sh -e\nls\n", "text/x-shell"),
+        ("deploy.in", b"#! /usr/bin/env -S LANG=C python3.11 -u\nimport os\n", "text/x-python"),
+        ("cli", b"#!/usr/bin/env node\nmain()\n", "text/x-javascript"),
+        ("convert", b"#!/usr/bin/perl -w\nuse strict;\n", formats.CODE),
+        ("script.txt", b"#!/bin/sh\nls\n", TEXT),
+        ("cry", b"#!/ that is how it began\n", TEXT),
+        ("Makefile", b"all:\n\techo\n", formats.CODE),
+        ("Dockerfile.dev", b"FROM scratch\n", formats.CODE),
+        ("dockerfile.md", b"# How to write one\n", MARKDOWN),
+        ("a.h", b"/* A class of its own. */\nint f(void);\n", "text/x-c"),
+        ("b.h", b"#pragma once\nnamespace b {\nclass B;\n}\n", "text/x-cpp"),
         ("schema.xsd", b"<?xml version='1.0'?><a/>", formats.CODE),
         ("a.eml", b"Subject: hi\n\ntext", formats.MAIL),
         ("saved", b"Received: by x;\n at noon\nFrom: a@b\r\nTo: c@d\nSubject: hi\n\ntext", formats.MAIL),
@@ -252,9 +263,13 @@ def test_documents_that_are_packed_like_archives_are_named(detected, name):
         (b"X" * 119 + b"\r\n" + b"X" * 119 + b",") * 270,
         b"<html>\xe9" + b"<meta" * 40 + b"charset=" + b" " * 65000,
         b"Subject: x\n" + b" x\n" * 20000,
+        b"#!" + b"/a" * 30000,
+        b"#!/bin/env " + b"-a=b " * 13000,
+        b"#!/bin/env " + b"a=b" * 20000,
+        b" " * 65000 + b"class",
     ],
 )
-@pytest.mark.parametrize("name", ["page.html", "page.xml", "page", "page.py"])
+@pytest.mark.parametrize("name", ["page.html", "page.xml", "page", "page.py", "page.h"])
 def test_no_content_takes_more_than_a_moment(detected, name, content):
     with suppress(SourceBinary):
         detected(name, content)

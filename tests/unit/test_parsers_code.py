@@ -115,10 +115,10 @@ SAMPLES = {
     "typescript": (f"interface I {{ a: number }}\nexport function f(a: number): void {BRACES}", ["I", "f"]),
     "tsx": (f"function View() {{\n{LINES} return <b>x</b>;\n}}\n", ["View"]),
     "java": (f"package p;\nclass A {{\n int f() {BRACES} int g() {BRACES}}}\n", ["A", "f", "g"]),
-    "go": (f"package p\n\ntype T struct{{}}\n\nfunc (t T) Run() {BRACES}", ["T", "Run"]),
+    "go": (f"package p\n\ntype T struct{{}}\n\nfunc (t *T[K]) Run() {BRACES}", ["T", "T.Run"]),
     "rust": (f"struct S;\nimpl S {{\n fn f() {BRACES} fn g() {BRACES}}}\n", ["S", "f", "g"]),
     "c": (f"#include <a.h>\nstatic int *f(int a) {BRACES}int g(void) {BRACES}", ["f", "g"]),
-    "cpp": (f"namespace n {{\nclass A {{\n int f() {BRACES} int g() {BRACES}}};\n}}\n", ["n", "A", "f", "g"]),
+    "cpp": (f"namespace n {{\nclass A {{\n int f() {BRACES} A &g() {BRACES}}};\n}}\n", ["n", "A", "f", "g"]),
     "csharp": (f"namespace N {{\nclass A {{\n int F() {BRACES} int G() {BRACES}}}\n}}\n", ["N", "A", "F", "G"]),
     "ruby": (f"class A\n def f\n{LINES * 2} end\n def g\n{LINES * 2} end\nend\n", ["A", "f", "g"]),
     "php": (f"<?php\nclass A {{\n function f() {BRACES} function g() {BRACES}}}\n", ["A", "f", "g"]),
@@ -132,6 +132,20 @@ def test_every_language_names_its_definitions(language):
     result = parsed(f"text/x-{language}", source)
     assert result.text == source
     assert [name for _level, name in headings(result) if name] == names
+
+
+@pytest.mark.parametrize("language", ["javascript", "typescript"])
+def test_functions_without_a_name_have_the_one_they_are_given(language):
+    source = (
+        f"// Adds.\nexport const add = (a) => {BRACES}const LIMIT = 3;\n"
+        f"/* Calls. */\nexports.call = async function () {BRACES}Vault.prototype.open = function () {BRACES}"
+    )
+    result = parsed(f"text/x-{language}", source)
+    assert result.text == source
+    assert headings(result) == [(1, "add"), (1, ""), (1, "exports.call"), (1, "Vault.prototype.open")]
+    assert [code.split("\n")[0] for code in result.of("code") if "{" in code] == [
+        "// Adds.", "/* Calls. */", "Vault.prototype.open = function () {",
+    ]  # fmt: skip
 
 
 def test_every_language_has_a_sample():

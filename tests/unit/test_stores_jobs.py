@@ -23,6 +23,7 @@ REQUEST = JobRequest(
     paths=("/srv/docs",),
     metadata={"team": "red", "year": 2024},
 )
+OTHER = replace(REQUEST, uploads=(replace(REQUEST.uploads[0], uri="upload:b.md"),))
 BUSY = JobError(code="database_busy", message="Somebody writes.", hint="Wait.")
 
 
@@ -67,12 +68,27 @@ def test_a_job_goes_from_hand_to_hand_once(queue):
 
 
 def test_the_oldest_comes_first_and_of_many_workers_each_gets_another(queue):
-    ids = [queue.put(REQUEST).id for _ in range(8)]
+    ids = [queue.put(replace(REQUEST, uploads=())).id for _ in range(8)]
     assert queue.claim("first").id == ids[0]
     with ThreadPoolExecutor(7) as pool:
         claimed = list(pool.map(queue.claim, [f"worker {number}" for number in range(7)]))
     assert sorted(job.id for job in claimed) == ids[1:]
     assert queue.claim("late") is None
+
+
+def test_of_two_uploads_to_one_address_the_later_stays(queue, clock):
+    first, second = queue.put(REQUEST).id, queue.put(REQUEST).id
+    other = queue.put(OTHER).id
+    elsewhere = queue.put(replace(REQUEST, collection="d")).id
+    assert queue.claim("one").id == first
+    assert queue.claim("two").id == other
+    queue.put_back(first, "one", BUSY)
+    assert queue.claim("three").id == elsewhere
+    assert queue.claim("four") is None
+    clock.passes(timedelta(seconds=5))
+    assert queue.claim("one").id == first
+    queue.finish(first, "one", JobState.SUCCEEDED)
+    assert queue.claim("four").id == second
 
 
 def test_who_says_nothing_loses_the_job(queue, clock):
@@ -105,7 +121,7 @@ def test_the_job_of_a_worker_that_is_known_to_have_ended_is_taken_at_once(queue,
 
 
 def test_a_clock_that_is_set_back_makes_no_wait_longer(queue, clock):
-    waiting, held = queue.put(REQUEST).id, queue.put(REQUEST).id
+    waiting, held = queue.put(REQUEST).id, queue.put(OTHER).id
     queue.claim("one")
     queue.put_back(waiting, "one", BUSY)
     assert queue.claim("silent").id == held
