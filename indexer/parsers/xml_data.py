@@ -23,6 +23,7 @@ from indexer.parsers.blocks import (
 )
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.html import parse_html
+from indexer.parsers.xml_parts import local_name
 from rag.errors import SourceDamaged, SourceUnsafe
 
 if TYPE_CHECKING:
@@ -282,8 +283,7 @@ def _is_title(element: _Element) -> bool:
 
 
 def _name(element: _Element) -> str:
-    """An element's name without its namespace."""
-    return str(element.tag).rpartition("}")[2].lower()
+    return local_name(element).lower()
 
 
 def _float_of(element: _Element) -> bool:
