@@ -14,6 +14,7 @@ from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import EmbedderChanged
 from rag.factory import Library, open_library
+from rag.readiness import collection_check
 from rag.stores.ingest_lock import ReembeddingLock
 from tests.integration.programs import indexer, only_embedders
 
@@ -110,7 +111,7 @@ def test_a_running_service_goes_on_without_a_restart(run, ingested):
         run("reembed", "--embedder", "other")
         assert best(library, "number17") == "17"
         assert best(library, "number0", "kept") == "00"
-        checks = [library._fingerprint_check(each) for each in library.store.collections()]
+        checks = [collection_check(each, library.embedder_of) for each in library.store.collections()]
     assert [(check.ok, check.detail.rpartition(" ")[2]) for check in checks] == [
         (True, "other@32"),
         (True, "hashing@64"),
