@@ -63,11 +63,6 @@ def home(made, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(home, monkeypatch):
-    return indexer(monkeypatch)
-
-
-@pytest.fixture
 def folder(made):
     return made[1]
 

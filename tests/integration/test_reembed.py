@@ -16,7 +16,7 @@ from rag.errors import EmbedderChanged
 from rag.factory import Library, open_library
 from rag.readiness import collection_check
 from rag.stores.ingest_lock import ReembeddingLock
-from tests.integration.programs import indexer, only_embedders
+from tests.integration.programs import lines, only_embedders
 
 WORDS = (
     "river lake sea tide wave storm harbour boat sail anchor rope island coast cliff cave sand reef fish gull".split()
@@ -65,17 +65,8 @@ def docs(tmp_path) -> Path:
 
 
 @pytest.fixture
-def run(home, monkeypatch):
-    return indexer(monkeypatch)
-
-
-@pytest.fixture
 def ingested(run, docs):
     run("ingest", str(docs))
-
-
-def lines(result) -> list[dict]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def status(run) -> dict[str, tuple[str, int]]:
