@@ -47,7 +47,6 @@ _FLOATS: Final = _TABLES | {"fig", "figure", "fig-group", "informalfigure"}
 _CAPTION: Final = "caption"
 _LABEL: Final = "label"
 _ROWS: Final = frozenset({"tr", "row"})
-_LISTS: Final = frozenset({"list", "itemizedlist", "orderedlist", "ul", "ol", "variablelist"})
 _CODE: Final = frozenset({"programlisting", "screen", "code-block", "preformat", "literallayout"})
 _MARKUP = re.compile(r"<(?:p|br|div|a|ul|ol|li|img|b|i|em|strong|h[1-6]|table|span)\b[^>]*>", re.IGNORECASE)
 _NOT_PLAIN = re.compile(r"<|&[\w.:-]+;")

@@ -110,8 +110,8 @@ class VersionRow(Base):
     ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
     Of a container ``members_failed`` counts what could not be taken in, ``members`` the documents in it, however deep.
-    ``tenure_checksum``: ``rag.stores.tenures``. ``web`` is a ``rag.types.WebFetch``: no part of the document, but what
-    it takes to ask a server whether there is a newer one.
+    ``tenure_checksum``: ``rag.stores.tenures``. ``web`` is a ``rag.source_types.WebFetch``: no part of the document,
+    but what it takes to ask a server whether there is a newer one.
     """
 
     __tablename__ = "document_versions"
