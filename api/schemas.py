@@ -301,14 +301,6 @@ class ChangesResponse(Response, frozen=True, kw_only=True):
     history_begins: str
 
 
-class DeletedResponse(Response, frozen=True, kw_only=True):
-    """A document that is not found any more."""
-
-    id: int
-    collection: str
-    uri: str
-
-
 class Fingerprint(Response, frozen=True, kw_only=True):
     """What the collection's chunks and embeddings were made with."""
 

@@ -47,7 +47,7 @@ class JobRun(Watcher):
     """Watches the ingestion of a job that is this process's, and tells ``inner`` what it hears.
 
     Entered, it renews the lease; left, all is noted. Files that are unchanged are counted, and noted only if
-    ``note_unchanged``: somebody waits for each upload, and nobody for each of ten thousand files of a folder.
+    they are uploads: somebody waits for each of these, and nobody for each of ten thousand files of a folder.
     """
 
     def __init__(

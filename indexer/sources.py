@@ -45,7 +45,7 @@ _UNREADABLE_HINTS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStat:
-    """Size and times of a file at one moment; equal values mean that nobody wrote to it in between."""
+    """A file at one moment; equal values mean that nobody wrote to it, or put another in its place, in between."""
 
     size: int
     mtime_ns: int

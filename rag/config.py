@@ -46,7 +46,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=_data_home, description="data directory: database and index generations")
     models_dir: Path = Field(default_factory=_models_home, description="where model files are kept")
-    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the data directory if unset")
+    database_url: str | None = Field(None, description="sqlite:////absolute/path.db; in the data directory if unset")
 
     embedder: str = Field("all-minilm-l6-v2", description="catalog name of the embedding model")
     embedder_precision: Literal["auto", "float32"] = Field(

@@ -7,16 +7,16 @@ Opening a library is cheap (a database connection); models load when they are fi
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from rag.embedders import CollectionEmbedders
-from rag.errors import RagError, UnknownCollection
+from rag.errors import UnknownCollection
 from rag.generators import GeneratorSource
 from rag.once import Once
 from rag.pipeline import PipelineOptions, RagPipeline
+from rag.readiness import Check, collection_check, database_check, generator_check, inspection_check, model_check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,15 +43,6 @@ if TYPE_CHECKING:
     from rag.stores.purge import Places
     from rag.types import Collection
     from rag.version_types import Dropped, Searched
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One line of a readiness report."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 class Library:
@@ -265,11 +256,13 @@ class Library:
 
     def readiness(self) -> list[Check]:
         """What works and what does not, without loading anything that is not loaded."""
-        checks = [self._database_check(), *self._inspection_check()]
-        checks += [self._fingerprint_check(collection) for collection in self.store.collections()]
+        checks = [database_check(self.database)]
+        if self._inspection is not None:  # of a program that maintains the library
+            checks.append(inspection_check(self._inspection.last))
+        checks += [collection_check(each, self.embedder_of) for each in self.store.collections()]
         embedder = self._embedder.value
         loaded = embedder is not None and embedder.loaded
-        checks.append(self._model_check("embedder", self.settings.embedder, loaded=loaded))
+        checks.append(model_check("embedder", self.settings.embedder, lambda: self.catalog, loaded=loaded))
         checks.append(self._generator_check())
         return checks
 
@@ -291,54 +284,13 @@ class Library:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _database_check(self) -> Check:
-        from rag.stores.schema import REVISIONS
-
-        revision, wanted = self.database.revision, REVISIONS[-1]
-        detail = f"revision {revision}" if revision == wanted else f"revision {revision}, this program needs {wanted}"
-        return Check(name="database", ok=revision == wanted, detail=detail)
-
-    def _inspection_check(self) -> list[Check]:
-        """What a service has found out about what it has stored; nothing in a program that does not maintain it."""
-        if self._inspection is None:
-            return []
-        last = self.inspected
-        if last is None:
-            return [Check(name="stored data", ok=True, detail="being looked through for the first time")]
-        detail = " ".join(last.problems) or f"whole at {last.at.isoformat(timespec='seconds')}"
-        return [Check(name="stored data", ok=not last.problems, detail=detail)]
-
-    def _fingerprint_check(self, collection: Collection) -> Check:
-        name = f"collection {collection.name}"
-        try:
-            self.embedder_of(collection)
-        except RagError as error:
-            return Check(name=name, ok=False, detail=str(error))
-        return Check(name=name, ok=True, detail=f"seq {collection.seq}, {collection.fingerprint.embedder}")
-
     def _generator_check(self) -> Check:
         generator, address = self.loaded_generator, self.generator_source.remote_address
         if generator is not None:
-            info = generator.info
-            where = f"{info.gpu_layers} layers on GPU" if info.gpu_layers else "CPU"
-            runs = f"{where}, {info.threads} threads, context {info.context_tokens} ({info.backend})"
-            if address is not None:
-                runs = f"context {info.context_tokens}, at {address}"
-            return Check(
-                name="generator",
-                ok=generator.failure is None,
-                detail=generator.failure or f"{info.model}: {runs}",
-            )
+            return generator_check(generator, address)
         if address is not None:
             return Check(name="generator", ok=False, detail=f"remote: not loaded yet ({address})")
-        return self._model_check("generator", self.settings.generator, loaded=False)
-
-    def _model_check(self, role: str, name: str, *, loaded: bool) -> Check:
-        try:
-            path = self.catalog.resolve(name).path
-        except RagError as error:
-            return Check(name=role, ok=False, detail=str(error))
-        return Check(name=role, ok=loaded, detail=f"{name}: {'loaded' if loaded else 'not loaded yet'} ({path})")
+        return model_check("generator", self.settings.generator, lambda: self.catalog, loaded=False)
 
     def _open_generator(self) -> Generator:
         """The generator, and what follows the deletions for it from before it reads what is stored to its end."""

@@ -1,6 +1,6 @@
 """The seams between the use case and its adapters. Each protocol has a contract suite in ``tests/contracts``.
 
-Embedding, reranking and index calls are synchronous (callers run them in threads); generation is an async iterator.
+Embedding and index calls are synchronous (callers run them in threads); generation is an async iterator.
 Arrays are C-contiguous ``float32``; rows of embeddings have unit length, so an inner product is the cosine.
 """
 
@@ -58,13 +58,6 @@ class Embedder(Protocol):
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         """One embedding of shape ``(dimension,)``."""
-
-
-@runtime_checkable
-class Reranker(Protocol):
-    """A cross-encoder: one relevance score per text, higher is better."""
-
-    def score(self, query: str, texts: Sequence[str]) -> list[float]: ...
 
 
 @runtime_checkable

@@ -261,10 +261,6 @@ class Sentence:
     span: Span
     citations: tuple[int, ...]
 
-    @property
-    def supported(self) -> bool:
-        return bool(self.citations)
-
 
 class RefusalCode(StrEnum):
     """Why no answer is given. Stable: programs branch on these."""

@@ -75,7 +75,7 @@ class _BodyReader:
         }
         self._drawings = Drawings(archive, part)
         self._mark = NoteMark()
-        self._page = 1 if _has_pages(archive, part) else None
+        self._page = 1 if archive.holds(part, _PAGE_MARK) else None
         self._lines: list[str] = []
         self._kind = BlockKind.PARAGRAPH
         self._lines_page: int | None = None
@@ -230,14 +230,4 @@ def _in_box(paragraph: _Element, cell: _Element) -> bool:
             return False
         if name_of(outer.tag) in {"w:txbxContent", "w:del", "w:moveFrom"}:
             return True
-    return False
-
-
-def _has_pages(archive: LimitedZip, part: str) -> bool:
-    with archive.open(part) as stream:
-        tail = b""
-        while data := stream.read(1 << 16):
-            if _PAGE_MARK in tail + data:
-                return True
-            tail = data[-len(_PAGE_MARK) :]
     return False

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, Title, one_line
 from indexer.parsers.html import parse_html
-from indexer.parsers.xml_parts import read_xml
+from indexer.parsers.xml_parts import local_name, read_xml
 from indexer.parsers.zip_limits import LimitedZip
 from rag.errors import SourceDamaged, SourceEncrypted
 from rag.plurals import plural
@@ -70,7 +70,7 @@ def _refuse_protected(archive: LimitedZip) -> None:
     methods = [
         element.get("Algorithm") or ""
         for element in read_xml(archive, _ENCRYPTION).iter()
-        if _local(element) == "EncryptionMethod" and _local(element.getparent()) == "EncryptedData"
+        if local_name(element) == "EncryptionMethod" and local_name(element.getparent()) == "EncryptedData"
     ]
     if any(method not in _FONT_SCRAMBLING for method in methods):
         raise SourceEncrypted(
@@ -80,7 +80,7 @@ def _refuse_protected(archive: LimitedZip) -> None:
 
 def _package(archive: LimitedZip) -> str:
     for element in read_xml(archive, _CONTAINER).iter():
-        if _local(element) == "rootfile" and (path := element.get("full-path")):
+        if local_name(element) == "rootfile" and (path := element.get("full-path")):
             return posixpath.normpath(unquote(path)).lstrip("/")
     raise SourceDamaged("This book does not say what it consists of.", hint="Get or export the file again.")
 
@@ -97,9 +97,9 @@ def _about(package: _Element) -> list[tuple[str, list[str]]]:
 def _chapters(archive: LimitedZip, package: _Element, package_part: str) -> Iterator[_Chapter]:
     """Pages in reading order, without the one that is the table of contents."""
     folder = posixpath.dirname(package_part)
-    items = {e.get("id"): e for e in package.iter() if _local(e) == "item" and e.get("id")}
+    items = {e.get("id"): e for e in package.iter() if local_name(e) == "item" and e.get("id")}
     titles = _titles(archive, items, folder)
-    for reference in (e for e in package.iter() if _local(e) == "itemref"):
+    for reference in (e for e in package.iter() if local_name(e) == "itemref"):
         item = items.get(reference.get("idref"))
         if item is None or item.get("media-type") not in _PAGES or "nav" in (item.get("properties") or "").split():
             continue
@@ -129,9 +129,9 @@ def _titles(archive: LimitedZip, items: Mapping[str | None, _Element], folder: s
 
 def _entries_of_ncx(archive: LimitedZip, part: str) -> Iterator[tuple[str, str]]:
     """Places and their names in the table of EPUB 2, which many books of EPUB 3 have, too."""
-    for point in (e for e in read_xml(archive, part).iter() if _local(e) == "navPoint"):
-        label = next((e for e in point if _local(e) == "navLabel"), None)
-        content = next((e for e in point if _local(e) == "content"), None)
+    for point in (e for e in read_xml(archive, part).iter() if local_name(e) == "navPoint"):
+        label = next((e for e in point if local_name(e) == "navLabel"), None)
+        content = next((e for e in point if local_name(e) == "content"), None)
         if label is not None and content is not None:
             yield content.get("src") or "", "".join(label.itertext())
 
@@ -193,7 +193,3 @@ def _encoding(page: bytes) -> str:
 def _resolved(folder: str, reference: str) -> str:
     path = unquote(reference.partition("#")[0])
     return posixpath.normpath(posixpath.join("/", folder, path)).lstrip("/")
-
-
-def _local(element: _Element) -> str:
-    return str(element.tag).rpartition("}")[2]

@@ -45,7 +45,7 @@ def parse_odt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
 
 def _text(archive: LimitedZip) -> Iterator[Parsed]:
     styles = OdfStyles(archive)
-    reader = BodyReader(styles, page=1 if _has_pages(archive) else None)
+    reader = BodyReader(styles, page=1 if archive.holds(_CONTENT, _PAGE_MARK) else None)
     levels = yield from odf_headings(top_elements(archive, _CONTENT, _TEXT), styles)
     for place, element in enumerate(top_elements(archive, _CONTENT, _TEXT)):
         if name_of(element.tag) == "office:automatic-styles":
@@ -88,16 +88,6 @@ def _title(archive: LimitedZip) -> Iterator[Title]:
         element = next((e for e in read_xml(archive, "meta.xml").iter() if name_of(e.tag) == "dc:title"), None)
         if element is not None and (title := telling_title(element.text or "")):
             yield Title(text=title)
-
-
-def _has_pages(archive: LimitedZip) -> bool:
-    with archive.open(_CONTENT) as stream:
-        tail = b""
-        while data := stream.read(1 << 16):
-            if _PAGE_MARK in tail + data:
-                return True
-            tail = data[-len(_PAGE_MARK) :]
-    return False
 
 
 def _slide(page: _Element, styles: OdfStyles, number: int) -> Iterator[Block]:

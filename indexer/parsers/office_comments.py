@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from indexer.parsers.blocks import one_line
 from indexer.parsers.office_package import related, relations
-from indexer.parsers.xml_parts import child, name_of, read_xml, whole_number
+from indexer.parsers.xml_parts import child, local_name, name_of, read_xml, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def slide_comments(archive: LimitedZip, main: str, slide: str) -> Iterator[str]:
         if (names := related(relations(archive, main), kind)) in archive:
             authors.update({author.get("id") or "": author.get("name") or "" for author in read_xml(archive, names)})
     for element in read_xml(archive, part).iter():
-        if _local(element) in {"cm", "reply"} and (text := _comment_text(element)):
+        if local_name(element) in {"cm", "reply"} and (text := _comment_text(element)):
             date = element.get("dt") or element.get("created") or ""
             yield comment_line(authors.get(element.get("authorId") or "", ""), date, text)
 
@@ -85,12 +85,8 @@ def _comment_text(comment: _Element) -> str:
     """The comment's own text without its replies'."""
     parts = []
     for inner in comment:
-        if _local(inner) == "text":
+        if local_name(inner) == "text":
             parts.append(inner.text or "")
-        elif _local(inner) == "txBody":
+        elif local_name(inner) == "txBody":
             parts.append(" ".join(t.text or "" for t in inner.iter() if name_of(t.tag) == "a:t"))
     return one_line(" ".join(parts))
-
-
-def _local(element: _Element) -> str:
-    return str(element.tag).rpartition("}")[2]

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lxml.etree import _Element
 
 _TITLES: Final = frozenset({"title", "ctrTitle"})
-# More than a table has; larger spans are damage.
-_MAX_SPAN: Final = 100
 
 
 def parse_pptx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - XML says its encoding itself

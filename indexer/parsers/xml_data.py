@@ -23,6 +23,7 @@ from indexer.parsers.blocks import (
 )
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.html import parse_html
+from indexer.parsers.xml_parts import local_name
 from rag.errors import SourceDamaged, SourceUnsafe
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ _FLOATS: Final = _TABLES | {"fig", "figure", "fig-group", "informalfigure"}
 _CAPTION: Final = "caption"
 _LABEL: Final = "label"
 _ROWS: Final = frozenset({"tr", "row"})
-_LISTS: Final = frozenset({"list", "itemizedlist", "orderedlist", "ul", "ol", "variablelist"})
 _CODE: Final = frozenset({"programlisting", "screen", "code-block", "preformat", "literallayout"})
 _MARKUP = re.compile(r"<(?:p|br|div|a|ul|ol|li|img|b|i|em|strong|h[1-6]|table|span)\b[^>]*>", re.IGNORECASE)
 _NOT_PLAIN = re.compile(r"<|&[\w.:-]+;")
@@ -282,8 +282,7 @@ def _is_title(element: _Element) -> bool:
 
 
 def _name(element: _Element) -> str:
-    """An element's name without its namespace."""
-    return str(element.tag).rpartition("}")[2].lower()
+    return local_name(element).lower()
 
 
 def _float_of(element: _Element) -> bool:

@@ -60,6 +60,11 @@ def name_of(tag: str) -> str:
     return f"{prefix}:{local}" if prefix else local
 
 
+def local_name(element: _Element) -> str:
+    """Its name without the namespace."""
+    return str(element.tag).rpartition("}")[2]
+
+
 def attribute(element: _Element, name: str, default: str = "") -> str:
     """An attribute by its ``prefix:local`` or plain name, whichever of a prefix's namespaces it is in."""
     for key, value in element.attrib.items():

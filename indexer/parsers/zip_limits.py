@@ -80,6 +80,16 @@ class LimitedZip:
         with self.open(name) as stream:
             return stream.read()
 
+    def holds(self, name: str, mark: bytes) -> bool:
+        """Whether these bytes stand anywhere in a member. Raises as ``open``, and as reading does."""
+        with self.open(name) as stream:
+            tail = b""
+            while data := stream.read(1 << 16):
+                if mark in tail + data:
+                    return True
+                tail = data[-len(mark) :]
+        return False
+
     def open(self, name: str) -> _Member:
         """A member as a stream of bytes; reading it may raise SourceDamaged.
 

@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from indexer.parsers.xml_parts import local_name
 from indexer.web.fetch import elsewhere
 from indexer.web.urls import normalised, same_site, shown
 from rag.errors import SourceDamaged, SourceError, SourceLeftOut, SourceNotFound, SourceTooLarge
@@ -202,16 +203,16 @@ def _elements(url: str, content: bytes) -> Iterator[_Entry]:
     )
     try:
         _event, root = next(found)
-        kind = _ENTRIES.get(_name(root))
+        kind = _ENTRIES.get(local_name(root))
         if kind is None:
-            raise _no_sitemap(url, f"its root is <{_name(root)}>")
+            raise _no_sitemap(url, f"its root is <{local_name(root)}>")
         if root.getroottree().docinfo.internalDTD is not None:
             raise _no_sitemap(url, "it has a DOCTYPE, which may declare entities that grow")
         for event, element in found:
             around = element.getparent()
-            if event != "end" or around is None or not (around is root or _name(around) == "channel"):
+            if event != "end" or around is None or not (around is root or local_name(around) == "channel"):
                 continue
-            if _name(element) == kind and (location := _location(element)):
+            if local_name(element) == kind and (location := _location(element)):
                 yield _Entry(kind=kind, location=location, lastmod=_lastmod(element))
             element.clear()
             while element.getprevious() is not None:
@@ -223,17 +224,14 @@ def _elements(url: str, content: bytes) -> Iterator[_Entry]:
 def _location(entry: _Element) -> str:
     """Where an entry's page is; a feed's may have further links, to pictures and to comments."""
     for child in entry:
-        if _name(child) == "loc" or (_name(child) == "link" and child.get("rel", "alternate") == "alternate"):
+        name = local_name(child)
+        if name == "loc" or (name == "link" and child.get("rel", "alternate") == "alternate"):
             return (child.text or "").strip() or (child.get("href") or "").strip()
     return ""
 
 
 def _lastmod(entry: _Element) -> str:
-    return next((child.text or "" for child in entry if _name(child) in _CHANGED), "").strip()[:40]
-
-
-def _name(element: _Element) -> str:
-    return str(element.tag).rpartition("}")[2]
+    return next((child.text or "" for child in entry if local_name(child) in _CHANGED), "").strip()[:40]
 
 
 def _no_sitemap(url: str, reason: str) -> SourceDamaged:

@@ -19,7 +19,8 @@ from rag.commands.errors import EXIT_FAILED
 from rag.commands.generator_checks import generator_checks
 from rag.config import load_settings
 from rag.errors import RagError
-from rag.factory import Check, open_library
+from rag.factory import open_library
+from rag.readiness import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable

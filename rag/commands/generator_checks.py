@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rag.commands.pull_display import human_bytes
 from rag.errors import RagError
-from rag.factory import Check
 from rag.followers import followers
+from rag.readiness import Check
 from rag.threads import available_threads
 
 if TYPE_CHECKING:

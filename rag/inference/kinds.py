@@ -24,12 +24,8 @@ class ModelKind:
     ``cuts``: the state of a run of tokens can be continued at any of them. Where it is False, at its end only:
     llama.cpp takes cells of a single sequence that lie outside its window as free, even with ``swa_full`` and while
     there are empty ones, and what is left of that sequence serves only as far as its window reaches. (Cells that
-    belong to two sequences are spared, which costs a second sequence for each.) Drafts are out for the same reason.
-
-    ``restores_parts``: state that was saved and restored can be cut like any other. Where it is False, it can be
-    continued from its end only: of layers with a window, llama.cpp saves the window.
-
-    ``window``: tokens a layer with a window sees, the token itself included; 0 without such layers.
+    belong to two sequences are spared, which costs a second sequence for each.) Of a state that is saved it keeps the
+    window alone. Drafts are out for the same reason.
 
     ``reuse`` says it all in a sentence, for people.
     """
@@ -40,8 +36,6 @@ class ModelKind:
     speculates: bool
     reuse: str
     cuts: bool = True
-    restores_parts: bool = True
-    window: int = 0
 
 
 def model_kind(model: Model) -> ModelKind:
@@ -59,8 +53,6 @@ def model_kind(model: Model) -> ModelKind:
             stitches_passages=False,
             speculates=False,
             cuts=False,
-            restores_parts=False,
-            window=window,
             reuse=f"Some layers see {window} tokens only: beginnings that end where a passage or turn ends are reused; "
             "there are no drafts, and passages are not placed side by side.",
         )
@@ -86,6 +78,5 @@ def _uncuttable(name: Literal["recurrent", "hybrid"], why: str) -> ModelKind:
         stitches_passages=False,
         speculates=False,
         cuts=False,
-        restores_parts=False,
         reuse=f"{why} and cannot be cut: every prompt is read in full, and there are no drafts.",
     )

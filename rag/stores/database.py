@@ -191,9 +191,8 @@ def _sqlite_url(url: str) -> URL:
 def _make_writable(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(
-            dir=directory
-        ):  # asking for permissions is not proof: root, full and read-only disks
+        # Asking for permissions is not proof: root, full and read-only disks.
+        with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
         raise _unwritable(directory, error) from error

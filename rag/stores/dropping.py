@@ -217,6 +217,5 @@ def _folder(indexes: Path, collection: Collection) -> Path:
 
 
 def _remove_files(indexes: Path, collection: Collection) -> None:
-    shutil.rmtree(
-        _folder(indexes, collection), ignore_errors=True
-    )  # what is left is told, and `indexer verify` finds it
+    # What is left is told, and `indexer verify` finds it.
+    shutil.rmtree(_folder(indexes, collection), ignore_errors=True)

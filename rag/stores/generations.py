@@ -170,9 +170,8 @@ def remove_except(root: Path, collection_id: int, keep: Iterable[str]) -> None:
     kept = {directory.rpartition("/")[2] for directory in keep}
     for path in (root / str(collection_id)).glob("*"):  # none where no generation was ever written
         if path.is_dir() and path.name not in kept:
-            shutil.rmtree(
-                path, ignore_errors=True
-            )  # a leftover costs space, not correctness; the next flush tries again
+            # A leftover costs space, not correctness; the next flush tries again.
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_files(directory: Path, rows: VectorRows, *, embedder: str, seq: int) -> Generation:

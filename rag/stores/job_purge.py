@@ -10,8 +10,8 @@ from sqlalchemy import delete, func, or_, select, update
 
 from rag.errors import Conflict
 from rag.job_types import request_from_json, request_to_json
+from rag.stores.job_tables import JobFileRow, JobRow
 from rag.stores.jobs import ENDED
-from rag.stores.tables import JobFileRow, JobRow
 from rag.types import MEMBER_MARK
 from rag.version_types import Searched
 

@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, insert, or_, select, update
 from rag.errors import JobLost, UnknownJob
 from rag.job_types import Job, JobError, JobFile, JobState, request_from_json, request_to_json
 from rag.quality_types import Quality
-from rag.stores.tables import JobFileRow, JobRow
+from rag.stores.job_tables import JobFileRow, JobRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,8 +12,8 @@ from rag.stores.collection_rows import change_collection, collection_row, collec
 from rag.stores.holding import alone
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.job_purge import require_no_job
+from rag.stores.job_tables import JobRow
 from rag.stores.reading import to_collection
-from rag.stores.tables import JobRow
 from rag.unicode import is_storable
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The database's tables. The migrations create them; a test keeps the two alike.
+"""The database's tables, but for those of jobs. The migrations create them; a test keeps the two alike.
 
 A *version* row belongs to one state: ``staged`` rows are being written and are seen by nobody, ``active`` rows are
 what everyone reads, ``retired`` rows were active and are seen by who asks about the past, ``leaving`` rows are seen by
@@ -16,7 +16,6 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Float,
@@ -111,8 +110,8 @@ class VersionRow(Base):
     ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
     Of a container ``members_failed`` counts what could not be taken in, ``members`` the documents in it, however deep.
-    ``tenure_checksum``: ``rag.stores.tenures``. ``web`` is a ``rag.types.WebFetch``: no part of the document, but what
-    it takes to ask a server whether there is a newer one.
+    ``tenure_checksum``: ``rag.stores.tenures``. ``web`` is a ``rag.source_types.WebFetch``: no part of the document,
+    but what it takes to ask a server whether there is a newer one.
     """
 
     __tablename__ = "document_versions"
@@ -151,9 +150,8 @@ class VersionRow(Base):
     retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     owner: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str | None] = mapped_column(Text)
-    details: Mapped[dict[str, Any]] = mapped_column(
-        "metadata", StoredJson, default=dict
-    )  # SQLAlchemy has taken the name
+    # SQLAlchemy has taken the name.
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", StoredJson, default=dict)
     web: Mapped[dict[str, Any] | None] = mapped_column(StoredJson)
     checksum: Mapped[int] = mapped_column(BigInteger, default=0)  # of an activated version
     tenure_checksum: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
@@ -358,43 +356,3 @@ class DropRow(Base):
     __tablename__ = "drops"
 
     collection_id: Mapped[int] = mapped_column(Key, ForeignKey("collections.id"), primary_key=True, autoincrement=False)
-
-
-class JobRow(Base):
-    """Work that is queued. ``owner`` is the worker that has it, until ``lease_until`` or for as long as it says so."""
-
-    __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_state", "state", "id"), {"sqlite_autoincrement": True})
-
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    collection: Mapped[str] = mapped_column(Text)
-    request: Mapped[dict[str, Any]] = mapped_column(JSON)
-    state: Mapped[str] = mapped_column(Text)
-    attempts: Mapped[int] = mapped_column(default=0)
-    unchanged: Mapped[int] = mapped_column(default=0)  # files that need no row of their own
-    cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
-    owner: Mapped[str | None] = mapped_column(Text)
-    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-
-
-class JobFileRow(Base):
-    """What came of one file of a job, the last time it was tried."""
-
-    __tablename__ = "job_files"
-    __table_args__ = (UniqueConstraint("job_id", "uri"), {"sqlite_autoincrement": True})
-
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
-    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
-    uri: Mapped[str] = mapped_column(Text)
-    outcome: Mapped[str] = mapped_column(Text)
-    document_id: Mapped[int | None] = mapped_column(BigInteger)
-    chunks: Mapped[int] = mapped_column(default=0)
-    seconds: Mapped[float] = mapped_column(Float, default=0.0)
-    notices: Mapped[list[str]] = mapped_column(JSON)
-    quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

@@ -50,7 +50,6 @@ URIS = [f"/document-{number}" for number in range(8)]
 EMBEDDERS = ("embedder-1", "embedder-2")
 CHUNKERS = (sized(CHUNKER_VERSION, 5), sized(CHUNKER_VERSION, 9))  # a piece is a chunk, or two are
 SPILLED = 1100  # so many chunks do not fit into one transaction
-LEADING = "abcdefghijklmnop"
 
 
 def pieces(uri: str, version: int, count: int) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from click.testing import CliRunner
 
@@ -31,6 +32,11 @@ def indexer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
         return result
 
     return invoke
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    """What a program printed with ``--json``: one object a line."""
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def only_embedders(monkeypatch: pytest.MonkeyPatch, known: Mapping[str, HashingEmbedder]) -> None:

@@ -19,8 +19,8 @@ from rag.factory import Library, open_library
 from rag.stores import dropping, embedding_sets, retirement
 from rag.stores.generations import writing
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
+from rag.stores.job_tables import JobRow
 from rag.stores.live_vectors import LiveVectors
-from rag.stores.tables import Base
 from rag.types import Comparison
 from tests.integration.programs import indexer
 from tests.integration.test_purge import OTHER, WORD, places, vectors_of
@@ -63,11 +63,6 @@ def home(made, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(home, monkeypatch):
-    return indexer(monkeypatch)
-
-
-@pytest.fixture
 def folder(made):
     return made[1]
 
@@ -75,7 +70,7 @@ def folder(made):
 def rows(home):
     """How many rows each table has."""
     with closing(sqlite3.connect(home / "plumbline.db")) as connection:
-        names = [table.name for table in Base.metadata.sorted_tables]
+        names = [table.name for table in JobRow.metadata.sorted_tables]
         return {name: len(connection.execute(f"SELECT 1 FROM {name}").fetchall()) for name in names}  # noqa: S608
 
 

@@ -11,44 +11,16 @@ import pytest
 
 from rag.errors import DeadlineExceeded, Overloaded, QuestionTooLong, ShuttingDown
 from rag.model_types import Caller, Priority, SamplingParams
-from tests.integration.solo import ENDS, Solo, conversation, draft_always, endless, held, load, say
+from tests.integration.solo import ENDS, Solo, conversation, draft_always, endless, held, say
 from tests.unit.inference_prompts import TOWER, make_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable
 
     from rag.inference.generator import LlamaGenerator
 
 PLAIN = SamplingParams(max_tokens=16, speculate=False)
 LONG = tuple(f"{TOWER}Visit number {i} was on a Monday, and it rained.\n\n" for i in range(18))
-
-
-@pytest.fixture(scope="module")
-def solo(smollm_path: Path) -> Iterator[Solo]:
-    solo = Solo(smollm_path)
-    yield solo
-    solo.free()
-
-
-@pytest.fixture(scope="module")
-def generator(smollm_path: Path) -> Iterator[LlamaGenerator]:
-    generator = load(smollm_path)
-    yield generator
-    generator.close()
-
-
-@pytest.fixture
-def make(smollm_path: Path) -> Iterator[Callable[..., LlamaGenerator]]:
-    made: list[LlamaGenerator] = []
-
-    def build(**options: object) -> LlamaGenerator:
-        made.append(load(smollm_path, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield build
-    for generator in made:
-        generator.close()
 
 
 async def streaming(

@@ -15,7 +15,7 @@ from tests.unit.inference_prompts import make_prompt
 from tests.unit.kv_books import nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from rag.inference.generator import LlamaGenerator
@@ -26,26 +26,6 @@ BRIDGES = tuple(
 )
 GREEDY = SamplingParams(max_tokens=12)
 SHA = "ab" * 32
-
-
-@pytest.fixture(scope="module")
-def solo(smollm_path: Path) -> Iterator[Solo]:
-    solo = Solo(smollm_path)
-    yield solo
-    solo.free()
-
-
-@pytest.fixture
-def make(smollm_path: Path) -> Iterator[Callable[..., LlamaGenerator]]:
-    made: list[LlamaGenerator] = []
-
-    def build(**options: object) -> LlamaGenerator:
-        made.append(load(smollm_path, **options))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield build
-    for generator in made:
-        generator.close()
 
 
 def common(generator: LlamaGenerator, *prompts: Prompt) -> int:

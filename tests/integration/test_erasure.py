@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 TOWER = "The tower of Quillmere was finished in 1889 by the mason Orla Vance, and is 330 metres high in the wind."
 BRIDGE = "The bridge of Hexby was opened in 1931. Its span is 503 metres, and it carries eight lanes and two tracks."
-SHORT = SamplingParams(max_tokens=4)
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from rag.model_types import Prompt, SamplingParams, Usage
 from tests.unit.inference_prompts import TOWER, make_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 GREEDY = SamplingParams(max_tokens=16)
@@ -25,13 +24,6 @@ LONG = tuple(f"{TOWER}Visit number {i} was on a Monday.\n\n" for i in range(12))
 def load(path: Path, *, context_tokens: int = 1024) -> LlamaGenerator:
     # One thread: tests may share the machine.
     return LlamaGenerator.load(path, model_name="smollm", sha256="", context_tokens=context_tokens, threads=1)
-
-
-@pytest.fixture(scope="module")
-def generator(smollm_path: Path) -> Iterator[LlamaGenerator]:
-    generator = load(smollm_path)
-    yield generator
-    generator.close()
 
 
 async def say(generator: LlamaGenerator, prompt: Prompt, params: SamplingParams = GREEDY) -> tuple[str, Usage]:

@@ -19,7 +19,7 @@ from rag.stores import live_vectors
 from rag.stores.ingest_lock import IngestLock
 from rag.stores.jobs import JobQueue
 from rag.stores.live_vectors import LiveVectors
-from tests.integration.programs import indexer
+from tests.integration.programs import lines
 
 
 @pytest.fixture
@@ -37,15 +37,6 @@ def docs(tmp_path) -> Path:
     (folder / "a.md").write_text("# Rivers\n\nWater runs down.\n\n## Speed\n\nIt is slow in the plain.\n")
     (folder / "b.txt").write_text("LAKES\n\nWater stands.\n")
     return folder
-
-
-@pytest.fixture
-def run(home, monkeypatch):
-    return indexer(monkeypatch)
-
-
-def lines(result) -> list[dict]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_ingest_prints_a_line_per_file_and_a_summary(run, docs):

@@ -252,6 +252,7 @@ def connects(monkeypatch) -> list[dict]:
         return Loaded()
 
     monkeypatch.setattr(RemoteGenerator, "connect", connect)
+    monkeypatch.delenv("RAG_GENERATOR", raising=False)  # the server's name for its model, if it is set
     return asked
 
 

@@ -132,21 +132,18 @@ of = pytest.mark.parametrize
 
 
 @of(
-    ("name", "kind", "shares", "stitches", "speculates", "cuts", "restores_parts", "window", "reuse"),
+    ("name", "kind", "shares", "stitches", "speculates", "cuts", "reuse"),
     [
-        ("mixture", "attention", True, True, True, True, True, 0, "drafts are possible, and passages can be placed"),
-        ("sliding_window", "sliding_window", True, False, False, False, False, WINDOW, f"see {WINDOW} tokens only"),
-        ("recurrent", "recurrent", False, False, False, False, False, 0, "every prompt is read in full"),
-        ("hybrid", "hybrid", False, False, False, False, False, 0, "Part of the state is recurrent"),
+        ("mixture", "attention", True, True, True, True, "drafts are possible, and passages can be placed"),
+        ("sliding_window", "sliding_window", True, False, False, False, f"see {WINDOW} tokens only"),
+        ("recurrent", "recurrent", False, False, False, False, "every prompt is read in full"),
+        ("hybrid", "hybrid", False, False, False, False, "Part of the state is recurrent"),
     ],
 )
-def test_the_kind_is_told_from_the_model(
-    models, name, kind, shares, stitches, speculates, cuts, restores_parts, window, reuse
-):
+def test_the_kind_is_told_from_the_model(models, name, kind, shares, stitches, speculates, cuts, reuse):
     found = model_kind(models[name])
     assert (found.name, found.shares_prefixes, found.stitches_passages) == (kind, shares, stitches)
-    assert (found.speculates, found.cuts, found.restores_parts) == (speculates, cuts, restores_parts)
-    assert found.window == window
+    assert (found.speculates, found.cuts) == (speculates, cuts)
     assert reuse in found.reuse
 
 

@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library, open_library
-from tests.integration.programs import indexer
 from tests.integration.test_worker import put
 from tests.unit.mails import zipped
 
@@ -29,11 +28,6 @@ def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
     return tmp_path / "home"
-
-
-@pytest.fixture
-def run(home, monkeypatch):
-    return indexer(monkeypatch)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from rag.stores.changes import removed_since
 from rag.stores.ingest_lock import ReembeddingLock
 from rag.stores.source_moves import retime_sources
 from rag.stores.tables import ChunkRow, OutlineRow, TextRow, VersionRow
-from tests.integration.programs import indexer, only_embedders
+from tests.integration.programs import lines, only_embedders
 
 WORDS = (
     "river lake sea tide wave storm harbour boat sail anchor rope island coast cliff cave sand reef fish gull".split()
@@ -73,17 +73,8 @@ def docs(tmp_path) -> Path:
 
 
 @pytest.fixture
-def run(home, monkeypatch):
-    return indexer(monkeypatch)
-
-
-@pytest.fixture
 def ingested(run, docs):
     run("ingest", str(docs))
-
-
-def lines(result) -> list[dict]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def chunks(collection: str = "default") -> list[tuple[str, int, str]]:

@@ -14,8 +14,9 @@ from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import EmbedderChanged
 from rag.factory import Library, open_library
+from rag.readiness import collection_check
 from rag.stores.ingest_lock import ReembeddingLock
-from tests.integration.programs import indexer, only_embedders
+from tests.integration.programs import lines, only_embedders
 
 WORDS = (
     "river lake sea tide wave storm harbour boat sail anchor rope island coast cliff cave sand reef fish gull".split()
@@ -64,17 +65,8 @@ def docs(tmp_path) -> Path:
 
 
 @pytest.fixture
-def run(home, monkeypatch):
-    return indexer(monkeypatch)
-
-
-@pytest.fixture
 def ingested(run, docs):
     run("ingest", str(docs))
-
-
-def lines(result) -> list[dict]:
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def status(run) -> dict[str, tuple[str, int]]:
@@ -110,7 +102,7 @@ def test_a_running_service_goes_on_without_a_restart(run, ingested):
         run("reembed", "--embedder", "other")
         assert best(library, "number17") == "17"
         assert best(library, "number0", "kept") == "00"
-        checks = [library._fingerprint_check(each) for each in library.store.collections()]
+        checks = [collection_check(each, library.embedder_of) for each in library.store.collections()]
     assert [(check.ok, check.detail.rpartition(" ")[2]) for check in checks] == [
         (True, "other@32"),
         (True, "hashing@64"),

@@ -48,11 +48,6 @@ def home(made, tmp_path, monkeypatch):
     return with_home(monkeypatch, shutil.copytree(made[0], tmp_path / "home"))
 
 
-@pytest.fixture
-def run(home, monkeypatch):
-    return indexer(monkeypatch)
-
-
 def told(run, name):
     """All that commands say of a collection, but its name; `status` of every other, too."""
     commands = [[command, "-c", name] for command in ("list", "changes", "verify")]

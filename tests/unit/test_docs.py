@@ -42,6 +42,26 @@ def test_the_command_line_page_is_the_programs_own_help() -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == done.stdout, "run: make docs"
 
 
+def test_every_setting_is_told_to_who_runs_it() -> None:
+    pages = [page for page in PAGES if page.parent.name != "decisions" and page.name != "lab-log.md"]
+    told = "".join(page.read_text(encoding="utf-8") for page in pages)
+    named = set(re.findall(r"`(RAG_[A-Z0-9_]+)", told))
+    settings = {f"RAG_{name}".upper() for name in Settings.model_fields}
+    assert settings - named == set()
+    assert named - settings == set()
+
+
+def test_architecture_names_modules_that_there_are() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = {path.stem for package in ("rag", "indexer", "api") for path in (ROOT / package).rglob("*.py")}
+    rows = re.findall(r"^\| ((?:`[a-z_/]+`(?:, )?)+) \|", page.partition("## The engine")[2], re.MULTILINE)
+    named = {name.rpartition("/")[2] for row in rows for name in re.findall(r"`([a-z_/]+)`", row)} - {""}
+    assert len(named) > 20
+    assert named - modules == set()
+    paths = re.findall(r"`((?:rag|indexer|api)/[a-z_/]*(?:\.py)?)`", page)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_no_placeholder_is_left() -> None:
     texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
     assert [name for name, text in texts.items() if "@@" in text or re.search(r"<!-- (response|figures)", text)] == []

@@ -13,8 +13,8 @@ from rag.errors import JobLost, UnknownJob
 from rag.job_types import JobError, JobFile, JobRequest, JobState, Upload
 from rag.quality_types import Quality
 from rag.stores.database import Database
+from rag.stores.job_tables import JobFileRow
 from rag.stores.jobs import LEASE, JobQueue
-from rag.stores.tables import JobFileRow
 from tests.contracts.store_builders import settings_in
 
 REQUEST = JobRequest(

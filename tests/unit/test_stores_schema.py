@@ -19,8 +19,8 @@ from rag.errors import DatabaseOutdated, DatabaseTooNew, InvalidSettings
 from rag.stores import migrations, schema
 from rag.stores.database import Database, migrate
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.job_tables import JobRow
 from rag.stores.lexical import FULL_TEXT_TABLE, FtsIndex
-from rag.stores.tables import Base
 from rag.stores.verification import verify_database
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 
@@ -66,7 +66,7 @@ def test_models_and_migrations_agree(settings):
     database = Database.open(settings)
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": ours, "compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, JobRow.metadata) == []
     database.close()
 
 
