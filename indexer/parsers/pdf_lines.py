@@ -40,7 +40,9 @@ _TURNED_LAM_ALEF = re.compile("[\u0627\u0622\u0623\u0625]\u0644")
 _LIGATURES: Final = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
 )
-# TeX's older fonts have their ff where others have a sign for the return key.
+# TeX's older fonts name ffi and ffl as nothing else does, which leaves a gap of so many font sizes within a word.
+_LIGATURE_GAP: Final = (0.5, 1.0)
+# They have their ff where others have a sign for the return key.
 _OLD_FF = re.compile(r"(?<=[A-Za-z])\u21b5|\u21b5(?=[a-z])")
 # A word of one private character is a bullet or a box of a symbol font.
 _SYMBOL = re.compile(r"[\uf020-\uf0ff]")
@@ -171,7 +173,10 @@ class _LineReader:
         self._name = ctypes.create_string_buffer(128)
         self._flags = ctypes.c_int()
         self._turn = 0
-        self._longest = self._last = 0
+        self._last = 0
+        self._starts: list[int] = []
+        # How many characters of the line stand on a baseline in a size.
+        self._weights: dict[tuple[float, float], int] = {}
         self.text = self._text()
 
     def _text(self) -> str:
@@ -211,7 +216,7 @@ class _LineReader:
                     line = None
                 if line is None:
                     line = Line(left=place[0], right=place[1])
-                    self._longest, marked = 0, False
+                    self._starts, self._weights, marked = [], {}, False
                     self._look(line, start)
                 self._add(line, place, start, end, glued=marked)
             marked = False
@@ -223,7 +228,8 @@ class _LineReader:
         left, right, base, _ = place
         if marked and abs(base - line.base) > SAME_LINE * line.size:
             return False
-        if max(left - line.right, line.left - right) <= _CELL_GAP * line.size:
+        widest = _LIGATURE_GAP[1] if marked else _CELL_GAP
+        if max(left - line.right, line.left - right) <= widest * line.size:
             return True
         # The wide gaps of code are spaces, not columns.
         last, following = Line(left=0, right=0), Line(left=0, right=0)
@@ -237,13 +243,16 @@ class _LineReader:
         if not word:
             return
         if glued and line.words:
+            gap = left - line.words[-1][1]
             left, _, before = line.words.pop()
-            word = before + word
+            word = before + _lost_ligature(before, word, gap / size) + word
         line.words.append((left, right, word))
         line.left, line.right = min(line.left, left), max(line.right, right)
-        if end - start > self._longest:
-            # Marks, initials and raised figures have sizes of their own.
-            self._longest, line.base, line.size = end - start, base, size
+        weight = self._weights[base, size] = self._weights.get((base, size), 0) + end - start
+        if weight > self._weights.get((line.base, line.size), 0) or len(self._weights) == 1:
+            # Marks, initials, raised figures and code within text have sizes of their own.
+            line.base, line.size = base, size
+        self._starts.append(start)
         self._last = end - 1
 
     def _place(self, start: int, end: int) -> tuple[float, float, float, float]:
@@ -310,9 +319,18 @@ class _LineReader:
 
     def _ended(self, line: Line) -> tuple[Line, int]:
         line.text = " ".join(word for _, _, word in line.words)
-        if line.bold or line.mono:
-            # A bold word at the start is an emphasis, not a heading.
-            bold, mono = line.bold, line.mono
-            self._look(line, self._last)
-            line.bold, line.mono = line.bold and bold, line.mono and mono
+        if self._starts and (line.bold or line.mono):
+            # A bold word at the start is an emphasis, not a heading; two of them are, too.
+            for index in (self._starts[len(self._starts) // 2], self._last):
+                bold, mono = line.bold, line.mono
+                self._look(line, index)
+                line.bold, line.mono = line.bold and bold, line.mono and mono
         return line, self._turn
+
+
+def _lost_ligature(before: str, after: str, gap: float) -> str:
+    """The ffi or ffl that stood in a gap, in font sizes, within a word: a vowel follows ffl only."""
+    least, most = _LIGATURE_GAP
+    if not (least <= gap <= most and before[-1].isalpha() and after[0].isalpha() and after[0].islower()):
+        return ""
+    return "ffl" if after[0] in "aeiouy" else "ffi"
