@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _CELL_GAP: Final = 0.8
 # A gap smaller than this between two runs of characters is no space: a superscript, a change of font.
 _SPACE_GAP: Final = 0.14
+# Exponents and numbers of notes are smaller than this share of the figures that they stand behind.
+_RAISED_SCALE: Final = 0.85
 # Baselines this near, in font sizes, are one line: super- and subscripts stand up to this far off.
 SAME_LINE: Final = 0.5
 # Shares of a page's height, at the top and at the bottom, where headers and footers stand.
@@ -142,6 +144,9 @@ def _rejoined(lines: list[Line]) -> list[Line]:
             joined.append(line)
             continue
         space = " " if line.left - last.right > _SPACE_GAP * last.size else ""
+        if not space and _is_raised(last, line):
+            line.words[0] = (*line.words[0][:2], f"^{line.words[0][2]}")
+            line.text = f"^{line.text}"
         last.text += space + line.text
         if space:
             last.words.extend(line.words)
@@ -160,6 +165,12 @@ def _continues(last: Line, line: Line) -> bool:
     size = max(last.size, line.size)
     gap = line.left - last.right
     return abs(line.base - last.base) <= SAME_LINE * size and -0.3 * size <= gap <= _CELL_GAP * size
+
+
+def _is_raised(number: Line, line: Line) -> bool:
+    """Whether a line is an exponent or the number of a note behind a number, which its figures must not run into."""
+    figures = number.text[-1].isdigit() and line.words[0][2].isdigit()
+    return figures and line.size < _RAISED_SCALE * number.size and line.base > number.base
 
 
 class _LineReader:
@@ -296,7 +307,25 @@ class _LineReader:
                 return "•"
             if _RIGHT_TO_LEFT.search(word):
                 word = _SCRIPT_BORDER.sub(" ", self._lam_alef(word, start))
+        elif word[-1].isdigit() and word[0].isdigit() and (raised := self._raised(start, end)):
+            word = f"{word[:-raised]}^{word[-raised:]}"
         return word
+
+    def _raised(self, start: int, end: int) -> int:
+        """How many of a number's last figures are an exponent or the number of a note."""
+        size = self._raw.FPDFText_GetFontSize
+        whole = size(self._page, start)
+        small = 0
+        while start < end - small - 1 and size(self._page, end - small - 1) < _RAISED_SCALE * whole:
+            small += 1
+        if not small:
+            return 0
+        heights = []
+        for index in (start, end - 1):
+            self._raw.FPDFText_GetCharOrigin(self._page, index, ctypes.byref(self._x), ctypes.byref(self._y))
+            x, y = self._x.value, self._y.value
+            heights.append((y, -x, -y, x)[self._turn])
+        return small if heights[1] > heights[0] else 0
 
     def _lam_alef(self, word: str, start: int) -> str:
         """Turn the two letters of a lam-alef back: drawn as one sign, both have the same place."""

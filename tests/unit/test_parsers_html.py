@@ -70,6 +70,12 @@ def test_powers_of_ten_stay_powers_and_formulas_stay_readable():
     )
 
 
+def test_soft_hyphens_and_invisible_ends_are_left_out():
+    (heading, text) = blocks_of("<h2>Donau\u00addampfer\u200b</h2><p>schiff&shy;fahrt</p>")
+    assert heading.heading == "Donaudampfer"
+    assert text.text == "schifffahrt\n\n"
+
+
 def test_line_breaks_and_loose_text():
     assert text_of("loose<br>text<div>in <span>a</span> box</div>tail") == "loose\ntext\n\nin a box\n\ntail\n\n"
 

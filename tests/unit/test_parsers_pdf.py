@@ -8,7 +8,7 @@ from indexer.parsers.pdf import parse_pdf
 from indexer.parsers.pdf_blocks import PageWriter
 from indexer.parsers.pdf_columns import in_reading_order
 from indexer.parsers.pdf_headings import Style
-from indexer.parsers.pdf_lines import Line
+from indexer.parsers.pdf_lines import Line, _rejoined
 from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText
 from tests.unit.pdf_pages import drawn_pdf, make_pdf, mapped_pdf, text_lines
 
@@ -224,13 +224,21 @@ def test_code_keeps_its_lines_and_indentation():
 def test_raised_and_lowered_characters_stay_in_their_words():
     def draw(canvas):
         text = canvas.beginText(72, 700)
-        for piece, rise, size in (("an area of 12 km", 0, 10), ("2", 4, 6), (" and more", 0, 10)):
+        for piece, rise, size in (("an area of 12 km", 0, 10), ("2", 4, 6), (" and 10", 0, 10), ("21", 4, 6), (" more", 0, 10)):
             text.setFont("Helvetica", size)
             text.setRise(rise)
             text.textOut(piece)
         canvas.drawText(text)
 
-    assert blocks_of(drawn_pdf(draw))[0].text == "an area of 12 km2 and more\n\n"
+    assert blocks_of(drawn_pdf(draw))[0].text == "an area of 12 km2 and 10^21 more\n\n"
+
+
+def test_the_number_of_a_note_does_not_run_into_a_figure_where_the_line_was_broken_before_it():
+    number = Line(left=72, right=122, base=700, size=10, text="8,935,112", words=[(72, 122, "8,935,112")])
+    note = Line(left=122.2, right=126, base=704, size=6, text="3", words=[(122.2, 126, "3")])
+    (joined,) = _rejoined([number, note])
+    assert joined.text == "8,935,112^3"
+    assert joined.words == [(72, 126, "8,935,112^3")]
 
 
 def test_text_that_runs_upwards_comes_after_the_page():
