@@ -107,8 +107,8 @@ class ContainerParser(Protocol):
 
 
 def one_line(text: str) -> str:
-    """Text with every run of white space as one space, without soft hyphens and invisible ends."""
-    return _WHITE_SPACE.sub(" ", text.replace("\xad", "")).strip(" \u200b")
+    """Text with every run of white space as one space."""
+    return _WHITE_SPACE.sub(" ", text).strip()
 
 
 def short_caption(text: str) -> str:
