@@ -36,6 +36,7 @@ _REMOVED: Final = "removed"
 _GUESSED_ROLES: Final = frozenset({"menu", "menubar"})
 # Furniture by name only: a guess, taken back where it would remove most of the page.
 _MAX_GUESSED_SHARE: Final = 0.5
+_SIGNS: Final = frozenset({"§", "¶", "#", "↩", "↩\ufe0e", "↑", "🔗"})
 # A main element that holds less of the page's text than this is not the main text.
 _MIN_MAIN_SHARE: Final = 0.2
 _MIN_LANGUAGES: Final = 3
@@ -63,7 +64,8 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         return
     page_title = one_line(root.findtext(".//title") or "")
     body = root.find("body") if root.find("body") is not None else root
-    _remove(body, [*body.iter(*_NEVER_TEXT), *(e for e in body.iter() if e is not body and _hidden(e))])
+    no_text = (e for e in body.iter() if e is not body and (_hidden(e) or _is_sign(e)))
+    _remove(body, [*body.iter(*_NEVER_TEXT), *no_text])
     content = _content(body)
     headings = [one_line("".join(h.itertext())) for h in content.iter("h1")]
     title = headings[0] if len(headings) == 1 and headings[0] else page_title
@@ -72,6 +74,13 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     for block in BlockWriter().blocks(content):
         yield from bounded(block)
     yield from reader.text.notices()
+
+
+def _is_sign(element: HtmlElement) -> bool:
+    """A link to the place where it stands, or back from a note."""
+    if element.tag != "a" or not (element.get("href") or "").startswith("#"):
+        return False
+    return "".join(element.itertext()).strip() in _SIGNS
 
 
 class _Utf8Reader:

@@ -120,7 +120,7 @@ class BlockWriter:
     def _take(self) -> str:
         text = "".join(self._inline)
         self._inline.clear()
-        lines = (one_line(line) for line in text.split("\v"))
+        lines = (_shown(line) for line in text.split("\v"))
         return "\n".join(line for line in lines if line)
 
     def _flush(self) -> Iterator[Block]:
@@ -143,7 +143,7 @@ class BlockWriter:
             self._marker = ""
 
     def _heading(self, level: int) -> Iterator[Block]:
-        text = one_line(self._take())
+        text = _shown(self._take())
         if text and len(text) <= MAX_HEADING_CHARS:
             yield Block(text=f"{text}\n\n", kind=BlockKind.HEADING, level=level, heading=text)
         elif text:
@@ -166,8 +166,13 @@ class BlockWriter:
         yield from table_blocks(_grid(rows), header_rows=marked or None, caption=caption or _figure_caption(element))
 
 
+def _shown(text: str) -> str:
+    """Text as one line, without soft hyphens and invisible ends."""
+    return one_line(text.replace("\xad", "")).strip("\u200b ")
+
+
 def _text_of(element: HtmlElement | None) -> str:
-    return "" if element is None else one_line(_cell_text(element))
+    return "" if element is None else _shown(_cell_text(element))
 
 
 def _figure_caption(table: HtmlElement) -> str:
@@ -218,7 +223,7 @@ def _grid(rows: Sequence[HtmlElement]) -> Iterator[list[str]]:
         below: dict[int, tuple[int, str]] = {}
         for cell in (cell for cell in row if cell.tag in {"td", "th"}):
             texts.extend(_reaching(above, below, len(texts)))
-            text, reach = one_line(_cell_text(cell)), _span(cell, "rowspan")
+            text, reach = _shown(_cell_text(cell)), _span(cell, "rowspan")
             for _ in range(_span(cell, "colspan")):
                 below[len(texts)] = (reach - 1, text)
                 texts.append(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,9 @@ _ATX_HEADING = re.compile(r"^#{1,6}\s")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title[ \t]*:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 _COMMENTS_ONLY = re.compile(r"\A\s*(?:<!--.*?-->\s*)+\Z", re.DOTALL)
+
+_HTML_HEADING = re.compile(r"<h([1-6])\b[^>]*>(.*?)</h\1\s*>", re.DOTALL | re.IGNORECASE)
+_HTML_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^>]*>", re.DOTALL)
 
 _KINDS: Final = {
     "heading_open": BlockKind.HEADING,
@@ -110,6 +114,8 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
     token = tokens[index]
     if token.type == "html_block" and _COMMENTS_ONLY.match(text):
         return None
+    if token.type == "html_block" and (titled := _html_heading(text)):
+        return titled
     kind = _KINDS.get(token.type, BlockKind.PARAGRAPH)
     if token.type == "paragraph_open" and (is_marked_caption(text) or _is_picture(tokens[index + 1])):
         kind = BlockKind.CAPTION
@@ -119,6 +125,19 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
     if not heading or len(heading) > MAX_HEADING_CHARS:
         return Block(text=text)
     return Block(text=text, kind=BlockKind.HEADING, level=int(token.tag[1:]), heading=heading)
+
+
+def _html_heading(text: str) -> Block | None:
+    """A heading in HTML, as the titles of many projects are, if it is all that a block says."""
+    found = _HTML_HEADING.search(text)
+    title = _html_text(found[2]) if found else ""
+    if not found or not title or len(title) > MAX_HEADING_CHARS or title != _html_text(text):
+        return None
+    return Block(text=text, kind=BlockKind.HEADING, level=int(found[1]), heading=title)
+
+
+def _html_text(text: str) -> str:
+    return one_line(html.unescape(_HTML_TAG.sub("", text)))
 
 
 def _is_picture(inline: Token) -> bool:

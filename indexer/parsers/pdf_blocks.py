@@ -32,13 +32,18 @@ _ITEM_GAP: Final = 2.0
 _CODE_GAP: Final = 3.0
 # An indent of this many font sizes begins a paragraph.
 _INDENT: Final = 0.7
+# A line that ends this many font sizes before the next ends a paragraph if the distance is more than usual, too.
+_SHORT: Final = 3.0
+_USUAL_GAP: Final = 1.1
 _SENTENCE_END: Final = tuple('.!?:;。！？”"’)')
 # Words that keep their hyphen when it falls on a line's end.
-_KEPT_HYPHEN = re.compile(r"(?:^|[\s(])(?:self|non|well|high|low|all|cross|ex|half|quasi|state-of-the)$", re.IGNORECASE)
+_KEPT_HYPHEN = re.compile(r"(?:^|[\s(])(?:self|non|well|high|low|all|cross|half|quasi|state-of-the)$", re.IGNORECASE)
 _LAST_WORD = re.compile(r"[\w-]+$")
 _FIRST_WORD = re.compile(r"^\w+")
 _COMPOUND = re.compile(r"\w+(?:-\w+)+")
 _MAX_COMPOUNDS: Final = 20_000
+# The dots between an entry of a table of contents and its page.
+_LEADERS = re.compile(r"\s*(?:\.\s?){5,}(?=\s*(?:\d+|[ivxlc]+)$)")
 _CONTINUED_CHARS: Final = 120
 # What stands above the rest of a table, on the next page.
 _CONTINUED = re.compile(r"\b(?:cont|fort(?:s|gesetzt)|suite|contin[uú]a|segue|vervolg)", re.IGNORECASE)
@@ -113,7 +118,10 @@ class PageWriter:
             return _Row(line=None, table=piece)
         told = self._outline_level(piece.text, page)
         level = self.style.heading_level(piece) if told is None else self._levels.told(piece, told)
-        item = level is None and bool(LIST_ITEM.match(piece.text))
+        entry = _LEADERS.search(piece.text)
+        if entry is not None:
+            piece.text = f"{piece.text[: entry.start()]} … {piece.text[entry.end() :].strip()}"
+        item = level is None and (entry is not None or bool(LIST_ITEM.match(piece.text)))
         return _Row(line=piece, level=level, told=told is not None, item=item)
 
     def _is_emphasis(self, row: _Row, following: _Row) -> bool:
@@ -204,15 +212,23 @@ class PageWriter:
 
 def _is_one_paragraph(above: Line, below: Line, step: float, *, in_list: bool) -> bool:
     """Whether a line goes on with the paragraph above it; ``step`` is the distance in usual line distances."""
-    if abs(above.size - below.size) > 1.0 or CAPTION.match(below.text):
-        return False
     ends = above.text.endswith(_SENTENCE_END)
+    if CAPTION.match(below.text) or (abs(above.size - below.size) > 1.0 and (ends or not _goes_on(above, below, step))):
+        return False
     if step <= 0:
         # On to the next column, in the middle of a sentence or of a word.
         goes_on = above.hyphenated or (below.text[0].islower() and not ends)
         return goes_on and below.left > above.left + above.width / 2
-    indented = ends and below.left > above.left + _INDENT * below.size
-    return step <= _PARAGRAPH_GAP and (in_list or not indented)
+    begins = ends and not (below.text[0].islower() or below.text[0].isdigit())
+    indented = begins and below.left > above.left + _INDENT * below.size
+    short = ends and step > _USUAL_GAP and above.right < below.right - _SHORT * below.size
+    return step <= _PARAGRAPH_GAP and (in_list or not (indented or short))
+
+
+def _goes_on(above: Line, below: Line, step: float) -> bool:
+    """Whether a line of another size is within the sentence above it: a line of code within text."""
+    beside = abs(above.left - below.left) <= below.size / 2
+    return beside and 0 < step <= _USUAL_GAP and below.mono == above.mono and not below.text[0].isupper()
 
 
 def folded(title: str) -> str:

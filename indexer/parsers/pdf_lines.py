@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _CELL_GAP: Final = 0.8
 # A gap smaller than this between two runs of characters is no space: a superscript, a change of font.
 _SPACE_GAP: Final = 0.14
+# Exponents and numbers of notes are smaller than this share of the figures that they stand behind.
+_RAISED_SCALE: Final = 0.85
 # Baselines this near, in font sizes, are one line: super- and subscripts stand up to this far off.
 SAME_LINE: Final = 0.5
 # Shares of a page's height, at the top and at the bottom, where headers and footers stand.
@@ -40,7 +42,9 @@ _TURNED_LAM_ALEF = re.compile("[\u0627\u0622\u0623\u0625]\u0644")
 _LIGATURES: Final = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
 )
-# TeX's older fonts have their ff where others have a sign for the return key.
+# TeX's older fonts name ffi and ffl as nothing else does, which leaves a gap of so many font sizes within a word.
+_LIGATURE_GAP: Final = (0.5, 1.0)
+# They have their ff where others have a sign for the return key.
 _OLD_FF = re.compile(r"(?<=[A-Za-z])\u21b5|\u21b5(?=[a-z])")
 # A word of one private character is a bullet or a box of a symbol font.
 _SYMBOL = re.compile(r"[\uf020-\uf0ff]")
@@ -140,6 +144,9 @@ def _rejoined(lines: list[Line]) -> list[Line]:
             joined.append(line)
             continue
         space = " " if line.left - last.right > _SPACE_GAP * last.size else ""
+        if not space and _is_raised(last, line):
+            line.words[0] = (*line.words[0][:2], f"^{line.words[0][2]}")
+            line.text = f"^{line.text}"
         last.text += space + line.text
         if space:
             last.words.extend(line.words)
@@ -160,6 +167,12 @@ def _continues(last: Line, line: Line) -> bool:
     return abs(line.base - last.base) <= SAME_LINE * size and -0.3 * size <= gap <= _CELL_GAP * size
 
 
+def _is_raised(number: Line, line: Line) -> bool:
+    """Whether a line is an exponent or the number of a note behind a number, which its figures must not run into."""
+    figures = number.text[-1].isdigit() and line.words[0][2].isdigit()
+    return figures and line.size < _RAISED_SCALE * number.size and line.base > number.base
+
+
 class _LineReader:
     def __init__(self, text_page: PdfTextPage) -> None:
         from pypdfium2 import raw
@@ -171,7 +184,10 @@ class _LineReader:
         self._name = ctypes.create_string_buffer(128)
         self._flags = ctypes.c_int()
         self._turn = 0
-        self._longest = self._last = 0
+        self._last = 0
+        self._starts: list[int] = []
+        # How many characters of the line stand on a baseline in a size.
+        self._weights: dict[tuple[float, float], int] = {}
         self.text = self._text()
 
     def _text(self) -> str:
@@ -211,7 +227,7 @@ class _LineReader:
                     line = None
                 if line is None:
                     line = Line(left=place[0], right=place[1])
-                    self._longest, marked = 0, False
+                    self._starts, self._weights, marked = [], {}, False
                     self._look(line, start)
                 self._add(line, place, start, end, glued=marked)
             marked = False
@@ -223,7 +239,8 @@ class _LineReader:
         left, right, base, _ = place
         if marked and abs(base - line.base) > SAME_LINE * line.size:
             return False
-        if max(left - line.right, line.left - right) <= _CELL_GAP * line.size:
+        widest = _LIGATURE_GAP[1] if marked else _CELL_GAP
+        if max(left - line.right, line.left - right) <= widest * line.size:
             return True
         # The wide gaps of code are spaces, not columns.
         last, following = Line(left=0, right=0), Line(left=0, right=0)
@@ -237,13 +254,16 @@ class _LineReader:
         if not word:
             return
         if glued and line.words:
+            gap = left - line.words[-1][1]
             left, _, before = line.words.pop()
-            word = before + word
+            word = before + _lost_ligature(before, word, gap / size) + word
         line.words.append((left, right, word))
         line.left, line.right = min(line.left, left), max(line.right, right)
-        if end - start > self._longest:
-            # Marks, initials and raised figures have sizes of their own.
-            self._longest, line.base, line.size = end - start, base, size
+        weight = self._weights[base, size] = self._weights.get((base, size), 0) + end - start
+        if weight > self._weights.get((line.base, line.size), 0) or len(self._weights) == 1:
+            # Marks, initials, raised figures and code within text have sizes of their own.
+            line.base, line.size = base, size
+        self._starts.append(start)
         self._last = end - 1
 
     def _place(self, start: int, end: int) -> tuple[float, float, float, float]:
@@ -287,7 +307,25 @@ class _LineReader:
                 return "•"
             if _RIGHT_TO_LEFT.search(word):
                 word = _SCRIPT_BORDER.sub(" ", self._lam_alef(word, start))
+        elif word[-1].isdigit() and word[0].isdigit() and (raised := self._raised(start, end)):
+            word = f"{word[:-raised]}^{word[-raised:]}"
         return word
+
+    def _raised(self, start: int, end: int) -> int:
+        """How many of a number's last figures are an exponent or the number of a note."""
+        size = self._raw.FPDFText_GetFontSize
+        whole = size(self._page, start)
+        small = 0
+        while start < end - small - 1 and size(self._page, end - small - 1) < _RAISED_SCALE * whole:
+            small += 1
+        if not small:
+            return 0
+        heights = []
+        for index in (start, end - 1):
+            self._raw.FPDFText_GetCharOrigin(self._page, index, ctypes.byref(self._x), ctypes.byref(self._y))
+            x, y = self._x.value, self._y.value
+            heights.append((y, -x, -y, x)[self._turn])
+        return small if heights[1] > heights[0] else 0
 
     def _lam_alef(self, word: str, start: int) -> str:
         """Turn the two letters of a lam-alef back: drawn as one sign, both have the same place."""
@@ -310,9 +348,18 @@ class _LineReader:
 
     def _ended(self, line: Line) -> tuple[Line, int]:
         line.text = " ".join(word for _, _, word in line.words)
-        if line.bold or line.mono:
-            # A bold word at the start is an emphasis, not a heading.
-            bold, mono = line.bold, line.mono
-            self._look(line, self._last)
-            line.bold, line.mono = line.bold and bold, line.mono and mono
+        if self._starts and (line.bold or line.mono):
+            # A bold word at the start is an emphasis, not a heading; two of them are, too.
+            for index in (self._starts[len(self._starts) // 2], self._last):
+                bold, mono = line.bold, line.mono
+                self._look(line, index)
+                line.bold, line.mono = line.bold and bold, line.mono and mono
         return line, self._turn
+
+
+def _lost_ligature(before: str, after: str, gap: float) -> str:
+    """The ffi or ffl that stood in a gap, in font sizes, within a word: a vowel follows ffl only."""
+    least, most = _LIGATURE_GAP
+    if not (least <= gap <= most and before[-1].isalpha() and after[0].isalpha() and after[0].islower()):
+        return ""
+    return "ffl" if after[0] in "aeiouy" else "ffi"

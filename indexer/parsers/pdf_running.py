@@ -126,6 +126,8 @@ class Running:
                 ]
                 if not found:
                     break
+                if page > 1 and _is_beside_number(row, found, lines):
+                    found = row
                 furniture.update(map(id, found))
         if all(id(line) in furniture for line in lines):
             return [line for line in lines if not _is_page_number(line, page)]
@@ -158,6 +160,15 @@ def _is_lone_number(line: Line, lines: Sequence[Line]) -> bool:
         return False
     others = [abs(other.base - line.base) for other in lines if other is not line and not other.turned]
     return bool(others) and min(others) >= _NUMBER_GAP * line.size
+
+
+def _is_beside_number(row: Sequence[Line], found: Sequence[Line], lines: Sequence[Line]) -> bool:
+    """Whether a row is a page's number and words away from the text: what a chapter or a section is called."""
+    words = [line for line in row if line not in found]
+    if not words or any(line.bold for line in words) or not any(one_line(line.text).isdecimal() for line in found):
+        return False
+    others = [abs(other.base - row[0].base) for other in lines if other not in row and not other.turned]
+    return bool(others) and min(others) >= _HEADER_GAP * max(line.size for line in row)
 
 
 def _beside_its_number(lines: Sequence[Line], page: int) -> list[Line]:

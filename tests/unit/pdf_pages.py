@@ -113,20 +113,21 @@ def long_pdf(count: int, lines: int = 36) -> Iterator[bytes]:
     yield piece(f"{end}startxref\n{position}\n%%EOF", is_object=False)
 
 
-def mapped_pdf(mapping: str, *, title: str = "()") -> bytes:
-    """A page whose font says which characters its codes are, as a range of a ToUnicode map does.
+def mapped_pdf(*mappings: str, title: str = "()", shown: str = "what nobody can know") -> bytes:
+    """A page whose font says which characters its codes are, as the ranges of a ToUnicode map do.
 
-    Readers make the missing table of objects anew.
+    Code 14 is as wide as an ffi is. Readers make the missing table of objects anew.
     """
-    shown = b"BT /F 12 Tf 72 700 Td (what nobody can know) Tj ET"
+    drawn = f"BT /F 12 Tf 72 700 Td ({shown}) Tj ET".encode("ascii")
     cmap = b"begincmap 1 begincodespacerange <00> <FF> endcodespacerange"
-    cmap += f" 1 beginbfrange {mapping} endbfrange endcmap".encode("ascii")
+    cmap += f" {len(mappings)} beginbfrange {' '.join(mappings)} endbfrange endcmap".encode("ascii")
+    widths = f"/FirstChar 14/LastChar 126/Widths[833 {'500 ' * 112}]".encode("ascii")
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
         b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
-        b"<</Length %d>>stream\n%s\nendstream" % (len(shown), shown),
-        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(drawn), drawn),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R" + widths + b">>",
         b"<</Length %d>>stream\n%s\nendstream" % (len(cmap), cmap),
     ]
     numbered = b"".join(b"%d 0 obj%s endobj\n" % (number, body) for number, body in enumerate(objects, start=1))

@@ -70,6 +70,17 @@ def test_powers_of_ten_stay_powers_and_formulas_stay_readable():
     )
 
 
+def test_soft_hyphens_and_invisible_ends_are_left_out():
+    (heading, text) = blocks_of("<h2>Donau\u00addampfer\u200b</h2><p>schiff&shy;fahrt</p>")
+    assert heading.heading == "Donaudampfer"
+    assert text.text == "schifffahrt\n\n"
+
+
+def test_signs_that_link_to_a_heading_or_back_from_a_note_are_left_out():
+    page = '<h2><a class="doc-anchor" href="#use">§</a>Use of §</h2><p>A note. <a href="#ref1">↩</a></p>'
+    assert text_of(page) == "Use of §\n\nA note.\n\n"
+
+
 def test_line_breaks_and_loose_text():
     assert text_of("loose<br>text<div>in <span>a</span> box</div>tail") == "loose\ntext\n\nin a box\n\ntail\n\n"
 

@@ -52,6 +52,14 @@ def test_structure_is_found_and_text_is_verbatim():
     ]
 
 
+def test_a_heading_in_html_is_one_if_it_is_all_that_a_block_says():
+    titled = '<div align="center">\n<h1>\n  <img src="logo.svg">\n  Nuts &amp; <em>bolts</em>\n</h1>\n</div>\n'
+    text = f"{titled}\n<h2>Use</h2>\n\nRun it.\n\n<h2>Note</h2>\nof something else\n"
+    blocks = parse(text)
+    assert "".join(block.text for block in blocks) == text
+    assert [(b.level, b.heading) for b in blocks if b.kind is BlockKind.HEADING] == [(1, "Nuts & bolts"), (2, "Use")]
+
+
 def test_a_code_block_is_whole_even_with_headings_and_blank_lines_inside():
     code = next(block for block in parse(DOCUMENT) if block.kind is BlockKind.CODE)
     assert code.text.strip().startswith("```python\n# not a heading")

@@ -8,7 +8,7 @@ from indexer.parsers.pdf import parse_pdf
 from indexer.parsers.pdf_blocks import PageWriter
 from indexer.parsers.pdf_columns import in_reading_order
 from indexer.parsers.pdf_headings import Style
-from indexer.parsers.pdf_lines import Line
+from indexer.parsers.pdf_lines import Line, _rejoined
 from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText
 from tests.unit.pdf_pages import drawn_pdf, make_pdf, mapped_pdf, text_lines
 
@@ -224,13 +224,21 @@ def test_code_keeps_its_lines_and_indentation():
 def test_raised_and_lowered_characters_stay_in_their_words():
     def draw(canvas):
         text = canvas.beginText(72, 700)
-        for piece, rise, size in (("an area of 12 km", 0, 10), ("2", 4, 6), (" and more", 0, 10)):
-            text.setFont("Helvetica", size)
-            text.setRise(rise)
+        for place, piece in enumerate(("an area of 12 km", "2", " and 10", "21", " more")):
+            text.setFont("Helvetica", 6 if place % 2 else 10)
+            text.setRise(4 if place % 2 else 0)
             text.textOut(piece)
         canvas.drawText(text)
 
-    assert blocks_of(drawn_pdf(draw))[0].text == "an area of 12 km2 and more\n\n"
+    assert blocks_of(drawn_pdf(draw))[0].text == "an area of 12 km2 and 10^21 more\n\n"
+
+
+def test_the_number_of_a_note_does_not_run_into_a_figure_where_the_line_was_broken_before_it():
+    number = Line(left=72, right=122, base=700, size=10, text="8,935,112", words=[(72, 122, "8,935,112")])
+    note = Line(left=122.2, right=126, base=704, size=6, text="3", words=[(122.2, 126, "3")])
+    (joined,) = _rejoined([number, note])
+    assert joined.text == "8,935,112^3"
+    assert joined.words == [(72, 126, "8,935,112^3")]
 
 
 def test_text_that_runs_upwards_comes_after_the_page():
@@ -293,8 +301,51 @@ def test_words_cut_at_the_end_of_a_line_are_whole_again():
         return blocks_of(make_pdf([list(lines)]))[0].text.strip()
 
     assert text_of("This line ends inside of a hyphen-", "ated word.") == "This line ends inside of a hyphenated word."
+    assert text_of("Each of the lines is an ex-", "ample of it.") == "Each of the lines is an example of it."
     assert text_of("Their own hyphen is kept by self-", "made words.") == "Their own hyphen is kept by self-made words."
     assert text_of("A blue-green one, and then a blue-", "green one.") == "A blue-green one, and then a blue-green one."
+
+
+def test_code_within_sentences_tears_no_paragraph():
+    def draw(canvas):
+        for y, (before, code, after) in enumerate(
+            [
+                ("The program writes what it has found to ", "database_directory", " unless it is told"),
+                ("another place and then begins with the next of all the files that wait, which", "", ""),
+                ("are read from ", "incoming_directory_of_everybody", " or from"),
+                ("", "/usr/share/incoming:/usr/local/share/incoming", ","),
+                ("in this order. They stay as they were.", "", ""),
+            ]
+        ):
+            text = canvas.beginText(72, 700 - 12 * y)
+            for piece, font in ((before, "Helvetica"), (code, "Courier"), (after, "Helvetica")):
+                text.setFont(font, 10 if font == "Helvetica" else 8)
+                text.textOut(piece)
+            canvas.drawText(text)
+
+    (block,) = blocks_of(drawn_pdf(draw))
+    assert block.text.count("\n") == 2
+    assert "in this order" in block.text
+
+
+def test_a_short_line_above_more_space_than_usual_ends_a_paragraph():
+    def draw(canvas):
+        for y in (700, 650, 600):
+            text_lines(canvas, ["Each of these is a paragraph that goes on for two lines of", "its page."], y=y)
+        text_lines(canvas, ["This is the one after the last of them, which stands near it."], y=573.5)
+
+    assert len(blocks_of(drawn_pdf(draw))) == 4
+
+
+def test_a_ligature_without_a_meaning_is_known_by_its_width():
+    content = mapped_pdf("<0E> <0E> <0000>", "<20> <7E> <0020>", shown=r"It is di\016cult for ba\016ed o\016ces.")
+    assert blocks_of(content)[0].text == "It is difficult for baffled offices.\n\n"
+
+
+def test_entries_of_a_table_of_contents_are_lines_without_their_dots():
+    entries = ["2.1 Syntax . . . . . . . . . . . 12", "2.2 Names.................... 14", "Preface ........ iv"]
+    (block,) = blocks_of(make_pdf([entries]))
+    assert block.text == "2.1 Syntax … 12\n2.2 Names … 14\nPreface … iv\n\n"
 
 
 def test_list_items_keep_their_lines():

@@ -128,6 +128,20 @@ def test_a_bold_line_that_goes_on_below_it_is_no_heading():
     assert block.kind is BlockKind.PARAGRAPH
 
 
+def test_a_line_that_begins_and_ends_with_bold_words_is_no_heading():
+    def draw(canvas):
+        text_lines(canvas, ["The settings are told to everybody. There are two of them."], y=712)
+        text = canvas.beginText(72, 680)
+        for piece, font in (("Address", "Helvetica-Bold"), (" of the server, and its ", "Helvetica")):
+            text.setFont(font, 10)
+            text.textOut(piece)
+        text.setFont("Helvetica-Bold", 10)
+        text.textOut("port")
+        canvas.drawText(text)
+
+    assert headings(drawn_pdf(draw)) == []
+
+
 def test_the_names_of_columns_beside_each_other_are_no_heading():
     def draw(canvas):
         canvas.setFont("Helvetica-Bold", 10)

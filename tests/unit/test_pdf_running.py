@@ -59,6 +59,22 @@ def test_a_header_with_the_number_of_its_page_is_known_on_a_single_one():
     assert text.count("Sentence 0") == 2
 
 
+def test_names_of_chapters_beside_the_numbers_of_pages_are_headers():
+    def name(number):
+        return "abcdefgh"[number] * 5
+
+    def named(number):
+        return lambda canvas: (
+            canvas.drawString(72, 790, f"Of {name(number)}"),
+            canvas.drawRightString(520, 790, f"{number + 16}"),
+            text_lines(canvas, PROSE, y=760),
+        )
+
+    text = text_of(drawn_pdf(*(named(number) for number in range(6))))
+    assert [name(number) for number in range(6) if name(number) in text] == [name(0)]
+    assert text.count("Sentence 0") == 6
+
+
 def test_the_number_of_a_section_is_no_page_number():
     def draw(canvas):
         canvas.setFont("Helvetica-Bold", 9)
