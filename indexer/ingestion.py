@@ -144,6 +144,11 @@ class SourceIngestion:
                 )
         return (yield from self._write(target, source, scan, detected, replaces=stored.document_id if stored else None))
 
+    def go_on(self) -> None:
+        """Raises Stopped: the run was asked to stop."""
+        if self._watcher.stop():
+            raise Stopped
+
     def settled(self, target: Target, uri: str) -> StoredSource | None:
         """What is stored of a source, if it need not be read again as long as its content is the same."""
         stored = self._store.stored_source(target.collection, uri)
@@ -243,8 +248,7 @@ class SourceIngestion:
     def _take_members(self, target: Target, handover: Handover) -> Steps[_Members]:
         members = _Members()
         for member in handover.members():
-            if self._watcher.stop():
-                raise Stopped
+            self.go_on()
             yield Pause.READING
             members.uris.add(member.uri)
             self._recorder.begin(member.uri, member=True)

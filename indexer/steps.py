@@ -20,7 +20,7 @@ _Result = TypeVar("_Result")
 
 
 class Stopped(Exception):
-    """An ingestion was asked to stop between two members; their container is read again another time."""
+    """An ingestion was asked to stop between two members, or while a page came; it is read again another time."""
 
 
 class Passages(NamedTuple):

@@ -67,7 +67,8 @@ class WebPages:
     def steps(self, target: Target, address: WebAddress, ingestion: SourceIngestion) -> Steps[Taken | None]:
         """As ``SourceIngestion.steps``, of the document at the address that the server leads to in the end.
 
-        Raises SourceError, as ``Fetcher.fetch`` and ``SourceIngestion.steps`` do.
+        Raises SourceError, as ``Fetcher.fetch`` and ``SourceIngestion.steps`` do; and Stopped, where the run was asked
+        to stop while the page came.
         """
         from indexer.ingestion import unchanged
 
@@ -79,8 +80,13 @@ class WebPages:
             return {} if stored is None or stored.web is None else _conditions(stored.web)
 
         with self._spool.file() as spooled:
+
+            def write(data: bytes) -> None:
+                ingestion.go_on()
+                spooled.write(data)
+
             with _leaving_out(address):
-                fetched = self._fetcher.fetch(address.url, spooled.write, site=address.site, conditions=conditions)
+                fetched = self._fetcher.fetch(address.url, write, site=address.site, conditions=conditions)
             before = ingestion.settled(target, fetched.url)
             taken = yield from self._written(target, fetched, spooled, ingestion, before)
         if taken is None:

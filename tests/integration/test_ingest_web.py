@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from indexer.cli import main
+from indexer.commands.interruption import Interruption
 from rag.cli import main as rag
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library
@@ -314,6 +315,14 @@ def test_a_page_of_a_sitemap_does_not_lead_away_from_its_site(ingest, site) -> N
         (line,), _summary = ingest("--sitemap", f"{site.base}/s.xml", exit_code=1)
         assert line["error"]["code"] == "source_address_refused"
         assert other.asked == []
+
+
+def test_a_run_that_is_stopped_does_not_wait_for_a_page_that_drips(ingest, site, monkeypatch) -> None:
+    site.answers["/slow"] = Answer(body=b"x" * 1000, drip_s=0.5)  # longer than a test may take
+    monkeypatch.setattr(Interruption, "requested", lambda _self: "/slow" in site.paths())
+    lines, summary = ingest(f"{site.base}/slow", f"{site.base}/b", exit_code=1)
+    assert (lines, summary["ingested"], summary["skipped"]) == ([], 0, 2)
+    assert "/b" not in site.paths()
 
 
 def test_a_sitemap_is_no_document(ingest, site) -> None:
