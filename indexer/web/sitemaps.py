@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # As the protocol has it, of one file: bytes when unpacked, and entries.
 _FILE_BYTES: Final = 50 << 20
 _FILE_ENTRIES: Final = 50_000
+# No list needs more than fifty bytes for each; many more are made to take up time and memory.
+_FILE_ELEMENTS: Final = 1_000_000
 # An index lists files, not further indexes; some do all the same.
 _MAX_DEPTH: Final = 2
 _GZIP_MARK: Final = b"\x1f\x8b\x08"
@@ -208,7 +210,11 @@ def _elements(url: str, content: bytes) -> Iterator[_Entry]:
             raise _no_sitemap(url, f"its root is <{local_name(root)}>")
         if root.getroottree().docinfo.internalDTD is not None:
             raise _no_sitemap(url, "it has a DOCTYPE, which may declare entities that grow")
-        for event, element in found:
+        for number, (event, element) in enumerate(found):
+            if number > 2 * _FILE_ELEMENTS:  # each begins and ends
+                raise SourceTooLarge(
+                    f"{url} has more than {_FILE_ELEMENTS:,} elements.", hint="Check that it is the site's sitemap."
+                )
             around = element.getparent()
             if event != "end" or around is None or not (around is root or local_name(around) == "channel"):
                 continue
