@@ -85,6 +85,7 @@ class JobQueue:
                     started_at=func.coalesce(JobRow.started_at, now),
                     attempts=JobRow.attempts + 1,
                     not_before=None,
+                    error=None,  # of the attempt before
                 )
             )
             return _job(connection, job_id)

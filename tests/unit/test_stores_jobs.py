@@ -158,7 +158,8 @@ def test_what_failed_is_tried_again_later_and_later(queue, clock):
     job_id = queue.put(REQUEST).id
     delays = []
     for attempt in range(1, 5):
-        assert queue.claim("w").attempts == attempt
+        running = queue.claim("w")
+        assert (running.attempts, running.error) == (attempt, None)
         waiting = queue.put_back(job_id, "w", BUSY)
         assert (waiting.state, waiting.error) == (JobState.QUEUED, BUSY)
         assert queue.claim("w") is None
