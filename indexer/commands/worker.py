@@ -36,7 +36,7 @@ _log = get_logger("indexer")
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End when no job waits.")
+@click.option("--once", is_flag=True, help="End when no job can be begun; those that are to be tried again later stay.")
 @json_option
 @click.pass_context
 def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT001
