@@ -116,6 +116,8 @@ class JobRun(Watcher):
 
     def _count_again(self) -> None:
         """What an earlier attempt took in was taken in by this job, and is told as that."""
+        if not self._asked_again:
+            return
         before = self._queue.outcomes_of(self._job.id, [result.uri for result in self._asked_again])
         for result in self._asked_again:
             if before.get(result.uri) not in _TAKEN_IN:
