@@ -40,7 +40,7 @@ class Folding:
         self._k = k
         self._where = where
         self._as_of = as_of
-        self._seen: set[int] = set()  # chunks of which all stands in one that is shown
+        self._places: dict[int, int] = {}  # of the fold in which all stands that a chunk says
         self._whole: set[int] = set()
         self.folds: list[Fold] = []
         self.found: dict[int, tuple[Chunk, Document]] = {}
@@ -52,7 +52,7 @@ class Folding:
 
     def take(self, chunk_ids: Sequence[int]) -> None:
         """The next chunks of the ranking; those that were taken already may be among them."""
-        new = [chunk_id for chunk_id in chunk_ids if chunk_id not in self._seen]
+        new = [chunk_id for chunk_id in chunk_ids if chunk_id not in self._places]
         if not new:
             return
         # Where no more are taken than are wanted, all that nothing is like are shown, so they are read at once.
@@ -61,7 +61,7 @@ class Folding:
         for chunk_id in new:
             if self.complete:
                 return
-            if chunk_id in self._seen:  # meanwhile, with one that says the same
+            if chunk_id in self._places:  # meanwhile, with one that says the same
                 continue
             likeness = known.get(chunk_id)
             if likeness is None or not (likeness.shared or likeness.flaw):
@@ -85,21 +85,24 @@ class Folding:
             alike |= {chunk.id: (chunk, document) for chunk, document in copies}
         self._whole.update(filter(None, (whole_key(statements(chunk.text)) for chunk, _ in alike.values())))
         others = tuple(OtherSource(chunk=chunk, document=document) for chunk, document in alike.values())
-        if alike and shown not in self._seen:
+        if not alike:
+            return
+        if shown not in self._places:
             self.found[shown] = alike[shown]
             self._add(Fold(hit=chunk_id, shown=shown))
-        # What is held by one that says a little less than the one shown may not be one of its own copies.
-        for place, fold in enumerate(self.folds):
-            if fold.shown == shown:
-                self.folds[place] = replace(fold, also_in=_joined(fold, others))
-        self._seen |= alike.keys()
+        # One that says a little less than what is shown already, by this or by another that says the same, has copies
+        # that those of the one shown were not.
+        place = self._places[shown]
+        self.folds[place] = _joined(self.folds[place], others)
+        self._places.update(dict.fromkeys(alike, place))
 
     def _add(self, fold: Fold) -> None:
-        self._seen |= {fold.hit, fold.shown}
+        self._places |= dict.fromkeys((fold.hit, fold.shown), len(self.folds))
         self.folds.append(fold)
 
 
-def _joined(fold: Fold, others: Sequence[OtherSource]) -> tuple[OtherSource, ...]:
-    """The sources of a fold with others after them, each once."""
+def _joined(fold: Fold, others: Sequence[OtherSource]) -> Fold:
+    """A fold with others after its sources, each once."""
     known = {fold.shown, *(source.chunk.id for source in fold.also_in)}
-    return (*fold.also_in, *(other for other in others if other.chunk.id not in known))[:MOST_SOURCES]
+    also_in = (*fold.also_in, *(other for other in others if other.chunk.id not in known))
+    return replace(fold, also_in=also_in[:MOST_SOURCES])

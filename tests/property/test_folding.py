@@ -66,6 +66,7 @@ _SAID = " ".join(_BODY[:5])
 
 
 @example([f"{_EDGES[1]} {_SAID} {_EDGES[1]}", _SAID, f"{_SAID} {_EDGES[1]}"], set(), 2, Random(0))  # noqa: S311 - only an order
+@example([f"{_EDGES[1]} {_SAID} {_EDGES[1]}"] * 3 + [_SAID, f"{_SAID} {_EDGES[1]}"], set(), 2, Random(0))  # noqa: S311
 @given(st.lists(texts(), max_size=12), st.sets(st.integers(0, 11)), st.integers(1, 12), st.randoms())
 def test_shown_are_different_passages_and_none_is_lost(written, flawed, k, random) -> None:
     shelf = Shelf(written, flawed)
