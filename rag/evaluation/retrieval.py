@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from rag.evaluation.corpus import entry_id
 from rag.evaluation.intervals import mean_interval
-from rag.retrieval.retriever import Leg
+from rag.retrieval.legs import Leg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rag.errors import EmbedderChanged
-from rag.ranking import Ranking
 from rag.retrieval.folding import Folding
 from rag.retrieval.fusion import fuse
+from rag.retrieval.legs import Legs
 from rag.types import Passage, Scores
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rag.protocols import Embedder, LexicalIndex, PassageStore, VectorSearch
+    from rag.ranking import Ranking
+    from rag.retrieval.legs import Leg
     from rag.types import Collection, Filter
-
-Leg = Literal["hybrid", "dense", "lexical"]
 
 # Each leg looks this deep whatever is asked for: normalised scores depend on the depth, and the ranking must not depend
 # on k. Over six labelled sets a depth of 500 gave a mean nDCG@10 of .624, 50 gave .613 (docs/lab-log.md).
@@ -65,11 +66,11 @@ class Retriever:
         self._embedder_of = embedder_of
         self._vectors = vectors
         self._lexical = lexical
+        self._beside = ThreadPoolExecutor(thread_name_prefix="full-text")
 
     def both_legs(self, collection: Collection, query: str) -> tuple[Ranking, Ranking]:
         """What hybrid retrieval fuses, dense and lexical hits, as deep as it looks (for tuning)."""
-        vector = self._embedder_of(collection).embed_query(query)
-        return self._vectors.search(collection, vector, _DEPTH), self._lexical.search(collection, query, _DEPTH)
+        return self._legs("hybrid", collection, query).search(_DEPTH)
 
     def retrieve(
         self,
@@ -100,22 +101,12 @@ class Retriever:
         self, collection: Collection, query: str, k: int, where: Filter | None, as_of: datetime | None, leg: Leg
     ) -> Retrieval:
         started = time.perf_counter()
-        vector = self._embedder_of(collection).embed_query(query) if leg != "lexical" else None
-        embedded = time.perf_counter()
-
-        def search(depth: int) -> tuple[Ranking, Ranking]:
-            dense = lexical = Ranking.of(())
-            if vector is not None:
-                dense = self._vectors.search(collection, vector, depth, where=where, as_of=as_of)
-            if leg != "dense":
-                lexical = self._lexical.search(collection, query, depth, where=where, as_of=as_of)
-            return dense, lexical
-
+        legs = self._legs(leg, collection, query, where=where, as_of=as_of)
         for _ in range(_ATTEMPTS):
-            dense, lexical = search(_DEPTH)
+            dense, lexical = legs.search(_DEPTH)
             folding = Folding(self._store, collection, k, where=where, as_of=as_of)
             scores: dict[int, Scores] = {}
-            for some in _ranked(dense, lexical, search, weight=collection.dense_weight, k=k):
+            for some in _ranked(dense, lexical, legs.search, weight=collection.dense_weight, k=k):
                 scores = {**some, **scores}
                 folding.take(list(some))
                 if folding.complete:
@@ -128,8 +119,28 @@ class Retriever:
             passages=tuple(passages),
             best_dense=dense[0].score if dense else None,
             nothing_to_search=not dense and not lexical and leg != "lexical",
-            embed_ms=(embedded - started) * 1000,
-            search_ms=(time.perf_counter() - embedded) * 1000,
+            embed_ms=legs.embed_ms,
+            search_ms=(time.perf_counter() - started) * 1000 - legs.embed_ms,
+        )
+
+    def _legs(
+        self,
+        leg: Leg,
+        collection: Collection,
+        query: str,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> Legs:
+        return Legs(
+            None if leg == "lexical" else self._embedder_of(collection),
+            self._vectors,
+            None if leg == "dense" else self._lexical,
+            self._beside,
+            collection=collection,
+            query=query,
+            where=where,
+            as_of=as_of,
         )
 
     def _passages(

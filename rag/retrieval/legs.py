@@ -1,0 +1,72 @@
+"""The two legs of a question's search at the same time: full text, and embedding and comparing vectors."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Literal
+
+from rag.ranking import Ranking
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from datetime import datetime
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rag.protocols import Embedder, LexicalIndex, VectorSearch
+    from rag.types import Collection, Filter
+
+Leg = Literal["hybrid", "dense", "lexical"]
+
+
+class Legs:
+    """One question to one collection, which is embedded once, however often and deep it is searched for."""
+
+    def __init__(
+        self,
+        embedder: Embedder | None,
+        vectors: VectorSearch,
+        lexical: LexicalIndex | None,
+        executor: Executor,
+        *,
+        collection: Collection,
+        query: str,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> None:
+        """A leg that is not there finds nothing. Where both are, ``executor`` runs one of them."""
+        self._embedder = embedder
+        self._vectors = vectors
+        self._lexical = lexical
+        self._executor = executor
+        self._collection = collection
+        self._query = query
+        self._where = where
+        self._as_of = as_of
+        self._vector: NDArray[np.float32] | None = None
+        self.embed_ms = 0.0
+
+    def search(self, depth: int) -> tuple[Ranking, Ranking]:
+        """Dense and lexical hits, at most ``depth`` of each; each leg sees the database at a moment of its own."""
+        if self._lexical is None:
+            return self._dense(self._embedder, depth) if self._embedder else Ranking.of(()), Ranking.of(())
+        if self._embedder is None:
+            return Ranking.of(()), self._full_text(self._lexical, depth)
+        beside = self._executor.submit(self._full_text, self._lexical, depth)
+        try:
+            dense = self._dense(self._embedder, depth)
+        finally:
+            wait((beside,))  # no search goes on once its caller has an answer, an error or not
+        return dense, beside.result()
+
+    def _dense(self, embedder: Embedder, depth: int) -> Ranking:
+        if self._vector is None:
+            started = time.perf_counter()
+            self._vector = embedder.embed_query(self._query)
+            self.embed_ms = 1000 * (time.perf_counter() - started)
+        return self._vectors.search(self._collection, self._vector, depth, where=self._where, as_of=self._as_of)
+
+    def _full_text(self, lexical: LexicalIndex, depth: int) -> Ranking:
+        return lexical.search(self._collection, self._query, depth, where=self._where, as_of=self._as_of)
