@@ -88,19 +88,23 @@ def _blocks(lines: Sequence[str], levels: Mapping[int, int]) -> Iterator[Block]:
         elif not row and table is not None and line.strip():
             yield from table.finish()
             table = None
-        if items and (row or level is not None or not _ITEM.match(line)) and line.strip():
+        item = level is None and _ITEM.match(line) is not None
+        if items and (row or not item) and line.strip():
             yield Block(text="\n".join(items) + "\n\n", kind=BlockKind.LIST)
             items = []
         if row and table is not None:
             yield from table.add(line.rstrip().removesuffix(_CELL).split(_CELL), None)
-        elif level is not None:
-            title = one_line(line)
-            yield Block(text=f"{title}\n\n", kind=BlockKind.HEADING, level=level, heading=title)
-        elif _ITEM.match(line):
+        elif item:
             items.append(_BULLET.sub("- ", line).strip())
         elif shown := one_line(line):
-            yield Block(text=f"{shown}\n\n")
+            yield _paragraph(shown, level)
     if items:
         yield Block(text="\n".join(items) + "\n\n", kind=BlockKind.LIST)
     if table is not None:
         yield from table.finish()
+
+
+def _paragraph(text: str, level: int | None) -> Block:
+    if level is None:
+        return Block(text=f"{text}\n\n")
+    return Block(text=f"{text}\n\n", kind=BlockKind.HEADING, level=level, heading=text)

@@ -34,21 +34,24 @@ class Letters:
     def after(self, word: str, value: str | None) -> Letters:
         """The letters that follow a control word."""
         number = int(value) if value else None
-        if word == "b":
-            return replace(self, bold=number != 0)
-        if word == "i":
-            return replace(self, slanted=number != 0)
-        if word == "fs":
-            return replace(self, size=number or _PLAIN_SIZE)
-        if word == "plain":
-            return Letters(level=self.level, in_table=self.in_table)
-        if word == "pard":
-            return replace(self, level=None, in_table=False)
-        if word == "intbl":
-            return replace(self, in_table=True)
-        if word == "outlinelevel" and number is not None and 0 <= number < _BODY_LEVEL:
-            return replace(self, level=number + 1)
-        return self
+        match word:
+            case "b":
+                changed = replace(self, bold=number != 0)
+            case "i":
+                changed = replace(self, slanted=number != 0)
+            case "fs":
+                changed = replace(self, size=number or _PLAIN_SIZE)
+            case "plain":
+                changed = Letters(level=self.level, in_table=self.in_table)
+            case "pard":
+                changed = replace(self, level=None, in_table=False)
+            case "intbl":
+                changed = replace(self, in_table=True)
+            case "outlinelevel" if number is not None and 0 <= number < _BODY_LEVEL:
+                changed = replace(self, level=number + 1)
+            case _:
+                changed = self
+        return changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
