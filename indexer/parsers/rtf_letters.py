@@ -16,7 +16,7 @@ _TOKEN = re.compile(
 )
 # Characters that no text has.
 _MARK: Final = "\ufdd0{}\ufdd1"
-_MARKS = re.compile("\ufdd0(\\d*)\ufdd1?|\ufdd1")
+_MARKS = re.compile("\ufdd0(\\d{0,9})\ufdd1?|\ufdd1")
 _PLAIN_SIZE: Final = 24
 _BODY_LEVEL: Final = 9
 

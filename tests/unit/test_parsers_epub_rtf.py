@@ -130,6 +130,10 @@ def test_headings_of_rich_text_with_levels_are_these():
     assert [(block.level, block.heading) for block in found] == [(1, "Ducks"), (2, "Food")]
 
 
+def test_signs_in_the_place_of_marks_are_no_text():
+    assert texts(parse_rtf, b"{\\rtf1 a\\u-560?" + b"1" * 5000 + b"\\u-559? b\\par}")[0][1].endswith("1 b\n\n")
+
+
 def test_rich_text_with_counted_bytes_has_its_words():
     content = rb"{\rtf1 {\b before}\par{\pict\bin4 }{\b}after \u-560?\u-559?\par}"
     assert "".join(text for _kind, text in texts(parse_rtf, content)).startswith("before\n\nafter")
