@@ -71,8 +71,11 @@ SUFFIX_TYPES: Final = {
             "ruby": "rb",
             "php": "php",
             "shell": "sh bash",
-            "source": "kt kts swift scala lua pl pm r jl hs ml ex exs erl clj dart groovy sql css scss less vue "
-            "xsd xsl xslt dtd rng ps1 bat cmake make gradle tf proto graphql zig nim v f90 f95 m asm s yaml yml toml "
+            "sql": "sql",
+            "make": "mk make",
+            "dockerfile": "dockerfile",
+            "source": "kt kts swift scala lua pl pm r jl hs ml ex exs erl clj dart groovy css scss less vue "
+            "xsd xsl xslt dtd rng ps1 bat cmake gradle tf proto graphql zig nim v f90 f95 m asm s yaml yml toml "
             "ini cfg conf",
         }.items()
         for suffix in suffixes.split()

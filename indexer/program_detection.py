@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 # Programs told by the whole name, or by the part before a suffix that says nothing (``Dockerfile.dev``).
 _NAMED: Final = {
-    **dict.fromkeys("makefile gnumakefile dockerfile containerfile jenkinsfile justfile".split(), CODE),
+    **dict.fromkeys("jenkinsfile justfile".split(), CODE),
+    **dict.fromkeys("makefile gnumakefile".split(), "text/x-make"),
+    **dict.fromkeys("dockerfile containerfile".split(), "text/x-dockerfile"),
     **dict.fromkeys("rakefile gemfile vagrantfile".split(), "text/x-ruby"),
 }
 # What a script without such a name asks to be run by, in its first line; others run ``CODE``.
@@ -25,6 +27,7 @@ _INTERPRETERS: Final = {
         "typescript": "deno ts-node bun",
         "ruby": "ruby",
         "php": "php",
+        "make": "make gmake",
     }.items()
     for interpreter in interpreters.split()
 }

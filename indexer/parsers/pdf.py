@@ -66,6 +66,7 @@ def _parse(document: PdfFile) -> Iterator[Parsed]:
     written = [page.lines for page in sample.values() if page.origin is not Origin.OCR]
     style = Style.of(written, whole=len(sample) == count)
     writer = PageWriter(style, document.outline())
+    writer.learn(*written)
     origins: dict[Origin, list[int]] = {origin: [] for origin in Origin}
     found = False
     for index in range(count):

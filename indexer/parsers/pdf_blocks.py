@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -40,8 +40,9 @@ _SENTENCE_END: Final = tuple('.!?:;。！？”"’)')
 _KEPT_HYPHEN = re.compile(r"(?:^|[\s(])(?:self|non|well|high|low|all|cross|half|quasi|state-of-the)$", re.IGNORECASE)
 _LAST_WORD = re.compile(r"[\w-]+$")
 _FIRST_WORD = re.compile(r"^\w+")
-_COMPOUND = re.compile(r"\w+(?:-\w+)+")
-_MAX_COMPOUNDS: Final = 20_000
+# Without those that a line's end may have cut.
+_WHOLE_WORD = re.compile(r"(?<![\w-])\w+(?:-\w+)*(?![\w-])")
+_MAX_WORDS: Final = 200_000
 # The dots between an entry of a table of contents and its page.
 _LEADERS = re.compile(r"\s*(?:\.\s?){5,}(?=\s*(?:\d+|[ivxlc]+)$)")
 _CONTINUED_CHARS: Final = 120
@@ -75,20 +76,27 @@ class PageWriter:
 
     style: Style
     outline: Mapping[tuple[int, str], int] = field(default_factory=dict)
-    _compounds: set[str] = field(default_factory=set)
+    _words: set[str] = field(default_factory=set)
     _levels: Levels = field(default_factory=Levels)
     _open: _OpenTable | None = None
 
     def blocks(self, lines: Sequence[Line], *, page: int, grids: Sequence[Grid] = ()) -> Iterator[Block]:
         """The blocks of a page; ``grids`` are its ruled tables."""
-        for line in lines:
-            if "-" in line.text and len(self._compounds) < _MAX_COMPOUNDS:
-                self._compounds.update(map(str.lower, _COMPOUND.findall(line.text)))
+        self.learn(lines)
         for group in self._groups(lines, page, grids):
             block = self._block(group, page)
             if block.kind is not BlockKind.TABLE and not _CONTINUED.search(block.text[:_CONTINUED_CHARS]):
                 self._open = None
             yield block
+
+    def learn(self, *pages: Sequence[Line]) -> None:
+        """Take in the words of pages, which tell whether others have the hyphen that they are cut at."""
+        cut = False
+        for line in chain.from_iterable(pages):
+            if len(self._words) < _MAX_WORDS:
+                words = _WHOLE_WORD.findall(line.text.lower())
+                self._words.update(words[int(cut) : len(words) - line.hyphenated])
+            cut = line.hyphenated
 
     def _groups(self, lines: Sequence[Line], page: int, grids: Sequence[Grid]) -> Iterator[list[_Row]]:
         group: list[_Row] = []
@@ -204,10 +212,15 @@ class PageWriter:
 
     def _hyphen(self, before: str, after: str) -> str:
         """The hyphen of a word cut at a line's end if it is the word's own: before names and figures, in compounds."""
-        if not after[0].islower() or _KEPT_HYPHEN.search(before):
+        if not after[0].islower():
             return "-"
         last, first = _LAST_WORD.search(before), _FIRST_WORD.search(after)
-        return "-" if last and first and f"{last[0]}-{first[0]}".lower() in self._compounds else ""
+        if last and first:
+            if f"{last[0]}-{first[0]}".lower() in self._words:
+                return "-"
+            if f"{last[0]}{first[0]}".lower() in self._words:
+                return ""
+        return "-" if _KEPT_HYPHEN.search(before) else ""
 
 
 def _is_one_paragraph(above: Line, below: Line, step: float, *, in_list: bool) -> bool:

@@ -43,8 +43,10 @@ if TYPE_CHECKING:
 # With text recognition installed, scanned pages that were left out before are found.
 PARSER_VERSION: Final = "plumbline-parsers-16" + ("+ocr" if ocr_installed() else "")
 
-# Source code that is split by its syntax.
-LANGUAGES: Final = tuple("python javascript typescript tsx java go rust c cpp csharp ruby php shell".split())
+# Source code that is split by its syntax, the last three by their lines.
+LANGUAGES: Final = tuple(
+    "python javascript typescript tsx java go rust c cpp csharp ruby php shell sql make dockerfile".split()
+)
 
 PARSERS: Final[Mapping[str, str]] = MappingProxyType(
     {

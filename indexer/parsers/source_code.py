@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from indexer.parsers.blocks import Block, BlockKind, Parsed, bounded, one_line
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.line_syntax import CUTTERS, cuts
 from indexer.parsers.syntax import CONTAINERS, WRAPPERS, defines, language_of
 
 if TYPE_CHECKING:
@@ -61,20 +62,31 @@ parse_csharp = _for("csharp")
 parse_ruby = _for("ruby")
 parse_php = _for("php")
 parse_shell = _for("shell")
+parse_sql = _for("sql")
+parse_make = _for("make")
+parse_dockerfile = _for("dockerfile")
 
 
 def _parse(file: BinaryIO, encoding: str, language: str) -> Iterator[Parsed]:
     with TextReader(file, encoding) as reader:
         code = reader.read().lstrip("\ufeff").encode("utf-8", errors="replace")
-        if language and len(code) <= _MAX_TREE_BYTES:
+        if language in CUTTERS:
+            segments: Iterable[_Segment] = _together(_by_lines(language, code))
+        elif language and len(code) <= _MAX_TREE_BYTES:
             from tree_sitter import Parser as SyntaxParser
 
             root = SyntaxParser(language_of(language)).parse(code).root_node
-            segments: Iterable[_Segment] = _together(_Walk(code).segments(root, (), 0, len(code)))
+            segments = _together(_Walk(code).segments(root, (), 0, len(code)))
         else:
             segments = [_Segment(0, len(code), ())]
         yield from _blocks(code, segments)
         yield from reader.notices()
+
+
+def _by_lines(language: str, code: bytes) -> Iterator[_Segment]:
+    for cut in cuts(language, code):
+        path = (one_line(cut.name)[:_MAX_NAME_CHARS],) if cut.name else ()
+        yield _Segment(cut.start, cut.end, path, small=bool(path) and cut.end - cut.start < _SMALL_BYTES)
 
 
 class _Walk:

@@ -31,6 +31,8 @@ MARKS = st.sampled_from(
      "<p>", "</p>", "<a b='c'>", "&amp;", "&x;", "WEBVTT\n\n", "Subject: x\n", "+---+\n", "#+CAPTION: c\n",
      ".. table:: c\n\n", ".. figure:: c\n", "   == ==\n   a  b\n   == ==\n", "\\caption{", "\\begin{table}",
      "\\end{table}", "\\begin{longtable}{l}", "<table>", "</table>", "<row><c>a</c><c>b</c></row>", "<fig>", "</fig>",
+     "CREATE TABLE t (", "INSERT INTO t ", "BEGIN\n", "END;\n", "GO\n", "$$", "COPY t FROM STDIN;\n", "\\.\n",
+     "DELIMITER $$\n", "a: b\n", "define a\n", "endef\n", "FROM a AS b\n", "RUN <<EOF\n", "EOF\n", "\\\n", "--", "# ",
      "<label>l</label>", "<title>t</title>", "<caption>c</caption>"]
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(WORDS, MARKS), max_size=40).map("".join)
@@ -39,7 +41,8 @@ JSON_VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=6), st.dictionaries(WORDS, inner, max_size=6)),
     max_leaves=40,
 )
-CODE_TYPES = ["text/x-python", "text/x-c", "text/x-rust", "text/x-shell", "text/x-php", formats.CODE]
+LANGUAGES = "python c rust shell php sql make dockerfile".split()
+CODE_TYPES = [*(f"text/x-{language}" for language in LANGUAGES), formats.CODE]
 
 
 def check(media_type: str, source: str) -> str:

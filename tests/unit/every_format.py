@@ -149,9 +149,12 @@ _FUNCTIONS = {
     "java": ("class C{} {{", "}", "//"), "go": ("func f{}() {{", "}", "//"), "rust": ("fn f{}() {{", "}", "//"),
     "c": ("int f{}(void) {{", "}", "//"), "cpp": ("int f{}() {{", "}", "//"), "csharp": ("class C{} {{", "}", "//"),
     "ruby": ("def f{}", "end", "#"), "php": ("function f{}() {{", "}", "//"), "shell": ("f{}() {{", "}", "#"),
-    "source": ("[f{}]", "a = 1", "#"),
+    "sql": ("CREATE TABLE f{} (", ");", "--"), "make": ("f{}: a", "\techo", "#"),
+    "dockerfile": ("FROM a AS f{}", "RUN b", "#"), "source": ("[f{}]", "a = 1", "#"),
 }  # fmt: skip
-_SUFFIXES = dict(zip(_FUNCTIONS, "py js ts tsx java go rs c cpp cs rb php sh ini".split(), strict=True))
+_SUFFIXES = dict(
+    zip(_FUNCTIONS, "py js ts tsx java go rs c cpp cs rb php sh sql mk dockerfile ini".split(), strict=True)
+)
 
 
 def _code(language: str) -> Callable[[Content], str]:

@@ -123,6 +123,9 @@ SAMPLES = {
     "ruby": (f"class A\n def f\n{LINES * 2} end\n def g\n{LINES * 2} end\nend\n", ["A", "f", "g"]),
     "php": (f"<?php\nclass A {{\n function f() {BRACES} function g() {BRACES}}}\n", ["A", "f", "g"]),
     "shell": (f"f() {BRACES}g() {BRACES}", ["f", "g"]),
+    "sql": (f"CREATE TABLE a (\n{LINES});\n\nCREATE VIEW s.b AS\n{LINES * 2};\n", ["a", "s.b"]),
+    "make": (f"CC := gcc\n\na: b\n{LINES * 2}\nb c:\n{LINES * 2}", ["a", "b c"]),
+    "dockerfile": (f"ARG V\nFROM a:1 AS build\n{LINES * 2}\nFROM b:2\n{LINES * 2}", ["build", "b:2"]),
 }
 
 

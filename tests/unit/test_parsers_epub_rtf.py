@@ -100,6 +100,45 @@ def test_rich_text_has_paragraphs_lists_tables_and_any_script():
     ]
 
 
+BELOW = rb"What stands below a heading is longer than that, and is not bold.\par "
+
+
+def test_headings_of_rich_text_without_styles_are_told_by_their_letters():
+    head = rb"{\rtf1\ansi\deff0{\fonttbl{\f0 Arial;}}{\stylesheet{\s1\b\fs40 heading 1;}}\pard\plain\fs24 "
+    content = (
+        head
+        + (rb"{\b\fs36{\*\bkmkstart a}On d\'fccks}\par " + BELOW)
+        + (rb"\b Food\b0\par " + BELOW + rb"{\b 1. Bread \u8212-\'20crumbs}\par " + BELOW + rb"1. not \b this\b0\par ")
+        + (rb"\pard\intbl {\b Not here}\par x\cell\row\pard " + BELOW)
+        + (rb"{\b Ponds\plain}\par " + BELOW + rb"}")
+    )
+    found = [item for item in parse(parse_rtf, content) if isinstance(item, Block) and item.heading]
+    assert [(block.level, block.text) for block in found] == [
+        (1, "On dücks\n\n"),
+        (2, "Food\n\n"),
+        (2, "1. Bread — crumbs\n\n"),
+        (2, "Ponds\n\n"),
+    ]
+
+
+def test_headings_of_rich_text_with_levels_are_these():
+    content = (
+        rb"{\rtf1\ansi\pard\s1\outlinelevel0\b\fs36 Ducks\par\pard\plain " + BELOW + rb"{\b Not marked}\par " + BELOW
+        + rb"\pard\s2\outlinelevel1 Food\par\pard\outlinelevel9 " + BELOW + rb"{\b Not marked}\par " + BELOW + rb"}"
+    )  # fmt: skip
+    found = [item for item in parse(parse_rtf, content) if isinstance(item, Block) and item.heading]
+    assert [(block.level, block.heading) for block in found] == [(1, "Ducks"), (2, "Food")]
+
+
+def test_signs_in_the_place_of_marks_are_no_text():
+    assert texts(parse_rtf, b"{\\rtf1 a\\u-560?" + b"1" * 5000 + b"\\u-559? b\\par}")[0][1].endswith("1 b\n\n")
+
+
+def test_rich_text_with_counted_bytes_has_its_words():
+    content = rb"{\rtf1 {\b before}\par{\pict\bin4 }{\b}after \u-560?\u-559?\par}"
+    assert "".join(text for _kind, text in texts(parse_rtf, content)).startswith("before\n\nafter")
+
+
 def test_pictures_of_rich_text_are_passed_over():
     picture = b"{\\pict\\pngblip " + b"89504e47\r\n" * 500_000 + b"}"
     assert texts(parse_rtf, b"{\\rtf1 before\\par" + picture + b" after\\par}") == [

@@ -304,6 +304,16 @@ def test_words_cut_at_the_end_of_a_line_are_whole_again():
     assert text_of("Each of the lines is an ex-", "ample of it.") == "Each of the lines is an example of it."
     assert text_of("Their own hyphen is kept by self-", "made words.") == "Their own hyphen is kept by self-made words."
     assert text_of("A blue-green one, and then a blue-", "green one.") == "A blue-green one, and then a blue-green one."
+    assert text_of("They went low-", "er, and lower.") == "They went lower, and lower."
+
+
+def test_words_of_later_pages_tell_whose_hyphen_it_is():
+    pages = [
+        ["A plan that is user-", "centric is what everybody has in the high-", "est esteem."],
+        ["It is user-centric, the highest."],
+    ]
+    (first, *_rest) = blocks_of(make_pdf(pages))
+    assert first.text.strip() == "A plan that is user-centric is what everybody has in the highest esteem."
 
 
 def test_code_within_sentences_tears_no_paragraph():
