@@ -15,7 +15,6 @@ from indexer.parsers.xml_parts import attribute, child, name_of, read_xml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
 
     from lxml.etree import _Element
 
@@ -61,10 +60,9 @@ class WorkbookParts:
         if sheet is None:
             return 0
         rows = columns = 0
-        with self._archive.open(sheet) as stream:
-            for match in _cells(stream, _FILLED_CELL):
-                rows = max(rows, int(match[2]))
-                columns = max(columns, _column(match[1]))
+        for match in self._cells(sheet, _FILLED_CELL):
+            rows = max(rows, int(match[2]))
+            columns = max(columns, _column(match[1]))
         return rows * columns
 
     def formats(self, name: str) -> Iterator[tuple[int, int, NumberFormat]]:
@@ -72,11 +70,18 @@ class WorkbookParts:
         sheet = self._sheets.get(name)
         if sheet is None or not any(self._formats):
             return
+        for match in self._cells(sheet, _STYLED_CELL):
+            style = int(match[1])
+            if style < len(self._formats) and (found := self._formats[style]) is not None:
+                yield int(match[3]) - 1, _column(match[2]) - 1, found
+
+    def _cells(self, sheet: str, pattern: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
         with self._archive.open(sheet) as stream:
-            for match in _cells(stream, _STYLED_CELL):
-                style = int(match[1])
-                if style < len(self._formats) and (found := self._formats[style]) is not None:
-                    yield int(match[3]) - 1, _column(match[2]) - 1, found
+            rest = b""
+            while data := stream.read(_READ_BYTES):
+                data = rest + data
+                yield from pattern.finditer(data)
+                rest = data[data.rfind(b"<") :][-_MAX_TAG_BYTES:]
 
     def blocks(self, name: str, page: int) -> Iterator[Block]:
         """Text boxes, charts and comments of the sheet of this name."""
@@ -93,14 +98,6 @@ class WorkbookParts:
                     yield Block(text=f"{text}\n\n", page=page)
         for line in sheet_comments(self._archive, self._main, sheet):
             yield Block(text=f"{line}\n\n", page=page)
-
-
-def _cells(stream: IO[bytes], pattern: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
-    rest = b""
-    while data := stream.read(_READ_BYTES):
-        data = rest + data
-        yield from pattern.finditer(data)
-        rest = data[data.rfind(b"<") :][-_MAX_TAG_BYTES:]
 
 
 @cache
