@@ -18,6 +18,8 @@ BROKEN_LINK: Final = "broken link"
 _SPECIAL: Final = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
 _JUNK_DIRECTORIES: Final = frozenset({"__pycache__", "node_modules", "__MACOSX", "venv"})
 _JUNK_FILES: Final = frozenset({"thumbs.db", "desktop.ini"})
+# What Word, Excel and PowerPoint lay beside a file that is open.
+_JUNK_PREFIX: Final = "~$"
 _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
 
 
@@ -175,8 +177,11 @@ def _left_out(name: str, *, is_folder: bool) -> str | None:
         return "hidden"
     if is_folder:
         return "a folder of another program's files" if name in _JUNK_DIRECTORIES else None
-    lower = name.lower()
-    return "a temporary or backup file" if lower in _JUNK_FILES or lower.endswith(_JUNK_SUFFIXES) else None
+    return "a temporary or backup file" if _is_junk(name.lower()) else None
+
+
+def _is_junk(name: str) -> bool:
+    return name in _JUNK_FILES or name.startswith(_JUNK_PREFIX) or name.endswith(_JUNK_SUFFIXES)
 
 
 def _inside(path: Path, anchor: Path) -> bool:

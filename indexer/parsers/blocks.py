@@ -106,6 +106,17 @@ class ContainerParser(Protocol):
     def __call__(self, file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]: ...
 
 
+def slide_heading(title: str, number: int) -> Block:
+    """The heading of a slide: a slide without a title must not stand under the one before it, so its number is one.
+
+    A first slide's number is no heading of the first level, which would be the document's title.
+    """
+    named = 0 < len(title) <= MAX_HEADING_CHARS
+    heading = title if named else f"Slide {number}"
+    level = 2 if number == 1 and not named else 1
+    return Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=level, heading=heading, page=number)
+
+
 def one_line(text: str) -> str:
     """Text with every run of white space as one space."""
     return _WHITE_SPACE.sub(" ", text).strip()

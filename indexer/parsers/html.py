@@ -27,8 +27,9 @@ _FURNITURE_ROLES: Final = frozenset(
 _FURNITURE_NAMES: Final = frozenset(
     {
         "nav", "navbar", "navigation", "navbox", "breadcrumb", "breadcrumbs", "menu", "sidebar", "toc", "skip-link",
-        "footer", "site-footer", "site-header", "cookie", "cookies", "cookie-banner", "newsletter", "share", "social",
-        "promo", "advert", "ads", "related", "mw-editsection", "noprint", "headerlink",
+        "footer", "site-footer", "site-header", "cookie", "cookies", "cookie-banner", "cookie-consent", "cookie-notice",
+        "newsletter", "share", "share-buttons", "social", "social-share", "promo", "advert", "ads", "related",
+        "mw-editsection", "noprint", "headerlink",
     }
 )  # fmt: skip
 _REMOVED: Final = "removed"

@@ -78,8 +78,8 @@ class BlockWriter:
             yield from self._flush_list()
         elif tag in _LISTS:
             self._lists.append(_List(ordered=tag == "ol", number=_start_number(element)))
-        elif tag == "li":
-            self._marker = self._next_marker()
+        elif tag in {"li", "dt"}:
+            self._marker = self._next_marker(tag)
         elif tag == "br":
             self._inline.append("\v")
         elif tag == "img" and _is_link(element):
@@ -103,7 +103,10 @@ class BlockWriter:
             if not self._lists:
                 yield from self._flush_list()
 
-    def _next_marker(self) -> str:
+    def _next_marker(self, tag: str) -> str:
+        if tag == "dt":
+            # A term stands above its definitions, and behind the marker of the list that it is in.
+            return self._marker if self._marker.strip() else "  " * (len(self._lists) - 1)
         if not self._lists:
             return "- "
         current = self._lists[-1]

@@ -180,7 +180,8 @@ class _Writer:
 
     def _list(self, value: list[Any], path: str, depth: int) -> str:
         if all(not isinstance(item, dict | list) for item in value):
-            text = ", ".join(filter(None, map(self._scalar, value)))
+            items = list(filter(None, map(self._scalar, value)))
+            text = _between(items).join(items)
             return f"{path}: {text}" if path and text else text
         found = [self._lines(item, path, depth + 1) for item in value]
         return "\n".join(text for text in found if text)
@@ -194,6 +195,13 @@ class _Writer:
                 return ""
             return storable(value.replace("\r\n", "\n").replace("\r", "\n")).strip()
         return json.dumps(value)
+
+
+def _between(items: list[str]) -> str:
+    """What parts the values of a list, without being taken for a part of one."""
+    if all(item.endswith((".", "!", "?")) for item in items):
+        return " "
+    return "; " if any(", " in item for item in items) else ", "
 
 
 def _joined(path: str, key: str) -> str:

@@ -29,6 +29,8 @@ _ATX_HEADING = re.compile(r"^#{1,6}\s")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title[ \t]*:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 _COMMENTS_ONLY = re.compile(r"\A\s*(?:<!--.*?-->\s*)+\Z", re.DOTALL)
+# Where a program puts in a table of contents.
+_CONTENTS = re.compile(r"\A\s*\[(?:\[_TOC_\]|TOC)\]\s*\Z")
 
 _HTML_HEADING = re.compile(r"<h([1-6])\b[^>]*>(.*?)</h\1\s*>", re.DOTALL | re.IGNORECASE)
 _HTML_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^>]*>", re.DOTALL)
@@ -113,6 +115,8 @@ def _line_offsets(text: str) -> list[int]:
 def _block(tokens: list[Token], index: int, text: str) -> Block | None:
     token = tokens[index]
     if token.type == "html_block" and _COMMENTS_ONLY.match(text):
+        return None
+    if token.type == "paragraph_open" and _CONTENTS.match(text):
         return None
     if token.type == "html_block" and (titled := _html_heading(text)):
         return titled

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.blocks import Block, Parsed, Title, bounded, one_line, slide_heading
 from indexer.parsers.captions import by_their_words
 from indexer.parsers.odf_body import BodyReader
 from indexer.parsers.odf_headings import odf_headings
@@ -92,11 +92,11 @@ def _title(archive: LimitedZip) -> Iterator[Title]:
 
 def _slide(page: _Element, styles: OdfStyles, number: int) -> Iterator[Block]:
     title = next((e for e in page if attribute(e, "presentation:class") == "title"), None)
-    heading = "" if title is None else one_line(" ".join(_plain(title, styles, number)))
-    if not 0 < len(heading) <= MAX_HEADING_CHARS:
-        # A slide without a title must not stand under the one before it.
-        title, heading = None, f"Slide {number}"
-    yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=1, heading=heading, page=number)
+    words = "" if title is None else one_line(" ".join(_plain(title, styles, number)))
+    heading = slide_heading(words, number)
+    if heading.heading != words:
+        title = None
+    yield heading
     for element in page:
         reader = BodyReader(styles, page=number, paged=True)
         kind = attribute(element, "presentation:class")

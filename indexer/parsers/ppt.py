@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.blocks import Block, BlockKind, Parsed, Title, bounded, one_line, slide_heading
 from indexer.parsers.captions import by_their_words
 from indexer.parsers.compound_file import HINT, CompoundFile
 from indexer.parsers.ppt_records import BYTES, CHARS, Record, Records
@@ -83,11 +83,11 @@ class _Presentation:
     def _slide(self, slide: Record | None, outline: list[_Piece], number: int) -> Iterator[Block]:
         pieces = [] if slide is None else list(self._shapes(slide, outline))
         title = next((piece for piece in pieces if piece.kind in _TITLES and piece.text), None)
-        heading = "" if title is None else one_line(title.text)
-        if not 0 < len(heading) <= MAX_HEADING_CHARS:
-            # A slide without a title must not stand under the one before it.
-            title, heading = None, f"Slide {number}"
-        yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=1, heading=heading, page=number)
+        words = "" if title is None else one_line(title.text)
+        heading = slide_heading(words, number)
+        if heading.heading != words:
+            title = None
+        yield heading
         for piece in pieces:
             if piece.rows:
                 yield from table_blocks(piece.rows, page=number)

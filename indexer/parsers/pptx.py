@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.blocks import Block, BlockKind, Parsed, Title, bounded, one_line, slide_heading
 from indexer.parsers.captions import by_their_words
 from indexer.parsers.office_comments import slide_comments
 from indexer.parsers.office_drawings import Drawings, alternative_text
@@ -82,11 +82,10 @@ class _Slide:
             yield from self._notes(notes)
 
     def _heading(self, title: str) -> Iterator[Block]:
-        # A slide without a title must not stand under the one before it.
         short = one_line(title)
-        heading = short if 0 < len(short) <= MAX_HEADING_CHARS else f"Slide {self._number}"
-        yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=1, heading=heading, page=self._number)
-        if short and heading != short:
+        heading = slide_heading(short, self._number)
+        yield heading
+        if short and heading.heading != short:
             yield Block(text=f"{title}\n\n", page=self._number)
 
     def _shape(self, shape: _Element) -> Iterator[Block]:

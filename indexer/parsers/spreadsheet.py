@@ -1,7 +1,7 @@
 """Spreadsheets (xlsx, xlsm, xlsb, xls, ods): every sheet is a page and a section under its name.
 
-Cells are read by calamine (MIT), with the values that the last calculation left. Charts and comments are read from
-Excel's newer format alone.
+Cells are read by calamine (MIT), with the values that the last calculation left. Charts, comments and what stands
+around numbers (%, €) are read from Excel's newer format alone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from python_calamine import CalamineSheet, CalamineWorkbook
+
+    from indexer.parsers.number_formats import NumberFormat
 
 _ZIP_MARK: Final = b"PK\x03\x04"
 _HINT: Final = "The file may be damaged; get or export it again."
@@ -69,7 +71,7 @@ def _sheet(workbook: CalamineWorkbook, name: str, number: int, parts: WorkbookPa
             f"The sheet {name} reaches over {cells:,} cells, more than {_MAX_CELLS:,}.",
             hint="Look for a stray value far from the others (Ctrl+End in Excel), delete it and save.",
         )
-    for position, block in enumerate(sheet_blocks(_rows(workbook, name), page=number)):
+    for position, block in enumerate(sheet_blocks(_rows(workbook, name, parts), page=number)):
         yield from bounded(block)
         if position % _ROWS_PER_SIGN_OF_LIFE == 0:
             yield None
@@ -84,17 +86,22 @@ def _opened(file: BinaryIO) -> CalamineWorkbook:
         return python_calamine.CalamineWorkbook.from_filelike(file)
 
 
-def _rows(workbook: CalamineWorkbook, name: str) -> Iterator[list[str]]:
+def _rows(workbook: CalamineWorkbook, name: str, parts: WorkbookParts | None) -> Iterator[list[str]]:
     sheet = _loaded(workbook, name)
     if sheet is None or sheet.start is None:
         return
     merged = _Merged(sheet)
+    formats = _Formats(iter(()) if parts is None else parts.formats(name), sheet.start[1])
     for number, row in enumerate(sheet.iter_rows()):
         if number not in merged.rows and row.count("") == len(row):
             # Most rows of a sheet that reaches to the last one possible.
             yield []
             continue
-        cells = [_shown(value) for value in row]
+        around = formats.of(number)
+        cells = [
+            around[i].shown(value) if i in around and isinstance(value, float) else _shown(value)
+            for i, value in enumerate(row)
+        ]
         merged.fill(number, cells)
         filled = {cell for cell in cells if cell}
         # A title over several columns is one.
@@ -164,6 +171,25 @@ class _Merged:
             text = self._texts.get(source, "")
             for column in range(place, min(last - self._first + 1, len(cells))):
                 cells[column] = cells[column] or text
+
+
+class _Formats:
+    """What cells show beside their numbers, row by row as a sheet is read."""
+
+    def __init__(self, found: Iterator[tuple[int, int, NumberFormat]], first: int) -> None:
+        self._found = found
+        self._first = first
+        self._ahead = next(found, None)
+
+    def of(self, row: int) -> dict[int, NumberFormat]:
+        """Formats by the place of a cell in a row; rows are asked for in their order."""
+        around: dict[int, NumberFormat] = {}
+        while self._ahead is not None and self._ahead[0] <= row:
+            at, column, found = self._ahead
+            if at == row:
+                around[column - self._first] = found
+            self._ahead = next(self._found, None)
+        return around
 
 
 def _shown(value: object) -> str:

@@ -19,7 +19,8 @@ _MAX_NAME_CHARS: Final = 120
 _MEAN_NAME_CHARS: Final = 60
 _SEPARATOR: Final = " | "
 _BLOCK_CHARS: Final = 8_192
-_NUMBER = re.compile(r"^[-+(−–]?[$€£¥]?\s?\d[\d\s.,:/'’\-]*\)?\s?(?:%|[€$£¥])?$")
+_CURRENCY: Final = "[$€£¥₹₽₺₩₪₫₴]|kr|zł|Kč|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|CAD|AUD|BRL"
+_NUMBER = re.compile(rf"^[-+(−–]?(?:{_CURRENCY})?\s?\d[\d\s.,:/'’\-]*\)?\s?(?:%|{_CURRENCY})?$")
 _YEAR = re.compile(r"^(?:1[89]|20)\d\d$")
 
 

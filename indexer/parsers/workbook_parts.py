@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, one_line
+from indexer.parsers.number_formats import NumberFormat, number_formats
 from indexer.parsers.office_comments import sheet_comments
 from indexer.parsers.office_drawings import Drawings
 from indexer.parsers.office_package import main_part, package_title, related, relations
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from indexer.parsers.zip_limits import LimitedZip
 
 # A cell that is not only formatted: its tag does not end where it begins.
-_FILLED_CELL = re.compile(rb'<(?:\w+:)?c\s[^<>]*?\br="([A-Z]{1,3})(\d{1,7})"[^<>]*(?<!/)>')
+_PLACE: Final = rb'[^<>]*?\br="([A-Z]{1,3})(\d{1,7})"[^<>]*(?<!/)>'
+_FILLED_CELL = re.compile(rb"<(?:\w+:)?c\s" + _PLACE)
+_STYLED_CELL = re.compile(rb'<(?:\w+:)?c\s(?=[^<>]*\bs="(\d{1,5})")' + _PLACE)
 _READ_BYTES: Final = 1 << 18
 _MAX_TAG_BYTES: Final = 1 << 10
 
@@ -30,6 +34,7 @@ class WorkbookParts:
     def __init__(self, archive: LimitedZip) -> None:
         self._archive = archive
         self._sheets: dict[str, str] = {}
+        self._formats: list[NumberFormat | None] = []
         self.title = ""
         if "[Content_Types].xml" not in archive:
             return
@@ -43,6 +48,8 @@ class WorkbookParts:
             relation = found.get(attribute(sheet, "r:id"))
             if relation is not None and relation.target in archive:
                 self._sheets[sheet.get("name") or ""] = relation.target
+        if (styles := related(found, "styles")) in archive:
+            self._formats = number_formats(read_xml(archive, styles))
 
     def extent(self, name: str) -> int:
         """Cells of the rectangle from A1 to the last row and the last column that hold something.
@@ -53,15 +60,28 @@ class WorkbookParts:
         if sheet is None:
             return 0
         rows = columns = 0
+        for match in self._cells(sheet, _FILLED_CELL):
+            rows = max(rows, int(match[2]))
+            columns = max(columns, _column(match[1]))
+        return rows * columns
+
+    def formats(self, name: str) -> Iterator[tuple[int, int, NumberFormat]]:
+        """Cells of the sheet of this name that show more than a number: row and column from 0, in the file's order."""
+        sheet = self._sheets.get(name)
+        if sheet is None or not any(self._formats):
+            return
+        for match in self._cells(sheet, _STYLED_CELL):
+            style = int(match[1])
+            if style < len(self._formats) and (found := self._formats[style]) is not None:
+                yield int(match[3]) - 1, _column(match[2]) - 1, found
+
+    def _cells(self, sheet: str, pattern: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
         with self._archive.open(sheet) as stream:
             rest = b""
             while data := stream.read(_READ_BYTES):
                 data = rest + data
-                for match in _FILLED_CELL.finditer(data):
-                    rows = max(rows, int(match[2]))
-                    columns = max(columns, _column(match[1]))
+                yield from pattern.finditer(data)
                 rest = data[data.rfind(b"<") :][-_MAX_TAG_BYTES:]
-        return rows * columns
 
     def blocks(self, name: str, page: int) -> Iterator[Block]:
         """Text boxes, charts and comments of the sheet of this name."""
@@ -80,6 +100,7 @@ class WorkbookParts:
             yield Block(text=f"{line}\n\n", page=page)
 
 
+@cache
 def _column(letters: bytes) -> int:
     number = 0
     for letter in letters:

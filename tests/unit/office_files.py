@@ -27,7 +27,7 @@ P = (
     f'xmlns:r="{OFFICE}" '
     'xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart"'
 )
-_X = f'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="{OFFICE}"'
+X = f'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="{OFFICE}"'
 _ODF = " ".join(
     f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{path}:1.0"'
     for name, path in {
@@ -156,21 +156,25 @@ def xlsx(
     merged: str = "",
     title: str = "",
     parts: Mapping[str, tuple[str, str]] | None = None,
+    styles: str = "",
+    look: Mapping[str, int] | None = None,
 ) -> bytes:
-    """A workbook: sheet to cells by their names, such as ``B2``.
+    """A workbook: sheet to cells by their names, such as ``B2``, and those to their styles.
 
     ``parts`` are further ones by name: (kind, content), with a kind where the first sheet refers to them.
     """
     numbered = list(enumerate(sheets.items(), start=1))
     listed = "".join(f'<sheet name="{escape(name)}" sheetId="{i}" r:id="r{i}"/>' for i, (name, _cells) in numbered)
+    targets = {f"r{i}": ("worksheet", f"worksheets/sheet{i}.xml") for i, _ in numbered}
     written: dict[str, str | bytes] = {
-        "xl/workbook.xml": f"<workbook {_X}><sheets>{listed}</sheets></workbook>",
-        "xl/_rels/workbook.xml.rels": rels({f"r{i}": ("worksheet", f"worksheets/sheet{i}.xml") for i, _ in numbered}),
+        "xl/workbook.xml": f"<workbook {X}><sheets>{listed}</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": rels(targets | ({"s": ("styles", "styles.xml")} if styles else {})),
+        **({"xl/styles.xml": styles} if styles else {}),
     }
     for i, (_name, cells) in numbered:
         joins = f'<mergeCells><mergeCell ref="{merged}"/></mergeCells>' if merged else ""
         written[f"xl/worksheets/sheet{i}.xml"] = (
-            f"<worksheet {_X}><sheetData>{_rows(cells)}</sheetData>{joins}</worksheet>"
+            f"<worksheet {X}><sheetData>{_rows(cells, look or {})}</sheetData>{joins}</worksheet>"
         )
     refers = {f"x{n}": (kind, f"../{name}") for n, (name, (kind, _content)) in enumerate((parts or {}).items()) if kind}
     written["xl/worksheets/_rels/sheet1.xml.rels"] = rels(refers)
@@ -178,14 +182,15 @@ def xlsx(
     return _open_xml("xl/workbook.xml", written, title)
 
 
-def _rows(cells: Mapping[str, str | float]) -> str:
+def _rows(cells: Mapping[str, str | float], look: Mapping[str, int]) -> str:
     rows: dict[int, list[str]] = {}
     for name, value in cells.items():
         number = int(name.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+        style = f' s="{look[name]}"' if name in look else ""
         if isinstance(value, str):
-            cell = f'<c r="{name}" t="inlineStr"><is><t>{escape(value)}</t></is></c>'
+            cell = f'<c r="{name}"{style} t="inlineStr"><is><t>{escape(value)}</t></is></c>'
         else:
-            cell = f'<c r="{name}"><v>{value}</v></c>'
+            cell = f'<c r="{name}"{style}><v>{value}</v></c>'
         rows.setdefault(number, []).append(cell)
     return "".join(f'<row r="{number}">{"".join(row)}</row>' for number, row in rows.items())
 

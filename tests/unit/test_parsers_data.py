@@ -299,3 +299,9 @@ def test_rare_separators_are_known_where_all_rows_agree(delimiter):
     assert block.text.startswith("id | name\n0 | Name 0\n")
     (block,) = parsed("text/csv", "about ~5 ships\nmore of them\nten\n").blocks
     assert block.text.startswith("about ~5 ships\nmore")
+
+
+def test_values_of_a_list_are_told_apart():
+    steps = {"steps": ["Fry the onion.", "Add lentils, salt."], "days": ["2 May, noon", "3 May"], "tags": ["a", "b"]}
+    told = "steps: Fry the onion. Add lentils, salt.\ndays: 2 May, noon; 3 May\ntags: a, b\n\n"
+    assert parsed(JSON, json.dumps(steps)).text == told

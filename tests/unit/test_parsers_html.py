@@ -201,3 +201,13 @@ def test_every_chunk_of_a_long_table_knows_its_header():
     found = blocks_of(f"<body><table><thead><tr><th>Name</th><th>Remark</th></tr></thead>{rows}</table></body>")
     assert len(found) > 2
     assert [block.header for block in found] == [None, *["Name | Remark"] * (len(found) - 1)]
+
+
+def test_the_terms_of_a_list_of_definitions_stand_above_them():
+    page = "<dl><dt>Loppers<dd>For branches.<dt>Shears<dd>For hedges.<dd>And twigs.</dl>"
+    assert text_of(page) == "Loppers\n  For branches.\nShears\n  For hedges.\n  And twigs.\n\n"
+    assert text_of("<ul><li><dl><dt>a<dd>b</dl></li></ul>").startswith("- a\n")
+
+
+def test_buttons_to_share_a_page_are_left_out():
+    assert text_of("<p>text and text</p><div class='share-buttons'><a href=x>Tweet</a></div>") == "text and text\n\n"

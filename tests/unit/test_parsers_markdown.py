@@ -1,5 +1,7 @@
 import io
 
+import pytest
+
 from indexer.parsers.blocks import Block, BlockKind, Title
 from indexer.parsers.markdown import parse_markdown
 
@@ -95,3 +97,8 @@ def test_a_fence_that_never_ends_does_not_hold_the_whole_file():
     text = "```\n" + ("a line of code, " * 8 + "\n") * 12_000
     blocks = parse(text)
     assert "".join(block.text for block in blocks) == text
+
+
+@pytest.mark.parametrize("mark", ["[[_TOC_]]", "[TOC]"])
+def test_the_place_of_a_table_of_contents_is_left_out(mark):
+    assert [block.text for block in parse(f"# Runbook\n\n{mark}\n\ntext [TOC]\n")][1:] == ["text [TOC]\n"]

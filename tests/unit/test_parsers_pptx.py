@@ -76,3 +76,8 @@ def test_groups_are_read_in_place_and_pictures_by_what_was_said_of_them():
         "deeper\n\n",
         "A duck on a lake\n\n",
     ]
+
+
+def test_the_number_of_a_first_slide_without_a_title_is_not_the_title_of_all():
+    found = blocks(pptx([shape("no title here"), shape("nor here"), shape("Aims", kind="title")]))
+    assert [(b.heading, b.level) for b in found if b.heading] == [("Slide 1", 2), ("Slide 2", 1), ("Aims", 1)]

@@ -6,7 +6,7 @@ from indexer.parsers.blocks import Block
 from indexer.parsers.sheet_rows import sheet_blocks
 from indexer.parsers.spreadsheet import parse_spreadsheet
 from rag.errors import SourceDamaged
-from tests.unit.office_files import CHART, OFFICE, rels, xlsx
+from tests.unit.office_files import CHART, OFFICE, X, rels, xlsx
 
 
 def blocks(content: bytes) -> list[Block]:
@@ -95,3 +95,24 @@ def test_a_torn_workbook_is_damaged():
     for end in (200, len(content) // 2, len(content) - 30):
         with pytest.raises(SourceDamaged):
             blocks(content[:end])
+
+
+def test_percentages_and_currencies_are_as_the_sheet_shows_them():
+    styles = (
+        f'<styleSheet {X}><numFmts><numFmt numFmtId="164" formatCode="#,##0.00\\ &quot;€&quot;"/></numFmts><cellXfs>'
+        '<xf numFmtId="0"/><xf numFmtId="164"/><xf numFmtId="10"/><xf numFmtId="14"/></cellXfs></styleSheet>'
+    )
+    cells = {
+        "B3": "Centre",
+        "C3": "Spent",
+        "D3": "Share",
+        "B4": "IT",
+        "C4": 87450.5,
+        "D4": 0.72875,
+        "B5": "Q",
+        "C5": 3,
+    }
+    look = {"C4": 1, "D4": 2, "C5": 1, "B3": 2}
+    (_heading, found) = blocks(xlsx({"S": cells}, look=look, styles=styles))
+    assert found.text == "Centre | Spent | Share\nIT | 87450.50 € | 72.88%\nQ | 3.00 €\n\n"
+    assert found.header is None

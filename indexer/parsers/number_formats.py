@@ -1,0 +1,84 @@
+"""Number formats of Excel (ECMA-376, part 1, 18.8.30): what a cell shows beside its number."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.tables import is_number
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+# The built-in formats that show a sign; a built-in currency is that of whoever opens the file.
+_BUILT_IN: Final = {9: "0%", 10: "0.00%"}
+_TOKEN: Final = re.compile(
+    r'"(?P<quoted>[^"]*)"|\\(?P<escaped>.)|\[\$(?P<currency>[^\]-]*)(?:-[^\]]*)?\]|(?P<condition>\[[<>=][^\]]*\])'
+    r"|(?P<bracket>\[[^\]]*\])|[_*]."
+    r"|(?P<number>[#0?](?:[#0?,]*[#0?])?(?:\.[#0?]*)?)|(?P<sign>[$€£¥₹₽₺₩₪₫₴+\-() %])|(?P<other>.)"
+)
+_COLOUR: Final = re.compile(r"\[(?:black|blue|cyan|green|magenta|red|white|yellow|color ?\d+)\]", re.IGNORECASE)
+# Of a percentage no less is shown, however roughly the sheet does.
+_MIN_DECIMALS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """What stands before and after a number, and how many digits follow its point."""
+
+    before: str
+    after: str
+    decimals: int
+    percent: bool
+
+    def shown(self, value: float) -> str:
+        """The number with its percent sign or currency."""
+        size = abs(value)
+        if self.percent:
+            number = f"{round(size * 100, max(self.decimals, _MIN_DECIMALS)):.15g}"
+        elif self.decimals >= _MIN_DECIMALS:
+            number = f"{size:.{self.decimals}f}"
+        else:
+            number = f"{size:.15g}"
+        return f"{'-' if value < 0 else ''}{self.before}{number}{self.after}"
+
+
+def number_formats(styles: _Element) -> list[NumberFormat | None]:
+    """The format of every style of a cell, by the style's number; None where it shows the bare number."""
+    spaces = {"x": styles.nsmap.get(styles.prefix) or ""}
+    codes = dict(_BUILT_IN)
+    for element in styles.iterfind("x:numFmts/x:numFmt", spaces):
+        codes[_number(element.get("numFmtId"))] = element.get("formatCode") or ""
+    parsed = {number: parse_format(code) for number, code in codes.items()}
+    return [parsed.get(_number(element.get("numFmtId"))) for element in styles.iterfind("x:cellXfs/x:xf", spaces)]
+
+
+def parse_format(code: str) -> NumberFormat | None:
+    """Read a format as it is for positive numbers; None if it shows no sign, or is of dates, scaled or conditional."""
+    around = ["", ""]
+    number: str | None = None
+    percent = False
+    for token in _TOKEN.finditer(code):
+        kind = token.lastgroup
+        text = token[kind] if kind is not None else ""
+        if kind == "other" and text == ";":
+            break
+        if kind == "number":
+            if number is not None:
+                return None
+            number = text
+        elif kind in {"other", "condition"} or (kind == "bracket" and not _COLOUR.fullmatch(text)):
+            return None
+        elif kind != "bracket":
+            percent = percent or (kind == "sign" and text == "%")
+            around[number is not None] += text
+    before, after = around[0].lstrip(" +"), around[1].rstrip()
+    # What would not be known for a number beside others, such as a unit of measure, would make rows look like headers.
+    if number is None or not (before + after).strip("+-() ") or not is_number(f"{before}1{after}"):
+        return None
+    return NumberFormat(before=before, after=after, decimals=len(number.partition(".")[2]), percent=percent)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.isdecimal() else -1
