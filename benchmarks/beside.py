@@ -58,7 +58,7 @@ def main() -> None:
         os.environ["RAG_EMBEDDER"] = options.model.name
         stored = _folder(work / "stored", dataset, 0, options.stored)
         for collection in ("default", _UNCHANGED):
-            command = [_PROGRAMS / "indexer", "ingest", stored, "-c", collection]
+            command = [str(_PROGRAMS / "indexer"), "ingest", str(stored), "-c", collection]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # this program
         with (
             running([str(_PROGRAMS / "rag"), "serve"], ready="/ready") as (_, port),
@@ -128,7 +128,7 @@ def _worker_at(client: httpx2.Client, folder: Path) -> Iterator[None]:
 @contextmanager
 def _ingest_of(folder: Path) -> Iterator[None]:
     """An ingest that is in the middle of a folder, and still is when the block ends; then it stops."""
-    command, log = [_PROGRAMS / "indexer", "ingest", "--json", folder], folder.with_suffix(".log")
+    command, log = [str(_PROGRAMS / "indexer"), "ingest", "--json", str(folder)], folder.with_suffix(".log")
     with log.open("w") as written:
         ingest = subprocess.Popen(command, stdout=written)  # noqa: S603  # this program
     try:

@@ -67,8 +67,8 @@ def embedded(model: BiEncoder, texts: Sequence[str], cache: Path) -> NDArray[np.
 def multiplied(real: NDArray[np.float32], count: int, path: Path, *, seed: int) -> NDArray[np.float32]:
     """``count`` vectors like the real ones, in a file that is mapped."""
     exact = faiss.IndexFlatIP(real.shape[1])
-    exact.add(real)  # type: ignore[call-arg]  # its stubs are those of C++
-    neighbours = exact.search(real, _NEIGHBOURS + 1)[1][:, 1:]  # type: ignore[call-arg]
+    exact.add(real)
+    neighbours = exact.search(real, _NEIGHBOURS + 1)[1][:, 1:]
     generator = np.random.default_rng(seed)
     made = np.lib.format.open_memmap(path, "w+", np.float32, (count, real.shape[1]))
     for start in range(0, count, _SLICE):
@@ -91,7 +91,8 @@ def nearest(
         rows = np.arange(start, end) if allowed is None else allowed[(allowed >= start) & (allowed < end)]
         best = np.concatenate([best, queries @ vectors[rows].T], axis=1)
         best = np.partition(best, -k, axis=1)[:, -k:] if best.shape[1] > k else best
-    return best.min(axis=1)
+    worst: NDArray[np.float32] = best.min(axis=1)
+    return worst
 
 
 def _windows(text: str) -> list[str]:

@@ -48,7 +48,8 @@ class QuantizedBert(PackedBert):
         }
 
     def _linear(self, x: torch.Tensor, by: Any) -> torch.Tensor:  # noqa: ANN401  # a pair of the superclass
-        return torch.ops.quantized.linear_dynamic(x, self._packed[id(by)], self._short_inputs)
+        product: torch.Tensor = torch.ops.quantized.linear_dynamic(x, self._packed[id(by)], self._short_inputs)
+        return product
 
 
 class RowQuantizedBert(PackedBert):
@@ -269,8 +270,10 @@ def _weights(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    return json.loads((path / "config.json").read_text("utf-8"))
+    config: dict[str, Any] = json.loads((path / "config.json").read_text("utf-8"))
+    return config
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit

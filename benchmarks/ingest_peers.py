@@ -34,7 +34,7 @@ from rag.evaluation.dataset import load_dataset
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _OURS = "plumbline"
 _PEERS = ("llama_index", "llama_index_fitted", "haystack")
@@ -98,7 +98,7 @@ def _round(report: Report, options: argparse.Namespace, side: str, files: Sequen
     if side == _OURS:
         report.side(side, version=version("plumbline"))
         seconds = _ours(options, folder, store)
-        passages = _our_passages(options, store)
+        passages: Iterable[tuple[str, str]] = _our_passages(options, store)
     else:
         report.side(side, **_versions(options.peer_python, side))
         seconds, failed = _peer(options, side, folder, store)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
@@ -40,6 +40,8 @@ _DIMENSION = 384
 _DOCUMENTS = 4  # in each collection
 _WORDS, _LENGTH = 20_000, 120
 _AGAIN = 200  # collections that are searched and ingested into one by one
+
+_P = ParamSpec("_P")
 
 
 def main() -> None:
@@ -98,7 +100,8 @@ def _fill(options: argparse.Namespace) -> dict[str, float]:
 
 def _vectors(chance: np.random.Generator, count: int) -> NDArray[np.float32]:
     drawn = chance.standard_normal((count, _DIMENSION)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit
 
 
 def _add(library: Library, collection: Collection, uri: str, texts: list[str], vectors: NDArray[np.float32]) -> None:
@@ -123,29 +126,25 @@ def _search(options: argparse.Namespace) -> dict[str, float]:
         query = _vectors(chance, 1)[0]
         library.vectors.search(collections[0], query, 10)  # loads FAISS
         before = resident(os.getpid())["resident_mib"]
-        first = [_ms(lambda each=each: library.vectors.search(each, query, 10)) for each in collections[1:]]
+        first = [_ms(library.vectors.search, each, query, 10) for each in collections[1:]]
         row["all_open_mib"] = resident(os.getpid())["resident_mib"] - before
         row["descriptors"] = float(len(list(Path("/proc/self/fd").iterdir())))
         row["maps"] = float(len(Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()))
         row["dense_first_ms"], row["dense_first_p95_ms"] = np.median(first), np.percentile(first, 95)
         some = [collections[number] for number in chance.integers(0, len(collections), _AGAIN)]
-        row["dense_next_ms"] = float(
-            np.median([_ms(lambda each=each: library.vectors.search(each, query, 10)) for each in some])
-        )
+        row["dense_next_ms"] = float(np.median([_ms(library.vectors.search, each, query, 10) for each in some]))
         asked = "a0word q10word c2b6word"  # a frequent one, one of the middle, a rare one
-        row["lexical_ms"] = float(
-            np.median([_ms(lambda each=each: library.lexical.search(each, asked, 10)) for each in some])
-        )
+        row["lexical_ms"] = float(np.median([_ms(library.lexical.search, each, asked, 10) for each in some]))
         text = ["a new text of a few words"]
         row["ingest_ms"] = float(
-            np.median([_ms(lambda each=each: _add(library, each, "/new", text, _vectors(chance, 1))) for each in some])
+            np.median([_ms(_add, library, each, "/new", text, _vectors(chance, 1)) for each in some])
         )
     return {key: float(value) for key, value in row.items()}
 
 
-def _ms(do: Callable[[], object]) -> float:
+def _ms(do: Callable[_P, object], *given: _P.args, **named: _P.kwargs) -> float:
     began = time.perf_counter()
-    do()
+    do(*given, **named)
     return 1000 * (time.perf_counter() - began)
 
 

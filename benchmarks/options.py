@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ class Options(argparse.ArgumentParser):
 
     def read(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
         """Parse, and fill in what depends on other options. Exits with usage where the model cannot be used."""
-        configure_logging()
+        configure_logging(level=logging.INFO)
         options = self.parse_args(arguments)
         for name, size in self._sizes.items():
             if getattr(options, name) is None:

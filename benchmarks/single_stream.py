@@ -41,7 +41,7 @@ class LlamaClass:
         import numpy as np
         from llama_cpp import Llama, LogitsProcessorList  # after our own set-up, which all sides share
 
-        lib = library()
+        lib: Any = library()
         if not may_repack(lib):  # its constructor has no parameter for that
             params = lib.llama_model_default_params()
             params.use_extra_bufts = False

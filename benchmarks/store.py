@@ -89,7 +89,7 @@ class _Given:
     """An embedder that knows the vectors of some questions."""
 
     def __init__(self, questions: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        self._vectors = dict(zip(map(str.strip, questions), vectors, strict=True))
+        self._vectors: dict[str, NDArray[np.float32]] = dict(zip(map(str.strip, questions), vectors, strict=True))
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         return self._vectors[text]

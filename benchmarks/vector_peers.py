@@ -67,7 +67,8 @@ class Hnswlib:
         self.index.set_ef(effort)
 
     def search(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
-        return self.index.knn_query(query, k=10, num_threads=1)[0][0]
+        found: NDArray[np.int64] = self.index.knn_query(query, k=10, num_threads=1)[0][0]
+        return found
 
 
 class Usearch:
@@ -94,7 +95,8 @@ class Usearch:
         self.index.expansion_search = effort
 
     def search(self, query: NDArray[np.float32]) -> NDArray[np.int64]:
-        return self.index.search(query, 10, threads=1).keys
+        found: NDArray[np.int64] = self.index.search(query, 10, threads=1).keys
+        return found
 
 
 def searched(index: Hnswlib | Usearch, directory: Path, wanted: float) -> dict[str, float]:

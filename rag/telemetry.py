@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import uuid
 from typing import TYPE_CHECKING, cast
@@ -13,18 +12,15 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 
-def configure_logging(*, level: int = logging.INFO, json: bool = False) -> None:
-    """Send the process's logs to standard error, as lines for people or as JSON lines."""
-    renderer = (
-        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
+def configure_logging(*, level: int) -> None:
+    """Send the process's logs of at least this level (as in ``logging``) to standard error, as lines."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

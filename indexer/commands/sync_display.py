@@ -53,7 +53,7 @@ class SyncDisplay:
     def moved(self, moves: Iterable[Move]) -> None:
         for move in moves:
             if self._as_json:
-                _print(_move_object("moved", move))
+                _print(_move_object(move))
             else:
                 self._line(
                     "moved", move.source.uri, "read anew under its new name" if move.renamed else "", move.file.uri
@@ -192,13 +192,12 @@ def _missing_object(kind: str, missing: Missing) -> dict[str, Any]:
     return {"type": kind, "uri": source.uri, "document_id": source.document_id, "reason": missing.reason}
 
 
-def _move_object(kind: str, move: Move) -> dict[str, Any]:
-    source = move.source
+def _move_object(move: Move) -> dict[str, Any]:
     return {
-        "type": kind,
+        "type": "moved",
         "uri": move.file.uri,
-        "from": source.uri,
-        "document_id": source.document_id,
+        "from": move.source.uri,
+        "document_id": move.source.document_id,
         "renamed": move.renamed,
     }
 

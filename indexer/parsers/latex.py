@@ -21,6 +21,7 @@ from indexer.parsers.blocks import (
 )
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.latex_arguments import Arguments
+from indexer.parsers.latex_macros import DEFINING, Macros
 from indexer.parsers.latex_tables import Cells
 from indexer.parsers.latex_tokens import SYMBOLS, Kind, Token, spaced, tokens
 from indexer.parsers.latex_vocabulary import (
@@ -41,14 +42,13 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _DASHES: Final = (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"))
-_MAX_EXPANSIONS: Final = 20_000
-_MAX_EXPANSION_DEPTH: Final = 8
 
 
 def parse_latex(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield the text of a document or of a part of one. Files that it includes are told, not read."""
     with TextReader(file, encoding) as reader:
-        writer = _Writer(Arguments(tokens(reader.read())))
+        arguments = Arguments(tokens(reader.read()))
+        writer = _Writer(arguments, Macros(arguments))
         start = writer.read_preamble()
         if writer.title:
             yield Title(text=writer.title)
@@ -63,14 +63,13 @@ def parse_latex(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
 class _Writer:
     """Goes through the tokens once, collects text, and hands out a block at every border."""
 
-    def __init__(self, arguments: Arguments) -> None:
+    def __init__(self, arguments: Arguments, macros: Macros) -> None:
         self._arguments = arguments
         self._tokens = arguments.tokens
         self.title = ""
         self.included: list[str] = []
         self._authors = ""
-        self._macros: dict[str, tuple[int, int]] = {}
-        self._expansions = 0
+        self._macros = macros
         self._inline: list[str] = []
         self._lists: list[tuple[str, int]] = []
         self._items: list[str] = []
@@ -101,8 +100,8 @@ class _Writer:
             if token.kind is Kind.MACRO:
                 if token.text in {"title", "author"}:
                     at = self._titled(token.text, at)
-                elif token.text in {"newcommand", "renewcommand", "providecommand", "def"}:
-                    at = self._define(token.text, at)
+                elif token.text in DEFINING:
+                    at = self._macros.define(token.text, at)
         return begin + 1
 
     def blocks(self, start: int) -> Iterator[Block]:
@@ -123,16 +122,12 @@ class _Writer:
             token = self._tokens[at]
             if token.kind is Kind.END and token.text == "document":
                 return
-            if token.kind is Kind.MACRO and token.text in self._macros and self._may_expand(len(ranges)):
-                ranges.append((at + 1, stop))
-                ranges.append(self._macros[token.text])
+            body = self._macros.expand(token.text, len(ranges)) if token.kind is Kind.MACRO else None
+            if body is not None:
+                ranges += [(at + 1, stop), body]
                 continue
             after = yield from self._step(token, at)
             ranges.append((after, stop))
-
-    def _may_expand(self, depth: int) -> bool:
-        self._expansions += 1
-        return depth < _MAX_EXPANSION_DEPTH and self._expansions <= _MAX_EXPANSIONS
 
     def _step(  # noqa: C901, PLR0912 - one branch a kind of token
         self, token: Token, at: int
@@ -178,8 +173,8 @@ class _Writer:
                 yield _heading(title, LEVELS[name])
         elif name in {"title", "author"}:
             after = self._titled(name, after)
-        elif name in {"newcommand", "renewcommand", "providecommand", "def"}:
-            after = self._define(name, after)
+        elif name in DEFINING:
+            after = self._macros.define(name, after)
         elif name in {"item", "bibitem"}:
             after = yield from self._item(name, after)
         elif name == "par":
@@ -232,30 +227,6 @@ class _Writer:
         elif text not in self._authors:
             self._authors = f"{self._authors}, {text}" if self._authors else text
         return after
-
-    def _define(self, name: str, after: int) -> int:
-        """A macro without parameters stands for its text; others are left alone."""
-        start = after
-        if name == "def":
-            token = self._tokens[after] if after < len(self._tokens) else None
-            defined = token.text if token is not None and token.kind is Kind.MACRO else ""
-            after += 1
-            while after < len(self._tokens) and self._arguments.group_end(after) is None and after - start < 12:
-                after += 1
-            plain = after == start + 1
-        else:
-            close = self._arguments.group_end(after)
-            group = self._tokens[after : close or after]
-            defined = next((token.text for token in group if token.kind is Kind.MACRO), "")
-            after = (close or after) + 1
-            body = self._arguments.after_options(after)
-            plain, after = body == after, body
-        close = self._arguments.group_end(after)
-        if close is None:
-            return after
-        if plain and defined and defined not in LEVELS:
-            self._macros[defined] = (after + 1, close)
-        return close + 1
 
     def _begin(self, name: str, after: int) -> Generator[Block, None, int]:
         base = name.rstrip("*")
@@ -348,11 +319,8 @@ class _Writer:
         return self._plain(at + 1, close), close + 1
 
     def _plain(self, start: int, end: int) -> str:
-        inner = _Writer(self._arguments)
-        inner._macros, inner._expansions = self._macros, self._expansions
-        text = one_line(" ".join(block.text for block in inner._all(start, end)))
-        self._expansions = inner._expansions
-        return text
+        inner = _Writer(self._arguments, self._macros)
+        return one_line(" ".join(block.text for block in inner._all(start, end)))
 
     def _all(self, start: int, end: int) -> Iterator[Block]:
         yield from self._walk(start, end)

@@ -90,19 +90,13 @@ def _assemble(
     vocabulary = Vocabulary(model)
     outbox = Outbox()
     identity = f"{_SNAPSHOT_FORM} {sha256 or model_name} {model.lib.llama_version().decode()}"
-    shares = kind.shares_prefixes
-    snapshots = SnapshotStore(
-        ram_bytes=options.kv_ram_bytes if shares else 0,
-        disk_bytes=options.kv_disk_bytes if shares and sha256 else 0,
-        directory=options.snapshot_directory,
-        identity=identity,
-    )
+    snapshots = _snapshots(options, identity, on_disk=bool(sha256), shares=kind.shares_prefixes)
     tree = KvTree(
         context,
         snapshots,
         identity=identity,
         adapters={adapter.name: adapter.sha256 for adapter in adapters},
-        shares=shares,
+        shares=kind.shares_prefixes,
         cuts=kind.cuts,
     )
 
@@ -145,11 +139,7 @@ def _assemble(
         recomputed=options.recomputed_passages,
         mixes=model.gpu_layers > 0,
     )
-    template = ChatTemplate(
-        model.metadata("tokenizer.chat_template"),
-        bos=vocabulary.text(vocabulary.bos),
-        eos=vocabulary.text(vocabulary.eos),
-    )
+    template = _template(model, vocabulary)
     return Assembly(
         engine=engine,
         vocabulary=vocabulary,
@@ -166,6 +156,23 @@ def _assemble(
             reuse=kind.reuse,
             passage_reuse="stitched" if stitched else "exact",
         ),
+    )
+
+
+def _snapshots(options: EngineOptions, identity: str, *, on_disk: bool, shares: bool) -> SnapshotStore:
+    return SnapshotStore(
+        ram_bytes=options.kv_ram_bytes if shares else 0,
+        disk_bytes=options.kv_disk_bytes if shares and on_disk else 0,
+        directory=options.snapshot_directory,
+        identity=identity,
+    )
+
+
+def _template(model: Model, vocabulary: Vocabulary) -> ChatTemplate:
+    return ChatTemplate(
+        model.metadata("tokenizer.chat_template"),
+        bos=vocabulary.text(vocabulary.bos),
+        eos=vocabulary.text(vocabulary.eos),
     )
 
 

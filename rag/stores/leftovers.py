@@ -60,22 +60,14 @@ def remove_leftovers(database: Database, home: Path, indexes: Path, collection: 
     """Remove them; what a running ingest has staged is left to it."""
     if _versions(database, collection)[0]:
         with ExitStack() as held:
-            try:
-                held.enter_context(alone(database, home, collection.id, collection.name, IngestLock))
-            except (Conflict, UnknownCollection):
-                pass  # it has removed what others had left when it began
-            else:
+            if _taken(held, database, home, collection, IngestLock):
                 SqlDocumentStore(database).discard_abandoned(collection)
     if _directories(database, indexes, collection):
         with writing(indexes, collection.id):
             remove_except(indexes, collection.id, _known(database, collection))
     if _of_reembedding(database, collection):
         with ExitStack() as held:
-            try:
-                held.enter_context(alone(database, home, collection.id, collection.name, ReembeddingLock))
-            except (Conflict, UnknownCollection):
-                pass  # it has removed what others had left when it began
-            else:
+            if _taken(held, database, home, collection, ReembeddingLock):
                 embedding_sets.delete_dropped(database, collection)
                 recutting.remove_unfinished(database, collection)
 
@@ -92,11 +84,16 @@ def _leftover(area: Area, collection: Collection, message: str) -> Finding:
 
 
 def _is_held(database: Database, home: Path, collection: Collection, lock: type[IngestLock]) -> bool:
+    with ExitStack() as held:
+        return not _taken(held, database, home, collection, lock)
+
+
+def _taken(held: ExitStack, database: Database, home: Path, collection: Collection, lock: type[IngestLock]) -> bool:
     try:
-        with alone(database, home, collection.id, collection.name, lock):
-            return False
+        held.enter_context(alone(database, home, collection.id, collection.name, lock))
     except (Conflict, UnknownCollection):
-        return True
+        return False  # whoever holds it has removed what others had left when it began
+    return True
 
 
 def _dropped(database: Database, collection: Collection) -> bool:

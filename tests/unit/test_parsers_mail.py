@@ -85,7 +85,7 @@ def test_enclosed_messages_are_members_with_their_subjects(read):
 
 def test_names_of_attachments_lose_their_folders_and_broken_characters(read):
     raw = b'Subject: x\nContent-Type: application/pdf; name="..\\\\..\\\\a/b/evil\xff.pdf"\n\n%PDF'
-    assert list(read(raw).members) == ["evil\ufffd.pdf"] or list(read(raw).members) == ["evilÿ.pdf"]
+    assert list(read(raw).members) == ["evil\ufffd.pdf"]
     raw = b"Subject: x\nContent-Type: application/pdf\n\n%PDF"
     assert list(read(raw).members) == ["attachment.pdf"]
 

@@ -6,23 +6,9 @@ import pytest
 from sqlalchemy import event
 
 from rag.retrieval.filters import parse
-from rag.stores.database import Database
-from rag.stores.documents import SqlDocumentStore
 from rag.stores.filtering import matching_chunks
 from rag.stores.visibility import visible
-from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in
-
-
-@pytest.fixture
-def database(tmp_path):
-    database = Database.open(settings_in(tmp_path))
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(database):
-    return SqlDocumentStore(database)
+from tests.contracts.store_builders import chunk_ids, fingerprint, ingest
 
 
 @pytest.mark.parametrize("field", ["page", "token_count", "ordinal", "size", "media_type"])

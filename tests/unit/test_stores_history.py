@@ -32,13 +32,6 @@ MONTH = timedelta(days=30)
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database.open(settings_in(tmp_path))
-    yield database
-    database.close()
-
-
-@pytest.fixture
 def store(database):
     return SqlDocumentStore(database, retention=MONTH)
 

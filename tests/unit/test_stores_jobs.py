@@ -12,10 +12,8 @@ from sqlalchemy import update
 from rag.errors import JobLost, UnknownJob
 from rag.job_types import JobError, JobFile, JobRequest, JobState, Upload
 from rag.quality_types import Quality
-from rag.stores.database import Database
 from rag.stores.job_tables import JobFileRow
 from rag.stores.jobs import LEASE, JobQueue
-from tests.contracts.store_builders import settings_in
 
 REQUEST = JobRequest(
     collection="c",
@@ -36,13 +34,6 @@ class Clock:
 
     def passes(self, duration):
         self.time += duration
-
-
-@pytest.fixture
-def database(tmp_path):
-    database = Database.open(settings_in(tmp_path))
-    yield database
-    database.close()
 
 
 @pytest.fixture

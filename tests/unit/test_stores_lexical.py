@@ -32,18 +32,6 @@ QUERIES = [
 ]
 
 
-@pytest.fixture
-def database(tmp_path):
-    database = Database.open(settings_in(tmp_path / "home"))
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(database):
-    return SqlDocumentStore(database)
-
-
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     database = Database.open(settings_in(tmp_path_factory.mktemp("filled")))

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 from rag.stores.collection_locks import CollectionLocks
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.faiss_index import FaissIndex
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.open_indexes import OpenIndex, OpenIndexes
 from rag.types import Comparison
-from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in, unit_vectors
+from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, unit_vectors
 
 QUERY = unit_vectors(1, seed=99)[0]
 
@@ -89,10 +88,8 @@ def test_filters_are_forgotten_when_the_index_changes_and_when_they_are_too_many
 
 
 @pytest.fixture
-def store(tmp_path):
-    database = Database.open(settings_in(tmp_path))
-    yield SqlDocumentStore(database), LiveVectors(database, tmp_path / "indexes", most_bytes=40 << 10)
-    database.close()
+def store(database, tmp_path):
+    return SqlDocumentStore(database), LiveVectors(database, tmp_path / "indexes", most_bytes=40 << 10)
 
 
 def test_every_search_finds_all_however_few_indexes_fit(store):

@@ -42,11 +42,6 @@ def database(home):
 
 
 @pytest.fixture
-def store(database):
-    return SqlDocumentStore(database)
-
-
-@pytest.fixture
 def collection(store):
     return store.ensure_collection("handbook", fingerprint())
 

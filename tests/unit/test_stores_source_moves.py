@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.history import History
 from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
 from rag.types import Comparison
-from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in, unit_vectors
-
-
-@pytest.fixture
-def database(tmp_path):
-    database = Database.open(settings_in(tmp_path))
-    yield database
-    database.close()
+from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, unit_vectors
 
 
 @pytest.fixture
 def store(database):
-    from datetime import timedelta
-
     return SqlDocumentStore(database, retention=timedelta(days=1))
 
 

@@ -9,7 +9,6 @@ from rag.errors import DatabaseBusy, EmbedderChanged, IngestInProgress, SourcePu
 from rag.stores import documents, purge, reembedding, retirement, staging, version_writing
 from rag.stores.blobs import Blobs
 from rag.stores.database import Database
-from rag.stores.documents import SqlDocumentStore
 from rag.stores.lexical import FtsIndex
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
@@ -32,11 +31,6 @@ def database(tmp_path):
     database = Database.open(settings_in(tmp_path / "home"), busy_timeout_s=0.05)
     yield database
     database.close()
-
-
-@pytest.fixture
-def store(database):
-    return SqlDocumentStore(database)
 
 
 @pytest.fixture
