@@ -37,11 +37,12 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
-    """Passages, best first, and what it took. ``best_dense`` is the highest cosine of all that was searched, if any.
+    """Passages, best first, of a collection as it was when it was searched, and what it took. ``best_dense`` is the highest cosine of all that was searched, if any.
 
     ``nothing_to_search``: the collection has no chunks, or none that the filter lets through.
     """
 
+    collection: Collection
     passages: tuple[Passage, ...]
     best_dense: float | None
     nothing_to_search: bool
@@ -125,6 +126,7 @@ class Retriever:
             if not folding.lost and len(passages) == len(folding.folds):
                 break
         return Retrieval(
+            collection=collection,
             passages=tuple(passages),
             best_dense=dense[0].score if dense else None,
             nothing_to_search=not dense and not lexical and leg != "lexical",
