@@ -37,7 +37,8 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
-    """Passages, best first, of a collection as it was when it was searched, and what it took. ``best_dense`` is the highest cosine of all that was searched, if any.
+    """Passages, best first, of the collection that was searched, and what it took. ``best_dense`` is the highest cosine
+    of all that was searched, if any.
 
     ``nothing_to_search``: the collection has no chunks, or none that the filter lets through.
     """

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rag.stores.database import Database
     from rag.types import Collection
 
+_DOING = "removing leftovers of"
+
 
 def find_leftovers(database: Database, home: Path, indexes: Path, collection: Collection) -> Iterator[Finding]:
     """What ``remove_leftovers`` would remove. ``home`` is the data directory, ``indexes`` that of the generations."""
@@ -61,7 +63,7 @@ def remove_leftovers(database: Database, home: Path, indexes: Path, collection: 
     if _versions(database, collection)[0]:
         with ExitStack() as held:
             try:
-                held.enter_context(alone(database, home, collection.id, collection.name, IngestLock))
+                held.enter_context(alone(database, home, collection.id, collection.name, IngestLock, doing=_DOING))
             except (Conflict, UnknownCollection):
                 pass  # it has removed what others had left when it began
             else:
@@ -72,7 +74,7 @@ def remove_leftovers(database: Database, home: Path, indexes: Path, collection: 
     if _of_reembedding(database, collection):
         with ExitStack() as held:
             try:
-                held.enter_context(alone(database, home, collection.id, collection.name, ReembeddingLock))
+                held.enter_context(alone(database, home, collection.id, collection.name, ReembeddingLock, doing=_DOING))
             except (Conflict, UnknownCollection):
                 pass  # it has removed what others had left when it began
             else:
@@ -93,7 +95,7 @@ def _leftover(area: Area, collection: Collection, message: str) -> Finding:
 
 def _is_held(database: Database, home: Path, collection: Collection, lock: type[IngestLock]) -> bool:
     try:
-        with alone(database, home, collection.id, collection.name, lock):
+        with alone(database, home, collection.id, collection.name, lock, doing=_DOING):
             return False
     except (Conflict, UnknownCollection):
         return True
