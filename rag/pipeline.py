@@ -177,7 +177,9 @@ class RagPipeline:
 
         def packed() -> PackedContext:
             most = self._options.parent_tokens
-            parents = parents_of(self._store, collection, found.passages, where=where, as_of=as_of, most_tokens=most)
+            parents = parents_of(
+                self._store, found.collection, found.passages, where=where, as_of=as_of, most_tokens=most
+            )
             return pack(run.question, parents, generator, max_answer_tokens=self._options.max_answer_tokens)
 
         context = await asyncio.to_thread(packed)

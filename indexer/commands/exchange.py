@@ -19,7 +19,6 @@ from indexer.commands.options import collection_option, json_option, storable
 from rag import __version__
 from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
-from rag.errors import Conflict
 from rag.factory import open_library
 from rag.plurals import plural
 
@@ -48,12 +47,11 @@ def export_collection(file: Path, collection: str, form: str | None, force: bool
     """
     from indexer.parquet import write_parquet
     from indexer.records import write_json_lines
-    from rag.stores.archive import file_errors, sync
+    from rag.stores.archive import file_errors, require_free, sync
     from rag.stores.exchange import records
 
-    if file.exists() and not force:
-        raise Conflict(f"{file} exists.", hint="Choose another name, or replace it with --force.")
     with open_library(load_settings()) as library:
+        require_free(file, database=library.database.path, home=library.settings.home, force=force)
         target = library.store.collection(collection)
         exported = records(library.database, target, program=__version__)
         total = library.store.status(target).documents

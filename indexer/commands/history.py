@@ -103,7 +103,7 @@ def prune(ctx: click.Context, older_than: float | None, collection: str, as_json
         body = {"collection": collection, "deleted": count, "history_begins": begins, "model_state": state}
         click.echo(json.dumps(body))
     else:
-        click.echo(f"{collection}: deleted {plural(count, 'version')}; the history begins at {begins}")
+        click.echo(f"{on_one_line(collection)}: deleted {plural(count, 'version')}; the history begins at {begins}")
     tell(erased, quiet=as_json)
     ctx.exit(EXIT_FAILED if erased.problem else 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,7 @@ from indexer.commands.options import collection_option, json_option
 from indexer.commands.retain import unlike_setting
 from rag.commands.errors import on_one_line
 from rag.config import load_settings
+from rag.errors import UnknownCollection
 from rag.factory import open_library
 from rag.plurals import plural
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from rag.protocols import DocumentStore
     from rag.quality_types import Quality
+    from rag.stores.documents import SqlDocumentStore
     from rag.types import Collection, CollectionStatus, Document, GenerationInfo
 
 _PAGE = 500
@@ -66,24 +69,19 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
 def status(as_json: bool) -> None:  # noqa: FBT001
     """Show every collection: documents, chunks, embedder, the index with its kind and measured recall."""
     with open_library(load_settings()) as library:
-        collections = library.store.collections()
-        states = [library.store.status(collection) for collection in collections]
-        qualities = [library.store.quality(collection) for collection in collections]
-        home, note = str(library.settings.home), unlike_setting(library.settings, states)
+        told = list(_told(library.store))
+        home, note = str(library.settings.home), unlike_setting(library.settings, [state for state, _ in told])
     if note:
         click.echo(note, err=True)
     if as_json:
-        found = [
-            msgspec.to_builtins(state) | {"quality": _of_collection(quality)}
-            for state, quality in zip(states, qualities, strict=True)
-        ]
+        found = [msgspec.to_builtins(state) | {"quality": _of_collection(quality)} for state, quality in told]
         click.echo(json.dumps({"home": home, "collections": found}))
         return
-    if not states:
+    if not told:
         click.echo(f"No documents yet in {home}. `indexer ingest PATH` takes some in.")
         return
-    click.echo(f"{home}: {states[0].database_bytes:,} bytes")
-    for state, quality in zip(states, qualities, strict=True):
+    click.echo(f"{home}: {told[0][0].database_bytes:,} bytes")
+    for state, quality in told:
         click.echo(_line(state, quality))
 
 
@@ -93,6 +91,12 @@ def all_documents(store: DocumentStore, collection: Collection) -> Iterator[Docu
     while page := store.documents(collection, limit=_PAGE, after=after):
         yield from page
         after = page[-1].id
+
+
+def _told(store: SqlDocumentStore) -> Iterator[tuple[CollectionStatus, Quality]]:
+    for collection in store.collections():
+        with suppress(UnknownCollection):  # dropped since
+            yield store.status(collection), store.quality(collection)
 
 
 def _of_collection(quality: Quality) -> dict[str, Any]:
@@ -117,6 +121,6 @@ def _line(state: CollectionStatus, quality: Quality) -> str:
     kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"
     return (
-        f"{collection.name}: {documents}, {chunks}{told}, seq {collection.seq}, {index}, "
+        f"{on_one_line(collection.name)}: {documents}, {chunks}{told}, seq {collection.seq}, {index}, "
         f"embedder {collection.fingerprint.embedder}, dense weight {weight}{kept}{past}"
     )

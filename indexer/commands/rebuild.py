@@ -7,6 +7,7 @@ import json
 import rich_click as click
 
 from indexer.commands.options import collection_option, json_option
+from rag.commands.errors import on_one_line
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -27,4 +28,4 @@ def rebuild(collection: str, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         click.echo(json.dumps({"collection": collection, "chunks": chunks}))
         return
-    click.echo(f"{collection}: {plural(chunks, 'chunk')} indexed")
+    click.echo(f"{on_one_line(collection)}: {plural(chunks, 'chunk')} indexed")

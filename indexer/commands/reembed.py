@@ -12,7 +12,7 @@ from indexer.commands import erasing
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import collection_option, json_option
 from indexer.reembedding_target import Wanted, begin
-from rag.commands.errors import EXIT_FAILED
+from rag.commands.errors import EXIT_FAILED, on_one_line
 from rag.config import load_settings
 from rag.errors import Conflict
 from rag.factory import open_library
@@ -227,4 +227,4 @@ def _embedded(report: ReembedReport) -> str:
 
 
 def _say(body: dict[str, Any], text: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(body, ensure_ascii=False) if as_json else text)
+    click.echo(json.dumps(body, ensure_ascii=False) if as_json else on_one_line(text))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from indexer.commands.options import Days, collection_option, json_option
+from rag.commands.errors import on_one_line
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -41,14 +42,14 @@ def retain(days: float | None, collection: str, as_json: bool) -> None:  # noqa:
         return
     past = f"{plural(state.past_versions, 'past version')} since {state.history_begins[:19]}"
     was = "" if before == state.retention_days else f", not {before:g} any more"
-    click.echo(f"{collection}: versions are kept for {state.retention_days:g} days{was}; {past}")
+    click.echo(f"{on_one_line(collection)}: versions are kept for {state.retention_days:g} days{was}; {past}")
 
 
 def unlike_setting(settings: Settings, states: Iterable[CollectionStatus]) -> str | None:
     """A note if RAG_RETENTION_DAYS was set to what some collections do not follow: who set it may think they do."""
     if "retention_days" not in settings.model_fields_set:
         return None
-    other = [state.collection.name for state in states if state.retention_days != settings.retention_days]
+    other = [on_one_line(state.collection.name) for state in states if state.retention_days != settings.retention_days]
     if not other:
         return None
     return (

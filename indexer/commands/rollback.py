@@ -7,6 +7,7 @@ import json
 import rich_click as click
 
 from indexer.commands.options import collection_option, json_option
+from rag.commands.errors import on_one_line
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -27,4 +28,6 @@ def rollback(collection: str, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         click.echo(json.dumps({"collection": collection, "seq": current.seq, "count": current.count}))
         return
-    click.echo(f"{collection}: back to the index of {plural(current.count, 'vector')} at seq {current.seq}")
+    click.echo(
+        f"{on_one_line(collection)}: back to the index of {plural(current.count, 'vector')} at seq {current.seq}"
+    )

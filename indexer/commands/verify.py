@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -12,13 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from indexer.commands.options import json_option, storable
-from rag.commands.errors import EXIT_FAILED, printable
+from rag.commands.errors import EXIT_FAILED, on_one_line
 from rag.config import load_settings
-from rag.errors import DatabaseDamaged
+from rag.errors import DatabaseDamaged, UnknownCollection
 from rag.factory import open_library
 from rag.plurals import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rag.config import Settings
@@ -74,11 +76,11 @@ def _tell(mark: str, findings: list[Finding]) -> None:
     for (severity, area, collection, advice), of_one in causes.items():
         begin = f"{mark or _MARKS[severity]}: {area}{f' ({collection})' if collection else ''}: "
         for each in of_one[:_TOLD]:
-            click.echo(printable(begin + each.message))
+            click.echo(on_one_line(begin + each.message))
         if len(of_one) > _TOLD:
-            click.echo(f"{begin}and {len(of_one) - _TOLD:,} more, which --json lists")
+            click.echo(f"{on_one_line(begin)}and {len(of_one) - _TOLD:,} more, which --json lists")
         if not mark:
-            click.echo(f"  {advice}")
+            click.echo(f"  {on_one_line(advice)}")
 
 
 def _database_of(settings: Settings) -> Path:
@@ -104,10 +106,7 @@ def _mend_log(settings: Settings) -> list[Finding]:
 
 
 def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
-    from rag.stores.collection_verification import verify_collection
-    from rag.stores.document_verification import embed_anew, verify_documents
-    from rag.stores.index_verification import verify_index
-    from rag.stores.leftovers import find_leftovers
+    """What is found. Collections that were dropped since they were listed are taken from the list."""
     from rag.stores.stray_files import find_strays
     from rag.stores.verification import verify_database
     from rag.stores.waiting_uploads import verify_uploads
@@ -120,16 +119,28 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
             return found  # nothing that is read from it could be trusted
         found += find_strays(library.database, library.settings.home, library.index_directory)
         found += verify_uploads(library.jobs, library.blobs)
-        for collection in collections:
-            task = progress.add_task(printable(collection.name), total=library.store.status(collection).chunks)
-            found += verify_collection(library.database, collection)
-            documents = list(verify_documents(library.database, collection, partial(progress.advance, task)))
-            advice = embed_anew(collection)
-            anew = advice if any(finding.advice == advice for finding in documents) else None
-            found += documents
-            found += verify_index(library.database, library.index_directory, collection, anew=anew)
-            found += find_leftovers(library.database, library.settings.home, library.index_directory, collection)
+        for collection in tuple(collections):
+            try:
+                found += list(_verify_collection(library, collection, progress))
+            except UnknownCollection:
+                collections.remove(collection)
     return found
+
+
+def _verify_collection(library: Library, collection: Collection, progress: Progress) -> Iterator[Finding]:
+    from rag.stores.collection_verification import verify_collection
+    from rag.stores.document_verification import embed_anew, verify_documents
+    from rag.stores.index_verification import verify_index
+    from rag.stores.leftovers import find_leftovers
+
+    task = progress.add_task(on_one_line(collection.name), total=library.store.status(collection).chunks)
+    yield from verify_collection(library.database, collection)
+    documents = list(verify_documents(library.database, collection, partial(progress.advance, task)))
+    advice = embed_anew(collection)
+    anew = advice if any(finding.advice == advice for finding in documents) else None
+    yield from documents
+    yield from verify_index(library.database, library.index_directory, collection, anew=anew)
+    yield from find_leftovers(library.database, library.settings.home, library.index_directory, collection)
 
 
 def _repair(library: Library, collections: list[Collection], found: list[Finding]) -> list[Finding]:
@@ -150,8 +161,9 @@ def _repair(library: Library, collections: list[Collection], found: list[Finding
         mine = [finding for finding in found if finding.collection == collection.name]
         wrong = {finding.area for finding in mine if finding.severity == "damage"}
         if any(finding.area == "index" and finding.repairable for finding in mine if finding.severity == "damage"):
-            forget_damaged(library.database, library.index_directory, collection)
-            library.vectors.rebuild(library.store.collection(collection.name))
+            with suppress(UnknownCollection):  # dropped since
+                forget_damaged(library.database, library.index_directory, collection)
+                library.vectors.rebuild(library.store.status(collection).collection)
         if wrong & {"documents", "full text"}:
             repair_documents(library.database, collection)
         if any(finding.severity == "leftover" for finding in mine):

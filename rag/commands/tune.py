@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from rag.commands.errors import on_one_line
 from rag.commands.measuring import json_option, progress, rounded
 from rag.config import load_settings
 from rag.evaluation.labelled import read_labelled, require_stored, search_labelled
@@ -110,8 +111,8 @@ def _show(collection: Collection, tuning: Tuning | None, wanted: float | None, *
             click.echo(f"Not a clear gain: it takes at least {MIN_GAIN}, and an interval above 0.")
     name = "the default" if wanted is None else f"{wanted:g}"
     if changed:
-        click.echo(f"{collection.name}: the dense weight is {name} now")
+        click.echo(f"{on_one_line(collection.name)}: the dense weight is {name} now")
     elif wanted != collection.dense_weight:
-        click.echo(f"{collection.name}: the dense weight would become {name}; nothing was changed")
+        click.echo(f"{on_one_line(collection.name)}: the dense weight would become {name}; nothing was changed")
     else:
-        click.echo(f"{collection.name}: the dense weight stays {name}")
+        click.echo(f"{on_one_line(collection.name)}: the dense weight stays {name}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rag.protocols import PassageStore
-    from rag.types import Filter, Scores
+    from rag.types import Collection, Filter, Scores
     from rag.version_types import Stretch
 
 # Small neighbours under a heading share a chunk, so few chunks have less; a passage of shorter ones stays shorter.
@@ -34,7 +34,7 @@ class Parent:
 
 def parents_of(
     store: PassageStore,
-    collection: str,
+    collection: Collection,
     passages: Sequence[Passage],
     *,
     most_tokens: int,
@@ -45,12 +45,12 @@ def parents_of(
     in them.
 
     Raises:
-        UnknownCollection, HistoryGone: the collection, or its past, is gone since the passages were found.
+        HistoryGone: the collection's past is gone since the passages were found.
     """
     if not most_tokens:
         return widen(passages, (), most_tokens=0)
     reach, ids = math.ceil(most_tokens / _FEW_TOKENS), [passage.chunk.id for passage in passages]
-    stretches = store.neighbours(store.collection(collection), ids, reach, where=where, as_of=as_of)
+    stretches = store.neighbours(collection, ids, reach, where=where, as_of=as_of)
     return widen(passages, stretches, most_tokens=most_tokens)
 
 

@@ -38,11 +38,13 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
-    """Passages, best first, and what it took. ``best_dense`` is the highest cosine of all that was searched, if any.
+    """Passages, best first, of the collection that was searched, and what it took. ``best_dense`` is the highest cosine
+    of all that was searched, if any.
 
     ``nothing_to_search``: the collection has no chunks, or none that the filter lets through.
     """
 
+    collection: Collection
     passages: tuple[Passage, ...]
     best_dense: float | None
     nothing_to_search: bool
@@ -116,6 +118,7 @@ class Retriever:
             if not folding.lost and len(passages) == len(folding.folds):
                 break
         return Retrieval(
+            collection=collection,
             passages=tuple(passages),
             best_dense=dense[0].score if dense else None,
             nothing_to_search=not dense and not lexical and leg != "lexical",

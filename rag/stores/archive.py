@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from rag.errors import BackupDamaged, DatabaseTooNew, DiskFull, StorageError
+from rag.errors import BackupDamaged, Conflict, DatabaseTooNew, DiskFull, InvalidRequest, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,7 @@ FORMAT_VERSION: Final = 2
 DATABASE: Final = "plumbline.db"
 BLOBS: Final = "blobs"
 _MANIFEST = "manifest.json"
+_FOLDERS: Final = (BLOBS, "indexes", "kv", "locks", "spool")  # of a data directory
 _FILE = re.compile(r"plumbline\.db|blobs/[0-9a-f]{32}|indexes/[0-9]{1,19}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63}){2}")
 
 _SEAL = b"plumbline-backup sha256 "
@@ -232,6 +233,21 @@ def _undamaged() -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, msgspec.MsgspecError, KeyError, EOFError, NotImplementedError) as error:
         raise BackupDamaged(f"The backup was not written by this program ({error}).", hint=_AGAIN) from error
+
+
+def require_free(target: Path, *, database: Path, home: Path, force: bool) -> None:
+    """What is written to ``target``, an archive or an export, takes nothing's place.
+
+    Raises:
+        Conflict: it exists, and is not to be replaced by ``force``.
+        InvalidRequest: the data directory's own data is there, or will be.
+    """
+    there, own = target.resolve(), database.resolve()
+    files = {own.with_name(own.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")}
+    if there in files or any(there.is_relative_to(home.resolve() / folder) for folder in _FOLDERS):
+        raise InvalidRequest(f"{target} belongs to the data that is to be written to it.", hint="Choose another place.")
+    if target.exists() and not force:
+        raise Conflict(f"{target} exists.", hint="Choose another name, or replace it with --force.")
 
 
 @contextmanager

@@ -17,9 +17,19 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from rag.errors import BackupDamaged, Conflict, DatabaseDamaged, IndexDamaged, InvalidSettings, NotFound
+from rag.errors import BackupDamaged, DatabaseDamaged, IndexDamaged, InvalidSettings, NotFound
 from rag.stores import schema
-from rag.stores.archive import BLOBS, DATABASE, FORMAT_VERSION, CollectionRecord, Manifest, file_errors, sync, writing
+from rag.stores.archive import (
+    BLOBS,
+    DATABASE,
+    FORMAT_VERSION,
+    CollectionRecord,
+    Manifest,
+    file_errors,
+    require_free,
+    sync,
+    writing,
+)
 from rag.stores.database import sqlite_path
 from rag.stores.sqlite_errors import translated
 from rag.stores.stray_files import scratch
@@ -92,18 +102,19 @@ def back_up(
     Raises:
         NotFound: there is no database.
         Conflict: the target exists.
+        InvalidRequest: the data is there.
         DatabaseDamaged: the database is; nobody could restore from this.
         DatabaseTooNew, DatabaseBusy: it cannot be read.
         DiskFull, StorageError: the target cannot be written.
     """
-    _require_free(target, force=force)
-    database = places.database
+    database, home = places.database, places.indexes.parent
+    require_free(target, database=database, home=home, force=force)
     if not database.is_file():
         raise NotFound(f"There is no database {database} to back up.", hint="Check RAG_HOME.")
     with file_errors(f"the backup to {target}"), translated(str(database)), ExitStack() as stack:
         # Beside the target, so that the last step is a rename; after a kill the next backup there removes it.
         folder = stack.enter_context(scratch(target.parent))
-        copy, unfinished = folder / DATABASE, folder / target.name
+        copy, unfinished = folder / DATABASE, folder / "archive"
         require_whole_log(database)
         source = stack.enter_context(closing(opened(database)))
         uploads = stack.enter_context(held(source, places.blobs))  # as of the moment that this is a backup of
@@ -131,7 +142,7 @@ def back_up(
                 members=tuple(members),
             )
             archive.finish(manifest)
-        _require_free(target, force=force)
+        require_free(target, database=database, home=home, force=force)
         unfinished.replace(target)
         sync(target.parent)
     return manifest
@@ -177,11 +188,6 @@ def revision_of(connection: sqlite3.Connection, what: str) -> str:
         raise NotFound(f"The database {what} holds nothing of Plumbline.", hint="Check RAG_HOME and RAG_DATABASE_URL.")
     schema.require_known(row[0], what)
     return str(row[0])
-
-
-def _require_free(target: Path, *, force: bool) -> None:
-    if target.exists() and not force:
-        raise Conflict(f"{target} exists.", hint="Choose another name, or replace it with --force.")
 
 
 def _copy(source: sqlite3.Connection, copy: Path, left_out: list[str], report: Report) -> None:

@@ -76,7 +76,7 @@ def drop(
         Conflict: another process ingests into it or embeds it anew, or a job that has not ended would bring it back.
         DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write, and what ``erase`` raises.
     """
-    with alone(database, home, collection.id, collection.name, IngestLock, ReembeddingLock):
+    with alone(database, home, collection.id, collection.name, IngestLock, ReembeddingLock, doing="dropping"):
         hidden = _hide(database, collection, purge=purge)
         removed = _remove(database, vectors, collection, indexes=indexes, erase=erase)
     folder = _folder(indexes, collection)
@@ -111,7 +111,7 @@ def finish_drops(
         begun = [to_collection(row) for row in being_dropped(connection)]
     for collection in begun:
         try:
-            with alone(database, home, collection.id, collection.name, IngestLock, ReembeddingLock):
+            with alone(database, home, collection.id, collection.name, IngestLock, ReembeddingLock, doing="dropping"):
                 _remove(database, vectors, collection, indexes=indexes, erase=erase)
         except (Conflict, UnknownCollection):
             continue

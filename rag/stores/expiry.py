@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from rag.errors import DatabaseDamaged, RagError
+from rag.errors import DatabaseDamaged, RagError, UnknownCollection
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -83,5 +83,7 @@ class Expiry:
         try:
             if gone := self._store.expire(collection):
                 _log.info("versions expired", collection=collection.name, versions=gone)
+        except UnknownCollection:
+            _log.info("a collection was dropped before its versions expired", collection=collection.name)
         except DatabaseDamaged as error:  # of this collection: the others go on
             _log.error("not all versions expired", collection=collection.name, code=error.code, detail=str(error))

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def alone(database: Database, home: Path, collection_id: int, name: str, *locks: type[IngestLock]) -> Iterator[None]:
-    """Hold these locks of a collection that was called so when it was looked up.
+def alone(
+    database: Database, home: Path, collection_id: int, name: str, *locks: type[IngestLock], doing: str = ""
+) -> Iterator[None]:
+    """Hold these locks of a collection that was called so when it was looked up; ``doing`` is told whom they keep out.
 
     Raises:
         UnknownCollection: it is gone.
@@ -29,7 +31,7 @@ def alone(database: Database, home: Path, collection_id: int, name: str, *locks:
     """
     with ExitStack() as held:
         for lock in locks:
-            held.enter_context(lock(home, name))
+            held.enter_context(lock(home, name, doing=doing))
         with database.read() as connection:
             now = connection.scalar(select(CollectionRow.name).where(CollectionRow.id == collection_id))
         if now is None:

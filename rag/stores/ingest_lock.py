@@ -35,15 +35,16 @@ def lock_not_written(lock: BaseFileLock, error: OSError) -> DiskFull | DataDirec
 class IngestLock:
     """Held by the process that ingests into a collection; the system frees it when the process dies.
 
-    ``home`` is the data directory. The holder's process id and host (a container has both of its own) are in a file
-    beside the lock, for the error message alone.
+    ``home`` is the data directory. The holder's process id, its host (a container has both of its own) and what it is
+    ``doing`` to the collection, if that is something else, are in a file beside the lock, for the error message alone.
     """
 
     _name = "ingest"
 
-    def __init__(self, home: Path, collection: str) -> None:
+    def __init__(self, home: Path, collection: str, *, doing: str = "") -> None:
         name = hashlib.sha256(collection.encode()).hexdigest()[:16]  # a collection's name may hold any character
         self._collection = collection
+        self._doing = doing
         self._directory = home / "locks"
         self._lock = FileLock(self._directory / f"{self._name}-{name}.lock")
         self._holder = self._directory / f"{self._name}-{name}.pid"
@@ -53,9 +54,9 @@ class IngestLock:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
-            self._holder.write_text(f"{os.getpid()} {socket.gethostname()}")
+            self._holder.write_text(f"{os.getpid()} {socket.gethostname()} {self._doing}")
         except Timeout as error:
-            raise self._refusal(self._holder_pid(), self._collection) from error
+            raise self._refusal(*self._held_by()) from error
         except OSError as error:
             self._lock.release()
             raise lock_not_written(self._lock, error) from error
@@ -67,18 +68,18 @@ class IngestLock:
         self._holder.unlink(missing_ok=True)  # before the release: afterwards it may be the next holder's
         self._lock.release()
 
-    def _refusal(self, pid: str, collection: str) -> Conflict:
+    def _refusal(self, pid: str, doing: str) -> Conflict:
         return IngestInProgress(
-            f"Process {pid} is already ingesting into the collection {collection!r}.",
+            f"Process {pid} is {doing or 'already ingesting into'} the collection {self._collection!r}.",
             hint="Wait for it to finish, or end it, and try again.",
         )
 
-    def _holder_pid(self) -> str:
+    def _held_by(self) -> tuple[str, str]:
         try:
-            pid, _, host = self._holder.read_text(errors="replace").partition(" ")
+            pid, host, doing = [*self._holder.read_text(errors="replace").split(" ", 2), "", "", ""][:3]
         except FileNotFoundError:  # it has the lock and has not yet written its id, or is about to let go
-            return "unknown"
-        return f"{pid} on {host}" if host not in ("", socket.gethostname()) else pid or "unknown"
+            return "unknown", ""
+        return f"{pid} on {host}" if host not in ("", socket.gethostname()) else pid or "unknown", doing
 
 
 class ReembeddingLock(IngestLock):
@@ -86,8 +87,11 @@ class ReembeddingLock(IngestLock):
 
     _name = "reembed"
 
-    def _refusal(self, pid: str, collection: str) -> Conflict:
+    def _refusal(self, pid: str, doing: str) -> Conflict:
+        name = self._collection
+        if doing:
+            return Conflict(f"Process {pid} is {doing} the collection {name!r}.", hint="Wait for it, and try again.")
         return Conflict(
-            f"Process {pid} is already embedding the collection {collection!r} anew.",
-            hint=f"Wait for it to finish; what it does is shown by: indexer reembed --collection {collection} --status",
+            f"Process {pid} is already embedding the collection {name!r} anew.",
+            hint=f"Wait for it to finish; what it does is shown by: indexer reembed --collection {name} --status",
         )

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rag.stores.database import Database
     from rag.types import Collection
 
+_DOING = "removing leftovers of"
+
 
 def find_leftovers(database: Database, home: Path, indexes: Path, collection: Collection) -> Iterator[Finding]:
     """What ``remove_leftovers`` would remove. ``home`` is the data directory, ``indexes`` that of the generations."""
@@ -90,7 +92,7 @@ def _is_held(database: Database, home: Path, collection: Collection, lock: type[
 
 def _taken(held: ExitStack, database: Database, home: Path, collection: Collection, lock: type[IngestLock]) -> bool:
     try:
-        held.enter_context(alone(database, home, collection.id, collection.name, lock))
+        held.enter_context(alone(database, home, collection.id, collection.name, lock, doing=_DOING))
     except (Conflict, UnknownCollection):
         return False  # whoever holds it has removed what others had left when it began
     return True

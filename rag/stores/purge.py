@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from rag.types import Collection
 
 _BATCH: Final = 500  # ids in one statement
+_DOING: Final = "purging documents of"
 # Pages of full text that are merged in one transaction: others may write in between.
 _MERGED_PAGES: Final = 500
 # What migrations, restores, repairs and killed backups leave beside the data; it may hold anything that was there then.
@@ -102,7 +103,7 @@ def purge(
             that has not ended brings one of them again.
         DatabaseBusy, DiskFull, DataDirectoryUnwritable: as any write, and what ``erase`` raises.
     """
-    with alone(database, home, collection.id, collection.name, ReembeddingLock):
+    with alone(database, home, collection.id, collection.name, ReembeddingLock, doing=_DOING):
         hidden = _hide(database, collection, document_ids)
         versions, chunks = hidden.versions, hidden.chunks
         remove_unfinished(indexes, collection)
@@ -134,7 +135,7 @@ def finish_purges(
         begun = [to_collection(row) for row in being_purged(connection)]
     for collection in begun:
         try:
-            with alone(database, home, collection.id, collection.name, ReembeddingLock):
+            with alone(database, home, collection.id, collection.name, ReembeddingLock, doing=_DOING):
                 remove_unfinished(indexes, collection)
                 with database.read() as connection:
                     versions = leaving(connection, collection.id)

@@ -37,10 +37,10 @@ def rename(database: Database, home: Path, collection: Collection, name: str) ->
         raise InvalidRequest(f"{name!r} cannot be the name of a collection.", hint="Write a name, as UTF-8.")
     locks = (IngestLock, ReembeddingLock)
     with ExitStack() as held:
-        held.enter_context(alone(database, home, collection.id, collection.name, *locks))
+        held.enter_context(alone(database, home, collection.id, collection.name, *locks, doing="renaming"))
         if name != collection.name:
             for lock in locks:  # somebody may be about to make one of that name
-                held.enter_context(lock(home, name))
+                held.enter_context(lock(home, name, doing="making"))
         connection = held.enter_context(database.write())
         if collection_row_named(connection, name) is not None:
             raise Conflict(f"There is a collection {name!r} already.", hint="Choose another name.")

@@ -208,6 +208,14 @@ def test_the_second_of_two_is_told_who_is_first(home, lock):
             pass
 
 
+@pytest.mark.parametrize("lock", [IngestLock, ReembeddingLock])
+def test_who_waits_for_a_purge_or_the_like_is_told_of_that(home, lock):
+    with lock(home, "default", doing="purging documents of"), pytest.raises(Conflict) as refused, lock(home, "default"):
+        pass
+    assert refused.value.message == f"Process {os.getpid()} is purging documents of the collection 'default'."
+    assert "reembed" not in refused.value.hint
+
+
 def test_two_ingests_of_one_collection(home, tmp_path):
     (tmp_path / "a.txt").write_text("Some text.")
     with IngestLock(home, "default"):

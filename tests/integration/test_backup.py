@@ -223,6 +223,23 @@ def test_an_existing_file_is_replaced_only_by_force(run, home, tmp_path):
         assert len(opened.manifest.collections) == 2
 
 
+@pytest.mark.parametrize("command", [("rag", "backup"), ("indexer", "export", "-c", "kitchen")])
+@pytest.mark.parametrize("place", ["data.db", "data.db-wal", "spool", "kv/b.zip"])
+def test_the_data_itself_is_replaced_by_nothing(run, home, monkeypatch, command, place):
+    (home / "plumbline.db").rename(home / "data.db")
+    monkeypatch.setenv("RAG_DATABASE_URL", f"sqlite:///{home / 'data.db'}")
+    before = (home / "data.db").read_bytes()
+    refused = error(run(*command, home / place, "--force", "--json", exit_code=1))
+    assert refused["code"] == "invalid_request"
+    assert (home / "data.db").read_bytes() == before
+
+
+def test_a_backup_may_have_the_name_of_a_database(run, home, tmp_path):
+    run("rag", "backup", tmp_path / "plumbline.db")
+    with archive.reading(tmp_path / "plumbline.db", lambda *_: None) as opened:
+        assert len(opened.manifest.collections) == 2
+
+
 @pytest.mark.parametrize("command", ["backup", "restore"])
 def test_postgresql_has_tools_of_its_own(run, tmp_path, monkeypatch, command):
     monkeypatch.setenv("RAG_DATABASE_URL", "postgresql+psycopg://user:secret@host/db")

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from rag.erasure import DeletionFollower
 from rag.errors import Conflict, UnknownCollection
 from rag.factory import Library, open_library
 from rag.stores import dropping, embedding_sets, retirement
+from rag.stores.documents import SqlDocumentStore
 from rag.stores.generations import writing
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.job_tables import JobRow
@@ -133,6 +135,28 @@ def test_it_is_refused_while_something_is_taken_into_it_or_waits_to_be(run, fold
     run("jobs", str(job), "--cancel")
     run("drop", "gone", "--purge")
     assert (rows(home)["collections"], rows(home)["jobs"]) == (1, 1)
+
+
+@pytest.mark.parametrize("command", [["status"], ["verify"], ["verify", "--repair"]])
+def test_who_looks_at_all_collections_goes_on_without_one_that_is_dropped_meanwhile(run, home, monkeypatch, command):
+    listed = SqlDocumentStore.collections
+    monkeypatch.setattr(
+        SqlDocumentStore,
+        "collections",
+        lambda self: [replace(listed(self)[0], id=99, name="dropped"), *listed(self)],
+    )
+    shown = run(*command).output
+    assert "dropped" not in shown
+    assert "stays: " in shown or "2 collections verified: nothing wrong" in shown
+
+
+@pytest.mark.parametrize("command", [["status"], ["retain"], ["rebuild"], ["reembed"], ["prune"]])
+def test_a_collections_name_stays_on_its_line(run, home, command):
+    name = "a\nwrong: \x1b[31mred"
+    run("rename", "stays", name)
+    shown = run(*command, *(["-c", name] if command != ["status"] else [])).output
+    assert "a\ufffdwrong: \ufffd[31mred: " in shown
+    assert "\x1b" not in shown
 
 
 def test_the_job_of_a_command_that_was_killed_is_in_nobodys_way(run, folder, home):

@@ -36,7 +36,14 @@ class Retriever:
         text = f"The bridge of town {number} is {30 + number} metres high. "
         visits = " ".join(f"Visitor {i} of town {number} came on a Monday, and it rained." for i in range(20))
         passage = make_passage(text + visits, id=number)
-        return Retrieval(passages=(passage,), best_dense=0.9, nothing_to_search=False, embed_ms=0.0, search_ms=0.0)
+        return Retrieval(
+            collection=collection,
+            passages=(passage,),
+            best_dense=0.9,
+            nothing_to_search=False,
+            embed_ms=0.0,
+            search_ms=0.0,
+        )
 
 
 class Log:

@@ -235,7 +235,7 @@ async def test_a_neighbour_that_a_passage_was_widened_to_is_erased_with_its_docu
     ingest(library.store, target, "/mill.txt", ["The mill has two wheels. ", TOWER], title="Mills")
     mill = next(found for uri, found in passages(library).items() if uri == "/mill.txt")
     first = replace(mill, chunk=library.store.neighbours(target, [mill.chunk.id], 1)[0].chunks[0])
-    (parent,) = parents_of(library.store, "default", [first], most_tokens=1000)
+    (parent,) = parents_of(library.store, target, [first], most_tokens=1000)
     assert TOWER in parent.passage.chunk.text
     await ask(library, parent.passage)
     words = library.generator._vocabulary.encode_text(" Quillmere was finished in 1889")[1:].tobytes()  # type: ignore[attr-defined]

@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rag.errors import DeadlineExceeded, EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
+from rag.errors import (
+    DeadlineExceeded,
+    EmptyQuestion,
+    GenerationFailed,
+    InvalidRequest,
+    QuestionTooLong,
+    UnknownCollection,
+)
 from rag.model_types import (
     ANYONE,
     Caller,
@@ -64,7 +71,12 @@ class ScriptedRetriever:
         self.asked.append((query, k))
         passages, best = self._found
         return Retrieval(
-            passages=passages, best_dense=best, nothing_to_search=best is None, embed_ms=1.0, search_ms=2.0
+            collection=collection,
+            passages=passages,
+            best_dense=best,
+            nothing_to_search=best is None,
+            embed_ms=1.0,
+            search_ms=2.0,
         )
 
 
@@ -478,6 +490,24 @@ async def test_the_model_reads_widened_passages_and_citations_are_places_in_the_
     (citation,) = answer.citations
     assert citation.quote == store.TEXT[citation.quote_span.start : citation.quote_span.end]
     assert "10,000 times" in citation.quote
+
+
+class Renamed(Neighbourhood):
+    """Another process renames the collection as soon as it was looked up."""
+
+    known = True
+
+    def collection(self, name: str) -> Collection:
+        if not self.known:
+            raise UnknownCollection(f"There is no collection {name!r}.")
+        self.known = False
+        return super().collection(name)
+
+
+async def test_an_answer_goes_on_with_a_collection_that_is_renamed_meanwhile() -> None:
+    store, model = Renamed(), Model("LoRA reduces trainable parameters by 10,000 times.")
+    answer = await widening(store, model, tokens=100).answer(QUESTION)
+    assert (answer.refusal, answer.passages[0].chunk.text) == (None, store.TEXT)
 
 
 async def test_passages_are_not_widened_unless_that_is_set_and_never_those_of_a_search() -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 
@@ -261,6 +262,20 @@ def test_a_running_service_lets_go_of_what_is_gone_between_its_expiries(store, c
         assert twice.acquire(timeout=30)
     expiry.stop()
     assert finished == [1]
+
+
+def test_a_collection_that_is_dropped_meanwhile_keeps_no_other_from_expiring(store, database, collection, monkeypatch):
+    store.delete(collection, [ingest(store, collection, "/a", ["one"]).id])
+    store.set_retention(collection, 1e-11)
+    monkeypatch.setattr(store, "collections", lambda: [replace(collection, id=99, name="dropped"), collection])
+    passed = threading.Semaphore(0)
+    expiry = Expiry(
+        store, finish_purges=passed.release, keep_only=lambda _: None, forget_jobs=lambda: None, every_s=0.01
+    )
+    expiry.start()
+    assert all(passed.acquire(timeout=30) for _ in range(2))
+    expiry.stop()
+    assert rows(database, VersionRow, ChunkRow) == [0, 0]
 
 
 def test_an_expiry_that_fails_is_tried_again(collection, monkeypatch):
