@@ -67,7 +67,7 @@ class Check(Protocol):
 
 
 class Inspected(Protocol):
-    """What was found in what is stored; ``rag.stores.inspection`` says more."""
+    """What was found in what is stored; ``rag.stores.verification.inspection`` says more."""
 
     @property
     def at(self) -> datetime: ...
@@ -92,7 +92,7 @@ class History(Protocol):
 
 
 class JobQueue(Protocol):
-    """The queue, as the routes use it; ``rag.stores.jobs.JobQueue`` says more."""
+    """The queue, as the routes use it; ``rag.stores.jobs.queue.JobQueue`` says more."""
 
     def put(self, request: JobRequest) -> Job: ...
     def job(self, job_id: int) -> Job: ...
@@ -101,7 +101,7 @@ class JobQueue(Protocol):
 
 
 class Blobs(Protocol):
-    """Where uploads wait; ``rag.stores.blobs.Blobs`` says more."""
+    """Where uploads wait; ``rag.stores.jobs.blobs.Blobs`` says more."""
 
     def put(self, file: BinaryIO, *, name: str, max_bytes: int) -> tuple[str, str, int]: ...
     def remove(self, blob: str) -> None: ...

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.options import Options, Size
 from benchmarks.report import Report
-from indexer.isolation import IsolatedParsers
+from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
 from rag.config import Settings
 from rag.evaluation.dataset import load_dataset

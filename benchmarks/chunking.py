@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 
 from benchmarks.options import Options, Size
 from benchmarks.report import Report
-from indexer.chunking import MAX_TOKENS, TARGET_TOKENS, chunk_blocks
+from indexer.chunking.chunker import MAX_TOKENS, TARGET_TOKENS, chunk_blocks
 from indexer.parsers.blocks import Block
 from indexer.parsers.text import parse_text
 from rag.embedding.bi_encoder import BiEncoder

@@ -221,7 +221,7 @@ def _ingest(report: Report, options: argparse.Namespace, dataset: Dataset, work:
 
 def _ingested(report: Report, name: str, folder: Path, home: Path, embedder: BiEncoder) -> float:
     """Passages a second of ingesting the folder into a new store, as a share of embedding the same passages alone."""
-    from indexer.isolation import IsolatedParsers
+    from indexer.parsing.isolation import IsolatedParsers
     from indexer.pipeline import IngestPipeline
     from rag.factory import open_library
 

@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 
 from rag.evaluation.dataset import load_dataset
-from rag.stores.vectors import decode, encode
+from rag.stores.index.vectors import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

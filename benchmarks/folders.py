@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 from benchmarks.report import machine
-from indexer.ignoring import IGNORE_FILE
-from indexer.isolation import IsolatedParsers
+from indexer.folders.ignoring import IGNORE_FILE
+from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline, fingerprint_of
 from indexer.sources import expand
 from indexer.syncing import FolderSync

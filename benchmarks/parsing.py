@@ -34,12 +34,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import machine
-from indexer.chunking import chunk_blocks
-from indexer.detection import detect
+from indexer.chunking.chunker import chunk_blocks
+from indexer.detection.media_types import detect
 from indexer.formats import CONTAINERS, PDF
-from indexer.isolation import IsolatedParsers
 from indexer.members import MAX_DEPTH, Budget, Handover, RefusedMember
 from indexer.parsers.registry import PARSER_VERSION
+from indexer.parsing.isolation import IsolatedParsers
 from indexer.sources import Source, expand
 from indexer.spooling import Spool
 from rag.config import load_settings

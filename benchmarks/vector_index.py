@@ -23,9 +23,9 @@ from benchmarks import embeddings, vector_peers
 from benchmarks.options import Options, Size
 from benchmarks.report import Report
 from rag.embedding.bi_encoder import BiEncoder
-from rag.stores.faiss_index import FaissIndex
-from rag.stores.generations import load_generation, write_generation
-from rag.stores.vector_rows import ArrayRows
+from rag.stores.index.faiss_index import FaissIndex
+from rag.stores.index.generations import load_generation, write_generation
+from rag.stores.index.vector_rows import ArrayRows
 
 if TYPE_CHECKING:
     import argparse

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from indexer.chunk_sizes import sized, tokens_in
-from indexer.chunking import CHUNKER_VERSION
+from indexer.chunking.chunker import CHUNKER_VERSION
+from indexer.chunking.outlines import blocks_of
+from indexer.chunking.sizes import sized, tokens_in
 from indexer.formats import CONTAINERS
-from indexer.outlines import blocks_of
 from indexer.parsers.registry import PARSER_VERSION
 from rag.embedding.context import contextual_text
 from rag.errors import DatabaseDamaged, DatabaseTooNew, InvalidRequest, UnknownCollection
@@ -17,7 +17,7 @@ from rag.retrieval.filters import parse_metadata
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
 from rag.stores.exchange import FORMAT_VERSION, ExportedChunk, ExportedDocument, ExportedText, ExportEnd, ExportHeader
-from rag.stores.vectors import decode, require_finite
+from rag.stores.index.vectors import decode, require_finite
 from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:

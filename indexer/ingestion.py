@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from indexer.chunk_sizes import limit_of, tokens_in
-from indexer.chunking import Chunker, clip_title
-from indexer.detection import detect
+from indexer.chunking.chunker import Chunker, clip_title
+from indexer.chunking.outlines import outline_of
+from indexer.chunking.sizes import limit_of, tokens_in
+from indexer.detection.media_types import detect
 from indexer.filling import Filling
 from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
 from indexer.mishaps import mishaps_told
-from indexer.outlines import outline_of
 from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
 from indexer.steps import Address, Pause, Soon, Stopped, Stopwatch, activated
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
     from pathlib import PurePath
 
-    from indexer.detection import Detected
-    from indexer.isolation import IsolatedParsers
+    from indexer.detection.media_types import Detected
     from indexer.members import Budget, MemberSource
+    from indexer.parsing.isolation import IsolatedParsers
+    from indexer.parsing.wire import Found, Pieces
     from indexer.report import Recorder, Watcher
     from indexer.sources import OpenSource, SourceScan
     from indexer.spooling import Spool
     from indexer.steps import Steps
-    from indexer.wire import Found, Pieces
     from rag.errors import RagError
     from rag.protocols import DocumentStore, Embedder, StagedVersion
     from rag.quality_types import Quality

@@ -12,7 +12,7 @@ from indexer.worker_place import WorkerPlace
 from rag.errors import JobLost, RagError, StorageError
 from rag.job_types import JobError, JobFile, JobState
 from rag.stores.ingest_lock import IngestLock
-from rag.stores.jobs import LEASE
+from rag.stores.jobs.queue import LEASE
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from indexer.report import IngestReport, SourceResult
     from rag.factory import Library
     from rag.job_types import Job, JobRequest
-    from rag.stores.jobs import JobQueue
+    from rag.stores.jobs.queue import JobQueue
 
 STOPPED: Final = JobError(code="worker_stopped", message="The worker was stopped.", hint="Another goes on with it.")
 _HEARTBEAT_S: Final = LEASE.total_seconds() / 3

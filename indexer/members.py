@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Limits
+from indexer.parsing.wire import MemberBegins, MemberEnds, MemberPart, Pieces
 from indexer.sources import SourceScan, SourceStat, scan_file
-from indexer.wire import MemberBegins, MemberEnds, MemberPart, Pieces
 from rag.errors import ParserCrashed, SourceError, SourceTooLarge, SourceUnsafe
 from rag.types import MEMBER_MARK
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
+    from indexer.parsing.wire import Found
     from indexer.spooling import Spool, Spooled
-    from indexer.wire import Found
 
 # Mails with archives of mails happen; what nests deeper is made to.
 MAX_DEPTH: Final = 4

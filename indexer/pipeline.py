@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Self
 
-from indexer.chunk_sizes import sized, tokens_in
-from indexer.chunking import CHUNKER_VERSION, TARGET_TOKENS
+from indexer.chunking.chunker import CHUNKER_VERSION, TARGET_TOKENS
+from indexer.chunking.sizes import sized, tokens_in
 from indexer.embedding_group import EmbeddingGroup
 from indexer.ingestion import SourceIngestion, Taken, Target, failed_result, taken_result
 from indexer.members import Budget
@@ -18,7 +18,7 @@ from indexer.spooling import Spool
 from indexer.steps import Pause
 from rag.errors import EmbedderChanged, SourceError, SourceUnreadable, UnknownCollection
 from rag.stores.checksums import RowDamaged
-from rag.stores.stray_files import SPOOL
+from rag.stores.removal.stray_files import SPOOL
 from rag.telemetry import get_logger
 from rag.types import Fingerprint
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from indexer.isolation import IsolatedParsers
+    from indexer.parsing.isolation import IsolatedParsers
     from indexer.steps import Steps
     from indexer.web.fetch import Fetcher
     from indexer.web.pages import WebPages

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from indexer.chunk_sizes import limit_of, tokens_in
-from indexer.chunking import chunk_blocks, clip_title
+from indexer.chunking.chunker import chunk_blocks, clip_title
+from indexer.chunking.outlines import blocks_of
+from indexer.chunking.sizes import limit_of, tokens_in
 from indexer.embeddings import Texts
-from indexer.outlines import blocks_of
 from rag.embedding.context import contextual_text
 from rag.stores import embedding_sets, recutting
 from rag.stores.checksums import RowDamaged
 from rag.stores.chunk_writing import NewChunk
+from rag.stores.index.vectors import encode
 from rag.stores.recutting import CutVersion
-from rag.stores.vectors import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
-from indexer.chunk_sizes import version_in
-from indexer.chunking import CHUNKER_VERSION
+from indexer.chunking.chunker import CHUNKER_VERSION
+from indexer.chunking.sizes import version_in
 from indexer.embeddings import Texts
 from indexer.recutting import recut
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
 from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged
-from rag.stores import cuts, embedding_sets, recall, recutting, reembedding
+from rag.stores import cuts, embedding_sets, recutting, reembedding
+from rag.stores.index import recall
+from rag.stores.index.vectors import encode
 from rag.stores.tables import SetState
-from rag.stores.vectors import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from indexer.chunk_sizes import sized, tokens_in
-from indexer.chunking import CHUNKER_VERSION
+from indexer.chunking.chunker import CHUNKER_VERSION
+from indexer.chunking.sizes import sized, tokens_in
 
 if TYPE_CHECKING:
     from rag.factory import Library

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from indexer.beneath import LeadsOut, open_beneath
-from indexer.ignoring import IGNORE_FILE, UnusableIgnoreFile
-from indexer.walking import walk
+from indexer.folders.beneath import LeadsOut, open_beneath
+from indexer.folders.ignoring import IGNORE_FILE, UnusableIgnoreFile
+from indexer.folders.walking import walk
 from rag.errors import (
     SourceDamaged,
     SourceError,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
-    from indexer.walking import WalkedPath
+    from indexer.folders.walking import WalkedPath
 
 _READ_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1 << 16

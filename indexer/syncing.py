@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from indexer.absence import Evidence
-from indexer.chunk_sizes import sized, tokens_in
-from indexer.chunking import CHUNKER_VERSION
-from indexer.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
+from indexer.chunking.chunker import CHUNKER_VERSION
+from indexer.chunking.sizes import sized, tokens_in
+from indexer.folders.absence import Evidence
+from indexer.folders.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
+from indexer.folders.walking import walk, walk_at
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Outcome, Watcher, counted
 from indexer.sources import Source, SourcePath, sources_of, too_large
-from indexer.walking import walk, walk_at
 from rag.errors import InvalidRequest, SourceNotFound, UnknownCollection
 from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
 from rag.unicode import is_storable, shown_path

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rag.errors import ErasureIncomplete
     from rag.factory import Library
     from rag.job_types import Job
-    from rag.stores.jobs import JobQueue
+    from rag.stores.jobs.queue import JobQueue
 
 # What became of a job is said again for about as long as its lease lasts: after that anybody may begin it again.
 _PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)

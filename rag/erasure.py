@@ -15,7 +15,7 @@ from rag.errors import DataDirectoryUnwritable, ErasureIncomplete, RagError
 from rag.followers import Registration, followers
 from rag.inference.kv.stored_states import remove, stored_states
 from rag.model_types import Gone
-from rag.stores.archive import sync
+from rag.stores.archives.archive import sync
 from rag.stores.changes import all_chunks, chunks_there, feeds, removed_since
 from rag.stores.room import disk_full, is_full
 from rag.telemetry import get_logger

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from rag.model_types import PassageReuse
     from rag.protocols import Embedder, Generator
     from rag.retrieval.retriever import Retriever
-    from rag.stores.blobs import Blobs
     from rag.stores.compaction import Compaction
     from rag.stores.database import Database
     from rag.stores.documents import SqlDocumentStore
-    from rag.stores.expiry import Expiry
+    from rag.stores.full_text.lexical import FtsIndex
     from rag.stores.history import History
-    from rag.stores.inspection import Inspected, Inspection
-    from rag.stores.jobs import JobQueue
-    from rag.stores.lexical import FtsIndex
+    from rag.stores.jobs.blobs import Blobs
+    from rag.stores.jobs.queue import JobQueue
     from rag.stores.live_vectors import LiveVectors
-    from rag.stores.purge import Places
+    from rag.stores.removal.expiry import Expiry
+    from rag.stores.removal.purge import Places
+    from rag.stores.verification.inspection import Inspected, Inspection
     from rag.types import Collection
     from rag.version_types import Dropped, Searched
 
@@ -82,19 +82,19 @@ class Library:
 
     @cached_property
     def jobs(self) -> JobQueue:
-        from rag.stores.jobs import JobQueue
+        from rag.stores.jobs.queue import JobQueue
 
         return JobQueue(self.database)
 
     @cached_property
     def blobs(self) -> Blobs:
-        from rag.stores.blobs import Blobs
+        from rag.stores.jobs.blobs import Blobs
 
         return Blobs(self.settings.home / "blobs")
 
     @cached_property
     def lexical(self) -> FtsIndex:
-        from rag.stores.lexical import FtsIndex
+        from rag.stores.full_text.lexical import FtsIndex
 
         return FtsIndex(self.database)
 
@@ -171,8 +171,8 @@ class Library:
         purges that were broken off, and look for damage.
         """
         from rag.stores.compaction import Compaction
-        from rag.stores.expiry import Expiry
-        from rag.stores.inspection import Inspection
+        from rag.stores.removal.expiry import Expiry
+        from rag.stores.verification.inspection import Inspection
 
         if not self._maintenance:
             self._inspection = Inspection(self.database, self.index_directory)
@@ -192,7 +192,7 @@ class Library:
 
     def forget_jobs(self) -> None:
         """Delete what is told of jobs that ended long ago, and the uploads that no job needs."""
-        from rag.stores.jobs import KEPT
+        from rag.stores.jobs.queue import KEPT
 
         self.jobs.forget(KEPT)
         self.blobs.remove_except(self.jobs.blobs())
@@ -206,8 +206,8 @@ class Library:
         with self.database.read() as connection:
             if not being_removed(connection):
                 return
-        from rag.stores.dropping import finish_drops
-        from rag.stores.purge import finish_purges  # with FAISS, which takes a third of a second
+        from rag.stores.removal.dropping import finish_drops
+        from rag.stores.removal.purge import finish_purges  # with FAISS, which takes a third of a second
 
         finish_purges(self.database, self.vectors, **self._searched_places)
         finish_drops(self.database, self.vectors, **self._searched_places)
@@ -227,16 +227,16 @@ class Library:
 
     def purge(self, collection: Collection, document_ids: Sequence[int]) -> list[Searched]:
         """Delete all versions of documents from everything that this data directory holds, model state included; what
-        was searched, as ``rag.stores.purge.purge``, which says what it raises. Seconds to minutes.
+        was searched, as ``rag.stores.removal.purge.purge``, which says what it raises. Seconds to minutes.
         """
-        from rag.stores.purge import purge
+        from rag.stores.removal.purge import purge
 
         places = self._searched_places
         return purge(self.database, self.vectors, collection, document_ids, blobs=self.blobs, **places)
 
     def drop(self, collection: Collection, *, purge: bool = False) -> Dropped:
-        """As ``rag.stores.dropping.drop``, which says what it raises. Seconds to minutes."""
-        from rag.stores.dropping import drop
+        """As ``rag.stores.removal.dropping.drop``, which says what it raises. Seconds to minutes."""
+        from rag.stores.removal.dropping import drop
 
         return drop(self.database, self.vectors, collection, purge=purge, blobs=self.blobs, **self._searched_places)
 

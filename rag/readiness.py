@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rag.catalog import Catalog
     from rag.protocols import Embedder, Generator
     from rag.stores.database import Database
-    from rag.stores.inspection import Inspected
+    from rag.stores.verification.inspection import Inspected
     from rag.types import Collection
 
 

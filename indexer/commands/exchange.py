@@ -47,7 +47,7 @@ def export_collection(file: Path, collection: str, form: str | None, force: bool
     """
     from indexer.parquet import write_parquet
     from indexer.records import write_json_lines
-    from rag.stores.archive import file_errors, require_free, sync
+    from rag.stores.archives.archive import file_errors, require_free, sync
     from rag.stores.exchange import records
 
     with open_library(load_settings()) as library:
@@ -95,7 +95,7 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
     from indexer.job_run import ingest_lock
     from indexer.parquet import MAGIC, read_parquet
     from indexer.records import read_json_lines
-    from rag.stores.archive import file_errors
+    from rag.stores.archives.archive import file_errors
 
     settings = load_settings()
     with file_errors(f"the import from {file}"), file.open("rb") as opened:

@@ -15,8 +15,8 @@ from indexer.commands.index_file import warn, write_index
 from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import NO_PATH, collection_option, json_option
-from indexer.isolation import IsolatedParsers
 from indexer.job_run import ingest_lock, own_job
+from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
 from indexer.report import counted, left_out_told
 from indexer.web.expansion import all_sources, open_fetcher

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rag.job_types import Job, JobFile
-    from rag.stores.jobs import JobQueue
+    from rag.stores.jobs.queue import JobQueue
 
 _PAGE = 500
 

@@ -10,7 +10,7 @@ from indexer.commands.ingest import metadata_option
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import FolderPath, collection_option, json_option
 from indexer.commands.sync_run import SyncRun
-from indexer.isolation import IsolatedParsers
+from indexer.parsing.isolation import IsolatedParsers
 from rag.commands.errors import EXIT_FAILED
 from rag.config import load_settings
 from rag.factory import open_library

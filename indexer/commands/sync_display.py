@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from indexer.mirror import Missing, Move, Plan
+    from indexer.folders.mirror import Missing, Move, Plan
     from indexer.syncing import SyncReport
 
 # Of documents that stay though their files are gone so many are named; a dry run names all.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from indexer.commands.interruption import Interruption
-    from indexer.isolation import IsolatedParsers
-    from indexer.mirror import FoundFile, Missing, Plan
+    from indexer.folders.mirror import FoundFile, Missing, Plan
+    from indexer.parsing.isolation import IsolatedParsers
     from indexer.sources import SourcePath
     from indexer.syncing import SyncReport
     from rag.factory import Library

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rag.config import Settings
     from rag.factory import Library
-    from rag.stores.verification import Finding
+    from rag.stores.verification.findings import Finding
     from rag.types import Collection
 
 _TOLD: Final = 10  # of one cause; a collection may have a million documents
@@ -91,7 +91,7 @@ def _database_of(settings: Settings) -> Path:
 
 def _mend_log(settings: Settings) -> list[Finding]:
     """Have a database whose write-ahead log is damaged go on with what can be read of it."""
-    from rag.stores.verification import Finding
+    from rag.stores.verification.findings import Finding
     from rag.stores.write_ahead import require_whole_log, set_log_aside
 
     database = _database_of(settings)
@@ -107,9 +107,9 @@ def _mend_log(settings: Settings) -> list[Finding]:
 
 def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
     """What is found. Collections that were dropped since they were listed are taken from the list."""
-    from rag.stores.stray_files import find_strays
-    from rag.stores.verification import verify_database
-    from rag.stores.waiting_uploads import verify_uploads
+    from rag.stores.jobs.waiting_uploads import verify_uploads
+    from rag.stores.removal.stray_files import find_strays
+    from rag.stores.verification.findings import verify_database
 
     console = Console(stderr=True)
     columns = (TextColumn("verifying {task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"))
@@ -128,10 +128,10 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
 
 
 def _verify_collection(library: Library, collection: Collection, progress: Progress) -> Iterator[Finding]:
-    from rag.stores.collection_verification import verify_collection
-    from rag.stores.document_verification import embed_anew, verify_documents
-    from rag.stores.index_verification import verify_index
-    from rag.stores.leftovers import find_leftovers
+    from rag.stores.removal.leftovers import find_leftovers
+    from rag.stores.verification.collections import verify_collection
+    from rag.stores.verification.documents import embed_anew, verify_documents
+    from rag.stores.verification.index_files import verify_index
 
     task = progress.add_task(on_one_line(collection.name), total=library.store.status(collection).chunks)
     yield from verify_collection(library.database, collection)
@@ -145,11 +145,11 @@ def _verify_collection(library: Library, collection: Collection, progress: Progr
 
 def _repair(library: Library, collections: list[Collection], found: list[Finding]) -> list[Finding]:
     """Repair what can be; returns what is found after it."""
-    from rag.stores.document_verification import repair_documents
-    from rag.stores.index_verification import forget_damaged
-    from rag.stores.leftovers import remove_leftovers
-    from rag.stores.stray_files import remove_strays
-    from rag.stores.verification import rebuild_full_text
+    from rag.stores.removal.leftovers import remove_leftovers
+    from rag.stores.removal.stray_files import remove_strays
+    from rag.stores.verification.documents import repair_documents
+    from rag.stores.verification.findings import rebuild_full_text
+    from rag.stores.verification.index_files import forget_damaged
 
     if not any(finding.repairable for finding in found):
         return found

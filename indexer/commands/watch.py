@@ -13,9 +13,9 @@ from indexer.commands.interruption import Interruption, StoppedLooking
 from indexer.commands.options import collection_option, json_option
 from indexer.commands.sync import folder_argument, prune_option
 from indexer.commands.sync_run import SyncRun
-from indexer.following import Follower, Following
-from indexer.isolation import IsolatedParsers
-from indexer.walking import why_left_out
+from indexer.folders.following import Follower, Following
+from indexer.folders.walking import why_left_out
+from indexer.parsing.isolation import IsolatedParsers
 from rag.commands.errors import printable
 from rag.config import load_settings
 from rag.errors import IngestInProgress, InvalidRequest, JobLost, SourceNotFound, StorageError

@@ -12,8 +12,8 @@ import rich_click as click
 
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import json_option
-from indexer.confinement import confinement, described
-from indexer.isolation import IsolatedParsers
+from indexer.parsing.confinement import confinement, described
+from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
 from indexer.web.expansion import open_fetcher
 from indexer.worker import Worker

@@ -6,7 +6,7 @@ import codecs
 import io
 from typing import TYPE_CHECKING, Final, Self
 
-from indexer.mixed_encodings import read_otherwise, second_of
+from indexer.detection.mixed_encodings import read_otherwise, second_of
 from indexer.parsers.blocks import Notice
 from rag.plurals import plural
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from indexer.parsers.blocks import Notice, bounded
 from indexer.parsers.captions import beside_tables
 from indexer.parsers.ocr import MAX_PAGES, MAX_SIDE, recognizer
-from indexer.parsers.pdf_blocks import PageWriter
-from indexer.parsers.pdf_columns import in_reading_order
-from indexer.parsers.pdf_headings import Style
+from indexer.parsers.pdf.blocks import PageWriter
+from indexer.parsers.pdf.columns import in_reading_order
+from indexer.parsers.pdf.headings import Style
 from rag.errors import SourceDamaged, SourceHasNoText, SourceTooLarge
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from indexer.parsers.pdf_lines import SAME_LINE, Line, PageLines, margin
+from indexer.parsers.pdf.lines import SAME_LINE, Line, PageLines, margin
 from rag.errors import SourceNeedsOcr
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
+from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
+from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
 from indexer.formats import (
     ASS,
     CODE,
@@ -30,8 +32,6 @@ from indexer.formats import (
     XML,
     ZIP,
 )
-from indexer.image_detection import BMP, JPEG, PNG, TIFF, WEBP
-from indexer.office_detection import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
 from indexer.parsers.ocr import ocr_installed
 
 if TYPE_CHECKING:
@@ -53,22 +53,22 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         TEXT: "indexer.parsers.text:parse_text",
         MARKDOWN: "indexer.parsers.markdown:parse_markdown",
         HTML: "indexer.parsers.html:parse_html",
-        PDF: "indexer.parsers.pdf:parse_pdf",
-        DOCX: "indexer.parsers.docx:parse_docx",
-        PPTX: "indexer.parsers.pptx:parse_pptx",
-        XLSX: "indexer.parsers.spreadsheet:parse_spreadsheet",
-        XLS: "indexer.parsers.spreadsheet:parse_spreadsheet",
-        DOC: "indexer.parsers.doc:parse_doc",
-        PPT: "indexer.parsers.ppt:parse_ppt",
-        RTF: "indexer.parsers.rtf:parse_rtf",
+        PDF: "indexer.parsers.pdf.parser:parse_pdf",
+        DOCX: "indexer.parsers.office.docx:parse_docx",
+        PPTX: "indexer.parsers.office.pptx:parse_pptx",
+        XLSX: "indexer.parsers.office.spreadsheet:parse_spreadsheet",
+        XLS: "indexer.parsers.office.spreadsheet:parse_spreadsheet",
+        DOC: "indexer.parsers.office.doc:parse_doc",
+        PPT: "indexer.parsers.office.ppt:parse_ppt",
+        RTF: "indexer.parsers.office.rtf:parse_rtf",
         EPUB: "indexer.parsers.epub:parse_epub",
-        ODT: "indexer.parsers.odf:parse_odt",
-        ODP: "indexer.parsers.odf:parse_odp",
-        ODS: "indexer.parsers.spreadsheet:parse_spreadsheet",
+        ODT: "indexer.parsers.office.odf:parse_odt",
+        ODP: "indexer.parsers.office.odf:parse_odp",
+        ODS: "indexer.parsers.office.spreadsheet:parse_spreadsheet",
         **dict.fromkeys((PNG, JPEG, TIFF, BMP, WEBP), "indexer.parsers.image:parse_image"),
         RST: "indexer.parsers.restructured_text:parse_rst",
         ORG: "indexer.parsers.org:parse_org",
-        LATEX: "indexer.parsers.latex:parse_latex",
+        LATEX: "indexer.parsers.latex.parser:parse_latex",
         CSV: "indexer.parsers.separated:parse_csv",
         TSV: "indexer.parsers.separated:parse_tsv",
         JSON: "indexer.parsers.json_data:parse_json",
@@ -80,11 +80,11 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         ASS: "indexer.parsers.subtitles:parse_ass",
         CODE: "indexer.parsers.source_code:parse_code",
         **{f"text/x-{language}": f"indexer.parsers.source_code:parse_{language}" for language in LANGUAGES},
-        MAIL: "indexer.parsers.mail:parse_mail",
-        MAILBOX: "indexer.parsers.mailbox:parse_mailbox",
-        OUTLOOK: "indexer.parsers.outlook:parse_outlook",
-        ZIP: "indexer.parsers.zip_archive:parse_zip",
-        TAR: "indexer.parsers.tar_archive:parse_tar",
+        MAIL: "indexer.parsers.mail.message:parse_mail",
+        MAILBOX: "indexer.parsers.mail.mailbox:parse_mailbox",
+        OUTLOOK: "indexer.parsers.mail.outlook:parse_outlook",
+        ZIP: "indexer.parsers.archives.zip:parse_zip",
+        TAR: "indexer.parsers.archives.tar:parse_tar",
     }
 )
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import httpx2
 
-from indexer.legacy_encodings import meant_by
+from indexer.detection.legacy_encodings import meant_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

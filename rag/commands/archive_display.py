@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rag.stores.archive import Report
+    from rag.stores.archives.archive import Report
 
 
 @contextmanager

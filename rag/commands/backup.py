@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rag.config import Settings
-    from rag.stores.archive import ModelRecord
+    from rag.stores.archives.archive import ModelRecord
 
 # May hold secrets: a key, and index addresses with a password in them.
 _SECRET = {"generator_api_key", "pip_command"}
@@ -39,7 +39,7 @@ def backup(file: Path, compress: bool, force: bool, as_json: bool) -> None:  # n
     Everything else may go on meanwhile: what had been acknowledged when it began is in it. FILE is there when it is
     complete, not before. Models are not in it, only their names and checksums.
     """
-    from rag.stores.backup import back_up, places
+    from rag.stores.archives.backup import back_up, places
 
     settings = load_settings()
     target = file.absolute()
@@ -73,7 +73,7 @@ def without_secrets(settings: Settings) -> dict[str, Any]:
 
 
 def _models(settings: Settings) -> Iterator[ModelRecord]:
-    from rag.stores.archive import ModelRecord
+    from rag.stores.archives.archive import ModelRecord
 
     catalog = Catalog.load(settings)
     for role, name in zip(("embedder", "generator"), catalog.default_names(settings), strict=False):

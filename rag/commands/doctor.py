@@ -13,7 +13,7 @@ import rich_click as click
 from rich.console import Console
 from rich.markup import escape
 
-from indexer.confinement import confinement, described
+from indexer.parsing.confinement import confinement, described
 from rag import __version__
 from rag.commands.errors import EXIT_FAILED
 from rag.commands.generator_checks import generator_checks

@@ -19,7 +19,7 @@ from rag.plurals import plural
 
 if TYPE_CHECKING:
     from rag.config import Settings
-    from rag.stores.archive import Manifest, ModelRecord
+    from rag.stores.archives.archive import Manifest, ModelRecord
 
 
 @click.command()
@@ -33,8 +33,8 @@ def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
     directory before. Settings are not restored; models that are missing here are told.
     """
     from rag.erasure import remove_all
-    from rag.stores.backup import places
-    from rag.stores.restore import restore as restore_archive
+    from rag.stores.archives.backup import places
+    from rag.stores.archives.restore import restore as restore_archive
 
     settings = load_settings()
     forget_states = partial(remove_all, settings.home / "kv")

@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, delete, exists, func, insert, select, text
 
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.embedding_sets import require_live_set, require_whole
+from rag.stores.index.vectors import decode
 from rag.stores.tables import (
     ChunkRow,
     CollectionRow,
@@ -25,7 +26,6 @@ from rag.stores.tables import (
     VersionRow,
     VersionStatus,
 )
-from rag.stores.vectors import decode
 from rag.stores.visibility import ACTIVE
 from rag.types import GenerationInfo
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from rag.stores.generations import Generation
+    from rag.stores.index.generations import Generation
 
 _BATCH = 4096
 _ASKED = 500  # ids in one statement

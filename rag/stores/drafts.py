@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from rag.stores.language import language_of
+from rag.stores.full_text.language import language_of
 
 if TYPE_CHECKING:
     from rag.source_types import SourceRecord

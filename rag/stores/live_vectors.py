@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag.errors import Conflict, IndexDamaged, StorageError
-from rag.stores import bases
 from rag.stores.changes import active_chunks, added_since, collection_state, generations, removed_since, withdraw
 from rag.stores.collection_locks import CollectionLocks
 from rag.stores.embedding_sets import incomplete
-from rag.stores.faiss_index import FaissIndex
 from rag.stores.filtering import matching_chunks
-from rag.stores.generations import load_generation, remove_except, writing
-from rag.stores.open_indexes import OpenIndex, OpenIndexes
+from rag.stores.index import bases
+from rag.stores.index.faiss_index import FaissIndex
+from rag.stores.index.generations import load_generation, remove_except, writing
+from rag.stores.index.open_indexes import OpenIndex, OpenIndexes
+from rag.stores.index.spool import Spool
 from rag.stores.past_vectors import merged, search_retired
 from rag.stores.publication import Withdrawn, publish, require_embedder
-from rag.stores.spool import Spool
 from rag.stores.tables import VersionRow, VersionStatus
 from rag.stores.visibility import visible
 from rag.telemetry import get_logger
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from rag.ranking import Ranking
     from rag.stores.changes import CollectionState, GenerationPointer
     from rag.stores.database import Database
-    from rag.stores.faiss_index import View
-    from rag.stores.generations import Generation
-    from rag.stores.vector_rows import VectorRows
+    from rag.stores.index.faiss_index import View
+    from rag.stores.index.generations import Generation
+    from rag.stores.index.vector_rows import VectorRows
     from rag.types import Collection, Filter
 
 # Changes since the last generation that are worth writing a new one: fewer cost little to search in memory, and so many

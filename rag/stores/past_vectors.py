@@ -10,8 +10,8 @@ from sqlalchemy import select, true
 from rag.ranking import Ranking
 from rag.stores.embedding_sets import require_live_set, require_whole
 from rag.stores.filtering import condition
+from rag.stores.index.vectors import decode
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
-from rag.stores.vectors import decode
 from rag.stores.visibility import visible
 
 if TYPE_CHECKING:

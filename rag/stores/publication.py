@@ -10,8 +10,8 @@ from sqlalchemy import delete
 from rag.errors import EmbedderChanged, IndexDamaged, StorageError
 from rag.stores.changes import collection_state, generations, point_to
 from rag.stores.collection_rows import change_collection, collection_row
-from rag.stores.generations import remove_except, require_unchanged, write_generation, writing
-from rag.stores.recall import LEAST
+from rag.stores.index.generations import remove_except, require_unchanged, write_generation, writing
+from rag.stores.index.recall import LEAST
 from rag.stores.tables import GenerationRow, TombstoneRow
 from rag.telemetry import get_logger
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from rag.stores.changes import CollectionState
     from rag.stores.database import Database
-    from rag.stores.generations import Generation, Manifest
-    from rag.stores.vector_rows import VectorRows
+    from rag.stores.index.generations import Generation, Manifest
+    from rag.stores.index.vector_rows import VectorRows
     from rag.types import Collection
 
 # Generations kept in SQL and on disk: the current one, and the one that a slower process may be about to load.

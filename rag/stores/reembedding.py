@@ -19,12 +19,12 @@ from rag.stores import cuts, embedding_sets
 from rag.stores.changes import added_since, collection_state, point_to
 from rag.stores.checksums import vector_checksum
 from rag.stores.collection_rows import change_collection, collection_row
-from rag.stores.generations import load_generation, move_generation, remove_except, write_generation, writing
+from rag.stores.index.generations import load_generation, move_generation, remove_except, write_generation, writing
+from rag.stores.index.spool import Spool
+from rag.stores.index.vectors import LENGTH_TOLERANCE, decode, wrong
 from rag.stores.publication import leaving_nothing
 from rag.stores.reading import require_chunk, require_version, select_passages
-from rag.stores.spool import Spool
 from rag.stores.tables import ChunkRow, EmbeddingRow, GenerationRow, VersionRow, VersionStatus
-from rag.stores.vectors import LENGTH_TOLERANCE, decode, wrong
 from rag.stores.visibility import ACTIVE
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from rag.stores.database import Database
     from rag.stores.embedding_sets import EmbeddingSet
-    from rag.stores.generations import Generation
+    from rag.stores.index.generations import Generation
     from rag.types import Collection
 
     _Batch = tuple[NDArray[np.int64], NDArray[np.float32]]

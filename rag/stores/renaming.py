@@ -11,8 +11,8 @@ from rag.errors import Conflict, InvalidRequest
 from rag.stores.collection_rows import change_collection, collection_row, collection_row_named
 from rag.stores.holding import alone
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
-from rag.stores.job_purge import require_no_job
-from rag.stores.job_tables import JobRow
+from rag.stores.jobs.purge import require_no_job
+from rag.stores.jobs.tables import JobRow
 from rag.stores.reading import to_collection
 from rag.unicode import is_storable
 

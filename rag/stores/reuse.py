@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import bindparam, select
 
 from rag.stores.checksums import vector_checksum
+from rag.stores.index.vectors import LENGTH_TOLERANCE, decode, stored_lengths
 from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
-from rag.stores.vectors import LENGTH_TOLERANCE, decode, stored_lengths
 from rag.stores.visibility import KEPT
 
 if TYPE_CHECKING:

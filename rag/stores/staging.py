@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from rag.stores.activation import ReadyDraft, activate
 from rag.stores.chunk_writing import NewChunk
 from rag.stores.drafts import VersionDraft
-from rag.stores.language import begin_loading
+from rag.stores.full_text.language import begin_loading
+from rag.stores.index.vectors import encode
 from rag.stores.retirement import prune
 from rag.stores.tables import VersionStatus
-from rag.stores.vectors import encode
 from rag.stores.version_writing import (
     insert_versions,
     remove,

@@ -244,7 +244,7 @@ class ChunkKeyRow(Base):
 
 
 class ChunkTermsRow(Base):
-    """A chunk's words as full text compares them, separated by spaces (``rag.stores.terms``).
+    """A chunk's words as full text compares them, separated by spaces (``rag.stores.full_text.terms``).
 
     ``scope``: a term that every chunk of the collection has and no text.
     """

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import bindparam, insert, select
 
 from rag.errors import EmbedderChanged, IngestInProgress, SourcePurged
-from rag.stores.analysis import note_language
 from rag.stores.chunk_writing import ChunksOf, insert_chunks
 from rag.stores.collection_rows import collection_row
 from rag.stores.drafts import VersionPlace
 from rag.stores.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
+from rag.stores.full_text.analysis import note_language
 from rag.stores.reading import require_version
 from rag.stores.retirement import prune_some
 from rag.stores.rows import outline_row, text_row

@@ -11,8 +11,8 @@ from rag.config import Settings
 from rag.source_types import SourceRecord
 from rag.stores import embedding_sets, reembedding
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.index.vectors import decode, encode
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.vectors import decode, encode
 from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:

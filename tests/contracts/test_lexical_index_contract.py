@@ -9,7 +9,7 @@ import pytest
 from rag.protocols import LexicalIndex
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.lexical import FtsIndex
+from rag.stores.full_text.lexical import FtsIndex
 from tests.contracts.store_builders import chunk_ids, drafts, fingerprint, ingest, settings_in, source, unit_vectors
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rag.protocols import VectorIndex
-from rag.stores import bases, recall
-from rag.stores.faiss_index import FaissIndex
+from rag.stores.index import bases, recall
+from rag.stores.index.faiss_index import FaissIndex
 from tests.contracts.store_builders import DIMENSION, unit_vectors
 
 if TYPE_CHECKING:

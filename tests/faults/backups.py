@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from rag.erasure import remove_all
 from rag.job_types import JobRequest, Upload
-from rag.stores.backup import back_up, places
-from rag.stores.blobs import Blobs
+from rag.stores.archives.backup import back_up, places
+from rag.stores.archives.restore import restore
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.jobs import JobQueue
+from rag.stores.jobs.blobs import Blobs
+from rag.stores.jobs.queue import JobQueue
 from rag.stores.live_vectors import LiveVectors
-from rag.stores.restore import restore
 from tests.contracts.store_builders import fingerprint, ingest, settings_in, unit_vectors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rag.stores.archive import Manifest
+    from rag.stores.archives.archive import Manifest
 
 _STEPS = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "sqlite3.connect"}
 

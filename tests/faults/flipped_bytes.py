@@ -14,7 +14,7 @@ from rag.embedding.fake import HashingEmbedder
 from rag.factory import open_library
 from rag.source_types import SourceRecord
 from rag.stores import embedding_sets, reembedding
-from rag.stores.vectors import encode
+from rag.stores.index.vectors import encode
 from rag.types import ChunkDraft, Span
 from tests.contracts.store_builders import fingerprint, swap_in
 

@@ -21,8 +21,8 @@ import indexer.cli
 import rag.cli
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library
-from rag.stores import bases
-from rag.stores.language import language_of
+from rag.stores.full_text.language import language_of
+from rag.stores.index import bases
 
 PROGRAMS = {"indexer": indexer.cli.main, "rag": rag.cli.main}
 

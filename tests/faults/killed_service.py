@@ -13,8 +13,9 @@ import numpy as np
 
 from rag.errors import EmbedderChanged
 from rag.inference.kv.snapshots import Snapshot, SnapshotStore, root_key, snapshot_key
-from rag.stores import bases, live_vectors
+from rag.stores import live_vectors
 from rag.stores.compaction import Compaction
+from rag.stores.index import bases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.chunk_sizes import limit_of, sized, tokens_in
-from indexer.chunking import CHUNKER_VERSION, chunk_blocks
-from indexer.outlines import outline_of
+from indexer.chunking.chunker import CHUNKER_VERSION, chunk_blocks
+from indexer.chunking.outlines import outline_of
+from indexer.chunking.sizes import limit_of, sized, tokens_in
 from indexer.parsers.blocks import Block
 from indexer.recutting import recut
 from indexer.reembedding import Reembedding
 from rag.errors import Conflict
 from rag.factory import open_library
 from rag.stores import embedding_sets
+from rag.stores.full_text.language import language_of
+from rag.stores.index.vectors import encode
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
-from rag.stores.language import language_of
 from rag.stores.tables import SetState
-from rag.stores.vectors import encode
 from tests.contracts.store_builders import DIMENSION, fingerprint, settings_in, source
 from tests.faults.backups import backed_up
 from tests.faults.killed_service import Service, prepare
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 # Loaded once by the fork server, for a process that lives for half a second has no time for it.
 language_of("")
-for name in ("rag.stores.live_vectors", "rag.stores.documents", "rag.stores.backup", "faiss"):
+for name in ("rag.stores.live_vectors", "rag.stores.documents", "rag.stores.archives.backup", "faiss"):
     import_module(name)
 
 COLLECTION = "killed"

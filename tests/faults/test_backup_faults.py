@@ -19,13 +19,13 @@ import pytest
 
 from rag.errors import BackupDamaged, DatabaseDamaged, DiskFull
 from rag.job_types import JobState
-from rag.stores import archive, backup
+from rag.stores.archives import archive, backup
 from rag.stores.database import Database
-from rag.stores.document_verification import verify_documents
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.index_verification import verify_index
-from rag.stores.jobs import JobQueue
-from rag.stores.verification import verify_database
+from rag.stores.jobs.queue import JobQueue
+from rag.stores.verification.documents import verify_documents
+from rag.stores.verification.findings import verify_database
+from rag.stores.verification.index_files import verify_index
 from tests.contracts.store_builders import settings_in
 from tests.faults.backups import (
     back_up_and_die,

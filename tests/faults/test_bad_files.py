@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rag.config import Settings
-from rag.stores.language import language_of
+from rag.stores.full_text.language import language_of
 from tests.faults.test_ingest_faults import SENTENCE, CountingEmbedder
 from tests.integration.ingesting import ingesting
 

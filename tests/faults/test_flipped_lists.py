@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from indexer.cli import main
 from rag.factory import open_library
-from rag.stores import bases
+from rag.stores.index import bases
 from tests.contracts.store_builders import drafts, fingerprint, settings_in, source, unit_vectors
 from tests.faults.flipped_bytes import flip, positions
 

@@ -15,7 +15,7 @@ import pytest
 from rag.factory import open_library
 from rag.stores import schema
 from rag.stores.database import Database
-from rag.stores.lexical import FULL_TEXT_TABLE
+from rag.stores.full_text.lexical import FULL_TEXT_TABLE
 from tests.contracts.store_builders import settings_in
 from tests.faults.full_disk import FullDisk, full_disk
 from tests.faults.stored_state import state_of

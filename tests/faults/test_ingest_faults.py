@@ -18,8 +18,8 @@ from rag.embedding.fake import HashingEmbedder
 from rag.errors import DatabaseDamaged, DataDirectoryUnwritable, IngestInProgress
 from rag.factory import open_library
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.full_text.language import language_of
 from rag.stores.ingest_lock import IngestLock
-from rag.stores.language import language_of
 from tests.faults import hostile_parsers
 from tests.integration.ingesting import ingesting
 

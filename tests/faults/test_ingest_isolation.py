@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from indexer.isolation import IsolatedParsers
+from indexer.parsing.isolation import IsolatedParsers
 from rag.errors import ParserCrashed, ParserOutOfMemory, ParserTimeout, SourceDamaged, SourceTooLarge
 from tests.faults import hostile_parsers
 from tests.unit.pdf_pages import make_pdf
@@ -75,7 +75,7 @@ def test_a_failure_costs_the_file_and_names_its_cause(parse, name, error, cause)
 
 ABORTING = """
 import sys, tempfile
-from indexer.isolation import IsolatedParsers
+from indexer.parsing.isolation import IsolatedParsers
 from rag.errors import SourceError
 from tests.faults import hostile_parsers
 name, once_held = sys.argv[1], int(sys.argv[2])
@@ -142,7 +142,7 @@ def test_a_parser_reaches_no_network_and_no_secrets(parse, monkeypatch):
 
 @pytest.fixture(scope="module")
 def confined() -> tuple[bool, bool]:
-    program = "from indexer.confinement import confine; print(*map(int, confine()))"
+    program = "from indexer.parsing.confinement import confine; print(*map(int, confine()))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     files, network = told.stdout.split()
@@ -168,7 +168,7 @@ def test_a_parser_that_is_taken_over_changes_no_file_and_connects_nowhere(parser
 
 CONTAINED = """
 import socket
-from indexer import confinement
+from indexer.parsing import confinement
 confinement._has_left_network = lambda libc: False
 assert confinement.confine()[1], "it has a network"
 for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
@@ -227,7 +227,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path, name):
     (tmp_path / "file").write_text("x")
     program = f"""
 import os, signal, sys, psutil
-from indexer.isolation import IsolatedParsers
+from indexer.parsing.isolation import IsolatedParsers
 parsers = IsolatedParsers(timeout_s=60, memory_bytes={MEMORY}, parsers={{"{name}": "{hostile_parsers.HERE}:{name}"}})
 pieces = parsers.parse(open({str(tmp_path / "file")!r}, "rb"), media_type="{name}", encoding="utf-8", size=1)
 next(pieces)

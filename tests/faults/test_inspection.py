@@ -13,11 +13,11 @@ import pytest
 
 from rag.errors import StorageError
 from rag.factory import open_library
-from rag.stores import full_text_check
 from rag.stores.database import Database
-from rag.stores.full_text_check import full_text_agrees
-from rag.stores.inspection import Inspection
-from rag.stores.lexical import FULL_TEXT_TABLE
+from rag.stores.full_text import check as full_text_check
+from rag.stores.full_text.check import full_text_agrees
+from rag.stores.full_text.lexical import FULL_TEXT_TABLE
+from rag.stores.verification.inspection import Inspection
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 from tests.faults.flipped_bytes import flip
 
@@ -179,7 +179,7 @@ def test_stopping_does_not_wait_for_the_end(home, monkeypatch):
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT sum(i) FROM n"
         ).fetchall()
 
-    monkeypatch.setattr("rag.stores.inspection.copied_full_text_agrees", endless)
+    monkeypatch.setattr("rag.stores.verification.inspection.copied_full_text_agrees", endless)
     inspection.start()
     assert begun.wait(60)
     inspection.stop()

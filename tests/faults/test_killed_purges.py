@@ -21,8 +21,8 @@ from rag.inference.kv.snapshot_files import Snapshot, root_key, snapshot_key, wr
 from rag.stores import retirement
 from rag.stores.collection_rows import being_purged, being_removed
 from rag.stores.database import Database
+from rag.stores.index.vectors import encode
 from rag.stores.tables import VersionStatus
-from rag.stores.vectors import encode
 from rag.types import Span
 from tests.contracts.store_builders import fingerprint, ingest, settings_in, unit_vectors
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from indexer.isolation import IsolatedParsers
+from indexer.parsing.isolation import IsolatedParsers
 from rag.config import Settings
 from tests.unit.pdf_pages import long_pdf
 

@@ -17,7 +17,7 @@ from indexer.report import Watcher, counted
 # Lists the first entry and is then as slow as a disk that hangs.
 PROGRAM = """
 import time
-from indexer import walking
+from indexer.folders import walking
 listed = walking._names
 def slow(*arguments):
     for name in listed(*arguments):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from indexer.isolation import IsolatedParsers
-from indexer.office_detection import DOCX, EPUB, ODT, PPTX, XLSX
+from indexer.detection.office import DOCX, EPUB, ODT, PPTX, XLSX
+from indexer.parsing.isolation import IsolatedParsers
 from rag.errors import ParserOutOfMemory, SourceDamaged, SourceTooLarge
 from tests.unit.office_files import W, docx, epub, odf, paragraph, pptx, shape, xlsx, zipped
 
@@ -59,7 +59,7 @@ def test_a_bomb_is_refused_without_being_expanded(read):
 
 
 def test_a_flood_of_text_within_the_ratio_is_cut_off(read, monkeypatch):
-    monkeypatch.setattr("indexer.isolation._MAX_TEXT_CHARS", 1 << 20)
+    monkeypatch.setattr("indexer.parsing.isolation._MAX_TEXT_CHARS", 1 << 20)
     with pytest.raises(SourceTooLarge, match="characters of text"):
         read(DOCX, docx("".join(paragraph(f"{i} " + "flood of words " * 60) for i in range(3000))))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from indexer.isolation import IsolatedParsers
+from indexer.parsing.isolation import IsolatedParsers
 from rag.errors import ParserOutOfMemory, SourceDamaged, SourceError, SourceHasNoText
 from tests.unit.pdf_pages import make_pdf
 

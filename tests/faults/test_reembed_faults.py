@@ -15,9 +15,9 @@ from rag.embedding.fake import HashingEmbedder
 from rag.errors import DiskFull
 from rag.factory import Library, open_library
 from rag.stores import embedding_sets, reembedding
-from rag.stores.index_verification import verify_index
+from rag.stores.index.vectors import encode
 from rag.stores.tables import SetState
-from rag.stores.vectors import encode
+from rag.stores.verification.index_files import verify_index
 from tests.contracts.store_builders import drafts, fingerprint, source
 
 CHUNKS = 900

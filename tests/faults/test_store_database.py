@@ -16,9 +16,9 @@ import pytest
 from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, DiskFull
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.lexical import FtsIndex
+from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.sqlite_errors import storage_error
-from rag.stores.verification import verify_database
+from rag.stores.verification.findings import verify_database
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in
 from tests.faults.permissions import heeding_permissions
 

@@ -17,11 +17,11 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine
 
-from indexer.chunk_sizes import sized
-from indexer.chunking import CHUNKER_VERSION
+from indexer.chunking.chunker import CHUNKER_VERSION
+from indexer.chunking.outlines import outline_of
+from indexer.chunking.sizes import sized
 from indexer.cli import main
 from indexer.commands.index_file import write_index
-from indexer.outlines import outline_of
 from indexer.reembedding import Reembedding
 from rag.errors import (
     Conflict,
@@ -35,8 +35,8 @@ from rag.factory import open_library
 from rag.stores import embedding_sets, live_vectors
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
-from rag.stores.lexical import FtsIndex
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.write_ahead import require_whole_log, set_log_aside
 from tests.contracts.store_builders import DIMENSION, fingerprint, ingest, settings_in, source, swap_in

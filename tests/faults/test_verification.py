@@ -16,18 +16,20 @@ from structlog.testing import capture_logs
 
 from indexer.cli import main
 from rag.factory import open_library
-from rag.stores import bases, index_verification, ivf_base, schema
+from rag.stores import schema
 from rag.stores.changes import generations
 from rag.stores.checksums import vector_checksum
 from rag.stores.database import Database
-from rag.stores.document_verification import verify_documents
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.generations import writing
+from rag.stores.full_text.lexical import FULL_TEXT_TABLE, FtsIndex
+from rag.stores.index import bases, ivf_base
+from rag.stores.index.generations import writing
+from rag.stores.index.vectors import encode
 from rag.stores.ingest_lock import IngestLock
-from rag.stores.lexical import FULL_TEXT_TABLE, FtsIndex
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.vectors import encode
+from rag.stores.verification.documents import verify_documents
+from rag.stores.verification.findings import index_files as index_verification
 from rag.types import Comparison
 from tests.contracts.store_builders import (
     DIMENSION,
@@ -307,7 +309,7 @@ def test_an_index_directory_that_is_being_written_is_none(home, verify, monkeypa
             )
             yield
 
-    monkeypatch.setattr("rag.stores.leftovers.writing", busy)
+    monkeypatch.setattr("rag.stores.removal.leftovers.writing", busy)
     assert verify() == []
 
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from indexer.isolation import IsolatedParsers
 from indexer.parsers.registry import PARSERS
+from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
 from indexer.report import Watcher
 from rag.config import Settings

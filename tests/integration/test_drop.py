@@ -17,12 +17,13 @@ from rag.embedding.fake import HashingEmbedder
 from rag.erasure import DeletionFollower
 from rag.errors import Conflict, UnknownCollection
 from rag.factory import Library, open_library
-from rag.stores import dropping, embedding_sets, retirement
+from rag.stores import embedding_sets, retirement
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.generations import writing
+from rag.stores.index.generations import writing
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
-from rag.stores.job_tables import JobRow
+from rag.stores.jobs.tables import JobRow
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.removal import dropping
 from rag.types import Comparison
 from tests.integration.programs import indexer
 from tests.integration.test_purge import OTHER, WORD, places, vectors_of

@@ -5,9 +5,9 @@ import os
 import pytest
 
 from indexer.members import Budget, Handover
+from indexer.parsing.wire import MemberBegins, MemberEnds
 from indexer.report import Outcome, Watcher
 from indexer.spooling import Spool
-from indexer.wire import MemberBegins, MemberEnds
 from tests.integration.ingesting import StopsAfter, ingesting
 from tests.unit.mails import mail, tarred, zipped
 

@@ -14,9 +14,9 @@ from indexer.sources import Source
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DatabaseBusy, EmbedderChanged, ModelCorrupt
 from rag.stores import staging
-from rag.stores.blobs import Blobs
+from rag.stores.jobs.blobs import Blobs
 from rag.stores.live_vectors import LiveVectors
-from rag.stores.purge import purge
+from rag.stores.removal.purge import purge
 from rag.types import Span
 from tests.integration.ingesting import Ingesting, StopsAfter, ingesting
 from tests.unit.every_format import CASES, Content

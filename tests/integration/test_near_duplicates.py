@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 from rag.config import Settings
 from rag.factory import open_library
 from rag.retrieval.statements import finding_keys, statements
-from rag.stores.document_verification import verify_documents
+from rag.stores.verification.documents import verify_documents
 from tests.integration.ingesting import Ingesting, ingesting
 
 if TYPE_CHECKING:

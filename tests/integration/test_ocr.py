@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pypdfium2
 import pytest
 
-from indexer.isolation import IsolatedParsers
 from indexer.parsers.ocr import ocr_installed
+from indexer.parsing.isolation import IsolatedParsers
 from rag.config import Settings
 from tests.unit.pdf_pages import drawn_pdf, text_lines
 

@@ -228,7 +228,7 @@ def test_without_the_old_embedder_half_must_be_found(run, ingested, catalog):
 
 
 def test_an_index_with_little_recall_is_refused(run, ingested, monkeypatch):
-    monkeypatch.setattr("rag.stores.generations.recall", lambda *_: 0.9)
+    monkeypatch.setattr("rag.stores.index.generations.recall", lambda *_: 0.9)
     result = run("reembed", "--embedder", "other", exit_code=1)
     assert "finds 0.900 of the nearest neighbours" in result.stderr
 
@@ -246,7 +246,7 @@ def test_an_index_that_is_made_anew_before_the_swap_is_measured_again(run, inges
             (docs / f"{number}.txt").write_text(f"boats of {number}\n")
             run("ingest", str(docs / f"{number}.txt"))
             run("rebuild")
-        monkeypatch.setattr("rag.stores.generations.recall", lambda *_: 0.9)
+        monkeypatch.setattr("rag.stores.index.generations.recall", lambda *_: 0.9)
 
     monkeypatch.setattr(ReembedDisplay, "validated", meanwhile)
     result = run("reembed", "--embedder", "other", exit_code=1)

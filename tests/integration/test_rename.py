@@ -11,9 +11,9 @@ from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import Conflict, InvalidRequest
 from rag.factory import open_library
-from rag.stores import leftovers, stray_files
 from rag.stores.holding import alone
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
+from rag.stores.removal import leftovers, stray_files
 from tests.integration.programs import indexer
 from tests.integration.test_drop import with_home
 
@@ -133,7 +133,7 @@ def test_the_locks_of_a_former_name_hold_nothing(run, home, made):
 
 
 def test_one_that_is_being_dropped_is_in_nobodys_way(run, home):
-    from rag.stores import dropping
+    from rag.stores.removal import dropping
 
     with open_library(settings()) as library:
         dropping._hide(library.database, library.store.collection("stays"), purge=False)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from indexer.cli import main
 from indexer.commands.sync_run import SyncRun
-from indexer.ignoring import IGNORE_FILE
+from indexer.folders.ignoring import IGNORE_FILE
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import JobLost
 from rag.factory import Library

@@ -115,7 +115,7 @@ NOT_CONFIRMED = ErasureReport(files=0, removed=0, confirmed=(), unconfirmed=(471
 
 
 def test_a_job_is_not_done_before_what_it_replaced_is_erased(library, work, monkeypatch):
-    monkeypatch.setattr("rag.stores.jobs._FIRST_DELAY", timedelta(0))
+    monkeypatch.setattr("rag.stores.jobs.queue._FIRST_DELAY", timedelta(0))
     put(library, ("a.txt", b"Water runs down."))
     work()
     asked = []
@@ -137,7 +137,7 @@ def test_a_job_is_not_done_before_what_it_replaced_is_erased(library, work, monk
 
 
 def test_a_job_fails_when_what_it_replaced_is_never_erased(library, work, monkeypatch):
-    monkeypatch.setattr("rag.stores.jobs._FIRST_DELAY", timedelta(0))
+    monkeypatch.setattr("rag.stores.jobs.queue._FIRST_DELAY", timedelta(0))
     put(library, ("a.txt", b"Water runs down."))
     work()
     monkeypatch.setattr(Library, "erase_deleted", lambda _self: NOT_CONFIRMED)
@@ -170,7 +170,7 @@ def test_a_cancelled_job_ends_after_the_files_that_are_being_embedded(library, w
 
     monkeypatch.setattr("indexer.job_run._NOTE_S", 0)
     monkeypatch.setattr("indexer.embedding_group._MOST_SOURCES", 1)
-    monkeypatch.setattr("rag.stores.jobs.JobQueue.record", cancel_after)
+    monkeypatch.setattr("rag.stores.jobs.queue.JobQueue.record", cancel_after)
     (told,) = work()
     assert (told["job"], told["state"]) == (job_id, "cancelled")
     assert told["outcomes"]["ingested"] in {1, 2}
@@ -278,7 +278,7 @@ def test_a_worker_that_ends_with_its_work_does_not_wait_for_a_locked_database(li
 
 
 def test_a_job_that_meets_a_locked_database_is_put_back_when_it_can_be(library, lock, work, monkeypatch):
-    monkeypatch.setattr("rag.stores.jobs._FIRST_DELAY", timedelta(0))
+    monkeypatch.setattr("rag.stores.jobs.queue._FIRST_DELAY", timedelta(0))
     monkeypatch.setattr(Interruption, "wait", lambda _self, seconds: lock.wait(seconds))
     begun = []
 

@@ -7,7 +7,7 @@ from itertools import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.chunking import chunk_blocks
+from indexer.chunking.chunker import chunk_blocks
 from indexer.parsers.blocks import Block, BlockKind, short_caption
 from rag.embedding.context import contextual_text
 from rag.embedding.fake import HashingEmbedder

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from indexer.ignore_patterns import IgnoreLine, ignore_lines, verdict
+from indexer.folders.ignore_patterns import IgnoreLine, ignore_lines, verdict
 
 if TYPE_CHECKING:
     from pathlib import Path

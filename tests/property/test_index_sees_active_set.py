@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from rag.errors import Conflict
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.index.vectors import decode, encode
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.staging import SqlStagedVersion
-from rag.stores.vectors import decode, encode
 from tests.contracts.store_builders import DIMENSION, drafts, fingerprint, settings_in, source, unit_vectors
 
 WHO = st.sampled_from([0, 1])

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.parsers.blocks import MAX_BLOCK_CHARS, Block
-from indexer.parsers.doc import parse_doc
-from indexer.parsers.docx import parse_docx
 from indexer.parsers.epub import parse_epub
-from indexer.parsers.odf import parse_odp, parse_odt
-from indexer.parsers.ppt import parse_ppt
-from indexer.parsers.pptx import parse_pptx
-from indexer.parsers.rtf import parse_rtf
-from indexer.parsers.spreadsheet import parse_spreadsheet
+from indexer.parsers.office.doc import parse_doc
+from indexer.parsers.office.docx import parse_docx
+from indexer.parsers.office.odf import parse_odp, parse_odt
+from indexer.parsers.office.ppt import parse_ppt
+from indexer.parsers.office.pptx import parse_pptx
+from indexer.parsers.office.rtf import parse_rtf
+from indexer.parsers.office.spreadsheet import parse_spreadsheet
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceError
 from tests.property.verbatim import require_verbatim

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.outlines import blocks_of, outline_of
+from indexer.chunking.outlines import blocks_of, outline_of
 from indexer.parsers.blocks import Block, BlockKind
 from rag.stores.checksums import RowDamaged
 

@@ -16,8 +16,8 @@ from sqlalchemy import select
 from rag.errors import HistoryGone
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.history import History
-from rag.stores.lexical import FtsIndex
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.tables import CollectionRow
 from rag.types import Comparison

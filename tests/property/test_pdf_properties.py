@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.parsers import pdf_pages
 from indexer.parsers.blocks import Block
-from indexer.parsers.pdf import parse_pdf
+from indexer.parsers.pdf.parser import pages as pdf_pages
+from indexer.parsers.pdf.parser import parse_pdf
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceError
 from tests.property.verbatim import require_verbatim

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from indexer.chunking import chunk_blocks
+from indexer.chunking.chunker import chunk_blocks
 from indexer.parsers.blocks import MAX_BLOCK_CHARS, BlockKind, one_line
 from rag.embedding.context import contextual_text
 

@@ -12,8 +12,8 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from indexer import formats
-from indexer.image_detection import BMP, JPEG, PNG, TIFF, WEBP
-from indexer.office_detection import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
+from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
+from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
 from tests.unit import office_files as office
 from tests.unit.mails import mail, tarred, zipped
 from tests.unit.outlook_files import msg, outlook

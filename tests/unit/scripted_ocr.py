@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from indexer.parsers.pdf_lines import Line, PageLines
+from indexer.parsers.pdf.lines import Line, PageLines
 
 _ADVANCE = 8
 

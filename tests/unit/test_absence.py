@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from indexer.absence import Evidence
+from indexer.folders.absence import Evidence
 from tests.unit.test_mirror import known_of, root, write  # noqa: F401 - a fixture
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from rag.commands import serve
 from rag.errors import InvalidSettings, PortInUse
-from rag.stores.blobs import Blobs
+from rag.stores.jobs.blobs import Blobs
 from tests.unit.api_library import ScriptedLibrary
 
 

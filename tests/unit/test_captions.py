@@ -5,11 +5,11 @@ import io
 import pytest
 
 from indexer import formats
-from indexer.chunking import MAX_TOKENS, chunk_blocks
-from indexer.office_detection import DOCX, EPUB, ODT, PPTX, RTF
+from indexer.chunking.chunker import MAX_TOKENS, chunk_blocks
+from indexer.detection.office import DOCX, EPUB, ODT, PPTX, RTF
 from indexer.parsers.blocks import Block, BlockKind, Notice, short_caption
 from indexer.parsers.captions import beside_tables, is_caption
-from indexer.parsers.pdf import parse_pdf
+from indexer.parsers.pdf.parser import parse_pdf
 from indexer.parsers.registry import PARSERS, load_parser
 from rag.embedding.fake import HashingEmbedder
 from tests.unit.office_files import CHART, docx, epub, odf, paragraph, pptx, shape, styles, table

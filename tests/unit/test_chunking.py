@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from indexer.chunking import MAX_TOKENS, TARGET_TOKENS, chunk_blocks, clip_title
-from indexer.lead_ins import leads_in
+from indexer.chunking.chunker import MAX_TOKENS, TARGET_TOKENS, chunk_blocks, clip_title
+from indexer.chunking.lead_ins import leads_in
 from indexer.parsers.blocks import Block, BlockKind
 from rag.embedding.context import contextual_text
 from rag.embedding.fake import HashingEmbedder

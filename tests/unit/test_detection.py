@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from indexer import formats
-from indexer.detection import Detected, detect
+from indexer.detection.media_types import Detected, detect
 from indexer.formats import HTML, MARKDOWN, PDF, TEXT
 from indexer.parsers.blocks import Block, Notice
 from indexer.parsers.registry import PARSERS, load_parser

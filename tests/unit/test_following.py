@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from indexer import following
-from indexer.following import Follower, Following
+from indexer.folders import following
+from indexer.folders.following import Follower, Following
 
 
 class Recorder(Follower):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.ignoring import IGNORE_FILE
+from indexer.folders.ignoring import IGNORE_FILE
+from indexer.folders.walking import walk, walk_at, why_left_out
 from indexer.sources import expand, sources_of
-from indexer.walking import walk, walk_at, why_left_out
 from rag.errors import SourceUnreadable
 
 

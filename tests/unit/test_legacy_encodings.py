@@ -5,9 +5,9 @@ from pathlib import PurePath
 
 import pytest
 
-from indexer.detection import detect
-from indexer.legacy_encodings import one_byte_encoding
-from indexer.mixed_encodings import two_encodings
+from indexer.detection.legacy_encodings import one_byte_encoding
+from indexer.detection.media_types import detect
+from indexer.detection.mixed_encodings import two_encodings
 from indexer.sources import scan_file
 from rag.errors import SourceBinary
 

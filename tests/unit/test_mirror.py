@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from indexer.mirror import plan_mirror
+from indexer.folders.mirror import plan_mirror
 from indexer.sources import SourcePath, expand, uri_of
 from rag.errors import SourceUnreadable
 from rag.source_types import KnownSource

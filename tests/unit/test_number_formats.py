@@ -2,7 +2,7 @@
 
 import pytest
 
-from indexer.parsers.number_formats import parse_format
+from indexer.parsers.office.number_formats import parse_format
 
 
 @pytest.mark.parametrize(

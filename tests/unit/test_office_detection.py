@@ -2,7 +2,7 @@ from pathlib import PurePath
 
 import pytest
 
-from indexer.office_detection import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX, office_type
+from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX, office_type
 from indexer.parsers.registry import PARSERS
 from rag.errors import SourceEncrypted
 from tests.unit.office_files import compound, doc, docx, epub, odf, paragraph, ppt, pptx, xlsx, zipped

@@ -1,6 +1,6 @@
 import pytest
 
-from indexer.chunking import chunk_blocks
+from indexer.chunking.chunker import chunk_blocks
 from indexer.formats import CODE
 from indexer.parsers.registry import LANGUAGES
 from rag.embedding.fake import HashingEmbedder

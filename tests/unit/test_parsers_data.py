@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from indexer.chunking import chunk_blocks
+from indexer.chunking.chunker import chunk_blocks
 from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, SRT, TSV, VTT, XML
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.json_data import parse_json

@@ -4,8 +4,8 @@ import struct
 import pytest
 
 from indexer.parsers.blocks import Block, BlockKind
-from indexer.parsers.doc import parse_doc
-from indexer.parsers.ppt import parse_ppt
+from indexer.parsers.office.doc import parse_doc
+from indexer.parsers.office.ppt import parse_ppt
 from rag.errors import SourceDamaged, SourceEncrypted, SourceUnsupported
 from tests.unit.office_files import cells_of_ppt, compound, doc, ppt
 

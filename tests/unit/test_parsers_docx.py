@@ -4,7 +4,7 @@ import zipfile
 import pytest
 
 from indexer.parsers.blocks import Block, BlockKind, Title
-from indexer.parsers.docx import parse_docx
+from indexer.parsers.office.docx import parse_docx
 from rag.errors import SourceDamaged
 from tests.unit.office_files import CHART, W, docx, paragraph, styles, table, zipped
 

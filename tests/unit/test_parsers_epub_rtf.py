@@ -5,7 +5,7 @@ import pytest
 
 from indexer.parsers.blocks import Block, Notice, Title
 from indexer.parsers.epub import parse_epub
-from indexer.parsers.rtf import parse_rtf
+from indexer.parsers.office.rtf import parse_rtf
 from rag.errors import SourceDamaged, SourceEncrypted
 from tests.unit.office_files import epub, zipped
 

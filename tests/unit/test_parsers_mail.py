@@ -7,9 +7,9 @@ import pytest
 
 from indexer.formats import MAIL, OUTLOOK
 from indexer.parsers.blocks import Limits, Member, Parsed
-from indexer.parsers.mail import parse_mail
-from indexer.parsers.mailbox import parse_mailbox
-from indexer.parsers.outlook import parse_outlook
+from indexer.parsers.mail.mailbox import parse_mailbox
+from indexer.parsers.mail.message import parse_mail
+from indexer.parsers.mail.outlook import parse_outlook
 from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge, SourceUnsupported
 from tests.unit.mails import mail
 from tests.unit.outlook_files import Tree, msg, outlook
@@ -253,8 +253,8 @@ def test_every_message_of_a_mailbox_is_one_of_its_own(read, end):
 
 
 def test_a_mailbox_is_read_in_whatever_pieces_it_comes(read, monkeypatch):
-    monkeypatch.setattr("indexer.parsers.mailbox._LINE_BYTES", 80)
-    monkeypatch.setattr("indexer.parsers.mailbox.PART_BYTES", 50)
+    monkeypatch.setattr("indexer.parsers.mail.mailbox._LINE_BYTES", 80)
+    monkeypatch.setattr("indexer.parsers.mail.mailbox.PART_BYTES", 50)
     raw = mailbox(mail("One", "From " + "x" * 150 + "\nFrom: y\n"), b"Subject: Two\n\n" + b"z" * 75 + b"From a\nb: c\n")
     found = messages_of(read_mailbox(raw))
     assert [name for name, _raw in found] == ["One.eml", "Two.eml"]

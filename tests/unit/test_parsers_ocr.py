@@ -4,12 +4,14 @@ import io
 
 import pytest
 
-from indexer.detection import detect
-from indexer.image_detection import BMP, JPEG, PNG, TIFF, WEBP
-from indexer.parsers import image, ocr, pdf_file, pdf_pages
+from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
+from indexer.detection.media_types import detect
+from indexer.parsers import image, ocr
 from indexer.parsers.blocks import Block, Notice
 from indexer.parsers.image import parse_image
-from indexer.parsers.pdf import parse_pdf
+from indexer.parsers.pdf import file as pdf_file
+from indexer.parsers.pdf import pages as pdf_pages
+from indexer.parsers.pdf.parser import parse_pdf
 from indexer.sources import Source
 from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr, SourceTooLarge
 from tests.unit.pdf_pages import drawn_pdf, make_image_pdf, make_pdf, mapped_pdf, text_lines

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from indexer.parsers.blocks import Block, Title
-from indexer.parsers.odf import parse_odp, parse_odt
+from indexer.parsers.office.odf import parse_odp, parse_odt
 from rag.errors import SourceEncrypted
 from tests.unit.office_files import odf
 

@@ -4,11 +4,11 @@ import pytest
 from reportlab.lib import pdfencrypt
 
 from indexer.parsers.blocks import Block, BlockKind, Notice, Title
-from indexer.parsers.pdf import parse_pdf
-from indexer.parsers.pdf_blocks import PageWriter
-from indexer.parsers.pdf_columns import in_reading_order
-from indexer.parsers.pdf_headings import Style
-from indexer.parsers.pdf_lines import Line, _rejoined
+from indexer.parsers.pdf.blocks import PageWriter
+from indexer.parsers.pdf.columns import in_reading_order
+from indexer.parsers.pdf.headings import Style
+from indexer.parsers.pdf.lines import Line, _rejoined
+from indexer.parsers.pdf.parser import parse_pdf
 from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText
 from tests.unit.pdf_pages import drawn_pdf, make_pdf, mapped_pdf, text_lines
 

@@ -1,7 +1,7 @@
 import io
 
 from indexer.parsers.blocks import Block
-from indexer.parsers.pptx import parse_pptx
+from indexer.parsers.office.pptx import parse_pptx
 from tests.unit.office_files import CHART, P, pptx, shape
 
 

@@ -3,8 +3,8 @@ import io
 import pytest
 
 from indexer.parsers.blocks import Block
-from indexer.parsers.sheet_rows import sheet_blocks
-from indexer.parsers.spreadsheet import parse_spreadsheet
+from indexer.parsers.office.sheet_rows import sheet_blocks
+from indexer.parsers.office.spreadsheet import parse_spreadsheet
 from rag.errors import SourceDamaged
 from tests.unit.office_files import CHART, OFFICE, X, rels, xlsx
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pypdfium2
 import pytest
 
-from indexer.parsers import pdf_file
 from indexer.parsers.blocks import Block, Notice
-from indexer.parsers.pdf import parse_pdf
+from indexer.parsers.pdf import file as pdf_file
+from indexer.parsers.pdf.parser import parse_pdf
 from rag.errors import SourceHasNoText, SourceUnsupported
 from tests.unit.pdf_pages import drawn_pdf, xfa_pdf
 

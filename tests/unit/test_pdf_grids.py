@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from indexer.parsers.blocks import Block, BlockKind
-from indexer.parsers.pdf import parse_pdf
+from indexer.parsers.pdf.parser import parse_pdf
 from tests.unit.pdf_pages import drawn_pdf, text_lines
 
 COLUMNS = (72, 172, 322, 472)

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from indexer.parsers.blocks import Block, BlockKind
-from indexer.parsers.pdf import parse_pdf
+from indexer.parsers.pdf.parser import parse_pdf
 from tests.unit.pdf_pages import drawn_pdf, make_pdf, text_lines
 
 PROSE = [f"Sentence {i} of the paragraph is long enough to be one of running text." for i in range(6)]

@@ -3,9 +3,9 @@
 import pytest
 
 from indexer.formats import MARKDOWN
-from indexer.isolation import IsolatedParsers
 from indexer.parsers.blocks import Block, BlockKind, Member, Notice, Title
 from indexer.parsers.repair import repaired, repaired_text
+from indexer.parsing.isolation import IsolatedParsers
 
 
 def misread(text: str, encoding: str) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.ignoring import IGNORE_FILE
-from indexer.settling import Settling
+from indexer.folders.ignoring import IGNORE_FILE
+from indexer.folders.settling import Settling
 from indexer.syncing import topmost
 
 

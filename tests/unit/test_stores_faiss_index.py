@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from rag.stores import flat_base, vector_rows
-from rag.stores.faiss_index import FaissIndex
+from rag.stores.index import flat_base, vector_rows
+from rag.stores.index.faiss_index import FaissIndex
 from tests.contracts.store_builders import unit_vectors
 
 

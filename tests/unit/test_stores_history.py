@@ -20,10 +20,10 @@ from rag.stores.changes import removed_since
 from rag.stores.collections import remove_unused
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.expiry import Expiry
+from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.history import History
-from rag.stores.lexical import FtsIndex
 from rag.stores.migrations import former
+from rag.stores.removal.expiry import Expiry
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
 from rag.types import Span
 from rag.version_types import ChangeKind

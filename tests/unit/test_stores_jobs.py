@@ -12,8 +12,8 @@ from sqlalchemy import update
 from rag.errors import JobLost, UnknownJob
 from rag.job_types import JobError, JobFile, JobRequest, JobState, Upload
 from rag.quality_types import Quality
-from rag.stores.job_tables import JobFileRow
-from rag.stores.jobs import LEASE, JobQueue
+from rag.stores.jobs.queue import LEASE, JobQueue
+from rag.stores.jobs.tables import JobFileRow
 
 REQUEST = JobRequest(
     collection="c",

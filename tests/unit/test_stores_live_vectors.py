@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 
 from rag.errors import Conflict, DiskFull, EmbedderChanged, UnknownCollection
 from rag.protocols import VectorSearch
-from rag.stores import bases, live_vectors, publication
+from rag.stores import live_vectors, publication
 from rag.stores.changes import generations, removed_since, withdraw
 from rag.stores.compaction import Compaction
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.index import bases
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.publication import publish
 from rag.types import Collection

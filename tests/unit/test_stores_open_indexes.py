@@ -11,9 +11,9 @@ import pytest
 
 from rag.stores.collection_locks import CollectionLocks
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.faiss_index import FaissIndex
+from rag.stores.index.faiss_index import FaissIndex
+from rag.stores.index.open_indexes import OpenIndex, OpenIndexes
 from rag.stores.live_vectors import LiveVectors
-from rag.stores.open_indexes import OpenIndex, OpenIndexes
 from rag.types import Comparison
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, unit_vectors
 

@@ -13,10 +13,10 @@ from rag.errors import Conflict, DatabaseDamaged, DiskFull, EmbedderChanged
 from rag.stores import embedding_sets, reembedding, schema
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.index.vectors import encode
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.reembedding import Swap
 from rag.stores.tables import EmbeddingRow, EmbeddingSetRow, SetState
-from rag.stores.vectors import encode
 from tests.contracts.store_builders import (
     chunk_ids,
     fingerprint,

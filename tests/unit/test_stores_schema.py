@@ -19,9 +19,9 @@ from rag.errors import DatabaseOutdated, DatabaseTooNew, InvalidSettings
 from rag.stores import migrations, schema
 from rag.stores.database import Database, migrate
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.job_tables import JobRow
-from rag.stores.lexical import FULL_TEXT_TABLE, FtsIndex
-from rag.stores.verification import verify_database
+from rag.stores.full_text.lexical import FULL_TEXT_TABLE, FtsIndex
+from rag.stores.jobs.tables import JobRow
+from rag.stores.verification.findings import verify_database
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 
 NEWEST = schema.REVISIONS[-1]

@@ -9,9 +9,9 @@ from unicodedata import normalize
 
 import pytest
 
-from rag.stores.language import language_of
-from rag.stores.query_terms import query_terms
-from rag.stores.terms import _stem, terms, word_terms
+from rag.stores.full_text.language import language_of
+from rag.stores.full_text.query_terms import query_terms
+from rag.stores.full_text.terms import _stem, terms, word_terms
 
 ENDINGS = ("ization", "fulness", "ational", "iveness", "ously", "ing", "ed", "ies", "ement")
 

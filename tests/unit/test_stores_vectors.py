@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rag.errors import DatabaseDamaged
-from rag.stores.vectors import decode, encode
+from rag.stores.index.vectors import decode, encode
 from tests.contracts.store_builders import unit_vectors
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from indexer.chunking import chunk_blocks
+from indexer.chunking.chunker import chunk_blocks
 from indexer.parsers.blocks import MAX_BLOCK_CHARS, Block, BlockKind, bounded
 from indexer.parsers.tables import MAX_HEADER_CHARS, TableWriter, names_columns, table_blocks
 from rag.embedding.fake import HashingEmbedder

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 import pytest
 
 from indexer.parsers.blocks import Block, BlockKind
-from indexer.parsers.docx import parse_docx
-from indexer.parsers.odf import parse_odt
-from indexer.parsers.unmarked_headings import Line, unmarked_headings
+from indexer.parsers.office.docx import parse_docx
+from indexer.parsers.office.odf import parse_odt
+from indexer.parsers.office.unmarked_headings import Line, unmarked_headings
 from tests.unit.office_files import W, docx, odf, paragraph, styles, table
 
 BODY = "This paragraph says something at length, and ends as sentences do."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from rag.stores.analysis import note_languages
-from rag.stores.terms import terms
+from rag.stores.full_text.analysis import note_languages
+from rag.stores.full_text.terms import terms
 
 revision = "0004"
 down_revision = "0003"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from rag.stores.analysis import add_missing_terms
+from rag.stores.full_text.analysis import add_missing_terms
 
 revision = "0024"
 down_revision = "0023"

@@ -1,0 +1,389 @@
+"""What a file is: by its content first, by its name where the content leaves it open."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from indexer.detection.images import image_type
+from indexer.detection.json import json_type
+from indexer.detection.legacy_encodings import is_doubtful, meant_by, one_byte_encoding
+from indexer.detection.mixed_encodings import second_of, two_encodings
+from indexer.detection.office import office_type
+from indexer.detection.programs import program_type
+from indexer.formats import (
+    CODE,
+    HTML,
+    HTML_SUFFIXES,
+    JSON,
+    LOOSE,
+    MAIL,
+    MAILBOX,
+    NOTEBOOK,
+    OUTLOOK,
+    PDF,
+    PROSE,
+    SUFFIX_TYPES,
+    TAR,
+    TEXT,
+    VTT,
+    XML,
+    XML_SUFFIXES,
+    ZIP,
+)
+from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
+
+if TYPE_CHECKING:
+    from pathlib import PurePath
+
+    from indexer.sources import SourceScan
+
+READABLE: Final = (
+    "text, Markdown, HTML, PDF, EPUB, office documents, images, reStructuredText, Org, LaTeX, CSV, JSON, XML, "
+    "notebooks, subtitles, source code, mail, and ZIP and TAR archives of these"
+)
+
+# Data under such a name is meant to be read as it stands.
+_PLAIN_SUFFIXES: Final = frozenset({".txt", ".text", ".log"})
+_TEXT_SUFFIXES: Final = frozenset({*_PLAIN_SUFFIXES, *HTML_SUFFIXES, *SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
+
+_BOMS: Final = (
+    # The 32-bit marks begin with the 16-bit ones.
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# PDF readers accept the mark anywhere in the first kilobyte.
+_PDF_MARK_BYTES: Final = 1024
+_SAMPLE_BYTES: Final = 1 << 15
+# Above these shares a file is not text, whatever its name says.
+_MAX_NUL_SHARE: Final = 0.001
+_MAX_CONTROL_SHARE: Final = 0.02
+_MAX_TORN_SHARE: Final = 0.05
+
+_COMMON_ENCODINGS: Final = (
+    "cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "iso8859_15",
+    "cp874", "cp932", "euc_jp", "gb18030", "big5", "cp949",
+)  # fmt: skip
+
+# These are matched in this process, against bytes that anybody may have written: what repeats is never tried again.
+_HTML_START = re.compile(
+    rb"\A\s*+(?:<\?xml[^>]*\?>\s*+)?(?>(?:<!--.*?-->\s*)*)<(?:!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_TAG = re.compile(rb"<(?:p|div|table|h[1-6]|body|html|head|ul|ol|a|br|span)\b", re.IGNORECASE)
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?+\s*+([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\([BJ]")
+_XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60}):[^\n]*\n(?:[ \t][^\n]*\n)*", re.ASCII)
+_MAIL_SUFFIXES: Final = frozenset({".eml", ".mht", ".mhtml", ".mbox"})
+_MAILBOX_MARK: Final = "From "  # begins the line that a mailbox puts before each message
+_MAIL_HEADERS: Final = frozenset(
+    "from to subject date received message-id mime-version content-type return-path delivered-to reply-to cc".split()
+)
+# Base64 and hexadecimal blobs, broken into lines or not.
+_BLOB_BYTE: Final = rb"[A-Za-z0-9+/=_-]"
+_UNBROKEN = re.compile(
+    # From where a run begins; of a long one 60 bytes at a time.
+    rb"(?<!BYTE)(?>BYTE{60}(?:(?=BYTE{60})|BYTE{0,59}\r?\n?)){4,}".replace(b"BYTE", _BLOB_BYTE)
+)
+_MAX_UNBROKEN_SHARE: Final = 0.5
+_LONG_LINE_BYTES: Final = 2000
+_CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_MIN_FOREIGN_BYTES: Final = 32
+_MIN_LIVING_SHARE: Final = 0.98
+_SPACE = re.compile(r"[ \n\u3000-\u3002\uff0c]")
+# Scripts of today, and signs. The bytes of a space or a line's end the wrong way round are none of them.
+_LIVING = re.compile(
+    r"[\t\n\r -~\u00a0-\u024f\u0300-\u052f\u0531-\u06ff\u0900-\u097f\u0e00-\u0e7f\u10a0-\u10ff\u1e00-\u1fff"
+    r"\u2010-\u2027\u2030-\u205e\u20a0-\u20c0\u2116\u2122\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uffef]"
+)
+
+# Formats made of text that read as noise, and ones that the table of magic numbers names poorly.
+_MARKS: Final = (
+    (b"%!PS", "a PostScript file"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office document"),
+    (b"SQLite format 3\x00", "a SQLite database"),
+    (b"GGUF", "a GGUF model"),
+)
+_ZIP_MEMBERS: Final = ((b"mimetypeapplication/vnd.oasis", "an OpenDocument file that is no text, sheet or slides"),)
+_ZIP_SUFFIXES: Final = {
+    ".pages": "an Apple Pages document",
+    ".numbers": "an Apple Numbers document",
+    ".key": "an Apple Keynote presentation",
+}
+_PACKED_MARKS: Final = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00")
+_ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_OLE_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+# The names of a message's streams, as OLE writes names.
+_OUTLOOK_NAME: Final = "__properties_version1.0".encode("utf-16-le")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detected:
+    """A media type that a parser exists for, and the encoding of its text (unused for formats that say it inside).
+
+    ``doubtful``: the encoding is nowhere stated, and read so the text is not spelt as one language is.
+    """
+
+    media_type: str
+    encoding: str
+    doubtful: bool = False
+
+
+def detect(path: PurePath, scan: SourceScan) -> Detected:
+    """Decide how to read a file.
+
+    Raises:
+        SourceEmpty: no bytes.
+        SourceUnsupported: a known format that no parser reads.
+        SourceBinary: not text and no known format either, or a binary file with a text file's name.
+        SourceEncrypted: an office document behind a password.
+    """
+    if not scan.size:
+        raise SourceEmpty(f"{path} is empty.", hint="If it should not be, get it again.")
+    head = scan.head
+    if b"%PDF-" in head[:_PDF_MARK_BYTES]:
+        return Detected(media_type=PDF, encoding="utf-8")
+    if (office := office_type(path, head)) is not None:
+        return Detected(media_type=office, encoding="utf-8")
+    if (image := image_type(head)) is not None and path.suffix.lower() not in _TEXT_SUFFIXES:
+        return Detected(media_type=image, encoding="utf-8")
+    encoding, doubtful = _marked_encoding(head), False
+    if (container := _container(path, head, encoding)) is not None:
+        return container
+    if encoding is None:
+        _refuse_known_binary(path, scan)
+        encoding = _encoding(path, scan)
+        stated = scan.utf8 or _stated_encoding(path, scan) is not None
+        doubtful = not stated and second_of(encoding) is None and is_doubtful(head[:_SAMPLE_BYTES], encoding)
+    media_type = _text_type(path, head, encoding, whole=scan.size <= len(head))
+    if media_type not in LOOSE:
+        _refuse_noise(path, head, is_code=media_type.startswith("text/x-") and media_type not in PROSE)
+    return Detected(media_type=media_type, encoding=encoding, doubtful=doubtful)
+
+
+def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | None:
+    """What may hold documents of its own."""
+    if head.startswith(_ZIP_MARKS):
+        return None if _unread_zip(path, head) else Detected(media_type=ZIP, encoding="utf-8")
+    if head.startswith(_PACKED_MARKS) or head[257:262] == b"ustar":
+        return Detected(media_type=TAR, encoding="utf-8")
+    suffix = path.suffix.lower()
+    if head.startswith(_OLE_MARK):
+        message = suffix == ".msg" or (_OUTLOOK_NAME in head and suffix not in {".doc", ".xls", ".ppt"})
+        return Detected(media_type=OUTLOOK, encoding="utf-8") if message else None
+    encoding = encoding or _utf16(head)
+    text = head.decode(encoding or "latin-1", errors="replace").replace("\r\n", "\n").lstrip("\ufeff")
+    if _is_mail(suffix, text):
+        # Without a mark a mail's parts have encodings of their own.
+        media_type = MAILBOX if text.startswith(_MAILBOX_MARK) else MAIL
+        return Detected(media_type=media_type, encoding=encoding or "latin-1")
+    return None
+
+
+def _unread_zip(path: PurePath, head: bytes) -> str | None:
+    """What a document is that no parser reads and that is packed like an archive; its parts alone mean nothing."""
+    name = next((name for member, name in _ZIP_MEMBERS if member in head), None)
+    return name or _ZIP_SUFFIXES.get(path.suffix.lower())
+
+
+def _is_mail(suffix: str, text: str) -> bool:
+    """Whether it begins like a message (RFC 5322): by its headers, the fewer of them the clearer its name."""
+    if suffix in _TEXT_SUFFIXES:
+        return False
+    position, known = 0, set()
+    if text.startswith(_MAILBOX_MARK):
+        position = text.find("\n") + 1
+    while found := _HEADER.match(text, position):
+        known.add(found[1].lower())
+        position = found.end()
+    return len(known & _MAIL_HEADERS) >= (1 if suffix in _MAIL_SUFFIXES else 3)
+
+
+def _refuse_noise(path: PurePath, head: bytes, *, is_code: bool) -> None:
+    """Refuse what is made of text and not for reading: keys, encoded blobs, minified programs."""
+    unbroken = sum(len(run) for run in _UNBROKEN.findall(head))
+    if unbroken > _MAX_UNBROKEN_SHARE * len(head):
+        raise SourceBinary(
+            f"{path} is encoded data (base64 or the like), not text.",
+            hint="If it encodes a document, decode it and ingest that.",
+        )
+    long = sum(len(line) for line in head.split(b"\n") if len(line) > _LONG_LINE_BYTES)
+    if is_code and long > _MAX_UNBROKEN_SHARE * len(head):
+        raise SourceBinary(
+            f"{path} is minified or generated code: lines of thousands of characters.",
+            hint="Ingest the program it was made from.",
+        )
+
+
+def _marked_encoding(head: bytes) -> str | None:
+    return next((name for mark, name in _BOMS if head.startswith(mark)), None)
+
+
+def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
+    head = scan.head
+    name = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+    if name is None and head.startswith(_ZIP_MARKS):
+        name = _unread_zip(path, head)
+    if name is None and not _is_text(scan) and _utf16(head) is None:
+        name = _magic_name(head)
+        if name is None:
+            raise SourceBinary(f"{path} holds binary data, not text.", hint=f"Plumbline reads {READABLE}.")
+    if name is None:
+        return
+    if path.suffix.lower() in _TEXT_SUFFIXES and not name.startswith("a Post"):
+        raise SourceBinary(f"{path} is named like a text file, but it is {name}.", hint=f"Plumbline reads {READABLE}.")
+    raise SourceUnsupported(
+        f"{path} is {name}, which no parser reads.", hint=f"Plumbline reads {READABLE}; export it to one of these."
+    )
+
+
+def _is_text(scan: SourceScan) -> bool:
+    if scan.nul_bytes > _MAX_NUL_SHARE * scan.size:
+        return False
+    sample = scan.head[:_SAMPLE_BYTES]
+    return len(_CONTROLS.findall(sample)) <= _MAX_CONTROL_SHARE * len(sample)
+
+
+def _utf16(head: bytes) -> str | None:
+    """UTF-16 without a mark: nearly every other byte of Western text is zero."""
+    sample = head[: _SAMPLE_BYTES & ~1]
+    half = len(sample) // 2
+    if half < 4:
+        return None
+    low, high = sample[::2].count(0), sample[1::2].count(0)
+    if high > 0.4 * half and low < 0.05 * half:
+        name = "utf-16-le"
+    elif low > 0.4 * half and high < 0.05 * half:
+        name = "utf-16-be"
+    else:
+        return _foreign_utf16(sample)
+    text = sample[: half * 2].decode(name, errors="replace")
+    printable = sum(character.isprintable() or character in "\r\n\t\f" for character in text)
+    return name if printable > 0.95 * len(text) else None
+
+
+def _foreign_utf16(sample: bytes) -> str | None:
+    """The same for other scripts: bytes that no text of one byte a character has, and letters of living scripts."""
+    if len(sample) < _MIN_FOREIGN_BYTES or len(_NO_TEXT.findall(sample)) <= _MAX_CONTROL_SHARE * len(sample):
+        return None
+    shares = {}
+    for name in ("utf-16-le", "utf-16-be"):
+        text = sample.decode(name, errors="replace")
+        if _SPACE.search(text) and "\x00" not in text:
+            shares[name] = len(_LIVING.findall(text)) / len(text)
+    best = max(shares, key=lambda name: shares[name], default=None)
+    return best if best is not None and shares[best] >= _MIN_LIVING_SHARE else None
+
+
+def _magic_name(head: bytes) -> str | None:
+    import puremagic
+
+    if not head.strip(b"\x00"):  # a hole in a disk image or the rest of a torn download, which some marks fit
+        return None
+    try:
+        matches = puremagic.magic_string(head)
+    except puremagic.PureError:
+        return None
+    # Marks of two bytes match a file in 65,536 by chance.
+    strong = [match for match in matches if len(match.byte_match) >= 3 and match.name]
+    if not strong:
+        return None
+    best = max(strong, key=lambda match: (match.confidence, len(match.byte_match)))
+    return f"of another format ({best.name})"
+
+
+def _encoding(path: PurePath, scan: SourceScan) -> str:
+    head = scan.head
+    if (name := _utf16(head)) is not None:
+        return name
+    if scan.utf8:
+        # Seven-bit Japanese is valid UTF-8 and means something else.
+        return "iso2022_jp" if _ISO_2022.search(head) and _known_codec("iso2022_jp") else "utf-8"
+    if (name := _stated_encoding(path, scan)) is not None:
+        return name
+    if (both := two_encodings(head, whole=scan.size == len(head))) is not None:
+        return both
+    sample = head[:_SAMPLE_BYTES]
+    text = sample.decode("utf-8", errors="replace")
+    foreign = sum(character > "\x7f" for character in text)
+    if text.count("\ufffd") <= max(1, _MAX_TORN_SHARE * foreign):
+        # UTF-8 with a torn byte somewhere: any other reading would garble all the rest of it.
+        return "utf-8"
+    return _guessed_encoding(path, sample)
+
+
+def _stated_encoding(path: PurePath, scan: SourceScan) -> str | None:
+    """What the server states, or else the text itself; not UTF-8, which this was found not to be."""
+    head = scan.head
+    declared = _XML_ENCODING.search(head) or (_META_CHARSET.search(head) if _looks_like_html(path, head) else None)
+    inside = meant_by(declared[1].decode("ascii")) if declared is not None else None
+    names = (name for name in (scan.charset, inside) if name and _known_codec(name) and "utf" not in name.lower())
+    return next(names, None)
+
+
+def _guessed_encoding(path: PurePath, sample: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    if (name := one_byte_encoding(sample)) is not None:
+        return name
+    # The common ones first: of two readings that both make sense, the rarer one is rarely meant.
+    best = from_bytes(sample, cp_isolation=list(_COMMON_ENCODINGS)).best() or from_bytes(sample).best()
+    if best is None and _mostly_utf8(sample):
+        # Lines of several encodings, as a log holds them: what is not UTF-8 is replaced and told.
+        return "utf-8"
+    if best is None:
+        raise SourceBinary(
+            f"{path} is not text in any encoding that could be recognised.",
+            hint="If it is text, save it as UTF-8 and ingest it again.",
+        )
+    return best.encoding
+
+
+def _mostly_utf8(sample: bytes) -> bool:
+    """Whether of the lines beyond ASCII at least half are UTF-8, which lines of other encodings are not by chance."""
+    # The last line may be cut off in the middle of a character.
+    lines = sample.split(b"\n")[: -1 if len(sample) == _SAMPLE_BYTES else None]
+    foreign = [line for line in lines if not line.isascii()]
+    torn = sum("\ufffd" in line.decode("utf-8", errors="replace") for line in foreign)
+    return bool(foreign) and torn * 2 <= len(foreign)
+
+
+def _known_codec(name: str) -> bool:
+    try:
+        return codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        return False
+
+
+def _looks_like_html(path: PurePath, head: bytes) -> bool:
+    return bool(_HTML_START.match(head)) or path.suffix.lower() in HTML_SUFFIXES
+
+
+def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> str:
+    if encoding.startswith(("utf-16", "utf-32")):
+        # Tags are searched for in bytes; a stray odd byte at the end of the head does not matter here.
+        head = head.decode(encoding, errors="replace").encode("utf-8", errors="replace")
+    start = head.removeprefix(codecs.BOM_UTF8)
+    suffix = path.suffix.lower()
+    if _HTML_START.match(start) or (suffix in HTML_SUFFIXES and _TAG.search(start)):
+        return HTML
+    if SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
+        return CODE
+    if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (
+        suffix in XML_SUFFIXES and start.lstrip().startswith(b"<")
+    ):
+        return XML
+    named = VTT if start.startswith(b"WEBVTT") else SUFFIX_TYPES.get(suffix, TEXT)
+    if suffix not in _PLAIN_SUFFIXES and (program := program_type(path, start)) is not None:
+        return program
+    if named == JSON or (named == TEXT and suffix not in _PLAIN_SUFFIXES):
+        found = json_type(start.decode("utf-8", errors="replace"), whole=whole)
+        return found if found is not None and (named == TEXT or found == NOTEBOOK) else named
+    return named

@@ -1,0 +1,1 @@
+"""Folders: what is found in them, ignored, missing, and changes."""

@@ -1,0 +1,188 @@
+"""What has to be done for a collection to hold what a folder holds: decided before anything is done."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from indexer.folders.absence import Evidence
+from rag.errors import SourceError, SourceLeftOut
+from rag.source_types import same_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from indexer.sources import SourcePath
+    from rag.source_types import KnownSource
+    from rag.types import MetadataValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """A file in the folder; ``mtime_ns`` by the file system. ``reason``: why it is taken in."""
+
+    path: Path
+    uri: str
+    size: int
+    mtime_ns: int
+    reason: str = "new"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A document whose file has another name now, with the same content.
+
+    ``renamed``: its title was the file's name, so it is taken in anew under the new one, with what was said of it.
+    """
+
+    source: KnownSource
+    file: FoundFile
+    renamed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A document whose file was not found, and what proves that it is gone, or why nothing does."""
+
+    source: KnownSource
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """``gone`` are documents whose files are proved to be gone, ``unsure`` those where nothing proves it.
+
+    ``errors`` is what could not be read, ``left_out`` what rules leave out that no name does.
+    """
+
+    add: list[FoundFile] = field(default_factory=list)
+    change: list[FoundFile] = field(default_factory=list)
+    move: list[Move] = field(default_factory=list)
+    gone: list[Missing] = field(default_factory=list)
+    unsure: list[Missing] = field(default_factory=list)
+    errors: list[SourcePath] = field(default_factory=list)
+    left_out: list[SourcePath] = field(default_factory=list)
+    unchanged: int = 0
+
+    @property
+    def emptied(self) -> bool:
+        """Whether nothing was found where documents come from, which proves nothing."""
+        return bool(self.unsure) and not (self.add or self.change or self.move or self.unchanged or self.errors)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be done or told."""
+        return not (self.add or self.change or self.move or self.gone or self.unsure or self.errors)
+
+
+def plan_mirror(
+    root: Path,
+    found: Iterable[SourcePath],
+    known: Sequence[KnownSource],
+    digest: Callable[[Path], str | None],
+    *,
+    metadata: Mapping[str, MetadataValue] | None = None,
+) -> Plan:
+    """Compare files found in a folder with the documents known there; both may be of a part of the folder.
+
+    ``digest`` gives a file's SHA-256, None if it cannot be read; it is asked only of new files that have the size of a
+    document whose file is missing. A file that has the size and time of its document is taken for unchanged, unless
+    ``metadata`` is said of it and was not before.
+    """
+    plan = Plan()
+    known_by_uri = {source.uri: source for source in known}
+    files: dict[str, FoundFile] = {}
+    for path in found:
+        if isinstance(path.error, SourceLeftOut):
+            plan.left_out.append(path)
+        elif path.error is not None or (file := _stat(path)) is None:
+            plan.errors.append(path)
+        else:
+            files[file.uri] = file
+    new = []
+    for file in files.values():
+        stored = known_by_uri.get(file.uri)
+        if stored is None:
+            new.append(file)
+        elif (reason := _difference(stored, file, metadata)) is None:
+            plan.unchanged += 1 + stored.members
+        else:
+            plan.change.append(replace(file, reason=reason))
+    missing = [source for source in known if source.uri not in files]
+    moved = _moves(missing, new, digest)
+    plan.move = list(moved.values())
+    taken = {move.file.uri for move in plan.move}
+    plan.add = [file for file in new if file.uri not in taken]
+    evidence = Evidence(root, [error.uri for error in plan.errors])
+    for source in missing:
+        if source.document_id not in moved:
+            reason, proved = evidence.of(source)
+            (plan.gone if proved else plan.unsure).append(Missing(source=source, reason=reason))
+    return plan
+
+
+def _difference(stored: KnownSource, file: FoundFile, metadata: Mapping[str, MetadataValue] | None) -> str | None:
+    if stored.size != file.size:
+        return f"its size was {stored.size:,} bytes and is {file.size:,}"
+    if stored.mtime_ns != file.mtime_ns:
+        return "it was written to"
+    if not stored.current:
+        return "read in another way before, or not whole"
+    return None if says_the_same(stored, metadata) else "something else is said of it"
+
+
+def says_the_same(stored: KnownSource, metadata: Mapping[str, MetadataValue] | None) -> bool:
+    """Whether this is said of a document already; None says nothing."""
+    return metadata is None or same_metadata(stored.metadata, metadata)
+
+
+def _stat(source: SourcePath) -> FoundFile | None:
+    try:
+        status = source.path.stat()
+    except OSError:  # gone again since the folder was listed, or not to be read: it is reported when it is taken in
+        return None
+    return FoundFile(path=source.path, uri=source.uri, size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def _moves(
+    missing: Sequence[KnownSource], new: Sequence[FoundFile], digest: Callable[[Path], str | None]
+) -> dict[int, Move]:
+    """New files with the content of documents whose files are missing, each used once; same names go first."""
+    by_size: dict[int, list[FoundFile]] = defaultdict(list)
+    for file in new:
+        by_size[file.size].append(file)
+    by_content: dict[str, list[FoundFile]] = defaultdict(list)
+    for size in {source.size for source in missing}:
+        for file in by_size.pop(size, ()):
+            if (sha256 := digest(file.path)) is not None:
+                by_content[sha256].append(file)
+    moves = {}
+    for same_name in (True, False):
+        for source in missing:
+            candidates = by_content.get(source.sha256, [])
+            name = PurePosixPath(source.uri).name
+            fitting = [each for each in candidates if not same_name or each.path.name == name]
+            if fitting and source.document_id not in moves:
+                candidates.remove(fitting[0])
+                moves[source.document_id] = _move(source, fitting[0])
+    return moves
+
+
+def _move(source: KnownSource, file: FoundFile) -> Move:
+    stem = PurePosixPath(source.uri).stem
+    return Move(source=source, file=file, renamed=file.path.stem != stem and source.title == stem)
+
+
+def readable_digest(scan: Callable[[Path], str]) -> Callable[[Path], str | None]:
+    """``scan`` without its errors: a file that cannot be read is no move; taking it in tells why."""
+
+    def digest(path: Path) -> str | None:
+        try:
+            return scan(path)
+        except SourceError:
+            return None
+
+    return digest

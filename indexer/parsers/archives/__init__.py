@@ -1,0 +1,1 @@
+"""Archives, within limits; what they hold are documents of their own."""

@@ -1,0 +1,172 @@
+"""TAR archives, packed or not, and single files packed with gzip, bzip2 or xz. Nothing is written anywhere."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import posixpath
+import tarfile
+import zlib
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from indexer.folders.walking import left_out
+from indexer.parsers.archives.unpacking import PART_BYTES, Account, check_size, parts
+from indexer.parsers.blocks import Member, Notice
+from rag.errors import SourceDamaged, SourceUnsafe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO, BinaryIO
+
+    from indexer.parsers.blocks import Limits, Parsed
+
+_OPENERS: Final = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\x00", lzma.open),
+)
+_TORN: Final = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
+_MARK_OFFSET: Final = 257
+_BLOCK_BYTES: Final = 512
+# tarfile skips an entry by reading it, for hours if it claims a terabyte and there is no more of it.
+_READS_AT_END: Final = 32
+
+
+def parse_tar(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]:  # noqa: ARG001 - a parser's signature
+    """Yield the files of an archive, or the one file that is packed; hidden files and common junk are left out.
+
+    Links to places in the archive, devices and the like are counted in a notice: they hold nothing of their own.
+
+    Raises:
+        SourceDamaged: it cannot be read to its end.
+        SourceTooLarge: it is over a limit.
+    """
+    account = Account(limits, os.fstat(file.fileno()).st_size)
+    with _unpacked(file) as stream:
+        try:
+            start = stream.read(_BLOCK_BYTES)
+        except _TORN as error:
+            raise _torn(error) from error
+        if not _is_tar(start):
+            account.add(0)
+            yield Member(name="", content=_single(file, account, limits))
+            return
+    yield from _members(file, account, limits)
+
+
+def _is_tar(start: bytes) -> bool:
+    return start[_MARK_OFFSET : _MARK_OFFSET + 5] == b"ustar"
+
+
+def _unpacked(file: BinaryIO) -> IO[bytes]:
+    file.seek(0)
+    head = file.read(6)
+    file.seek(0)
+    opener = next((opener for mark, opener in _OPENERS if head.startswith(mark)), None)
+    if opener is None:
+        # tarfile closes what it reads, and the file is needed twice.
+        stream = os.fdopen(os.dup(file.fileno()), "rb")
+        stream.seek(0)
+        return stream
+    return cast("IO[bytes]", opener(file, "rb"))
+
+
+def _single(file: BinaryIO, account: Account, limits: Limits) -> Iterator[bytes]:
+    count = 0
+    try:
+        with _unpacked(file) as stream:
+            for data in parts(stream):
+                count += len(data)
+                account.spend(len(data))
+                check_size(count, limits)
+                yield data
+    except _TORN as error:
+        raise _torn(error) from error
+
+
+def _members(file: BinaryIO, account: Account, limits: Limits) -> Iterator[Parsed]:
+    others: Counter[str] = Counter()
+    # Twice from its start: a packed archive has no directory, and what is over a limit is refused as a whole.
+    for entry, _content in _entries(file, account.spend):
+        if entry.isreg() and not left_out(entry.name):
+            account.add(0)
+        elif entry.issym() or entry.islnk():
+            others["links"] += not _leads_out(entry)
+        elif not entry.isdir():
+            others["devices or the like"] += not entry.isreg()
+        yield None
+    for entry, content in _entries(file):
+        if entry.isreg() and not left_out(entry.name):
+            yield Member(name=entry.name, content=_checked(content, entry, limits))
+        elif (entry.issym() or entry.islnk()) and _leads_out(entry):
+            yield Member(name=entry.name, content=_refused_link(entry))
+    left = ", ".join(f"{count} {name}" for name, count in others.items() if count)
+    if left:
+        yield Notice(message=f"Left out: {left}; they hold no text of their own.")
+
+
+def _entries(
+    file: BinaryIO, spend: Callable[[int], None] | None = None
+) -> Iterator[tuple[tarfile.TarInfo, Callable[[], IO[bytes] | None]]]:
+    """What the archive holds, in order; ``spend`` is told the bytes that reading on takes."""
+    try:
+        with _unpacked(file) as stream:
+            counted = cast("IO[bytes]", _Counted(stream, spend))
+            with tarfile.open(fileobj=counted, mode="r|") as archive:
+                for entry in archive:
+                    # It would keep a list of all that came before.
+                    cast("Any", archive).members = []
+                    yield entry, partial(archive.extractfile, entry)
+    except _TORN as error:
+        raise _torn(error) from error
+
+
+class _Counted:
+    """What tarfile reads from, and how much."""
+
+    def __init__(self, stream: IO[bytes], spend: Callable[[int], None] | None) -> None:
+        self._stream = stream
+        self._spend = spend
+        self._vain = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(min(size, PART_BYTES))
+        self._vain += not data
+        if self._vain > _READS_AT_END:
+            raise EOFError("it ends within an entry")
+        if self._spend is not None:
+            self._spend(len(data))
+        return data
+
+
+def _checked(content: Callable[[], IO[bytes] | None], entry: tarfile.TarInfo, limits: Limits) -> Iterator[bytes]:
+    check_size(entry.size, limits)
+    try:
+        file = content()
+        if file is not None:
+            yield from parts(file)
+    except _TORN as error:
+        raise SourceDamaged(f"It cannot be unpacked: {error}.", hint="Get the archive again.") from error
+
+
+def _leads_out(entry: tarfile.TarInfo) -> bool:
+    base = posixpath.dirname(entry.name) if entry.issym() else ""
+    target = posixpath.normpath(posixpath.join(base, entry.linkname))
+    return target.startswith(("/", "../")) or target == ".."
+
+
+def _refused_link(entry: tarfile.TarInfo) -> Iterator[bytes]:
+    if entry.linkname:
+        raise SourceUnsafe(
+            f"It is a link that leads out of the archive, to {entry.linkname}.",
+            hint="If that file is wanted, ingest it where it is.",
+        )
+    yield b""
+
+
+def _torn(error: Exception) -> SourceDamaged:
+    return SourceDamaged(f"The archive cannot be read to its end: {error}.", hint="Get it again.")

@@ -1,0 +1,150 @@
+"""ZIP archives: what they hold, in the order of their directory. Nothing is written anywhere."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Final, cast
+
+from indexer.folders.walking import left_out
+from indexer.parsers.archives.unpacking import Account, check_size, parts
+from indexer.parsers.blocks import Member
+from rag.errors import SourceDamaged, SourceEncrypted, SourceUnsafe, SourceUnsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO, BinaryIO
+
+    from indexer.parsers.blocks import Limits, Parsed
+
+_ENCRYPTED: Final = 0x1
+_UTF8_NAME: Final = 0x800
+_ENTRY_MARK: Final = b"PK\x01\x02"
+_HEADER_MARK: Final = b"PK\x03\x04"
+_HEADER_BYTES: Final = 30
+_LINK: Final = 0o120000
+_KIND: Final = 0o170000
+_UNIX: Final = 3
+# The directory is at the end; ones longer than this hold more names than any limit lets through.
+_MAX_DIRECTORY_BYTES: Final = 1 << 26
+
+
+def parse_zip(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]:  # noqa: ARG001 - a parser's signature
+    """Yield the files of an archive; folders, hidden files and common junk are left out.
+
+    Raises:
+        SourceDamaged: its directory cannot be read.
+        SourceEncrypted: every file in it needs a password.
+        SourceTooLarge: it is over a limit.
+    """
+    archive, marked = _open(file)
+    with archive:
+        entries = [
+            (entry, name)
+            for entry in archive.infolist()
+            if not entry.is_dir() and not left_out(name := _name(entry, marked=marked))
+        ]
+        account = Account(limits, os.fstat(file.fileno()).st_size)
+        for entry, _entry_name in entries:
+            account.add(entry.file_size)
+        if entries and all(entry.flag_bits & _ENCRYPTED for entry, _entry_name in entries):
+            raise SourceEncrypted("The archive needs a password.", hint="Unpack it and ingest the folder.")
+        for entry, name in entries:
+            yield Member(name=name, content=_content(archive, entry, limits))
+
+
+def _open(file: BinaryIO) -> tuple[zipfile.ZipFile, bool]:
+    """The archive, and whether names in it are marked as UTF-8 and are none."""
+    try:
+        try:
+            return zipfile.ZipFile(file), False
+        except UnicodeDecodeError:
+            # A name that is marked as UTF-8 and is none: the others are fine.
+            return zipfile.ZipFile(cast("IO[bytes]", _WithoutUtf8Marks(file))), True
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, EOFError) as error:
+        raise SourceDamaged(
+            f"The archive's directory cannot be read: {error}.", hint="Get it again, or repair it with `zip -FF`."
+        ) from error
+
+
+class _WithoutUtf8Marks(io.RawIOBase):
+    """An archive that does not say of any name that it is UTF-8, so that reading it does not insist."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        self._size = file.seek(0, os.SEEK_END)
+        self._from = max(0, self._size - _MAX_DIRECTORY_BYTES)
+        file.seek(self._from)
+        end = bytearray(file.read())
+        directory = end.rfind(b"PK\x05\x06")
+        start = self._size - len(end)
+        offset = int.from_bytes(end[directory + 16 : directory + 20], "little") - start if directory >= 0 else -1
+        while 0 <= offset < directory and end[offset : offset + 4] == _ENTRY_MARK:
+            flags = int.from_bytes(end[offset + 8 : offset + 10], "little") & ~_UTF8_NAME
+            end[offset + 8 : offset + 10] = flags.to_bytes(2, "little")
+            lengths = [int.from_bytes(end[offset + at : offset + at + 2], "little") for at in (28, 30, 32)]
+            offset += 46 + sum(lengths)
+        self._end = bytes(end)
+        self._position = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        if self._position < 0:
+            raise OSError("a seek before the start")
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self._size - self._position if size < 0 else min(size, self._size - self._position)
+        data = b""
+        if self._position < self._from:
+            self._file.seek(self._position)
+            data = self._file.read(min(wanted, self._from - self._position))
+        start = self._position + len(data) - self._from
+        data += self._end[start : start + wanted - len(data)]
+        self._position += len(data)
+        if size == _HEADER_BYTES and data.startswith(_HEADER_MARK):
+            flags = int.from_bytes(data[6:8], "little") & ~_UTF8_NAME
+            data = data[:6] + flags.to_bytes(2, "little") + data[8:]
+        return data
+
+
+def _name(entry: zipfile.ZipInfo, *, marked: bool) -> str:
+    name = entry.filename
+    if not entry.flag_bits & _UTF8_NAME:
+        # The format has no other encoding than this one of old; what writes UTF-8 without saying so is common.
+        raw = name.encode("cp437", errors="replace")
+        try:
+            name = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            name = raw.decode("utf-8", errors="surrogateescape") if marked else name
+    return name.replace("\\", "/")
+
+
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -> Iterator[bytes]:
+    if entry.create_system == _UNIX and (entry.external_attr >> 16) & _KIND == _LINK:
+        raise SourceUnsafe("It is a link, not a file; links in archives are not followed.")
+    if entry.flag_bits & _ENCRYPTED:
+        raise SourceEncrypted("It needs a password.", hint="Unpack it by hand and ingest the folder.")
+    check_size(entry.file_size, limits)
+    try:
+        with archive.open(entry) as file:
+            yield from parts(file)
+    except NotImplementedError as error:
+        raise SourceUnsupported(
+            f"It is packed in a way that cannot be unpacked: {error}.", hint="Unpack it and ingest the folder."
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        raise SourceDamaged(f"It cannot be unpacked: {error}.", hint="Get the archive again.") from error

@@ -1,0 +1,1 @@
+"""LaTeX, from tokens to blocks."""

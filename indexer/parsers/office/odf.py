@@ -1,0 +1,116 @@
+"""OpenDocument texts (odt) and presentations (odp); their sheets are read with the other spreadsheets.
+
+Page headers and footers, tables of contents, dates and numbers of slides are left out. Source: OpenDocument 1.3,
+part 3. Pages are those of the program that saved the text, where it wrote them down.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.blocks import Block, Parsed, Title, bounded, one_line, slide_heading
+from indexer.parsers.captions import by_their_words
+from indexer.parsers.office.odf_body import BodyReader
+from indexer.parsers.office.odf_headings import odf_headings
+from indexer.parsers.office.odf_styles import OdfStyles
+from indexer.parsers.office.package import telling_title
+from indexer.parsers.xml_parts import attribute, name_of, read_xml, top_elements
+from indexer.parsers.zip_limits import LimitedZip
+from rag.errors import SourceEncrypted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from lxml.etree import _Element
+
+_CONTENT: Final = "content.xml"
+_MANIFEST: Final = "META-INF/manifest.xml"
+_TEXT: Final = frozenset({"office:document-content", "office:body", "office:text", "text:section"})
+_SLIDES: Final = frozenset({"office:document-content", "office:body", "office:presentation"})
+_FURNITURE: Final = frozenset({"date-time", "footer", "header", "page-number", "page", "handout"})
+_PAGE_MARK: Final = b"soft-page-break"
+
+
+def parse_odt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - XML says its encoding itself
+    """Yield headings, paragraphs, lists, code and tables; notes and comments follow the paragraph they belong to.
+
+    Raises:
+        SourceDamaged, SourceEncrypted, SourceTooLarge: as the container or its XML shows.
+    """
+    with LimitedZip(file) as archive:
+        yield from _title(archive)
+        yield from by_their_words(_text(archive))
+
+
+def _text(archive: LimitedZip) -> Iterator[Parsed]:
+    styles = OdfStyles(archive)
+    reader = BodyReader(styles, page=1 if archive.holds(_CONTENT, _PAGE_MARK) else None)
+    levels = yield from odf_headings(top_elements(archive, _CONTENT, _TEXT), styles)
+    for place, element in enumerate(top_elements(archive, _CONTENT, _TEXT)):
+        if name_of(element.tag) == "office:automatic-styles":
+            styles.add(element)
+        else:
+            for block in reader.blocks(element, levels.get(place)):
+                yield from bounded(block)
+        yield None
+    for block in reader.finish():
+        yield from bounded(block)
+
+
+def parse_odp(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG001 - XML says its encoding itself
+    """Yield each slide's title as a heading, then its texts, lists, tables and notes.
+
+    Raises:
+        SourceDamaged, SourceEncrypted, SourceTooLarge: as the container or its XML shows.
+    """
+    with LimitedZip(file) as archive:
+        yield from _title(archive)
+        styles = OdfStyles(archive)
+        number = 0
+        for element in top_elements(archive, _CONTENT, _SLIDES):
+            if name_of(element.tag) == "office:automatic-styles":
+                styles.add(element)
+            elif name_of(element.tag) == "draw:page":
+                number += 1
+                for block in _slide(element, styles, number):
+                    yield from bounded(block)
+            yield None
+
+
+def _title(archive: LimitedZip) -> Iterator[Title]:
+    """The title in the document's properties. Looks first whether the document can be read at all."""
+    if _MANIFEST in archive and b"encryption-data" in archive.read(_MANIFEST):
+        raise SourceEncrypted(
+            "This document is protected by a password.", hint="Save a copy without the password and ingest that."
+        )
+    if "meta.xml" in archive:
+        element = next((e for e in read_xml(archive, "meta.xml").iter() if name_of(e.tag) == "dc:title"), None)
+        if element is not None and (title := telling_title(element.text or "")):
+            yield Title(text=title)
+
+
+def _slide(page: _Element, styles: OdfStyles, number: int) -> Iterator[Block]:
+    title = next((e for e in page if attribute(e, "presentation:class") == "title"), None)
+    words = "" if title is None else one_line(" ".join(_plain(title, styles, number)))
+    heading = slide_heading(words, number)
+    if heading.heading != words:
+        title = None
+    yield heading
+    for element in page:
+        reader = BodyReader(styles, page=number, paged=True)
+        kind = attribute(element, "presentation:class")
+        if name_of(element.tag) == "presentation:notes":
+            for notes in element:
+                if attribute(notes, "presentation:class") == "notes":
+                    for text in _plain(notes, styles, number):
+                        yield Block(text=f"Notes: {text}\n\n", page=number)
+        elif element is not title and kind not in _FURNITURE:
+            yield from reader.shape(element)
+            yield from reader.finish()
+
+
+def _plain(frame: _Element, styles: OdfStyles, number: int) -> Iterator[str]:
+    reader = BodyReader(styles, page=number, paged=True)
+    for block in (*reader.shape(frame), *reader.finish()):
+        yield block.text.strip()

@@ -1,0 +1,1 @@
+"""Backups: one consistent, sealed archive, written while others serve, and brought up elsewhere."""

@@ -1,0 +1,237 @@
+"""Full-text search by SQLite's FTS5 over the terms of chunks. The triggers of the migration keep its index.
+
+BM25 looks at every chunk that holds any term of the query, so the terms that many chunks hold are what takes long, and
+they say least. Where they are too many, the rare terms find the chunks, and the frequent ones only weigh what these
+have found (docs/decisions/0021-rare-terms-find.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Float, Integer, column, func, literal, literal_column, select, table, union_all
+
+from rag.ranking import Ranking
+from rag.stores.filtering import condition
+from rag.stores.full_text.analysis import languages_of, scope_term
+from rag.stores.full_text.query_terms import QueryTerm, query_terms
+from rag.stores.full_text.term_statistics import COUNTED, FULL_TEXT_TABLE, TermStatistics
+from rag.stores.tables import ChunkRow, ChunkTermsRow, DocumentRow, VersionRow
+from rag.stores.visibility import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Select
+
+    from rag.stores.database import Database
+    from rag.stores.full_text.term_statistics import TermRows
+    from rag.types import Collection, Filter
+
+__all__ = ["FULL_TEXT_TABLE", "FtsIndex"]
+
+# Weights of the columns in BM25: a chunk's own words, those of the title and headings it stands under, its collection.
+_TEXT_WEIGHT = 1.0
+_CONTEXT_WEIGHT = 1.0
+_SCOPE_WEIGHT = 0.0
+
+# Chunks that are scored for the terms which find: so many in any case, and further ones up to the other number as long
+# as the terms that do not find weigh more than a share of those that do (docs/lab-log.md, 2026-11-25).
+_SCORED = 10_000
+_SCORED_AT_MOST = 60_000
+_REST = 0.5
+
+# Terms that find where each is a SELECT of its own: SQLite joins no more than 500.
+_SELECTS = 100
+
+# Candidates for each of the k: frequent terms change the order of what rare ones found, and some chunks do not count.
+_CANDIDATES = 2
+
+_FTS = table(FULL_TEXT_TABLE, column("rowid", Integer))
+_SCORE = literal_column(f"-bm25({FULL_TEXT_TABLE}, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT}, {_SCOPE_WEIGHT})", Float)
+
+
+class FtsIndex:
+    """Implements ``rag.protocols.LexicalIndex``. Scores are BM25 (k1 = 1.2, b = 0.75), higher is better."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._statistics = TermStatistics()
+
+    def search(
+        self,
+        collection: Collection,
+        query: str,
+        k: int,
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+    ) -> Ranking:
+        """At most ``k`` chunks, active now or at a moment, that hold a part of the query and pass the filter."""
+        with self._database.read() as connection:
+            terms = query_terms(query, languages_of(connection, collection.id))
+            if not terms or k < 1:
+                return Ranking.of(())
+            found = _Search(connection, self._statistics.read(connection), collection, k, where, as_of).best(terms)
+        return Ranking.best(found, k)
+
+
+class _Weighed(NamedTuple):
+    rows: float  # chunks that hold it
+    term: QueryTerm
+
+
+class _Matching(NamedTuple):
+    """Chunks and their scores, and what to order them by."""
+
+    query: Select[*tuple[Any, ...]]
+    chunk_id: ColumnElement[int]
+    score: ColumnElement[float]
+
+    def best(self, count: int) -> Select[*tuple[Any, ...]]:
+        return self.query.order_by(self.score.desc(), self.chunk_id).limit(count)
+
+
+class _Search:
+    """One search, in one transaction."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        counted: TermRows,
+        collection: Collection,
+        k: int,
+        where: Filter | None,
+        as_of: datetime | None,
+    ) -> None:
+        self._connection = connection
+        self._counted = counted
+        self._collection = collection
+        self._k = k
+        self._depth = _CANDIDATES * k
+        self._where = where
+        self._as_of = as_of
+        self._scope = f'"{scope_term(collection.id)}"'
+        all_, own = counted.statistics, counted.of(self._scope)
+        self._small = own < min(COUNTED, all_.chunks / 2)
+        self._large = own >= all_.chunks / 2
+        self._statistics = replace(all_, chunks=own) if all_.shared else all_
+
+    def best(self, terms: Sequence[QueryTerm]) -> dict[int, float]:
+        """Chunks and their scores: at least ``k``, if there are so many, and the best among them."""
+        weighed = sorted((_Weighed(self._rows(term), term) for term in terms), key=attrgetter("rows"))
+        finding = self._finding(weighed)
+        frequent = weighed[len(finding) :]
+        found = self._found([each.term for each in finding], frequent) if finding else {}
+        for expression in _fillers([each.term for each in frequent], together=not finding):
+            if len(found) >= self._k:
+                break
+            found = self._newest(expression, frequent) | found
+        return found
+
+    def _rows(self, term: QueryTerm) -> float:
+        """How many chunks hold it, of the collection: what others hold is not to change what is found in this one."""
+        shared = self._statistics.shared
+        return self._counted.of(f"{self._scope} AND {term.expression}" if shared else term.expression)
+
+    def _finding(self, weighed: Sequence[_Weighed]) -> Sequence[_Weighed]:
+        """The rarest terms: all chunks that hold one are scored.
+
+        A chunk that holds none of them is hardly among the best where the rest weigh little beside them: the bound of
+        MaxScore (Turtle and Flood, IPM 1995), taken loosely.
+        """
+        weights = [self._statistics.weight(each.rows) for each in weighed]
+        rest, scored, finding = sum(weights), 0.0, 0.0
+        for number, (each, weight) in enumerate(zip(weighed, weights, strict=True)):
+            scored += each.rows
+            enough = scored > (_SCORED if rest < _REST * finding else _SCORED_AT_MOST)
+            too_many = self._statistics.shared and number == _SELECTS
+            if each.rows > _SCORED_AT_MOST or too_many or (number and enough and not self._small):
+                return weighed[:number]
+            finding += weight
+            rest -= weight
+        return weighed
+
+    def _found(self, terms: Sequence[QueryTerm], frequent: Sequence[_Weighed]) -> dict[int, float]:
+        """The best of the chunks that hold one of the terms; the frequent ones weigh, and do not find."""
+        telling = [each for each in frequent if self._statistics.tells(each.rows)]
+        matching = self._weighed_here(terms) if self._statistics.shared else self._weighed_by_fts5(terms)
+        if self._large and self._where is None:
+            # Nearly all that match count: whether they do is asked of the best only.
+            best = matching.best(self._depth).subquery()
+            found = self._scored(self._counting(select(best.c.chunk_id, best.c.score), best.c.chunk_id), telling)
+            if len(found) >= self._k:
+                return found
+        counting = matching._replace(query=self._counting(matching.query, matching.chunk_id))
+        return self._scored(counting.best(self._depth if telling else self._k), telling)
+
+    def _weighed_by_fts5(self, terms: Sequence[QueryTerm]) -> _Matching:
+        query = self._matching(_joined(terms, "OR")).add_columns(_SCORE.label("score"))
+        return _Matching(query, _FTS.c.rowid, _SCORE)
+
+    def _weighed_here(self, terms: Sequence[QueryTerm]) -> _Matching:
+        """As FTS5 would score the terms if there were no other collection, but for the average length.
+
+        It knows the weights of the whole database only, so each term is scored by itself and weighed anew.
+        """
+        everywhere = self._counted.statistics
+        each = []
+        for term in terms:
+            by = self._statistics.weight(self._rows(term)) / everywhere.weight(self._counted.exactly(term.expression))
+            each.append(self._matching(term.expression).add_columns((_SCORE * by).label("score")))
+        parts = union_all(*each).cte().prefix_with("MATERIALIZED")  # bm25 is for a SELECT whose MATCH it is
+        score = func.sum(parts.c.score).label("score")
+        whole = select(parts.c.chunk_id, score).group_by(parts.c.chunk_id).subquery()
+        return _Matching(select(whole.c.chunk_id, whole.c.score), whole.c.chunk_id, whole.c.score)
+
+    def _newest(self, expression: str, terms: Sequence[_Weighed]) -> dict[int, float]:
+        """Chunks that match: the newest, for terms that so many chunks hold do not tell which are the best."""
+        matching = self._matching(expression).add_columns(literal(0.0).label("score"))
+        counting = self._counting(matching, _FTS.c.rowid)
+        return self._scored(counting.order_by(_FTS.c.rowid.desc()).limit(self._depth), terms)
+
+    def _matching(self, expression: str) -> Select[*tuple[Any, ...]]:
+        if self._small:  # the collection's own chunks are fewer than those that the terms match elsewhere
+            expression = f"{self._scope} AND ({expression})"
+        matches = literal_column(FULL_TEXT_TABLE).op("MATCH")(expression)
+        return select(_FTS.c.rowid.label("chunk_id")).where(matches)
+
+    def _counting(self, query: Select[*tuple[Any, ...]], chunk_id: ColumnElement[int]) -> Select[*tuple[Any, ...]]:
+        """With only the chunks that searches of the collection are about, and that the filter lets through."""
+        query = query.join(ChunkRow, ChunkRow.id == chunk_id).join(VersionRow, VersionRow.id == ChunkRow.version_id)
+        query = query.where(VersionRow.collection_id == self._collection.id, visible(self._as_of))
+        if self._where is None:
+            return query
+        return query.join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(condition(self._where))
+
+    def _scored(self, query: Select[*tuple[Any, ...]], terms: Sequence[_Weighed]) -> dict[int, float]:
+        """The query's chunks with its scores, to which those of the terms are added."""
+        if not terms:
+            return dict(map(tuple, self._connection.execute(query).all()))
+        found = query.subquery()
+        held = select(found.c.chunk_id, found.c.score, ChunkTermsRow.text, ChunkTermsRow.context)
+        rows = self._connection.execute(held.join(ChunkTermsRow, ChunkTermsRow.chunk_id == found.c.chunk_id)).all()
+        weights = [(each.term.pattern, self._statistics.weight(each.rows)) for each in terms]
+        saturated = self._statistics.saturated
+        scores: dict[int, float] = {}
+        for chunk_id, score, text, context in rows:  # a thousand times: what is here takes as long as the query
+            length = 1 + text.count(" ") + context.count(" ") + bool(text) + bool(context)  # the first is its scope
+            spaced = f" {text} \n {context} ".replace(" ", "  ")  # no phrase goes from one to the other
+            counts = [(spaced.count(pattern), weight) for pattern, weight in weights]
+            scores[chunk_id] = score + sum(weight * saturated(count, length) for count, weight in counts if count)
+        return scores
+
+
+def _fillers(terms: Sequence[QueryTerm], *, together: bool) -> Iterator[str]:
+    """What finds further chunks: if ``together``, those that hold all of the terms come first."""
+    if together and len(terms) > 1:
+        yield _joined(terms, "AND")
+    if terms:
+        yield _joined(terms, "OR")
+
+
+def _joined(terms: Iterable[QueryTerm], operator: str) -> str:
+    return f" {operator} ".join(term.expression for term in terms)

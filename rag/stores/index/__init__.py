@@ -1,0 +1,1 @@
+"""Vector index files: immutable bases, what changed since, generations on disk. None of it knows SQL."""

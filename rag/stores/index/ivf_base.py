@@ -1,0 +1,306 @@
+"""The base of a large index: short codes in inverted lists find candidates, stored vectors put them in order.
+
+A search passes over the codes of the ``probes`` lists nearest to the query (inverted file, Jegou et al., "Product
+quantization for nearest neighbor search", TPAMI 2011; codes compared in registers, Andre et al., "Cache locality is
+not enough", VLDB 2015), reads the float16 vectors of the best from the file and compares these exactly. In memory are
+the codes and centroids, about a thirteenth of float32 vectors; the vectors stay on disk and in the page cache.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from bisect import bisect_left
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import faiss
+import msgspec
+import numpy as np
+
+from rag.stores.index.recall import recall
+from rag.stores.index.stored_vectors import StoredVectors
+from rag.stores.index.vector_rows import MergedRows, slices
+from rag.stores.index.vectors import STORED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from rag.stores.index.recall import Sample
+    from rag.stores.index.vector_rows import VectorRows
+
+KIND: Final = "ivf"
+_INDEX, _IDS, _VECTORS, _TUNING = "index.faiss", "ids.npy", "vectors.f16", "search.json"
+
+# Four bits for two or more dimensions; sums of more codes than this lose precision in fast scan's 16 bits.
+_CODE_BITS = 4
+_MOST_CODES = 256
+
+# Of training: k-means gains little from more, and time and memory grow with all three.
+_LISTS_PER_ROOT = 4  # of the square root of the number of vectors
+_POINTS_PER_LIST = 40
+_ITERATIONS = 8
+_CODE_TRAINING = 65_536
+_SEED = 1
+
+# Candidates whose vectors are read; more where codes tell neighbours apart too badly.
+_CANDIDATES, _MOST_CANDIDATES = 100, 800
+_RECALL = 0.997  # the sample that tunes is not what users ask: some more than what is promised
+
+# What twice the candidates must add to the recall to be worth reading.
+_WORTH_MORE = 0.0005
+# Lists of which so many times more must be looked through than at first are made anew.
+_WORN = 2
+
+# What was trained serves until this share of the rows it was trained for has come since, or has gone.
+_NEW_SHARE = 0.5
+
+# Up to this share of the rows, reading the vectors of all that are wanted is faster than passing over all codes.
+_SCANNED_SHARE = 0.005
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """How it is searched: lists looked through, and candidates compared exactly for the ten best.
+
+    ``trained``: the number of rows that lists and codes were made for; ``since``: rows that came after that; ``first``:
+    ``probes`` when they were made.
+    """
+
+    probes: int
+    candidates: int
+    trained: int = 0
+    since: int = 0
+    first: int = 0
+
+
+class IvfBase:
+    """Implements ``rag.stores.index.bases.Base`` over the files that ``write`` made."""
+
+    kind = KIND
+
+    def __init__(self, index: Any, ids: NDArray[np.int64], vectors: StoredVectors, tuning: Tuning) -> None:  # noqa: ANN401
+        self._index = index
+        self._vectors = vectors
+        self.tuning = tuning
+        self.ids = ids
+        self.count = len(ids)
+        self.dimension: int = index.d
+        self.scanned = int(_SCANNED_SHARE * len(ids))
+
+    @property
+    def memory_bytes(self) -> int:
+        centroids = self._index.nlist * self.dimension * np.dtype(np.float32).itemsize
+        return int(self.count * self._index.code_size + centroids + 2 * self.ids.nbytes)  # FAISS has the ids as well
+
+    def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        return self._vectors.take(rows)
+
+    def leaving_out(self, dead: NDArray[np.intp]) -> Any:  # noqa: ANN401
+        gone = np.zeros(len(self.ids), np.bool_)
+        gone[dead] = True
+        return gone
+
+    def filled_with(self, vectors: StoredVectors, before: NDArray[np.intp]) -> Any:  # noqa: ANN401
+        """A FAISS index with the same lists and codes, of other vectors; ``before`` are their rows here, or -1."""
+        old = self._index
+        quantizer: Any = faiss.clone_index(old.quantizer)
+        pack: Any = faiss.IndexIVFPQFastScan
+        unpacked: Any = faiss.IndexIVFPQ(
+            quantizer, self.dimension, old.nlist, old.M, _CODE_BITS, faiss.METRIC_INNER_PRODUCT
+        )
+        unpacked.by_residual, unpacked.pq, unpacked.is_trained = old.by_residual, old.pq, True
+        known = _lists_of(old)
+        faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
+        start = 0
+        for block in slices(vectors):
+            rows = np.arange(start, start + len(block), dtype=np.int64)
+            places = before[start : start + len(block)]
+            lists = known[places]
+            new = places < 0
+            if new.any():
+                lists[new] = quantizer.search(block[new], 1)[1][:, 0]
+            unpacked.add_core(len(block), *(faiss.swig_ptr(array) for array in (block, rows, lists)))
+            start += len(block)
+        index = pack(unpacked)
+        index.own_fields = True  # packing only borrows the centroids
+        quantizer.this.disown()
+        return index
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        *,
+        skip: Any,  # noqa: ANN401
+        among: NDArray[np.intp] | None,
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        # One query cannot be split between threads; a pool of spinning ones would only take cores from the model.
+        faiss.omp_set_num_threads(1)
+        lists, count = self._index.nlist, len(self.ids)
+        live = count if among is None else len(among)
+        if among is None and skip is not None:
+            live -= int(np.count_nonzero(skip))
+        selector = None if among is None else _only(among, count)
+        # The fewer rows count, the further away are the nearest of them.
+        probes = min(lists, self.tuning.probes * count // live)
+        wanted = self.tuning.candidates + 2 * k
+        search_parameters: Any = faiss.SearchParametersIVF  # its Python constructor takes names its stubs do not know
+        while True:
+            parameters = search_parameters(nprobe=probes, sel=selector)
+            rows = self._index.search(vector[np.newaxis], min(wanted, count), params=parameters)[1][0]
+            rows = rows[rows >= 0]
+            exhausted = len(rows) < wanted
+            if among is None and skip is not None:
+                rows = rows[~skip[rows]]
+            if len(rows) >= min(k, live) or (exhausted and probes == lists):
+                break
+            probes = lists if exhausted else probes
+            wanted *= 4
+        scores = self._vectors.take(rows) @ vector
+        best = np.argsort(-scores, kind="stable")[:k]
+        return rows[best], scores[best]
+
+
+def _lists_of(index: Any) -> NDArray[np.int64]:  # noqa: ANN401
+    """The list that each row is in."""
+    lists = np.empty(index.ntotal, np.int64)
+    for number in range(index.nlist):
+        size = index.invlists.list_size(number)
+        if size:
+            lists[faiss.rev_swig_ptr(index.invlists.get_ids(number), size)] = number
+    return lists
+
+
+def write(rows: VectorRows, directory: Path, measured: Sample) -> None:
+    """Train, fill and tune an index, and write its files. Memory beyond the codes is bounded by the sample.
+
+    Rows that come for the most part from such a base keep its lists and codes, which saves most of the time.
+
+    Raises:
+        OSError, RuntimeError: a file could not be written.
+    """
+    with (directory / _VECTORS).open("wb") as file:
+        for block in slices(rows):
+            file.write(block.astype(STORED).tobytes())
+    vectors = StoredVectors.open(directory / _VECTORS, len(rows.ids), rows.dimension)
+
+    def tuned(index: Any, start: Tuning) -> tuple[Any, Tuning]:  # noqa: ANN401
+        return index, _tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), index.nlist, measured, start)
+
+    kept = _taken_over(rows, vectors)
+    index, tuning = tuned(*(kept or _trained(vectors)))
+    if kept and _worn(index.nlist, tuning):
+        index, tuning = tuned(*_trained(vectors))
+    faiss.write_index(index, str(directory / _INDEX))
+    np.save(directory / _IDS, rows.ids)
+    (directory / _TUNING).write_bytes(msgspec.json.encode(tuning))
+
+
+def load(directory: Path) -> IvfBase:
+    """Read the codes, and open the vectors.
+
+    Raises:
+        ValueError: these are not such files, or they do not belong together.
+    """
+    path = directory / _INDEX
+    try:
+        index = faiss.read_index(str(path))
+    except RuntimeError as error:  # FAISS raises nothing narrower
+        raise ValueError(f"{path} is not a FAISS index: {error}") from error
+    ids = np.load(directory / _IDS, allow_pickle=False)
+    if not isinstance(index, faiss.IndexIVFPQFastScan) or index.ntotal != len(ids):
+        raise ValueError(f"{path} holds another index: {type(index).__name__} of {index.ntotal} vectors")
+    tuning = msgspec.json.decode((directory / _TUNING).read_bytes(), type=Tuning)
+    return IvfBase(index, ids, StoredVectors.open(directory / _VECTORS, len(ids), index.d), tuning)
+
+
+def can_hold(dimension: int) -> bool:
+    """Whether vectors of this dimension can be coded."""
+    return dimension % 2 == 0
+
+
+def _trained(vectors: StoredVectors) -> tuple[Any, Tuning]:
+    """An index of all rows, with lists and codes made for them, and the tuning to begin with."""
+    count, dimension = vectors.count, vectors.dimension
+    lists = 1 << max(2, round(math.log2(_LISTS_PER_ROOT * math.sqrt(count))))
+    generator = np.random.default_rng(_SEED)
+    points = generator.choice(count, min(count, _POINTS_PER_LIST * lists), replace=False)
+    points.sort()
+    sample = vectors.take(points)
+    faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
+    means: Any = faiss.Kmeans
+    clusters = means(dimension, lists, niter=_ITERATIONS, spherical=True, seed=1, min_points_per_centroid=1)
+    clusters.train(sample)
+    quantizer: Any = faiss.IndexFlatIP(dimension)
+    quantizer.add(clusters.centroids)
+    codes = max(size for size in range(1, min(_MOST_CODES, dimension // 2) + 1) if dimension % size == 0)
+    fast_scan: Any = faiss.IndexIVFPQFastScan
+    index = fast_scan(quantizer, dimension, lists, codes, _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    index.train(sample[generator.permutation(len(sample))[:_CODE_TRAINING]])
+    for block in slices(vectors):
+        index.add(block)
+    return index, Tuning(probes=_first_probes(lists), candidates=_CANDIDATES, trained=count)
+
+
+def _taken_over(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning] | None:
+    """An index of all rows with the lists and codes of the base they come from; none if these do not suit any more."""
+    if not isinstance(rows, MergedRows) or not isinstance(base := rows.base, IvfBase):
+        return None
+    before = rows.rows_of_base()
+    tuning = msgspec.structs.replace(base.tuning, since=base.tuning.since + int(np.count_nonzero(before < 0)))
+    fewest = (1 - _NEW_SHARE) * tuning.trained
+    if tuning.since > _NEW_SHARE * tuning.trained or len(before) < fewest:
+        return None
+    return base.filled_with(vectors, before), tuning
+
+
+def _first_probes(lists: int) -> int:
+    return max(1, lists // 256)
+
+
+def _tuned(searching: Callable[[Tuning], IvfBase], lists: int, measured: Sample, start: Tuning) -> Tuning:
+    """The least work that finds what it should; the most there is if nothing does.
+
+    Recall grows with the lists looked through, so the fewest are found by halving. More candidates are tried where many
+    lists are needed, and kept if they help: where they do not, it is the lists that tell neighbours apart badly.
+    """
+
+    def found(probes: int, candidates: int) -> float:
+        return recall(searching(msgspec.structs.replace(start, probes=probes, candidates=candidates)), measured)
+
+    steps = _steps(lists)
+    candidates = start.candidates
+    while True:
+        at = bisect_left(steps, _RECALL, key=partial(found, candidates=candidates))
+        if candidates >= _MOST_CANDIDATES or (at < len(steps) and steps[at] <= lists // 4):
+            break
+        fewer = steps[max(0, at - 1)]
+        if found(fewer, 2 * candidates) < found(fewer, candidates) + _WORTH_MORE:
+            break
+        candidates *= 2
+    probes = steps[min(at, len(steps) - 1)]
+    return msgspec.structs.replace(start, probes=probes, candidates=candidates, first=start.first or probes)
+
+
+def _steps(lists: int) -> list[int]:
+    """Numbers of lists to look through, each about a quarter more than the one before; the last is all."""
+    steps = [_first_probes(lists)]
+    while steps[-1] < lists:
+        steps.append(min(lists, math.ceil(steps[-1] * 1.25)))
+    return steps
+
+
+def _worn(lists: int, tuning: Tuning) -> bool:
+    """Whether lists that were kept need so many more looked through than when they were made that new ones pay."""
+    return tuning.probes > max(lists // 4, _WORN * tuning.first)
+
+
+def _only(rows: NDArray[np.intp], count: int) -> Any:  # noqa: ANN401
+    """A selector of these rows: a bit for each of all."""
+    chosen = np.zeros(count, np.bool_)
+    chosen[rows] = True
+    selector: Any = faiss.IDSelectorBitmap
+    return selector(np.packbits(chosen, bitorder="little"))

@@ -1,0 +1,1 @@
+"""What leaves for good: purged, dropped, expired, left over."""
