@@ -38,6 +38,9 @@ class Ranking(Sequence[Hit]):
     @classmethod
     def ordered(cls, ids: NDArray[np.int64], scores: NDArray[np.floating], k: int) -> Self:
         """As ``best``, of arrays in any order."""
+        if 0 < k < len(scores):  # to find the least of the best takes less than to sort all of them
+            best = scores >= np.partition(scores, -k)[-k]
+            ids, scores = ids[best], scores[best]
         order = np.lexsort((ids, -scores))[:k]
         return cls(ids[order], scores[order])
 

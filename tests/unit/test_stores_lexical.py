@@ -6,7 +6,7 @@ import random
 from contextlib import closing
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from rag.retrieval.filters import parse
 from rag.stores.database import Database
@@ -64,8 +64,8 @@ def passages(count, seed):
 
 def fill(store, name, count, seed):
     collection = store.ensure_collection(name, fingerprint())
-    for number, text in enumerate(passages(count, seed)):
-        ingest(store, collection, f"/{number}", [text], title="alpha title" if number % 5 == 0 else "")
+    for number, words in enumerate(passages(count, seed)):
+        ingest(store, collection, f"/{number}", [words], title="alpha title" if number % 5 == 0 else "")
     return collection
 
 
@@ -86,6 +86,38 @@ def test_the_same_chunks_with_the_same_scores_are_found_whichever_terms_find(fil
         found = FtsIndex(database).search(collection, query, 100, where=where)
         assert {hit.chunk_id: hit.score for hit in found} == scores(expected), query
         assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+
+
+def by_fts5(database, query):
+    """Of all chunks that match, FTS5's own scores."""
+    expression = " OR ".join(term.expression for term in query_terms(query))
+    table = term_statistics.FULL_TEXT_TABLE
+    matching = text(f"SELECT rowid, -bm25({table}, 1, 1, 0) FROM {table} WHERE {table} MATCH :expression")  # noqa: S608
+    with database.read() as connection:
+        return {row[0]: pytest.approx(row[1]) for row in connection.execute(matching, {"expression": expression})}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_scores_are_those_of_fts5(filled, query):
+    database, collection = filled
+    found = {hit.chunk_id: hit.score for hit in FtsIndex(database).search(collection, query, 100)}
+    assert found
+    assert found == by_fts5(database, query)
+
+
+def test_scores_follow_what_comes_and_goes(database, store):
+    """Chunks are as long as one, two and three bytes of FTS5's numbers tell, and longer than is kept of a length."""
+    collection, index = store.ensure_collection("one", fingerprint()), FtsIndex(database)
+    for number, words in enumerate([1, 100, 130, 20_000, 70_000]):
+        ingest(store, collection, f"/{number}", ["alpha " + "filler " * words])
+        found = {hit.chunk_id: hit.score for hit in index.search(collection, "alpha filler", 100)}
+        if words <= 65_000:
+            assert found == by_fts5(database, "alpha filler"), words
+    assert len(found) == 5
+    with database.write() as connection:
+        connection.execute(text("DELETE FROM chunk_terms WHERE chunk_id = 2"))
+    assert {hit.chunk_id for hit in index.search(collection, "alpha filler", 100)} == {1, 3, 4, 5}
+    assert len(FtsIndex(database).search(collection, "alpha", 2)) == 2
 
 
 def test_a_rare_word_decides_and_frequent_ones_order(database, store, few):

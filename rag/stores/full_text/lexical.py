@@ -7,15 +7,19 @@ have found (docs/decisions/0021-rare-terms-find.md).
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Float, Integer, column, func, literal, literal_column, select, table, union_all
+import numpy as np
+from sqlalchemy import Float, Integer, column, func, literal_column, select, table, union_all
 
 from rag.ranking import Ranking
 from rag.stores.filtering import condition
 from rag.stores.full_text.analysis import languages_of, scope_term
+from rag.stores.full_text.postings import Lengths, postings
 from rag.stores.full_text.query_terms import QueryTerm, query_terms
 from rag.stores.full_text.term_statistics import COUNTED, FULL_TEXT_TABLE, TermStatistics
 from rag.stores.tables import ChunkRow, ChunkTermsRow, DocumentRow, VersionRow
@@ -25,9 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from numpy.typing import NDArray
     from sqlalchemy import ColumnElement, Connection, Select
 
     from rag.stores.database import Database
+    from rag.stores.full_text.postings import Postings
     from rag.stores.full_text.term_statistics import TermRows
     from rag.types import Collection, Filter
 
@@ -40,12 +46,16 @@ _SCOPE_WEIGHT = 0.0
 
 # Chunks that are scored for the terms which find: so many in any case, and further ones up to the other number as long
 # as the terms that do not find weigh more than a share of those that do (docs/lab-log.md, 2026-11-25).
-_SCORED = 10_000
-_SCORED_AT_MOST = 60_000
+_SCORED = 100_000
+_SCORED_AT_MOST = 200_000
 _REST = 0.5
 
 # Terms that find where each is a SELECT of its own: SQLite joins no more than 500.
 _SELECTS = 100
+
+# How many more of the best than are wanted are asked whether they count; where too few do, so many times as many.
+_SPARE = 8  # an eighth
+_FURTHER = 4
 
 # Candidates for each of the k: frequent terms change the order of what rare ones found, and some chunks do not count.
 _CANDIDATES = 2
@@ -60,6 +70,7 @@ class FtsIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._statistics = TermStatistics()
+        self._lengths = Lengths()
 
     def search(
         self,
@@ -75,7 +86,8 @@ class FtsIndex:
             terms = query_terms(query, languages_of(connection, collection.id))
             if not terms or k < 1:
                 return Ranking.of(())
-            found = _Search(connection, self._statistics.read(connection), collection, k, where, as_of).best(terms)
+            counted = self._statistics.read(connection)
+            found = _Search(connection, counted, self._lengths, collection, k, where, as_of).best(terms)
         return Ranking.best(found, k)
 
 
@@ -102,6 +114,7 @@ class _Search:
         self,
         connection: Connection,
         counted: TermRows,
+        lengths: Lengths,
         collection: Collection,
         k: int,
         where: Filter | None,
@@ -109,6 +122,7 @@ class _Search:
     ) -> None:
         self._connection = connection
         self._counted = counted
+        self._lengths = lengths
         self._collection = collection
         self._k = k
         self._depth = _CANDIDATES * k
@@ -117,7 +131,6 @@ class _Search:
         self._scope = f'"{scope_term(collection.id)}"'
         all_, own = counted.statistics, counted.of(self._scope)
         self._small = own < min(COUNTED, all_.chunks / 2)
-        self._large = own >= all_.chunks / 2
         self._statistics = replace(all_, chunks=own) if all_.shared else all_
 
     def best(self, terms: Sequence[QueryTerm]) -> dict[int, float]:
@@ -148,7 +161,7 @@ class _Search:
         for number, (each, weight) in enumerate(zip(weighed, weights, strict=True)):
             scored += each.rows
             enough = scored > (_SCORED if rest < _REST * finding else _SCORED_AT_MOST)
-            too_many = self._statistics.shared and number == _SELECTS
+            too_many = self._small and number == _SELECTS
             if each.rows > _SCORED_AT_MOST or too_many or (number and enough and not self._small):
                 return weighed[:number]
             finding += weight
@@ -158,30 +171,71 @@ class _Search:
     def _found(self, terms: Sequence[QueryTerm], frequent: Sequence[_Weighed]) -> dict[int, float]:
         """The best of the chunks that hold one of the terms; the frequent ones weigh, and do not find."""
         telling = [each for each in frequent if self._statistics.tells(each.rows)]
-        matching = self._weighed_here(terms) if self._statistics.shared else self._weighed_by_fts5(terms)
-        if self._large and self._where is None:
-            # Nearly all that match count: whether they do is asked of the best only.
-            best = matching.best(self._depth).subquery()
-            found = self._scored(self._counting(select(best.c.chunk_id, best.c.score), best.c.chunk_id), telling)
-            if len(found) >= self._k:
-                return found
-        counting = matching._replace(query=self._counting(matching.query, matching.chunk_id))
-        return self._scored(counting.best(self._depth if telling else self._k), telling)
+        wanted = self._depth if telling else self._k
+        if self._small:
+            matching = self._matching_here(terms)
+            best = matching._replace(query=self._counting(_with_rows(matching.query, matching.chunk_id))).best(wanted)
+            return self._scored(dict(map(tuple, self._connection.execute(best).all())), telling)
+        ids, scores = self._sums(terms)
+        found: dict[int, float] = {}
+        start, end = 0, wanted + wanted // _SPARE
+        while len(found) < wanted and start < len(ids):
+            found |= self._that_count(Ranking.ordered(ids, scores, end)[start:])
+            start, end = end, _FURTHER * end
+        return self._scored(dict(islice(found.items(), wanted)), telling)
 
-    def _weighed_by_fts5(self, terms: Sequence[QueryTerm]) -> _Matching:
-        query = self._matching(_joined(terms, "OR")).add_columns(_SCORE.label("score"))
-        return _Matching(query, _FTS.c.rowid, _SCORE)
+    def _sums(self, terms: Sequence[QueryTerm]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """All chunks that hold one of the terms, of whatever collection, and what the terms in them weigh in this one:
+        two arrays of shape ``(n,)``.
+        """
+        words = [term.words[0] for term in terms if term.is_word]
+        held = postings(self._connection, words) if words else {}
+        parts = [
+            self._of_postings(term, held[term.words[0]]) if term.is_word else self._by_fts5(term) for term in terms
+        ]
+        ids, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        order = np.argsort(ids, kind="stable")  # which merges: each term's ids are in order
+        first = np.flatnonzero(np.diff(ids[order], prepend=-1))
+        if not len(first):
+            return ids, scores
+        return ids[order][first], np.add.reduceat(scores[order], first)
 
-    def _weighed_here(self, terms: Sequence[QueryTerm]) -> _Matching:
+    def _of_postings(self, term: QueryTerm, held: Postings) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The chunks that hold a term, and the term's part in their scores: here of a word, as FTS5 computes it."""
+        weight = self._statistics.weight(self._rows(term) if self._statistics.shared else len(held.ids))
+        length = self._lengths.of(self._connection, held.ids)
+        length[length == 0] = self._statistics.average_length  # of one that is damaged it is not known
+        return held.ids, weight * self._statistics.saturated(held.occurrences.astype(np.float64), length)
+
+    def _by_fts5(self, term: QueryTerm) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The same of a phrase, or of a beginning of words."""
+        rows = self._connection.execute(self._matching(term.expression).add_columns(_SCORE)).all()
+        ids, scores = np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.float64)
+        return ids, scores * self._weighs_more(term) if len(rows) else scores
+
+    def _weighs_more(self, term: QueryTerm) -> float:
+        """What a term weighs in the collection over what FTS5, which knows the whole database only, takes it to."""
+        if not self._statistics.shared:
+            return 1.0
+        everywhere = self._counted.statistics
+        return self._statistics.weight(self._rows(term)) / everywhere.weight(self._counted.exactly(term.expression))
+
+    def _that_count(self, ranking: Ranking) -> dict[int, float]:
+        """Those of a ranking that searches of the collection are about, in its order."""
+        chunks = select(ChunkRow.id).where(ChunkRow.id.in_(_listed(ranking.ids.tolist())))
+        counting = set(self._connection.scalars(self._counting(chunks)))
+        scores = zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True)
+        return {chunk_id: score for chunk_id, score in scores if chunk_id in counting}
+
+    def _matching_here(self, terms: Sequence[QueryTerm]) -> _Matching:
         """As FTS5 would score the terms if there were no other collection, but for the average length.
 
         It knows the weights of the whole database only, so each term is scored by itself and weighed anew.
         """
-        everywhere = self._counted.statistics
-        each = []
-        for term in terms:
-            by = self._statistics.weight(self._rows(term)) / everywhere.weight(self._counted.exactly(term.expression))
-            each.append(self._matching(term.expression).add_columns((_SCORE * by).label("score")))
+        each = [
+            self._matching(term.expression).add_columns((_SCORE * self._weighs_more(term)).label("score"))
+            for term in terms
+        ]
         parts = union_all(*each).cte().prefix_with("MATERIALIZED")  # bm25 is for a SELECT whose MATCH it is
         score = func.sum(parts.c.score).label("score")
         whole = select(parts.c.chunk_id, score).group_by(parts.c.chunk_id).subquery()
@@ -189,9 +243,9 @@ class _Search:
 
     def _newest(self, expression: str, terms: Sequence[_Weighed]) -> dict[int, float]:
         """Chunks that match: the newest, for terms that so many chunks hold do not tell which are the best."""
-        matching = self._matching(expression).add_columns(literal(0.0).label("score"))
-        counting = self._counting(matching, _FTS.c.rowid)
-        return self._scored(counting.order_by(_FTS.c.rowid.desc()).limit(self._depth), terms)
+        counting = self._counting(_with_rows(self._matching(expression), _FTS.c.rowid))
+        newest = self._connection.scalars(counting.order_by(_FTS.c.rowid.desc()).limit(self._depth))
+        return self._scored(dict.fromkeys(newest, 0.0), terms)
 
     def _matching(self, expression: str) -> Select[*tuple[Any, ...]]:
         if self._small:  # the collection's own chunks are fewer than those that the terms match elsewhere
@@ -199,30 +253,40 @@ class _Search:
         matches = literal_column(FULL_TEXT_TABLE).op("MATCH")(expression)
         return select(_FTS.c.rowid.label("chunk_id")).where(matches)
 
-    def _counting(self, query: Select[*tuple[Any, ...]], chunk_id: ColumnElement[int]) -> Select[*tuple[Any, ...]]:
+    def _counting(self, query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
         """With only the chunks that searches of the collection are about, and that the filter lets through."""
-        query = query.join(ChunkRow, ChunkRow.id == chunk_id).join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        query = query.where(VersionRow.collection_id == self._collection.id, visible(self._as_of))
+        query = query.join(VersionRow, VersionRow.id == ChunkRow.version_id)
+        # Without its index: what was found leads to the versions, not the other way round.
+        query = query.where(VersionRow.collection_id + 0 == self._collection.id, visible(self._as_of))
         if self._where is None:
             return query
         return query.join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(condition(self._where))
 
-    def _scored(self, query: Select[*tuple[Any, ...]], terms: Sequence[_Weighed]) -> dict[int, float]:
-        """The query's chunks with its scores, to which those of the terms are added."""
-        if not terms:
-            return dict(map(tuple, self._connection.execute(query).all()))
-        found = query.subquery()
-        held = select(found.c.chunk_id, found.c.score, ChunkTermsRow.text, ChunkTermsRow.context)
-        rows = self._connection.execute(held.join(ChunkTermsRow, ChunkTermsRow.chunk_id == found.c.chunk_id)).all()
+    def _scored(self, found: dict[int, float], terms: Sequence[_Weighed]) -> dict[int, float]:
+        """Chunks with their scores, to which those of the terms are added."""
+        if not terms or not found:
+            return found
+        held = select(ChunkTermsRow.chunk_id, ChunkTermsRow.text, ChunkTermsRow.context)
+        rows = self._connection.execute(held.where(ChunkTermsRow.chunk_id.in_(_listed(list(found))))).all()
         weights = [(each.term.pattern, self._statistics.weight(each.rows)) for each in terms]
         saturated = self._statistics.saturated
         scores: dict[int, float] = {}
-        for chunk_id, score, text, context in rows:  # a thousand times: what is here takes as long as the query
+        for chunk_id, text, context in rows:  # a thousand times: what is here takes as long as the query
             length = 1 + text.count(" ") + context.count(" ") + bool(text) + bool(context)  # the first is its scope
             spaced = f" {text} \n {context} ".replace(" ", "  ")  # no phrase goes from one to the other
             counts = [(spaced.count(pattern), weight) for pattern, weight in weights]
-            scores[chunk_id] = score + sum(weight * saturated(count, length) for count, weight in counts if count)
+            added = sum(weight * saturated(count, length) for count, weight in counts if count)
+            scores[chunk_id] = found[chunk_id] + added
         return scores
+
+
+def _listed(ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
+    """Ids in one value: SQLite takes a bounded number of them."""
+    return select(func.json_each(json.dumps(ids)).table_valued("value").c.value)
+
+
+def _with_rows(query: Select[*tuple[Any, ...]], chunk_id: ColumnElement[int]) -> Select[*tuple[Any, ...]]:
+    return query.join(ChunkRow, ChunkRow.id == chunk_id)
 
 
 def _fillers(terms: Sequence[QueryTerm], *, together: bool) -> Iterator[str]:

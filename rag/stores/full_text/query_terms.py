@@ -33,6 +33,11 @@ class QueryTerm:
     beginning: bool = False
 
     @property
+    def is_word(self) -> bool:
+        """Whether it is one whole term."""
+        return len(self.words) == 1 and not self.beginning
+
+    @property
     def expression(self) -> str:
         """As FTS5 reads it. Quoted, so nothing in it is syntax."""
         return f'"{" ".join(self.words)}"{" *" if self.beginning else ""}'

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import text
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, TextClause
+
+_Number = TypeVar("_Number", float, NDArray[np.float64])
 
 # As the newest migration names it.
 FULL_TEXT_TABLE: Final = "chunk_terms_fts"
@@ -63,8 +67,8 @@ class Statistics:
         """Whether a term that so many chunks hold has any weight beside others."""
         return self.weight(rows) > _LEAST_WEIGHT
 
-    def saturated(self, occurrences: int, length: int) -> float:
-        """BM25's part of a term for a chunk of so many terms, to be multiplied by the term's weight."""
+    def saturated(self, occurrences: _Number, length: _Number) -> _Number:
+        """BM25's part of a term for a chunk of so many terms, or for many, to be multiplied by the term's weight."""
         return occurrences * (_K1 + 1) / (occurrences + _K1 * (1 - _B + _B * length / self.average_length))
 
 
