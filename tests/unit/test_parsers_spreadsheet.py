@@ -57,6 +57,63 @@ def test_a_gap_below_the_header_does_not_part_it_from_its_rows():
     assert texts(rows) == [("CHF | Sales\nRegion | 2023\nNorth | 1\nSouth | 2\n\n", "CHF Region | Sales 2023")]
 
 
+def test_tables_side_by_side_are_read_from_left_to_right():
+    both = [
+        ["Sales of 2024", "", "", "Staff", ""],
+        ["Region", "Total", "", "Name", "Age"],
+        ["North", "10", "", "Ann", "7"],
+        ["South", "20", "", "Ben", "8"],
+        ["West", "30", "", "Cem", "9"],
+    ]
+    parted = [
+        ("Sales of 2024\n\n", None),
+        ("Region | Total\nNorth | 10\nSouth | 20\nWest | 30\n\n", None),
+        ("Staff\n\n", None),
+        ("Name | Age\nAnn | 7\nBen | 8\nCem | 9\n\n", None),
+    ]
+    assert texts(both) == parted
+    assert texts([["All of it", "", "", "", ""], *both]) == [("All of it\n\n", None), *parted]
+    assert texts([*both, [], ["Remark"]]) == [*parted, ("Remark\n\n", None)]
+    longer = [*both[1:], ["East", "1", "", "", ""], ["Sea", "2", "", "", ""]]
+    assert texts(longer) == [
+        ("Region | Total\nNorth | 10\nSouth | 20\nWest | 30\nEast | 1\nSea | 2\n\n", None),
+        ("Name | Age\nAnn | 7\nBen | 8\nCem | 9\n\n", None),
+    ]
+    merged = [["Sales", "Sales", "", "Staff", "Staff"], *longer]
+    assert [text for text, _header in texts(merged)][::2] == ["Sales\n\n", "Staff\n\n"]
+    snaking = [["Name", "Age", "", "Name", "Age"], *both[2:]]
+    assert [text for text, _header in texts(snaking)][1:] == ["Name | Age\nAnn | 7\nBen | 8\nCem | 9\n\n"]
+    lower = [["A", "B"], ["1", "2"], ["3", "4"], ["5", "6"], ["7", "8", "", "C", "D"], *[["1", "2", "", "3", "4"]] * 3]
+    assert [text for text, _header in texts(lower)][1:] == ["C | D\n3 | 4\n3 | 4\n3 | 4\n\n"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        # Columns of one table on both sides of an empty one: as long, and none that rows could go by.
+        [["Name", "Age", "", "City", "Land"], ["Ann", "7", "", "Rome", "Italy"], ["Ben", "8", "", "Bonn", "Germany"]],
+        [["Plan", "Plan", "", "Fact", "Fact"], ["Q1", "Q2", "", "Q1", "Q2"], ["1", "2", "", "3", "4"]],
+        [
+            ["Task", "Owner", "", "State", "Note"],
+            ["a", "Ann", "", "done", "fine"],
+            *([t, "Ben", "", "", ""] for t in "bcd"),
+        ],
+        # Empty only where the first rows are.
+        [["Name", "Age", "", "Name", "Age"], *[["Ann", "7", "", "Ben", "8"]] * 9, ["Cem", "9", "x", "Dan", "1"]],
+    ],
+)
+def test_a_table_with_an_empty_column_stays_one(rows: list[list[str]]):
+    (found,) = texts(rows)
+    assert found[0].count("\n") == len(rows) + 1
+
+
+def test_tables_side_by_side_that_are_too_long_to_hold_are_written_as_they_come():
+    rows = [["Name", "Text", "", "Name", "Text"], *([f"a{i}", "x" * 500, "", f"b{i}", "y" * 500] for i in range(1100))]
+    source = iter(rows)
+    next(sheet_blocks(source, page=1))
+    assert next(source, None) is not None
+
+
 def test_several_rows_of_words_above_numbers_name_the_columns_together():
     rows = [["", "Sales", "Sales"], ["Region", "2022", "2023"], ["North", "1", "2"], *[["South", "3", "4"]] * 1500]
     found = texts(rows)
