@@ -66,8 +66,9 @@ def _side(rows: Rows) -> _Side:
     end = next(i for i in range(len(rows), 0, -1) if any(rows[i - 1]))
     first = [cell for cell in rows[start] if cell]
     title = first if len(set(first)) == 1 else []
-    names, *body = [*rows[start + bool(title) : end], []]
-    return _Side(start + bool(title), title, names if names_columns(names) else [], body[:-1])
+    start += bool(title)
+    names = rows[start] if start < end and names_columns(rows[start]) else []
+    return _Side(start, title, names, rows[start + 1 : end])
 
 
 def _are_apart(left: _Side, right: _Side) -> bool:
