@@ -9,7 +9,7 @@ from typing import Final
 _MAX_CHARS: Final = 200
 _SURE: Final = (
     r"(?:click here to )?unsubscribe(?: here| now)?(?: from (?:this|our) (?:mailing )?(?:list|newsletter))?",
-    r"(?:view|read|open|see)(?: (?:this|the|our))?(?: (?:e-?mail|message|newsletter))? (?:in (?:\w+ )?)?(?:online|browser)",
+    r"(?:view|read|open|see)(?: this| the| our)?(?: e-?mail| message| newsletter)? (?:in (?:\w+ )?)?(?:online|browser)",
     r"(?:newsletter )?(?:abbestellen|abmelden)",
     r"(?:newsletter |e-mail )?(?:im browser|online) (?:ansehen|anzeigen|öffnen|lesen)",
     r"(?:se|me) (?:désabonner|désinscrire)|voir (?:cet e-?mail )?dans (?:le|votre) navigateur",
