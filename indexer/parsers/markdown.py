@@ -34,7 +34,7 @@ _TAGS_ONLY = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _FOLD = re.compile(r"</?details\b[^<>]*>[ \t]*\n?|<summary\b[^<>]*>\s*", re.IGNORECASE)
-_FOLD_TITLE_END = re.compile(r"\s*</summary>[ \t]*\n?", re.IGNORECASE)
+_FOLD_TITLE_END = re.compile(r"</summary>[ \t]*\n?", re.IGNORECASE)
 # Where a program puts in a table of contents.
 _CONTENTS = re.compile(r"\A\s*\[(?:\[_TOC_\]|TOC)\]\s*\Z")
 
