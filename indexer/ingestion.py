@@ -19,9 +19,9 @@ from indexer.filling import Filling
 from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
 from indexer.mishaps import mishaps_told
-from indexer.parsers.blocks import BlockKind, one_line
 from indexer.report import Outcome, SourceFailure, SourceResult
 from indexer.steps import Address, Pause, Soon, Stopped, Stopwatch, activated
+from indexer.titles import opening_of, title_of
 from rag.errors import SourceError, SourceHasNoText, SourceLeftOut, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
@@ -207,7 +207,7 @@ class SourceIngestion:
         with closing(self._parse(source, scan, detected)) as found:
             handover = self._handover(found, source, detected)
             pieces = handover.pieces()
-            opening = yield from _opening(pieces)
+            opening = yield from opening_of(pieces)
             record = SourceRecord(
                 uri=source.uri,
                 title=self._title(source.path, opening),
@@ -296,14 +296,8 @@ class SourceIngestion:
             self._store.delete(collection, departed)
 
     def _title(self, path: PurePath, opening: list[Pieces]) -> str:
-        own = next((pieces.title for pieces in opening if pieces.title), "")
-        blocks = opening[-1].blocks if opening else []
-        first = next((block for block in blocks if block.kind is BlockKind.HEADING and block.text), None)
-        if not own and first is not None and first.level == 1:
-            own = first.heading
-        return clip_title(
-            one_line(own) or path.stem, count_tokens=self._embedder.count_tokens, max_tokens=self._embedder.max_tokens
-        )
+        count = self._embedder.count_tokens
+        return clip_title(title_of(opening, path), count_tokens=count, max_tokens=self._embedder.max_tokens)
 
     def _fill(self, version: StagedVersion, title: str, parsed: Iterable[Pieces], handover: Handover) -> Steps[int]:
         filling = Filling(version, title=title, embedder=self._embedder, watcher=self._watcher)
@@ -361,17 +355,6 @@ def _member_of(uri: str, start: int) -> str:
     """The member, with its address beginning at ``start``, that this is or lies in."""
     end = uri.find(MEMBER_MARK, start)
     return uri if end < 0 else uri[:end]
-
-
-def _opening(parsed: Iterable[Pieces]) -> Steps[list[Pieces]]:
-    """What comes before and with the first blocks: the title is known by then."""
-    opening: list[Pieces] = []
-    for pieces in parsed:
-        yield Pause.READING
-        opening.append(pieces)
-        if pieces.blocks:
-            break
-    return opening
 
 
 def _without_text(source: OpenSource, detected: Detected) -> SourceHasNoText:

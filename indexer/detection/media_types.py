@@ -13,6 +13,7 @@ from indexer.detection.legacy_encodings import is_doubtful, meant_by, one_byte_e
 from indexer.detection.mixed_encodings import second_of, two_encodings
 from indexer.detection.office import office_type
 from indexer.detection.programs import program_type
+from indexer.detection.unread import common_name
 from indexer.formats import (
     CODE,
     HTML,
@@ -232,7 +233,7 @@ def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
     if name is None and head.startswith(_ZIP_MARKS):
         name = _unread_zip(path, head)
     if name is None and not _is_text(scan) and _utf16(head) is None:
-        name = _magic_name(head)
+        name = common_name(path, head) or _magic_name(head)
         if name is None:
             raise SourceBinary(f"{path} holds binary data, not text.", hint=f"Plumbline reads {READABLE}.")
     if name is None:

@@ -1,4 +1,4 @@
-"""Markdown: structure by markdown-it, text verbatim from the source."""
+"""Markdown: structure by markdown-it, text verbatim from the source but for tags that say nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _ATX_HEADING = re.compile(r"^#{1,6}\s")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _FRONT_TITLE = re.compile(r"^title[ \t]*:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
-_COMMENTS_ONLY = re.compile(r"\A\s*(?:<!--.*?-->\s*)+\Z", re.DOTALL)
+# What lays out a page; a picture with a description is no such thing.
+_TAGS_ONLY = re.compile(
+    r"\A\s*(?:(?:<!--(?:(?!-->).)*-->|</?(?:details|summary|div|p|center|section|span|a|br|hr|picture|source|font)\b[^<>]*>)\s*)+\Z",
+    re.DOTALL | re.IGNORECASE,
+)
+_FOLD = re.compile(r"</?details\b[^<>]*>[ \t]*\n?|<summary\b[^<>]*>\s*", re.IGNORECASE)
+_FOLD_TITLE_END = re.compile(r"</summary>[ \t]*\n?", re.IGNORECASE)
 # Where a program puts in a table of contents.
 _CONTENTS = re.compile(r"\A\s*\[(?:\[_TOC_\]|TOC)\]\s*\Z")
 
@@ -114,12 +120,14 @@ def _line_offsets(text: str) -> list[int]:
 
 def _block(tokens: list[Token], index: int, text: str) -> Block | None:
     token = tokens[index]
-    if token.type == "html_block" and _COMMENTS_ONLY.match(text):
+    if token.type == "html_block" and _TAGS_ONLY.match(text):
         return None
     if token.type == "paragraph_open" and _CONTENTS.match(text):
         return None
     if token.type == "html_block" and (titled := _html_heading(text)):
         return titled
+    if token.type == "html_block":
+        text = _FOLD.sub("", _FOLD_TITLE_END.sub("\n", text))
     kind = _KINDS.get(token.type, BlockKind.PARAGRAPH)
     if token.type == "paragraph_open" and (is_marked_caption(text) or _is_picture(tokens[index + 1])):
         kind = BlockKind.CAPTION

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from lxml.etree import _Element
 
@@ -112,20 +112,36 @@ def top_elements(archive: LimitedZip, part: str, containers: frozenset[str]) -> 
     Raises:
         SourceDamaged: as ``read_xml``; elements that came before the damage were sound.
     """
+    elements = _TopElements(containers)
+    for event, element in _events(archive, part, ("start", "end")):
+        if elements.is_done(event, element):
+            yield element
+            _forget(element)
+
+
+def elements_named(archive: LimitedZip, part: str, name: str) -> Iterator[_Element]:
+    """The elements of one name, ``{namespace}local``, wherever they are; otherwise as ``top_elements``, but faster."""
+    for _event, element in _events(archive, part, ("end",), name):
+        yield element
+        _forget(element)
+
+
+def _events(
+    archive: LimitedZip, part: str, kinds: Sequence[str], name: str | None = None
+) -> Iterator[tuple[str, _Element]]:
     from lxml import etree
 
     with archive.open(part) as stream:
-        reader = etree.XMLPullParser(events=("start", "end"), **_limits())
-        elements = _TopElements(containers)
+        reader = etree.XMLPullParser(events=kinds, tag=name, **_limits())
         tail = b""
         try:
             while data := stream.read(_READ_BYTES):
                 _refuse_entities(tail + data, part)
                 tail = data[-2 * len(_ENTITY) :]
                 reader.feed(data)
-                yield from elements.finished(reader.read_events())
+                yield from reader.read_events()
             reader.close()
-            yield from elements.finished(reader.read_events())
+            yield from reader.read_events()
         except etree.XMLSyntaxError as error:
             raise _torn(part, error) from error
 
@@ -136,16 +152,14 @@ class _TopElements:
         # Open elements from the first that is no container inwards.
         self._depth = 0
 
-    def finished(self, events: Iterable[tuple[str, _Element]]) -> Iterator[_Element]:
-        for event, element in events:
-            if event == "start":
-                if self._depth or name_of(element.tag) not in self._containers:
-                    self._depth += 1
-            elif self._depth:
-                self._depth -= 1
-                if not self._depth:
-                    yield element
-                    _forget(element)
+    def is_done(self, event: str, element: _Element) -> bool:
+        if event == "start":
+            if self._depth or name_of(element.tag) not in self._containers:
+                self._depth += 1
+            return False
+        inside = self._depth > 0
+        self._depth -= inside
+        return inside and not self._depth
 
 
 def _forget(element: _Element) -> None:

@@ -28,8 +28,8 @@ from rag.stores.index.vectors import encode
 from rag.stores.ingest_lock import IngestLock
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.staging import SqlStagedVersion
+from rag.stores.verification import index_files as index_verification
 from rag.stores.verification.documents import verify_documents
-from rag.stores.verification.findings import index_files as index_verification
 from rag.types import Comparison
 from tests.contracts.store_builders import (
     DIMENSION,

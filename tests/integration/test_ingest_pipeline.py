@@ -321,6 +321,15 @@ def test_the_longest_titles_and_headings_leave_room(library: Ingesting, tmp_path
     assert library.store.source_text(second.id, Span(start=2, end=6)) == "text"
 
 
+def test_a_version_of_a_changelog_is_no_context_of_the_others(library: Ingesting, tmp_path):
+    (tmp_path / "changes.md").write_text("# 1.5.7\n\nLocks open.\n\n# 1.5.6\n\nLocks close.\n")
+    assert library.ingest(tmp_path / "changes.md").failed == []
+    [document] = library.documents()
+    assert document.title == "changes"
+    paths = {chunk.text.strip().rpartition("\n")[2]: chunk.heading_path for chunk, _ in library.chunks()}
+    assert paths["Locks close."] == ("1.5.6",)
+
+
 class PanicException(BaseException):
     """As libraries in Rust raise it."""
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indexer import formats
+from indexer.detection import images as image_detection
+from indexer.detection import office as office_detection
 from indexer.detection.media_types import detect
-from indexer.detection.media_types import images as image_detection
-from indexer.detection.media_types import office as office_detection
 from indexer.formats import CONTAINERS, SUFFIX_TYPES
 from indexer.parsers import image
 from indexer.parsers.blocks import Member

@@ -2,6 +2,7 @@ import base64
 import codecs
 import hashlib
 import io
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -305,3 +306,29 @@ def test_what_is_read_in_a_second_encoding_is_told_and_a_torn_page_too(name):
         text = "".join(item.text for item in result if isinstance(item, Block))
         assert "Größe" in text
         assert ("Straße über den Fluss" in text) is (b"Stra" in content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.mp3", b"ID3\x03\0\0\0\0\0\0" + bytes(range(256)) * 9, "an MP3 recording"),
+        ("b.mp3", (b"\xff\xfb\x90\x64" + bytes(413)) * 9, "an MP3 recording"),
+        ("a.wav", b"RIFF\x24\x10\0\0WAVEfmt \x10\0\0\0\1\0" + bytes(900), "a WAV recording"),
+        ("a.m4a", b"\0\0\0\x20ftypM4A \0\0\2\0" + bytes(900), "an MPEG-4 recording"),
+        ("a.mp4", b"\0\0\0\x20ftypisom\0\0\2\0" + bytes(900), "an MP4 video"),
+        ("a.opus", b"OggS\0\2" + bytes(20) + b"\1\x13OpusHead" + bytes(900), "an Ogg recording"),
+        ("a.mkv", b"\x1aE\xdf\xa3\x9fB\x86\x81\1B\x82\x88matroska" + bytes(900), "a Matroska video"),
+        ("a.exe", b"MZ\x90\0\3" + bytes(123) + b"PE\0\0" + bytes(range(256)), "a Windows program or library"),
+        ("a.so", b"\x7fELF\2\1\1" + bytes(range(256)), "a program or library for Linux or the like"),
+        ("a.pyc", b"\xa7\r\r\n" + bytes(range(256)), "a compiled Python module"),
+        ("a.parquet", b"PAR1" + bytes(range(256)), "a Parquet file"),
+        ("a.iso", bytes(32_768) + b"\1CD001\1\0" + bytes(4000), "an image of a disc (ISO 9660)"),
+    ],
+)
+def test_what_no_parser_reads_is_told_by_its_common_name(detected, name: str, content: bytes, said: str):
+    with pytest.raises(SourceUnsupported, match=rf"is {re.escape(said)}, which no parser reads"):
+        detected(name, content)
+
+
+def test_a_text_may_begin_like_a_recording(detected):
+    assert detected("a.txt", b"ID3 tags are read by players.\n").media_type == TEXT

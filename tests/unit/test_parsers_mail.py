@@ -52,6 +52,34 @@ def test_a_long_table_of_an_html_mail_keeps_the_names_of_its_columns(read):
     assert [block.kind.value for block in read(message).blocks][2:] == ["paragraph", "table", "table"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<p><a href='x'>View in browser</a></p>",
+        "<p>Unsubscribe | Privacy policy | Follow us</p>",
+        "<ul><li>Unsubscribe<li>Terms of use<li>Facebook</ul>",
+        "<td>View this email in your browser</td>",
+        "<p>Newsletter abbestellen · Impressum · Datenschutz</p>",
+        "<p>Se désabonner - Mentions légales</p>",
+    ],
+)
+def test_links_of_a_newsletter_are_left_out(read, line: str):
+    message = EmailMessage()
+    message["Subject"] = "Locks"
+    message.set_content(f"{line}<p>The lock opens at 9.</p>{line}", subtype="html")
+    assert read(message).text == "Locks\n\nThe lock opens at 9.\n\n"
+
+
+@pytest.mark.parametrize(
+    "line", ["Privacy policy", "Unsubscribe", "How to unsubscribe: write to us.", "Unsubscribe | The lock is closed"]
+)
+def test_what_may_be_a_mail_s_own_words_stays(read, line: str):
+    message = EmailMessage()
+    more = "" if line == "Unsubscribe" else "<p>Open.</p>"
+    message.set_content(f"<p>{line}</p>{more}", subtype="html")
+    assert line in read(message).text
+
+
 def test_the_plain_form_is_read_and_html_where_the_plain_one_is_a_stub(read):
     both = mail(text="Rivers run down to the sea.")
     both.add_alternative("<p>Rivers <b>run</b> down to the sea.</p>", subtype="html")

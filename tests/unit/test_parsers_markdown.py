@@ -102,3 +102,27 @@ def test_a_fence_that_never_ends_does_not_hold_the_whole_file():
 @pytest.mark.parametrize("mark", ["[[_TOC_]]", "[TOC]"])
 def test_the_place_of_a_table_of_contents_is_left_out(mark):
     assert [block.text for block in parse(f"# Runbook\n\n{mark}\n\ntext [TOC]\n")][1:] == ["text [TOC]\n"]
+
+
+def test_tags_that_fold_and_lay_out_are_left_out():
+    text = (
+        "<details>\n<summary>See <b>logs</b></summary>\n\nInner.\n\n</details>\n\n"
+        "<details><summary>One</summary>\nTwo\n</details>\n\n<div align=center>\n\n**x** <br> y\n\n</div>\n\n"
+        "<img src='x' alt='a lock'>\n\n<!-- a --><!-- b --> c\n"
+    )
+    found = [item.text for item in parse_markdown(io.BytesIO(text.encode()), "utf-8") if isinstance(item, Block)]
+    assert found == [
+        "See <b>logs</b>\n\n",
+        "Inner.\n\n",
+        "One\nTwo\n\n",
+        "**x** <br> y\n\n",
+        "<img src='x' alt='a lock'>\n\n",
+        "<!-- a --><!-- b --> c\n",
+    ]
+
+
+def test_many_comments_before_a_word_are_read_at_once():
+    text = "<!-- a -->" * 400 + " c\n"
+    (found,) = parse_markdown(io.BytesIO(text.encode()), "utf-8")
+    assert isinstance(found, Block)
+    assert found.text == text

@@ -2,11 +2,11 @@ import io
 
 import pytest
 
-from indexer.parsers.blocks import Block
+from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.office.sheet_rows import sheet_blocks
 from indexer.parsers.office.spreadsheet import parse_spreadsheet
 from rag.errors import SourceDamaged
-from tests.unit.office_files import CHART, OFFICE, X, rels, xlsx
+from tests.unit.office_files import CHART, OFFICE, X, odf, rels, xlsx
 
 
 def blocks(content: bytes) -> list[Block]:
@@ -55,6 +55,63 @@ def test_a_table_goes_on_after_a_gap_unless_a_new_header_follows():
 def test_a_gap_below_the_header_does_not_part_it_from_its_rows():
     rows = [["CHF", "Sales"], ["Region", "2023"], [""], ["North", "1"], ["South", "2"]]
     assert texts(rows) == [("CHF | Sales\nRegion | 2023\nNorth | 1\nSouth | 2\n\n", "CHF Region | Sales 2023")]
+
+
+def test_tables_side_by_side_are_read_from_left_to_right():
+    both = [
+        ["Sales of 2024", "", "", "Staff", ""],
+        ["Region", "Total", "", "Name", "Age"],
+        ["North", "10", "", "Ann", "7"],
+        ["South", "20", "", "Ben", "8"],
+        ["West", "30", "", "Cem", "9"],
+    ]
+    parted = [
+        ("Sales of 2024\n\n", None),
+        ("Region | Total\nNorth | 10\nSouth | 20\nWest | 30\n\n", None),
+        ("Staff\n\n", None),
+        ("Name | Age\nAnn | 7\nBen | 8\nCem | 9\n\n", None),
+    ]
+    assert texts(both) == parted
+    assert texts([["All of it", "", "", "", ""], *both]) == [("All of it\n\n", None), *parted]
+    assert texts([*both, [], ["Remark"]]) == [*parted, ("Remark\n\n", None)]
+    longer = [*both[1:], ["East", "1", "", "", ""], ["Sea", "2", "", "", ""]]
+    assert texts(longer) == [
+        ("Region | Total\nNorth | 10\nSouth | 20\nWest | 30\nEast | 1\nSea | 2\n\n", None),
+        ("Name | Age\nAnn | 7\nBen | 8\nCem | 9\n\n", None),
+    ]
+    merged = [["Sales", "Sales", "", "Staff", "Staff"], *longer]
+    assert [text for text, _header in texts(merged)][::2] == ["Sales\n\n", "Staff\n\n"]
+    snaking = [["Name", "Age", "", "Name", "Age"], *both[2:]]
+    assert [text for text, _header in texts(snaking)][1:] == ["Name | Age\nAnn | 7\nBen | 8\nCem | 9\n\n"]
+    lower = [["A", "B"], ["1", "2"], ["3", "4"], ["5", "6"], ["7", "8", "", "C", "D"], *[["1", "2", "", "3", "4"]] * 3]
+    assert [text for text, _header in texts(lower)][1:] == ["C | D\n3 | 4\n3 | 4\n3 | 4\n\n"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        # Columns of one table on both sides of an empty one: as long, and none that rows could go by.
+        [["Name", "Age", "", "City", "Land"], ["Ann", "7", "", "Rome", "Italy"], ["Ben", "8", "", "Bonn", "Germany"]],
+        [["Plan", "Plan", "", "Fact", "Fact"], ["Q1", "Q2", "", "Q1", "Q2"], ["1", "2", "", "3", "4"]],
+        [
+            ["Task", "Owner", "", "State", "Note"],
+            ["a", "Ann", "", "done", "fine"],
+            *([t, "Ben", "", "", ""] for t in "bcd"),
+        ],
+        # Empty only where the first rows are.
+        [["Name", "Age", "", "Name", "Age"], *[["Ann", "7", "", "Ben", "8"]] * 9, ["Cem", "9", "x", "Dan", "1"]],
+    ],
+)
+def test_a_table_with_an_empty_column_stays_one(rows: list[list[str]]):
+    (found,) = texts(rows)
+    assert found[0].count("\n") == len(rows) + 1
+
+
+def test_tables_side_by_side_that_are_too_long_to_hold_are_written_as_they_come():
+    rows = [["Name", "Text", "", "Name", "Text"], *([f"a{i}", "x" * 500, "", f"b{i}", "y" * 500] for i in range(1100))]
+    source = iter(rows)
+    next(sheet_blocks(source, page=1))
+    assert next(source, None) is not None
 
 
 def test_several_rows_of_words_above_numbers_name_the_columns_together():
@@ -116,3 +173,47 @@ def test_percentages_and_currencies_are_as_the_sheet_shows_them():
     (_heading, found) = blocks(xlsx({"S": cells}, look=look, styles=styles))
     assert found.text == "Centre | Spent | Share\nIT | 87450.50 € | 72.88%\nQ | 3.00 €\n\n"
     assert found.header is None
+
+
+def test_dates_are_of_iso_and_durations_in_hours():
+    codes = ("hh:mm", "[h]:mm:ss", "dd.mm.yyyy", "mm:ss.0")
+    formats = "".join(f'<numFmt numFmtId="{164 + i}" formatCode="{code}"/>' for i, code in enumerate(codes))
+    looks = "".join(f'<xf numFmtId="{number}"/>' for number in (0, 164, 165, 166, 167, 22))
+    styles = f"<styleSheet {X}><numFmts>{formats}</numFmts><cellXfs>{looks}</cellXfs></styleSheet>"
+    cells = {"A1": 45352, "B1": 45352.5, "C1": 0.385416666666667, "D1": 1.10416666666667, "E1": -0.5, "F1": 0.0012}
+    look = {"A1": 3, "B1": 5, "C1": 1, "D1": 2, "E1": 2, "F1": 4}
+    (_heading, found) = blocks(xlsx({"S": cells}, styles=styles, look=look))
+    assert found.text == "2024-03-01 | 2024-03-01 12:00:00 | 09:15:00 | 26:30:00 | -12:00:00 | 00:01:43.680\n\n"
+
+
+def ods_cell(kind: str, value: str, text: str, extra: str = "") -> str:
+    name = {"string": "string-value", "time": "time-value"}.get(kind, "value")
+    return (
+        f'<table:table-cell office:value-type="{kind}" office:{name}="{value}" {extra}><text:p>{text}</text:p>'
+        "</table:table-cell>"
+    )
+
+
+def test_open_document_sheets_show_percentages_currencies_and_times():
+    words = "".join(ods_cell("string", word, word) for word in ("Post", "Share", "Half", "Sum", "Debt", "Old", "Time"))
+    numbers = (
+        ods_cell("string", "Rent", "Rent")
+        + ods_cell("percentage", "0.728754", "73 %", 'table:number-columns-repeated="2"')
+        + ods_cell("currency", "1250", "1.250,00 €")
+        + ods_cell("currency", "-19.9", "-€ 19.90")
+        + ods_cell("currency", "1250", "CHF 1'250")
+        + ods_cell("time", "PT26H30M00S", "26:30:00")
+    )
+    empty = '<table:table table:name="None"/>'
+    first = (
+        f'<table:table table:name="A"><table:table-row table:number-rows-repeated="2"/>'
+        f"<table:table-header-rows><table:table-row>{words}</table:table-row></table:table-header-rows>"
+        f'<table:table-row table:number-rows-repeated="2">{numbers}</table:table-row></table:table>'
+    )
+    second = (
+        '<table:table table:name="B"><table:table-row><table:table-cell table:number-columns-repeated="3"/>'
+        f"{ods_cell('percentage', '0.5', '50%')}{ods_cell('float', '0.5', '0.5')}</table:table-row></table:table>"
+    )
+    found = [b for b in blocks(odf("spreadsheet", empty + first + second)) if b.kind is not BlockKind.HEADING]
+    row = "Rent | 72.88 % | 72.88 % | 1250.00 € | -€ 19.90 | CHF 1250 | 26:30:00\n"
+    assert [b.text for b in found] == [f"Post | Share | Half | Sum | Debt | Old | Time\n{row}{row}\n", "50% | 0.5\n\n"]

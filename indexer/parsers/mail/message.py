@@ -16,6 +16,7 @@ from indexer.parsers.archives.unpacking import PART_BYTES, Account, check_size
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Member, Notice, Parsed, Title, one_line
 from indexer.parsers.decoding import storable
 from indexer.parsers.html import parse_html
+from indexer.parsers.mail.newsletters import is_only_links
 from indexer.parsers.text import parse_text
 from rag.errors import SourceDamaged, SourceEncrypted
 from rag.plurals import plural
@@ -90,10 +91,10 @@ def plain_blocks(text: str) -> Iterator[Block]:
 
 
 def html_blocks(page: str) -> Iterator[Block]:
-    """The blocks of a message written in HTML."""
-    for block in parse_html(io.BytesIO(storable(page).encode()), "utf-8"):
-        if isinstance(block, Block):
-            yield _without_headings(block)
+    """The blocks of a message written in HTML, without a newsletter's lines of links, if it says anything else."""
+    found = [block for block in parse_html(io.BytesIO(storable(page).encode()), "utf-8") if isinstance(block, Block)]
+    said = [block for block in found if block.kind is BlockKind.HEADING or not is_only_links(block.text)]
+    yield from map(_without_headings, said or found)
 
 
 def _without_headings(block: Block) -> Block:

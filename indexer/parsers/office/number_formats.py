@@ -1,4 +1,4 @@
-"""Number formats of Excel (ECMA-376, part 1, 18.8.30): what a cell shows beside its number."""
+"""Number formats of cells, of Excel (ECMA-376, part 1, 18.8.30) above all: what they show beside their numbers."""
 
 from __future__ import annotations
 
@@ -73,11 +73,18 @@ def parse_format(code: str) -> NumberFormat | None:
         elif kind != "bracket":
             percent = percent or (kind == "sign" and text == "%")
             around[number is not None] += text
-    before, after = around[0].lstrip(" +"), around[1].rstrip()
+    return (
+        None if number is None else around_number(around[0], around[1], len(number.partition(".")[2]), percent=percent)
+    )
+
+
+def around_number(before: str, after: str, decimals: int, *, percent: bool) -> NumberFormat | None:
+    """The format of numbers that stand between such texts; None if these are no percent sign and no currency."""
+    before, after = before.lstrip(" +"), after.rstrip()
     # What would not be known for a number beside others, such as a unit of measure, would make rows look like headers.
-    if number is None or not (before + after).strip("+-() ") or not is_number(f"{before}1{after}"):
+    if not (before + after).strip("+-() ") or not is_number(f"{before}1{after}"):
         return None
-    return NumberFormat(before=before, after=after, decimals=len(number.partition(".")[2]), percent=percent)
+    return NumberFormat(before=before, after=after, decimals=decimals, percent=percent)
 
 
 def _number(text: str | None) -> int:

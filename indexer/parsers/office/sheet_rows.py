@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, bounded, one_line
+from indexer.parsers.office.side_by_side import held_rows
 from indexer.parsers.tables import TableWriter, names_columns
 
 if TYPE_CHECKING:
@@ -19,11 +21,23 @@ def sheet_blocks(rows: Iterable[Sequence[str]], *, page: int) -> Iterator[Block]
     """Yield the tables of a sheet and the lines of text between them.
 
     A table begins with the sheet or after an empty row, if the row there names columns; otherwise the table before the
-    gap goes on, and its header with it. A row of one cell in such a place is a title or a remark.
+    gap goes on, and its header with it. A row of one cell in such a place is a title or a remark. Tables side by side
+    are handed out from left to right.
     """
     writer = _SheetWriter(page)
-    for row in rows:
-        yield from writer.add([one_line(cell) for cell in row])
+    lines = ([one_line(cell) for cell in row] for row in rows)
+    for filled, run in groupby(lines, key=any):
+        if not filled:
+            yield from writer.add([])
+            continue
+        held, tables = held_rows(run)
+        for table in tables:
+            yield from writer.finish()
+            writer = _SheetWriter(page)
+            for row in table:
+                yield from writer.add(row)
+        for row in () if tables else chain(held, run):
+            yield from writer.add(row)
     yield from writer.finish()
 
 

@@ -1,7 +1,7 @@
 """Spreadsheets (xlsx, xlsm, xlsb, xls, ods): every sheet is a page and a section under its name.
 
-Cells are read by calamine (MIT), with the values that the last calculation left. Charts, comments and what stands
-around numbers (%, €) are read from Excel's newer format alone.
+Cells are read by calamine (MIT), with the values that the last calculation left. Charts and comments are
+read from Excel's newer format alone, what stands around numbers (%, €) from that and from OpenDocument.
 """
 
 from __future__ import annotations
@@ -98,10 +98,7 @@ def _rows(workbook: CalamineWorkbook, name: str, parts: WorkbookParts | None) ->
             yield []
             continue
         around = formats.of(number)
-        cells = [
-            around[i].shown(value) if i in around and isinstance(value, float) else _shown(value)
-            for i, value in enumerate(row)
-        ]
+        cells = [_shown(value, around.get(i)) for i, value in enumerate(row)]
         merged.fill(number, cells)
         filled = {cell for cell in cells if cell}
         # A title over several columns is one.
@@ -176,14 +173,14 @@ class _Merged:
 class _Formats:
     """What cells show beside their numbers, row by row as a sheet is read."""
 
-    def __init__(self, found: Iterator[tuple[int, int, NumberFormat]], first: int) -> None:
+    def __init__(self, found: Iterator[tuple[int, int, NumberFormat | str]], first: int) -> None:
         self._found = found
         self._first = first
         self._ahead = next(found, None)
 
-    def of(self, row: int) -> dict[int, NumberFormat]:
+    def of(self, row: int) -> dict[int, NumberFormat | str]:
         """Formats by the place of a cell in a row; rows are asked for in their order."""
-        around: dict[int, NumberFormat] = {}
+        around: dict[int, NumberFormat | str] = {}
         while self._ahead is not None and self._ahead[0] <= row:
             at, column, found = self._ahead
             if at == row:
@@ -192,15 +189,22 @@ class _Formats:
         return around
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, around: NumberFormat | str | None) -> str:
     """A value as text: whole numbers without a point, dates without an empty time."""
-    if isinstance(value, str):
-        return value
+    if isinstance(around, str):
+        return around
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, float):
-        return f"{value:.15g}"
+        return f"{value:.15g}" if around is None else around.shown(value)
     if isinstance(value, dt.datetime):
         midnight = value.time() == dt.time()
         return value.date().isoformat() if midnight else value.isoformat(sep=" ", timespec="seconds")
-    return str(value)
+    return _hours(value) if isinstance(value, (dt.time, dt.timedelta)) else str(value)
+
+
+def _hours(value: dt.time | dt.timedelta) -> str:
+    if isinstance(value, dt.time):
+        return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds")
+    minutes, seconds = divmod(round(abs(value.total_seconds())), 60)
+    return f"{'-' if value < dt.timedelta() else ''}{minutes // 60}:{minutes % 60:02}:{seconds:02}"

@@ -1,4 +1,4 @@
-"""What stands on a sheet of an Excel workbook beside its cells: charts, text boxes and comments."""
+"""What stands on a sheet of a workbook beside its values: charts, text boxes, comments, and signs of numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from indexer.parsers.blocks import Block, one_line
 from indexer.parsers.office.comments import sheet_comments
 from indexer.parsers.office.drawings import Drawings
 from indexer.parsers.office.number_formats import NumberFormat, number_formats
+from indexer.parsers.office.open_document_cells import CONTENT, OpenDocumentCells
 from indexer.parsers.office.package import main_part, package_title, related, relations
 from indexer.parsers.xml_parts import attribute, child, name_of, read_xml
 
@@ -29,12 +30,13 @@ _MAX_TAG_BYTES: Final = 1 << 10
 
 
 class WorkbookParts:
-    """The package of a workbook; workbooks that are no such package (ods, xlsb) have only their cells."""
+    """The package of a workbook. Of those of OpenDocument only the signs of numbers are read, of xlsb nothing."""
 
     def __init__(self, archive: LimitedZip) -> None:
         self._archive = archive
         self._sheets: dict[str, str] = {}
         self._formats: list[NumberFormat | None] = []
+        self._cells_shown = OpenDocumentCells(archive) if CONTENT in archive else None
         self.title = ""
         if "[Content_Types].xml" not in archive:
             return
@@ -65,8 +67,13 @@ class WorkbookParts:
             columns = max(columns, _column(match[1]))
         return rows * columns
 
-    def formats(self, name: str) -> Iterator[tuple[int, int, NumberFormat]]:
-        """Cells of the sheet of this name that show more than a number: row and column from 0, in the file's order."""
+    def formats(self, name: str) -> Iterator[tuple[int, int, NumberFormat | str]]:
+        """Cells of the sheet of this name that show more than a number: row and column from 0, in the file's order.
+
+        Sheets are asked for in their order.
+        """
+        if self._cells_shown is not None:
+            yield from self._cells_shown.formats(name)
         sheet = self._sheets.get(name)
         if sheet is None or not any(self._formats):
             return

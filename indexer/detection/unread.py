@@ -1,0 +1,56 @@
+"""What binary files that no parser reads are commonly called; a table of magic numbers knows rarer formats."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import PurePath
+
+# Where a mark stands, and the mark; the first that fits names the format.
+_FORMATS: Final = tuple(
+    (re.compile(rb"(?s).{%d}%b" % (at, mark)), name)
+    for at, mark, name in (
+        (0, rb"ID3[\x02-\x04]", "an MP3 recording"),
+        (0, rb"RIFF....WAVE", "a WAV recording"),
+        (0, rb"RIFF....AVI ", "an AVI video"),
+        (0, rb"fLaC", "a FLAC recording"),
+        (0, rb"OggS\x00(?=.{22,99}(?:vorbis|OpusHead|Speex|\x7fFLAC))", "an Ogg recording"),
+        (0, rb"OggS\x00", "an Ogg recording or video"),
+        (0, rb"FORM....AIF[FC]", "an AIFF recording"),
+        (0, rb"MThd\x00\x00\x00\x06", "a MIDI file"),
+        (4, rb"ftypM4[AB] ", "an MPEG-4 recording"),
+        (4, rb"ftypqt  ", "a QuickTime video"),
+        (4, rb"ftyp(?:3g|avc1|dash|iso[\dm]|mp4[12]|M4V)", "an MP4 video"),
+        (0, rb"\x1aE\xdf\xa3(?=.{0,60}webm)", "a WebM video"),
+        (0, rb"\x1aE\xdf\xa3(?=.{0,60}matroska)", "a Matroska video"),
+        (0, rb"0&\xb2u\x8ef\xcf\x11\xa6\xd9", "a Windows Media recording or video"),
+        (0, rb"\x00\x00\x01[\xb3\xba]", "an MPEG video"),
+        (0, rb"MZ(?=.{58,4096}PE\x00\x00)", "a Windows program or library"),
+        (0, rb"\x7fELF", "a program or library for Linux or the like"),
+        (0, rb"!<arch>\ndebian", "a Debian package"),
+        (0, rb"\x00asm", "a WebAssembly program"),
+        (0, rb"PAR1", "a Parquet file"),
+        (0, rb"\x93NUMPY", "an array of NumPy"),
+        (0, rb"\x03\xd9\xa2\x9ag\xfbK\xb5", "a KeePass database"),
+        (0, rb"7z\xbc\xaf'\x1c", "a 7-Zip archive"),
+        (0, rb"Rar!\x1a\x07", "a RAR archive"),
+        (32_769, rb"CD001", "an image of a disc (ISO 9660)"),
+    )
+)
+# Marks too short to trust without the name.
+_NAMED: Final = {
+    ".mp3": (re.compile(rb"\xff[\xe2-\xff]"), "an MP3 recording"),
+    ".aac": (re.compile(rb"\xff[\xf0-\xff]"), "an AAC recording"),
+    ".pyc": (re.compile(rb"..\r\n", re.DOTALL), "a compiled Python module"),
+    ".exe": (re.compile(rb"MZ"), "a Windows program or library"),
+}
+
+
+def common_name(path: PurePath, head: bytes) -> str | None:
+    """The name of a format with its article; the file is known to be no text."""
+    named = _NAMED.get(path.suffix.lower())
+    if named is not None and named[0].match(head):
+        return named[1]
+    return next((name for mark, name in _FORMATS if mark.match(head)), None)
