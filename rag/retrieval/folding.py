@@ -73,6 +73,8 @@ class Folding:
 
     def copies(self) -> Sequence[int]:
         """All chunks that say to the word what has been taken, but for those that are shown."""
+        if not self._whole:
+            return []
         shown = {fold.shown for fold in self.folds}
         return [each for each in self._store.saying(self._whole) if each not in shown]
 

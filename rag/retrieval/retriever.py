@@ -177,7 +177,10 @@ def _ranked(
     may be most of a collection.
     """
     for few in (k, k + _PIECE):
-        yield dict(fuse(dense, lexical, weight=weight, k=few))
+        best = dict(fuse(dense, lexical, weight=weight, k=few))
+        yield best
+        if len(best) < min(few, _DEPTH):
+            return
     depth = _DEPTH
     while True:
         known = copies()
