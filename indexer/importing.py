@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.chunking.chunker import CHUNKER_VERSION
 from indexer.chunking.outlines import blocks_of
-from indexer.chunking.sizes import sized, tokens_in
+from indexer.chunking.sizes import LEAST_AIM, MOST_AIM, sized, tokens_in
 from indexer.formats import CONTAINERS
 from indexer.parsers.registry import PARSER_VERSION
 from rag.embedding.context import contextual_text
@@ -84,6 +84,7 @@ class Import:
 
         Raises:
             EmbedderChanged: the collection was embedded by neither the export's embedder nor this one.
+            InvalidRequest: the header tells of chunks of a size that there is not.
         """
         self._reader = reader
         self._store = store
@@ -93,9 +94,11 @@ class Import:
         try:
             fingerprint = store.collection(collection).fingerprint
             held = (fingerprint.embedder, fingerprint.dimension)
-            chunker = sized(CHUNKER_VERSION, tokens_in(fingerprint.chunker))
+            tokens = tokens_in(fingerprint.chunker)
         except UnknownCollection:
-            held, chunker = None, CHUNKER_VERSION
+            held, tokens = None, tokens_in(header.chunker or CHUNKER_VERSION)
+            if not LEAST_AIM <= tokens <= MOST_AIM:
+                raise reader.problem(f"no collection is cut into chunks of {tokens} tokens") from None
         self._new = held is None
         self._embedder: Embedder | None = None
         if held != wanted:
@@ -105,7 +108,12 @@ class Import:
                 wanted = (configured.identity, configured.dimension)
         self.collection = store.ensure_collection(
             collection,
-            Fingerprint(parser=PARSER_VERSION, chunker=chunker, embedder=wanted[0], dimension=wanted[1]),
+            Fingerprint(
+                parser=PARSER_VERSION,
+                chunker=sized(CHUNKER_VERSION, tokens),
+                embedder=wanted[0],
+                dimension=wanted[1],
+            ),
         )
         if held is None and self._embedder is None and header.dense_weight is not None:
             self.collection = store.set_dense_weight(self.collection, header.dense_weight)

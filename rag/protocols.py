@@ -207,6 +207,11 @@ class PassageStore(Protocol):
         With ``passages`` those of the present that nothing is like, and that have no flaw, may be read at once.
         """
 
+    def saying(self, wholes: Iterable[int]) -> Sequence[int]:
+        """The ids of all chunks, of any collection and time, that say to the word what has one of these keys
+        (``Likeness.whole``).
+        """
+
     def copies(
         self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None
     ) -> list[tuple[Chunk, Document]]:

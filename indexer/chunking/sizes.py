@@ -6,6 +6,10 @@ from typing import Final
 
 from indexer.chunking.chunker import MAX_TOKENS, TARGET_TOKENS
 
+# What a collection's chunks can be asked to be, in tokens.
+LEAST_AIM: Final = 20
+MOST_AIM: Final = 1000
+
 _MARK: Final = "@"
 
 

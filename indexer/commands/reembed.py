@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from indexer.chunking.sizes import LEAST_AIM, MOST_AIM
 from indexer.commands import erasing
 from indexer.commands.interruption import Interruption
 from indexer.commands.options import collection_option, json_option
@@ -33,7 +34,7 @@ _ACTIONS = ("cancel", "rollback", "forget_previous", "status")
 @click.option("--rechunk", is_flag=True, help="Cut the documents anew, too, as this release does it.")
 @click.option(
     "--chunk-tokens",
-    type=click.IntRange(20, 1000),
+    type=click.IntRange(LEAST_AIM, MOST_AIM),
     metavar="N",
     help="Cut them into passages of about N tokens, now and from now on; RAG_CHUNK_TOKENS is for new collections.",
 )

@@ -62,13 +62,21 @@ def parse_metadata(value: Mapping[str, object]) -> dict[str, MetadataValue]:
     Raises:
         InvalidRequest: a key or a value cannot be filtered by.
     """
-    for key in value:
+    read: dict[str, MetadataValue] = {}
+    for key, each in value.items():
         if METADATA_KEY.fullmatch(key) is None:
             raise InvalidRequest(
                 f"{_shown(key)} cannot be a key of metadata.",
-                hint="Use up to 100 letters, digits, '_', '.' and '-' (not in front).",
+                hint="Use up to 100 letters (a to z, A to Z), digits, '_', '.' and '-' (these two not in front).",
             )
-    return {key: _metadata_value(each, f"metadata.{key}") for key, each in value.items()}
+        try:
+            read[key] = _metadata_value(each, f"metadata.{key}")
+        except FilterProblem as problem:
+            raise InvalidRequest(
+                f"The metadata cannot be used: {problem.where} {problem.what}.",
+                hint="Write it as text (in JSON: in quotes)." if isinstance(each, int | float) else "",
+            ) from problem
+    return read
 
 
 def parse(value: object) -> Filter:

@@ -71,6 +71,13 @@ class Folding:
             elif likeness.flaw is None and likeness.whole not in self._whole:
                 self._fold(chunk_id)
 
+    def copies(self) -> Sequence[int]:
+        """All chunks that say to the word what has been taken, but for those that are shown."""
+        if not self._whole:
+            return []
+        shown = {fold.shown for fold in self.folds}
+        return [each for each in self._store.saying(self._whole) if each not in shown]
+
     def _fold(self, chunk_id: int) -> None:
         alike: dict[int, tuple[Chunk, Document]] = {}
         before, shown = None, chunk_id

@@ -15,6 +15,8 @@ import numpy as np
 from rag.types import Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from rag.ranking import Ranking
@@ -24,11 +26,17 @@ DENSE_WEIGHT = 0.5
 
 
 def fuse(
-    dense: Ranking, lexical: Ranking, *, weight: float | None = None, k: int | None = None
+    dense: Ranking,
+    lexical: Ranking,
+    *,
+    weight: float | None = None,
+    k: int | None = None,
+    without: Sequence[int] = (),
 ) -> list[tuple[int, Scores]]:
     """The ``k`` best chunk ids (all if ``None``) with all their scores, best first.
 
-    ``weight`` (above 0, below 1) is the dense leg's share, ``DENSE_WEIGHT`` if ``None``; ties go to lower ids.
+    ``weight`` (above 0, below 1) is the dense leg's share, ``DENSE_WEIGHT`` if ``None``; ties go to lower ids. Those
+    ``without`` which the ranking is made count where scores are normalised, as if they were in it.
     """
     weight = DENSE_WEIGHT if weight is None else weight
     ids, place = np.unique(np.concatenate([dense.ids, lexical.ids]), return_inverse=True)
@@ -36,7 +44,10 @@ def fuse(
     fused = np.zeros(len(ids))
     fused[of_dense] = weight * _between_least_and_best(dense.scores)
     fused[of_lexical] += _of_the_best(lexical.scores, 1 - weight)
-    count = len(ids) if k is None else min(k, len(ids))
+    left_out = np.isin(ids, without)
+    fused[left_out] = -1.0
+    count = len(ids) - int(left_out.sum())
+    count = count if k is None else min(k, count)
     if not count:
         return []
     # Of some hundred hits a handful is asked for: neither all of them are sorted nor made into values.

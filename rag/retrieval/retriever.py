@@ -15,7 +15,7 @@ from rag.retrieval.legs import Legs
 from rag.types import Passage, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from rag.protocols import Embedder, LexicalIndex, PassageStore, VectorSearch
@@ -108,8 +108,8 @@ class Retriever:
             dense, lexical = legs.search(_DEPTH)
             folding = Folding(self._store, collection, k, where=where, as_of=as_of)
             scores: dict[int, Scores] = {}
-            for some in _ranked(dense, lexical, legs.search, weight=collection.dense_weight, k=k):
-                scores = {**some, **scores}
+            for some in _ranked(dense, lexical, legs.search, folding.copies, weight=collection.dense_weight, k=k):
+                scores |= {chunk_id: score for chunk_id, score in some.items() if chunk_id not in scores}
                 folding.take(list(some))
                 if folding.complete:
                     break
@@ -166,22 +166,28 @@ def _ranked(
     dense: Ranking,
     lexical: Ranking,
     search: Callable[[int], tuple[Ranking, Ranking]],
+    copies: Callable[[], Sequence[int]],
     *,
     weight: float | None,
     k: int,
 ) -> Iterator[dict[int, Scores]]:
     """The ranking piece by piece: the first ``k``, the rest, and what lies deeper, if all of these are asked for.
 
-    What is in one piece may be in further ones.
+    What is in one piece may be in further ones, but for ``copies`` of what has been taken from the pieces before, which
+    may be most of a collection.
     """
     for few in (k, k + _PIECE):
-        yield dict(fuse(dense, lexical, weight=weight, k=few))
+        best = dict(fuse(dense, lexical, weight=weight, k=few))
+        yield best
+        if len(best) < min(few, _DEPTH):
+            return
     depth = _DEPTH
     while True:
-        ranked = fuse(dense, lexical, weight=weight)
+        known = copies()
+        ranked = fuse(dense, lexical, weight=weight, without=known)
         for start in range(0, len(ranked), _PIECE):
             yield dict(ranked[start : start + _PIECE])
         if max(len(dense), len(lexical)) < depth:
             return
-        depth *= _DEEPER
+        depth = max(_DEEPER * depth, _DEPTH + len(known))
         dense, lexical = search(depth)

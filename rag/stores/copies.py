@@ -72,6 +72,7 @@ _AT_ANY_TIME: Final = select(
     ChunkRow.id.label("chunk_id"), *_known(select(_other.key).where(_SHARED).correlate(_mine).exists())
 ).where(_THESE)
 _PASSAGES_NOW: Final = ACTIVE_PASSAGES.add_columns(*_KNOWN_NOW)
+SAYING: Final = select(ChunkKeyRow.chunk_id).where(ChunkKeyRow.key.in_(bindparam("wholes", expanding=True)))
 # To the word, and in part: apart, for many of the one must not leave none of the other.
 _SHARING: Final = tuple(
     select(_other.chunk_id).join(_mine, _SHARED).where(_mine.chunk_id == bindparam("chunk_id"), kind)

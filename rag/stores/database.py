@@ -77,8 +77,8 @@ class Database:
         url = _sqlite_url(settings.sqlalchemy_url)
         path = Path(url.database or "")
         if migrate:
-            _make_writable(settings.home)
-            _make_writable(path.parent)
+            make_writable(settings.home)
+            make_writable(path.parent)
         _refuse_lost(path, settings.home)
         require_whole_log(path)
         engine = _create_engine(url, busy_timeout_s)
@@ -150,7 +150,7 @@ def migrate(url: str, *, retention_days: float) -> None:
     """Create or migrate the database at a SQLAlchemy URL, as ``Database.open`` does. Errors: as there."""
     parsed = _sqlite_url(url)
     path = Path(parsed.database or "")
-    _make_writable(path.parent)
+    make_writable(path.parent)
     engine = _create_engine(parsed, _BUSY_TIMEOUT_S)
     try:
         _bring_up_to_date(engine, path, migrate=True, retention_days=retention_days)
@@ -188,7 +188,8 @@ def _sqlite_url(url: str) -> URL:
     return parsed
 
 
-def _make_writable(directory: Path) -> None:
+def make_writable(directory: Path) -> None:
+    """Make a directory of data, if it is not there. Raises DataDirectoryUnwritable, DiskFull."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Asking for permissions is not proof: root, full and read-only disks.
@@ -201,8 +202,10 @@ def _make_writable(directory: Path) -> None:
 def _unwritable(directory: Path, error: OSError) -> StorageError:
     if is_full(directory, error):
         return disk_full(directory)
+    no_directory = isinstance(error, FileExistsError | NotADirectoryError)
+    why = "it is not a directory" if no_directory else error.strerror or error
     return DataDirectoryUnwritable(
-        f"The data directory {directory} cannot be written: {error.strerror or error}.",
+        f"The data directory {directory} cannot be written: {why}.",
         hint="Correct its owner or permissions, or set RAG_HOME to a directory you can write to. What is only to be "
         "read (a mounted copy) is copied there first: searching needs locks and a log beside the database.",
     )

@@ -20,7 +20,7 @@ from rag.stores.collections import (
     require_collection,
     set_dense_weight,
 )
-from rag.stores.copies import copies, likenesses
+from rag.stores.copies import SAYING, copies, likenesses
 from rag.stores.embedding_inputs import embedding_inputs
 from rag.stores.history import require_known
 from rag.stores.quality import collection_quality, document_qualities
@@ -267,16 +267,16 @@ class SqlDocumentStore:
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
     def likenesses(
-        self,
-        collection: Collection,
-        chunk_ids: Sequence[int],
-        *,
-        as_of: datetime | None = None,
-        passages: bool = False,
+        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None, passages: bool = False
     ) -> dict[int, Likeness]:
         """As ``rag.stores.copies`` has it: what is known of chunks, and ``passages`` that are read with it."""
         with self._database.read() as connection:
             return likenesses(connection, collection, chunk_ids, as_of, passages=passages)
+
+    def saying(self, wholes: Iterable[int]) -> Sequence[int]:
+        """All chunks that say to the word what has one of these keys."""
+        with self._database.read() as connection:
+            return connection.scalars(SAYING, {"wholes": list(wholes)}).all()
 
     def copies(
         self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None

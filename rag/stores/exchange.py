@@ -44,7 +44,8 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 class ExportHeader(_Record, frozen=True, tag="export"):
     """``embedder`` is the identity that made the vectors; ``created`` an RFC 3339 time in UTC.
 
-    ``dense_weight`` was tuned for that embedder; ``None`` is the default.
+    ``dense_weight`` was tuned for that embedder; ``None`` is the default. ``chunker`` is what its documents
+    are cut by from now on, each may have been cut by another; ``None`` in files of older programs.
     """
 
     format_version: _Count
@@ -55,6 +56,7 @@ class ExportHeader(_Record, frozen=True, tag="export"):
     dimension: _Count
     documents: _Count
     dense_weight: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
+    chunker: str | None = None
 
 
 class ExportedDocument(_Record, frozen=True, tag="document"):
@@ -134,6 +136,7 @@ def records(database: Database, collection: Collection, *, program: str) -> Iter
             dimension=current.fingerprint.dimension,
             documents=count,
             dense_weight=current.dense_weight,
+            chunker=current.fingerprint.chunker,
         )
         set_id = require_live_set(connection, collection.id)
         chunks = 0

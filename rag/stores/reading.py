@@ -155,23 +155,32 @@ _MEMBERS: Final = (
 
 
 _container: Final = aliased(DocumentRow)
+_WITHIN_CONTAINER: Final = and_(
+    DocumentRow.collection_id == _container.collection_id,
+    _is_within(
+        _container.uri.concat(MEMBER_MARK),
+        _container.uri.concat(_AFTER_MARK),
+        func.length(_container.uri) + len(MEMBER_MARK),
+    ),
+)
 _MEMBERS_OF: Final = select(
     _container.id,
     select(func.count())
     .select_from(DocumentRow)
     .join(VersionRow, VersionRow.document_id == DocumentRow.id)
-    .where(DocumentRow.collection_id == _container.collection_id, visible())
-    .where(
-        _is_within(
-            _container.uri.concat(MEMBER_MARK),
-            _container.uri.concat(_AFTER_MARK),
-            func.length(_container.uri) + len(MEMBER_MARK),
-        )
-    )
+    .where(_WITHIN_CONTAINER, visible())
     .correlate(_container)
     .scalar_subquery()
     .label("members"),
 ).where(_container.id.in_(bindparam("documents", expanding=True)))
+_IDS_WITHIN: Final = (
+    select(DocumentRow.id)
+    .join(_container, _WITHIN_CONTAINER)
+    .where(
+        _container.id.in_(bindparam("documents", expanding=True)),
+        _container.collection_id + 0 == bindparam("collection"),  # or SQLite goes through all of the collection
+    )
+)
 
 
 def member_count(connection: Connection, collection_id: int, uri: str) -> int:
@@ -186,12 +195,10 @@ def member_counts(connection: Connection, document_ids: Sequence[int]) -> dict[i
 
 def with_members(connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[int]:
     """These ids and those of the documents within these documents."""
-    mine = DocumentRow.collection_id == collection.id
     found = dict.fromkeys(document_ids)
-    for document_id in document_ids:
-        uri = connection.scalar(select(DocumentRow.uri).where(mine, DocumentRow.id == document_id))
-        if uri is not None:
-            found.update(dict.fromkeys(connection.scalars(select(DocumentRow.id).where(mine, within(uri)))))
+    for start in range(0, len(document_ids), _BATCH):
+        some = {"collection": collection.id, "documents": document_ids[start : start + _BATCH]}
+        found.update(dict.fromkeys(connection.scalars(_IDS_WITHIN, some)))
     return list(found)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine, event
 
 from rag.errors import DatabaseDamaged, EmbedderChanged, InvalidRequest, UnknownCollection
 from rag.protocols import DocumentStore
@@ -357,6 +358,29 @@ def test_a_dense_weight_outlives_a_new_parser_but_not_a_new_embedder(store, coll
 def _ids_of(store, collection, *documents):
     found = store.hydrate(collection, chunk_ids(store, collection))
     return [[chunk.id for chunk, owner in found if owner == each] for each in documents]
+
+
+def test_many_documents_are_deleted_with_their_members_by_few_statements(store, collection):
+    archives = [ingest(store, collection, f"/{number}.zip", [f"Archive {number}. "]) for number in range(60)]
+    for number in range(0, 60, 20):
+        ingest(store, collection, f"/{number}.zip!/inner", ["A member. "])
+        ingest(store, collection, f"/{number}.zip.txt", ["No member. "])
+    other = store.ensure_collection("other", fingerprint())
+    elsewhere = ingest(store, other, "/z.zip", ["Of another collection. "])
+    ingest(store, other, "/z.zip!/inner", ["Its member. "])
+    asked: list[str] = []
+
+    def note(*call):
+        asked.append(call[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert store.delete(collection, [*(each.id for each in archives), elsewhere.id]) == 63
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert [each.uri for each in store.documents(collection)] == [f"/{number}.zip.txt" for number in range(0, 60, 20)]
+    assert len(store.documents(other)) == 2
+    assert len(asked) < 60
 
 
 BODY = "The pump runs at 40 bar. It is checked each morning by the shift that leaves. Nobody opens it while it runs. "

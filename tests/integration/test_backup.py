@@ -265,6 +265,14 @@ def test_a_place_that_is_not_there(run, home, tmp_path):
     assert error(run("rag", "restore", tmp_path / "b.zip", "--force", "--json", exit_code=1))["code"] == "storage_error"
 
 
+def test_a_data_directory_that_is_a_file(run, use, home, tmp_path):
+    run("rag", "backup", tmp_path / "b.zip", "--json")
+    (tmp_path / "file").touch()
+    use("file")
+    told = error(run("rag", "restore", tmp_path / "b.zip", "--json", exit_code=1))
+    assert (told["code"], "is not a directory" in told["message"]) == ("data_directory_unwritable", True)
+
+
 def test_a_database_that_is_there_is_moved_aside_by_force(run, use, home, tmp_path):
     run("rag", "backup", tmp_path / "b.zip")
     before = found()

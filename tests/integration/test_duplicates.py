@@ -112,6 +112,22 @@ def test_k_different_passages_are_found_below_a_thousand_copies(shelf) -> None:
     assert fused == sorted(fused, reverse=True)
 
 
+def test_of_thousands_of_copies_few_are_looked_at(shelf, monkeypatch) -> None:
+    shelf.add("/a", *[NOTICE] * 3000, *[PUMP] * 3000)
+    shelf.add("/b", "A pump that nobody wrote a notice about. ")
+    asked: list[int] = []
+    likenesses = SqlDocumentStore.likenesses
+
+    def counted(store, collection, chunk_ids, **options):
+        asked.extend(chunk_ids)
+        return likenesses(store, collection, chunk_ids, **options)
+
+    monkeypatch.setattr(SqlDocumentStore, "likenesses", counted)
+    found = shelf.search("Who agreed to the pump and its cookies?", 6)
+    assert sorted(uri for uri, _ in found) == ["/a", "/a", "/b"]
+    assert len(asked) < 2000
+
+
 def test_the_ranking_does_not_depend_on_k(shelf) -> None:
     for number in range(4):
         shelf.add(f"/{number}", *_others(5), PUMP)

@@ -400,6 +400,25 @@ def test_a_tuned_weight_travels_with_the_embeddings_it_was_tuned_for(run, use, e
     assert weight() is None, "tuned for another embedder"
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_the_size_of_chunks_travels_with_the_collection(run, use, exported, tmp_path, form):
+    run("reembed", "-c", "water", "--chunk-tokens", 60)
+    file = tmp_path / f"small.{form}"
+    run("export", file, "-c", "water")
+    use("second")
+    run("import", file)
+    with open_library(load_settings()) as library:
+        assert library.store.collection("water").fingerprint.chunker.endswith("@60")
+    assert run("ingest", tmp_path / "docs", "-c", "water")["unchanged"] == 2
+
+
+def test_chunks_of_no_size_are_refused(run, use, exported):
+    header, *rest = lines(exported)
+    rewritten(exported, [header | {"chunker": "any@5"}, *rest])
+    use("second")
+    assert "chunks of 5 tokens" in run("import", exported, exit_code=1)["message"]
+
+
 @pytest.mark.parametrize(
     ("lost", "told"),
     [

@@ -55,6 +55,9 @@ class Shelf(OneCollection):
             for each in chunk_ids
         }
 
+    def saying(self, wholes):
+        return [each for each, said in self.said.items() if whole_key(said) in wholes]
+
     def copies(self, collection, chunk_id, *, where=None, as_of=None):
         like = self.like(chunk_id)
         holds_it = like and len(self.said[like[0]]) > len(self.said[chunk_id])

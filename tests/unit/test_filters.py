@@ -94,5 +94,19 @@ def test_metadata_that_no_filter_could_find_is_refused(metadata):
         parse_metadata(metadata)
 
 
+@pytest.mark.parametrize(
+    ("metadata", "says", "hint"),
+    [
+        ({"n": 2**53 + 1}, "^The metadata cannot be used: metadata.n is 9007199254740993, but", "as text"),
+        ({"n": [1]}, "^The metadata cannot be used: metadata.n is", "text, a number"),
+        ({"ü": 1}, "cannot be a key", "a to z"),
+    ],
+)
+def test_metadata_is_refused_as_such(metadata, says, hint):
+    with pytest.raises(InvalidRequest, match=says) as refused:
+        parse_metadata(metadata)
+    assert hint in f"{refused.value}"
+
+
 def test_every_field_has_a_column():
     assert _COLUMNS.keys() == FIELDS.keys()

@@ -21,7 +21,7 @@ from rag.errors import Conflict, DatabaseBusy, DiskFull
 from rag.stores import schema
 from rag.stores.archives.archive import BLOBS, DATABASE, Manifest, file_errors, reading, sync
 from rag.stores.archives.backup import check, opened
-from rag.stores.database import migration_lock
+from rag.stores.database import make_writable, migration_lock
 from rag.stores.sqlite_errors import storage_error, translated
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def restore(
         DatabaseTooNew: a newer program has written it.
         DatabaseDamaged: the database in it is.
         DatabaseBusy: another process uses the data directory.
+        DataDirectoryUnwritable: its place cannot be written.
         DiskFull, StorageError: reading or writing failed.
     """
     database = places.database
@@ -67,7 +68,7 @@ def restore(
         manifest = opened_archive.manifest
         schema.require_known(manifest.revision, f"in {archive}")
         for directory in (database.parent, places.indexes.parent):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_writable(directory)
         staged = _Staged(places)
         with _locked(database):
             _require_free(database, force=force)
