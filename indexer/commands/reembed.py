@@ -201,7 +201,7 @@ def _show_status(library: Library, collection: Collection, *, as_json: bool) -> 
                     one["uncut"] = connection.scalars(cuts.count_uncut(each)).one()
                 found.append(one)
     lines = [_status_line(each) for each in found]
-    _say({"collection": collection.name, "embeddings": found}, "\n".join(lines), as_json=as_json)
+    _say({"collection": collection.name, "embeddings": found}, *lines, as_json=as_json)
 
 
 def _status_line(each: dict[str, Any]) -> str:
@@ -227,5 +227,5 @@ def _embedded(report: ReembedReport) -> str:
     return f"{plural(report.embedded - report.reused, 'chunk')} embedded now{taken}"
 
 
-def _say(body: dict[str, Any], text: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(body, ensure_ascii=False) if as_json else on_one_line(text))
+def _say(body: dict[str, Any], *lines: str, as_json: bool) -> None:
+    click.echo(json.dumps(body, ensure_ascii=False) if as_json else "\n".join(map(on_one_line, lines)))

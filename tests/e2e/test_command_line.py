@@ -135,6 +135,9 @@ def test_the_doctor_finds_everything_working_and_names_what_is_not(terminal, tmp
     assert report["ok"], report
     assert "smollm2-135m-instruct: CPU" in checks["generator"]["detail"]
     assert re.match(r"can change .+ have .*network", checks["parsers"]["detail"])
+    quick = terminal.run("rag", "doctor", "--quick").stdout
+    assert "not loaded yet" in quick
+    assert "fail" not in quick
     (report,) = terminal.json("rag", "doctor", status=1, RAG_MODELS_DIR=str(tmp_path))
     assert not report["ok"]
     assert any("rag models pull" in check["detail"] for check in report["checks"] if not check["ok"])

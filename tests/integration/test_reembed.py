@@ -88,6 +88,11 @@ def test_a_collection_goes_over_to_another_embedder(run, ingested):
     assert validation["found_before"] > 0.8
     assert (summary["outcome"], summary["embedder"], summary["embedded"]) == ("swapped", "other@32", 60)
     assert status(run) == {"live": ("other@32", 60), "previous": ("hashing@64", 60)}
+    shown = run("reembed", "--status").stdout.splitlines()
+    assert [line.split(",")[0] for line in shown] == [
+        "live      other@32: 60 of 60 chunks",
+        "previous  hashing@64: 60 of 60 chunks",
+    ]
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
     assert state["generation"]["count"] == 60  # its index was made before it served
     assert json.loads(run("verify", "--json").stdout)["findings"] == []
