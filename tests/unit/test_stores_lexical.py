@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import closing
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import event, text
@@ -86,6 +87,18 @@ def test_the_same_chunks_with_the_same_scores_are_found_whichever_terms_find(fil
         found = FtsIndex(database).search(collection, query, 100, where=where)
         assert {hit.chunk_id: hit.score for hit in found} == scores(expected), query
         assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+
+
+@pytest.mark.parametrize("asking", [0, 10**9], ids=["the best are asked", "all are listed"])
+def test_few_that_a_filter_lets_through_are_found_whichever_way(filled, monkeypatch, asking):
+    database, collection = filled
+    exact = [FtsIndex(database).search(collection, query, 100, where=SOME) for query in QUERIES]
+    monkeypatch.setattr(lexical, "_ASKING", asking)
+    monkeypatch.setattr(lexical, "matching_chunks", listing := Mock(wraps=lexical.matching_chunks))
+    for query, expected in zip(QUERIES, exact, strict=True):
+        found = FtsIndex(database).search(collection, query, 3, where=SOME)
+        assert [hit.chunk_id for hit in found] == [hit.chunk_id for hit in expected[:3]], query
+    assert listing.called == bool(asking)
 
 
 def by_fts5(database, query):

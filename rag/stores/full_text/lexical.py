@@ -17,7 +17,7 @@ import numpy as np
 from sqlalchemy import Float, Integer, column, func, literal_column, select, table, union_all
 
 from rag.ranking import Ranking
-from rag.stores.filtering import condition
+from rag.stores.filtering import condition, matching_chunks
 from rag.stores.full_text.analysis import languages_of, scope_term
 from rag.stores.full_text.postings import Lengths, postings
 from rag.stores.full_text.query_terms import QueryTerm, query_terms
@@ -56,6 +56,8 @@ _SELECTS = 100
 # How many more of the best than are wanted are asked whether they count; where too few do, so many times as many.
 _SPARE = 8  # an eighth
 _FURTHER = 4
+# To ask whether a chunk counts takes as long as to list so many that do.
+_ASKING = 5
 
 # Candidates for each of the k: frequent terms change the order of what rare ones found, and some chunks do not count.
 _CANDIDATES = 2
@@ -129,9 +131,9 @@ class _Search:
         self._where = where
         self._as_of = as_of
         self._scope = f'"{scope_term(collection.id)}"'
-        all_, own = counted.statistics, counted.of(self._scope)
-        self._small = own < min(COUNTED, all_.chunks / 2)
-        self._statistics = replace(all_, chunks=own) if all_.shared else all_
+        all_, self._own = counted.statistics, counted.of(self._scope)
+        self._small = self._own < min(COUNTED, all_.chunks / 2)
+        self._statistics = replace(all_, chunks=self._own) if all_.shared else all_
 
     def best(self, terms: Sequence[QueryTerm]) -> dict[int, float]:
         """Chunks and their scores: at least ``k``, if there are so many, and the best among them."""
@@ -176,13 +178,26 @@ class _Search:
             matching = self._matching_here(terms)
             best = matching._replace(query=self._counting(_with_rows(matching.query, matching.chunk_id))).best(wanted)
             return self._scored(dict(map(tuple, self._connection.execute(best).all())), telling)
-        ids, scores = self._sums(terms)
+        return self._scored(self._best_that_count(*self._sums(terms), wanted), telling)
+
+    def _best_that_count(self, ids: NDArray[np.int64], scores: NDArray[np.float64], wanted: int) -> dict[int, float]:
+        """The ``wanted`` chunks with the highest scores of those that searches of the collection are about."""
         found: dict[int, float] = {}
-        start, end = 0, wanted + wanted // _SPARE
-        while len(found) < wanted and start < len(ids):
-            found |= self._that_count(Ranking.ordered(ids, scores, end)[start:])
-            start, end = end, _FURTHER * end
-        return self._scored(dict(islice(found.items(), wanted)), telling)
+        asked, further = 0, wanted + wanted // _SPARE
+        while len(found) < wanted and asked < len(ids):
+            some = Ranking.ordered(ids, scores, further)[asked:]
+            chunks = select(ChunkRow.id).where(ChunkRow.id.in_(_listed(some.ids.tolist())))
+            counting = set(self._connection.scalars(self._counting(chunks)))
+            of_some = zip(some.ids.tolist(), some.scores.tolist(), strict=True)
+            found |= {chunk_id: score for chunk_id, score in of_some if chunk_id in counting}
+            asked, further = further, _FURTHER * further
+            share = (len(found) + 1) / asked
+            if len(found) < wanted and share * self._own < _ASKING * min(len(ids), wanted / share):
+                every = matching_chunks(self._connection, self._collection.id, self._where, visible(self._as_of))
+                among = np.isin(ids, every, assume_unique=True)
+                best = Ranking.ordered(ids[among], scores[among], wanted)
+                return dict(zip(best.ids.tolist(), best.scores.tolist(), strict=True))
+        return dict(islice(found.items(), wanted))
 
     def _sums(self, terms: Sequence[QueryTerm]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """All chunks that hold one of the terms, of whatever collection, and what the terms in them weigh in this one:
@@ -219,13 +234,6 @@ class _Search:
             return 1.0
         everywhere = self._counted.statistics
         return self._statistics.weight(self._rows(term)) / everywhere.weight(self._counted.exactly(term.expression))
-
-    def _that_count(self, ranking: Ranking) -> dict[int, float]:
-        """Those of a ranking that searches of the collection are about, in its order."""
-        chunks = select(ChunkRow.id).where(ChunkRow.id.in_(_listed(ranking.ids.tolist())))
-        counting = set(self._connection.scalars(self._counting(chunks)))
-        scores = zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True)
-        return {chunk_id: score for chunk_id, score in scores if chunk_id in counting}
 
     def _matching_here(self, terms: Sequence[QueryTerm]) -> _Matching:
         """As FTS5 would score the terms if there were no other collection, but for the average length.
