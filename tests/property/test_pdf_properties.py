@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.parsers.blocks import Block
-from indexer.parsers.pdf.parser import pages as pdf_pages
+from indexer.parsers.pdf import pages as pdf_pages
 from indexer.parsers.pdf.parser import parse_pdf
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceError
