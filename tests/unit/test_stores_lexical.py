@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 from sqlalchemy import event, text
 
+from rag.errors import DatabaseDamaged
 from rag.retrieval.filters import parse
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
@@ -131,6 +132,17 @@ def test_scores_follow_what_comes_and_goes(database, store):
         connection.execute(text("DELETE FROM chunk_terms WHERE chunk_id = 2"))
     assert {hit.chunk_id for hit in index.search(collection, "alpha filler", 100)} == {1, 3, 4, 5}
     assert len(FtsIndex(database).search(collection, "alpha", 2)) == 2
+
+
+@pytest.mark.parametrize("sizes", [b"", b"\x80", b"\x01\x02\x03\x04"])
+def test_damaged_lengths_are_told(database, store, sizes):
+    collection = fill(store, "one", 3, seed=1)
+    table = f"{term_statistics.FULL_TEXT_TABLE}_docsize"
+    with database.write() as connection:
+        connection.execute(text(f"UPDATE {table} SET sz = :sizes WHERE id = 2"), {"sizes": sizes})  # noqa: S608
+    with pytest.raises(DatabaseDamaged, match="Full text is damaged") as told:
+        FtsIndex(database).search(collection, "every", 10)
+    assert "indexer verify --repair" in told.value.hint
 
 
 def test_a_rare_word_decides_and_frequent_ones_order(database, store, few):

@@ -45,7 +45,7 @@ _CONTEXT_WEIGHT = 1.0
 _SCOPE_WEIGHT = 0.0
 
 # Chunks that are scored for the terms which find: so many in any case, and further ones up to the other number as long
-# as the terms that do not find weigh more than a share of those that do (docs/lab-log.md, 2026-11-25).
+# as the terms that do not find weigh more than a share of those that do (docs/lab-log.md, 2026-11-25 and 2026-12-02).
 _SCORED = 100_000
 _SCORED_AT_MOST = 200_000
 _REST = 0.5

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from sqlalchemy import text
 
+from rag.errors import DatabaseDamaged
 from rag.stores.full_text.term_statistics import FULL_TEXT_TABLE
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ class Lengths:
         self._held: NDArray[np.uint16] = np.zeros(1, dtype=np.uint16)  # by the ids of chunks, two bytes each
 
     def of(self, connection: Connection, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Of chunks that the connection's transaction sees; 0 where FTS5 knows none."""
+        """Of chunks that the connection's transaction sees; 0 where FTS5 knows none. Raises DatabaseDamaged."""
         if len(ids) and ids.max() >= len(self._held):
             with self._lock:
                 while ids.max() >= len(self._held) and self._grow(connection):
                     pass
-        known = ids < len(self._held)
+        known = (ids >= 0) & (ids < len(self._held))
         return np.where(known, self._held[np.where(known, ids, 0)], 0).astype(np.float64)
 
     def _grow(self, connection: Connection) -> bool:
@@ -77,7 +78,13 @@ class Lengths:
             return False
         held = np.zeros(ids[-1] + 1, dtype=np.uint16)
         held[: len(self._held)] = self._held
-        held[ids] = np.minimum(_varints(sizes).reshape(-1, _COLUMNS).sum(axis=1), _LONGEST)
+        columns = _varints(sizes)
+        if len(columns) != _COLUMNS * len(ids):
+            raise DatabaseDamaged(
+                "Full text is damaged: the lengths of passages cannot be read.",
+                hint="`indexer verify --repair` makes it anew.",
+            )
+        held[ids] = np.minimum(columns.reshape(-1, _COLUMNS).sum(axis=1), _LONGEST)
         self._held = held
         return True
 
