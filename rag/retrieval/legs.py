@@ -50,23 +50,25 @@ class Legs:
 
     def search(self, depth: int) -> tuple[Ranking, Ranking]:
         """Dense and lexical hits, at most ``depth`` of each; each leg sees the database at a moment of its own."""
-        if self._lexical is None:
-            return self._dense(self._embedder, depth) if self._embedder else Ranking.of(()), Ranking.of(())
-        if self._embedder is None:
-            return Ranking.of(()), self._full_text(self._lexical, depth)
-        beside = self._executor.submit(self._full_text, self._lexical, depth)
+        if self._embedder is None or self._lexical is None:
+            return self._dense(depth), self._full_text(depth)
+        beside = self._executor.submit(self._full_text, depth)
         try:
-            dense = self._dense(self._embedder, depth)
+            dense = self._dense(depth)
         finally:
             wait((beside,))  # no search goes on once its caller has an answer, an error or not
         return dense, beside.result()
 
-    def _dense(self, embedder: Embedder, depth: int) -> Ranking:
+    def _dense(self, depth: int) -> Ranking:
+        if self._embedder is None:
+            return Ranking.of(())
         if self._vector is None:
             started = time.perf_counter()
-            self._vector = embedder.embed_query(self._query)
+            self._vector = self._embedder.embed_query(self._query)
             self.embed_ms = 1000 * (time.perf_counter() - started)
         return self._vectors.search(self._collection, self._vector, depth, where=self._where, as_of=self._as_of)
 
-    def _full_text(self, lexical: LexicalIndex, depth: int) -> Ranking:
-        return lexical.search(self._collection, self._query, depth, where=self._where, as_of=self._as_of)
+    def _full_text(self, depth: int) -> Ranking:
+        if self._lexical is None:
+            return Ranking.of(())
+        return self._lexical.search(self._collection, self._query, depth, where=self._where, as_of=self._as_of)

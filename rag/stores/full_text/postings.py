@@ -54,8 +54,9 @@ def postings(connection: Connection, words: Sequence[str]) -> dict[str, Postings
 
 
 class Lengths:
-    """How many terms chunks have. Read once, and later what is new: a chunk never changes, and ids are never used
-    twice. Safe to share between threads.
+    """How many terms chunks have. Read once, and later what is new: no writer changes a chunk, and ids are never used
+    twice. Only of one that `indexer verify --repair` has mended meanwhile the former length counts until the program
+    starts again. Safe to share between threads.
     """
 
     def __init__(self) -> None:
