@@ -1,8 +1,9 @@
-"""What is text to Python and cannot be written as UTF-8: lone surrogates, from JSON escapes or bytes of a shell."""
+"""Texts that are not what they seem: lone surrogates (from JSON escapes, or bytes of a shell), letters in pieces."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
 
 
 def is_storable(text: str) -> bool:
@@ -12,6 +13,13 @@ def is_storable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def equivalents(text: str) -> list[str]:
+    """The text as it is, composed (NFC) and decomposed (NFD): names of files come from some systems in pieces."""
+    if text.isascii():
+        return [text]
+    return list(dict.fromkeys((text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD")))))
 
 
 def shown_path(path: str) -> str:

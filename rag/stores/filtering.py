@@ -11,9 +11,10 @@ from sqlalchemy import and_, false, func, not_, or_, select, true, union_all
 from rag.retrieval.filters import METADATA
 from rag.stores.tables import ChunkRow, DocumentRow, MetadataRow, VersionRow
 from rag.types import Comparison
+from rag.unicode import equivalents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import ColumnElement, Connection, Select
@@ -35,7 +36,6 @@ _COLUMNS: Final[Mapping[str, Any]] = {
 }
 
 _ORDERED: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "==": operators.eq,
     ">": operators.gt,
     ">=": operators.ge,
     "<": operators.lt,
@@ -91,7 +91,7 @@ def _metadata_listed(having: Select[int], values: Sequence[Scalar]) -> ColumnEle
     """One part for all values, and one for null: however long the list, the expression gets no deeper."""
     columns = {_column_of(value) for value in values if value is not None}
     of_types = [
-        having.where(column.in_([value for value in values if value is not None and _column_of(value) is column]))
+        having.where(column.in_(_equivalents(value for value in values if _column_of(value) is column)))
         for column in sorted(columns, key=lambda column: column.key)
     ]
     found = VersionRow.id.in_(union_all(*of_types)) if of_types else false()
@@ -107,12 +107,18 @@ def _column_of(value: object) -> InstrumentedAttribute[Any]:
 def _compared(column: Any, operator: str, value: FilterValue) -> ColumnElement[bool]:  # noqa: ANN401  # any column
     if operator in {"!=", "not in"}:
         return not_(_compared(column, "==" if operator == "!=" else "in", value))
-    if operator == "in":
-        values = value if isinstance(value, tuple) else (value,)
-        present = [each for each in values if each is not None]
-        found = func.coalesce(column.in_(present), false())
-        return or_(found, column.is_(None)) if len(present) < len(values) else found
-    if value is None:
-        is_null: ColumnElement[bool] = column.is_(None)
-        return is_null
-    return func.coalesce(_ORDERED[operator](column, value), false())
+    if operator in _ORDERED:
+        return func.coalesce(_ORDERED[operator](column, value), false())
+    values = value if isinstance(value, tuple) else (value,)
+    found = func.coalesce(column.in_(_equivalents(values)), false())
+    return or_(found, column.is_(None)) if None in values else found
+
+
+def _equivalents(values: Iterable[Scalar]) -> list[Scalar]:
+    """All but null; texts in every form that looks the same."""
+    return [
+        form
+        for value in values
+        if value is not None
+        for form in (equivalents(value) if isinstance(value, str) else (value,))
+    ]
