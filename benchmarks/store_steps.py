@@ -1,6 +1,6 @@
 """The processes that ``benchmarks.store`` measures, which import what a program that searches does, and no more.
 
-    python -m benchmarks.store_steps search|wait|start|flush DIR
+Started as ``python -m benchmarks.store_steps search|wait|start|flush DIR``.
 """
 
 from __future__ import annotations
