@@ -74,19 +74,20 @@ def test_among_some_rows_it_finds_what_exact_search_finds(rows, base, queries, s
     assert share_found(rows, queries, lambda query: base.search(query, 10, skip=None, among=allowed), allowed) >= 0.99
 
 
-def test_among_rows_far_from_the_query_it_finds_the_nearest_of_them(rows, base, queries):
-    query = queries[0]
-    allowed = np.sort(np.argsort(rows.vectors @ query)[:300])  # the furthest of all
-    assert share_found(rows, queries[:1], lambda _: base.search(query, 10, skip=None, among=allowed), allowed) >= 0.9
-
-
-def test_rows_that_are_gone_do_not_take_the_place_of_others(rows, base, queries):
-    query = queries[0]
-    nearest = np.argsort(-(rows.vectors @ query))
-    skip = base.leaving_out(np.sort(nearest[:1000]))
-    numbers, _ = base.search(query, 10, skip=skip, among=None)
-    assert len(numbers) == 10
-    assert not set(numbers) & set(nearest[:1000])
+@pytest.mark.parametrize("as_gone", [False, True])
+@pytest.mark.parametrize(
+    ("first", "last"), [(20, COUNT), (100, COUNT), (1000, COUNT), (COUNT // 2, COUNT), (600, 1200)]
+)
+def test_where_the_nearest_do_not_count_it_finds_the_best_of_the_rest(rows, base, queries, first, last, as_gone):
+    found = []
+    for query in queries:
+        ranked = np.argsort(-(rows.vectors @ query))
+        allowed = np.sort(ranked[first:last])
+        gone = np.setdiff1d(np.arange(COUNT), allowed)
+        left_out = {"skip": base.leaving_out(gone), "among": None} if as_gone else {"skip": None, "among": allowed}
+        search = lambda query, left_out=left_out: base.search(query, 10, **left_out)  # noqa: E731
+        found.append(share_found(rows, query[np.newaxis], search, allowed))
+    assert np.mean(found) >= 0.99
 
 
 def test_everything_can_be_asked_for(base, queries):

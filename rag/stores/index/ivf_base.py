@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import os
 from bisect import bisect_left
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import faiss
 import msgspec
 import numpy as np
 
+from rag.stores.index.reach import Counted, Spread, enough_candidates
 from rag.stores.index.recall import recall
 from rag.stores.index.stored_vectors import StoredVectors
 from rag.stores.index.vector_rows import MergedRows, slices
@@ -49,6 +50,12 @@ _SEED = 1
 # Candidates whose vectors are read; more where codes tell neighbours apart too badly.
 _CANDIDATES, _MOST_CANDIDATES = 100, 800
 _RECALL = 0.997  # the sample that tunes is not what users ask: some more than what is promised
+
+# Where no more of the nearest are left out, in shares of what is asked for, a search goes as far as tuning found.
+_FEW = 0.5
+# Where rows are left out: candidates at most, and rows that tell how scores are spread.
+_MOST_READ = 16_384
+_SPREAD_ROWS = 2048
 
 # What twice the candidates must add to the recall to be worth reading.
 _WORTH_MORE = 0.0005
@@ -93,15 +100,18 @@ class IvfBase:
     @property
     def memory_bytes(self) -> int:
         centroids = self._index.nlist * self.dimension * np.dtype(np.float32).itemsize
-        return int(self.count * self._index.code_size + centroids + 2 * self.ids.nbytes)  # FAISS has the ids as well
+        rows = self._index.code_size + np.dtype(np.int32).itemsize  # codes, and the lists they are in
+        spread = _SPREAD_ROWS * self.dimension * np.dtype(np.float32).itemsize
+        return int(self.count * rows + 2 * centroids + spread + 2 * self.ids.nbytes)  # FAISS has the ids as well
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return self._vectors.take(rows)
 
     def leaving_out(self, dead: NDArray[np.intp]) -> Any:  # noqa: ANN401
-        gone = np.zeros(len(self.ids), np.bool_)
-        gone[dead] = True
-        return gone
+        chosen = np.ones(self.count, np.bool_)
+        chosen[dead] = False
+        gone = np.bincount(self._lists[dead], minlength=self._index.nlist)
+        return Counted(_selector(chosen), self._sizes - gone, self.count - len(dead))
 
     def filled_with(self, vectors: StoredVectors, before: NDArray[np.intp]) -> Any:  # noqa: ANN401
         """A FAISS index with the same lists and codes, of other vectors; ``before`` are their rows here, or -1."""
@@ -112,7 +122,7 @@ class IvfBase:
             quantizer, self.dimension, old.nlist, old.M, _CODE_BITS, faiss.METRIC_INNER_PRODUCT
         )
         unpacked.by_residual, unpacked.pq, unpacked.is_trained = old.by_residual, old.pq, True
-        known = _lists_of(old)
+        known = self._lists.astype(np.int64)
         faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
         start = 0
         for block in slices(vectors):
@@ -139,34 +149,96 @@ class IvfBase:
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         # One query cannot be split between threads; a pool of spinning ones would only take cores from the model.
         faiss.omp_set_num_threads(1)
-        lists, count = self._index.nlist, len(self.ids)
-        live = count if among is None else len(among)
-        if among is None and skip is not None:
-            live -= int(np.count_nonzero(skip))
-        selector = None if among is None else _only(among, count)
-        # The fewer rows count, the further away are the nearest of them.
-        probes = min(lists, self.tuning.probes * count // live)
+        counted = skip if among is None else self._counted(among)
+        if counted is not None:
+            return self._search_counted(vector, k, counted)
+        probes, wanted = self.tuning.probes, self.tuning.candidates + 2 * k
+        rows, _ = self._candidates(vector, wanted, probes)
+        if len(rows) < min(k, self.count):
+            rows, _ = self._candidates(vector, wanted, self._index.nlist)
+        return _best(rows, self._vectors.take(rows) @ vector, k)
+
+    def _search_counted(
+        self, vector: NDArray[np.float32], k: int, counted: Counted
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """As ``search``, of some rows: how far to look depends on where they lie (``rag.stores.index.reach``)."""
+        lists = self._index.nlist
+        scores = self._centroids @ vector
+        order = np.argsort(-scores)
+        of_lists = counted.of_lists[order]
+        nearest = order[: self.tuning.probes]
+        left_out = int((self._sizes[nearest] - counted.of_lists[nearest]).sum())
+        # As many rows that count as tuning looked through of all.
+        probes = int(np.searchsorted(np.cumsum(of_lists), self.tuning.probes * self.count / lists)) + 1
+        probes = min(lists, probes)
         wanted = self.tuning.candidates + 2 * k
-        search_parameters: Any = faiss.SearchParametersIVF  # its Python constructor takes names its stubs do not know
         while True:
-            parameters = search_parameters(nprobe=probes, sel=selector)
-            rows = self._index.search(vector[np.newaxis], min(wanted, count), params=parameters)[1][0]
-            rows = rows[rows >= 0]
-            exhausted = len(rows) < wanted
-            if among is None and skip is not None:
-                rows = rows[~skip[rows]]
-            if len(rows) >= min(k, live) or (exhausted and probes == lists):
-                break
-            probes = lists if exhausted else probes
-            wanted *= 4
-        scores = self._vectors.take(rows) @ vector
-        best = np.argsort(-scores, kind="stable")[:k]
-        return rows[best], scores[best]
+            rows, coded = self._candidates(vector, wanted, probes, counted.selector)
+            exact = self._vectors.take(rows) @ vector
+            needed, more = lists, False
+            if len(rows) >= min(k, counted.live):
+                if left_out <= _FEW * k:  # the best that count are hardly further away than the best of all
+                    return _best(rows, exact, k)
+                least = float(np.partition(exact, -k)[-k])
+                some, their_lists = self._some
+                needed = Spread(scores[their_lists], some @ vector).lists_needed(
+                    scores[order], of_lists, least=least, k=k, probes=probes
+                )
+                full = len(rows) == wanted < min(_MOST_READ, self.count)
+                more = full and not enough_candidates(coded, exact, least=least, k=k)
+            if needed == probes and not more:
+                return _best(rows, exact, k)
+            probes, wanted = needed, 2 * wanted if more else wanted
+
+    def _candidates(
+        self,
+        vector: NDArray[np.float32],
+        wanted: int,
+        probes: int,
+        selector: Any = None,  # noqa: ANN401
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """The best by their codes in the nearest lists, and their scores by these."""
+        search_parameters: Any = faiss.SearchParametersIVF  # its Python constructor takes names its stubs do not know
+        parameters = search_parameters(nprobe=probes, sel=selector)
+        coded, rows = self._index.search(vector[np.newaxis], min(wanted, self.count), params=parameters)
+        there = rows[0] >= 0
+        return rows[0][there], coded[0][there]
+
+    def _counted(self, rows: NDArray[np.intp]) -> Counted:
+        chosen = np.zeros(self.count, np.bool_)
+        chosen[rows] = True
+        return Counted(_selector(chosen), np.bincount(self._lists[rows], minlength=self._index.nlist), len(rows))
+
+    # What only searches need that leave rows out, made by the first of them.
+
+    @cached_property
+    def _lists(self) -> NDArray[np.int32]:
+        return _lists_of(self._index)
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.intp]:
+        return np.bincount(self._lists, minlength=self._index.nlist)
+
+    @cached_property
+    def _centroids(self) -> NDArray[np.float32]:
+        return self._index.quantizer.reconstruct_n(0, self._index.nlist)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _some(self) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Vectors of some rows, and the lists these are in."""
+        rows = np.random.default_rng(_SEED).choice(self.count, min(self.count, _SPREAD_ROWS), replace=False)
+        rows.sort()
+        return self._vectors.take(rows), self._lists[rows]
 
 
-def _lists_of(index: Any) -> NDArray[np.int64]:  # noqa: ANN401
+def _best(rows: NDArray[np.intp], scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    best = np.argsort(-scores, kind="stable")[:k]
+    return rows[best], scores[best]
+
+
+def _lists_of(index: Any) -> NDArray[np.int32]:  # noqa: ANN401
     """The list that each row is in."""
-    lists = np.empty(index.ntotal, np.int64)
+    lists = np.empty(index.ntotal, np.int32)
     for number in range(index.nlist):
         size = index.invlists.list_size(number)
         if size:
@@ -298,9 +370,7 @@ def _worn(lists: int, tuning: Tuning) -> bool:
     return tuning.probes > max(lists // 4, _WORN * tuning.first)
 
 
-def _only(rows: NDArray[np.intp], count: int) -> Any:  # noqa: ANN401
-    """A selector of these rows: a bit for each of all."""
-    chosen = np.zeros(count, np.bool_)
-    chosen[rows] = True
+def _selector(chosen: NDArray[np.bool_]) -> Any:  # noqa: ANN401
+    """FAISS's selector of these rows: a bit for each of all."""
     selector: Any = faiss.IDSelectorBitmap
     return selector(np.packbits(chosen, bitorder="little"))
