@@ -261,6 +261,7 @@ def test_tars_end_in_many_ways(library, tmp_path):
         "less than two": bare + bytes(BLOCK + 100),
         "signed": ending + b"d41d8cd98f00b204e9800998ecf8427e  a.tar\n",
         "appended": bare[: 4 * BLOCK] + bytes(2 * BLOCK) + bare[4 * BLOCK :] + bytes(2 * BLOCK),
+        "named like something packed": tarred([("BZh91AY&SY.txt", GOOD, {}), *FOUR[1:]], "w:"),
         "packed apart": gzip.compress(bare[: 4 * BLOCK]) + gzip.compress(ending[4 * BLOCK :]),
     }
     for name, content in ends.items():

@@ -69,10 +69,10 @@ def _is_tar(start: bytes) -> bool:
 
 def _unpacked(file: BinaryIO) -> IO[bytes]:
     file.seek(0)
-    head = file.read(6)
+    head = file.read(_BLOCK_BYTES)
     file.seek(0)
     opener = next((opener for mark, opener in _OPENERS if head.startswith(mark)), None)
-    if opener is None:
+    if _is_tar(head) or opener is None:
         # tarfile closes what it reads, and the file is needed twice.
         stream = os.fdopen(os.dup(file.fileno()), "rb")
         stream.seek(0)
