@@ -1,7 +1,11 @@
 import io
 import re
 from dataclasses import replace
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
+from email.mime.application import MIMEApplication
+from email.mime.image import MIMEImage
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 
 import pytest
 
@@ -89,6 +93,73 @@ def test_the_plain_form_is_read_and_html_where_the_plain_one_is_a_stub(read):
     result = read(stub)
     assert result.of("table") == ["name | depth\nInn | 3 m"]
     assert "No HTML" not in result.text
+
+
+def multipart(kind: str, *parts: Message) -> MIMEMultipart:
+    return MIMEMultipart(kind, _subparts=parts)
+
+
+def named(name: str) -> MIMEApplication:
+    part = MIMEApplication(b"%PDF-", "pdf")
+    part.add_header("Content-Disposition", "attachment", filename=name)
+    return part
+
+
+def page(text: str) -> MIMEText:
+    return MIMEText(f"<p>{text}</p>", "html")
+
+
+PLAIN = MIMEText("Rivers run down.\n\nLakes do not.")
+STUB = MIMEText("No HTML?")
+TOP, END = page("Rivers <b>run</b> down."), page("Lakes do not.")
+LONG = page("Rivers <b>run</b> down. " + "They run. " * 9)
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "members"),
+    [
+        # Apple Mail, with an attachment within the text, and beside all.
+        (
+            multipart("alternative", PLAIN, multipart("mixed", TOP, named("map.pdf"), END)),
+            "Rivers run down.\n\nLakes do not.\n\n",
+            ["map.pdf"],
+        ),
+        (
+            multipart("mixed", multipart("alternative", PLAIN, multipart("related", TOP, END)), named("map.pdf")),
+            "Rivers run down.\n\nLakes do not.\n\n",
+            ["map.pdf"],
+        ),
+        (
+            multipart("alternative", multipart("mixed", PLAIN, named("map.pdf")), LONG),
+            "Rivers run down.\n\nLakes do not.\n\n",
+            ["map.pdf"],
+        ),
+        (multipart("alternative", STUB, multipart("mixed", TOP, named("map.pdf"), LONG)), None, ["map.pdf"]),
+        (multipart("alternative", MIMEText(""), multipart("related", TOP)), "Rivers run down.\n\n", []),
+        (multipart("alternative", TOP, multipart("related", TOP)), "Rivers run down.\n\n", []),
+        (
+            multipart("alternative", PLAIN, multipart("alternative", PLAIN, TOP)),
+            "Rivers run down.\n\nLakes do not.\n\n",
+            [],
+        ),
+    ],
+)
+def test_of_a_body_in_several_forms_one_is_read(read, message, text, members):
+    result = read(message.as_bytes())
+    assert list(result.members) == members
+    if text is None:
+        assert "No HTML" not in result.text
+        assert result.text.count("down.") == 2
+    else:
+        assert result.text == text
+
+
+def test_pictures_of_a_form_that_is_not_read_are_left_out(read):
+    picture = MIMEImage(b"\x89PNG", "png", name="logo.png")
+    picture["Content-ID"] = "<logo>"
+    shown = page("Rivers run. <img src='cid:logo'>")
+    result = read(multipart("alternative", PLAIN, multipart("mixed", shown, picture)).as_bytes())
+    assert (list(result.members), result.notices) == ([], ["1 picture of its text left out."])
 
 
 def test_pictures_of_the_text_and_signatures_are_left_out(read):
