@@ -127,7 +127,7 @@ def slide_heading(title: str, number: int) -> Block:
 
 def included(names: Sequence[str]) -> Iterator[Notice]:
     """What is said of other files that a source includes, if there are any."""
-    if names:
+    if names := list(dict.fromkeys(names)):
         told = ", ".join(names[:_NAMED_FILES]) + (" and others" if len(names) > _NAMED_FILES else "")
         yield Notice(message=f"It includes other files ({told}), which are not part of its text here.")
 

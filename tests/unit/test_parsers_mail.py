@@ -154,6 +154,14 @@ def test_of_a_body_in_several_forms_one_is_read(read, message, text, members):
         assert result.text == text
 
 
+def test_a_mail_that_is_cut_is_told(read):
+    raw = multipart("mixed", PLAIN, named("map.pdf"), named("plan.pdf")).as_bytes()
+    assert read(raw).notices == []
+    result = read(raw[: raw.index(b"plan.pdf")])
+    assert result.notices == ["It ends before its last part does: it may be cut, and attachments may be missing."]
+    assert "map.pdf" in result.members
+
+
 def test_pictures_of_a_form_that_is_not_read_are_left_out(read):
     picture = MIMEImage(b"\x89PNG", "png", name="logo.png")
     picture["Content-ID"] = "<logo>"

@@ -7,7 +7,7 @@ import email.policy
 import io
 import mimetypes
 import re
-from email.errors import HeaderParseError
+from email.errors import CloseBoundaryNotFoundDefect, HeaderParseError
 from email.header import decode_header
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -69,6 +69,8 @@ def parse_mail(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed
         yield Member(name=_file_name(part), content=_content(part, limits))
     if parts.pictures:
         yield Notice(message=f"{plural(parts.pictures, 'picture')} of its text left out.")
+    if parts.cut:
+        yield Notice(message="It ends before its last part does: it may be cut, and attachments may be missing.")
 
 
 def opening(subject: str, headers: Sequence[tuple[str, str]]) -> Iterator[Parsed]:
@@ -159,6 +161,7 @@ class _Parts:
         self.attached: list[Message] = []
         self.pictures = 0
         self.encrypted = False
+        self.cut = False
         self._count = 0
         self._lengths: dict[int, int] = {}
         self._pages: list[str] = []  # what shows pictures, read or not
@@ -174,6 +177,7 @@ class _Parts:
                 raise SourceDamaged(
                     f"It has more than {_MAX_PARTS:,} parts.", hint="Save what matters of it as a file of its own."
                 )
+            self.cut |= any(isinstance(defect, CloseBoundaryNotFoundDefect) for defect in part.defects)
             kind = part.get_content_type()
             inside = _enclosed(part)
             if part.is_multipart() and part.get_content_maintype() == "multipart":
