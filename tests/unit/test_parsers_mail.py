@@ -306,6 +306,24 @@ def test_torn_outlook_messages_are_damaged(tmp_path):
             list(parse_outlook(opened, "utf-8", LIMITS))
 
 
+def test_a_damaged_outlook_message_that_lost_attachments_says_so():
+    raw = outlook(msg("Seas", "They are salt.", attached=[(f"{name}.txt", b"salt") for name in "abc"]))
+    assert Result(list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS))).notices == []
+    raw = raw.replace(
+        "__attach_version1.0_#00000001".encode("utf-16-le"), "__attack_version1.0_#00000001".encode("utf-16-le")
+    )
+    result = Result(list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS)))
+    assert list(result.members) == ["a.txt", "c.txt"]
+    assert result.notices == ["It should hold 1 attachment more: it may be damaged."]
+
+
+def test_an_outlook_message_of_impossible_sectors_is_damaged():
+    raw = bytearray(outlook(msg("Seas", "They are salt.", attached=[("a.txt", b"salt")])))
+    raw[33] ^= 1  # the size of its small sectors
+    with pytest.raises(SourceDamaged, match="Outlook"):
+        list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS))
+
+
 def test_the_registry_names_these_parsers():
     from indexer.parsers.registry import PARSERS, load_parser
 
