@@ -14,6 +14,7 @@ from indexer.parsers.blocks import Limits
 from indexer.parsing.wire import MemberBegins, MemberEnds, MemberPart, Pieces
 from indexer.sources import SourceScan, SourceStat, scan_file
 from rag.errors import ParserCrashed, SourceError, SourceTooLarge, SourceUnsafe
+from rag.plurals import plural
 from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 # Mails with archives of mails happen; what nests deeper is made to.
 MAX_DEPTH: Final = 4
+# What a person still reads; one document of a few megabytes could give a hundred thousand.
+_MAX_NOTICES: Final = 24
+_MAX_NOTICE_CHARS: Final = 500
 # No file system takes longer ones.
 _MAX_NAME_BYTES: Final = 4096
 
@@ -107,6 +111,7 @@ class Handover:
         self._taken: set[str] = set()
         self._numbers: dict[str, int] = {}  # of the last one of each name that came more than once
         self.notices: list[str] = []
+        self._untold = 0
 
     def pieces(self) -> Iterator[Pieces]:
         """The source's own text; ends where the members begin."""
@@ -116,7 +121,7 @@ class Handover:
                 return
             if not isinstance(found, Pieces):
                 raise _out_of_order()
-            self.notices.extend(found.notices)
+            self._tell(found.notices)
             yield found
 
     @property
@@ -125,7 +130,7 @@ class Handover:
         return self._first is not None
 
     def members(self) -> Iterator[MemberSource | RefusedMember]:
-        """Each member in turn; its file is gone when the next one is asked for.
+        """Each member in turn; its file is gone when the next one is asked for. At their end all notices are there.
 
         Raises:
             SourceTooLarge: a limit on all members is passed, or there is no room to make a file; those that came before
@@ -144,6 +149,8 @@ class Handover:
                 else:
                     yield MemberSource(uri=uri, file=spooled.file)
             begun = self._next()
+        if self._untold:
+            self.notices.append(f"There is more to say of it: {plural(self._untold, 'notice')} left out.")
 
     def _next(self) -> MemberBegins | None:
         for found in self._found:
@@ -151,8 +158,16 @@ class Handover:
                 return found
             if not isinstance(found, Pieces) or found.blocks:
                 raise _out_of_order()
-            self.notices.extend(found.notices)
+            self._tell(found.notices)
         return None
+
+    def _tell(self, notices: list[str]) -> None:
+        for notice in notices:
+            if len(self.notices) < _MAX_NOTICES:
+                cut = len(notice) > _MAX_NOTICE_CHARS
+                self.notices.append(f"{notice[:_MAX_NOTICE_CHARS]}…" if cut else notice)
+            else:
+                self._untold += 1
 
     def _receive(self, spooled: Spooled) -> SourceError | None:
         """Take all of a member up, also where there is no room for it: others follow. Returns what is wrong with it."""

@@ -13,7 +13,7 @@ from indexer.detection.legacy_encodings import is_doubtful, meant_by, one_byte_e
 from indexer.detection.mixed_encodings import second_of, two_encodings
 from indexer.detection.office import office_type
 from indexer.detection.programs import program_type
-from indexer.detection.unread import common_name
+from indexer.detection.unread import ZIP_MARKS, common_name, marked_name, unread_zip
 from indexer.formats import (
     CODE,
     HTML,
@@ -58,6 +58,7 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_PDF_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*+%PDF-")
 # PDF readers accept the mark anywhere in the first kilobyte.
 _PDF_MARK_BYTES: Final = 1024
 _SAMPLE_BYTES: Final = 1 << 15
@@ -105,21 +106,8 @@ _LIVING = re.compile(
     r"\u2010-\u2027\u2030-\u205e\u20a0-\u20c0\u2116\u2122\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uffef]"
 )
 
-# Formats made of text that read as noise, and ones that the table of magic numbers names poorly.
-_MARKS: Final = (
-    (b"%!PS", "a PostScript file"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office document"),
-    (b"SQLite format 3\x00", "a SQLite database"),
-    (b"GGUF", "a GGUF model"),
-)
-_ZIP_MEMBERS: Final = ((b"mimetypeapplication/vnd.oasis", "an OpenDocument file that is no text, sheet or slides"),)
-_ZIP_SUFFIXES: Final = {
-    ".pages": "an Apple Pages document",
-    ".numbers": "an Apple Numbers document",
-    ".key": "an Apple Keynote presentation",
-}
-_PACKED_MARKS: Final = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00")
-_ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+# The level of bzip2 is a digit; then comes its first block, or the end of an empty file.
+_PACKED = re.compile(rb"\x1f\x8b\x08|\xfd7zXZ\x00|BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _OLE_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # The names of a message's streams, as OLE writes names.
 _OUTLOOK_NAME: Final = "__properties_version1.0".encode("utf-16-le")
@@ -149,7 +137,7 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     if not scan.size:
         raise SourceEmpty(f"{path} is empty.", hint="If it should not be, get it again.")
     head = scan.head
-    if b"%PDF-" in head[:_PDF_MARK_BYTES]:
+    if _PDF_START.match(head):
         return Detected(media_type=PDF, encoding="utf-8")
     if (office := office_type(path, head)) is not None:
         return Detected(media_type=office, encoding="utf-8")
@@ -158,6 +146,8 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     encoding, doubtful = _marked_encoding(head), False
     if (container := _container(path, head, encoding)) is not None:
         return container
+    if b"%PDF-" in head[:_PDF_MARK_BYTES] and _is_pdf(path, scan):
+        return Detected(media_type=PDF, encoding="utf-8")
     if encoding is None:
         _refuse_known_binary(path, scan)
         encoding = _encoding(path, scan)
@@ -169,11 +159,17 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     return Detected(media_type=media_type, encoding=encoding, doubtful=doubtful)
 
 
+def _is_pdf(path: PurePath, scan: SourceScan) -> bool:
+    """Whether what holds the mark somewhere is a PDF behind other bytes, not a text or a program's file with one."""
+    known = _is_text(scan) or marked_name(path, scan.head) or common_name(path, scan.head)
+    return path.suffix.lower() == ".pdf" or not known
+
+
 def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | None:
     """What may hold documents of its own."""
-    if head.startswith(_ZIP_MARKS):
-        return None if _unread_zip(path, head) else Detected(media_type=ZIP, encoding="utf-8")
-    if head.startswith(_PACKED_MARKS) or head[257:262] == b"ustar":
+    if head.startswith(ZIP_MARKS):
+        return None if unread_zip(path, head) else Detected(media_type=ZIP, encoding="utf-8")
+    if _PACKED.match(head) or head[257:262] == b"ustar":
         return Detected(media_type=TAR, encoding="utf-8")
     suffix = path.suffix.lower()
     if head.startswith(_OLE_MARK):
@@ -186,12 +182,6 @@ def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | 
         media_type = MAILBOX if text.startswith(_MAILBOX_MARK) else MAIL
         return Detected(media_type=media_type, encoding=encoding or "latin-1")
     return None
-
-
-def _unread_zip(path: PurePath, head: bytes) -> str | None:
-    """What a document is that no parser reads and that is packed like an archive; its parts alone mean nothing."""
-    name = next((name for member, name in _ZIP_MEMBERS if member in head), None)
-    return name or _ZIP_SUFFIXES.get(path.suffix.lower())
 
 
 def _is_mail(suffix: str, text: str) -> bool:
@@ -229,9 +219,7 @@ def _marked_encoding(head: bytes) -> str | None:
 
 def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
     head = scan.head
-    name = next((name for mark, name in _MARKS if head.startswith(mark)), None)
-    if name is None and head.startswith(_ZIP_MARKS):
-        name = _unread_zip(path, head)
+    name = marked_name(path, head)
     if name is None and not _is_text(scan) and _utf16(head) is None:
         name = common_name(path, head) or _magic_name(head)
         if name is None:
@@ -381,7 +369,7 @@ def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> st
         suffix in XML_SUFFIXES and start.lstrip().startswith(b"<")
     ):
         return XML
-    named = VTT if start.startswith(b"WEBVTT") else SUFFIX_TYPES.get(suffix, TEXT)
+    named = VTT if start.startswith(b"WEBVTT") and b"-->" in start else SUFFIX_TYPES.get(suffix, TEXT)
     if suffix not in _PLAIN_SUFFIXES and (program := program_type(path, start)) is not None:
         return program
     if named == JSON or (named == TEXT and suffix not in _PLAIN_SUFFIXES):

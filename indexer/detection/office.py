@@ -29,7 +29,7 @@ PPT: Final = "application/vnd.ms-powerpoint"
 
 _ZIP_MARK: Final = b"PK\x03\x04"
 _COMPOUND_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_RTF_MARK: Final = b"{\\rtf"
+_RTF_MARK = re.compile(rb"\{\\rtf[\d\\{}]")
 # A stored first member of this name holds the type itself (OpenDocument part 2, section 3.3; EPUB OCF section 4.3).
 _MIMETYPE = re.compile(rb"\APK\x03\x04.{26}mimetype(application/[a-z.+\-]+)", re.DOTALL)
 # Names in the headers of members, as far as they are in view.
@@ -65,7 +65,7 @@ def office_type(path: PurePath, head: bytes) -> str | None:
     Raises:
         SourceEncrypted: a package of a newer program behind a password, which is kept in a compound file.
     """
-    if head.startswith(_RTF_MARK):
+    if _RTF_MARK.match(head):
         return RTF
     named = _SUFFIXES.get(path.suffix.lower())
     if head.startswith(_ZIP_MARK):

@@ -1,4 +1,4 @@
-"""What binary files that no parser reads are commonly called; a table of magic numbers knows rarer formats."""
+"""What files that no parser reads are commonly called; a table of magic numbers knows rarer formats."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import PurePath
 
+# Formats made of text that read as noise, and ones whose marks are told before anything else.
+_MARKS: Final = (
+    (re.compile(rb"%!PS(?:-Adobe|[\r\n])"), "a PostScript file"),
+    (re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"), "an old Microsoft Office document"),
+    (re.compile(rb"SQLite format 3\x00"), "a SQLite database"),
+    (re.compile(rb"GGUF[\x01-\x0f]\x00\x00\x00"), "a GGUF model"),
+)
+ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_ZIP_MEMBERS: Final = ((b"mimetypeapplication/vnd.oasis", "an OpenDocument file that is no text, sheet or slides"),)
+_ZIP_SUFFIXES: Final = {
+    ".pages": "an Apple Pages document",
+    ".numbers": "an Apple Numbers document",
+    ".key": "an Apple Keynote presentation",
+}
 # Where a mark stands, and the mark; the first that fits names the format.
 _FORMATS: Final = tuple(
     (re.compile(rb"(?s).{%d}%b" % (at, mark)), name)
@@ -46,6 +60,19 @@ _NAMED: Final = {
     ".pyc": (re.compile(rb"..\r\n", re.DOTALL), "a compiled Python module"),
     ".exe": (re.compile(rb"MZ"), "a Windows program or library"),
 }
+
+
+def marked_name(path: PurePath, head: bytes) -> str | None:
+    """The name of a format with its article, by a mark that no text begins with."""
+    if head.startswith(ZIP_MARKS):
+        return unread_zip(path, head)
+    return next((name for mark, name in _MARKS if mark.match(head)), None)
+
+
+def unread_zip(path: PurePath, head: bytes) -> str | None:
+    """What a document is that is packed like an archive; its parts alone mean nothing."""
+    name = next((name for member, name in _ZIP_MEMBERS if member in head), None)
+    return name or _ZIP_SUFFIXES.get(path.suffix.lower())
 
 
 def common_name(path: PurePath, head: bytes) -> str | None:

@@ -8,13 +8,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
 # Long enough that cutting is rare, short enough that a block is never a memory problem.
 MAX_BLOCK_CHARS: Final = 16_384
 # Longer "headings" are paragraphs in disguise.
 MAX_HEADING_CHARS: Final = 200
+# What a block counts for beyond its characters: empty ones are work, too.
+_BLOCK_COST: Final = 8
+_NAMED_FILES: Final = 5
 # What of a caption goes along with each group of its table's rows.
 _CAPTION_CHARS: Final = 160
 
@@ -53,6 +56,11 @@ class Block:
     page: int | None = None
     header: str | None = None
     caption: str = ""
+
+    @property
+    def cost(self) -> int:
+        """What it counts for, in characters, where what a parser yields is limited."""
+        return len(self.text) + len(self.heading) + len(self.header or "") + len(self.caption) + _BLOCK_COST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +123,13 @@ def slide_heading(title: str, number: int) -> Block:
     heading = title if named else f"Slide {number}"
     level = 2 if number == 1 and not named else 1
     return Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=level, heading=heading, page=number)
+
+
+def included(names: Sequence[str]) -> Iterator[Notice]:
+    """What is said of other files that a source includes, if there are any."""
+    if names := list(dict.fromkeys(names)):
+        told = ", ".join(names[:_NAMED_FILES]) + (" and others" if len(names) > _NAMED_FILES else "")
+        yield Notice(message=f"It includes other files ({told}), which are not part of its text here.")
 
 
 def one_line(text: str) -> str:

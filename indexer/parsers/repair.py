@@ -36,16 +36,24 @@ def repaired(parsed: Iterator[Parsed]) -> Iterator[Parsed]:
     for item in parsed:
         if isinstance(item, Title):
             yield Title(text=repaired_text(item.text))
-        elif isinstance(item, Block) and item.kind is not BlockKind.CODE and not item.text.isascii():
-            text = repaired_text(item.text)
-            count += text != item.text
-            header = item.header and repaired_text(item.header)
-            yield replace(item, text=text, heading=repaired_text(item.heading), header=header)
+        elif isinstance(item, Block) and item.kind is not BlockKind.CODE:
+            fixed = _block(item)
+            count += fixed.text != item.text
+            yield fixed
         else:
             yield item
     if count:
         blocks = "One block of text" if count == 1 else f"{count:,} blocks of text"
         yield Notice(message=f"{blocks} had a broken encoding (such as â€™ for an apostrophe), which was repaired.")
+
+
+def _block(block: Block) -> Block:
+    """A block with all that it says put right: its caption is that of another block, and may be broken alone."""
+    said = (block.text, block.heading, block.caption, block.header or "")
+    if all(map(str.isascii, said)):
+        return block
+    text, heading, caption, header = map(repaired_text, said)
+    return replace(block, text=text, heading=heading, caption=caption, header=block.header and header)
 
 
 def repaired_text(text: str) -> str:

@@ -6,7 +6,16 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, bounded, one_line, short_caption
+from indexer.parsers.blocks import (
+    MAX_HEADING_CHARS,
+    Block,
+    BlockKind,
+    Parsed,
+    bounded,
+    included,
+    one_line,
+    short_caption,
+)
 from indexer.parsers.decoding import TextReader
 
 if TYPE_CHECKING:
@@ -37,11 +46,10 @@ _SILENT: Final = frozenset({"toctree", "contents", "index", "raw", "meta", "defa
 def parse_rst(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield sections, paragraphs, lists, tables and code. Other files that it includes are told, not read."""
     with TextReader(file, encoding) as reader:
-        for block in _Walk(reader.read()).blocks():
-            if isinstance(block, Block):
-                yield from bounded(block)
-            else:
-                yield block
+        walk = _Walk(reader.read())
+        for block in walk.blocks():
+            yield from bounded(block)
+        yield from included(walk.included)
         yield from reader.notices()
 
 
@@ -49,23 +57,22 @@ class _Walk:
     """Goes through the lines once."""
 
     def __init__(self, text: str) -> None:
+        self.included: list[str] = []
         self._lines = re.findall(r"[^\n]*\n|[^\n]+", text)
         self._at = 0
         self._styles: list[tuple[str, bool]] = []
         self._literal_follows = False
         self._table_follows = ""  # its caption
 
-    def blocks(self) -> Iterator[Block | Notice]:
+    def blocks(self) -> Iterator[Block]:
         lead = self._blank_lines()
         while self._at < len(self._lines):
             block = self._heading() or self._explicit() or self._group()
-            if isinstance(block, Block) and block.kind is not BlockKind.CAPTION:
+            if block.kind is not BlockKind.CAPTION:
                 self._table_follows = ""
-            if isinstance(block, Block) and block.text:
+            if block.text:
                 text, lead = lead + block.text, ""
                 yield replace(block, text=text)
-            elif isinstance(block, Notice):
-                yield block
 
     def _heading(self) -> Block | None:
         line = self._line(self._at)
@@ -87,7 +94,7 @@ class _Walk:
         text = self._take(over + 2) + self._blank_lines()
         return Block(text=text, kind=BlockKind.HEADING, level=self._styles.index(style) + 1, heading=name)
 
-    def _explicit(self) -> Block | Notice | None:
+    def _explicit(self) -> Block | None:
         """Directives, targets, footnotes and comments."""
         line = self._line(self._at).rstrip("\n")
         if not _COMMENT.match(line):
@@ -101,8 +108,8 @@ class _Walk:
             return Block(text=text) if _EXPLICIT.match(line) else Block(text="")
         name = directive[1].lower()
         if name == "include":
-            return Notice(message=f"It includes another file, {directive[2]}, which is not part of its text here.")
-        if name in _SILENT:
+            self.included.append(directive[2] or "?")
+        if name == "include" or name in _SILENT:
             return Block(text="")
         return Block(text=text, kind=_DIRECTIVES.get(name, BlockKind.PARAGRAPH))
 

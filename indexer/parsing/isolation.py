@@ -150,7 +150,7 @@ class IsolatedParsers:
                     finished = reply.code != ParserOutOfMemory.code
                     raise _SOURCE_ERRORS.get(reply.code, ParserCrashed)(reply.message, hint=reply.hint)
                 if isinstance(reply, Pieces):
-                    characters += sum(len(block.text) for block in reply.blocks)
+                    characters += reply.cost
                 if characters > limit:
                     raise SourceTooLarge(
                         f"The file holds more than {limit:,} characters of text.",

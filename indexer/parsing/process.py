@@ -186,11 +186,13 @@ class _Held:
     def add(self, item: Block | Notice | Title | None) -> None:
         if isinstance(item, Block):
             self._blocks.append(item)
-            self.size += len(item.text)
+            self.size += item.cost
         elif isinstance(item, Title):
             self._title = item.text
+            self.size += len(item.text)
         elif isinstance(item, Notice):
             self._notices.append(item.message)
+            self.size += len(item.message)
 
     def take(self) -> Pieces:
         pieces = Pieces(blocks=self._blocks, title=self._title, notices=self._notices)

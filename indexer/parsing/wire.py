@@ -33,6 +33,11 @@ class Pieces(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     title: str = ""
     notices: list[str] = []
 
+    @property
+    def cost(self) -> int:
+        """What it counts for, in characters, where what a parser yields is limited."""
+        return sum(block.cost for block in self.blocks) + len(self.title) + sum(map(len, self.notices))
+
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A ``SourceError`` of the parser."""

@@ -12,12 +12,13 @@ import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from indexer.parsers.blocks import Block, BlockKind, Notice
+from indexer.parsers.blocks import Block, BlockKind, Notice, Title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HERE = __name__
+_PLENTY = 1 << 18
 
 
 def well_behaved(file: BinaryIO, encoding: str) -> Iterator[Block | Notice]:
@@ -87,6 +88,37 @@ def recurses(file: BinaryIO, encoding: str) -> Iterator[Block]:
 def floods(file: BinaryIO, encoding: str) -> Iterator[Block]:
     while True:
         yield Block(text="x" * 16_000)
+
+
+def notices_aplenty(file: BinaryIO, encoding: str) -> Iterator[Notice]:
+    for _ in range(_PLENTY):
+        yield Notice(message="It holds something that is left out.")
+
+
+def notices_much(file: BinaryIO, encoding: str) -> Iterator[Block | Notice]:
+    yield Block(text=file.read().decode(encoding))
+    for number in range(1000):
+        yield Notice(message=f"{number} " * 200)
+
+
+def titles_aplenty(file: BinaryIO, encoding: str) -> Iterator[Title]:
+    for _ in range(_PLENTY):
+        yield Title(text="A title " * 2000)
+
+
+def captions_aplenty(file: BinaryIO, encoding: str) -> Iterator[Block]:
+    for _ in range(_PLENTY):
+        yield Block(text="", kind=BlockKind.TABLE, header="a header " * 200, caption="a caption " * 200)
+
+
+def headings_aplenty(file: BinaryIO, encoding: str) -> Iterator[Block]:
+    for _ in range(_PLENTY):
+        yield Block(text="", kind=BlockKind.HEADING, level=1, heading="a heading " * 200)
+
+
+def empty_aplenty(file: BinaryIO, encoding: str) -> Iterator[Block]:
+    for _ in range(_PLENTY):
+        yield Block(text="")
 
 
 def speaks_nonsense(file: BinaryIO, encoding: str) -> Iterator[Block]:

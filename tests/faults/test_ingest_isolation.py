@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from indexer.parsers.registry import PARSERS
 from indexer.parsing.isolation import IsolatedParsers
 from rag.errors import ParserCrashed, ParserOutOfMemory, ParserTimeout, SourceDamaged, SourceTooLarge
 from tests.faults import hostile_parsers
+from tests.integration.ingesting import ingesting
 from tests.unit.pdf_pages import make_pdf
 
 if TYPE_CHECKING:
@@ -211,6 +213,23 @@ def test_the_parent_does_not_outgrow_a_flood_it_reads_slowly(parsers, tmp_path):
             next(pieces)
         assert child.memory_info().rss - child_before < 20 << 20
         pieces.close()
+
+
+@pytest.mark.parametrize("what", ["notices", "titles", "captions", "headings", "empty"])
+def test_whatever_a_parser_yields_aplenty_is_cut_off(parse, monkeypatch, what):
+    monkeypatch.setattr("indexer.parsing.isolation._MAX_TEXT_CHARS", 1 << 20)
+    with pytest.raises(SourceTooLarge, match="characters of text"):
+        parse(f"{what}_aplenty")
+
+
+def test_of_many_notices_a_few_are_told(tmp_path):
+    (tmp_path / "a.md").write_text("Lakes hold water.")
+    registry = {**PARSERS, "text/markdown": f"{hostile_parsers.HERE}:notices_much"}
+    with ingesting(tmp_path / "home", parsers=registry) as library:
+        (result,) = library.ingest(tmp_path / "a.md").results
+    assert result.notices[-1] == "There is more to say of it: 976 notices left out."
+    assert len(result.notices) == 25
+    assert max(map(len, result.notices)) <= 501
 
 
 def test_no_process_is_left_behind(parse, parsers):

@@ -37,7 +37,7 @@ def msg(
         values |= {(0x0C1A, UNICODE): sender.encode("utf-16-le"), (0x0C1F, UNICODE): b"a\0@\0b\0"}
     if headers:
         values[0x007D, UNICODE] = headers.encode("utf-16-le")
-    tree = _storage(bytes(24), values)
+    tree = _storage(struct.pack("<8x4I", 0, 0, len(recipients), len(attached)), values)
     for number, (what, name, address) in enumerate(recipients):
         named = {(0x3001, UNICODE): name.encode("utf-16-le"), (0x3003, UNICODE): address.encode("utf-16-le")}
         tree[f"__recip_version1.0_#{number:08X}"] = _storage(bytes(8), {(0x0C15, LONG): what, **named})

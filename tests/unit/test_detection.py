@@ -1,8 +1,10 @@
 import base64
+import bz2
 import codecs
 import hashlib
 import io
 import re
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from indexer.parsers.blocks import Block, Notice
 from indexer.parsers.registry import PARSERS, load_parser
 from indexer.sources import Source, scan_file
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
+from tests.unit.mails import tarred, zipped
 
 LARGE_JSON = b'{"a": [' + b'{"name": "Inn, [a] river", "depth": -3.5e1}, ' * 3000 + b"{}]}"
 NOTEBOOK = b'{"cells": [{"cell_type": "code", "source": ["x"]}], "metadata": {}, "nbformat": 4}'
@@ -51,6 +54,23 @@ def detected(tmp_path):
         ("readme.md", b"<h1 align='center'>Name</h1>\n\ntext", MARKDOWN),
         ("report.txt", b"%PDF-1.7\n...", PDF),
         ("mailed.pdf", b"\r\nheaders\r\n%PDF-1.4\n\x00\x01", PDF),
+        ("mailed.pdf", b"headers\n%PDF-1.4\n1 0 obj\n", PDF),
+        ("mailed", b"headers\r\n%PDF-1.4\n" + bytes(range(1, 200)), PDF),
+        ("spaced", b"\xef\xbb\xbf\n %PDF-1.4\n1 0 obj\n", PDF),
+        ("notes.md", b"# Files\n\nEvery file begins with %PDF-1.7, and", MARKDOWN),
+        ("notes.txt", "Jede beginnt für uns mit %PDF-1.7 und".encode("cp1252"), TEXT),
+        ("notes", b"Every file begins with %PDF-1.7", TEXT),
+        ("notes.html", b"<p>Every file begins with %PDF-1.7</p>", HTML),
+        ("papers.zip", zipped({"a.pdf": b"%PDF-1.4\n\x00\x01"}, method=zipfile.ZIP_STORED), formats.ZIP),
+        ("papers.tar", tarred([("BZh9.pdf", b"%PDF-1.4\n\x00\x01", {})], "w:"), formats.TAR),
+        ("wrote.md", b"BZhang wrote this", MARKDOWN),
+        ("wrote", b"BZh9 is how they begin", TEXT),
+        ("log.bz2", bz2.compress(b"words"), formats.TAR),
+        ("empty.bz2", bz2.compress(b""), formats.TAR),
+        ("models.md", b"GGUF is a format of models", MARKDOWN),
+        ("print.txt", b"%!PS begins a page", TEXT),
+        ("rich.md", b"{\\rtf is how they begin", MARKDOWN),
+        ("talks.md", b"WEBVTT is a format of subtitles", MARKDOWN),
         ("data.xml", b"<?xml version='1.0'?><items><item/></items>", formats.XML),
         ("data.txt", b"<?xml version='1.0'?><items><item/></items>", formats.XML),
         ("map.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><title>Map</title></svg>", formats.XML),

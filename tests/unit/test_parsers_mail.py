@@ -1,7 +1,11 @@
 import io
 import re
 from dataclasses import replace
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
+from email.mime.application import MIMEApplication
+from email.mime.image import MIMEImage
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
 
 import pytest
 
@@ -89,6 +93,81 @@ def test_the_plain_form_is_read_and_html_where_the_plain_one_is_a_stub(read):
     result = read(stub)
     assert result.of("table") == ["name | depth\nInn | 3 m"]
     assert "No HTML" not in result.text
+
+
+def multipart(kind: str, *parts: Message) -> MIMEMultipart:
+    return MIMEMultipart(kind, _subparts=parts)
+
+
+def named(name: str) -> MIMEApplication:
+    part = MIMEApplication(b"%PDF-", "pdf")
+    part.add_header("Content-Disposition", "attachment", filename=name)
+    return part
+
+
+def page(text: str) -> MIMEText:
+    return MIMEText(f"<p>{text}</p>", "html")
+
+
+PLAIN = MIMEText("Rivers run down.\n\nLakes do not.")
+STUB = MIMEText("No HTML?")
+TOP, END = page("Rivers <b>run</b> down."), page("Lakes do not.")
+LONG = page("Rivers <b>run</b> down. " + "They run. " * 9)
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "members"),
+    [
+        # Apple Mail, with an attachment within the text, and beside all.
+        (
+            multipart("alternative", PLAIN, multipart("mixed", TOP, named("map.pdf"), END)),
+            "Rivers run down.\n\nLakes do not.\n\n",
+            ["map.pdf"],
+        ),
+        (
+            multipart("mixed", multipart("alternative", PLAIN, multipart("related", TOP, END)), named("map.pdf")),
+            "Rivers run down.\n\nLakes do not.\n\n",
+            ["map.pdf"],
+        ),
+        (
+            multipart("alternative", multipart("mixed", PLAIN, named("map.pdf")), LONG),
+            "Rivers run down.\n\nLakes do not.\n\n",
+            ["map.pdf"],
+        ),
+        (multipart("alternative", STUB, multipart("mixed", TOP, named("map.pdf"), LONG)), None, ["map.pdf"]),
+        (multipart("alternative", MIMEText(""), multipart("related", TOP)), "Rivers run down.\n\n", []),
+        (multipart("alternative", TOP, multipart("related", TOP)), "Rivers run down.\n\n", []),
+        (
+            multipart("alternative", PLAIN, multipart("alternative", PLAIN, TOP)),
+            "Rivers run down.\n\nLakes do not.\n\n",
+            [],
+        ),
+    ],
+)
+def test_of_a_body_in_several_forms_one_is_read(read, message, text, members):
+    result = read(message.as_bytes())
+    assert list(result.members) == members
+    if text is None:
+        assert "No HTML" not in result.text
+        assert result.text.count("down.") == 2
+    else:
+        assert result.text == text
+
+
+def test_a_mail_that_is_cut_is_told(read):
+    raw = multipart("mixed", PLAIN, named("map.pdf"), named("plan.pdf")).as_bytes()
+    assert read(raw).notices == []
+    result = read(raw[: raw.index(b"plan.pdf")])
+    assert result.notices == ["It ends before its last part does: it may be cut, and attachments may be missing."]
+    assert "map.pdf" in result.members
+
+
+def test_pictures_of_a_form_that_is_not_read_are_left_out(read):
+    picture = MIMEImage(b"\x89PNG", "png", name="logo.png")
+    picture["Content-ID"] = "<logo>"
+    shown = page("Rivers run. <img src='cid:logo'>")
+    result = read(multipart("alternative", PLAIN, multipart("mixed", shown, picture)).as_bytes())
+    assert (list(result.members), result.notices) == ([], ["1 picture of its text left out."])
 
 
 def test_pictures_of_the_text_and_signatures_are_left_out(read):
@@ -225,6 +304,24 @@ def test_torn_outlook_messages_are_damaged(tmp_path):
         file.write_bytes(raw)
         with file.open("rb") as opened, pytest.raises(SourceDamaged, match="Outlook"):
             list(parse_outlook(opened, "utf-8", LIMITS))
+
+
+def test_a_damaged_outlook_message_that_lost_attachments_says_so():
+    raw = outlook(msg("Seas", "They are salt.", attached=[(f"{name}.txt", b"salt") for name in "abc"]))
+    assert Result(list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS))).notices == []
+    raw = raw.replace(
+        "__attach_version1.0_#00000001".encode("utf-16-le"), "__attack_version1.0_#00000001".encode("utf-16-le")
+    )
+    result = Result(list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS)))
+    assert list(result.members) == ["a.txt", "c.txt"]
+    assert result.notices == ["It should hold 1 attachment more: it may be damaged."]
+
+
+def test_an_outlook_message_of_impossible_sectors_is_damaged():
+    raw = bytearray(outlook(msg("Seas", "They are salt.", attached=[("a.txt", b"salt")])))
+    raw[33] ^= 1  # the size of its small sectors
+    with pytest.raises(SourceDamaged, match="Outlook"):
+        list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS))
 
 
 def test_the_registry_names_these_parsers():

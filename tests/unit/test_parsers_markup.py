@@ -61,8 +61,15 @@ def test_rst_structure_is_found_and_text_is_verbatim():
     assert "Inn    3 m" in result.of("table")[0]
     assert "comment" not in result.text
     assert "toctree" not in result.text
-    assert result.notices == ["It includes another file, more.rst, which is not part of its text here."]
+    assert result.notices == ["It includes other files (more.rst), which are not part of its text here."]
     assert all(block.text in RST_PAGE for block in result.blocks)
+
+
+def test_rst_files_that_it_includes_are_told_once():
+    result = parsed(RST, "".join(f".. include:: {number}.txt\n" for number in range(1000)) + "\nText.\n")
+    assert result.notices == [
+        "It includes other files (0.txt, 1.txt, 2.txt, 3.txt, 4.txt and others), which are not part of its text here."
+    ]
 
 
 def test_rst_text_that_only_looks_like_a_title_is_text():

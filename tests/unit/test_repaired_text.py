@@ -3,7 +3,7 @@
 import pytest
 
 from indexer.formats import MARKDOWN
-from indexer.parsers.blocks import Block, BlockKind, Member, Notice, Title
+from indexer.parsers.blocks import Block, BlockKind, Member, Notice, Title, says_caption, short_caption
 from indexer.parsers.repair import repaired, repaired_text
 from indexer.parsing.isolation import IsolatedParsers
 
@@ -95,6 +95,21 @@ def test_what_is_put_right_is_told_and_code_stays():
         member,
         Notice(message="One block of text had a broken encoding (such as â€™ for an apostrophe), which was repaired."),
     ]
+
+
+def test_a_caption_is_put_right_where_it_stands_and_on_its_table():
+    shown = "Tabelle 1: GrÃ¶ÃŸe der Seen"
+    blocks = [
+        Block(text=f"{shown}\n", kind=BlockKind.CAPTION),
+        Block(text="a | 1\n", kind=BlockKind.TABLE, header="GrÃ¶ÃŸe | n", caption=short_caption(shown)),
+        Block(text="é | 1\n", kind=BlockKind.TABLE, caption=short_caption(shown)),
+        Block(text="é | 1\n", kind=BlockKind.TABLE, caption=short_caption(f"{shown} {'und der Meere ' * 20}")),
+    ]
+    caption, *tables, notice = repaired(iter(blocks))
+    assert notice.message.startswith("One block of text had")
+    assert (caption.text, tables[0].header) == ("Tabelle 1: Größe der Seen\n", "Größe | n")
+    assert [says_caption(caption.text, table.caption) for table in tables] == [True, True, False]
+    assert tables[2].caption.startswith("Tabelle 1: Größe der Seen und der Meere")
 
 
 def test_every_file_goes_through_it(tmp_path):

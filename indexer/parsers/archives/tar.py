@@ -30,6 +30,7 @@ _OPENERS: Final = (
     (b"\xfd7zXZ\x00", lzma.open),
 )
 _TORN: Final = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
+_tarfile: Final[Any] = tarfile  # its errors by kind are told nowhere
 _MARK_OFFSET: Final = 257
 _BLOCK_BYTES: Final = 512
 # tarfile skips an entry by reading it, for hours if it claims a terabyte and there is no more of it.
@@ -51,11 +52,15 @@ def parse_tar(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]
             start = stream.read(_BLOCK_BYTES)
         except _TORN as error:
             raise _torn(error) from error
-        if not _is_tar(start):
-            account.add(0)
-            yield Member(name="", content=_single(file, account, limits))
-            return
-    yield from _members(file, account, limits)
+    if _is_tar(start):
+        yield from _members(file, account, limits)
+        return
+    account.add(0)
+    # Twice, as an archive: what is torn is torn as a whole, and what was stored of it stays.
+    for data in _single(file):
+        account.spend(len(data))
+        yield None
+    yield Member(name="", content=_sized(_single(file), limits))
 
 
 def _is_tar(start: bytes) -> bool:
@@ -64,10 +69,10 @@ def _is_tar(start: bytes) -> bool:
 
 def _unpacked(file: BinaryIO) -> IO[bytes]:
     file.seek(0)
-    head = file.read(6)
+    head = file.read(_BLOCK_BYTES)
     file.seek(0)
     opener = next((opener for mark, opener in _OPENERS if head.startswith(mark)), None)
-    if opener is None:
+    if _is_tar(head) or opener is None:
         # tarfile closes what it reads, and the file is needed twice.
         stream = os.fdopen(os.dup(file.fileno()), "rb")
         stream.seek(0)
@@ -75,17 +80,20 @@ def _unpacked(file: BinaryIO) -> IO[bytes]:
     return cast("IO[bytes]", opener(file, "rb"))
 
 
-def _single(file: BinaryIO, account: Account, limits: Limits) -> Iterator[bytes]:
-    count = 0
+def _single(file: BinaryIO) -> Iterator[bytes]:
     try:
         with _unpacked(file) as stream:
-            for data in parts(stream):
-                count += len(data)
-                account.spend(len(data))
-                check_size(count, limits)
-                yield data
+            yield from parts(stream)
     except _TORN as error:
         raise _torn(error) from error
+
+
+def _sized(content: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
+    count = 0
+    for data in content:
+        count += len(data)
+        check_size(count, limits)
+        yield data
 
 
 def _members(file: BinaryIO, account: Account, limits: Limits) -> Iterator[Parsed]:
@@ -112,17 +120,49 @@ def _members(file: BinaryIO, account: Account, limits: Limits) -> Iterator[Parse
 def _entries(
     file: BinaryIO, spend: Callable[[int], None] | None = None
 ) -> Iterator[tuple[tarfile.TarInfo, Callable[[], IO[bytes] | None]]]:
-    """What the archive holds, in order; ``spend`` is told the bytes that reading on takes."""
+    """What the archive holds, in order; ``spend`` is told the bytes that reading on takes.
+
+    It is read to the end of the file: so the checksum of what is packed is looked at, and an archive that was appended
+    to another is found.
+    """
     try:
         with _unpacked(file) as stream:
             counted = cast("IO[bytes]", _Counted(stream, spend))
-            with tarfile.open(fileobj=counted, mode="r|") as archive:
+            with _Archive.open(fileobj=counted, mode="r|", tarinfo=_Entry, ignore_zeros=True) as archive:
                 for entry in archive:
                     # It would keep a list of all that came before.
                     cast("Any", archive).members = []
                     yield entry, partial(archive.extractfile, entry)
     except _TORN as error:
         raise _torn(error) from error
+
+
+class _Archive(tarfile.TarFile):
+    """An archive that is being read."""
+
+    zeros = 0  # blocks of zeros since the last entry: two end an archive, of which one may be missing at a file's end
+
+
+class _Entry(tarfile.TarInfo):
+    """Tells damage where tarfile takes it for the end of the archive, without what follows."""
+
+    @classmethod
+    def fromtarfile(cls, archive: _Archive) -> _Entry:  # type: ignore[override]
+        zeros, archive.zeros = archive.zeros, 0
+        try:
+            entry = super().fromtarfile(archive)
+        except _tarfile.EOFHeaderError:
+            archive.zeros = zeros + 1
+            raise
+        except (_tarfile.EmptyHeaderError, _tarfile.TruncatedHeaderError) as error:
+            if zeros:
+                raise _tarfile.EmptyHeaderError("end of file") from error
+            raise tarfile.ReadError("it ends without the mark of its end") from error
+        except _tarfile.InvalidHeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+        if zeros == 1:
+            raise tarfile.ReadError("it goes on after a lone block of zeros")
+        return entry
 
 
 class _Counted:

@@ -6,7 +6,7 @@ import io
 import os
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from indexer.folders.walking import left_out
 from indexer.parsers.archives.unpacking import Account, check_size, parts
@@ -24,6 +24,7 @@ _UTF8_NAME: Final = 0x800
 _ENTRY_MARK: Final = b"PK\x01\x02"
 _HEADER_MARK: Final = b"PK\x03\x04"
 _HEADER_BYTES: Final = 30
+_ENTRIES: Final = 4  # where zipfile has their number
 _LINK: Final = 0o120000
 _KIND: Final = 0o170000
 _UNIX: Final = 3
@@ -59,14 +60,19 @@ def _open(file: BinaryIO) -> tuple[zipfile.ZipFile, bool]:
     """The archive, and whether names in it are marked as UTF-8 and are none."""
     try:
         try:
-            return zipfile.ZipFile(file), False
+            archive, marked = zipfile.ZipFile(file), False
         except UnicodeDecodeError:
             # A name that is marked as UTF-8 and is none: the others are fine.
-            return zipfile.ZipFile(cast("IO[bytes]", _WithoutUtf8Marks(file))), True
+            archive, marked = zipfile.ZipFile(cast("IO[bytes]", _WithoutUtf8Marks(file))), True
+        # A length in it that is damaged skips what follows. Some programs count beyond 65,535 from 0 again.
+        stated = cast("Any", zipfile)._EndRecData(file)[_ENTRIES]
+        if (stated - len(archive.infolist())) & 0xFFFF:
+            raise zipfile.BadZipFile(f"{stated:,} files by its end, and it names {len(archive.infolist()):,}")
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, EOFError) as error:
         raise SourceDamaged(
             f"The archive's directory cannot be read: {error}.", hint="Get it again, or repair it with `zip -FF`."
         ) from error
+    return archive, marked
 
 
 class _WithoutUtf8Marks(io.RawIOBase):

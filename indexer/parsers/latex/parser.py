@@ -12,10 +12,10 @@ from indexer.parsers.blocks import (
     MAX_HEADING_CHARS,
     Block,
     BlockKind,
-    Notice,
     Parsed,
     Title,
     bounded,
+    included,
     one_line,
     short_caption,
 )
@@ -54,9 +54,7 @@ def parse_latex(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
             yield Title(text=writer.title)
         for block in writer.blocks(start):
             yield from bounded(block)
-        if writer.included:
-            names = ", ".join(writer.included[:5]) + (" and others" if len(writer.included) > 5 else "")
-            yield Notice(message=f"It includes other files ({names}), which are not part of its text here.")
+        yield from included(writer.included)
         yield from reader.notices()
 
 

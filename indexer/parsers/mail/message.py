@@ -7,8 +7,9 @@ import email.policy
 import io
 import mimetypes
 import re
-from email.errors import HeaderParseError
+from email.errors import CloseBoundaryNotFoundDefect, HeaderParseError
 from email.header import decode_header
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from indexer.detection.legacy_encodings import meant_by, one_byte_encoding
@@ -36,6 +37,7 @@ _ENCRYPTED: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mi
 # HTML is read where the plain text beside it is a stub such as "your program cannot show this message".
 _STUB_SHARE: Final = 4
 _MAX_PARTS: Final = 1000
+_TAG = re.compile(r"<[^<>]*>")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
@@ -67,6 +69,8 @@ def parse_mail(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed
         yield Member(name=_file_name(part), content=_content(part, limits))
     if parts.pictures:
         yield Notice(message=f"{plural(parts.pictures, 'picture')} of its text left out.")
+    if parts.cut:
+        yield Notice(message="It ends before its last part does: it may be cut, and attachments may be missing.")
 
 
 def opening(subject: str, headers: Sequence[tuple[str, str]]) -> Iterator[Parsed]:
@@ -157,41 +161,70 @@ class _Parts:
         self.attached: list[Message] = []
         self.pictures = 0
         self.encrypted = False
+        self.cut = False
         self._count = 0
+        self._lengths: dict[int, int] = {}
+        self._pages: list[str] = []  # what shows pictures, read or not
         self._walk(message)
 
     def _walk(self, message: Message) -> None:
         """In document order and without recursion."""
-        pending: list[tuple[Message, bool]] = [(message, False)]
+        pending: list[tuple[Message, bool, bool]] = [(message, False, True)]
         while pending:
-            part, related = pending.pop()
+            part, related, is_read = pending.pop()
             self._count += 1
             if self._count > _MAX_PARTS:
                 raise SourceDamaged(
                     f"It has more than {_MAX_PARTS:,} parts.", hint="Save what matters of it as a file of its own."
                 )
+            self.cut |= any(isinstance(defect, CloseBoundaryNotFoundDefect) for defect in part.defects)
             kind = part.get_content_type()
             inside = _enclosed(part)
             if part.is_multipart() and part.get_content_maintype() == "multipart":
                 if kind == "multipart/encrypted":  # its parts are the key and a blob
                     self.encrypted = True
                     continue
-                if kind == "multipart/alternative":
-                    inside = _best(inside)
+                best = self._best(inside) if kind == "multipart/alternative" else None
                 related = related or kind == "multipart/related"
-                pending.extend((each, related) for each in reversed(inside))
+                pending.extend((each, related, is_read and best in {None, each}) for each in reversed(inside))
             else:
-                self._leaf(part, kind, related=related)
+                self._leaf(part, kind, related=related, is_read=is_read)
 
-    def _leaf(self, part: Message, kind: str, *, related: bool) -> None:
-        attached = part.get_content_disposition() == "attachment" or bool(part.get_filename())
+    def _best(self, alternatives: Sequence[Message]) -> Message | None:
+        """Of the same text in several forms the one to read: the plain one, unless it is a stub or empty.
+
+        Attachments among them, or beside a form's text, stay.
+        """
+        plain = page = None
+        said = shown = 0
+        for form in alternatives:
+            texts = list(islice(_texts(form), _MAX_PARTS))
+            length = sum(map(self._length, texts))
+            if any(text.get_content_type() == "text/html" for text in texts):
+                page, shown = form, length
+            elif length and plain is None:
+                plain, said = form, length
+        return page if page is not None and shown > _STUB_SHARE * said else plain
+
+    def _length(self, part: Message) -> int:
+        """How many characters it shows; alternatives may lie within one another."""
+        if id(part) not in self._lengths:
+            text = _text(payload(part), part.get_content_charset())
+            if part.get_content_type() == "text/html":
+                text = _TAG.sub(" ", text)
+            self._lengths[id(part)] = len(one_line(text))
+        return self._lengths[id(part)]
+
+    def _leaf(self, part: Message, kind: str, *, related: bool, is_read: bool) -> None:
         if kind in _SIGNATURES:
             return
         if kind in _ENCRYPTED:
             self.encrypted = True
-        elif kind in {"text/plain", "text/html"} and not attached:
+        elif _is_text(part):
             text = _text(payload(part), part.get_content_charset())
-            if text.strip():
+            if kind == "text/html":
+                self._pages.append(text)
+            if text.strip() and is_read:
                 self.texts.append((kind, text))
         elif part.get_content_maintype() == "image" and (related or self._is_shown(part)):
             self.pictures += 1
@@ -203,24 +236,23 @@ class _Parts:
     def _is_shown(self, part: Message) -> bool:
         """Whether a page before it shows the picture in its text, under the name that the part has for that."""
         name = (part.get("Content-ID") or "").strip("<> ")
-        return bool(name) and any(f"cid:{name}" in text for kind, text in self.texts if kind == "text/html")
+        return bool(name) and any(f"cid:{name}" in page for page in self._pages)
 
 
-def _best(alternatives: Sequence[Message]) -> list[Message]:
-    """Of the same text in several forms the plain one, unless it is a stub or empty; attachments among them stay."""
-    forms = {part.get_content_type(): part for part in alternatives if not part.is_multipart()}
-    plain, page = forms.get("text/plain"), forms.get("text/html")
-    if plain is None:
-        return list(alternatives)
-    chosen = plain
-    rich = page or next((part for part in alternatives if part.is_multipart()), None)
-    if rich is not None:
-        said = len(one_line(_text(payload(plain), plain.get_content_charset())))
-        shown = len(one_line(re.sub(r"<[^>]*>", " ", _text(payload(page), page.get_content_charset())))) if page else 0
-        if not said or shown > _STUB_SHARE * said:
-            chosen = rich
-    dropped = {id(part) for part in (plain, page) if part is not None and part is not chosen}
-    return [part for part in alternatives if id(part) not in dropped]
+def _texts(part: Message) -> Iterator[Message]:
+    """The parts of a form of a message that are its text."""
+    pending = [part]
+    while pending:
+        each = pending.pop()
+        if each.get_content_maintype() == "multipart":
+            pending.extend(reversed(_enclosed(each)))
+        elif _is_text(each):
+            yield each
+
+
+def _is_text(part: Message) -> bool:
+    attached = part.get_content_disposition() == "attachment" or bool(part.get_filename())
+    return part.get_content_type() in {"text/plain", "text/html"} and not attached
 
 
 def _body(parts: _Parts) -> Iterator[Block]:

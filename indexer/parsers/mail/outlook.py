@@ -13,11 +13,12 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.archives.unpacking import PART_BYTES, Account, check_size
-from indexer.parsers.blocks import Member, Parsed
+from indexer.parsers.blocks import Member, Notice, Parsed
 from indexer.parsers.decoding import storable
 from indexer.parsers.mail.message import html_blocks, message_name, opening, plain_blocks
 from indexer.parsers.mail.outlook_message import open_message, torn_errors
 from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge, SourceUnsupported
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,7 @@ def parse_outlook(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Par
         told = list(opening(message.subject, message.headers))
         body = list(_body(message))
         names = [_name(attachment, number) for number, attachment in enumerate(message.attachments, 1)]
+        missing = message.missing
         encrypted = not body and message.encrypted
     except torn_errors() as error:
         raise SourceDamaged(f"This is not readable as an Outlook message: {error}.", hint="Save it again.") from error
@@ -58,6 +60,8 @@ def parse_outlook(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Par
     yield from body
     for name, attachment in zip(names, message.attachments, strict=True):
         yield Member(name=name, content=_content(attachment, limits))
+    if missing:
+        yield Notice(message=f"It should hold {plural(missing, 'attachment')} more: it may be damaged.")
 
 
 def _body(message: OutlookMessage) -> Iterator[Block]:

@@ -37,7 +37,7 @@ def torn_errors() -> tuple[type[Exception], ...]:
     """The library reads a torn message's tables with whatever Python says of them."""
     from oxmsg.domain.model import UnrecognizedCodePageError, UnsupportedEncodingError
 
-    wrong_types = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
+    wrong_types = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, AssertionError, RecursionError)
     return (struct.error, OSError, *wrong_types, UnrecognizedCodePageError, UnsupportedEncodingError)
 
 
@@ -59,6 +59,12 @@ class OutlookMessage:
 
         self._message: Any = Message(storage)
         self.attachments = [Attachment(each) for each in storage.iter_attachment_storages()]
+
+    @property
+    def missing(self) -> int:
+        """How many attachments it counts and does not hold."""
+        stated: int = self._message.attachment_count
+        return max(0, stated - len(self.attachments))
 
     @cached_property
     def subject(self) -> str:
