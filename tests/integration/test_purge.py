@@ -166,6 +166,25 @@ def test_nothing_is_left_of_a_purged_upload_in_what_jobs_tell(run, home, uploade
     assert [file["uri"] for file in files] == ["upload:other.txt"]
 
 
+def test_nothing_is_left_of_where_a_purged_document_was_before_it_moved(run, docs, home):
+    (docs / "secret.txt").unlink()
+    former = docs / f"{WORD}.txt"
+    former.write_text("What this says is no secret, but what it was called is one. " * 20)
+    run("ingest", str(former), str(docs / "1.txt"))
+    former.rename(docs / "plain.txt")
+    assert "moved" in run("sync", str(docs)).stdout
+    (docs / "1.txt").rename(docs / "first.txt")
+    run("sync", str(docs))
+    (docs / "1.txt").write_text("Another document at the address that one had before. " * 20)
+    run("ingest", str(docs / "1.txt"))
+    assert places(home, WORD.encode())
+    report = searched(run("delete", "--purge", str(docs / "plain.txt"), str(docs / "first.txt"), "--json"))
+    assert (report["jobs"]["removed"] > 1, report["jobs"]["left"]) == (True, 0)
+    assert places(home, WORD.encode()) == set()
+    jobs = json.loads(run("jobs", "--json").stdout)["jobs"]
+    assert any(str(docs / "1.txt") in job["request"]["paths"] for job in jobs)  # of the one that is there now
+
+
 def test_what_an_upload_would_bring_again_is_not_purged_before_that_is_cancelled(run, home, uploaded):
     with open_library(Settings(_env_file=None)) as library:
         job = put(library, (f"{WORD}.zip", zipped({"x.txt": f"Another {WORD}."})))

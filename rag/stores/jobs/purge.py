@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 
 from rag.errors import Conflict
 from rag.job_types import request_from_json, request_to_json
 from rag.stores.jobs.queue import ENDED
 from rag.stores.jobs.tables import JobFileRow, JobRow
+from rag.stores.tables import DocumentRow
 from rag.types import MEMBER_MARK
 from rag.version_types import Searched
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rag.job_types import JobRequest
     from rag.stores.database import Database
     from rag.stores.jobs.blobs import Blobs
+    from rag.types import Collection
 
 _PURGED: Final = {"code": "purged", "message": "What this was about was purged.", "hint": ""}
 
@@ -76,6 +78,14 @@ def forget_all(connection: Connection, collection: str) -> Forgotten:
     connection.execute(delete(JobRow).where(JobRow.collection == collection))
     uploads = frozenset(upload.sha256 for request in requests for upload in request.uploads)
     return Forgotten(uris=(), mentions=len(requests), uploads=uploads)
+
+
+def former_addresses(connection: Connection, collection: Collection, document_ids: Sequence[int]) -> list[str]:
+    """Where jobs found documents that have moved since; not where another document is now."""
+    another = exists().where(DocumentRow.collection_id == collection.id, DocumentRow.uri == JobFileRow.uri)
+    query = select(JobFileRow.uri).join(JobRow, JobRow.id == JobFileRow.job_id).distinct()
+    told = query.where(JobRow.collection == collection.name, JobFileRow.document_id.in_(document_ids), ~another)
+    return list(connection.scalars(told))
 
 
 def forget(connection: Connection, collection: str, uris: Sequence[str]) -> Forgotten:

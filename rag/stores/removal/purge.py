@@ -21,7 +21,7 @@ from rag.stores.history import unknown_version
 from rag.stores.holding import alone
 from rag.stores.index.generations import load_generation
 from rag.stores.ingest_lock import ReembeddingLock
-from rag.stores.jobs.purge import Forgotten, forget, require_no_upload, search_jobs, search_uploads
+from rag.stores.jobs.purge import Forgotten, forget, former_addresses, require_no_upload, search_jobs, search_uploads
 from rag.stores.jobs.queue import JobQueue
 from rag.stores.reading import to_collection, within
 from rag.stores.reembedding import remove_unfinished
@@ -206,7 +206,8 @@ def _hide(database: Database, collection: Collection, document_ids: Sequence[int
             for some in _batches(versions)
             for chunk in connection.scalars(select(ChunkRow.id).where(ChunkRow.version_id.in_(some)))
         ]
-        jobs = forget(connection, collection.name, uris)
+        former = [uri for some in _batches(document_ids) for uri in former_addresses(connection, collection, some)]
+        jobs = forget(connection, collection.name, [*uris, *former])
         if versions:
             seq, at, _ = next_change(connection, collection_row(connection, collection.id))
             active = [row.id for row in rows if row.status == VersionStatus.ACTIVE]
