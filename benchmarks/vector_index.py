@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from rag.stores.index.bases import Base
+
 _CACHE = Path("build/benchmarks")
 _PEERS = ("hnswlib", "usearch")
 _SELECTIVITIES = (0.001, 0.01, 0.1, 0.5)
+_NEAREST = (100, 2000)  # rows left out of each question's search
+_FEW_QUESTIONS = 50
 _SAME_SCORE = 1e-5
 _EMBEDDER = "benchmark"
 
@@ -70,6 +74,9 @@ def main() -> None:
     report.figure("open files and search once", ours["load_s"], " s", at_most=3.0)
     for share in _SELECTIVITIES:
         report.figure(f"recall@10 within {share:.1%}", ours[_filtered(share)], at_least=0.99)
+    for rows in _NEAREST:
+        report.figure(f"recall@10 without the {rows:,} nearest", ours[_without(rows)], at_least=0.99)
+        report.figure(f"recall@10 with the {rows:,} nearest deleted", ours[_deleted(rows)], at_least=0.99)
     for library in _PEERS if options.peer_python else ():
         report.figure(f"build time, {library} / ours", report.median(library, "build_s") / ours["build_s"])
         report.figure(f"median search, {library} / ours", report.median(library, "median_ms") / ours["median_ms"])
@@ -147,7 +154,8 @@ def _search(options: argparse.Namespace) -> dict[str, float]:
         "recall_at_build": generation.manifest.recall_at_10,
     }
     vectors = np.load(options.work / "vectors.npy", mmap_mode="r")
-    return row | _search_filtered(index, vectors, queries[:200], seed=options.seed)
+    row |= _search_filtered(index, vectors, queries[:200], seed=options.seed)
+    return row | _search_without_nearest(generation.base, vectors, queries[:_FEW_QUESTIONS])
 
 
 def _search_filtered(
@@ -169,8 +177,39 @@ def _search_filtered(
     return row
 
 
+def _search_without_nearest(base: Base, vectors: NDArray[np.float32], queries: NDArray[np.float32]) -> dict[str, float]:
+    """What is found where just those do not count that the index would look at: as a filter, and as deletions."""
+    row: dict[str, float] = {}
+    for rows in _NEAREST:
+        times, found = [], {_without(rows): 0, _deleted(rows): 0}
+        for query in queries:
+            scores = vectors @ query
+            ranked = np.argpartition(-scores, rows + 10)[: rows + 10]
+            ranked = ranked[np.argsort(-scores[ranked], kind="stable")]
+            gone, least = np.sort(ranked[:rows]), scores[ranked[-1]] - _SAME_SCORE
+            index = FaissIndex(queries.shape[1], base=base)
+            allowed = np.delete(np.arange(len(vectors), dtype=np.int64), gone)
+            began = time.perf_counter()
+            hits = index.search(query, 10, among=allowed)
+            times.append(time.perf_counter() - began)
+            found[_without(rows)] += sum(hit.score >= least for hit in hits)
+            index.delete(gone)
+            found[_deleted(rows)] += sum(hit.score >= least for hit in index.search(query, 10))
+        row |= {name: count / (10 * len(queries)) for name, count in found.items()}
+        row[f"{_without(rows)}_ms"] = 1000 * float(np.median(times))
+    return row
+
+
 def _filtered(share: float) -> str:
     return f"recall_in_{share:.1%}"
+
+
+def _without(rows: int) -> str:
+    return f"recall_without_{rows}"
+
+
+def _deleted(rows: int) -> str:
+    return f"recall_deleted_{rows}"
 
 
 if __name__ == "__main__":
