@@ -112,7 +112,7 @@ class FolderSync:
         return plan
 
     def carry_out(self, plan: Plan, *, prune: bool, watcher: Watcher) -> SyncReport:
-        """Move, take in, and with ``prune`` delete what is gone, if it still is.
+        """Move what is elsewhere, take in, and with ``prune`` delete what is gone, each if it still is.
 
         Raises:
             EmbedderChanged, StorageError, Conflict, ModelError: as ``IngestPipeline.ingest``.
@@ -121,12 +121,14 @@ class FolderSync:
         collection = self._stored_collection()
         gone, files = list(plan.gone), []
         if collection is not None:
-            report.moved = self._move(collection, plan.move)
+            report.moved = self._move(collection, self._still_gone(plan, report.unsure))
             files = [move.file for move in report.moved if self._to_be_read(move)]
-        done = {move.source.document_id for move in report.moved}
+        moved, unsure = ({each.source.document_id for each in several} for several in (report.moved, report.unsure))
         for move in plan.move:
-            if move.source.document_id not in done:  # its content is taken in where it is now, and its embeddings found
-                files.append(move.file)
+            if move.source.document_id in moved:
+                continue
+            files.append(move.file)  # its content is taken in where it is now, and its embeddings found
+            if move.source.document_id not in unsure:
                 gone.append(Missing(source=move.source, reason=f"it is {move.file.uri} now"))
         root = self.folder.resolve()
         sources = [_source_of(file, root) for file in (*files, *plan.add, *plan.change)]
@@ -139,7 +141,7 @@ class FolderSync:
         if collection is not None:
             self._retime(collection, plan, report.ingested)
         if collection is not None and prune and not watcher.stop():
-            evidence = Evidence(self.folder, [error.uri for error in plan.errors])
+            evidence = self._evidence(plan)
             for missing in gone:
                 reason, proved = evidence.of(missing.source)
                 (report.deleted if proved else report.unsure).append(replace(missing, reason=reason))
@@ -187,6 +189,20 @@ class FolderSync:
     def _digest(self, path: Path) -> str:
         with Source(path, max_bytes=self._max_file_bytes, within=self.folder.resolve()) as source:
             return source.scan().sha256
+
+    def _evidence(self, plan: Plan) -> Evidence:
+        return Evidence(self.folder, [error.uri for error in plan.errors])
+
+    def _still_gone(self, plan: Plan, unsure: list[Missing]) -> list[Move]:
+        """The moves from where nothing is; the documents of the others go to ``unsure``."""
+        evidence, moves = self._evidence(plan), []
+        for move in plan.move:
+            reason, proved = evidence.of(move.source)
+            if proved:
+                moves.append(move)
+            else:
+                unsure.append(Missing(source=move.source, reason=reason))
+        return moves
 
     def _move(self, collection: Collection, moves: list[Move]) -> list[Move]:
         addresses = {move.source.document_id: (move.file.uri, move.file.mtime_ns) for move in moves}

@@ -33,7 +33,7 @@ class FoundFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A document whose file has another name now, with the same content.
+    """A document whose file is gone, and a new one with the same content.
 
     ``renamed``: its title was the file's name, so it is taken in anew under the new one, with what was said of it.
     """
@@ -89,7 +89,7 @@ def plan_mirror(
     """Compare files found in a folder with the documents known there; both may be of a part of the folder.
 
     ``digest`` gives a file's SHA-256, None if it cannot be read; it is asked only of new files that have the size of a
-    document whose file is missing. A file that has the size and time of its document is taken for unchanged, unless
+    document whose file is gone. A file that has the size and time of its document is taken for unchanged, unless
     ``metadata`` is said of it and was not before.
     """
     plan = Plan()
@@ -111,16 +111,17 @@ def plan_mirror(
             plan.unchanged += 1 + stored.members
         else:
             plan.change.append(replace(file, reason=reason))
-    missing = [source for source in known if source.uri not in files]
-    moved = _moves(missing, new, digest)
+    evidence = Evidence(root, [error.uri for error in plan.errors])
+    gone: list[Missing] = []
+    for source in known:
+        if source.uri not in files:
+            reason, proved = evidence.of(source)
+            (gone if proved else plan.unsure).append(Missing(source=source, reason=reason))
+    moved = _moves([missing.source for missing in gone], new, digest)
     plan.move = list(moved.values())
+    plan.gone = [missing for missing in gone if missing.source.document_id not in moved]
     taken = {move.file.uri for move in plan.move}
     plan.add = [file for file in new if file.uri not in taken]
-    evidence = Evidence(root, [error.uri for error in plan.errors])
-    for source in missing:
-        if source.document_id not in moved:
-            reason, proved = evidence.of(source)
-            (plan.gone if proved else plan.unsure).append(Missing(source=source, reason=reason))
     return plan
 
 
@@ -148,20 +149,20 @@ def _stat(source: SourcePath) -> FoundFile | None:
 
 
 def _moves(
-    missing: Sequence[KnownSource], new: Sequence[FoundFile], digest: Callable[[Path], str | None]
+    gone: Sequence[KnownSource], new: Sequence[FoundFile], digest: Callable[[Path], str | None]
 ) -> dict[int, Move]:
-    """New files with the content of documents whose files are missing, each used once; same names go first."""
+    """New files with the content of documents whose files are gone, each used once; same names go first."""
     by_size: dict[int, list[FoundFile]] = defaultdict(list)
     for file in new:
         by_size[file.size].append(file)
     by_content: dict[str, list[FoundFile]] = defaultdict(list)
-    for size in {source.size for source in missing}:
+    for size in {source.size for source in gone}:
         for file in by_size.pop(size, ()):
             if (sha256 := digest(file.path)) is not None:
                 by_content[sha256].append(file)
     moves = {}
     for same_name in (True, False):
-        for source in missing:
+        for source in gone:
             candidates = by_content.get(source.sha256, [])
             name = PurePosixPath(source.uri).name
             fitting = [each for each in candidates if not same_name or each.path.name == name]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from indexer.folders.ignoring import IGNORE_FILE
 from indexer.folders.mirror import plan_mirror
 from indexer.sources import SourcePath, expand, uri_of
 from rag.errors import SourceUnreadable
@@ -171,3 +172,20 @@ def test_times_alone_make_a_change(root):
     source = known_of(path)
     os.utime(path, ns=(1, 1))
     assert [file.path for file in planned(root, [source]).change] == [path]
+
+
+def test_a_copy_of_what_may_still_be_there_is_no_move(root):
+    here, there = write(root, "a/x.txt"), write(root, "b/x.txt")
+    source = known_of(here)
+    (root / "a" / IGNORE_FILE).mkdir()
+    plan = planned(root, [source])
+    assert (plan.move, [file.path for file in plan.add]) == ([], [there])
+    assert [missing.source for missing in plan.unsure] == [source]
+
+
+def test_a_copy_of_what_lay_on_a_disk_that_may_not_be_mounted_is_no_move(root):
+    here, there = write(root, "a/x.txt"), write(root, "b/x.txt")
+    source = known_of(here, stored_at=datetime.now(UTC) + timedelta(hours=1))
+    here.unlink()
+    plan = planned(root, [source])
+    assert (plan.move, [file.path for file in plan.add], len(plan.unsure)) == ([], [there], 1)
