@@ -121,6 +121,31 @@ def test_what_moved_is_not_embedded_anew_and_a_title_that_was_the_name_follows_i
     assert now["streams.md"]["id"] == ids["rivers.md"]
 
 
+def test_a_name_that_says_another_format_is_read_by_it(sync, listed, run, docs, embedder):
+    (docs / "notes.txt").write_text("# Springs\n\nA spring is where water comes out of the ground.\n")
+    sync("--meta", "team=red")
+    before = listed()["notes.txt"]
+    (docs / "notes.txt").rename(docs / "notes.md")
+    (step,) = sync("--dry-run")["step"]
+    assert step["reason"] == "the same content; read anew, for its name says another format"
+    told = sync()
+    assert (counts(told), told["moved"][0]["retyped"]) == ({"replaced": 1, "moved": 1, "unchanged": 3}, True)
+    after = listed()["notes.md"]
+    assert (before["media_type"], after["media_type"]) == ("text/plain", "text/markdown")
+    assert (after["id"], after["title"], after["metadata"]) == (before["id"], "Springs", {"team": "red"})
+    assert counts(sync()) == {"unchanged": 4}
+
+
+def test_what_no_parser_reads_by_its_new_name_stays_as_it_was_read(sync, listed, docs, embedder):
+    (docs / "long.txt").write_text("Water runs down the river. " * 200)
+    sync()
+    before = listed()["long.txt"]
+    (docs / "long.txt").rename(docs / "long.js")  # a program in one line is minified
+    assert counts(sync("--prune", exit_code=1)) == {"moved": 1, "failed": 1, "unchanged": 3}
+    assert listed()["long.js"]["id"] == before["id"]
+    assert counts(sync("--prune", exit_code=1)) == {"failed": 1, "unchanged": 3}
+
+
 def test_what_is_gone_is_named_and_deleted_only_when_asked(sync, listed, run, docs, embedder):
     sync()
     (docs / "lakes.txt").unlink()
