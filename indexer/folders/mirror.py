@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file in the folder; ``mtime_ns`` by the file system. ``reason``: why it is taken in."""
+    """A file in the folder; its times by the file system. ``reason``: why it is taken in."""
 
     path: Path
     uri: str
     size: int
     mtime_ns: int
+    ctime_ns: int
     reason: str = "new"
+
+    def same(self, other: FoundFile) -> bool:
+        """Whether nothing was done to it in between, with its permissions neither."""
+        return (self.size, self.mtime_ns, self.ctime_ns) == (other.size, other.mtime_ns, other.ctime_ns)
 
 
 class Content(NamedTuple):
@@ -158,7 +163,13 @@ def _stat(source: SourcePath) -> FoundFile | None:
         status = source.path.stat()
     except OSError:  # gone again since the folder was listed, or not to be read: it is reported when it is taken in
         return None
-    return FoundFile(path=source.path, uri=source.uri, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    return FoundFile(
+        path=source.path,
+        uri=source.uri,
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+    )
 
 
 def _moves(

@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from indexer.cli import main
 from indexer.commands.sync_run import SyncRun
 from indexer.folders.ignoring import IGNORE_FILE
+from indexer.sources import Source
 from rag.embedding.fake import HashingEmbedder
-from rag.errors import JobLost
+from rag.errors import JobLost, SourceUnreadable
 from rag.factory import Library
 from rag.stores.ingest_lock import IngestLock
 
@@ -249,6 +250,29 @@ def test_a_watch_outlives_a_job_that_is_not_its_own_any_more(run, listed, docs, 
     monkeypatch.setattr("indexer.commands.watch.Following.looks", lambda _self: iter([None, None]))
     notices = [json.loads(line) for line in run("watch", docs, "--json").stdout.splitlines()]
     assert [line["code"] for line in notices if line["type"] == "notice"] == ["job_lost"]
+    assert set(listed()) == {"rivers.md", "lakes.txt", "falls.txt"}
+
+
+def test_a_watch_tries_a_file_again_when_it_was_given_other_permissions(run, listed, docs, embedder, monkeypatch):
+    allowed, opened = {"lakes.txt": False}, Source.__enter__
+
+    def opening(self):
+        if not allowed.get(self.path.name, True):
+            raise SourceUnreadable("Permission denied.")
+        return opened(self)
+
+    def looks(_self):
+        yield from (None, None)
+        allowed.clear()
+        yield {"lakes.txt"}  # nothing was done to it
+        (docs / "lakes.txt").chmod(0o640)
+        yield {"lakes.txt"}
+
+    monkeypatch.setattr(Source, "__enter__", opening)
+    monkeypatch.setattr("indexer.commands.watch.Following.looks", looks)
+    told = [json.loads(line) for line in run("watch", docs, "--json").stdout.splitlines()]
+    outcomes = [each["outcome"] for each in told if each["type"] == "file" and each["uri"].endswith("lakes.txt")]
+    assert outcomes == ["failed", "ingested"]
     assert set(listed()) == {"rivers.md", "lakes.txt", "falls.txt"}
 
 
