@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rag.stores.index.spool import Spool
+from rag.stores.index.vector_rows import gathered
 
 DIMENSION = 8
 
@@ -38,3 +40,22 @@ def test_the_file_is_not_mapped_where_it_would_count_as_memory(spooled, tmp_path
 def test_nothing_is_spooled_as_well(tmp_path):
     with Spool(tmp_path, DIMENSION, []) as spool:
         assert spool.take(np.empty(0, np.intp)).shape == (0, DIMENSION)
+
+
+def test_many_rows_are_gathered_without_room_for_all_of_them_twice():
+    class Rows:
+        dimension = 256
+        count = 1 << 15
+
+        def take(self, rows):
+            return np.repeat(rows[:, np.newaxis], self.dimension, axis=1).astype(np.float32)
+
+    rows = np.arange(1 << 15)[::-1]
+    tracemalloc.start()
+    try:
+        vectors = gathered(Rows(), rows)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(vectors[:, 7], rows)
+    assert most < 1.6 * vectors.nbytes
