@@ -133,10 +133,11 @@ class SourceIngestion:
         if done and opened and (done.size, done.mtime_ns) == (opened.size, opened.mtime_ns):
             return unchanged(done)
         scan = source.scan()
-        if done and done.sha256 == scan.sha256:
-            return unchanged(done)
         detected = self._detect(source, scan)
-        if current and current.sha256 == scan.sha256:
+        same = current and (current.sha256, current.media_type) == (scan.sha256, detected.media_type)
+        if done and same:
+            return unchanged(done)
+        if current and same:
             failed = yield from self._members_alone(target, source, scan, detected)
             if failed == current.members_failed:
                 return Taken(

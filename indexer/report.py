@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from rag.errors import SourceLeftOut
+from rag.errors import SourceError, SourceLeftOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 class SourceFailure:
     """Why a source could not be taken in. Its previous version, if it had one, goes on serving.
 
-    ``kind`` is what it is counted as, of one that is left out.
+    ``kind`` is what it is counted as, of one that is left out. ``passes``: as in ``SourceError``.
     """
 
     uri: str
@@ -41,11 +41,13 @@ class SourceFailure:
     message: str
     hint: str
     kind: str = ""
+    passes: bool = False
 
     @classmethod
     def of(cls, uri: str, error: RagError) -> SourceFailure:
         kind = error.kind if isinstance(error, SourceLeftOut) else ""
-        return cls(uri=uri, code=error.code, message=error.message, hint=error.hint, kind=kind)
+        passes = isinstance(error, SourceError) and error.passes
+        return cls(uri=uri, code=error.code, message=error.message, hint=error.hint, kind=kind, passes=passes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
+class SpoolFull(SourceTooLarge):
+    """There is no room for a document now."""
+
+    passes = True
+
+
 class Spooled:
     """A file without a name, written first and then read as ``file``."""
 
@@ -26,7 +32,7 @@ class Spooled:
         self._directory = directory
 
     def write(self, data: bytes) -> None:
-        """Raises SourceTooLarge: there is no room for it; DataDirectoryUnwritable."""
+        """Raises SpoolFull: there is no room for it; DataDirectoryUnwritable."""
         try:
             self.file.write(data)
         except OSError as error:
@@ -62,9 +68,9 @@ class Spool:
                 file.close()
 
 
-def _refused(directory: Path, error: OSError) -> SourceTooLarge | DataDirectoryUnwritable:
+def _refused(directory: Path, error: OSError) -> SpoolFull | DataDirectoryUnwritable:
     if is_full(directory, error):
-        return SourceTooLarge(
+        return SpoolFull(
             f"There is no room for it on the disk that holds {directory}, where it is read from.",
             hint="Free some space and ingest it again.",
         )

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.chunking.chunker import CHUNKER_VERSION
 from indexer.chunking.sizes import sized, tokens_in
+from indexer.detection.media_types import detect
 from indexer.folders.absence import Evidence
-from indexer.folders.mirror import FoundFile, Missing, Move, Plan, plan_mirror, readable_digest, says_the_same
+from indexer.folders.mirror import Content, FoundFile, Missing, Move, Plan, plan_mirror, says_the_same
 from indexer.folders.walking import walk, walk_at
 from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Outcome, Watcher, counted
 from indexer.sources import Source, SourcePath, sources_of, too_large
-from rag.errors import InvalidRequest, SourceNotFound, UnknownCollection
+from rag.errors import InvalidRequest, SourceError, SourceNotFound, UnknownCollection
 from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
 from rag.unicode import is_storable, shown_path
 
@@ -105,14 +106,14 @@ class FolderSync:
             self.folder,
             counted(found, watcher or Watcher()),
             self._known(None if whole else paths),
-            readable_digest(self._digest),
+            self._look_into,
             metadata=self._metadata,
         )
         plan.add, plan.change = (self._not_too_large(files, plan.errors) for files in (plan.add, plan.change))
         return plan
 
     def carry_out(self, plan: Plan, *, prune: bool, watcher: Watcher) -> SyncReport:
-        """Move, take in, and with ``prune`` delete what is gone, if it still is.
+        """Move what is elsewhere, take in, and with ``prune`` delete what is gone, each if it still is.
 
         Raises:
             EmbedderChanged, StorageError, Conflict, ModelError: as ``IngestPipeline.ingest``.
@@ -121,12 +122,14 @@ class FolderSync:
         collection = self._stored_collection()
         gone, files = list(plan.gone), []
         if collection is not None:
-            report.moved = self._move(collection, plan.move)
+            report.moved = self._move(collection, self._still_gone(plan, report.unsure))
             files = [move.file for move in report.moved if self._to_be_read(move)]
-        done = {move.source.document_id for move in report.moved}
+        moved, unsure = ({each.source.document_id for each in several} for several in (report.moved, report.unsure))
         for move in plan.move:
-            if move.source.document_id not in done:  # its content is taken in where it is now, and its embeddings found
-                files.append(move.file)
+            if move.source.document_id in moved:
+                continue
+            files.append(move.file)  # its content is taken in where it is now, and its embeddings found
+            if move.source.document_id not in unsure:
                 gone.append(Missing(source=move.source, reason=f"it is {move.file.uri} now"))
         root = self.folder.resolve()
         sources = [_source_of(file, root) for file in (*files, *plan.add, *plan.change)]
@@ -139,7 +142,7 @@ class FolderSync:
         if collection is not None:
             self._retime(collection, plan, report.ingested)
         if collection is not None and prune and not watcher.stop():
-            evidence = Evidence(self.folder, [error.uri for error in plan.errors])
+            evidence = self._evidence(plan)
             for missing in gone:
                 reason, proved = evidence.of(missing.source)
                 (report.deleted if proved else report.unsure).append(replace(missing, reason=reason))
@@ -184,14 +187,36 @@ class FolderSync:
         for path in paths:
             yield from sources_of(walk_at(self.folder, path))
 
-    def _digest(self, path: Path) -> str:
-        with Source(path, max_bytes=self._max_file_bytes, within=self.folder.resolve()) as source:
-            return source.scan().sha256
+    def _look_into(self, path: Path) -> Content | None:
+        """A file that cannot be read is no move; taking it in tells why."""
+        try:
+            with Source(path, max_bytes=self._max_file_bytes, within=self.folder.resolve()) as source:
+                scan = source.scan()
+        except SourceError:
+            return None
+        try:
+            return Content(scan.sha256, detect(path, scan).media_type)
+        except SourceError:
+            return Content(scan.sha256, "")
+
+    def _evidence(self, plan: Plan) -> Evidence:
+        return Evidence(self.folder, [error.uri for error in plan.errors])
+
+    def _still_gone(self, plan: Plan, unsure: list[Missing]) -> list[Move]:
+        """The moves from where nothing is; the documents of the others go to ``unsure``."""
+        evidence, moves = self._evidence(plan), []
+        for move in plan.move:
+            reason, proved = evidence.of(move.source)
+            if proved:
+                moves.append(move)
+            else:
+                unsure.append(Missing(source=move.source, reason=reason))
+        return moves
 
     def _move(self, collection: Collection, moves: list[Move]) -> list[Move]:
         addresses = {move.source.document_id: (move.file.uri, move.file.mtime_ns) for move in moves}
-        renamed = {move.source.document_id for move in moves if move.renamed}
-        moved = move_sources(self._database, collection, addresses, outdated=renamed) if moves else set()
+        outdated = {move.source.document_id for move in moves if move.anew}
+        moved = move_sources(self._database, collection, addresses, outdated=outdated) if moves else set()
         return [move for move in moves if move.source.document_id in moved]
 
     def _retime(self, collection: Collection, plan: Plan, ingested: IngestReport) -> None:
@@ -201,7 +226,7 @@ class FolderSync:
         retime_sources(self._database, collection, times)
 
     def _to_be_read(self, move: Move) -> bool:
-        return move.renamed or not move.source.current or not says_the_same(move.source, self._metadata)
+        return move.anew or not move.source.current or not says_the_same(move.source, self._metadata)
 
 
 def topmost(paths: Several[str]) -> list[str]:

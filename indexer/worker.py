@@ -7,7 +7,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from indexer.job_run import STOPPED, JobRun, ingest_lock, told
+from indexer.report import IngestReport
 from indexer.sources import SourcePath
+from indexer.steps import Stopped
 from indexer.web.expansion import all_sources
 from rag.errors import IngestInProgress, JobLost, RagError, StorageError
 from rag.telemetry import get_logger
@@ -16,13 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from indexer.pipeline import IngestPipeline
-    from indexer.report import IngestReport
     from indexer.web.fetch import Fetcher
     from indexer.web.sitemaps import WebAddress
     from indexer.worker_place import WorkerPlace
     from rag.errors import ErasureIncomplete
     from rag.factory import Library
-    from rag.job_types import Job
+    from rag.job_types import Job, JobRequest
     from rag.stores.jobs.queue import JobQueue
 
 # What became of a job is said again for about as long as its lease lasts: after that anybody may begin it again.
@@ -100,22 +101,14 @@ class Worker:
     def _work_at(self, job: Job, run: JobRun) -> Callable[[], Job]:
         """Returns what says to the queue what became of the job."""
         request = job.request
-        sources: list[SourcePath | WebAddress] = [
-            SourcePath(
-                path=self._library.blobs.path(upload.blob),
-                address=upload.uri,
-                name=PurePath(upload.name),
-                sha256=upload.sha256,
-            )
-            for upload in request.uploads
-        ]
-        settings = self._library.settings
         try:
-            sources += all_sources(request.paths, request.sitemaps, self._fetcher, max_urls=settings.max_sitemap_urls)
+            sources = self._sources(request, run)
             with ingest_lock(self._library, request.collection):
-                report = self._pipeline.ingest_sources(
-                    sources, collection=request.collection, metadata=request.metadata, watcher=run
-                )
+                report = IngestReport(skipped=1)  # as many as there may be
+                if sources is not None:
+                    report = self._pipeline.ingest_sources(
+                        sources, collection=request.collection, metadata=request.metadata, watcher=run
+                    )
                 # What an earlier attempt replaced is unchanged in this one.
                 unerased = self._settle(request.collection, report, erase=bool(report.replaced) or job.attempts > 1)
         except IngestInProgress as error:
@@ -129,6 +122,24 @@ class Worker:
         if report.skipped and not run.cancelled:
             return partial(run.put_back, STOPPED, counts=False)
         return partial(run.end, report)
+
+    def _sources(self, request: JobRequest, run: JobRun) -> list[SourcePath | WebAddress] | None:
+        """All that a job is about; None if it was to stop before they were found."""
+        sources: list[SourcePath | WebAddress] = [
+            SourcePath(
+                path=self._library.blobs.path(upload.blob),
+                address=upload.uri,
+                name=PurePath(upload.name),
+                sha256=upload.sha256,
+            )
+            for upload in request.uploads
+        ]
+        max_urls = self._library.settings.max_sitemap_urls
+        named = all_sources(request.paths, request.sitemaps, self._fetcher, max_urls=max_urls, stop=run.stop)
+        try:
+            return [*sources, *named]
+        except Stopped:
+            return None
 
     def _settle(self, name: str, report: IngestReport, *, erase: bool) -> ErasureIncomplete | None:
         """What follows a run: model state of what was replaced, if to ``erase``, and the index file.

@@ -185,7 +185,10 @@ class PortInUse(Conflict):
 
 
 class SourceError(RagError):
+    """``passes``: the cause lies outside of the document, and may be gone when it is tried again."""
+
     code = "source_error"
+    passes: ClassVar[bool] = False
 
 
 class SourceNotFound(SourceError):
@@ -194,6 +197,7 @@ class SourceNotFound(SourceError):
 
 class SourceUnreadable(SourceError):
     code = "source_unreadable"
+    passes = True
 
 
 class SourceEmpty(SourceError):
@@ -266,10 +270,12 @@ class SourceUnreachable(SourceError):
     """Its server cannot be reached, is too slow, or answers with an error."""
 
     code = "source_unreachable"
+    passes = True
 
 
 class ParserTimeout(SourceError):
     code = "parser_timeout"
+    passes = True
 
 
 class ParserOutOfMemory(SourceError):

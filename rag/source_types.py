@@ -52,6 +52,7 @@ class StoredSource:
 
     document_id: int
     title: str
+    media_type: str
     sha256: str
     size: int
     mtime_ns: int
@@ -75,6 +76,7 @@ class KnownSource:
     document_id: int
     uri: str
     title: str
+    media_type: str
     sha256: str
     size: int
     mtime_ns: int

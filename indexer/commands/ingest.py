@@ -110,7 +110,7 @@ def ingest(
                 IngestDisplay(stop=interruption.requested, on_result=on_result) as display,
                 own_job(library, request, inner=display) as job,
             ):
-                named = all_sources(sources, sitemaps, fetcher, max_urls=settings.max_sitemap_urls)
+                named = all_sources(sources, sitemaps, fetcher, max_urls=settings.max_sitemap_urls, stop=job.stop)
                 with interruption.looking():
                     found = list(counted(named, display))
                 with interruption.working():

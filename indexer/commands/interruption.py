@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import rich_click as click
 
+from indexer.steps import Stopped
 from rag.commands.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ class Interruption:
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """What is done meanwhile may end anywhere. Raises StoppedLooking: it was interrupted."""
+        """What is done meanwhile may end anywhere. Raises StoppedLooking: it was interrupted, or told to stop."""
         self._looking = True
         try:
             if self._requested:
                 raise StoppedLooking
             yield
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, Stopped) as error:
             click.echo("Stopped while looking for files; nothing was done.", err=True)
             raise StoppedLooking from error
         finally:

@@ -55,9 +55,7 @@ class SyncDisplay:
             if self._as_json:
                 _print(_move_object(move))
             else:
-                self._line(
-                    "moved", move.source.uri, "read anew under its new name" if move.renamed else "", move.file.uri
-                )
+                self._line("moved", move.source.uri, "read anew under its new name" if move.anew else "", move.file.uri)
 
     def deleted(self, missing: Iterable[Missing]) -> None:
         for each in missing:
@@ -131,7 +129,9 @@ def _steps(plan: Plan, *, prune: bool) -> Iterator[dict[str, Any]]:
     for file in plan.change:
         yield {"action": "change", "uri": file.uri, "reason": file.reason}
     for move in plan.move:
-        reason = "the same content; read anew, for its name is its title" if move.renamed else "the same content"
+        reason = "the same content"
+        if move.anew:
+            reason += f"; read anew, for its name {'says another format' if move.retyped else 'is its title'}"
         yield {"action": "move", "uri": move.file.uri, "from": move.source.uri, "reason": reason}
     for missing in plan.gone:
         action = "delete" if prune else "gone"
@@ -199,6 +199,7 @@ def _move_object(move: Move) -> dict[str, Any]:
         "from": move.source.uri,
         "document_id": move.source.document_id,
         "renamed": move.renamed,
+        "retyped": move.retyped,
     }
 
 

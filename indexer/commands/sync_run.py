@@ -12,18 +12,18 @@ from indexer.commands import erasing
 from indexer.commands.ingest import print_result, settle_index
 from indexer.commands.ingest_display import IngestDisplay, LookingDisplay
 from indexer.commands.sync_display import SyncDisplay
+from indexer.folders.failing import FailingFiles
 from indexer.job_run import ingest_lock, own_job
 from indexer.pipeline import IngestPipeline
 from indexer.syncing import FolderSync
 from rag.job_types import JobRequest
-from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from indexer.commands.interruption import Interruption
-    from indexer.folders.mirror import FoundFile, Missing, Plan
+    from indexer.folders.mirror import Missing, Plan
     from indexer.parsing.isolation import IsolatedParsers
     from indexer.sources import SourcePath
     from indexer.syncing import SyncReport
@@ -57,6 +57,7 @@ class SyncRun:
         self._as_json = as_json
         self._interruption = interruption
         self._told: set[_Told] = set()
+        self._failing = FailingFiles()
         self._request = JobRequest(
             collection=collection, paths=(str(folder.absolute()),), metadata=metadata, foreground=True
         )
@@ -86,6 +87,7 @@ class SyncRun:
         """Plan and do it, at ``changed`` paths or everywhere; returns whether all of it was done.
 
         ``repeated``: what failed or was told before is neither tried nor told again, as long as it stays as it is.
+        Where the cause may pass, it is tried after a while.
 
         Raises as ``FolderSync`` does, IngestInProgress, and StoppedLooking.
         """
@@ -120,8 +122,8 @@ class SyncRun:
         return not (report.ingested.failed or report.ingested.skipped or plan.emptied or left)
 
     def _leave_out_told(self, plan: Plan) -> None:
-        plan.add = [file for file in plan.add if _of_file(file) not in self._told]
-        plan.change = [file for file in plan.change if _of_file(file) not in self._told]
+        plan.add = [file for file in plan.add if not self._failing.waits(file)]
+        plan.change = [file for file in plan.change if not self._failing.waits(file)]
         plan.errors = [error for error in plan.errors if _of_error(error) not in self._told]
         plan.left_out = [error for error in plan.left_out if _of_error(error) not in self._told]
         plan.unsure = [missing for missing in plan.unsure if _of_missing(missing) not in self._told]
@@ -129,13 +131,12 @@ class SyncRun:
             plan.gone = [missing for missing in plan.gone if _of_missing(missing) not in self._told]
 
     def _remember(self, plan: Plan, report: SyncReport) -> None:
-        failed = {failure.uri.partition(MEMBER_MARK)[0] for failure in report.ingested.failed}
-        files = [*plan.add, *plan.change]
-        self._told.update(_of_file(file) for file in files if file.uri in failed)
+        files = [*plan.add, *plan.change, *(move.file for move in plan.move)]
+        self._failing.note(files, report.ingested.failed)
         self._told.update(map(_of_error, [*plan.errors, *plan.left_out]))
         self._told.update(map(_of_missing, [*report.kept, *report.unsure]))
-        present = {file.uri for file in files} | {move.file.uri for move in report.moved}
-        self._told = {told for told in self._told if told[0] not in present or told[0] in failed}
+        present = {file.uri for file in files}
+        self._told = {told for told in self._told if told[0] not in present}
 
     def _follow(self, report: SyncReport) -> bool:
         """What a change brings about elsewhere: in model state and in the index file; whether something is left."""
@@ -149,10 +150,6 @@ class SyncRun:
             erasing.tell(erased, quiet=self._as_json)
         settle_index(self._library, self._collection, as_json=self._as_json)
         return erased is not None and erased.problem is not None
-
-
-def _of_file(file: FoundFile) -> _Told:
-    return file.uri, f"{file.size} {file.mtime_ns}"
 
 
 def _of_error(source: SourcePath) -> _Told:

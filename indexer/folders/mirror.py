@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.folders.absence import Evidence
-from rag.errors import SourceError, SourceLeftOut
+from rag.errors import SourceLeftOut
 from rag.source_types import same_metadata
 
 if TYPE_CHECKING:
@@ -22,25 +22,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file in the folder; ``mtime_ns`` by the file system. ``reason``: why it is taken in."""
+    """A file in the folder; its times by the file system. ``reason``: why it is taken in."""
 
     path: Path
     uri: str
     size: int
     mtime_ns: int
+    ctime_ns: int
     reason: str = "new"
+
+    def same(self, other: FoundFile) -> bool:
+        """Whether nothing was done to it in between, with its permissions neither."""
+        return (self.size, self.mtime_ns, self.ctime_ns) == (other.size, other.mtime_ns, other.ctime_ns)
+
+
+class Content(NamedTuple):
+    """What a file holds; ``media_type`` by its name, too, and empty where no parser reads it."""
+
+    sha256: str
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A document whose file has another name now, with the same content.
+    """A document whose file is gone, and a new one with the same content.
 
-    ``renamed``: its title was the file's name, so it is taken in anew under the new one, with what was said of it.
+    ``renamed``: its title was the file's name. ``retyped``: by its new name it has another format.
     """
 
     source: KnownSource
     file: FoundFile
     renamed: bool
+    retyped: bool
+
+    @property
+    def anew(self) -> bool:
+        """Whether it reads otherwise by its new name, and is taken in anew with what was said of it."""
+        return self.renamed or self.retyped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +100,14 @@ def plan_mirror(
     root: Path,
     found: Iterable[SourcePath],
     known: Sequence[KnownSource],
-    digest: Callable[[Path], str | None],
+    look_into: Callable[[Path], Content | None],
     *,
     metadata: Mapping[str, MetadataValue] | None = None,
 ) -> Plan:
     """Compare files found in a folder with the documents known there; both may be of a part of the folder.
 
-    ``digest`` gives a file's SHA-256, None if it cannot be read; it is asked only of new files that have the size of a
-    document whose file is missing. A file that has the size and time of its document is taken for unchanged, unless
+    ``look_into`` reads a file, None if that cannot be done; it is asked only of new files that have the size of a
+    document whose file is gone. A file that has the size and time of its document is taken for unchanged, unless
     ``metadata`` is said of it and was not before.
     """
     plan = Plan()
@@ -111,16 +129,17 @@ def plan_mirror(
             plan.unchanged += 1 + stored.members
         else:
             plan.change.append(replace(file, reason=reason))
-    missing = [source for source in known if source.uri not in files]
-    moved = _moves(missing, new, digest)
+    evidence = Evidence(root, [error.uri for error in plan.errors])
+    gone: list[Missing] = []
+    for source in known:
+        if source.uri not in files:
+            reason, proved = evidence.of(source)
+            (gone if proved else plan.unsure).append(Missing(source=source, reason=reason))
+    moved = _moves([missing.source for missing in gone], new, look_into)
     plan.move = list(moved.values())
+    plan.gone = [missing for missing in gone if missing.source.document_id not in moved]
     taken = {move.file.uri for move in plan.move}
     plan.add = [file for file in new if file.uri not in taken]
-    evidence = Evidence(root, [error.uri for error in plan.errors])
-    for source in missing:
-        if source.document_id not in moved:
-            reason, proved = evidence.of(source)
-            (plan.gone if proved else plan.unsure).append(Missing(source=source, reason=reason))
     return plan
 
 
@@ -144,45 +163,40 @@ def _stat(source: SourcePath) -> FoundFile | None:
         status = source.path.stat()
     except OSError:  # gone again since the folder was listed, or not to be read: it is reported when it is taken in
         return None
-    return FoundFile(path=source.path, uri=source.uri, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    return FoundFile(
+        path=source.path,
+        uri=source.uri,
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+    )
 
 
 def _moves(
-    missing: Sequence[KnownSource], new: Sequence[FoundFile], digest: Callable[[Path], str | None]
+    gone: Sequence[KnownSource], new: Sequence[FoundFile], look_into: Callable[[Path], Content | None]
 ) -> dict[int, Move]:
-    """New files with the content of documents whose files are missing, each used once; same names go first."""
+    """New files with the content of documents whose files are gone, each used once; same names go first."""
     by_size: dict[int, list[FoundFile]] = defaultdict(list)
     for file in new:
         by_size[file.size].append(file)
-    by_content: dict[str, list[FoundFile]] = defaultdict(list)
-    for size in {source.size for source in missing}:
+    by_sha256: dict[str, list[tuple[FoundFile, str]]] = defaultdict(list)
+    for size in {source.size for source in gone}:
         for file in by_size.pop(size, ()):
-            if (sha256 := digest(file.path)) is not None:
-                by_content[sha256].append(file)
+            if (content := look_into(file.path)) is not None:
+                by_sha256[content.sha256].append((file, content.media_type))
     moves = {}
     for same_name in (True, False):
-        for source in missing:
-            candidates = by_content.get(source.sha256, [])
+        for source in gone:
+            candidates = by_sha256.get(source.sha256, [])
             name = PurePosixPath(source.uri).name
-            fitting = [each for each in candidates if not same_name or each.path.name == name]
+            fitting = [each for each in candidates if not same_name or each[0].path.name == name]
             if fitting and source.document_id not in moves:
                 candidates.remove(fitting[0])
-                moves[source.document_id] = _move(source, fitting[0])
+                moves[source.document_id] = _move(source, *fitting[0])
     return moves
 
 
-def _move(source: KnownSource, file: FoundFile) -> Move:
+def _move(source: KnownSource, file: FoundFile, media_type: str) -> Move:
     stem = PurePosixPath(source.uri).stem
-    return Move(source=source, file=file, renamed=file.path.stem != stem and source.title == stem)
-
-
-def readable_digest(scan: Callable[[Path], str]) -> Callable[[Path], str | None]:
-    """``scan`` without its errors: a file that cannot be read is no move; taking it in tells why."""
-
-    def digest(path: Path) -> str | None:
-        try:
-            return scan(path)
-        except SourceError:
-            return None
-
-    return digest
+    renamed = file.path.stem != stem and source.title == stem
+    return Move(source=source, file=file, renamed=renamed, retyped=media_type != source.media_type)

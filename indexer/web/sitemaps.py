@@ -17,7 +17,7 @@ from indexer.web.urls import normalised, same_site, shown
 from rag.errors import SourceDamaged, SourceError, SourceLeftOut, SourceNotFound, SourceTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from lxml.etree import _Element
 
@@ -28,6 +28,8 @@ _FILE_BYTES: Final = 50 << 20
 _FILE_ENTRIES: Final = 50_000
 # No list needs more than fifty bytes for each; many more are made to take up time and memory.
 _FILE_ELEMENTS: Final = 1_000_000
+# An index may list as many files as it has entries, each of which is waited for; max_urls bounds only their pages.
+_MOST_FILES: Final = 1000
 # An index lists files, not further indexes; some do all the same.
 _MAX_DEPTH: Final = 2
 _GZIP_MARK: Final = b"\x1f\x8b\x08"
@@ -83,10 +85,14 @@ def addresses(urls: Iterable[str]) -> Iterator[WebAddress]:
 
 
 class Sitemaps:
-    """Reads sitemaps and indexes of sitemaps. Together they may list ``max_urls`` pages."""
+    """Reads sitemaps and indexes of sitemaps. Together they may list ``max_urls`` pages.
 
-    def __init__(self, fetcher: Fetcher, *, max_urls: int) -> None:
-        self._fetcher, self._max_urls = fetcher, max_urls
+    ``go_on`` is called before each sitemap and while it comes; what it raises ends the reading.
+    """
+
+    def __init__(self, fetcher: Fetcher, *, max_urls: int, go_on: Callable[[], None]) -> None:
+        self._fetcher, self._max_urls, self._go_on = fetcher, max_urls, go_on
+        self._listed_files = 0
         self._seen: set[str] = set()
         self._read: set[str] = set()
 
@@ -131,7 +137,13 @@ class Sitemaps:
         address = _address(entry, place)
         if address.error is not None:
             yield address
-        else:
+        elif address.url not in self._read:
+            if self._listed_files == _MOST_FILES:
+                raise SourceTooLarge(
+                    f"{place} lists more sitemaps than the {_MOST_FILES:,} of one run; those after are left out.",
+                    hint="Ingest what it lists by --sitemap, in several runs.",
+                )
+            self._listed_files += 1
             yield from self._pages(address.url, site=place, depth=depth + 1)
 
     def _page(self, entry: _Entry, place: str) -> Iterator[WebAddress]:
@@ -148,7 +160,13 @@ class Sitemaps:
 
     def _fetch(self, url: str, site: str | None) -> tuple[str, bytes]:
         file = io.BytesIO()
-        fetched = self._fetcher.fetch(url, file.write, site=site, max_bytes=_FILE_BYTES)
+
+        def write(data: bytes) -> None:
+            self._go_on()
+            file.write(data)
+
+        self._go_on()
+        fetched = self._fetcher.fetch(url, write, site=site, max_bytes=_FILE_BYTES)
         content = file.getvalue()
         return fetched.url, _gunzipped(fetched.url, content) if content.startswith(_GZIP_MARK) else content
 

@@ -15,6 +15,7 @@ _HOST: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]*:[0-9
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 # RFC 9110, section 4.1, asks servers for at least as much; what is longer is data, not an address.
 _LONGEST: Final = 8000
+_DOT_OR_STRAY: Final = re.compile("%2e|%(?![0-9a-f]{2})", re.IGNORECASE)
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -37,7 +38,8 @@ def normalised(text: str, *, base: str | None = None) -> str:
     """
     import httpx2
 
-    text = text.strip()
+    # A dot segment is one however it is written (section 6.2.2), and a stray "%" makes no escape of what follows.
+    text = _DOT_OR_STRAY.sub(lambda found: "." if len(found[0]) > 1 else "%25", text.strip())
     try:
         url = httpx2.URL(text) if base is None else httpx2.URL(base).join(text)
     except (httpx2.InvalidURL, ValueError) as error:

@@ -44,6 +44,7 @@ def stored_source(database: Database, collection: Collection, uri: str) -> Store
     return StoredSource(
         document_id=row.document_id,
         title=row.title,
+        media_type=row.media_type,
         sha256=row.sha256,
         size=row.size,
         mtime_ns=row.mtime_ns,
@@ -73,6 +74,7 @@ def _sources(database: Database, collection: Collection, where: ColumnElement[bo
             DocumentRow.id,
             DocumentRow.uri,
             VersionRow.title,
+            VersionRow.media_type,
             VersionRow.sha256,
             VersionRow.size,
             VersionRow.mtime_ns,
@@ -95,6 +97,7 @@ def _sources(database: Database, collection: Collection, where: ColumnElement[bo
                 document_id=row.id,
                 uri=row.uri,
                 title=row.title,
+                media_type=row.media_type,
                 sha256=row.sha256,
                 size=row.size,
                 mtime_ns=row.mtime_ns,
@@ -124,8 +127,9 @@ def move_sources(
     """Give documents, by id, the URI and the time of modification (in ns) of where they are now; returns those moved.
 
     Their versions, chunks and embeddings stay as they are; what lies in a container moves with it. A document whose
-    new URI another one has, or had as far as versions are kept, is not moved. Of those that are ``outdated`` the title
-    was the name: in the same transaction they are marked as no parser's work, and the next ingestion reads them anew.
+    new URI another one has, or had as far as versions are kept, is not moved. Those that are
+    ``outdated`` read otherwise by their new name: in the same transaction they are marked as no parser's work, and the
+    next ingestion reads them anew.
     """
     moved: set[int] = set()
     with database.write() as connection:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import growth
 from benchmarks.completion import Completion
 from benchmarks.document_files import is_text, sampled, taken
 from benchmarks.peers import running
@@ -37,6 +38,24 @@ def test_single_stream_measures_every_side(smollm_path: Path, tmp_path: Path) ->
     assert {figure["name"]: figure["target"] for figure in report["figures"]}["decode speed / raw_loop"] == 0.97
     assert report["machine"]["cores"] >= 1
     assert str(smollm_path) not in results.read_text(encoding="utf-8"), "a report names the model, not where it lies"
+
+
+@pytest.mark.usefixtures("embedder_path")
+def test_growth_holds_the_highest_memory_of_all_against_its_target(tmp_path, monkeypatch) -> None:
+    whole = {"passages": 1.0, "seconds": 1.0, "peak_mib": 5000.0}
+    monkeypatch.setattr(growth, "_documents", lambda directory, _options: directory)
+    monkeypatch.setattr(growth, "_taken_in", lambda _folder: ([1.0] * 10, [100.0] * 10, whole))
+    monkeypatch.setenv("RAG_HOME", str(tmp_path))  # both are set by it, and as before after the test
+    monkeypatch.setenv("RAG_EMBEDDER", "all-minilm-l6-v2")
+    results = tmp_path / "growth.json"
+    monkeypatch.setattr(sys, "argv", ["growth", "--data", str(tmp_path), "--quick", "--json", str(results)])
+    growth.main()
+    report = json.loads(results.read_text(encoding="utf-8"))
+    figures = {figure["name"]: figure for figure in report["figures"]}
+    beside = figures["resident memory at its highest, beside the model"]
+    model_mib = figures["what the model adds"]["value"]
+    assert 0 <= model_mib < 1000
+    assert (beside["value"], beside["target"], beside["met"]) == (5000 - model_mib, 1536, False)
 
 
 def test_writers_of_different_seeds_share_nothing_but_their_manner() -> None:

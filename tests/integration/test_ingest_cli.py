@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from indexer.commands.interruption import Interruption
+from indexer.job_run import JobRun
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DiskFull
 from rag.factory import Library
@@ -383,16 +384,25 @@ def test_an_ingest_is_a_job_that_others_see(run, docs):
 
 def test_an_ingest_is_cancelled_from_elsewhere(run, docs, monkeypatch):
     monkeypatch.setattr("indexer.job_run._NOTE_S", 0)
+    monkeypatch.setattr(JobRun, "found", lambda self, _sources: self._queue.cancel(self.id))
+    summary = lines(run("ingest", str(docs), "--json", exit_code=1))[-1]
+    assert summary["skipped"] > 0
+
+
+def test_an_ingest_is_cancelled_while_files_are_looked_for(run, docs, monkeypatch):
     record = JobQueue.record
 
     def cancel_first(self, job_id, owner, files, **counts):
         self.cancel(job_id)
         return record(self, job_id, owner, files, **counts)
 
-    monkeypatch.setattr(JobQueue, "record", cancel_first)
-    summary = lines(run("ingest", str(docs), "--json", exit_code=1))[-1]
-    assert summary["skipped"] > 0
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(JobQueue, "record", cancel_first)
+        patched.setattr("indexer.job_run._NOTE_S", 0)
+        told = run("ingest", str(docs), exit_code=1)
+    assert "Stopped while looking for files; nothing was done." in told.stderr
+    (job,) = json.loads(run("jobs", "--json").stdout)["jobs"]
+    assert (job["state"], job["outcomes"]) == ("cancelled", {})
 
 
 def test_an_ingest_that_cannot_go_on_is_a_failed_job(run, docs, home, monkeypatch):

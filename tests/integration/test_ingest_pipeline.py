@@ -10,13 +10,14 @@ import structlog
 from indexer import embedding_group
 from indexer.parsers.ocr import ocr_installed
 from indexer.report import Outcome, Watcher
-from indexer.sources import Source
+from indexer.sources import Source, uri_of
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DatabaseBusy, EmbedderChanged, ModelCorrupt
 from rag.stores import staging
 from rag.stores.jobs.blobs import Blobs
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.removal.purge import purge
+from rag.stores.source_moves import move_sources
 from rag.types import Span
 from tests.integration.ingesting import Ingesting, StopsAfter, ingesting
 from tests.unit.every_format import CASES, Content
@@ -120,6 +121,18 @@ def test_a_touched_file_is_read_but_not_embedded(library: Ingesting, docs):
     os.utime(docs / "a.md", ns=(1, 1))
     assert outcomes(library.ingest(docs))["a.md"] is Outcome.UNCHANGED
     assert library.embedder.texts_embedded == before
+
+
+def test_a_touched_file_that_reads_otherwise_by_its_name_is_read_anew(library: Ingesting, docs):
+    library.ingest(docs)
+    (docs / "b.txt").rename(docs / "b.md")
+    [before] = [document for document in library.documents() if document.uri.endswith("b.txt")]
+    collection = library.store.collection("default")
+    move_sources(library.store._database, collection, {before.id: (uri_of(docs / "b.md"), 1)})
+    assert outcomes(library.ingest(docs))["b.md"] is Outcome.REPLACED
+    assert {document.media_type for document in library.documents() if document.id == before.id} == {"text/markdown"}
+    os.utime(docs / "b.md", ns=(2, 2))
+    assert outcomes(library.ingest(docs))["b.md"] is Outcome.UNCHANGED
 
 
 def test_a_changed_file_is_replaced_and_only_that(library: Ingesting, docs):

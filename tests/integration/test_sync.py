@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from indexer.cli import main
 from indexer.commands.sync_run import SyncRun
 from indexer.folders.ignoring import IGNORE_FILE
+from indexer.sources import Source
 from rag.embedding.fake import HashingEmbedder
-from rag.errors import JobLost
+from rag.errors import JobLost, SourceUnreadable
 from rag.factory import Library
 from rag.stores.ingest_lock import IngestLock
 
@@ -119,6 +120,31 @@ def test_what_moved_is_not_embedded_anew_and_a_title_that_was_the_name_follows_i
     now = listed()
     assert (now["ponds.txt"]["id"], now["ponds.txt"]["title"]) == (ids["lakes.txt"], "ponds")
     assert now["streams.md"]["id"] == ids["rivers.md"]
+
+
+def test_a_name_that_says_another_format_is_read_by_it(sync, listed, run, docs, embedder):
+    (docs / "notes.txt").write_text("# Springs\n\nA spring is where water comes out of the ground.\n")
+    sync("--meta", "team=red")
+    before = listed()["notes.txt"]
+    (docs / "notes.txt").rename(docs / "notes.md")
+    (step,) = sync("--dry-run")["step"]
+    assert step["reason"] == "the same content; read anew, for its name says another format"
+    told = sync()
+    assert (counts(told), told["moved"][0]["retyped"]) == ({"replaced": 1, "moved": 1, "unchanged": 3}, True)
+    after = listed()["notes.md"]
+    assert (before["media_type"], after["media_type"]) == ("text/plain", "text/markdown")
+    assert (after["id"], after["title"], after["metadata"]) == (before["id"], "Springs", {"team": "red"})
+    assert counts(sync()) == {"unchanged": 4}
+
+
+def test_what_no_parser_reads_by_its_new_name_stays_as_it_was_read(sync, listed, docs, embedder):
+    (docs / "long.txt").write_text("Water runs down the river. " * 200)
+    sync()
+    before = listed()["long.txt"]
+    (docs / "long.txt").rename(docs / "long.js")  # a program in one line is minified
+    assert counts(sync("--prune", exit_code=1)) == {"moved": 1, "failed": 1, "unchanged": 3}
+    assert listed()["long.js"]["id"] == before["id"]
+    assert counts(sync("--prune", exit_code=1)) == {"failed": 1, "unchanged": 3}
 
 
 def test_what_is_gone_is_named_and_deleted_only_when_asked(sync, listed, run, docs, embedder):
@@ -224,6 +250,29 @@ def test_a_watch_outlives_a_job_that_is_not_its_own_any_more(run, listed, docs, 
     monkeypatch.setattr("indexer.commands.watch.Following.looks", lambda _self: iter([None, None]))
     notices = [json.loads(line) for line in run("watch", docs, "--json").stdout.splitlines()]
     assert [line["code"] for line in notices if line["type"] == "notice"] == ["job_lost"]
+    assert set(listed()) == {"rivers.md", "lakes.txt", "falls.txt"}
+
+
+def test_a_watch_tries_a_file_again_when_it_was_given_other_permissions(run, listed, docs, embedder, monkeypatch):
+    allowed, opened = {"lakes.txt": False}, Source.__enter__
+
+    def opening(self):
+        if not allowed.get(self.path.name, True):
+            raise SourceUnreadable("Permission denied.")
+        return opened(self)
+
+    def looks(_self):
+        yield from (None, None)
+        allowed.clear()
+        yield {"lakes.txt"}  # nothing was done to it
+        (docs / "lakes.txt").chmod(0o640)
+        yield {"lakes.txt"}
+
+    monkeypatch.setattr(Source, "__enter__", opening)
+    monkeypatch.setattr("indexer.commands.watch.Following.looks", looks)
+    told = [json.loads(line) for line in run("watch", docs, "--json").stdout.splitlines()]
+    outcomes = [each["outcome"] for each in told if each["type"] == "file" and each["uri"].endswith("lakes.txt")]
+    assert outcomes == ["failed", "ingested"]
     assert set(listed()) == {"rivers.md", "lakes.txt", "falls.txt"}
 
 

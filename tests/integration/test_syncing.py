@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,16 @@ def test_a_file_that_is_back_before_it_is_deleted_stays(sync, docs):
     report = carry_out(sync, plan)
     assert (report.deleted, [each.reason for each in report.unsure]) == ([], ["it has come back meanwhile"])
     assert carry_out(sync, sync.plan()).ingested.replaced == 1
+
+
+def test_what_is_back_before_it_is_moved_stays_and_its_copy_is_taken_in(sync, docs):
+    (docs / "a.txt").rename(docs / "sub" / "a.txt")
+    plan = sync.plan()
+    shutil.copy2(docs / "sub" / "a.txt", docs)
+    report = carry_out(sync, plan)
+    assert (report.moved, report.deleted, report.ingested.ingested) == ([], [], 1)
+    assert [each.reason for each in report.unsure] == ["it has come back meanwhile"]
+    assert (sync.plan().idle, sync.plan().unchanged) == (True, 4)
 
 
 def test_a_disk_that_goes_before_the_deletion_deletes_nothing(sync, docs):

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from indexer.cli import main
 from indexer.commands.interruption import Interruption
 from indexer.job_run import JobRun
+from indexer.sources import expand
 from indexer.worker_place import WorkerPlace
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
@@ -175,6 +176,33 @@ def test_a_cancelled_job_ends_after_the_files_that_are_being_embedded(library, w
     assert (told["job"], told["state"]) == (job_id, "cancelled")
     assert told["outcomes"]["ingested"] in {1, 2}
     assert blobs(library) == []
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_a_job_is_stopped_while_its_files_are_looked_for(library, work, monkeypatch, tmp_path, cancelled):
+    for number in range(5):
+        (tmp_path / f"{number}.txt").write_text("Water.")
+    job_id = library.jobs.put(JobRequest(collection="notes", paths=(str(tmp_path),))).id
+    asked = []
+
+    def looking(paths):
+        for source in expand(paths):
+            yield source
+            asked.append(source)
+            library.jobs.cancel(job_id) if cancelled else stopped.append(True)
+
+    stopped: list[bool] = []
+    monkeypatch.setattr("indexer.job_run._NOTE_S", 0)
+    monkeypatch.setattr("indexer.web.expansion.expand", looking)
+    monkeypatch.setattr(Interruption, "requested", lambda _self: bool(stopped))
+    told = work()
+    job = library.jobs.job(job_id)
+    assert len(asked) == 1
+    assert library.store.collections() == []
+    if cancelled:
+        assert [line["state"] for line in told] == ["cancelled"]
+    else:
+        assert (job.state, job.attempts, job.error.code) == (JobState.QUEUED, 0, "worker_stopped")
 
 
 def test_the_job_of_a_worker_that_died_is_done_by_the_next(library, work):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from indexer.folders.mirror import plan_mirror
+from indexer.folders.ignoring import IGNORE_FILE
+from indexer.folders.mirror import Content, plan_mirror
 from indexer.sources import SourcePath, expand, uri_of
 from rag.errors import SourceUnreadable
 from rag.source_types import KnownSource
@@ -27,6 +28,7 @@ def known_of(path, *, document_id=1, title="Title", **changes):
         "document_id": document_id,
         "uri": uri_of(path),
         "title": title,
+        "media_type": "text/plain",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "size": status.st_size,
         "mtime_ns": status.st_mtime_ns,
@@ -44,12 +46,13 @@ def write(root, name, text="text"):
     return path
 
 
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def look_into(path):
+    media_type = "text/markdown" if path.suffix == ".md" else "text/plain"
+    return Content(hashlib.sha256(path.read_bytes()).hexdigest(), media_type)
 
 
-def planned(root, known, *, digest=digest):
-    return plan_mirror(root, expand([root]), known, digest)
+def planned(root, known, *, look_into=look_into):
+    return plan_mirror(root, expand([root]), known, look_into)
 
 
 def gone_from(plan):
@@ -89,6 +92,15 @@ def test_a_title_that_was_the_files_name_goes_with_it(root, title, renamed):
     assert move.renamed is renamed
 
 
+@pytest.mark.parametrize(("name", "retyped"), [("a.md", True), ("b.log", False)])
+def test_a_name_that_says_another_format_is_told(root, name, retyped):
+    path = write(root, "a.txt")
+    source = known_of(path)
+    path.rename(root / name)
+    (move,) = planned(root, [source]).move
+    assert (move.renamed, move.retyped, move.anew) == (False, retyped, retyped)
+
+
 def test_each_of_several_equal_files_is_used_once_and_names_decide(root):
     first, second = write(root, "a/x.txt"), write(root, "a/y.txt")
     known = [known_of(first, document_id=1), known_of(second, document_id=2)]
@@ -106,7 +118,7 @@ def test_only_new_files_of_the_right_size_are_read(root):
     write(root, "same size", "size")
     write(root, "longer", "much longer")
     asked = []
-    planned(root, known, digest=lambda path: asked.append(path.name) or digest(path))
+    planned(root, known, look_into=lambda path: asked.append(path.name) or look_into(path))
     assert asked == ["same size"]
 
 
@@ -115,7 +127,7 @@ def test_a_file_that_cannot_be_read_is_no_move(root):
     known = [known_of(gone)]
     gone.unlink()
     new = write(root, "new", "four")
-    plan = planned(root, known, digest=lambda path: None)
+    plan = planned(root, known, look_into=lambda path: None)
     assert [file.path for file in plan.add] == [new]
     assert gone_from(plan) == known
 
@@ -136,7 +148,7 @@ def test_nothing_is_gone_from_a_folder_that_cannot_be_read(root):
     lost.unlink()
     beside.unlink()
     closed = SourcePath(path=root / "closed", error=SourceUnreadable("closed"))
-    plan = plan_mirror(root, [*expand([root / "kept"]), closed], known, digest)
+    plan = plan_mirror(root, [*expand([root / "kept"]), closed], known, look_into)
     assert [each.source.document_id for each in plan.gone] == [2]
     assert [(each.source.document_id, "could not be read" in each.reason) for each in plan.unsure] == [(1, True)]
     assert plan.errors == [closed]
@@ -162,7 +174,7 @@ def test_what_is_left_out_on_purpose_is_gone(root):
 def test_a_file_that_vanishes_while_the_plan_is_made_is_an_error(root):
     write(root, "kept", "kept!")
     vanished = SourcePath(path=root / "vanished")
-    plan = plan_mirror(root, [*expand([root]), vanished], [], digest)
+    plan = plan_mirror(root, [*expand([root]), vanished], [], look_into)
     assert plan.errors == [vanished]
 
 
@@ -171,3 +183,20 @@ def test_times_alone_make_a_change(root):
     source = known_of(path)
     os.utime(path, ns=(1, 1))
     assert [file.path for file in planned(root, [source]).change] == [path]
+
+
+def test_a_copy_of_what_may_still_be_there_is_no_move(root):
+    here, there = write(root, "a/x.txt"), write(root, "b/x.txt")
+    source = known_of(here)
+    (root / "a" / IGNORE_FILE).mkdir()
+    plan = planned(root, [source])
+    assert (plan.move, [file.path for file in plan.add]) == ([], [there])
+    assert [missing.source for missing in plan.unsure] == [source]
+
+
+def test_a_copy_of_what_lay_on_a_disk_that_may_not_be_mounted_is_no_move(root):
+    here, there = write(root, "a/x.txt"), write(root, "b/x.txt")
+    source = known_of(here, stored_at=datetime.now(UTC) + timedelta(hours=1))
+    here.unlink()
+    plan = planned(root, [source])
+    assert (plan.move, [file.path for file in plan.add], len(plan.unsure)) == ([], [there], 1)

@@ -21,6 +21,10 @@ from rag.errors import SourceAddressRefused
         ("https://h.example/%7euser/%c3%bc%2f", "https://h.example/~user/%C3%BC%2F"),
         ("https://h.example/a!/b", "https://h.example/a%21/b"),
         ("http://[2001:DB8::1]:80/", "http://[2001:db8::1]/"),
+        ("https://h.example/x/%2E%2e/private/p", "https://h.example/private/p"),
+        ("https://h.example/a/%2E%2E/../b/.%2e/c?d=%2e%2e/", "https://h.example/c?d=../"),
+        ("https://h.example/%%32E%%32E/%zz", "https://h.example/%252E%252E/%25zz"),
+        ("https://h.example/a!/%2e/b/%252E%252E/c", "https://h.example/a%21/b/%252E%252E/c"),
     ],
 )
 def test_one_spelling_for_each_address(given_url: str, expected: str) -> None:
@@ -50,6 +54,7 @@ def test_a_password_is_refused_and_shown_nowhere(url: str) -> None:
 
 def test_relative_addresses_are_meant_from_where_they_stand() -> None:
     assert normalised("../b#x", base="https://h.example/a/c/d") == "https://h.example/a/b"
+    assert normalised("%2e%2e/%2E/b", base="https://h.example/a/c/d") == "https://h.example/a/b"
     assert normalised("//other.example", base="https://h.example/a") == "https://other.example/"
 
 
@@ -74,7 +79,10 @@ def test_addresses_come_once() -> None:
     ]
 
 
-@given(st.text(max_size=60), st.sampled_from(["", "http://h.example/", "https://h.example/a?", "http://"]))
+@given(
+    st.text(max_size=60) | st.text("%2eE./.!~x?5 6@:#", max_size=40),
+    st.sampled_from(["", "http://h.example/", "https://h.example/a?", "http://"]),
+)
 def test_normalising_settles(text: str, before: str) -> None:
     try:
         once = normalised(before + text)
@@ -85,6 +93,7 @@ def test_normalising_settles(text: str, before: str) -> None:
     assert "#" not in once
     assert "!/" not in once
     assert "@" not in once.split("/")[2]
+    assert not {".", ".."} & set(once.partition("?")[0].split("/"))
 
 
 @pytest.mark.parametrize(

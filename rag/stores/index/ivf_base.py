@@ -21,7 +21,7 @@ import numpy as np
 from rag.stores.index.reach import Counted, Spread, enough_candidates
 from rag.stores.index.recall import recall
 from rag.stores.index.stored_vectors import StoredVectors
-from rag.stores.index.vector_rows import MergedRows, slices
+from rag.stores.index.vector_rows import MergedRows, gathered, slices
 from rag.stores.index.vectors import STORED
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def _trained(vectors: StoredVectors) -> tuple[Any, Tuning]:
     generator = np.random.default_rng(_SEED)
     points = generator.choice(count, min(count, _POINTS_PER_LIST * lists), replace=False)
     points.sort()
-    sample = vectors.take(points)
+    sample = gathered(vectors, points)
     faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
     means: Any = faiss.Kmeans
     clusters = means(dimension, lists, niter=_ITERATIONS, spherical=True, seed=1, min_points_per_centroid=1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from rag.stores.index.generations import write_error
+from rag.stores.index.stored_vectors import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,19 +51,16 @@ class Spool:
         self.ids: NDArray[np.int64] = arrived[self._order]
         self.count = len(arrived)
         self.dimension = dimension
-        # Not as the database stores them: what was made unit length would be rounded a second time.
-        shape = (self.count, dimension)
-        self._vectors: NDArray[np.float32] = (
-            np.memmap(self._file, np.float32, "r", shape=shape) if self.count else np.empty(shape, np.float32)
-        )
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         """As ``VectorRows.take``."""
-        return np.asarray(self._vectors[self._order[rows]])
+        # Not as the database stores them: what was made unit length would be rounded a second time.
+        row_bytes = self.dimension * np.dtype(np.float32).itemsize
+        content = read_rows(self._file.fileno(), self._order[rows], row_bytes)
+        return np.frombuffer(content, np.float32).reshape(len(rows), self.dimension)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        del self._vectors
         self._file.close()

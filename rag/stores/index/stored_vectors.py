@@ -1,4 +1,4 @@
-"""Vectors in a file, as the database stores them."""
+"""Vectors in a file: rows read when they are asked for, and a file of them as the database stores them."""
 
 from __future__ import annotations
 
@@ -40,10 +40,17 @@ class StoredVectors:
         return cls(os.open(path, os.O_RDONLY), count, dimension)
 
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """As ``VectorRows.take``. Not mapped: pages once touched would count as memory of every process for good."""
-        size, file, read = self._row_bytes, self._file, os.pread
-        firsts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # of each run of rows that lie one after the other
-        lengths = np.diff(firsts, append=len(rows))
-        runs = zip(rows[firsts].tolist(), lengths.tolist(), strict=True)
-        content = b"".join([read(file, size * length, size * first) for first, length in runs])
-        return from_stored(content, len(rows), self.dimension)
+        """As ``VectorRows.take``."""
+        return from_stored(read_rows(self._file, rows, self._row_bytes), len(rows), self.dimension)
+
+
+def read_rows(file: int, rows: NDArray[np.intp], size: int) -> bytearray:
+    """Rows of so many bytes each, one after another, of a descriptor's file.
+
+    Not mapped: pages once touched would count as memory of every process for good.
+    """
+    read = os.pread
+    firsts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # of each run of rows that lie one after the other
+    lengths = np.diff(firsts, append=len(rows))
+    runs = zip(rows[firsts].tolist(), lengths.tolist(), strict=True)
+    return bytearray().join([read(file, size * length, size * first) for first, length in runs])

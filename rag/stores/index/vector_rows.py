@@ -41,6 +41,8 @@ class VectorRows(Protocol):
 class _Rows(Protocol):
     @property
     def count(self) -> int: ...
+    @property
+    def dimension(self) -> int: ...
     def take(self, rows: NDArray[np.intp]) -> NDArray[np.float32]: ...
 
 
@@ -48,6 +50,14 @@ def slices(source: _Rows) -> Iterator[NDArray[np.float32]]:
     """All vectors in order, a few thousand at a time."""
     for start in range(0, source.count, _SLICE):
         yield source.take(np.arange(start, min(start + _SLICE, source.count)))
+
+
+def gathered(source: _Rows, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """As ``take``, of many rows: reading and converting them takes room for a few thousand beside the result."""
+    vectors = np.empty((len(rows), source.dimension), np.float32)
+    for start in range(0, len(rows), _SLICE):
+        vectors[start : start + _SLICE] = source.take(rows[start : start + _SLICE])
+    return vectors
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def decode(values: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
     return from_stored(b"".join(values), len(values), dimension)
 
 
-def from_stored(content: bytes, count: int, dimension: int) -> NDArray[np.float32]:
+def from_stored(content: bytes | bytearray, count: int, dimension: int) -> NDArray[np.float32]:
     """``count`` stored vectors, one after another, as rows of unit length."""
     rows = np.frombuffer(content, dtype=STORED).reshape(count, dimension).astype(np.float32)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
