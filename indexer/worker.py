@@ -104,7 +104,7 @@ class Worker:
         try:
             sources = self._sources(request, run)
             with ingest_lock(self._library, request.collection):
-                report = IngestReport(skipped=1)  # as many as there may be
+                report = IngestReport(skipped=1)  # nobody knows how many; that some are puts the job back
                 if sources is not None:
                     report = self._pipeline.ingest_sources(
                         sources, collection=request.collection, metadata=request.metadata, watcher=run

@@ -12,15 +12,9 @@ from indexer.folders.mirror import FoundFile
 from indexer.report import SourceFailure
 from indexer.spooling import SpoolFull
 from rag.errors import ParserTimeout, SourceDamaged, SourceTooLarge, SourceUnreadable
+from tests.unit.clocks import Clock
 
 FILE = FoundFile(path=Path("/docs/a.zip"), uri="/docs/a.zip", size=1, mtime_ns=2, ctime_ns=3)
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -9,13 +9,7 @@ import pytest
 from indexer.folders.ignoring import IGNORE_FILE
 from indexer.folders.settling import Settling
 from indexer.syncing import topmost
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.clocks import Clock
 
 
 @pytest.fixture

@@ -162,28 +162,29 @@ class IvfBase:
         self, vector: NDArray[np.float32], k: int, counted: Counted
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """As ``search``, of some rows: how far to look depends on where they lie (``rag.stores.index.reach``)."""
-        lists = self._index.nlist
+        lists, k = self._index.nlist, min(k, counted.live)
         scores = self._centroids @ vector
         order = np.argsort(-scores)
-        of_lists = counted.of_lists[order]
+        ranked, of_lists = scores[order], counted.of_lists[order]
         nearest = order[: self.tuning.probes]
-        left_out = int((self._sizes[nearest] - counted.of_lists[nearest]).sum())
+        left_out = int(self._sizes[nearest].sum() - of_lists[: self.tuning.probes].sum())
         # As many rows that count as tuning looked through of all.
         probes = int(np.searchsorted(np.cumsum(of_lists), self.tuning.probes * self.count / lists)) + 1
-        probes = min(lists, probes)
-        wanted = self.tuning.candidates + 2 * k
+        probes, wanted = min(lists, probes), self.tuning.candidates + 2 * k
+        as_tuned = left_out <= _FEW * k  # the best that count are hardly further away than the best of all
+        spread: Spread | None = None
         while True:
             rows, coded = self._candidates(vector, wanted, probes, counted.selector)
             exact = self._vectors.take(rows) @ vector
             needed, more = lists, False
-            if len(rows) >= min(k, counted.live):
-                if left_out <= _FEW * k:  # the best that count are hardly further away than the best of all
+            if len(rows) >= k:
+                if as_tuned:
                     return _best(rows, exact, k)
+                if spread is None:
+                    some, their_lists = self._some
+                    spread = Spread(scores[their_lists], some @ vector)
                 least = float(np.partition(exact, -k)[-k])
-                some, their_lists = self._some
-                needed = Spread(scores[their_lists], some @ vector).lists_needed(
-                    scores[order], of_lists, least=least, k=k, probes=probes
-                )
+                needed = spread.lists_needed(ranked, of_lists, least=least, k=k, probes=probes)
                 full = len(rows) == wanted < min(_MOST_READ, self.count)
                 more = full and not enough_candidates(coded, exact, least=least, k=k)
             if needed == probes and not more:
