@@ -186,9 +186,16 @@ class PassageStore(Protocol):
         """Raises UnknownCollection."""
 
     def hydrate(
-        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
     ) -> list[tuple[Chunk, Document]]:
         """Chunks of active versions, or of those active ``as_of`` a moment, in the order asked; others are left out.
+
+        So are those that the filter does not let through.
 
         Raises:
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
@@ -199,12 +206,14 @@ class PassageStore(Protocol):
         collection: Collection,
         chunk_ids: Sequence[int],
         *,
+        where: Filter | None = None,
         as_of: datetime | None = None,
         passages: bool = False,
     ) -> dict[int, Likeness]:
         """What is known of chunks without reading them, by id; those that are not there are left out.
 
-        With ``passages`` those of the present that nothing is like, and that have no flaw, may be read at once.
+        With ``passages`` those of the present that nothing is like, and that have no flaw, may be read at once; those
+        that the filter does not let through may be left out then.
         """
 
     def saying(self, wholes: Iterable[int]) -> Sequence[int]:

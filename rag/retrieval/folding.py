@@ -57,7 +57,7 @@ class Folding:
             return
         # Where no more are taken than are wanted, all that nothing is like are shown, so they are read at once.
         shown = len(new) <= self._k - len(self.folds)
-        known = self._store.likenesses(self._collection, new, as_of=self._as_of, passages=shown)
+        known = self._store.likenesses(self._collection, new, where=self._where, as_of=self._as_of, passages=shown)
         for chunk_id in new:
             if self.complete:
                 return

@@ -113,8 +113,8 @@ class Retriever:
                 folding.take(list(some))
                 if folding.complete:
                     break
-            passages = list(self._passages(collection, folding, scores, as_of))
-            # One that is gone was replaced or deleted since: another search finds what is in its place.
+            passages = list(self._passages(collection, folding, scores, where, as_of))
+            # One that is gone was replaced, moved or deleted since: another search finds what is in its place.
             if not folding.lost and len(passages) == len(folding.folds):
                 break
         return Retrieval(
@@ -147,12 +147,16 @@ class Retriever:
         )
 
     def _passages(
-        self, collection: Collection, folding: Folding, scores: Mapping[int, Scores], as_of: datetime | None
+        self,
+        collection: Collection,
+        folding: Folding,
+        scores: Mapping[int, Scores],
+        where: Filter | None,
+        as_of: datetime | None,
     ) -> Iterator[Passage]:
         unread = [fold.shown for fold in folding.folds if fold.shown not in folding.found]
-        found = folding.found | {
-            chunk.id: (chunk, document) for chunk, document in self._store.hydrate(collection, unread, as_of=as_of)
-        }
+        read = self._store.hydrate(collection, unread, where=where, as_of=as_of)
+        found = folding.found | {chunk.id: (chunk, document) for chunk, document in read}
         fused = math.inf
         for fold in folding.folds:
             if fold.shown in found:

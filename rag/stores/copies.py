@@ -15,8 +15,7 @@ from sqlalchemy.orm import aliased
 from rag.quality_types import Likeness
 from rag.retrieval.flaws import flaw_of
 from rag.retrieval.statements import LEAST_SHARE, alike, finding_keys, holds, statements, whole_key
-from rag.stores.filtering import condition
-from rag.stores.reading import ACTIVE_PASSAGES, plain, select_passages, to_chunk, to_document
+from rag.stores.reading import ACTIVE_PASSAGES, THESE_CHUNKS, plain, select_found, to_chunk, to_document
 from rag.stores.tables import ChunkKeyRow, ChunkRow, VersionRow
 from rag.stores.visibility import visible
 from rag.types import MOST_SOURCES
@@ -64,13 +63,12 @@ _KNOWN_NOW: Final = _known(
     .correlate(_mine)
     .exists()
 )
-_THESE: Final = ChunkRow.id.in_(bindparam("chunk_ids", expanding=True))
 # Bytes: of a damaged text the driver would read none of the others in its batch.
-_TEXTS: Final = select(ChunkRow.id, cast(ChunkRow.text, LargeBinary).label("text")).where(_THESE)
-_NOW: Final = select(ChunkRow.id.label("chunk_id"), *_KNOWN_NOW).where(_THESE)
+_TEXTS: Final = select(ChunkRow.id, cast(ChunkRow.text, LargeBinary).label("text")).where(THESE_CHUNKS)
+_NOW: Final = select(ChunkRow.id.label("chunk_id"), *_KNOWN_NOW).where(THESE_CHUNKS)
 _AT_ANY_TIME: Final = select(
     ChunkRow.id.label("chunk_id"), *_known(select(_other.key).where(_SHARED).correlate(_mine).exists())
-).where(_THESE)
+).where(THESE_CHUNKS)
 _PASSAGES_NOW: Final = ACTIVE_PASSAGES.add_columns(*_KNOWN_NOW)
 SAYING: Final = select(ChunkKeyRow.chunk_id).where(ChunkKeyRow.key.in_(bindparam("wholes", expanding=True)))
 # To the word, and in part: apart, for many of the one must not leave none of the other.
@@ -87,7 +85,7 @@ def _copies_of(passages: Select[*tuple[Any, ...]]) -> tuple[Select[*tuple[Any, .
     return asked, *(others.where(ChunkRow.id.in_(sharing)) for sharing in _SHARING)
 
 
-_COPIES_NOW: Final = _copies_of(select_passages(bindparam("collection_id"), visible()))
+_COPIES_NOW: Final = _copies_of(select_found())
 
 
 def key_rows(chunk_id: int, text: str) -> list[dict[str, Any]]:
@@ -102,6 +100,7 @@ def likenesses(
     connection: Connection,
     collection: Collection,
     chunk_ids: Sequence[int],
+    where: Filter | None,
     as_of: datetime | None,
     *,
     passages: bool = False,
@@ -109,19 +108,23 @@ def likenesses(
     """What is known of chunks without reading them, by id; those that are not there are left out.
 
     With ``passages``, which is of the present, those that no other is like and that have no flaw are read with it, and
-    those that are not visible are left out, too.
+    those that are not visible, or that the filter does not let through, are left out, too.
 
     Raises:
         DatabaseDamaged: a chunk that was read, or its document, is not as it was written.
     """
-    query = _AT_ANY_TIME if as_of is not None else _PASSAGES_NOW if passages else _NOW
+    passages = passages and as_of is None
+    if passages:
+        query = _PASSAGES_NOW if where is None else select_found(where).where(THESE_CHUNKS).add_columns(*_KNOWN_NOW)
+    else:
+        query = _NOW if as_of is None else _AT_ANY_TIME
     found: dict[int, Likeness] = {}
     for start in range(0, len(chunk_ids), _BATCH):
         given = {"collection_id": collection.id, "chunk_ids": list(chunk_ids[start : start + _BATCH])}
         for row in plain(connection.execute(query, given)):
             whole = None if row.whole is None or row.whole < 0 else row.whole  # without words there is none
             alone = not row.shared and row.flaw is None
-            passage = (to_chunk(row), to_document(row, collection)) if query is _PASSAGES_NOW and alone else None
+            passage = (to_chunk(row), to_document(row, collection)) if passages and alone else None
             found[row.chunk_id] = Likeness(flaw=row.flaw, whole=whole, shared=bool(row.shared), passage=passage)
     return found
 
@@ -139,8 +142,7 @@ def copies(
     if where is None and as_of is None:
         this, *others = _COPIES_NOW
     else:
-        passages = select_passages(bindparam("collection_id"), visible(as_of))
-        this, *others = _copies_of(passages.where(true() if where is None else condition(where)))
+        this, *others = _copies_of(select_found(where, as_of))
     given = {"collection_id": collection.id, "chunk_id": chunk_id}
     found = plain(connection.execute(this, given))
     if not found:

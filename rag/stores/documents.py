@@ -25,13 +25,10 @@ from rag.stores.embedding_inputs import embedding_inputs
 from rag.stores.history import require_known
 from rag.stores.quality import collection_quality, document_qualities
 from rag.stores.reading import (
-    ACTIVE_PASSAGES,
+    found_passages,
     one_document,
-    plain,
     require_gone,
     select_documents,
-    select_passages,
-    to_chunk,
     to_collection,
     to_document,
     with_members,
@@ -42,7 +39,7 @@ from rag.stores.reuse import known_vectors
 from rag.stores.source_moves import stored_source
 from rag.stores.staging import SqlStagedVersion, activate_together
 from rag.stores.stretches import stretches, text_of
-from rag.stores.tables import ChunkRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import UNSEEN, visible
 from rag.stores.web_fetches import note_fetch
 from rag.types import CollectionStatus, EmbeddingInput
@@ -239,9 +236,16 @@ class SqlDocumentStore:
         return len(abandoned)
 
     def hydrate(
-        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
     ) -> list[tuple[Chunk, Document]]:
         """Chunks of versions that are active, or were ``as_of`` a moment, in the order asked; others are left out.
+
+        So are those that the filter does not let through.
 
         Raises:
             HistoryGone, InvalidRequest: what was active then is not known any more, or not yet.
@@ -249,29 +253,26 @@ class SqlDocumentStore:
         """
         if not chunk_ids and as_of is None:
             return []
-        found: dict[int, tuple[Chunk, Document]] = {}
         with self._database.read() as connection:
             if as_of is not None:
                 require_known(connection, collection, as_of)
-            for start in range(0, len(chunk_ids), _BATCH):
-                some = chunk_ids[start : start + _BATCH]
-                if as_of is None:
-                    rows = connection.execute(ACTIVE_PASSAGES, {"collection_id": collection.id, "chunk_ids": some})
-                else:
-                    past = select_passages(collection.id, visible(as_of)).where(ChunkRow.id.in_(some))
-                    rows = connection.execute(past)
-                for row in plain(rows):
-                    found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
+            found = found_passages(connection, collection, chunk_ids, where, as_of)
             if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
                 require_gone(connection, gone)
         return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
     def likenesses(
-        self, collection: Collection, chunk_ids: Sequence[int], *, as_of: datetime | None = None, passages: bool = False
+        self,
+        collection: Collection,
+        chunk_ids: Sequence[int],
+        *,
+        where: Filter | None = None,
+        as_of: datetime | None = None,
+        passages: bool = False,
     ) -> dict[int, Likeness]:
         """As ``rag.stores.copies`` has it: what is known of chunks, and ``passages`` that are read with it."""
         with self._database.read() as connection:
-            return likenesses(connection, collection, chunk_ids, as_of, passages=passages)
+            return likenesses(connection, collection, chunk_ids, where, as_of, passages=passages)
 
     def saying(self, wholes: Iterable[int]) -> Sequence[int]:
         """All chunks that say to the word what has one of these keys."""

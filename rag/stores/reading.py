@@ -17,14 +17,18 @@ from rag.stores.checksums import (
     text_checksum,
     version_checksum,
 )
+from rag.stores.filtering import condition
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
 from rag.stores.visibility import visible
 from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from sqlalchemy import BindParameter, ColumnElement, Connection, Result, Row, Select
+
+    from rag.types import Filter
 
 _BATCH = 500  # ids in one statement
 # What comes after all that begins with the mark.
@@ -124,9 +128,9 @@ def active_documents(connection: Connection, collection: Collection, document_id
 
 
 def one_document(
-    connection: Connection, collection: Collection, condition: ColumnElement[bool], *, damaged_too: bool = False
+    connection: Connection, collection: Collection, which: ColumnElement[bool], *, damaged_too: bool = False
 ) -> Document | None:
-    row = connection.execute(select_documents(collection).where(condition)).one_or_none()
+    row = connection.execute(select_documents(collection).where(which)).one_or_none()
     return None if row is None else to_document(row, collection, damaged_too=damaged_too)
 
 
@@ -202,25 +206,46 @@ def with_members(connection: Connection, collection: Collection, document_ids: S
     return list(found)
 
 
-def select_passages(
-    collection_id: int | BindParameter[int], condition: ColumnElement[bool]
-) -> Select[*tuple[Any, ...]]:
-    """The chunks of those of a collection's versions that the condition lets through, each with its document."""
+def select_passages(collection_id: int | BindParameter[int], counts: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """The chunks of a collection that count, by their versions mostly, each with its document."""
     mine = or_(VersionRow.collection_id == collection_id, DocumentRow.collection_id == collection_id)
     return (
         select(*_CHUNK, *_DOCUMENT)
         # A chunk without a version, and one that is in two collections, are damaged and shall be told.
         .outerjoin(VersionRow, VersionRow.id == ChunkRow.version_id)
         .outerjoin(DocumentRow, DocumentRow.id == VersionRow.document_id)
-        .where(or_(DocumentRow.id.is_(None), and_(mine, condition)))
+        .where(or_(DocumentRow.id.is_(None), and_(mine, counts)))
     )
 
 
+def select_found(where: Filter | None = None, as_of: datetime | None = None) -> Select[*tuple[Any, ...]]:
+    """The chunks of ``collection_id`` that are visible, now or then, and that the filter lets through."""
+    return select_passages(
+        bindparam("collection_id"), visible(as_of) if where is None else and_(visible(as_of), condition(where))
+    )
+
+
+THESE_CHUNKS: Final = ChunkRow.id.in_(bindparam("chunk_ids", expanding=True))
 # What every search ends with. Made once: SQLAlchemy needs longer to put a statement together, and to see that it knows
 # it, than SQLite to answer it.
-ACTIVE_PASSAGES: Final = select_passages(bindparam("collection_id"), visible()).where(
-    ChunkRow.id.in_(bindparam("chunk_ids", expanding=True))
-)
+ACTIVE_PASSAGES: Final = select_found().where(THESE_CHUNKS)
+
+
+def found_passages(
+    connection: Connection,
+    collection: Collection,
+    chunk_ids: Sequence[int],
+    where: Filter | None,
+    as_of: datetime | None,
+) -> dict[int, tuple[Chunk, Document]]:
+    """Of these chunks those that ``select_found`` has, each with its document. Raises DatabaseDamaged."""
+    query = select_found(where, as_of).where(THESE_CHUNKS) if where or as_of else ACTIVE_PASSAGES
+    found = {}
+    for start in range(0, len(chunk_ids), _BATCH):
+        some = {"collection_id": collection.id, "chunk_ids": chunk_ids[start : start + _BATCH]}
+        for row in plain(connection.execute(query, some)):
+            found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
+    return found
 
 
 def plain(rows: Result[*tuple[Any, ...]]) -> list[Any]:

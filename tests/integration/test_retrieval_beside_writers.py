@@ -10,6 +10,8 @@ from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import open_library
 from rag.retrieval.retriever import Retriever
+from rag.stores.source_moves import move_sources
+from rag.types import Comparison
 from tests.contracts.store_builders import drafts, fingerprint, source
 
 QUESTION = "water pump pressure"
@@ -81,6 +83,20 @@ def test_what_was_deleted_since_it_was_found_gives_way_to_the_next_best(library,
     store = Writing(library.store, delete, times=1)
     found = retriever(library, embedder, store).retrieve(collection, QUESTION, 2)
     assert [passage.document.uri for passage in found.passages] == ["/kept"]
+
+
+@pytest.mark.parametrize("k", [1, 6])
+def test_what_was_moved_out_of_the_filter_since_it_was_found_is_left_out(library, collection, embedder, ingest, k):
+    first, _ = ingest(QUESTION, "/in/first"), ingest("other words", "/in/second")
+    where = Comparison(field="uri", operator="in", value=("/in/first", "/in/second"))
+    store = Writing(
+        library.store,
+        lambda _: move_sources(library.store._database, collection, {first: ("/out/first", 1)}),
+        times=1,
+    )
+    found = retriever(library, embedder, store).retrieve(collection, QUESTION, k, where=where)
+    assert [passage.document.uri for passage in found.passages] == ["/in/second"]
+    assert store.left == 0
 
 
 def test_searches_that_race_with_replacements_find_the_document(library, collection, embedder, ingest):

@@ -45,7 +45,7 @@ class Shelf(OneCollection):
             *(other for other in others if other not in longer and holds(mine, self.said[other])),
         ]
 
-    def likenesses(self, collection, chunk_ids, *, as_of=None, passages=False):
+    def likenesses(self, collection, chunk_ids, *, where=None, as_of=None, passages=False):
         return {
             each: Likeness(
                 flaw="garbled" if each in self.flawed else None,
