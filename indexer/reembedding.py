@@ -17,7 +17,7 @@ from indexer.embeddings import Texts
 from indexer.recutting import recut
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
-from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged
+from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged, ModelError
 from rag.stores import cuts, embedding_sets, recutting, reembedding
 from rag.stores.index import recall
 from rag.stores.index.vectors import encode
@@ -192,7 +192,14 @@ class Reembedding:
             self._go_on()
             texts = [contextual_text(item.title, item.heading_path, item.text) for item in batch]
             too_long = sum(count > embedder.max_tokens for count in embedder.count_tokens(texts))
-            values = encode(self._vectors(texts, embedder))
+            try:
+                values = encode(self._vectors(texts, embedder))
+            except ValueError as error:
+                raise ModelError(
+                    f"The embedder {embedder.identity} cannot be used for {self._collection.name!r}: {error}.",
+                    hint="Those that were serving go on serving. Name another one, after: indexer reembed --collection "
+                    f"{self._collection.name} --cancel",
+                ) from error
             ids = [item.chunk_id for item in batch]
             written = embedding_sets.add(self._database, self._target, ids, values, too_long=too_long)
             self._embedded += written

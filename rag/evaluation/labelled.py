@@ -7,7 +7,7 @@ one of the three lists says what is relevant: documents, chunks, or words that s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -30,12 +30,13 @@ _SHAPE: Final = (
 )
 
 _Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
+_Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]  # what the database can hold
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
     query: _Text
     uris: list[str] = []
-    chunk_ids: list[int] = []
+    chunk_ids: list[_Id] = []
     contains: list[_Text] = []
 
 
@@ -43,7 +44,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 class LabelledQuery:
     """A query and what should be found for it: documents by uri with their grades, chunks, and words of passages.
 
-    ``place`` is where it was read.
+    ``place`` is where it was read first.
     """
 
     place: str
@@ -54,12 +55,28 @@ class LabelledQuery:
 
 
 def read_labelled(path: Path) -> list[LabelledQuery]:
-    """Labelled queries of a file or folder.
+    """Labelled queries of a file or folder, each once: what several lines say of one query holds for it together.
+
+    Logs repeat queries. One that counted twice would be among those that a weight is chosen on and those that judge it.
 
     Raises:
         InvalidRequest: naming the file and line that cannot be used, and why.
     """
-    return list(_of_folder(path) if path.is_dir() else _of_file(path))
+    different: dict[str, LabelledQuery] = {}
+    for query in _of_folder(path) if path.is_dir() else _of_file(path):
+        known = different.setdefault(_plain(query.text), query)
+        if known is not query:
+            different[_plain(query.text)] = _together(known, query)
+    return list(different.values())
+
+
+def _together(one: LabelledQuery, other: LabelledQuery) -> LabelledQuery:
+    return replace(
+        one,
+        uris={uri: max(one.uris.get(uri, 0), other.uris.get(uri, 0)) for uri in (*one.uris, *other.uris)},
+        chunk_ids=tuple(dict.fromkeys((*one.chunk_ids, *other.chunk_ids))),
+        contains=tuple(dict.fromkeys((*one.contains, *other.contains))),
+    )
 
 
 def _of_folder(directory: Path) -> Iterator[LabelledQuery]:

@@ -58,8 +58,8 @@ def require_enough(queries: int) -> None:
     """Raises InvalidRequest if so few queries tell nothing."""
     if queries < MIN_QUERIES:
         raise InvalidRequest(
-            f"{queries} labelled queries are too few to tune with: it takes at least {MIN_QUERIES}.",
-            hint="With fewer, chance decides. Label more, or leave the weight as it is.",
+            f"With {queries} labelled queries, each counted once, nothing is tuned: it takes at least {MIN_QUERIES}.",
+            hint="With fewer, chance decides. Label others, or leave the weight as it is.",
         )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from rag.errors import ModelError
 from rag.ranking import Ranking
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from datetime import datetime
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from rag.protocols import Embedder, LexicalIndex, VectorSearch
@@ -49,7 +52,10 @@ class Legs:
         self.embed_ms = 0.0
 
     def search(self, depth: int) -> tuple[Ranking, Ranking]:
-        """Dense and lexical hits, at most ``depth`` of each; each leg sees the database at a moment of its own."""
+        """Dense and lexical hits, at most ``depth`` of each; each leg sees the database at a moment of its own.
+
+        Raises ModelError where the embedder makes nothing of the question that can be compared.
+        """
         if self._embedder is None or self._lexical is None:
             return self._dense(depth), self._full_text(depth)
         beside = self._executor.submit(self._full_text, depth)
@@ -64,7 +70,7 @@ class Legs:
             return Ranking.of(())
         if self._vector is None:
             started = time.perf_counter()
-            self._vector = self._embedder.embed_query(self._query)
+            self._vector = _whole(self._embedder.embed_query(self._query), self._embedder)
             self.embed_ms = 1000 * (time.perf_counter() - started)
         return self._vectors.search(self._collection, self._vector, depth, where=self._where, as_of=self._as_of)
 
@@ -72,3 +78,13 @@ class Legs:
         if self._lexical is None:
             return Ranking.of(())
         return self._lexical.search(self._collection, self._query, depth, where=self._where, as_of=self._as_of)
+
+
+def _whole(vector: NDArray[np.float32], embedder: Embedder) -> NDArray[np.float32]:
+    """The vector. With one that compares to nothing a search would go by words alone and say nothing of it."""
+    if not 0 < float(np.linalg.norm(vector)) < math.inf:
+        raise ModelError(
+            f"The embedder {embedder.identity} made a vector of this question that is zero or not finite.",
+            hint=f"Run: rag models verify {embedder.identity.partition('@')[0]}",
+        )
+    return vector

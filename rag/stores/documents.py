@@ -253,7 +253,7 @@ class SqlDocumentStore:
         """
         if not chunk_ids and as_of is None:
             return []
-        with self._database.read() as connection:
+        with self._database.read(filtered=where is not None) as connection:
             if as_of is not None:
                 require_known(connection, collection, as_of)
             found = found_passages(connection, collection, chunk_ids, where, as_of)
@@ -271,7 +271,7 @@ class SqlDocumentStore:
         passages: bool = False,
     ) -> dict[int, Likeness]:
         """As ``rag.stores.copies`` has it: what is known of chunks, and ``passages`` that are read with it."""
-        with self._database.read() as connection:
+        with self._database.read(filtered=where is not None) as connection:
             return likenesses(connection, collection, chunk_ids, where, as_of, passages=passages)
 
     def saying(self, wholes: Iterable[int]) -> Sequence[int]:
@@ -283,7 +283,7 @@ class SqlDocumentStore:
         self, collection: Collection, chunk_id: int, *, where: Filter | None = None, as_of: datetime | None = None
     ) -> list[tuple[Chunk, Document]]:
         """A chunk and those that say the same, as ``rag.stores.copies`` has it; empty if it is not visible."""
-        with self._database.read() as connection:
+        with self._database.read(filtered=where is not None) as connection:
             return copies(connection, collection, chunk_id, where, as_of)
 
     def quality(self, collection: Collection) -> Quality:
@@ -311,7 +311,7 @@ class SqlDocumentStore:
 
         Raises as ``hydrate``.
         """
-        with self._database.read() as connection:
+        with self._database.read(filtered=where is not None) as connection:
             if as_of is not None:
                 require_known(connection, collection, as_of)
             return stretches(connection, collection, chunk_ids, reach, where=where, as_of=as_of)

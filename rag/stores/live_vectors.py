@@ -197,7 +197,7 @@ class LiveVectors:
                 live = self._refresh(collection)
                 among = live.filtered(key)
                 if among is None:
-                    with self._database.read() as connection:
+                    with self._database.read(filtered=True) as connection:
                         if collection_state(connection, collection.id, collection.name).seq != live.seq:
                             continue  # somebody committed between the two reads
                         among = matching_chunks(connection, collection.id, where, visible())
@@ -213,7 +213,7 @@ class LiveVectors:
             with self._locks.of(collection.id):
                 live = self._refresh(collection)
                 view, seq = live.index.view(), live.seq
-            with self._database.read() as connection:
+            with self._database.read(filtered=where is not None) as connection:
                 if collection_state(connection, collection.id, collection.name).seq != seq:
                     continue  # somebody committed between the two reads
                 still = VersionRow.status == VersionStatus.ACTIVE

@@ -30,11 +30,21 @@ class Careless(HashingEmbedder):
         return super().embed_query(f"{len(text)} {text[:3]} nonsense")
 
 
+class Broken(HashingEmbedder):
+    """Of one passage it makes a vector that is none."""
+
+    def embed_passages(self, texts: list[str]) -> np.ndarray:
+        vectors = super().embed_passages(texts)
+        vectors[["number17." in text for text in texts]] = np.nan
+        return vectors
+
+
 CATALOG = {
     "hashing": HashingEmbedder(),
     "other": HashingEmbedder(name="other", dimension=32),
     "short": HashingEmbedder(name="short", max_tokens=32),
     "careless": Careless(name="careless"),
+    "broken": Broken(name="broken"),
 }
 
 
@@ -166,6 +176,15 @@ def test_a_stopped_run_goes_on_where_it_was(run, ingested, monkeypatch):
     assert status(run) == {"live": ("hashing@64", 60), "building": ("other@32", 50)}
     *_, summary = lines(run("reembed", "--embedder", "other", "--json"))
     assert (summary["outcome"], summary["embedded"]) == ("swapped", 10)
+
+
+def test_an_embedder_that_makes_no_vectors_is_told_and_what_serves_goes_on(run, ingested):
+    said = run("reembed", "--embedder", "broken", exit_code=1).stderr
+    assert "model_error" in said
+    assert "broken@64 cannot be used for 'default': an embedding is zero or not finite" in said
+    assert status(run)["live"] == ("hashing@64", 60)
+    run("reembed", "--cancel")
+    run("reembed", "--embedder", "other")
 
 
 def test_progress_counts_past_versions_in_both_numbers(run, ingested, docs):

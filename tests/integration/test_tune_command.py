@@ -69,6 +69,10 @@ def written(path: Path, lines: list[dict]) -> Path:
     return path
 
 
+def labels(**relevant: list) -> list[dict]:
+    return [{"query": f"alpha{n}", **relevant} for n in range(TOPICS)]
+
+
 def run(monkeypatch, *arguments: object, exit_code: int = 0) -> dict:
     given = ["tune", *map(str, arguments), "--json"]
     monkeypatch.setattr(sys, "argv", ["rag", *given])
@@ -157,11 +161,11 @@ def test_an_interrupted_tuning_changes_nothing(library, labelled, monkeypatch):
 
 
 def test_labels_that_cannot_be_used_are_errors(library, labelled, tmp_path, monkeypatch):
-    few = written(tmp_path / "few.jsonl", [{"query": "alpha1", "uris": ["/1/0"]}] * 49)
-    assert "too few" in run(monkeypatch, "--queries", few, exit_code=1)["error"]["message"]
-    gone = written(tmp_path / "gone.jsonl", [{"query": "alpha1", "uris": ["/nowhere"]}] * 50)
+    few = written(tmp_path / "few.jsonl", [{"query": "alpha1", "uris": ["/1/0"]}] * 90)
+    assert "With 1 labelled queries" in run(monkeypatch, "--queries", few, exit_code=1)["error"]["message"]
+    gone = written(tmp_path / "gone.jsonl", labels(uris=["/nowhere"]))
     assert "gone.jsonl:1" in run(monkeypatch, "--queries", gone, exit_code=1)["error"]["message"]
-    gone = written(tmp_path / "gone.jsonl", [{"query": "alpha1", "chunk_ids": [10**6]}] * 50)
+    gone = written(tmp_path / "gone.jsonl", labels(chunk_ids=[10**6]))
     assert "no chunk 1000000" in run(monkeypatch, "--queries", gone, exit_code=1)["error"]["message"]
     error = run(monkeypatch, "--queries", labelled, "-c", "other", exit_code=1)["error"]
     assert error["code"] == "unknown_collection"

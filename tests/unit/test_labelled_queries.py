@@ -24,6 +24,25 @@ def test_each_way_to_say_what_is_relevant_is_read(tmp_path) -> None:
     assert (second.chunk_ids, second.contains, second.place) == ((4,), ("two years",), f"{file}:3")
 
 
+def test_a_query_on_several_lines_counts_once_with_all_its_labels(tmp_path) -> None:
+    file = written(
+        tmp_path / "q.jsonl",
+        {"query": "How long?", "uris": ["/a"], "contains": ["x"]},
+        {"query": "another", "uris": ["/a"]},
+        {"query": " how  LONG?", "uris": ["/b", "/a"], "chunk_ids": [4], "contains": ["X", "y"]},
+    )
+    first, second = read_labelled(file)
+    assert (first.text, first.uris, first.place) == ("How long?", {"/a": 1, "/b": 1}, f"{file}:1")
+    assert (first.chunk_ids, first.contains, second.text) == ((4,), ("x", "y"), "another")
+
+
+def test_of_a_query_that_a_folder_has_twice_the_higher_grades_count(tmp_path) -> None:
+    written(tmp_path / "queries.jsonl", {"_id": "1", "text": "one"}, {"_id": "2", "text": "One"})
+    written(tmp_path / "qrels.tsv", "query-id\tcorpus-id\tscore", "1\t/a\t1", "2\t/a\t2", "2\t/b\t1")
+    (query,) = read_labelled(tmp_path)
+    assert query.uris == {"/a": 2, "/b": 1}
+
+
 def test_a_folder_names_documents_by_uri_and_needs_no_corpus(tmp_path) -> None:
     written(tmp_path / "queries.jsonl", {"_id": "1", "text": "one"}, {"_id": "2", "text": "unjudged"})
     written(tmp_path / "qrels.tsv", "query-id\tcorpus-id\tscore", "1\t/a\t2", "1\t/b\t0")
@@ -39,6 +58,8 @@ def test_a_folder_names_documents_by_uri_and_needs_no_corpus(tmp_path) -> None:
         ({"query": "one", "contains": [" "]}, "matching regex"),
         ({"query": "one", "uri": ["/a"]}, "unknown field `uri`"),
         ({"uris": ["/a"]}, "missing required field `query`"),
+        ({"query": "one", "chunk_ids": [2**63]}, "Expected `int`"),
+        ({"query": "one", "chunk_ids": [2**70]}, "Expected `int`"),
         ("{", "truncated"),
     ],
 )

@@ -6,6 +6,7 @@ from threading import Barrier, Event
 import numpy as np
 import pytest
 
+from rag.errors import ModelError
 from rag.ranking import Ranking
 from rag.retrieval.legs import Legs
 from rag.types import Hit
@@ -16,12 +17,15 @@ _AT_MOST_S = 30.0
 
 
 class Embedder:
-    def __init__(self) -> None:
+    identity = "small@1"
+
+    def __init__(self, number: float = 1.0) -> None:
         self.embedded = 0
+        self.number = number
 
     def embed_query(self, _text):
         self.embedded += 1
-        return np.ones(2, dtype=np.float32)
+        return np.full(2, self.number, dtype=np.float32)
 
 
 class Leg:
@@ -53,6 +57,12 @@ def test_both_legs_run_at_the_same_time(executor):
     both = Barrier(2, timeout=_AT_MOST_S)  # broken, and an error, where one waits for the other to end
     found = legs(executor, embedder=Embedder(), dense=Leg(1, both.wait), lexical=Leg(2, both.wait)).search(10)
     assert ids(found) == [[1], [2]]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 0.0])
+def test_a_question_that_compares_to_nothing_is_told(executor, number):
+    with pytest.raises(ModelError, match="small@1 made a vector of this question that is zero or not finite"):
+        legs(executor, embedder=Embedder(number)).search(10)
 
 
 def test_a_question_is_embedded_once_however_often_it_is_searched_for(executor):

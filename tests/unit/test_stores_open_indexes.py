@@ -92,6 +92,13 @@ def store(database, tmp_path):
     return SqlDocumentStore(database), LiveVectors(database, tmp_path / "indexes", most_bytes=40 << 10)
 
 
+def test_what_is_remembered_of_a_filter_of_many_values_is_counted():
+    index = opened(5)
+    before = index.memory_bytes
+    index.remember("v" * 100_000, np.empty(0, np.int64))
+    assert index.memory_bytes > before + 100_000
+
+
 def test_every_search_finds_all_however_few_indexes_fit(store):
     documents, vectors = store
     collections = [documents.ensure_collection(f"c{number}", fingerprint()) for number in range(8)]

@@ -84,7 +84,7 @@ class FtsIndex:
         as_of: datetime | None = None,
     ) -> Ranking:
         """At most ``k`` chunks, active now or at a moment, that hold a part of the query and pass the filter."""
-        with self._database.read() as connection:
+        with self._database.read(filtered=where is not None) as connection:
             terms = query_terms(query, languages_of(connection, collection.id))
             if not terms or k < 1:
                 return Ranking.of(())

@@ -6,6 +6,7 @@ search of it, from its files or from SQL; a search that is at work with it goes 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -53,8 +54,7 @@ class OpenIndex:
     @property
     def memory_bytes(self) -> int:
         """About what it takes, mapped files included."""
-        filters = sum(chunks.nbytes for chunks in self._filtered.values())
-        return _EMPTY_BYTES + self.index.memory_bytes + filters
+        return _EMPTY_BYTES + self.index.memory_bytes + self._filter_bytes()
 
     def filtered(self, key: str) -> NDArray[np.int64] | None:
         """The chunks that a filter lets through as of ``seq``, if they are remembered."""
@@ -62,11 +62,15 @@ class OpenIndex:
 
     def remember(self, key: str, chunks: NDArray[np.int64]) -> None:
         """Keep what a filter lets through as of ``seq``, as long as nothing changes and there is room."""
-        held = sum(each.nbytes for each in self._filtered.values())
-        if self._filtered_seq != self.seq or len(self._filtered) >= _FILTERS_HELD or held > _FILTER_BYTES:
+        full = len(self._filtered) >= _FILTERS_HELD or self._filter_bytes() > _FILTER_BYTES
+        if self._filtered_seq != self.seq or full:
             self._filtered.clear()
             self._filtered_seq = self.seq
         self._filtered[key] = chunks
+
+    def _filter_bytes(self) -> int:
+        """With the keys: a filter may list ten thousand values."""
+        return sum(sys.getsizeof(key) + chunks.nbytes for key, chunks in self._filtered.items())
 
 
 class OpenIndexes:
