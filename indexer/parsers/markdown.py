@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.captions import beside_tables, is_marked_caption
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.markdown_notes import beside_mentions, part_notes, without_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,8 @@ def _parsed(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
                 if title := _FRONT_TITLE.search(front[1] or ""):
                     yield Title(text=title[1].strip("\"'"))
             first = False
-            for block in _blocks(reader, text):
+            text, notes = part_notes(text)
+            for block in beside_mentions(_blocks(reader, text), notes):
                 yield from bounded(block)
         yield from source.notices()
 
@@ -133,7 +135,7 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
         kind = BlockKind.CAPTION
     if kind is not BlockKind.HEADING:
         return Block(text=text, kind=kind)
-    heading = one_line(_plain(tokens[index + 1]))
+    heading = one_line(without_marks(_plain(tokens[index + 1])))
     if not heading or len(heading) > MAX_HEADING_CHARS:
         return Block(text=text)
     return Block(text=text, kind=BlockKind.HEADING, level=int(token.tag[1:]), heading=heading)

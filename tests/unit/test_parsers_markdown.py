@@ -126,3 +126,68 @@ def test_many_comments_before_a_word_are_read_at_once():
     (found,) = parse_markdown(io.BytesIO(text.encode()), "utf-8")
     assert isinstance(found, Block)
     assert found.text == text
+
+
+NOTES = """\
+# Ponds
+
+They are small.[^size] Some hold fish.[^a-b]
+
+| Pond | Depth[^d] |
+|---|---|
+| Mill | 2 |
+
+Table: By depth
+
+## Care[^a-b]
+
+```
+x[^code]
+```
+
+[^size]: Below five hectares.
+[^a-b]: Mostly roach. Their number[^nested]
+changes.
+
+    - over the year
+
+[^nested]: By a third.
+[^d]: In May.
+[^unused]: Nobody asks.
+
+[^code]: In code alone.
+
+The end.
+"""
+
+
+def test_footnotes_stand_behind_what_refers_to_them():
+    found = [block for block in parse(NOTES) if isinstance(block, Block)]
+    assert [(block.heading or block.text.strip()) for block in found] == [
+        "Ponds",
+        "They are small.[^size] Some hold fish.[^a-b]",
+        "[^size]: Below five hectares.",
+        "[^a-b]: Mostly roach. Their number[^nested]\nchanges.\n\n    - over the year",
+        "[^nested]: By a third.",
+        "| Pond | Depth[^d] |\n|---|---|\n| Mill | 2 |",
+        "Table: By depth",
+        "[^d]: In May.",
+        "Care",
+        "```\nx[^code]\n```",
+        "[^unused]: Nobody asks.",
+        "The end.",
+        "[^code]: In code alone.",
+    ]
+    assert [block.caption for block in found if block.kind is BlockKind.TABLE] == ["Table: By depth"]
+
+
+def test_what_only_looks_like_a_footnote_stays_where_it_is():
+    text = "A[^1] and B[^2].\n\n```\n[^1]: code\n```\n\n> [^2]: quoted\n\n[^1]: first one\n[^1]: again one\n# Next\n"
+    assert [block.text for block in parse(text)] == [
+        "A[^1] and B[^2].\n\n",
+        "[^1]: first one\n\n",
+        "```\n[^1]: code\n```\n\n",
+        "> [^2]: quoted\n\n",
+        "[^1]: again one\n",
+        "# Next\n",
+    ]
