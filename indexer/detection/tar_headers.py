@@ -7,6 +7,8 @@ from typing import Final
 
 _MARK: Final = b"ustar"
 _MARK_AT: Final = 257
+# Where later archives have their mark, their version and the name of a user.
+_UNUSED: Final = slice(257, 297)
 _BLOCK_BYTES: Final = 512
 _CHECKSUM: Final = slice(148, 156)
 _OCTAL = re.compile(rb" *[0-7]{1,6}[ \0]+")
@@ -18,7 +20,7 @@ def is_tar(head: bytes) -> bool:
     if block.startswith(_MARK, _MARK_AT):
         return True
     stated = block[_CHECKSUM]
-    if len(block) < _BLOCK_BYTES or any(block[_MARK_AT:]) or not _OCTAL.fullmatch(stated):
+    if len(block) < _BLOCK_BYTES or any(block[_UNUSED]) or not _OCTAL.fullmatch(stated):
         return False
     # Counted as if spaces stood in its own place.
     return int(stated.strip(b" \0"), 8) == sum(block) - sum(stated) + len(stated) * ord(" ")
