@@ -220,6 +220,27 @@ def test_subtitles_begin_with_their_time_and_name_speakers():
     assert result.of("paragraph") == ["[00:00:01] Ann: Hello you\nBob: Hi & bye", "[00:01:30] Later"]
 
 
+def test_captions_that_roll_say_each_line_once():
+    youtube = (
+        "WEBVTT\nKind: captions\n\n00:00:00.160 --> 00:00:02.070 align:start\n \nso<00:00:00.400><c> today</c>\n\n"
+        "00:00:02.070 --> 00:00:02.080 align:start\nso today\n \n\n"
+        "00:00:02.080 --> 00:00:04.150 align:start\nso today\nat<00:00:02.240><c> the pond</c>\n\n"
+        "00:00:04.150 --> 00:00:04.160 align:start\nat the pond\n \n"
+    )
+    assert parsed(VTT, youtube).text == "[00:00:00] so today at the pond\n\n"
+
+
+def test_speakers_before_their_words_begin_lines():
+    zoom = "WEBVTT\n\n"
+    for number, said in enumerate(
+        ["Ann Möller: Welcome.", "Ann Möller: We\nbegin.", "Bob: Good", "at 9: then", "Eve (HR): No"]
+    ):
+        zoom += f"{number}\n00:00:0{number}.000 --> 00:00:0{number}.900\n{said}\n\n"
+    assert parsed(VTT, zoom).text == (
+        "[00:00:00] Ann Möller: Welcome. We begin.\nBob: Good at 9: then\nEve (HR): No\n\n"
+    )
+
+
 def test_srt_and_ass_subtitles_are_read():
     srt = "1\r\n00:00:01,000 --> 00:00:02,000\r\n{\\an8}Hello\r\nthere\r\n\r\n"
     srt += "2\r\n00:00:02,500 --> 00:00:03,000\r\nHello\r\n"
