@@ -393,3 +393,20 @@ def test_blank_pages_alone_are_no_text():
 
 def test_long_documents_give_signs_of_life():
     assert parse(make_pdf([body(i) for i in range(30)])).count(None) >= 30
+
+
+def test_a_list_may_be_numbered_without_dots():
+    steps = ["1 Switch off the mains", "2 Remove the plug and wait", "until it is cold", "3 Open the lid"]
+    others = ["1 Ann came late to the meeting and", "2 others left it early", "3 Years passed before they met again"]
+
+    def draw(canvas):
+        canvas.setFont("Helvetica", 10)
+        text_lines(canvas, steps, y=700)
+        text_lines(canvas, others, y=500)
+
+    (listed, paragraph) = [block for block in blocks_of(drawn_pdf(draw))]
+    assert (listed.kind, listed.text) == (
+        BlockKind.LIST,
+        "1 Switch off the mains\n2 Remove the plug and wait until it is cold\n3 Open the lid\n\n",
+    )
+    assert paragraph.kind is BlockKind.PARAGRAPH
