@@ -39,6 +39,8 @@ _FOLD_TITLE_END = re.compile(r"</summary>[ \t]*\n?", re.IGNORECASE)
 # Where a program puts in a table of contents.
 _CONTENTS = re.compile(r"\A\s*\[(?:\[_TOC_\]|TOC)\]\s*\Z")
 
+# What Pandoc, Kramdown and Docusaurus take for a heading's identifier and its classes.
+_ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.-][^{}]*\}$")
 _HTML_HEADING = re.compile(r"<h([1-6])\b[^>]*>(.*?)</h\1\s*>", re.DOTALL | re.IGNORECASE)
 _HTML_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^>]*>", re.DOTALL)
 
@@ -135,7 +137,7 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
         kind = BlockKind.CAPTION
     if kind is not BlockKind.HEADING:
         return Block(text=text, kind=kind)
-    heading = one_line(without_marks(_plain(tokens[index + 1])))
+    heading = _ATTRIBUTES.sub("", one_line(without_marks(_plain(tokens[index + 1]))))
     if not heading or len(heading) > MAX_HEADING_CHARS:
         return Block(text=text)
     return Block(text=text, kind=BlockKind.HEADING, level=int(token.tag[1:]), heading=heading)

@@ -202,6 +202,25 @@ def test_xml_of_attributes_alone_tells_them_and_deep_xml_ends():
     assert "core" in parsed(XML, "<a>" * 200 + "core" + "</a>" * 200).text
 
 
+def test_entries_of_feeds_without_titles_are_apart():
+    feed = (
+        "<rss><channel><title>News</title><item><title>Rain</title><guid>u:1</guid></item><item><guid>u:2</guid></item>"
+        "<item><guid>u:3</guid><description>It snows.</description></item><item>words <b>alone</b></item></channel>"
+        "</rss>"
+    )
+    found = [(block.kind.value, block.level, block.text) for block in parsed(XML, feed).blocks]
+    assert found == [
+        ("heading", 1, "News\n\n"),
+        ("heading", 2, "Rain\n\n"),
+        ("paragraph", 0, "guid: u:1\n\n"),
+        ("heading", 2, ""),
+        ("paragraph", 0, "guid: u:2\n\n"),
+        ("heading", 2, ""),
+        ("paragraph", 0, "guid: u:3\ndescription: It snows.\n\n"),
+        ("paragraph", 0, "words alone\n\n"),
+    ]
+
+
 FEED = """<rss><channel><title>News</title><item><title>Rain</title>
 <description>&lt;p&gt;It &lt;b&gt;rains&lt;/b&gt;.&lt;/p&gt;</description></item></channel></rss>"""
 

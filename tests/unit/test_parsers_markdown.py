@@ -62,6 +62,11 @@ def test_a_heading_in_html_is_one_if_it_is_all_that_a_block_says():
     assert [(b.level, b.heading) for b in blocks if b.kind is BlockKind.HEADING] == [(1, "Nuts & bolts"), (2, "Use")]
 
 
+def test_identifiers_of_headings_are_no_part_of_them():
+    text = "# Use {#use .unnumbered}\n\n## {braces} {-}\n\n### Set {a, b}\n\nNotes[^1]\n===\n"
+    assert [block.heading for block in parse(text)] == ["Use", "{braces}", "Set {a, b}", "Notes"]
+
+
 def test_a_code_block_is_whole_even_with_headings_and_blank_lines_inside():
     code = next(block for block in parse(DOCUMENT) if block.kind is BlockKind.CODE)
     assert code.text.strip().startswith("```python\n# not a heading")

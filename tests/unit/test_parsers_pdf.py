@@ -404,7 +404,7 @@ def test_a_list_may_be_numbered_without_dots():
         text_lines(canvas, steps, y=700)
         text_lines(canvas, others, y=500)
 
-    (listed, paragraph) = [block for block in blocks_of(drawn_pdf(draw))]
+    listed, paragraph = blocks_of(drawn_pdf(draw))
     assert (listed.kind, listed.text) == (
         BlockKind.LIST,
         "1 Switch off the mains\n2 Remove the plug and wait until it is cold\n3 Open the lid\n\n",

@@ -239,11 +239,15 @@ def _mark_bare_items(rows: Sequence[_Row]) -> None:
         number = _BARE_ITEM.match(row.line.text)
         if number is None:
             continue
+        first = run[0].line if run else None
         if int(number[1]) == 1:
             run = [row]
-        elif run and run[0].line is not None and int(number[1]) == len(run) + 1:
-            if abs(row.line.left - run[0].line.left) <= row.line.size / 2:
-                run.append(row)
+        elif (
+            first is not None
+            and int(number[1]) == len(run) + 1
+            and abs(row.line.left - first.left) <= row.line.size / 2
+        ):
+            run.append(row)
         if len(run) >= _MIN_BARE_ITEMS:
             for item in run:
                 item.item = True
