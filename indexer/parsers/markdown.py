@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.captions import beside_tables, is_marked_caption
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.markdown_furniture import is_badges, is_contents, is_contents_title
 from indexer.parsers.markdown_notes import beside_mentions, part_notes, without_marks
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ _KINDS: Final = {
 
 
 def parse_markdown(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
-    """Yield the top-level blocks of a Markdown file. Front matter and comments are left out; its title is used."""
+    """Yield the top-level blocks of a Markdown file.
+
+    Front matter, comments, badges and lists of its own contents are left out; its title is used.
+    """
     yield from beside_tables(_parsed(file, encoding))
 
 
@@ -105,12 +109,21 @@ def _blocks(reader: MarkdownIt, text: str) -> Iterator[Block]:
         if token.level == 0 and token.map is not None and token.nesting >= 0:
             starts.append((token.map[0], index))
     offsets = _line_offsets(text)
+    held: Block | None = None  # a heading that goes with what is below it
     for number, (line, index) in enumerate(starts):
         begin = offsets[line] if number else 0
         end = offsets[starts[number + 1][0]] if number + 1 < len(starts) else len(text)
-        block = _block(tokens, index, text[begin:end])
-        if block is not None:
+        contents = is_contents(tokens, index)
+        if held is not None and not contents:
+            yield held
+        held = None
+        block = None if contents else _block(tokens, index, text[begin:end])
+        if block is not None and block.kind is BlockKind.HEADING and is_contents_title(block.heading):
+            held = block
+        elif block is not None:
             yield block
+    if held is not None:
+        yield held
 
 
 def _line_offsets(text: str) -> list[int]:
@@ -126,7 +139,7 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
     token = tokens[index]
     if token.type == "html_block" and _TAGS_ONLY.match(text):
         return None
-    if token.type == "paragraph_open" and _CONTENTS.match(text):
+    if token.type == "paragraph_open" and (_CONTENTS.match(text) or is_badges(tokens[index + 1])):
         return None
     if token.type == "html_block" and (titled := _html_heading(text)):
         return titled

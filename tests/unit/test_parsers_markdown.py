@@ -109,6 +109,16 @@ def test_the_place_of_a_table_of_contents_is_left_out(mark):
     assert [block.text for block in parse(f"# Runbook\n\n{mark}\n\ntext [TOC]\n")][1:] == ["text [TOC]\n"]
 
 
+def test_badges_and_lists_of_own_contents_are_left_out():
+    badge = "[![CI](https://github.com/a/b/workflows/ci/badge.svg)](https://x) ![v](https://img.shields.io/v)\n\n"
+    text = (
+        f"# Lib\n\n{badge}## Table of Contents\n\n- [Use](#use)\n  1. [`run` it](#run)\n\n## Use\n\n![scout](a.png)\n\n"
+        "- [a](#a)\n- [b](#b), further on\n\n- [x](https://x)\n\n## Contents\n\nA [link](#a).\n\n## Contents\n"
+    )
+    kept = text.replace(badge, "").replace("## Table of Contents\n\n- [Use](#use)\n  1. [`run` it](#run)\n\n", "")
+    assert "".join(block.text for block in parse(text)) == kept
+
+
 def test_tags_that_fold_and_lay_out_are_left_out():
     text = (
         "<details>\n<summary>See <b>logs</b></summary>\n\nInner.\n\n</details>\n\n"
