@@ -28,7 +28,7 @@ P = (
     'xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart"'
 )
 X = f'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="{OFFICE}"'
-_ODF = " ".join(
+ODF = " ".join(
     f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{path}:1.0"'
     for name, path in {
         "office": "office",
@@ -195,16 +195,25 @@ def _rows(cells: Mapping[str, str | float], look: Mapping[str, int]) -> str:
     return "".join(f'<row r="{number}">{"".join(row)}</row>' for number, row in rows.items())
 
 
-def odf(kind: str, body: str, *, styles: str = "", title: str = "", manifest: str = "") -> bytes:
-    """An OpenDocument file of a kind: text or presentation."""
+def odf(
+    kind: str,
+    body: str,
+    *,
+    styles: str = "",
+    title: str = "",
+    manifest: str = "",
+    parts: Mapping[str, str] | None = None,
+) -> bytes:
+    """An OpenDocument file of a kind: text or presentation; ``parts`` are further ones by name."""
     return zipped(
         {
             "mimetype": f"application/vnd.oasis.opendocument.{kind}",
             "meta.xml": '<m xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>' + escape(title) + "</dc:title></m>",
             "META-INF/manifest.xml": f"<manifest>{manifest}</manifest>",
-            "content.xml": f"<office:document-content {_ODF}><office:automatic-styles>{styles}"
+            "content.xml": f"<office:document-content {ODF}><office:automatic-styles>{styles}"
             f"</office:automatic-styles><office:body><office:{kind}>{body}</office:{kind}></office:body>"
             "</office:document-content>",
+            **(parts or {}),
         }
     )
 
