@@ -13,6 +13,7 @@ from indexer.detection.legacy_encodings import is_doubtful, meant_by, one_byte_e
 from indexer.detection.mixed_encodings import second_of, two_encodings
 from indexer.detection.office import office_type
 from indexer.detection.programs import program_type
+from indexer.detection.tar_headers import is_tar
 from indexer.detection.unread import ZIP_MARKS, common_name, marked_name, unread_zip
 from indexer.formats import (
     CODE,
@@ -169,7 +170,7 @@ def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | 
     """What may hold documents of its own."""
     if head.startswith(ZIP_MARKS):
         return None if unread_zip(path, head) else Detected(media_type=ZIP, encoding="utf-8")
-    if _PACKED.match(head) or head[257:262] == b"ustar":
+    if _PACKED.match(head) or is_tar(head):
         return Detected(media_type=TAR, encoding="utf-8")
     suffix = path.suffix.lower()
     if head.startswith(_OLE_MARK):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import Parsed, Title, bounded, one_line
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.html_blocks import BlockWriter
+from indexer.parsers.html_exports import normalise
 from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def parse_html(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     body = root.find("body") if root.find("body") is not None else root
     no_text = (e for e in body.iter() if e is not body and (_hidden(e) or _is_sign(e)))
     _remove(body, [*body.iter(*_NEVER_TEXT), *no_text])
+    normalise(body)
     content = _content(body)
     headings = [one_line("".join(h.itertext())) for h in content.iter("h1")]
     title = headings[0] if len(headings) == 1 and headings[0] else page_title

@@ -11,6 +11,8 @@ from markdown_it import MarkdownIt
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.captions import beside_tables, is_marked_caption
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.markdown_furniture import is_badges, is_contents, is_contents_title
+from indexer.parsers.markdown_notes import beside_mentions, part_notes, without_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +40,8 @@ _FOLD_TITLE_END = re.compile(r"</summary>[ \t]*\n?", re.IGNORECASE)
 # Where a program puts in a table of contents.
 _CONTENTS = re.compile(r"\A\s*\[(?:\[_TOC_\]|TOC)\]\s*\Z")
 
+# What Pandoc, Kramdown and Docusaurus take for a heading's identifier and its classes.
+_ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.-][^{}]*\}$")
 _HTML_HEADING = re.compile(r"<h([1-6])\b[^>]*>(.*?)</h\1\s*>", re.DOTALL | re.IGNORECASE)
 _HTML_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^>]*>", re.DOTALL)
 
@@ -52,7 +56,10 @@ _KINDS: Final = {
 
 
 def parse_markdown(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
-    """Yield the top-level blocks of a Markdown file. Front matter and comments are left out; its title is used."""
+    """Yield the top-level blocks of a Markdown file.
+
+    Front matter, comments, badges and lists of its own contents are left out; its title is used.
+    """
     yield from beside_tables(_parsed(file, encoding))
 
 
@@ -67,7 +74,8 @@ def _parsed(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
                 if title := _FRONT_TITLE.search(front[1] or ""):
                     yield Title(text=title[1].strip("\"'"))
             first = False
-            for block in _blocks(reader, text):
+            text, notes = part_notes(text)
+            for block in beside_mentions(_blocks(reader, text), notes):
                 yield from bounded(block)
         yield from source.notices()
 
@@ -101,12 +109,21 @@ def _blocks(reader: MarkdownIt, text: str) -> Iterator[Block]:
         if token.level == 0 and token.map is not None and token.nesting >= 0:
             starts.append((token.map[0], index))
     offsets = _line_offsets(text)
+    held: Block | None = None  # a heading that goes with what is below it
     for number, (line, index) in enumerate(starts):
         begin = offsets[line] if number else 0
         end = offsets[starts[number + 1][0]] if number + 1 < len(starts) else len(text)
-        block = _block(tokens, index, text[begin:end])
-        if block is not None:
+        contents = is_contents(tokens, index)
+        if held is not None and not contents:
+            yield held
+        held = None
+        block = None if contents else _block(tokens, index, text[begin:end])
+        if block is not None and block.kind is BlockKind.HEADING and is_contents_title(block.heading):
+            held = block
+        elif block is not None:
             yield block
+    if held is not None:
+        yield held
 
 
 def _line_offsets(text: str) -> list[int]:
@@ -122,7 +139,7 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
     token = tokens[index]
     if token.type == "html_block" and _TAGS_ONLY.match(text):
         return None
-    if token.type == "paragraph_open" and _CONTENTS.match(text):
+    if token.type == "paragraph_open" and (_CONTENTS.match(text) or is_badges(tokens[index + 1])):
         return None
     if token.type == "html_block" and (titled := _html_heading(text)):
         return titled
@@ -133,7 +150,7 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
         kind = BlockKind.CAPTION
     if kind is not BlockKind.HEADING:
         return Block(text=text, kind=kind)
-    heading = one_line(_plain(tokens[index + 1]))
+    heading = _ATTRIBUTES.sub("", one_line(without_marks(_plain(tokens[index + 1]))))
     if not heading or len(heading) > MAX_HEADING_CHARS:
         return Block(text=text)
     return Block(text=text, kind=BlockKind.HEADING, level=int(token.tag[1:]), heading=heading)

@@ -11,13 +11,15 @@ from indexer.parsers.blocks import Block, Parsed, Title, bounded, one_line
 from indexer.parsers.decoding import TextReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
 _TIMES = re.compile(r"^\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})\s*-->\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})")
 _VOICE = re.compile(r"<v(?:\.[^\s>]+)*\s+([^>]+)>")
 _TAG = re.compile(r"</?[A-Za-z0-9][^>\n]*>|<\d[^>\n]*>")
 _OVERRIDE = re.compile(r"\{\\?[^}\n]*\}")
+# As Zoom writes who speaks.
+_SPEAKER = re.compile(r"([^\W\d_a-z][\w.'’-]*(?: [\w.'’()-]+){0,4}):\s+(?=\S)")
 _NOT_CUES = re.compile(r"^(?:NOTE|STYLE|REGION)\b")
 # As much as is said in about half a minute.
 _PARAGRAPH_CHARS: Final = 500
@@ -28,7 +30,7 @@ _PAUSE_S: Final = 8.0
 class _Cue:
     start: float
     end: float
-    text: str
+    lines: tuple[str, ...]
     voice: str = ""
 
 
@@ -55,14 +57,15 @@ def _parse(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         first = next(lines, "").lstrip("\ufeff")
         if first.startswith("WEBVTT") and (title := first[6:].strip(" -\t\n")):
             yield Title(text=title)
-        yield from _paragraphs(_cues([first], lines))
+        # Of WebVTT a line of spaces is one of a cue; captions that roll have them.
+        yield from _paragraphs(_cues([first], lines, "\r\n" if first.startswith("WEBVTT") else None))
         yield from reader.notices()
 
 
-def _cues(first: list[str], lines: Iterator[str]) -> Iterator[_Cue]:
+def _cues(first: list[str], lines: Iterator[str], empty: str | None) -> Iterator[_Cue]:
     group: list[str] = [line for line in first if line.strip()]
     for line in lines:
-        if line.strip():
+        if line.strip(empty):
             group.append(line)
             continue
         yield from _cue(group)
@@ -80,12 +83,16 @@ def _cue(group: list[str]) -> Iterator[_Cue]:
             voices = list(_VOICE.finditer(raw))
             start, end = _seconds(times[1]), _seconds(times[2])
             if not voices:
-                yield _Cue(start=start, end=end, text=_plain(raw))
+                said = _lines(raw)
+                spoken = _SPEAKER.match(said[0]) if said else None
+                if spoken is not None:
+                    said = (said[0][spoken.end() :], *said[1:])
+                yield _Cue(start=start, end=end, lines=said, voice=spoken[1] if spoken is not None else "")
                 return
             for place, voice in enumerate(voices):
                 stop = voices[place + 1].start() if place + 1 < len(voices) else len(raw)
-                said = _plain(raw[voice.end() : stop])
-                yield _Cue(start=start, end=end, text=said, voice=one_line(html.unescape(voice[1])))
+                said = _lines(raw[voice.end() : stop])
+                yield _Cue(start=start, end=end, lines=said, voice=one_line(html.unescape(voice[1])))
             return
 
 
@@ -101,8 +108,9 @@ def _dialogue(lines: Iterator[str]) -> Iterator[_Cue]:
         elif in_events and key == "Dialogue" and columns:
             cells = dict(zip(columns, value.split(",", len(columns) - 1), strict=False))
             text = re.sub(r"\\[Nnh]", " ", _OVERRIDE.sub("", cells.get("text", "")))
+            said = tuple(filter(None, [one_line(text)]))
             start, end = (_seconds(cells.get(name, "").strip()) for name in ("start", "end"))
-            yield _Cue(start=start, end=end, text=one_line(text), voice=one_line(cells.get("name", "")))
+            yield _Cue(start=start, end=end, lines=said, voice=one_line(cells.get("name", "")))
 
 
 def _paragraphs(cues: Iterator[_Cue]) -> Iterator[Block]:
@@ -111,7 +119,9 @@ def _paragraphs(cues: Iterator[_Cue]) -> Iterator[Block]:
     voice = ""
     last: _Cue | None = None
     for cue in cues:
-        if not cue.text or (last is not None and cue.text == last.text):
+        shown = 0 if last is None else _shown_before(last.lines, cue.lines)
+        text = " ".join(cue.lines[shown:])
+        if not text:
             continue
         if parts and last and (size >= _PARAGRAPH_CHARS or cue.start - last.end >= _PAUSE_S):
             yield from bounded(Block(text="".join(parts) + "\n\n"))
@@ -121,15 +131,21 @@ def _paragraphs(cues: Iterator[_Cue]) -> Iterator[Block]:
         if cue.voice and cue.voice != voice:
             parts.append(f"{chr(10) if len(parts) > 1 else ' '}{cue.voice}:")
         voice = cue.voice
-        parts.append(f" {cue.text}")
-        size += len(cue.text)
+        parts.append(f" {text}")
+        size += len(text)
         last = cue
     if parts:
         yield from bounded(Block(text="".join(parts) + "\n\n"))
 
 
-def _plain(text: str) -> str:
-    return one_line(html.unescape(_OVERRIDE.sub("", _TAG.sub("", text))))
+def _shown_before(before: Sequence[str], lines: Sequence[str]) -> int:
+    """How many lines at the top are the last ones of the cue before: captions that roll show each line twice."""
+    return next((n for n in range(min(len(before), len(lines)), 0, -1) if before[-n:] == lines[:n]), 0)
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    plain = html.unescape(_OVERRIDE.sub("", _TAG.sub("", text)))
+    return tuple(filter(None, map(one_line, plain.split("\n"))))
 
 
 def _seconds(time: str) -> float:

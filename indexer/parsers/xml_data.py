@@ -47,6 +47,8 @@ _FLOATS: Final = _TABLES | {"fig", "figure", "fig-group", "informalfigure"}
 _CAPTION: Final = "caption"
 _LABEL: Final = "label"
 _ROWS: Final = frozenset({"tr", "row"})
+# Of feeds, as of others.
+_ENTRIES: Final = frozenset({"item", "entry"})
 _CODE: Final = frozenset({"programlisting", "screen", "code-block", "preformat", "literallayout"})
 _MARKUP = re.compile(r"<(?:p|br|div|a|ul|ol|li|img|b|i|em|strong|h[1-6]|table|span)\b[^>]*>", re.IGNORECASE)
 _NOT_PLAIN = re.compile(r"<|&[\w.:-]+;")
@@ -185,10 +187,14 @@ class _Writer:
             return [Block(text="".join(_texts(element)).strip("\n") + "\n\n", kind=BlockKind.CODE)], True
         if not len(element):
             return self._leaf(element)
-        if name not in _PARAGRAPHS and not _is_mixed(element):
+        record = name in _ENTRIES and _is_record(element)
+        if (record or name not in _PARAGRAPHS) and not _is_mixed(element):
             if value := self._attributes(element):
                 self._lines.append(f"{name}: {value}")
-            return None, False
+            # An entry without a title is not under that of the one before.
+            ended = record and not any(_is_title(inner) for inner in element.iterchildren("*"))
+            level = min(depth + 2, _MAX_LEVEL)
+            return [Block(text="", kind=BlockKind.HEADING, level=level)] if ended else None, False
         return self._running_text(element)
 
     def _running_text(self, element: _Element) -> tuple[list[Block] | None, bool]:
@@ -320,6 +326,12 @@ def _is_apart(element: _Element) -> bool:
         return True
     goes_on = bool((element.tail or "").strip()) and len(one_line(_text(element))) <= _MAX_REFERENCE_CHARS
     return not goes_on and not (_PARAGRAPHS | _TITLES).isdisjoint(names)
+
+
+def _is_record(element: _Element) -> bool:
+    """Whether an element holds values of several names, or what a feed calls its entries by."""
+    names = {_name(inner) for inner in element.iterchildren("*")}
+    return len(names) > 1 or names == {"guid"}
 
 
 def _is_mixed(element: _Element) -> bool:

@@ -29,6 +29,13 @@ def tarred(entries: list[tuple[str, bytes | None, dict[str, object]]], mode: str
     return held.getvalue()
 
 
+def old_tarred(name: str, content: bytes) -> bytes:
+    """An archive of Unix V7, which has no mark."""
+    head = bytearray(tarred([(name, content, {})], "w:")[:257].ljust(512, b"\0"))
+    head[148:156] = b"%06o\0 " % (sum(head) - sum(head[148:156]) + 8 * ord(" "))
+    return bytes(head) + content.ljust(-(-len(content) // 512) * 512, b"\0") + bytes(1024)
+
+
 def mail(subject: str = "Rivers", text: str = "Rivers run down.\n", **attachments: bytes) -> EmailMessage:
     """A plain mail; attachments by their names, ``_`` for the dot."""
     message = EmailMessage()

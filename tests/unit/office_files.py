@@ -28,7 +28,7 @@ P = (
     'xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart"'
 )
 X = f'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="{OFFICE}"'
-_ODF = " ".join(
+ODF = " ".join(
     f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{path}:1.0"'
     for name, path in {
         "office": "office",
@@ -195,16 +195,25 @@ def _rows(cells: Mapping[str, str | float], look: Mapping[str, int]) -> str:
     return "".join(f'<row r="{number}">{"".join(row)}</row>' for number, row in rows.items())
 
 
-def odf(kind: str, body: str, *, styles: str = "", title: str = "", manifest: str = "") -> bytes:
-    """An OpenDocument file of a kind: text or presentation."""
+def odf(
+    kind: str,
+    body: str,
+    *,
+    styles: str = "",
+    title: str = "",
+    manifest: str = "",
+    parts: Mapping[str, str] | None = None,
+) -> bytes:
+    """An OpenDocument file of a kind: text or presentation; ``parts`` are further ones by name."""
     return zipped(
         {
             "mimetype": f"application/vnd.oasis.opendocument.{kind}",
             "meta.xml": '<m xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>' + escape(title) + "</dc:title></m>",
             "META-INF/manifest.xml": f"<manifest>{manifest}</manifest>",
-            "content.xml": f"<office:document-content {_ODF}><office:automatic-styles>{styles}"
+            "content.xml": f"<office:document-content {ODF}><office:automatic-styles>{styles}"
             f"</office:automatic-styles><office:body><office:{kind}>{body}</office:{kind}></office:body>"
             "</office:document-content>",
+            **(parts or {}),
         }
     )
 
@@ -363,3 +372,72 @@ def _biff_sheet(rows: Sequence[Sequence[str]]) -> bytes:
 def _biff_text(text: str, head: str) -> bytes:
     data = text.encode("utf-16-le")
     return struct.pack(head, len(data) // 2, 1) + data
+
+
+def styled_xls(
+    codes: Mapping[int, str], styles: Sequence[int], rows: Sequence[Sequence[tuple[float, int]]], *, old: bool = False
+) -> bytes:
+    """A workbook of Excel 97, or of 95: formats by their numbers, which of them each style has, numbers with styles."""
+    version = 0x0500 if old else 0x0600
+    head = biff(0x0809, struct.pack("<HHHHII", version, 5, 0, 0, 0, 6)[: 8 if old else 16])
+    texts = {
+        number: struct.pack("<B", len(code)) + code.encode("cp1252") if old else _biff_text(code, "<HB")
+        for number, code in codes.items()
+    }
+    book = head + biff(0x0042, struct.pack("<H", 1252 if old else 1200))
+    book += b"".join(biff(0x041E, struct.pack("<H", number) + text) for number, text in texts.items())
+    book += b"".join(biff(0x00E0, struct.pack("<HH", 0, number).ljust(16 if old else 20, b"\0")) for number in styles)
+    name = b"\x01S" if old else _biff_text("S", "<BB")
+    end = biff(0x000A, b"")
+    start = len(book) + 4 + 6 + len(name) + len(end)
+    cells = head
+    for number, row in enumerate(rows):
+        if number % 2:  # numbers of a row in one record
+            pairs = b"".join(struct.pack("<Hi", style, int(value * 100) << 2 | 3) for value, style in row)
+            cells += biff(0x00BD, struct.pack("<HH", number, 0) + pairs + struct.pack("<H", len(row) - 1))
+            continue
+        for column, (value, style) in enumerate(row):
+            cells += biff(0x0203, struct.pack("<HHHd", number, column, style, value))
+    chart = head + biff(0x0203, struct.pack("<HHHd", 0, 0, 1, 7)) + end
+    sheet = biff(0x0085, struct.pack("<IH", start, 0) + name)
+    return compound({"Book" if old else "Workbook": book + sheet + end + cells + chart + end})
+
+
+def biff(kind: int, data: bytes) -> bytes:
+    """A record of an Excel workbook."""
+    return struct.pack("<HH", kind, len(data)) + data
+
+
+def xlsb(codes: Mapping[int, str], styles: Sequence[int], rows: Sequence[Sequence[tuple[float, int]]]) -> bytes:
+    """As ``styled_xls``, in Excel's newer binary form."""
+    formats = b"".join(_xlsb(44, struct.pack("<H", number) + _wide(code)) for number, code in codes.items())
+    used = b"".join(_xlsb(47, struct.pack("<HH", 0, number).ljust(16, b"\0")) for number in styles)
+    cells = b"".join(
+        _xlsb(0, struct.pack("<I", number))
+        + b"".join(_xlsb(5, struct.pack("<IId", column, style, value)) for column, (value, style) in enumerate(row))
+        for number, row in enumerate(rows)
+    )
+    size = struct.pack("<4I", 0, len(rows) - 1, 0, max(map(len, rows)) - 1)
+    parts = {
+        "xl/workbook.bin": _xlsb(156, struct.pack("<II", 0, 1) + _wide("r1") + _wide("S")) + _xlsb(144) + _xlsb(132),
+        "xl/_rels/workbook.bin.rels": rels(
+            {"r1": ("worksheet", "worksheets/sheet1.bin"), "r2": ("styles", "styles.bin")}
+        ),
+        "xl/styles.bin": _xlsb(615, struct.pack("<I", len(codes))) + formats + _xlsb(616)
+        + _xlsb(626) + _xlsb(47, bytes(16)) + _xlsb(627)
+        + _xlsb(617, struct.pack("<I", len(styles))) + used + _xlsb(618),
+        "xl/worksheets/sheet1.bin": _xlsb(129) + _xlsb(148, size) + _xlsb(145) + cells + _xlsb(146) + _xlsb(130),
+    }  # fmt: skip
+    return _open_xml("xl/workbook.bin", parts, "")
+
+
+def _xlsb(kind: int, data: bytes = b"") -> bytes:
+    return _xlsb_number(kind) + _xlsb_number(len(data)) + data
+
+
+def _xlsb_number(number: int) -> bytes:
+    return bytes([number]) if number < 0x80 else bytes([number & 0x7F | 0x80, number >> 7])
+
+
+def _wide(text: str) -> bytes:
+    return struct.pack("<I", len(text)) + text.encode("utf-16-le")

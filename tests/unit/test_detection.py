@@ -17,7 +17,7 @@ from indexer.parsers.blocks import Block, Notice
 from indexer.parsers.registry import PARSERS, load_parser
 from indexer.sources import Source, scan_file
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
-from tests.unit.mails import tarred, zipped
+from tests.unit.mails import old_tarred, tarred, zipped
 
 LARGE_JSON = b'{"a": [' + b'{"name": "Inn, [a] river", "depth": -3.5e1}, ' * 3000 + b"{}]}"
 NOTEBOOK = b'{"cells": [{"cell_type": "code", "source": ["x"]}], "metadata": {}, "nbformat": 4}'
@@ -62,6 +62,7 @@ def detected(tmp_path):
         ("notes", b"Every file begins with %PDF-1.7", TEXT),
         ("notes.html", b"<p>Every file begins with %PDF-1.7</p>", HTML),
         ("papers.zip", zipped({"a.pdf": b"%PDF-1.4\n\x00\x01"}, method=zipfile.ZIP_STORED), formats.ZIP),
+        ("old.tar", old_tarred("notes.txt", b"of 1979\n"), formats.TAR),
         ("papers.tar", tarred([("BZh9.pdf", b"%PDF-1.4\n\x00\x01", {})], "w:"), formats.TAR),
         ("wrote.md", b"BZhang wrote this", MARKDOWN),
         ("wrote", b"BZh9 is how they begin", TEXT),

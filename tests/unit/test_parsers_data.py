@@ -202,6 +202,25 @@ def test_xml_of_attributes_alone_tells_them_and_deep_xml_ends():
     assert "core" in parsed(XML, "<a>" * 200 + "core" + "</a>" * 200).text
 
 
+def test_entries_of_feeds_without_titles_are_apart():
+    feed = (
+        "<rss><channel><title>News</title><item><title>Rain</title><guid>u:1</guid></item><item><guid>u:2</guid></item>"
+        "<item><guid>u:3</guid><description>It snows.</description></item><item>words <b>alone</b></item></channel>"
+        "</rss>"
+    )
+    found = [(block.kind.value, block.level, block.text) for block in parsed(XML, feed).blocks]
+    assert found == [
+        ("heading", 1, "News\n\n"),
+        ("heading", 2, "Rain\n\n"),
+        ("paragraph", 0, "guid: u:1\n\n"),
+        ("heading", 2, ""),
+        ("paragraph", 0, "guid: u:2\n\n"),
+        ("heading", 2, ""),
+        ("paragraph", 0, "guid: u:3\ndescription: It snows.\n\n"),
+        ("paragraph", 0, "words alone\n\n"),
+    ]
+
+
 FEED = """<rss><channel><title>News</title><item><title>Rain</title>
 <description>&lt;p&gt;It &lt;b&gt;rains&lt;/b&gt;.&lt;/p&gt;</description></item></channel></rss>"""
 
@@ -218,6 +237,27 @@ def test_subtitles_begin_with_their_time_and_name_speakers():
     result = parsed(VTT, vtt)
     assert result.titles == ["Talk"]
     assert result.of("paragraph") == ["[00:00:01] Ann: Hello you\nBob: Hi & bye", "[00:01:30] Later"]
+
+
+def test_captions_that_roll_say_each_line_once():
+    youtube = (
+        "WEBVTT\nKind: captions\n\n00:00:00.160 --> 00:00:02.070 align:start\n \nso<00:00:00.400><c> today</c>\n\n"
+        "00:00:02.070 --> 00:00:02.080 align:start\nso today\n \n\n"
+        "00:00:02.080 --> 00:00:04.150 align:start\nso today\nat<00:00:02.240><c> the pond</c>\n\n"
+        "00:00:04.150 --> 00:00:04.160 align:start\nat the pond\n \n"
+    )
+    assert parsed(VTT, youtube).text == "[00:00:00] so today at the pond\n\n"
+
+
+def test_speakers_before_their_words_begin_lines():
+    zoom = "WEBVTT\n\n"
+    for number, said in enumerate(
+        ["Ann Möller: Welcome.", "Ann Möller: We\nbegin.", "Bob: Good", "at 9: then", "Eve (HR): No"]
+    ):
+        zoom += f"{number}\n00:00:0{number}.000 --> 00:00:0{number}.900\n{said}\n\n"
+    assert parsed(VTT, zoom).text == (
+        "[00:00:00] Ann Möller: Welcome. We begin.\nBob: Good at 9: then\nEve (HR): No\n\n"
+    )
 
 
 def test_srt_and_ass_subtitles_are_read():

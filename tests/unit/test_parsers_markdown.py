@@ -62,6 +62,11 @@ def test_a_heading_in_html_is_one_if_it_is_all_that_a_block_says():
     assert [(b.level, b.heading) for b in blocks if b.kind is BlockKind.HEADING] == [(1, "Nuts & bolts"), (2, "Use")]
 
 
+def test_identifiers_of_headings_are_no_part_of_them():
+    text = "# Use {#use .unnumbered}\n\n## {braces} {-}\n\n### Set {a, b}\n\nNotes[^1]\n===\n"
+    assert [block.heading for block in parse(text)] == ["Use", "{braces}", "Set {a, b}", "Notes"]
+
+
 def test_a_code_block_is_whole_even_with_headings_and_blank_lines_inside():
     code = next(block for block in parse(DOCUMENT) if block.kind is BlockKind.CODE)
     assert code.text.strip().startswith("```python\n# not a heading")
@@ -104,6 +109,16 @@ def test_the_place_of_a_table_of_contents_is_left_out(mark):
     assert [block.text for block in parse(f"# Runbook\n\n{mark}\n\ntext [TOC]\n")][1:] == ["text [TOC]\n"]
 
 
+def test_badges_and_lists_of_own_contents_are_left_out():
+    badge = "[![CI](https://github.com/a/b/workflows/ci/badge.svg)](https://x) ![v](https://img.shields.io/v)\n\n"
+    text = (
+        f"# Lib\n\n{badge}## Table of Contents\n\n- [Use](#use)\n  1. [`run` it](#run)\n\n## Use\n\n![scout](a.png)\n\n"
+        "- [a](#a)\n- [b](#b), further on\n\n- [x](https://x)\n\n## Contents\n\nA [link](#a).\n\n## Contents\n"
+    )
+    kept = text.replace(badge, "").replace("## Table of Contents\n\n- [Use](#use)\n  1. [`run` it](#run)\n\n", "")
+    assert "".join(block.text for block in parse(text)) == kept
+
+
 def test_tags_that_fold_and_lay_out_are_left_out():
     text = (
         "<details>\n<summary>See <b>logs</b></summary>\n\nInner.\n\n</details>\n\n"
@@ -126,3 +141,68 @@ def test_many_comments_before_a_word_are_read_at_once():
     (found,) = parse_markdown(io.BytesIO(text.encode()), "utf-8")
     assert isinstance(found, Block)
     assert found.text == text
+
+
+NOTES = """\
+# Ponds
+
+They are small.[^size] Some hold fish.[^a-b]
+
+| Pond | Depth[^d] |
+|---|---|
+| Mill | 2 |
+
+Table: By depth
+
+## Care[^a-b]
+
+```
+x[^code]
+```
+
+[^size]: Below five hectares.
+[^a-b]: Mostly roach. Their number[^nested]
+changes.
+
+    - over the year
+
+[^nested]: By a third.
+[^d]: In May.
+[^unused]: Nobody asks.
+
+[^code]: In code alone.
+
+The end.
+"""
+
+
+def test_footnotes_stand_behind_what_refers_to_them():
+    found = [block for block in parse(NOTES) if isinstance(block, Block)]
+    assert [(block.heading or block.text.strip()) for block in found] == [
+        "Ponds",
+        "They are small.[^size] Some hold fish.[^a-b]",
+        "[^size]: Below five hectares.",
+        "[^a-b]: Mostly roach. Their number[^nested]\nchanges.\n\n    - over the year",
+        "[^nested]: By a third.",
+        "| Pond | Depth[^d] |\n|---|---|\n| Mill | 2 |",
+        "Table: By depth",
+        "[^d]: In May.",
+        "Care",
+        "```\nx[^code]\n```",
+        "[^unused]: Nobody asks.",
+        "The end.",
+        "[^code]: In code alone.",
+    ]
+    assert [block.caption for block in found if block.kind is BlockKind.TABLE] == ["Table: By depth"]
+
+
+def test_what_only_looks_like_a_footnote_stays_where_it_is():
+    text = "A[^1] and B[^2].\n\n```\n[^1]: code\n```\n\n> [^2]: quoted\n\n[^1]: first one\n[^1]: again one\n# Next\n"
+    assert [block.text for block in parse(text)] == [
+        "A[^1] and B[^2].\n\n",
+        "[^1]: first one\n\n",
+        "```\n[^1]: code\n```\n\n",
+        "> [^2]: quoted\n\n",
+        "[^1]: again one\n",
+        "# Next\n",
+    ]

@@ -117,7 +117,7 @@ LATEX_PAGE = r"""
 \newcommand{\river}{the Inn}
 \newcommand{\twice}[2]{#1 #2}
 \title{On Water\thanks{Paid for by nobody.}}
-\author{A. Author}
+\author{A. Author \and B. Author}
 \begin{document}
 \maketitle
 \begin{abstract}
@@ -155,13 +155,26 @@ after the end
 """
 
 
+def test_files_that_latex_includes_are_told_by_their_names():
+    result = parsed(
+        LATEX, "Before \\input intro\nafter\\include{a/b}\n\\import{c/}{d}\\lstinputlisting[language=C]{e.c}\\input"
+    )
+    assert result.text == "Before after\n\n"
+    assert result.notices == ["It includes other files (intro, a/b, c/d, e.c, ?), which are not part of its text here."]
+
+
+def test_authors_within_the_text_are_kept():
+    page = "\\begin{document}\n\\title{On Water}\n\\author{\\AND A. Author \\And B. Author}\nText.\n\\end{document}"
+    assert parsed(LATEX, page).text == "On Water\n\nA. Author, B. Author\n\nText.\n\n"
+
+
 def test_latex_becomes_text_with_its_structure():
     result = parsed(LATEX, LATEX_PAGE)
-    assert result.titles == ["On Water (Paid for by nobody.)"]
+    assert result.titles == ["On Water"]
+    assert result.of("paragraph")[:2] == ["A. Author, B. Author", "Paid for by nobody."]
     headings = [(b.level, b.heading) for b in result.blocks if b.kind == "heading"]
     assert headings[1:] == [(2, "Abstract"), (2, "Rivers and lakes")]
     paragraphs = result.of("paragraph")
-    assert "A. Author" in paragraphs
     asked = "Günther naïvely asked: how fast is the Inn (see [k1,k2])? It is 50% of $v = s/t$ — “fast”."
     assert asked in paragraphs
     assert "A new paragraph (With a note.) here." in paragraphs

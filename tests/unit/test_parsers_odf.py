@@ -1,18 +1,19 @@
 import io
+from typing import Any
 
 import pytest
 
 from indexer.parsers.blocks import Block, Title
 from indexer.parsers.office.odf import parse_odp, parse_odt
 from rag.errors import SourceEncrypted
-from tests.unit.office_files import odf
+from tests.unit.office_files import ODF, odf
 
 
 def parse(content: bytes, parser=parse_odt):
     return [item for item in parser(io.BytesIO(content), "utf-8") if item is not None]
 
 
-def shown(body: str, **options: str) -> list[tuple[str, str]]:
+def shown(body: str, **options: Any) -> list[tuple[str, str]]:
     found = parse(odf("text", body, **options))
     return [(item.kind.value, item.text) for item in found if isinstance(item, Block)]
 
@@ -105,3 +106,43 @@ def test_slides():
 def test_a_protected_document_is_refused():
     with pytest.raises(SourceEncrypted):
         parse(odf("text", "", manifest="<encryption-data/>"))
+
+
+def test_formulas_stand_in_their_sentence_and_charts_are_tables():
+    xlink = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+    def frame(name: str) -> str:
+        held = f'<draw:object {xlink} xlink:href="./{name}"/><draw:image {xlink} xlink:href="./r/{name}"/>'
+        return f"<draw:frame>{held}</draw:frame>"
+
+    def row(*cells: str) -> str:
+        held = "".join(f"<table:table-cell><text:p>{cell}</text:p></table:table-cell>" for cell in cells)
+        return f"<table:table-row>{held}</table:table-row>"
+
+    names = f"<table:table-header-rows>{row('', 'Ducks')}</table:table-header-rows>"
+    rows = row("2023", "1") + row("2024", "2.5")
+    spaces = ODF + ' xmlns:chart="urn:oasis:names:tc:opendocument:xmlns:chart:1.0"'
+    chart = (
+        f"<office:document-content {spaces}><office:body><office:chart><chart:chart><chart:title><text:p>Ducks by year"
+        "</text:p></chart:title><chart:plot-area><chart:axis><chart:title><text:p>Thousands</text:p></chart:title>"
+        f"</chart:axis></chart:plot-area><table:table>{names}<table:table-rows>{rows}</table:table-rows></table:table>"
+        "</chart:chart></office:chart></office:body></office:document-content>"
+    )
+    math = '<math xmlns="http://www.w3.org/1998/Math/MathML"><semantics><mi>E</mi>{}</semantics></math>'
+    parts = {
+        "Object 1/content.xml": math.format('<annotation encoding="StarMath 5.0">E = m c^2</annotation>'),
+        "Object 2/content.xml": chart,
+        "Object 3/content.xml": math.format("<mo>=</mo><mi>x</mi>"),
+    }
+    body = f"<text:p>where {frame('Object 1')} holds, {frame('Object 4')}and {frame('Object 3')}</text:p>"
+    told = [
+        ("caption", "Ducks by year\nThousands\n\n"),
+        ("table", " | Ducks\n2023 | 1\n2024 | 2.5\n\n"),
+    ]
+    assert shown(body + f"<text:p>{frame('Object 2')}</text:p>", parts=parts) == [
+        ("paragraph", "where E = m c^2 holds, and E = x\n\n"),
+        *told,
+    ]
+    slide = odf("presentation", f"<draw:page>{frame('Object 2')}{frame('Object 1')}</draw:page>", parts=parts)
+    found = [(item.kind.value, item.text) for item in parse(slide, parse_odp) if isinstance(item, Block)]
+    assert found[1:] == [*told, ("paragraph", "E = m c^2\n\n")]

@@ -393,3 +393,47 @@ def test_blank_pages_alone_are_no_text():
 
 def test_long_documents_give_signs_of_life():
     assert parse(make_pdf([body(i) for i in range(30)])).count(None) >= 30
+
+
+def test_a_list_may_be_numbered_without_dots():
+    steps = ["1 Switch off the mains", "2 Remove the plug and wait", "until it is cold", "3 Open the lid"]
+    others = ["1 Ann came late to the meeting and", "2 others left it early", "3 Years passed before they met again"]
+
+    def draw(canvas):
+        canvas.setFont("Helvetica", 10)
+        text_lines(canvas, steps, y=700)
+        text_lines(canvas, others, y=500)
+
+    listed, paragraph = blocks_of(drawn_pdf(draw))
+    assert (listed.kind, listed.text) == (
+        BlockKind.LIST,
+        "1 Switch off the mains\n2 Remove the plug and wait until it is cold\n3 Open the lid\n\n",
+    )
+    assert paragraph.kind is BlockKind.PARAGRAPH
+
+
+def test_paragraphs_of_a_letter_are_apart_where_most_lines_have_an_empty_one_above():
+    lines = ["Ann Miller, Main street 1", "", "Bob Low", "Side street 2", "", "Town, 4 March 2024", ""]
+    lines += ["Dear Mr Low,", "", "thank you for your letter. We have looked into the matter", "of the nets and ask"]
+    lines += ["you to refund them.", "", "Kind regards,", "", "Ann Miller", "", "Enclosure: photographs"]
+
+    def letter(canvas):
+        canvas.setFont("Times-Roman", 11)
+        text_lines(canvas, lines, step=14)
+
+    def wide(canvas):
+        canvas.setFont("Times-Roman", 11)
+        text_lines(canvas, [f"word{i} goes on in this text, which is set wide" for i in range(12)], step=28)
+        text_lines(canvas, [f"Item {i}" for i in range(6)], y=300, step=14)
+
+    assert [block.text.strip() for block in blocks_of(drawn_pdf(letter))] == [
+        "Ann Miller, Main street 1",
+        "Bob Low Side street 2",
+        "Town, 4 March 2024",
+        "Dear Mr Low,",
+        "thank you for your letter. We have looked into the matter of the nets and ask you to refund them.",
+        "Kind regards,",
+        "Ann Miller",
+        "Enclosure: photographs",
+    ]
+    assert blocks_of(drawn_pdf(wide))[0].text.count("word") == 12

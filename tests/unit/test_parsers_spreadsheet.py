@@ -1,12 +1,14 @@
 import io
+from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.office.sheet_rows import sheet_blocks
 from indexer.parsers.office.spreadsheet import parse_spreadsheet
-from rag.errors import SourceDamaged
-from tests.unit.office_files import CHART, OFFICE, X, odf, rels, xlsx
+from rag.errors import SourceDamaged, SourceError
+from tests.unit.office_files import CHART, OFFICE, X, odf, rels, styled_xls, xlsb, xlsx
 
 
 def blocks(content: bytes) -> list[Block]:
@@ -217,3 +219,19 @@ def test_open_document_sheets_show_percentages_currencies_and_times():
     found = [b for b in blocks(odf("spreadsheet", empty + first + second)) if b.kind is not BlockKind.HEADING]
     row = "Rent | 72.88 % | 72.88 % | 1250.00 € | -€ 19.90 | CHF 1250 | 26:30:00\n"
     assert [b.text for b in found] == [f"Post | Share | Half | Sum | Debt | Old | Time\n{row}{row}\n", "50% | 0.5\n\n"]
+
+
+@pytest.mark.parametrize("made", [styled_xls, partial(styled_xls, old=True), xlsb])
+def test_older_and_binary_workbooks_show_percentages_currencies_and_dates(made):
+    codes = {164: '#,##0.00 "€"', 165: "dd.mm.yyyy", 166: "0.0%"}
+    styles = [0, 164, 10, 165, 166, 14]
+    rows = [[(1250.5, 1), (0.12675, 2), (45352, 3), (0.5, 0)], [(-20, 1), (0.5, 4), (45352.5, 5), (3, 0)]]
+    (_heading, found) = blocks(made(codes, styles, rows))
+    assert found.text == ("1250.50 € | 12.68% | 2024-03-01 | 0.5\n-20.00 € | 50% | 2024-03-01 12:00:00 | 3\n\n")
+
+
+def test_damaged_formats_of_a_workbook_are_refused_or_left_out():
+    for content in (styled_xls({164: "0%"}, [164], [[(0.5, 0)]] * 3), xlsb({164: "0%"}, [164], [[(0.5, 0)]] * 3)):
+        for at in range(0, len(content), 7):
+            with suppress(SourceError):
+                blocks(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])

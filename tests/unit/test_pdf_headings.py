@@ -195,3 +195,28 @@ def test_a_heading_with_space_between_its_letters_is_one():
         text_lines(canvas, PROSE, y=680)
 
     assert headings(drawn_pdf(draw)) == [(1, "HARBOUR RULES")]
+
+
+def test_a_title_in_the_middle_and_a_heading_at_the_margin_are_two():
+    def draw(canvas):
+        canvas.setFont("Helvetica-Bold", 18)
+        canvas.drawCentredString(300, 720, "Manual of the pump")
+        canvas.drawString(72, 696, "Safety")
+        canvas.setFont("Helvetica", 10)
+        text_lines(canvas, PROSE, y=660)
+
+    def long_title(canvas):
+        canvas.setFont("Helvetica-Bold", 18)
+        canvas.drawCentredString(300, 720, "A long title that goes on below")
+        canvas.drawCentredString(300, 696, "in the middle")
+        canvas.drawString(72, 600, "8 A long heading that goes on")
+        canvas.drawString(90, 576, "below")
+        canvas.setFont("Helvetica", 10)
+        text_lines(canvas, PROSE, y=500)
+
+    assert headings(drawn_pdf(draw, long_title)) == [
+        (1, "Manual of the pump"),
+        (1, "Safety"),
+        (1, "A long title that goes on below in the middle"),
+        (1, "8 A long heading that goes on below"),
+    ]

@@ -13,6 +13,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from indexer.detection.tar_headers import is_tar
 from indexer.folders.walking import left_out
 from indexer.parsers.archives.unpacking import PART_BYTES, Account, check_size, parts
 from indexer.parsers.blocks import Member, Notice
@@ -31,7 +32,6 @@ _OPENERS: Final = (
 )
 _TORN: Final = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError, OverflowError)
 _tarfile: Final[Any] = tarfile  # its errors by kind are told nowhere
-_MARK_OFFSET: Final = 257
 _BLOCK_BYTES: Final = 512
 # tarfile skips an entry by reading it, for hours if it claims a terabyte and there is no more of it.
 _READS_AT_END: Final = 32
@@ -52,7 +52,7 @@ def parse_tar(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]
             start = stream.read(_BLOCK_BYTES)
         except _TORN as error:
             raise _torn(error) from error
-    if _is_tar(start):
+    if is_tar(start):
         yield from _members(file, account, limits)
         return
     account.add(0)
@@ -63,16 +63,12 @@ def parse_tar(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]
     yield Member(name="", content=_sized(_single(file), limits))
 
 
-def _is_tar(start: bytes) -> bool:
-    return start[_MARK_OFFSET : _MARK_OFFSET + 5] == b"ustar"
-
-
 def _unpacked(file: BinaryIO) -> IO[bytes]:
     file.seek(0)
     head = file.read(_BLOCK_BYTES)
     file.seek(0)
     opener = next((opener for mark, opener in _OPENERS if head.startswith(mark)), None)
-    if _is_tar(head) or opener is None:
+    if is_tar(head) or opener is None:
         # tarfile closes what it reads, and the file is needed twice.
         stream = os.fdopen(os.dup(file.fileno()), "rb")
         stream.seek(0)

@@ -6,6 +6,7 @@ old style, and none can follow what documents define for themselves.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from typing import BinaryIO
 
+_BARE_NAME = re.compile(r"\s*\S+")
 _DASHES: Final = (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"))
 
 
@@ -67,6 +69,8 @@ class _Writer:
         self.title = ""
         self.included: list[str] = []
         self._authors = ""
+        self._said_apart: list[str] = []  # thanks in titles and names of authors
+        self._thanks: list[str] | None = None  # where they are collected
         self._macros = macros
         self._inline: list[str] = []
         self._lists: list[tuple[str, int]] = []
@@ -105,8 +109,9 @@ class _Writer:
     def blocks(self, start: int) -> Iterator[Block]:
         if self.title:
             yield _heading(self.title, 1)
-        if self._authors:
-            yield Block(text=f"{self._authors}\n\n")
+        for said in (self._authors, *self._said_apart):
+            if said:
+                yield Block(text=f"{said}\n\n")
         yield from self._walk(start, len(self._tokens))
         yield from self._flush()
         yield from self._end_lists()
@@ -161,7 +166,7 @@ class _Writer:
             self._inline.append(text)
         return at + 1
 
-    def _macro(self, name: str, after: int) -> Generator[Block, None, int]:  # noqa: C901, PLR0912 - one branch a kind of macro
+    def _macro(self, name: str, after: int) -> Generator[Block, None, int]:  # noqa: C901, PLR0912, PLR0915 - a branch a kind
         if name in LEVELS:
             yield from self._flush()
             self._lists.clear()  # the macro of its own that ended one was not known
@@ -169,8 +174,12 @@ class _Writer:
             title, after = self._argument(after)
             if title:
                 yield _heading(title, LEVELS[name])
-        elif name in {"title", "author"}:
+        elif name == "title":
             after = self._titled(name, after)
+        elif name == "author":  # of a class that has it in the text
+            yield from self._flush()
+            authors, after = self._argument(after)
+            yield from self._put(authors, BlockKind.PARAGRAPH)
         elif name in DEFINING:
             after = self._macros.define(name, after)
         elif name in {"item", "bibitem"}:
@@ -181,8 +190,13 @@ class _Writer:
             after = self._arguments.after_options(after)
             self._end_row(in_group=self._cells.groups > 0)
         elif name in INCLUDES:
-            target, after = self._argument(after)
-            self.included.append(target or "?")
+            after = self._include(INCLUDES[name], after)
+        elif name in {"and", "And", "AND"}:
+            said = "".join(self._inline).rstrip()
+            self._inline = [said, ", "] if said else []
+        elif name == "thanks" and self._thanks is not None:
+            said, after = self._argument(after)
+            self._thanks.append(said)
         elif REFERENCES.match(name):
             keys, after = self._argument(after)
             self._inline.append(f"[{keys}]" if keys else "")
@@ -218,8 +232,21 @@ class _Writer:
         elif action:
             self._inline.append(")")
 
+    def _include(self, parts: int, after: int) -> int:
+        """Note a file that is put in; plain TeX writes its name without braces."""
+        target = ""
+        for _ in range(parts):
+            part, after = self._argument(after)
+            target += part
+        bare = None if target or after >= len(self._tokens) else _BARE_NAME.match(self._tokens[after].text)
+        if bare is not None and self._tokens[after].kind is Kind.TEXT:
+            target, after = bare[0].strip(), after + 1
+            self._inline.append(bare.string[bare.end() :])
+        self.included.append(target or "?")
+        return after
+
     def _titled(self, name: str, after: int) -> int:
-        text, after = self._argument(after)
+        text, after = self._argument(after, self._said_apart)
         if name == "title":
             self.title = self.title or text
         elif text not in self._authors:
@@ -308,16 +335,17 @@ class _Writer:
             self._marker = f"{indent}{number + 1}. " if kind == "enumerate" else f"{indent}- "
         return close
 
-    def _argument(self, at: int) -> tuple[str, int]:
-        """The text of the next group as one line, and where it ends."""
+    def _argument(self, at: int, thanks: list[str] | None = None) -> tuple[str, int]:
+        """The text of the next group as one line, and where it ends; thanks in it are put apart where that is asked."""
         at = self._arguments.after_options(at)
         close = self._arguments.group_end(at)
         if close is None:
             return "", at
-        return self._plain(at + 1, close), close + 1
+        return self._plain(at + 1, close, thanks), close + 1
 
-    def _plain(self, start: int, end: int) -> str:
+    def _plain(self, start: int, end: int, thanks: list[str] | None = None) -> str:
         inner = _Writer(self._arguments, self._macros)
+        inner._thanks = thanks
         return one_line(" ".join(block.text for block in inner._all(start, end)))
 
     def _all(self, start: int, end: int) -> Iterator[Block]:

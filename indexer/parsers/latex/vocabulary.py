@@ -28,7 +28,10 @@ SKIPPED_ARGUMENTS: Final = {
 }  # fmt: skip
 # Cells of more than one column or row; the number is their first argument.
 SPANS: Final = frozenset({"multicolumn", "multirow"})
-INCLUDES: Final = frozenset({"input", "include", "subfile", "import"})
+# Macros that put in other files, and how many arguments name them.
+INCLUDES: Final = {
+    "input": 1, "include": 1, "subfile": 1, "import": 2, "subimport": 2, "lstinputlisting": 1, "verbatiminput": 1,
+}  # fmt: skip
 REFERENCES = re.compile(r"^(?:[A-Za-z]*cite[a-z]*|ref|eqref|autoref|[cC]ref|pageref|nameref)$")
 LISTS: Final = frozenset(
     {"itemize", "enumerate", "description", "thebibliography", "list", "compactitem", "compactenum"}
@@ -47,5 +50,5 @@ TABLES: Final = {
 FLOATS: Final = frozenset({"table", "subtable", "wraptable", "sidewaystable", "longtable"})
 # Environments with arguments that say how large they are.
 BOXES: Final = frozenset(
-    {"minipage", "multicols", "wrapfigure", "wraptable", "subfigure", "subtable", "adjustbox", "tcolorbox"}
+    "minipage multicols wrapfigure wraptable subfigure subtable adjustbox tcolorbox CJK spacing".split()
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import one_line
-from indexer.parsers.office.drawings import alternative_text
+from indexer.parsers.office.drawings import DRAWN, alternative_text
 from indexer.parsers.office.formulas import math_text
 from indexer.parsers.xml_parts import attribute, child, name_of
 
@@ -160,6 +160,5 @@ class _Reader:
         "w:txbxContent": _box,
         "m:oMath": _math,
         "pic:cNvPr": _picture,
-        "c:chart": _drawing,
-        "dgm:relIds": _drawing,
+        **dict.fromkeys(DRAWN, _drawing),
     }

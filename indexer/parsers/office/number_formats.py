@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.tables import is_number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from lxml.etree import _Element
 
 # The built-in formats that show a sign; a built-in currency is that of whoever opens the file.
@@ -19,6 +21,10 @@ _TOKEN: Final = re.compile(
     r"|(?P<number>[#0?](?:[#0?,]*[#0?])?(?:\.[#0?]*)?)|(?P<sign>[$€£¥₹₽₺₩₪₫₴+\-() %])|(?P<other>.)"
 )
 _COLOUR: Final = re.compile(r"\[(?:black|blue|cyan|green|magenta|red|white|yellow|color ?\d+)\]", re.IGNORECASE)
+_BESIDE_DATES: Final = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|[_*].')
+_DATE: Final = re.compile(r"[ymdhs]")
+_ELAPSED: Final = re.compile(r"\[(?:h+|m+|s+)\]")
+_GENERAL: Final = frozenset({"general", "standard"})
 # Of a percentage no less is shown, however roughly the sheet does.
 _MIN_DECIMALS: Final = 2
 
@@ -47,11 +53,17 @@ class NumberFormat:
 def number_formats(styles: _Element) -> list[NumberFormat | None]:
     """The format of every style of a cell, by the style's number; None where it shows the bare number."""
     spaces = {"x": styles.nsmap.get(styles.prefix) or ""}
-    codes = dict(_BUILT_IN)
+    codes = {}
     for element in styles.iterfind("x:numFmts/x:numFmt", spaces):
         codes[_number(element.get("numFmtId"))] = element.get("formatCode") or ""
-    parsed = {number: parse_format(code) for number, code in codes.items()}
-    return [parsed.get(_number(element.get("numFmtId"))) for element in styles.iterfind("x:cellXfs/x:xf", spaces)]
+    used = [_number(element.get("numFmtId")) for element in styles.iterfind("x:cellXfs/x:xf", spaces)]
+    return formats_by_style(codes, used)
+
+
+def formats_by_style(codes: Mapping[int, str], used: Iterable[int]) -> list[NumberFormat | None]:
+    """The format of every style by the numbers of those that styles use; ``codes`` are those that the file writes."""
+    parsed = {number: parse_format(code) for number, code in (_BUILT_IN | dict(codes)).items()}
+    return [parsed.get(number) for number in used]
 
 
 def parse_format(code: str) -> NumberFormat | None:
@@ -76,6 +88,12 @@ def parse_format(code: str) -> NumberFormat | None:
     return (
         None if number is None else around_number(around[0], around[1], len(number.partition(".")[2]), percent=percent)
     )
+
+
+def is_date_format(code: str) -> bool:
+    """Whether a format shows a number as a date or a time of day."""
+    first = code.partition(";")[0].lower()
+    return first not in _GENERAL and not _ELAPSED.search(first) and bool(_DATE.search(_BESIDE_DATES.sub("", first)))
 
 
 def around_number(before: str, after: str, decimals: int, *, percent: bool) -> NumberFormat | None:

@@ -12,6 +12,7 @@ from indexer.parsers.blocks import Block, Parsed, Title, bounded, one_line, slid
 from indexer.parsers.captions import by_their_words
 from indexer.parsers.office.odf_body import BodyReader
 from indexer.parsers.office.odf_headings import odf_headings
+from indexer.parsers.office.odf_objects import OdfObjects
 from indexer.parsers.office.odf_styles import OdfStyles
 from indexer.parsers.office.package import telling_title
 from indexer.parsers.xml_parts import attribute, name_of, read_xml, top_elements
@@ -45,7 +46,7 @@ def parse_odt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
 
 def _text(archive: LimitedZip) -> Iterator[Parsed]:
     styles = OdfStyles(archive)
-    reader = BodyReader(styles, page=1 if archive.holds(_CONTENT, _PAGE_MARK) else None)
+    reader = BodyReader(styles, OdfObjects(archive), page=1 if archive.holds(_CONTENT, _PAGE_MARK) else None)
     levels = yield from odf_headings(top_elements(archive, _CONTENT, _TEXT), styles)
     for place, element in enumerate(top_elements(archive, _CONTENT, _TEXT)):
         if name_of(element.tag) == "office:automatic-styles":
@@ -66,14 +67,14 @@ def parse_odp(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
     """
     with LimitedZip(file) as archive:
         yield from _title(archive)
-        styles = OdfStyles(archive)
+        styles, objects = OdfStyles(archive), OdfObjects(archive)
         number = 0
         for element in top_elements(archive, _CONTENT, _SLIDES):
             if name_of(element.tag) == "office:automatic-styles":
                 styles.add(element)
             elif name_of(element.tag) == "draw:page":
                 number += 1
-                for block in _slide(element, styles, number):
+                for block in _slide(element, styles, objects, number):
                     yield from bounded(block)
             yield None
 
@@ -90,27 +91,27 @@ def _title(archive: LimitedZip) -> Iterator[Title]:
             yield Title(text=title)
 
 
-def _slide(page: _Element, styles: OdfStyles, number: int) -> Iterator[Block]:
+def _slide(page: _Element, styles: OdfStyles, objects: OdfObjects, number: int) -> Iterator[Block]:
     title = next((e for e in page if attribute(e, "presentation:class") == "title"), None)
-    words = "" if title is None else one_line(" ".join(_plain(title, styles, number)))
+    words = "" if title is None else one_line(" ".join(_plain(title, styles, objects, number)))
     heading = slide_heading(words, number)
     if heading.heading != words:
         title = None
     yield heading
     for element in page:
-        reader = BodyReader(styles, page=number, paged=True)
+        reader = BodyReader(styles, objects, page=number, paged=True)
         kind = attribute(element, "presentation:class")
         if name_of(element.tag) == "presentation:notes":
             for notes in element:
                 if attribute(notes, "presentation:class") == "notes":
-                    for text in _plain(notes, styles, number):
+                    for text in _plain(notes, styles, objects, number):
                         yield Block(text=f"Notes: {text}\n\n", page=number)
         elif element is not title and kind not in _FURNITURE:
             yield from reader.shape(element)
             yield from reader.finish()
 
 
-def _plain(frame: _Element, styles: OdfStyles, number: int) -> Iterator[str]:
-    reader = BodyReader(styles, page=number, paged=True)
+def _plain(frame: _Element, styles: OdfStyles, objects: OdfObjects, number: int) -> Iterator[str]:
+    reader = BodyReader(styles, objects, page=number, paged=True)
     for block in (*reader.shape(frame), *reader.finish()):
         yield block.text.strip()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
+    from indexer.parsers.office.odf_objects import OdfObjects
     from indexer.parsers.office.odf_styles import OdfStyles
 
 _NEVER: Final = frozenset(
@@ -25,6 +26,7 @@ _NEVER: Final = frozenset(
         "office:annotation-end", "text:note-citation", "style:style",
     }
 )  # fmt: skip
+_CHARACTERS: Final = {"text:tab": "\t", "text:line-break": "\n"}
 _CONTAINERS: Final = frozenset({"text:section", "draw:text-box", "draw:g", "draw:a", "text:index-body"})
 _ROWS: Final = frozenset({"table:table-rows", "table:table-row-group", "table:table-header-rows"})
 # Spreadsheet programs repeat an empty cell to the end of the sheet.
@@ -51,8 +53,9 @@ class _Inline:
 class BodyReader:
     """Reads elements in document order. ``page`` is None where pages are not known, fixed where ``paged``."""
 
-    def __init__(self, styles: OdfStyles, *, page: int | None, paged: bool = False) -> None:
+    def __init__(self, styles: OdfStyles, objects: OdfObjects, *, page: int | None, paged: bool = False) -> None:
         self._styles = styles
+        self._objects = objects
         self._page = page
         self._paged = paged
         self._notes = 0
@@ -85,6 +88,16 @@ class BodyReader:
         if described is not None and (text := useful_description(described.text or "")):
             yield from self.finish()
             yield Block(text=f"{text}\n\n", page=self._page)
+        if formula := self._objects.formula(element):
+            yield from self.finish()
+            yield Block(text=f"{formula}\n\n", page=self._page)
+        caption, data = self._objects.chart(element)
+        if caption:
+            yield from self.finish()
+            yield Block(text=f"{caption}\n\n", kind=BlockKind.CAPTION, page=self._page)
+        if data is not None:
+            yield from self.finish()
+            yield from self._table(data, caption)
         # Frames may hold the same thing twice, as an object and as its picture; only text is looked for.
         for inner in element:
             if name_of(inner.tag) not in _NEVER:
@@ -182,10 +195,8 @@ class BodyReader:
             name = name_of(inner.tag)
             if name == "text:s":
                 inline.parts.append(" " * min(whole_number(attribute(inner, "text:c"), 1), _MAX_REPEATED))
-            elif name == "text:tab":
-                inline.parts.append("\t")
-            elif name == "text:line-break":
-                inline.parts.append("\n")
+            elif name in _CHARACTERS:
+                inline.parts.append(_CHARACTERS[name])
             elif name == "text:soft-page-break":
                 if "".join(inline.parts).strip():
                     inline.breaks += 1
@@ -195,6 +206,8 @@ class BodyReader:
                 self._notes += 1
                 inline.parts.append(f"[{self._notes}]")
                 inline.attached.append((inner, f"[{self._notes}]"))
+            elif formula := self._objects.formula(inner):
+                inline.parts.append(formula)
             elif name == "office:annotation" or name.startswith("draw:"):
                 inline.attached.append((inner, ""))
             elif name not in _NEVER:
@@ -211,7 +224,7 @@ class BodyReader:
                 self._turn(inline.breaks)
         return one_line(" ".join(texts))
 
-    def _table(self, table: _Element) -> Iterator[Block]:
+    def _table(self, table: _Element, caption: str = "") -> Iterator[Block]:
         headers = [row for group in table if name_of(group.tag) == "table:table-header-rows" for row in group]
         rows = list(_rows(table))
         cells = [[cell for cell in row if name_of(cell.tag) == "table:table-cell"] for row in rows]
@@ -223,7 +236,7 @@ class BodyReader:
                         yield from self.blocks(inner)
                     yield from self.finish()
             return
-        writer = TableWriter(len(headers) or None)
+        writer = TableWriter(len(headers) or None, one_line(caption))
         for row, texts in zip(rows, _filled(rows, self._plain), strict=True):
             before = row.getprevious()
             self._turn(int(before is not None and name_of(before.tag) == "text:soft-page-break"))

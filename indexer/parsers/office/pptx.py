@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import Block, BlockKind, Parsed, Title, bounded, one_line, slide_heading
 from indexer.parsers.captions import by_their_words
 from indexer.parsers.office.comments import slide_comments
-from indexer.parsers.office.drawings import Drawings, alternative_text
+from indexer.parsers.office.drawings import DRAWN, Drawings, alternative_text
 from indexer.parsers.office.package import main_part, package_title, related, relations
 from indexer.parsers.office.pptx_text import ListStyles, body_lines, is_furniture, placeholder, shape_text
 from indexer.parsers.tables import table_blocks
@@ -121,7 +121,7 @@ class _Slide:
             name = name_of(element.tag)
             if name == "a:tbl":
                 yield from table_blocks(_rows(element), header_rows=_header_rows(element), page=self._number)
-            elif name in {"c:chart", "dgm:relIds"}:
+            elif name in DRAWN:
                 yield from self._drawings.blocks(attribute(element, "r:id") or attribute(element, "r:dm"), self._number)
 
     def _notes(self, part: str) -> Iterator[Block]:

@@ -1,7 +1,7 @@
 """Spreadsheets (xlsx, xlsm, xlsb, xls, ods): every sheet is a page and a section under its name.
 
 Cells are read by calamine (MIT), with the values that the last calculation left. Charts and comments are
-read from Excel's newer format alone, what stands around numbers (%, €) from that and from OpenDocument.
+read from Excel's newer formats alone. What stands around numbers (%, €) calamine does not tell; it is read beside.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.office.biff_cells import XlsCells
 from indexer.parsers.office.compound_file import CompoundFile
 from indexer.parsers.office.sheet_rows import sheet_blocks
 from indexer.parsers.office.workbook_parts import WorkbookParts
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from python_calamine import CalamineSheet, CalamineWorkbook
 
     from indexer.parsers.office.number_formats import NumberFormat
+
+    _CellFormat = tuple[int, int, NumberFormat | str]
 
 _ZIP_MARK: Final = b"PK\x03\x04"
 _HINT: Final = "The file may be damaged; get or export it again."
@@ -43,6 +46,7 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
         SourceEncrypted: it opens only with a password.
     """
     parts: WorkbookParts | None = None
+    stream = b""
     if file.read(len(_ZIP_MARK)) == _ZIP_MARK:
         parts = WorkbookParts(LimitedZip(file))
         if title := parts.title:
@@ -51,13 +55,15 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
         # Calamine follows the chain of a stream without end where it leads in circles; olefile sees that it does.
         file.seek(0)
         compound = CompoundFile(file)
-        compound.read("Workbook" if "Workbook" in compound else "Book")
+        stream = compound.read("Workbook" if "Workbook" in compound else "Book")
     file.seek(0)
     workbook = _opened(file)
+    cells = XlsCells(stream)
     for number, name in enumerate(workbook.sheet_names, start=1):
         heading = (one_line(name) or f"Sheet {number}")[:MAX_HEADING_CHARS]
         opened = False
-        for block in _sheet(workbook, name, number, parts):
+        formats = cells.formats(number) if parts is None else parts.formats(name)
+        for block in _sheet(workbook, name, number, parts, formats):
             if block is not None and not opened:
                 opened = True
                 # One level below the file's name, which is the title; the first sheet's name is none.
@@ -65,13 +71,15 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
             yield block
 
 
-def _sheet(workbook: CalamineWorkbook, name: str, number: int, parts: WorkbookParts | None) -> Iterator[Block | None]:
+def _sheet(
+    workbook: CalamineWorkbook, name: str, number: int, parts: WorkbookParts | None, formats: Iterator[_CellFormat]
+) -> Iterator[Block | None]:
     if parts is not None and (cells := parts.extent(name)) > _MAX_CELLS:
         raise SourceTooLarge(
             f"The sheet {name} reaches over {cells:,} cells, more than {_MAX_CELLS:,}.",
             hint="Look for a stray value far from the others (Ctrl+End in Excel), delete it and save.",
         )
-    for position, block in enumerate(sheet_blocks(_rows(workbook, name, parts), page=number)):
+    for position, block in enumerate(sheet_blocks(_rows(workbook, name, formats), page=number)):
         yield from bounded(block)
         if position % _ROWS_PER_SIGN_OF_LIFE == 0:
             yield None
@@ -86,18 +94,18 @@ def _opened(file: BinaryIO) -> CalamineWorkbook:
         return python_calamine.CalamineWorkbook.from_filelike(file)
 
 
-def _rows(workbook: CalamineWorkbook, name: str, parts: WorkbookParts | None) -> Iterator[list[str]]:
+def _rows(workbook: CalamineWorkbook, name: str, formats: Iterator[_CellFormat]) -> Iterator[list[str]]:
     sheet = _loaded(workbook, name)
     if sheet is None or sheet.start is None:
         return
     merged = _Merged(sheet)
-    formats = _Formats(iter(()) if parts is None else parts.formats(name), sheet.start[1])
+    shown = _Formats(formats, sheet.start[1])
     for number, row in enumerate(sheet.iter_rows()):
         if number not in merged.rows and row.count("") == len(row):
             # Most rows of a sheet that reaches to the last one possible.
             yield []
             continue
-        around = formats.of(number)
+        around = shown.of(number)
         cells = [_shown(value, around.get(i)) for i, value in enumerate(row)]
         merged.fill(number, cells)
         filled = {cell for cell in cells if cell}
@@ -173,7 +181,7 @@ class _Merged:
 class _Formats:
     """What cells show beside their numbers, row by row as a sheet is read."""
 
-    def __init__(self, found: Iterator[tuple[int, int, NumberFormat | str]], first: int) -> None:
+    def __init__(self, found: Iterator[_CellFormat], first: int) -> None:
         self._found = found
         self._first = first
         self._ahead = next(found, None)
@@ -195,7 +203,7 @@ def _shown(value: object, around: NumberFormat | str | None) -> str:
         return around
     if isinstance(value, bool):
         return str(value).upper()
-    if isinstance(value, float):
+    if isinstance(value, int | float):
         return f"{value:.15g}" if around is None else around.shown(value)
     if isinstance(value, dt.datetime):
         midnight = value.time() == dt.time()

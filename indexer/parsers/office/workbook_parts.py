@@ -7,8 +7,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, one_line
+from indexer.parsers.office.biff_cells import StyledCell, shown_cells, xlsb_cells, xlsb_formats, xlsb_sheets
 from indexer.parsers.office.comments import sheet_comments
-from indexer.parsers.office.drawings import Drawings
+from indexer.parsers.office.drawings import DRAWN, Drawings
 from indexer.parsers.office.number_formats import NumberFormat, number_formats
 from indexer.parsers.office.open_document_cells import CONTENT, OpenDocumentCells
 from indexer.parsers.office.package import main_part, package_title, related, relations
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 _PLACE: Final = rb'[^<>]*?\br="([A-Z]{1,3})(\d{1,7})"[^<>]*(?<!/)>'
 _FILLED_CELL = re.compile(rb"<(?:\w+:)?c\s" + _PLACE)
 _STYLED_CELL = re.compile(rb'<(?:\w+:)?c\s(?=[^<>]*\bs="(\d{1,5})")' + _PLACE)
+_BINARY: Final = ".bin"
 _READ_BYTES: Final = 1 << 18
 _MAX_TAG_BYTES: Final = 1 << 10
 
 
 class WorkbookParts:
-    """The package of a workbook. Of those of OpenDocument only the signs of numbers are read, of xlsb nothing."""
+    """The package of a workbook. Of those of OpenDocument only the signs of numbers are read, of xlsb no comments."""
 
     def __init__(self, archive: LimitedZip) -> None:
         self._archive = archive
@@ -42,16 +44,20 @@ class WorkbookParts:
             return
         self.title = package_title(archive)
         self._main = main_part(archive)
-        if not self._main.endswith(".xml"):
-            return
         found = relations(archive, self._main)
-        sheets = child(read_xml(archive, self._main), "x:sheets")
-        for sheet in () if sheets is None else sheets:
-            relation = found.get(attribute(sheet, "r:id"))
-            if relation is not None and relation.target in archive:
-                self._sheets[sheet.get("name") or ""] = relation.target
+        for name, key in self._listed():
+            if (relation := found.get(key)) is not None and relation.target in archive:
+                self._sheets[name] = relation.target
         if (styles := related(found, "styles")) in archive:
-            self._formats = number_formats(read_xml(archive, styles))
+            binary = styles.endswith(_BINARY)
+            self._formats = xlsb_formats(archive.read(styles)) if binary else number_formats(read_xml(archive, styles))
+
+    def _listed(self) -> list[tuple[str, str]]:
+        """Names of the sheets and the ids of their relations."""
+        if self._main.endswith(_BINARY):
+            return xlsb_sheets(self._archive.read(self._main))
+        sheets = child(read_xml(self._archive, self._main), "x:sheets")
+        return [(sheet.get("name") or "", attribute(sheet, "r:id")) for sheet in (() if sheets is None else sheets)]
 
     def extent(self, name: str) -> int:
         """Cells of the rectangle from A1 to the last row and the last column that hold something.
@@ -59,7 +65,7 @@ class WorkbookParts:
         0 where that is not known.
         """
         sheet = self._sheets.get(name)
-        if sheet is None:
+        if sheet is None or sheet.endswith(_BINARY):
             return 0
         rows = columns = 0
         for match in self._cells(sheet, _FILLED_CELL):
@@ -77,10 +83,12 @@ class WorkbookParts:
         sheet = self._sheets.get(name)
         if sheet is None or not any(self._formats):
             return
-        for match in self._cells(sheet, _STYLED_CELL):
-            style = int(match[1])
-            if style < len(self._formats) and (found := self._formats[style]) is not None:
-                yield int(match[3]) - 1, _column(match[2]) - 1, found
+        if sheet.endswith(_BINARY):
+            yield from shown_cells(xlsb_cells(self._archive.read(sheet)), self._formats)
+            return
+        found = self._cells(sheet, _STYLED_CELL)
+        cells = (StyledCell(int(match[3]) - 1, _column(match[2]) - 1, int(match[1])) for match in found)
+        yield from shown_cells(cells, self._formats)
 
     def _cells(self, sheet: str, pattern: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
         with self._archive.open(sheet) as stream:
@@ -99,12 +107,19 @@ class WorkbookParts:
             drawings = Drawings(self._archive, part)
             for element in read_xml(self._archive, part).iter():
                 kind = name_of(element.tag)
-                if kind in {"c:chart", "dgm:relIds"}:
+                if kind in {*DRAWN, "txBody"} and _is_stand_in(element):
+                    continue
+                if kind in DRAWN:
                     yield from drawings.blocks(attribute(element, "r:id") or attribute(element, "r:dm"), page)
                 elif kind == "txBody" and (text := _text(element)):
                     yield Block(text=f"{text}\n\n", page=page)
-        for line in sheet_comments(self._archive, self._main, sheet):
+        for line in () if sheet.endswith(_BINARY) else sheet_comments(self._archive, self._main, sheet):
             yield Block(text=f"{line}\n\n", page=page)
+
+
+def _is_stand_in(element: _Element) -> bool:
+    """Whether it tells programs of old that they cannot show what is here."""
+    return any(name_of(outer.tag) == "mc:Fallback" for outer in element.iterancestors())
 
 
 @cache

@@ -30,6 +30,8 @@ _PARAGRAPH_GAP: Final = 1.3
 _HEADING_GAP: Final = 1.7
 _ITEM_GAP: Final = 2.0
 _CODE_GAP: Final = 3.0
+# Lines of one heading share an edge or their middle, or are moved by less than so many font sizes.
+_MOVED: Final = 4.0
 # An indent of this many font sizes begins a paragraph.
 _INDENT: Final = 0.7
 # A line that ends this many font sizes before the next ends a paragraph if the distance is more than usual, too.
@@ -45,6 +47,8 @@ _WHOLE_WORD = re.compile(r"(?<![\w-])\w+(?:-\w+)*(?![\w-])")
 _MAX_WORDS: Final = 200_000
 # The dots between an entry of a table of contents and its page.
 _LEADERS = re.compile(r"\s*(?:\.\s?){5,}(?=\s*(?:\d+|[ivxlc]+)$)")
+_BARE_ITEM = re.compile(r"^(\d{1,2})\s+[^\W\d_a-z]")
+_MIN_BARE_ITEMS: Final = 3
 _CONTINUED_CHARS: Final = 120
 # What stands above the rest of a table, on the next page.
 _CONTINUED = re.compile(r"\b(?:cont|fort(?:s|gesetzt)|suite|contin[uú]a|segue|vervolg)", re.IGNORECASE)
@@ -101,6 +105,7 @@ class PageWriter:
     def _groups(self, lines: Sequence[Line], page: int, grids: Sequence[Grid]) -> Iterator[list[_Row]]:
         group: list[_Row] = []
         rows = [self._row(piece, page) for piece in self._pieces(lines, grids)]
+        _mark_bare_items(rows)
         for row, following in pairwise(rows):
             if self._is_emphasis(row, following):
                 row.level = None
@@ -158,7 +163,8 @@ class PageWriter:
         if last.level is not None or row.level is not None:
             # The lines of one heading may differ a little by the fonts of their words.
             one = last.level == row.level or not (last.told or row.told or last.level is None or row.level is None)
-            return one and abs(above.size - below.size) <= 1.0 and 0 < step <= _HEADING_GAP * usual
+            one = one and abs(above.size - below.size) <= 1.0 and _share_an_edge(above, below)
+            return one and 0 < step <= _HEADING_GAP * usual
         if abs(step) <= SAME_LINE * usual:
             return not is_column(above, below)  # an index or an exponent
         if above.mono or below.mono:
@@ -221,6 +227,39 @@ class PageWriter:
             if f"{last[0]}{first[0]}".lower() in self._words:
                 return ""
         return "-" if _KEPT_HYPHEN.search(before) else ""
+
+
+def _mark_bare_items(rows: Sequence[_Row]) -> None:
+    """Mark the items of lists that are numbered without a dot: on one edge, from 1 on, each before a capital letter."""
+    run: list[_Row] = []
+    for row in rows:
+        if row.line is None or row.level is not None:
+            run = []
+            continue
+        number = _BARE_ITEM.match(row.line.text)
+        if number is None:
+            continue
+        first = run[0].line if run else None
+        if int(number[1]) == 1:
+            run = [row]
+        elif (
+            first is not None
+            and int(number[1]) == len(run) + 1
+            and abs(row.line.left - first.left) <= row.line.size / 2
+        ):
+            run.append(row)
+        if len(run) >= _MIN_BARE_ITEMS:
+            for item in run:
+                item.item = True
+
+
+def _share_an_edge(above: Line, below: Line) -> bool:
+    moved = (
+        below.left - above.left,
+        below.right - above.right,
+        (below.left + below.right - above.left - above.right) / 2,
+    )
+    return min(map(abs, moved)) <= _MOVED * below.size
 
 
 def _is_one_paragraph(above: Line, below: Line, step: float, *, in_list: bool) -> bool:

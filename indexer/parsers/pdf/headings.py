@@ -36,6 +36,9 @@ _MONO_SCALE: Final = 1.5
 _SAME_HEADING: Final = 1.7
 _SAME_SIZE: Final = 0.5
 _MAX_NUMBERS: Final = 20_000
+# Lines so many times as far from each other as others have an empty one between them.
+_WIDE: Final = 1.5
+_WIDEST: Final = 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ class Style:
                     weights[line.size] += len(line.text)
         body = weights.most_common(1)[0][0] if weights else 10.0
         steps = [
-            above.base - below.base
+            (above.base - below.base, below.text[:1].islower())
             for lines in pages
             for above, below in pairwise(lines)
             if abs(above.size - body) <= 0.5 >= abs(below.size - body) and 2 < above.base - below.base < 2.5 * body
@@ -78,8 +81,11 @@ class Style:
             for size in seen
             if not whole or size in sure or sum(seen[other] for other in seen if abs(other - size) <= _SAME_SIZE) > 1
         ]
-        pitch = median(steps) if steps else body * 1.2
-        return cls(body_size=body, pitch=pitch, heading_sizes=tuple(sorted(usual, reverse=True)))
+        return cls(
+            body_size=body,
+            pitch=_pitch(steps, body) if steps else body * 1.2,
+            heading_sizes=tuple(sorted(usual, reverse=True)),
+        )
 
     def heading_level(self, line: Line) -> int | None:
         """Level of the heading this line would be, or None for body text. Sizes met once are of the lowest level."""
@@ -130,6 +136,19 @@ class Levels:
     def _remember(self, numbers: tuple[str, ...], level: int) -> None:
         if numbers and len(self._numbered) < _MAX_NUMBERS:
             self._numbered[numbers] = level
+
+
+def _pitch(steps: Sequence[tuple[float, bool]], body: float) -> float:
+    """The usual distance of lines, from all distances with whether the lower line begins small.
+
+    In a letter most lines may have an empty one above them. There the closer ones tell, unless sentences go on over the
+    wide ones: then these are the text's, and the close ones those of a listing or a table.
+    """
+    usual = median(step for step, _small in steps)
+    close = sorted(step for step, _small in steps)[len(steps) // 4]
+    wide = [small for step, small in steps if step > _WIDE * close]
+    empty = close >= body and _WIDE * close < usual <= _WIDEST * close
+    return close if empty and 2 * sum(wide) < len(wide) else usual
 
 
 def _is_larger(line: Line, body: float) -> bool:
