@@ -28,6 +28,7 @@ _LISTED: Final = 4
 _WORDS_EACH: Final = 2
 _LEAST_CHARACTERS: Final = 200
 _PATH: Final = 0.06  # of a run, the slashes: base64 has one in 64 characters
+_JOINED: Final = 0.1  # and what joins words or is drawn, _, - and =: base64 for URLs has one in 32
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{40,}")
 _DUMPED = re.compile(r"\b(?:[0-9a-f]{2}|[0-9a-f]{4}|[0-9a-f]{8})\b", re.IGNORECASE)
 _DUMPED_LETTER = re.compile(r"[a-f]", re.IGNORECASE)
@@ -118,7 +119,7 @@ def flaw_of(text: str) -> Flaw | None:
 
 
 def _encoded(text: str, solid: int) -> bool:
-    runs = [run for run in _ENCODED.findall(text) if not run.isalpha() and run.count("/") < _PATH * len(run)]
+    runs = [run for run in _ENCODED.findall(text) if not run.isalpha() and not _is_joined(run)]
     encoded = sum(map(len, runs))
     if encoded >= _LEAST_CHARACTERS and encoded > _SHARE * solid:
         words = len(_ANY_WORD.findall(_ENCODED.sub(" ", text)))
@@ -129,6 +130,12 @@ def _encoded(text: str, solid: int) -> bool:
     letters = sum(_DUMPED_LETTER.search(each) is not None for each in dumped)
     some = len(dumped) >= _LEAST_DUMPED and letters > _LEAST_LETTERS * len(dumped)
     return some and sum(map(len, dumped)) > _SHARE * solid
+
+
+def _is_joined(run: str) -> bool:
+    """Whether it is a path, words that are joined to a name, or a line."""
+    length = len(run)
+    return run.count("/") >= _PATH * length or sum(map(run.count, "_-=")) >= _JOINED * length
 
 
 def _minified(text: str, pieces: list[str], solid: int) -> bool:

@@ -75,6 +75,9 @@ ASKED = "问:什么是检索?答:检索是从文档集合中找到相关信息�
 SUMS = "\n".join(
     f"{hashlib.sha256(name.encode()).hexdigest()}  {name}.pdf" for name in ("minutes", "plan", "rules", "map")
 )
+TESTS = "\n".join(f"test_what_is_left_out_of_searches_by_rule_{n}_is_told_to_whoever_asks" for n in range(9))
+SLUGS = "\n".join(f"how-to-move-your-data-from-version-{n}-to-the-one-after-it" for n in range(9))
+FORM = f"Name: Signature:\n{'_' * 60}\n\n{'_' * 60}\n\nRemarks:\n" + f"{'-' * 60}\n" * 4
 DEVICES = "\n".join(f"{uuid.uuid5(uuid.NAMESPACE_DNS, str(number))} Lamp {number} kitchen" for number in range(20))
 GENES = "\n".join(f"{n * 60 + 1:9d} " + " ".join(dna(n * 6 + m) for m in range(6)) for n in range(14))
 KEY = "The file's SHA-256 is 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08. Compare it before use."
@@ -97,6 +100,9 @@ TEXTS = [
     SEVERAL,
     ASKED,
     SUMS,
+    TESTS,
+    SLUGS,
+    FORM,
     DEVICES,
     GENES,
     KEY,
@@ -133,6 +139,7 @@ def test_prose_code_and_tables_are_text(text) -> None:
     [
         (base64.encodebytes(NOISE).decode(), Flaw.ENCODED),
         (base64.b64encode(NOISE).decode(), Flaw.ENCODED),
+        (base64.urlsafe_b64encode(NOISE).decode(), Flaw.ENCODED),
         (f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(NOISE).decode()}-----END PRIVATE KEY-----", Flaw.ENCODED),
         (NOISE.hex(), Flaw.ENCODED),
         (NOISE.hex(" "), Flaw.ENCODED),
