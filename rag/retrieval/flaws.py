@@ -53,8 +53,8 @@ _WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]?[a-z]{2,}(?![A-Za-z0-9])")
 _BROKEN = re.compile(r"(?<=[a-z])[0135-9|!;~^*@#%`$](?=[a-z])")  # 2 and 4 are words in names
 _BRACKETS = re.compile(r"[][(){}<>\"]")
 _MOST_SIGNS: Final = 0.04
-# Checksums and the like, whose figures stand between letters and break no word, and sequences of nucleic acids.
-_HEXADECIMAL = re.compile(r"(?<![A-Za-z0-9])(?=[a-f]*[0-9])[0-9a-f]{4,}(?![A-Za-z0-9])")
+# Checksums, keys and the like, whose figures stand between letters and break no word, and sequences of nucleic acids.
+_KEY = re.compile(rf"(?<![A-Za-z0-9])(?=[a-f]*[0-9])[0-9a-f]{{4,}}(?![A-Za-z0-9])|{_ENCODED.pattern}")
 _SEQUENCE = re.compile(r"[acgtun]{6,}")
 # Programs, formulas and tables close what they open; signs that damage put into words do not.
 _PAIRED = re.compile(r"[][(){}]")
@@ -160,7 +160,7 @@ def _garbled(text: str, pieces: list[str], solid: int) -> bool:
     least = _MOST_BROKEN * len(pieces)
     if len(pieces) >= _LEAST_WORDS and len(_BROKEN.findall(text)) > least:
         # A name that stands in every line is broken once.
-        return sum(_BROKEN.search(_HEXADECIMAL.sub("", each)) is not None for each in set(pieces)) > least
+        return sum(_BROKEN.search(_KEY.sub("", each)) is not None for each in set(pieces)) > least
     if len(_PROGRAM.findall(text)) > _MOST_SIGNS * solid:
         return False
     if not text.isascii():

@@ -80,6 +80,11 @@ SLUGS = "\n".join(f"how-to-move-your-data-from-version-{n}-to-the-one-after-it" 
 FORM = f"Name: Signature:\n{'_' * 60}\n\n{'_' * 60}\n\nRemarks:\n" + f"{'-' * 60}\n" * 4
 DEVICES = "\n".join(f"{uuid.uuid5(uuid.NAMESPACE_DNS, str(number))} Lamp {number} kitchen" for number in range(20))
 GENES = "\n".join(f"{n * 60 + 1:9d} " + " ".join(dna(n * 6 + m) for m in range(6)) for n in range(14))
+NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(20))
+TUTORIAL = (
+    "To see a file as text, run base64 file.bin, which prints lines such as these:\n\n"
+    f"{base64.encodebytes(NOISE[:400]).decode()}\nTo undo it, run base64 -d."
+)
 KEY = "The file's SHA-256 is 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08. Compare it before use."
 TEXTS = [
     PROSE,
@@ -105,12 +110,12 @@ TEXTS = [
     FORM,
     DEVICES,
     GENES,
+    TUTORIAL,
     KEY,
     "",
     "Yes.",
 ]
 
-NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(20))
 MINIFIED = "!function(t,e){var n=t[0],r=e.x;return n?r(n):e.x=function(i){o(i);for(var a=1;a<9;)a+=n.s[i]};}(a,{b:1});"
 
 
