@@ -53,8 +53,11 @@ _WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]?[a-z]{2,}(?![A-Za-z0-9])")
 _BROKEN = re.compile(r"(?<=[a-z])[0135-9|!;~^*@#%`$](?=[a-z])")  # 2 and 4 are words in names
 _BRACKETS = re.compile(r"[][(){}<>\"]")
 _MOST_SIGNS: Final = 0.04
-# Checksums, keys and the like, whose figures stand between letters and break no word, and sequences of nucleic acids.
-_KEY = re.compile(rf"(?<![A-Za-z0-9])(?=[a-f]*[0-9])[0-9a-f]{{4,}}(?![A-Za-z0-9])|{_ENCODED.pattern}")
+# Checksums, keys and addresses, whose figures and signs stand between letters and break no word; sequences of genes.
+_KEY = re.compile(
+    r"(?<![A-Za-z0-9])(?:0x[0-9a-f]+|(?=[a-f]*[0-9])[0-9a-f]{4,})(?![A-Za-z0-9])|[\w.+-]+@[\w-]+\.[\w.-]+|"
+    + _ENCODED.pattern
+)
 _SEQUENCE = re.compile(r"[acgtun]{6,}")
 # Programs, formulas and tables close what they open; signs that damage put into words do not.
 _PAIRED = re.compile(r"[][(){}]")
@@ -129,7 +132,9 @@ def _encoded(text: str, solid: int) -> bool:
     dumped = _DUMPED.findall(text)
     letters = sum(_DUMPED_LETTER.search(each) is not None for each in dumped)
     some = len(dumped) >= _LEAST_DUMPED and letters > _LEAST_LETTERS * len(dumped)
-    return some and sum(map(len, dumped)) > _SHARE * solid
+    if not some or sum(map(len, dumped)) <= _SHARE * solid:
+        return False
+    return len(_ANY_WORD.findall(_DUMPED.sub(" ", text))) < _MOST_WORDS
 
 
 def _is_joined(run: str) -> bool:

@@ -79,6 +79,10 @@ TESTS = "\n".join(f"test_what_is_left_out_of_searches_by_rule_{n}_is_told_to_who
 SLUGS = "\n".join(f"how-to-move-your-data-from-version-{n}-to-the-one-after-it" for n in range(9))
 FORM = f"Name: Signature:\n{'_' * 60}\n\n{'_' * 60}\n\nRemarks:\n" + f"{'-' * 60}\n" * 4
 DEVICES = "\n".join(f"{uuid.uuid5(uuid.NAMESPACE_DNS, str(number))} Lamp {number} kitchen" for number in range(20))
+PEOPLE = "\n".join(
+    f"{name} Rivers, {name.lower()}@example.org" for name in "Anna Berta Carl Dora Emil Frida Gustav".split()
+)
+CODES = "\n".join(f"{number:04X} {number + 15:04X} Thai" for number in range(0xA000, 0xB000, 64))
 GENES = "\n".join(f"{n * 60 + 1:9d} " + " ".join(dna(n * 6 + m) for m in range(6)) for n in range(14))
 NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(20))
 TUTORIAL = (
@@ -110,6 +114,8 @@ TEXTS = [
     FORM,
     DEVICES,
     GENES,
+    PEOPLE,
+    CODES,
     TUTORIAL,
     KEY,
     "",
