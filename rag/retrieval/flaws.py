@@ -55,7 +55,7 @@ _BRACKETS = re.compile(r"[][(){}<>\"]")
 _MOST_SIGNS: Final = 0.04
 # Checksums, keys and addresses, whose figures and signs stand between letters and break no word; sequences of genes.
 _KEY = re.compile(
-    r"(?<![A-Za-z0-9])(?:0x[0-9a-f]+|(?=[a-f]*[0-9])[0-9a-f]{4,})(?![A-Za-z0-9])|[\w.+-]+@[\w-]+\.[\w.-]+|"
+    r"(?<![A-Za-z0-9])(?:0x[0-9a-f]+|(?=[a-f]*[0-9])[0-9a-f]{4,})(?![A-Za-z0-9])|(?<![\w.+-])[\w.+-]++@[\w-]+\.[\w.-]+|"
     + _ENCODED.pattern
 )
 _SEQUENCE = re.compile(r"[acgtun]{6,}")
