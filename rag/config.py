@@ -143,7 +143,9 @@ class Settings(BaseSettings):
     parse_longest_s: Annotated[float, Field(gt=0, description="how long the parser of a file may take in all")] = (
         14_400.0
     )
-    parse_memory_bytes: Annotated[int, Field(ge=1 << 28, description="memory limit for parsing one file")] = 2 << 30
+    parse_memory_bytes: Annotated[
+        int, Field(ge=1 << 28, le=1 << 62, description="memory limit for parsing one file")
+    ] = 2 << 30
 
     fetch_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="host names, addresses and networks (with commas) to fetch from although they are not public"

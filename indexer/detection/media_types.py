@@ -94,6 +94,7 @@ _UNBROKEN = re.compile(
     # From where a run begins; of a long one 60 bytes at a time.
     rb"(?<!BYTE)(?>BYTE{60}(?:(?=BYTE{60})|BYTE{0,59}\r?\n?)){4,}".replace(b"BYTE", _BLOB_BYTE)
 )
+_SIGNS: Final = b"+/=_-"
 _MAX_UNBROKEN_SHARE: Final = 0.5
 _LONG_LINE_BYTES: Final = 2000
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
@@ -200,7 +201,8 @@ def _is_mail(suffix: str, text: str) -> bool:
 
 def _refuse_noise(path: PurePath, head: bytes, *, is_code: bool) -> None:
     """Refuse what is made of text and not for reading: keys, encoded blobs, minified programs."""
-    unbroken = sum(len(run) for run in _UNBROKEN.findall(head))
+    # Signs alone are lines to write on, or drawn.
+    unbroken = sum(len(run.translate(None, _SIGNS)) for run in _UNBROKEN.findall(head))
     if unbroken > _MAX_UNBROKEN_SHARE * len(head):
         raise SourceBinary(
             f"{path} is encoded data (base64 or the like), not text.",

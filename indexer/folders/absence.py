@@ -69,6 +69,8 @@ class Evidence:
             reason = why_left_out(self._root, path.relative_to(self._anchor).as_posix())
         except (OSError, UnusableIgnoreFile) as error:
             return f"it could not be looked for: {error}", False
-        if reason is None:
-            return "it has come back meanwhile", False
-        return reason, True
+        if reason is not None:
+            return reason, True
+        place = path.parent.resolve() / path.name
+        # A folder that was moved, with a link to it left in its place, is walked where it is.
+        return ("it has come back meanwhile", False) if place == path else (f"it is {place} now", True)

@@ -24,6 +24,9 @@ _SUBJECT = re.compile(
 )
 # Nothing but signs between quotation marks is shown, not used.
 _SHOWN = re.compile(r"([\"'`])[^\x00-\x7f]{1,8}\1")
+# Ångströms squared, cubed and give or take, and diameters, which are the bytes of letters ("Ų"): these stand in words.
+_MEASURED = re.compile(r"(?<![^\W\d_])(?:Å[¹²³±]|Ø[¼½¾])(?![^\W\d_])")
+_QUOTED: Final = ("“”", "„“", "«»")
 # Quotation marks of Windows that were read as control characters, which other programs use for bullets of all kinds.
 _CONTROL = re.compile(r"[\x80-\x9f]")
 _WINDOWS: Final = {byte: bytes([byte]).decode("cp1252", errors="ignore") or chr(byte) for byte in range(0x80, 0xA0)}
@@ -65,16 +68,21 @@ def repaired_text(text: str) -> str:
 
 def _line(line: str) -> str:
     ftfy = _ftfy()
-    if line.isascii() or not ftfy.badness.is_bad(line) or _SHOWN.search(line):
+    if line.isascii() or not ftfy.badness.is_bad(line) or _SHOWN.search(line) or _MEASURED.search(line):
         return line
     fixed = storable(ftfy.fix_encoding(line, replace_lossy_sequences=False, fix_c1_controls=False))
-    if ftfy.badness.is_bad(fixed) or "\n" in fixed or "\r" in fixed:
+    if ftfy.badness.is_bad(fixed) or "\n" in fixed or "\r" in fixed or _has_opened(line, fixed):
         return line
     if _CONTROL.search(line) and line.translate(_WINDOWS) == fixed and not _QUOTING.search(line):
         return line
     # A line that has the right form, too, sets both side by side.
     gained = Counter(fixed) - Counter(line)
     return line if any(not character.isascii() and character in line for character in gained) else fixed
+
+
+def _has_opened(line: str, fixed: str) -> bool:
+    """Whether the closing marks of a line's quotations went into letters: “AMANHÃ” is right, and no “AMANHÔ."""
+    return any(fixed.count(last) < line.count(last) == line.count(first) for first, last in _QUOTED)
 
 
 @lru_cache(maxsize=1)

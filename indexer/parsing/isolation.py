@@ -46,6 +46,8 @@ _SMALL_RESERVES: Final = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _OUT_OF_MEMORY: Final = ("MemoryError", "out of memory", "Memory allocation failed", "Cannot allocate memory")
 _ABORTED: Final = (-signal.SIGABRT, -signal.SIGTRAP, -signal.SIGILL)
 _LINGER_S: Final = 5.0
+# Limits of time may be infinite; a socket waits for 24 days at most.
+_LONGEST_WAIT_S: Final = 2e6
 # What Rust's libraries say before they abort; Python's own last words come after it.
 _RUST_OUT_OF_MEMORY: Final = "memory allocation of "
 
@@ -241,7 +243,7 @@ class _Child:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 raise TimeoutError
-            self._channel.settimeout(remaining)
+            self._channel.settimeout(min(remaining, _LONGEST_WAIT_S))
             part = self._channel.recv(min(count - len(parts), 1 << 20))
             if not part:
                 raise ConnectionResetError

@@ -225,4 +225,12 @@ def _pool(rules: AddressRules, deadline: Deadline, proxy: str | None) -> httpcor
 
 
 def _read(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+    return {name.decode("latin-1").lower(): _text(value) for name, value in headers}
+
+
+def _text(value: bytes) -> str:
+    """Servers write names and addresses as they have them, today in UTF-8; what that is not is Latin-1, as of old."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -33,11 +33,16 @@ _RULE = stdlib_re.compile(r"[=+<>^%]{3,}")  # a line that is drawn
 _HYPHEN = stdlib_re.compile(r"[-\u2010\u2011\u00ad](?:[^\S\n]*+\n\s*+)?(?=[^\W\d_])")
 
 # Figures in parentheses are negative in accounts; a decimal point, a sign and what compares change what a figure says.
-_FIGURE = r"\(\d[\d.,]*\)|WORD+(?:(?<=\d)[.,:/]\d+)*|(?<!WORD)-(?=[\d.])|!="
+_FIGURE = r"\(\d[\d.,]*\)|(?<!WORD)(?<![.)\]])\.\d+|WORD+(?:(?<=\d)[.,:/]\d+)*|(?<!WORD)-(?=[\d.])|!="
+# What stands between two that are reckoned with or joined, or makes another name or the opposite of one: C#, !done.
+_SIGN = r"(?<=WORD |\)[ ])[*/&](?= [(]| WORD)|(?<=[a-z])#(?!WORD)|(?<!WORD)!(?:[(]|WORD)"
 _END = r"[.!?](?=[\"'”’»)\]]*\s)|\n[ \t]*\n"
-_ASCII_TOKENS = stdlib_re.compile(_FIGURE.replace("WORD", "[a-z0-9]") + rf"|[+<=>$%^]|{_END}").findall
+_ASCII_TOKENS = stdlib_re.compile(f"{_FIGURE}|{_SIGN}".replace("WORD", "[a-z0-9]") + rf"|[+<=>$%^]|{_END}").findall
+# Boxes and marks that are ticked or not, stars, hands, faces and flags: answers where nothing else is said.
+_ANSWER = r"\u2600-\u26ff\u2705\u2713-\u2718\u274c\u274e\U0001f1e6-\U0001faff"
 _TOKENS = regex.compile(
-    _FIGURE.replace("WORD", r"[\p{L}\p{M}\p{N}]") + rf"|(?![|~])[\p{{Sm}}\p{{Sc}}%‰°^]|{_END}|[。！？]"
+    f"{_FIGURE}|{_SIGN}".replace("WORD", r"[\p{L}\p{M}\p{N}]")
+    + rf"|(?![|~])[\p{{Sm}}\p{{Sc}}%‰°^{_ANSWER}]|{_END}|[。！？]"
 ).findall
 _ENDS: Final = ".!?\n。！？"
 
@@ -49,7 +54,7 @@ def statements(text: str) -> str:
     folded = _RULE.sub(" ", _HYPHEN.sub("", _PAGE_NUMBER.sub("", _QUOTED.sub("", folded))))
     said: list[str] = []
     for part in (_ASCII_TOKENS if plain else _TOKENS)(folded):
-        if part[0] not in _ENDS or part == "!=":
+        if part[0] not in _ENDS or (len(part) > 1 and part[0] != "\n"):
             said.append(part)
         elif said and said[-1] != _BETWEEN:
             said.append(_BETWEEN)

@@ -124,6 +124,12 @@ def test_a_parser_that_hangs_is_stopped(tmp_path):
             assert pieces[-1].blocks[0].text == "done"
 
 
+def test_limits_of_time_may_be_infinite(tmp_path):
+    (tmp_path / "a.txt").write_text("the text")
+    with ingesting(tmp_path / "home", timeout_s=float("inf")) as library:
+        assert library.ingest(tmp_path / "a.txt").ingested == 1
+
+
 def test_a_parser_that_goes_on_and_on_is_stopped(tmp_path):
     registry = {name: f"{hostile_parsers.HERE}:{name}" for name in NAMES}
     (tmp_path / "file").write_text("text")

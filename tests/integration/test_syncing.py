@@ -163,6 +163,15 @@ def test_links_to_places_in_the_folder_are_followed(sync, docs):
     assert report.ingested.failed == []
 
 
+def test_a_folder_that_moved_and_left_a_link_takes_its_documents_with_it(sync, docs):
+    (docs / "sub").rename(docs / "archive")
+    (docs / "sub").symlink_to("archive")
+    report = carry_out(sync, sync.plan())
+    assert [Path(move.file.uri).parent.name for move in report.moved] == ["archive"]
+    assert (report.ingested.results, report.unsure) == ([], [])
+    assert sync.plan().idle
+
+
 def test_what_is_named_itself_may_be_a_link_to_anywhere(sync, docs, outside):
     (docs / "named.txt").symlink_to(outside / "a.txt")
     assert sync._pipeline.ingest([docs / "named.txt"], collection="other").ingested == 1

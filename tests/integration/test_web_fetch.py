@@ -8,6 +8,7 @@ import pytest
 from indexer.web.addresses import AddressRules
 from indexer.web.connections import Connections
 from indexer.web.fetch import Fetcher
+from indexer.web.names import name_of
 from rag import __version__
 from rag.errors import (
     SourceAddressRefused,
@@ -65,6 +66,16 @@ def test_redirects_are_followed_to_where_it_is_in_the_end(site, got) -> None:
     site.answers["/b?x=1"] = Answer(status=308, headers={"Location": f"{site.base}/c#part"})
     site.page("/c", "Water.")
     assert got(f"{site.base}/a").url == f"{site.base}/c"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+def test_addresses_and_names_in_headers_may_be_unescaped(site, got, charset) -> None:
+    given = "süß".encode(charset).decode("latin-1")  # as the server writes it
+    site.answers["/a"] = Answer(status=301, headers={"Location": f"/{given}"})
+    site.page("/s%C3%BC%C3%9F", "Water.", Content_Disposition=f'attachment; filename="{given}.html"')
+    fetched = got(f"{site.base}/a")
+    assert fetched.url == f"{site.base}/s%C3%BC%C3%9F"
+    assert name_of(fetched.url, fetched.headers).name == "süß.html"
 
 
 def test_redirects_end(site, got) -> None:

@@ -50,3 +50,10 @@ def test_what_is_no_file_any_more_is_gone(root):  # noqa: F811
     source = known_of(root / "kept", uri=f"{root}/pipe")
     os.mkfifo(root / "pipe")
     assert Evidence(root, []).of(source) == ("it is not a file any more", True)
+
+
+def test_what_is_found_elsewhere_through_a_link_is_gone_from_where_it_was(root):  # noqa: F811
+    source = known_of(write(root, "sub/a"))
+    (root / "sub").rename(root / "new")
+    (root / "sub").symlink_to("new")
+    assert Evidence(root, []).of(source) == (f"it is {root}/new/a now", True)

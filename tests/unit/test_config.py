@@ -105,9 +105,10 @@ def test_adapters_in_another_notation_are_answered_with_how_to_write_them(monkey
         ("RAG_KV_DISK_BYTES", "much"),
         ("RAG_GENERATOR_TIMEOUT_S", "0"),
         ("RAG_REQUEST_TIMEOUT_S", "0"),
+        ("RAG_PARSE_MEMORY_BYTES", str(1 << 63)),
     ],
 )
-def test_engine_settings_out_of_range_are_named(monkeypatch, name, value):
+def test_settings_out_of_range_are_named(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(InvalidSettings, match=f"{name}: "):
         load_settings()

@@ -247,6 +247,11 @@ def test_a_key_in_a_text_and_japanese_in_seven_bits_are_no_blobs(detected):
     assert detected("b.txt", JAPANESE.encode("iso2022_jp")).media_type == TEXT
 
 
+def test_lines_to_write_on_are_no_blobs(detected):
+    question = b"1. What do leaves take up and give off?\n\n" + (b"_" * 75 + b"\n") * 6 + b"\n"
+    assert detected("a.txt", question * 20).media_type == TEXT
+
+
 def test_xml_may_declare_its_encoding(detected):
     content = "<?xml version='1.0' encoding='koi8-r'?><a>привет, мир</a>".encode("koi8-r")
     assert detected("a.xml", content).encoding == "koi8-r"

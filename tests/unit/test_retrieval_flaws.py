@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import string
+import uuid
 
 import pytest
 
@@ -22,6 +23,12 @@ GERMAN = (
     "darf niemand sie öffnen, und der Schlüssel bleibt beim Vorarbeiter. Wenn der Druck fällt, läuft die zweite Pumpe "
     "von selbst an, und über der Tür brennt eine Lampe, bis jemand die Zeit aufgeschrieben hat."
 )
+
+
+def dna(number: int) -> str:
+    return "".join("acgt"[byte % 4] for byte in hashlib.sha256(bytes([number])).digest()[:10])
+
+
 POLISH = (
     "Pompa zasilająca pracuje pod ciśnieniem czterdziestu barów i co rano sprawdza ją zmiana, która kończy pracę. Gdy "
     "pompa pracuje, nikomu nie wolno jej otwierać, a klucz zostaje u brygadzisty. Jeżeli ciśnienie spada, druga pompa "
@@ -29,6 +36,12 @@ POLISH = (
 )
 KOREAN = "급수 펌프는 사십 바로 돌아가며 매일 아침 교대하는 사람들이 살펴본다. " * 6
 CHINESE = "泵以四十巴运行。" * 40
+WELSH = (
+    "Mae hen wlad fy nhadau yn annwyl i mi, Gwlad beirdd a chantorion, enwogion o fri; Ei gwrol ryfelwyr, gwladgarwyr "
+    "tra mad, Tros ryddid gollasant eu gwaed. Gwlad, gwlad, pleidiol wyf i'm gwlad, Tra môr yn fur i'r bur hoff bau, "
+    "O bydded i'r heniaith barhau. Hen Gymru fynyddig, paradwys y bardd, Pob dyffryn, pob clogwyn, i'm golwg "
+    "sydd hardd; Trwy deimlad gwladgarol, mor swynol yw si Ei nentydd, afonydd, i mi."
+)
 CODE = '''
 def checked(values: list[float], *, limit: float = 40.0) -> list[float]:
     """Values that are not above the limit, in their order."""
@@ -52,6 +65,30 @@ FORMULAS = "\n".join(
 HALF_OF_CODE = "\n".join(
     f"    }} else if (check(value{n})) {{ return rows[{n}].get(names[i]);\n  }}}}" for n in range(20)
 )
+SETTINGS = (
+    "\n".join(f"RAG_LIMIT_OF_{name}_BYTES=/srv/{name}" for name in ("DATA", "INDEX", "LOGS", "MODELS", "SPOOL")) * 2
+)
+ROWS = "\n".join(f"2024-01-{day};Müller;Berlin;{day * 137.5:.2f};EUR;bezahlt" for day in range(10, 25))
+LISTED = "\n".join(f"meeting_minutes_{year}_signed_final.pdf" for year in range(2001, 2020))
+SEVERAL = "\n".join(f"first_name_last_name_{number}@example-company.org" for number in range(12))
+ASKED = "问:什么是检索?答:检索是从文档集合中找到相关信息的过程(参见第三章)。" * 9
+SUMS = "\n".join(
+    f"{hashlib.sha256(name.encode()).hexdigest()}  {name}.pdf" for name in ("minutes", "plan", "rules", "map")
+)
+TESTS = "\n".join(f"test_what_is_left_out_of_searches_by_rule_{n}_is_told_to_whoever_asks" for n in range(9))
+SLUGS = "\n".join(f"how-to-move-your-data-from-version-{n}-to-the-one-after-it" for n in range(9))
+FORM = f"Name: Signature:\n{'_' * 60}\n\n{'_' * 60}\n\nRemarks:\n" + f"{'-' * 60}\n" * 4
+DEVICES = "\n".join(f"{uuid.uuid5(uuid.NAMESPACE_DNS, str(number))} Lamp {number} kitchen" for number in range(20))
+PEOPLE = "\n".join(
+    f"{name} Rivers, {name.lower()}@example.org" for name in "Anna Berta Carl Dora Emil Frida Gustav".split()
+)
+CODES = "\n".join(f"{number:04X} {number + 15:04X} Thai" for number in range(0xA000, 0xB000, 64))
+GENES = "\n".join(f"{n * 60 + 1:9d} " + " ".join(dna(n * 6 + m) for m in range(6)) for n in range(14))
+NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(20))
+TUTORIAL = (
+    "To see a file as text, run base64 file.bin, which prints lines such as these:\n\n"
+    f"{base64.encodebytes(NOISE[:400]).decode()}\nTo undo it, run base64 -d."
+)
 KEY = "The file's SHA-256 is 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08. Compare it before use."
 TEXTS = [
     PROSE,
@@ -65,22 +102,32 @@ TEXTS = [
     PATHS,
     FORMULAS,
     HALF_OF_CODE,
+    WELSH,
+    SETTINGS,
+    ROWS,
+    LISTED,
+    SEVERAL,
+    ASKED,
+    SUMS,
+    TESTS,
+    SLUGS,
+    FORM,
+    DEVICES,
+    GENES,
+    PEOPLE,
+    CODES,
+    TUTORIAL,
     KEY,
     "",
     "Yes.",
 ]
 
-NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(20))
 MINIFIED = "!function(t,e){var n=t[0],r=e.x;return n?r(n):e.x=function(i){o(i);for(var a=1;a<9;)a+=n.s[i]};}(a,{b:1});"
 
 
-def shuffled(text: str) -> str:
-    """The letters of each word in another order, which is always the same."""
-
-    def place(letter: str, word: str) -> bytes:
-        return hashlib.sha256(f"{letter}{word}".encode()).digest()
-
-    return re.sub(r"\w+", lambda word: "".join(sorted(word[0], key=lambda letter: place(letter, word[0]))), text)
+def in_another_alphabet(text: str) -> str:
+    """As a font does that maps its letters wrongly."""
+    return text.translate(str.maketrans(string.ascii_lowercase, "qgxkzvwjbfhmtcprydlnsuoiea"))
 
 
 def damaged(text: str, share: float, signs: str) -> str:
@@ -103,11 +150,13 @@ def test_prose_code_and_tables_are_text(text) -> None:
     [
         (base64.encodebytes(NOISE).decode(), Flaw.ENCODED),
         (base64.b64encode(NOISE).decode(), Flaw.ENCODED),
+        (base64.urlsafe_b64encode(NOISE).decode(), Flaw.ENCODED),
         (f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(NOISE).decode()}-----END PRIVATE KEY-----", Flaw.ENCODED),
         (NOISE.hex(), Flaw.ENCODED),
         (NOISE.hex(" "), Flaw.ENCODED),
         (MINIFIED * 4, Flaw.MINIFIED),
-        (shuffled(PROSE), Flaw.GARBLED),
+        (in_another_alphabet(PROSE), Flaw.GARBLED),
+        (damaged(PROSE * 2, 0.4, string.ascii_lowercase), Flaw.GARBLED),
         (PROSE.replace("e", "|").replace("o", "0"), Flaw.GARBLED),
     ],
 )
