@@ -77,7 +77,12 @@ _adapter = click.option("--adapter", metavar="NAME", default=None, help="LoRA ad
 
 @click.command()
 @click.argument("question", required=False)
-@click.option("-f", "--file", type=click.File(), help="Read questions from a file, one a line; '-' is standard input.")
+@click.option(
+    "-f",
+    "--file",
+    type=click.File(encoding="utf-8-sig"),
+    help="Read questions from a file, one a line; '-' is standard input.",
+)
 @_collection
 @_k
 @_filter
