@@ -23,11 +23,21 @@ LONGEST_RETENTION_DAYS = 36_500.0
 
 
 def _data_home() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "plumbline"
+    return Path(os.environ.get("XDG_DATA_HOME") or _user_home("RAG_HOME") / ".local" / "share") / "plumbline"
 
 
 def _models_home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plumbline" / "models"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _user_home("RAG_MODELS_DIR") / ".cache") / "plumbline" / "models"
+
+
+def _user_home(setting: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # a user id that no user has, as in some containers
+        raise InvalidSettings(
+            f"Settings cannot be used: {setting} is not set, and this user has no home directory.",
+            hint="Set RAG_HOME and RAG_MODELS_DIR, or HOME.",
+        ) from error
 
 
 class _DotEnv(DotEnvSettingsSource):
@@ -163,6 +173,13 @@ class Settings(BaseSettings):
         None,
         description="how to run pip for pypi: model sources; this Python's own pip if unset; not read from .env",
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_not_empty(cls, value: object) -> object:
+        if value == "":  # the variable it comes from is not set: no directory is meant by it, nor every address
+            raise ValueError("it is empty; leave it out for the default")
+        return value
 
     @field_validator("allowed_hosts", "lora_adapters", mode="before")
     @classmethod

@@ -222,7 +222,7 @@ def sentence(report: IngestReport) -> str:
     }
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no files"
     left_out = f"; {left_out_told(report.left_out)}" if report.left_out else ""
-    rate = f", {report.chunks / report.seconds:.0f}/s" if report.chunks and report.seconds else ""
+    rate = f", {report.chunks / report.seconds:.0f}/s" if report.chunks > report.seconds > 0 else ""
     quality = Quality(duplicates=report.duplicates, near_duplicates=report.near_duplicates, flaws=report.flaws)
     told = quality.told()
     of_these = f" ({told})" if told else ""

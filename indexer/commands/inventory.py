@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _PIPE_WIDTH = 10_000
+_COLUMNS = ("id", "title", "language", "chunks", "of these", "bytes", "updated", "source")
+# What a document is named by; the others would leave nothing of it in a terminal of fewer columns.
+_NARROW = ("id", "title", "chunks", "source")
+_WIDE = 120
 
 
 @click.command("list")
@@ -52,16 +56,18 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
     if not documents:
         click.echo(f"The collection {collection!r} is empty.")
         return
+    # In a pipe there is no width to fit: every line is whole, for grep and awk.
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    columns = [each for each in _COLUMNS if console.width >= _WIDE or each in _NARROW]
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "title", "language", "chunks", "of these", "bytes", "updated", "source"):
-        table.add_column(heading, justify="right" if heading in {"id", "chunks", "bytes"} else "left")
+    for heading in columns:
+        table.add_column(heading, justify="right" if heading in {"id", "chunks", "bytes"} else "left", overflow="fold")
     for document, quality in zip(documents, qualities, strict=True):
         named = (document.id, document.title, document.language or "")
         counted = (document.chunk_count, quality.told(), f"{document.size:,}")
-        cells = (*named, *counted, document.updated_at[:19], document.uri)
-        table.add_row(*(escape(on_one_line(str(cell))) for cell in cells))
-    # In a pipe there is no width to fit: every line is whole, for grep and awk.
-    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+        cells = dict(zip(_COLUMNS, (*named, *counted, document.updated_at[:19], document.uri), strict=True))
+        table.add_row(*(escape(on_one_line(str(cells[heading]))) for heading in columns))
+    console.print(table)
 
 
 @click.command()

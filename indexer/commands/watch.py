@@ -104,6 +104,8 @@ class _Teller(Follower):
         self._say("polling", f"The folder is looked through every two seconds: {reason}.")
 
     def follows(self, folder: Path, *, poll: bool) -> None:
+        if self._stop():  # what was looked through was left half done, and nothing is followed any more
+            return
         self.watching = True
         self._tell("watching", f"Watching {folder}{', polling it' if poll else ''}; Ctrl-C ends.")
 

@@ -76,8 +76,13 @@ _adapter = click.option("--adapter", metavar="NAME", default=None, help="LoRA ad
 
 
 @click.command()
-@click.argument("question", required=False)
-@click.option("-f", "--file", type=click.File(), help="Read questions from a file, one a line; '-' is standard input.")
+@click.argument("words", nargs=-1, metavar="[QUESTION]")
+@click.option(
+    "-f",
+    "--file",
+    type=click.File(encoding="utf-8-sig"),
+    help="Read questions from a file, one a line; '-' is standard input.",
+)
 @_collection
 @_k
 @_filter
@@ -88,7 +93,7 @@ _adapter = click.option("--adapter", metavar="NAME", default=None, help="LoRA ad
 @click.pass_context
 def ask(
     ctx: click.Context,
-    question: str | None,
+    words: tuple[str, ...],
     file: TextIO | None,
     collection: str,
     k: int | None,
@@ -102,9 +107,9 @@ def ask(
 
     With --json, one JSON object is printed for each question.
     """
-    if (question is None) == (file is None):
+    if bool(words) == (file is not None):
         raise click.UsageError("Give either a QUESTION or --file.")
-    questions = [question] if question is not None else _questions(file)
+    questions = [" ".join(words)] if words else _questions(file)  # it may be given without quotation marks
     settings = load_settings()
     with open_library(settings) as library:
         stream = partial(
@@ -123,14 +128,14 @@ def ask(
 
 
 @click.command()
-@click.argument("query")
+@click.argument("words", nargs=-1, required=True, metavar="QUERY")
 @_collection
 @_k
 @_filter
 @_as_of
 @_json
 def search(
-    query: str,
+    words: tuple[str, ...],
     collection: str,
     k: int | None,
     where: Filter | None,
@@ -139,6 +144,7 @@ def search(
 ) -> None:
     """Find the passages that fit QUERY best; no language model is used."""
     with open_library(load_settings()) as library:
+        query = " ".join(words)
         result = asyncio.run(library.pipeline.search(query, collection=collection, k=k, where=where, as_of=as_of))
     if as_json:
         from api.presentation import search_result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rag.config import load_settings
-from rag.errors import InvalidRequest, RagError, UnknownCollection
+from rag.errors import DiskFull, InvalidRequest, RagError, UnknownCollection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,3 +79,10 @@ class ErrorHandlingGroup(click.RichGroup):
                 error.hint = f"{error.hint} RAG_HOME is {load_settings().home}."
             report(error, as_json="--json" in sys.argv[1:])
             ctx.exit(EXIT_USAGE if isinstance(error, WrongUsage) else EXIT_FAILED)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            where = error.filename or "the output"
+            full = DiskFull(f"The disk is full that {where} is written to.", hint="Free some space and try again.")
+            report(full, as_json=False)  # there is no room for it where JSON goes
+            ctx.exit(EXIT_FAILED)

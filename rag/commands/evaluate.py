@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.group()
+@click.group("eval")
 def evaluate() -> None:
     """Measure retrieval and answers on a folder of labelled questions.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import gc
+import io
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +23,15 @@ _WHILE_IMPORTING: Final = 100_000
 _AS_USUAL: Final = gc.get_threshold()
 
 
+def _accept_all_letters(output: object) -> None:
+    """Where the locale's encoding has no quotation marks, say, they are question marks; JSON is UTF-8 anyway."""
+    if isinstance(output, io.TextIOWrapper) and codecs.lookup(output.encoding).name != "utf-8":
+        if "--json" in sys.argv[1:]:
+            output.reconfigure(encoding="utf-8")
+        else:
+            output.reconfigure(errors="replace")
+
+
 class LazyGroup(ErrorHandlingGroup):
     """``targets`` names each subcommand's object as ``package.module:attribute``."""
 
@@ -31,6 +43,7 @@ class LazyGroup(ErrorHandlingGroup):
         gc.set_threshold(_WHILE_IMPORTING)
         atexit.unregister(gc.freeze)
         atexit.register(gc.freeze)  # with torch it takes a second to find the cycles in what ends with the process
+        _accept_all_letters(sys.stdout)
         return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature

@@ -71,6 +71,8 @@ def _bind(host: str, port: int) -> socket.socket:
     Raises:
         PortInUse, InvalidSettings: the host cannot be bound.
     """
+    if not host:  # for the system it would be every address
+        raise InvalidSettings("The address to bind is empty.", hint="Correct --host: 127.0.0.1 is this machine alone.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

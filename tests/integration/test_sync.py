@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import zipfile
 from pathlib import Path
@@ -251,6 +252,12 @@ def test_a_watch_outlives_a_job_that_is_not_its_own_any_more(run, listed, docs, 
     notices = [json.loads(line) for line in run("watch", docs, "--json").stdout.splitlines()]
     assert [line["code"] for line in notices if line["type"] == "notice"] == ["job_lost"]
     assert set(listed()) == {"rivers.md", "lakes.txt", "falls.txt"}
+
+
+def test_a_watch_that_is_ended_before_it_has_looked_says_nothing_of_watching(run, docs, embedder, monkeypatch):
+    monkeypatch.setattr(SyncRun, "run", lambda self, *_, **__: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("indexer.commands.watch.Following.looks", lambda _self: iter([None]))
+    assert run("watch", docs, "--json").stdout == ""
 
 
 def test_a_watch_tries_a_file_again_when_it_was_given_other_permissions(run, listed, docs, embedder, monkeypatch):

@@ -60,6 +60,12 @@ def test_a_taken_port_is_named_with_what_to_do(start):
     assert "--port" in result.exception.hint
 
 
+def test_an_empty_address_is_not_every_address(start):
+    result = start("--host", "", "--port", "0")
+    assert isinstance(result.exception, InvalidSettings)
+    assert "empty" in str(result.exception)
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "a..b"])
 def test_a_host_that_cannot_be_bound_is_a_setting_to_correct(start, host):
     result = start("--host", host, "--port", "0")

@@ -117,6 +117,17 @@ def test_other_sources_are_named_with_the_passage_and_with_the_citation(run, lib
     assert "more" not in shown
 
 
+def test_a_question_may_be_given_without_quotation_marks(run, library):
+    run("What", "is", "it?", "-k", "3")
+    CliRunner().invoke(ask.search, ["What", "is", "it?"], catch_exceptions=False)
+    assert library.pipeline.asked == [("What is it?", "default", 3), ("What is it?", "default", None)]
+
+
+def test_a_file_of_questions_may_begin_with_a_byte_order_mark(run, library, tmp_path):
+    (tmp_path / "questions.txt").write_bytes("\ufeffWie heißt es?\n".encode())
+    assert "› Wie heißt es?" in run("--file", str(tmp_path / "questions.txt"))
+
+
 @pytest.mark.parametrize("program", [rag_main, indexer_main])
 @pytest.mark.parametrize("as_json", [True, False])
 def test_values_of_options_that_nothing_could_make_right_are_wrong_usage(monkeypatch, program, as_json):

@@ -26,6 +26,28 @@ def test_host_names_that_are_none_are_a_setting_to_correct(monkeypatch, value):
         load_settings()
 
 
+@pytest.mark.parametrize("name", ["RAG_HOME", "RAG_MODELS_DIR", "RAG_HOST", "RAG_TOP_K", "RAG_GENERATOR_URL"])
+def test_a_setting_from_a_variable_that_is_not_set_is_refused_and_no_directory_or_address(monkeypatch, name):
+    monkeypatch.setenv(name, "")
+    with pytest.raises(InvalidSettings, match=f"{name}: .*empty"):
+        load_settings()
+
+
+def test_where_nobody_has_a_home_it_is_said_what_to_set(monkeypatch, tmp_path):
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("RAG_HOME", "RAG_MODELS_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(InvalidSettings, match="RAG_HOME is not set") as caught:
+        load_settings()
+    assert "RAG_MODELS_DIR" in caught.value.hint
+    monkeypatch.setenv("RAG_HOME", str(tmp_path))
+    monkeypatch.setenv("RAG_MODELS_DIR", str(tmp_path))
+    assert load_settings().home == tmp_path
+
+
 def test_a_bare_host_name_is_answered_with_how_to_write_it(monkeypatch):
     monkeypatch.setenv("RAG_ALLOWED_HOSTS", "example.org")
     with pytest.raises(InvalidSettings) as caught:

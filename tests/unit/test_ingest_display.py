@@ -1,11 +1,12 @@
-"""What an ingest says when it cannot go on."""
+"""What an ingest says at its end, and when it cannot go on."""
 
 from contextlib import suppress
 
 import pytest
 
+from indexer.commands.ingest import sentence
 from indexer.commands.ingest_display import IngestDisplay
-from indexer.report import Outcome, SourceFailure, SourceResult
+from indexer.report import IngestReport, Outcome, SourceFailure, SourceResult
 from rag.errors import DiskFull, SourceDamaged
 
 TAKEN = SourceResult(uri="file:///a.md", outcome=Outcome.INGESTED, document_id=1, chunks=2)
@@ -33,3 +34,8 @@ def test_what_was_done_before_an_error_is_told(capsys):
 def test_nothing_is_said_where_nothing_was_done_or_nothing_went_wrong(capsys, results, error):
     stopped_after(*results, error=error)
     assert "done" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(4.2, "2 chunks in 4.2 s"), (1.0, "2 chunks in 1.0 s, 2/s")])
+def test_a_rate_of_none_a_second_is_not_told(seconds, told):
+    assert sentence(IngestReport(results=[TAKEN], seconds=seconds)) == f"1 ingested; {told}"

@@ -1,4 +1,73 @@
-from rag.commands.errors import on_one_line, printable
+import errno
+import io
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import rich_click as click
+from click.testing import CliRunner
+
+from indexer.cli import main as indexer
+from indexer.commands import inventory
+from indexer.commands.inventory import list_documents
+from rag.cli import main as rag
+from rag.commands.errors import ErrorHandlingGroup, on_one_line, printable
+from rag.quality_types import Quality
+from tests.unit.builders import make_passage
+
+
+def fail(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("program", [rag, indexer])
+def test_help_names_commands_as_they_are_called(program) -> None:
+    context = click.Context(program)
+    for name in program.list_commands(context):
+        assert program.get_command(context, name).name == name
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [([], b"a ? b \xe4"), (["--json"], '"a › b ä"'.encode())])
+def test_letters_that_the_terminal_lacks_end_no_command(monkeypatch, arguments, expected) -> None:
+    """As in a locale of ISO 8859-1."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "argv", ["rag", "say", *arguments])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="iso-8859-1", write_through=True))
+
+    @click.command("say")
+    @click.option("--json", "as_json", is_flag=True)
+    def say(as_json: bool) -> None:
+        sys.stdout.write(json.dumps("a › b ä", ensure_ascii=False) if as_json else "a › b ä")
+
+    monkeypatch.setattr(rag, "get_command", lambda context, name: say)
+    rag.main(sys.argv[1:], standalone_mode=False)
+    assert written.getvalue() == expected
+
+
+def test_output_for_which_the_disk_has_no_room_is_an_error_of_one_line() -> None:
+    full = click.Command("list", callback=lambda: fail(OSError(errno.ENOSPC, "No space left on device")))
+    result = CliRunner().invoke(ErrorHandlingGroup("program", commands=[full]), ["list"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "error[disk_full]: The disk is full that the output is written to." in result.stderr
+    other = click.Command("list", callback=lambda: fail(PermissionError("Not permitted")))
+    result = CliRunner().invoke(ErrorHandlingGroup("program", commands=[other]), ["list"])
+    assert isinstance(result.exception, PermissionError)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_terminal_shows_what_a_document_is_named_by_whole(monkeypatch, width) -> None:
+    document = replace(make_passage("text").document, uri="/home/anna/notes/2026/minutes/backups.md")
+    store = SimpleNamespace(collection=lambda name: name, qualities=lambda target, ids: [Quality()])
+    monkeypatch.setattr(inventory, "open_library", lambda settings: nullcontext(SimpleNamespace(store=store)))
+    monkeypatch.setattr(inventory, "all_documents", lambda store, target: [document])
+    monkeypatch.setattr(inventory, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = CliRunner().invoke(list_documents, []).stdout
+    assert document.uri in "".join(line[-width:].split()[-1] for line in shown.splitlines()[1:])
+    assert "…" not in shown
 
 
 def test_documents_cannot_steer_the_terminal() -> None:
