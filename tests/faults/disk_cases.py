@@ -59,6 +59,13 @@ def other_documents(folder: Path) -> None:
     (folder / "docs" / "c.txt").write_text("SEAS\n\nSalt is in them.\n")
 
 
+def changed_tree(folder: Path) -> None:
+    """Something of each kind: changed, new, moved, gone."""
+    other_documents(folder)
+    (folder / "docs" / "long.txt").rename(folder / "docs" / "longer.txt")
+    (folder / "docs" / "a.md").unlink()
+
+
 def damaged_home(folder: Path) -> None:
     (index,) = (folder / "home" / "indexes").glob("*/*/index.faiss")
     index.write_bytes(index.read_bytes()[:-9])
@@ -129,7 +136,7 @@ def with_uploads_kept(folder: Path) -> None:
 CASES = {
     "first ingest": Case(command=("indexer", "ingest", "docs"), before=no_home),
     "ingest": Case(command=("indexer", "ingest", "docs"), before=other_documents),
-    "sync": Case(command=("indexer", "sync", "docs", "--prune"), before=other_documents),
+    "sync": Case(command=("indexer", "sync", "docs", "--prune"), before=changed_tree),
     "delete": Case(command=("indexer", "delete", "docs/long.txt")),
     "purge": Case(command=("indexer", "delete", "--purge", "docs/long.txt")),
     "purge of the past": Case(command=("indexer", "delete", "--purge", "docs/long.txt"), before=with_a_past),
@@ -172,7 +179,7 @@ CASES = {
     ),
     "worker": Case(command=("indexer", "worker", "--once"), before=with_uploads, goes_on=True),
     "watch": Case(
-        command=("indexer", "watch", "docs", "--prune"), before=other_documents, options={"looks": 3}, goes_on=True
+        command=("indexer", "watch", "docs", "--prune"), before=changed_tree, options={"looks": 3}, goes_on=True
     ),
     "backup of uploads": Case(
         command=("rag", "backup", "kept.zip", "--force"),
