@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tests.faults.stored_state import State
 
 PAGE = "/page"
+MOMENT = 3  # writes until there is room again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +180,10 @@ CASES = {
     ),
     "worker": Case(command=("indexer", "worker", "--once"), before=with_uploads, goes_on=True),
     "watch": Case(
-        command=("indexer", "watch", "docs", "--prune"), before=changed_tree, options={"looks": 3}, goes_on=True
+        command=("indexer", "watch", "docs", "--prune"),
+        before=changed_tree,
+        options={"looks": MOMENT + 2},  # each of these writes may cost it a look
+        goes_on=True,
     ),
     "backup of uploads": Case(
         command=("rag", "backup", "kept.zip", "--force"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.disk_cases import CASES, assert_done_again
+from tests.faults.disk_cases import CASES, MOMENT, assert_done_again
 from tests.faults.stored_state import state_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 QUICK = 4  # points of each command in the fast suite
 PARTS = 8  # of every point, each a test of its own: some have 500 of them, and each point takes a second
-MOMENT = 3  # writes until there is room again
 
 
 def points(calls: int, part: int | None) -> list[int]:
