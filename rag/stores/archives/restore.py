@@ -138,7 +138,8 @@ class _Staged:
             self._database.replace(database)
             if fresh:  # index files alone would be taken for those of a database that was lost
                 undo.callback(database.rename, self._database)
-                self._indexes.rename(indexes)
+                if not indexes.exists():  # or else somebody who has just started has made his own
+                    self._indexes.rename(indexes)
             undo.pop_all()
         sync(database.parent)
         sync(indexes.parent)
