@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from errno import EDQUOT, ENOSPC
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -200,6 +202,11 @@ def to_rag_error(error: BaseException) -> RagError:
     if isinstance(error, HTTPException) and status < 500:
         message, hint = _FORM_ERRORS.get(error.detail, (error.detail, ""))
         return InvalidRequest(message, hint=hint)
+    if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):  # of a form that is too long for memory, say
+        return DiskFull(
+            "A disk that the service writes to is full.",
+            hint=f"Free some space, also in {gettempdir()}, and try again; nothing that was kept is lost.",
+        )
     return InternalError(
         "Something went wrong inside the service.", hint="The service's log has the cause under this trace_id."
     )

@@ -17,6 +17,7 @@ from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import timedelta
 
     from indexer.report import IngestReport, SourceResult
     from rag.factory import Library
@@ -145,10 +146,10 @@ class JobRun(Watcher):
         """The job cannot go on, and is not tried again."""
         return self._finish(JobState.FAILED, error)
 
-    def put_back(self, error: JobError, *, counts: bool = True) -> Job:
+    def put_back(self, error: JobError, *, counts: bool = True, after: timedelta | None = None) -> Job:
         """The job is to be tried again; as ``JobQueue.put_back``."""
         self._note(now=True)
-        return self._queue.put_back(self._job.id, self._owner, error, counts=counts)
+        return self._queue.put_back(self._job.id, self._owner, error, counts=counts, after=after)
 
     def _finish(self, state: JobState, error: JobError | None = None) -> Job:
         self._note(now=True)

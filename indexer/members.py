@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import Limits
 from indexer.parsing.wire import MemberBegins, MemberEnds, MemberPart, Pieces
 from indexer.sources import SourceScan, SourceStat, scan_file
+from indexer.spooling import SpoolFull
 from rag.errors import ParserCrashed, SourceError, SourceTooLarge, SourceUnsafe
 from rag.plurals import plural
 from rag.types import MEMBER_MARK
@@ -133,8 +134,8 @@ class Handover:
         """Each member in turn; its file is gone when the next one is asked for. At their end all notices are there.
 
         Raises:
-            SourceTooLarge: a limit on all members is passed, or there is no room to make a file; those that came before
-                are not taken back.
+            SourceTooLarge: a limit on all members is passed; those that came before are not taken back.
+            SpoolFull: there is no room to make a file; as before.
             DataDirectoryUnwritable: a member's bytes cannot be written anywhere.
         """
         begun, self._first = self._first, None
@@ -198,10 +199,10 @@ class Handover:
         return uri, problem
 
 
-def _no_room(write: Callable[[], None]) -> SourceTooLarge | None:
+def _no_room(write: Callable[[], None]) -> SpoolFull | None:
     try:
         write()
-    except SourceTooLarge as error:
+    except SpoolFull as error:
         return error
     return None
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from rag.errors import DataDirectoryUnwritable, SourceTooLarge
+from rag.errors import DataDirectoryUnwritable, DiskFull, SourceError
 from rag.stores.room import is_full
 
 if TYPE_CHECKING:
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
-class SpoolFull(SourceTooLarge):
+class SpoolFull(SourceError):
     """There is no room for a document now."""
 
+    code = DiskFull.code
     passes = True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,8 @@ from indexer.report import IngestReport
 from indexer.sources import SourcePath
 from indexer.steps import Stopped
 from indexer.web.expansion import all_sources
-from rag.errors import IngestInProgress, JobLost, RagError, StorageError
+from rag.errors import DatabaseBusy, DiskFull, IngestInProgress, JobLost, RagError, StorageError
+from rag.job_types import JobError
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 # What became of a job is said again for about as long as its lease lasts: after that anybody may begin it again.
 _PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+# What was handed over is not given up because the disk is full, or the database locked, for as long as that may last.
+_UNTIL_ROOM: Final = timedelta(minutes=1)
 
 _log = get_logger("indexer")
 
@@ -115,10 +119,19 @@ class Worker:
             return partial(run.put_back, told(error), counts=False)
         except JobLost:
             raise
+        except (DatabaseBusy, DiskFull) as error:
+            return partial(run.put_back, told(error), after=_UNTIL_ROOM)
         except RagError as error:
             return partial(run.put_back, told(error))
+        return self._end(run, report, unerased)
+
+    def _end(self, run: JobRun, report: IngestReport, unerased: ErasureIncomplete | None) -> Callable[[], Job]:
         if unerased is not None:  # first: an attempt that is not counted would not look again
             return partial(run.put_back, told(unerased))
+        for failure in report.failed:
+            if failure.code == DiskFull.code:
+                full = JobError(code=failure.code, message=failure.message, hint=failure.hint)
+                return partial(run.put_back, full, after=_UNTIL_ROOM)
         if report.skipped and not run.cancelled:
             return partial(run.put_back, STOPPED, counts=False)
         return partial(run.end, report)

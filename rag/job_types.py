@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,8 +101,8 @@ class Job:
 
 
 def request_to_json(request: JobRequest) -> dict[str, Any]:
-    """As the database keeps it."""
-    return {
+    """As the database keeps it, with a checksum: a letter that flips would send a document elsewhere."""
+    kept = {
         "uploads": [
             {"name": each.name, "uri": each.uri, "blob": each.blob, "sha256": each.sha256, "size": each.size}
             for each in request.uploads
@@ -110,15 +112,27 @@ def request_to_json(request: JobRequest) -> dict[str, Any]:
         "metadata": None if request.metadata is None else dict(request.metadata),
         "foreground": request.foreground,
     }
+    return {**kept, "crc32": _checksum(request.collection, kept)}
 
 
 def request_from_json(collection: str, value: Mapping[str, Any]) -> JobRequest:
-    """What ``request_to_json`` made."""
+    """What ``request_to_json`` made; of older programs, without the checksum.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is not as it was written.
+    """
+    kept = {name: of for name, of in value.items() if name != "crc32"}
+    if kept != value and value["crc32"] != _checksum(collection, kept):
+        raise ValueError("its checksum is another")
     return JobRequest(
         collection=collection,
-        uploads=tuple(Upload(**each) for each in value["uploads"]),
-        paths=tuple(value["paths"]),
-        sitemaps=tuple(value.get("sitemaps", ())),
-        metadata=value["metadata"],
-        foreground=value.get("foreground", False),
+        uploads=tuple(Upload(**each) for each in kept["uploads"]),
+        paths=tuple(kept["paths"]),
+        sitemaps=tuple(kept.get("sitemaps", ())),
+        metadata=kept["metadata"],
+        foreground=kept.get("foreground", False),
     )
+
+
+def _checksum(collection: str, kept: Mapping[str, Any]) -> int:
+    return crc32(json.dumps([collection, kept], sort_keys=True).encode())

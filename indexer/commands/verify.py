@@ -155,6 +155,8 @@ def _repair(library: Library, collections: list[Collection], found: list[Finding
         return found
     if any(finding.area == "full text" for finding in found):
         rebuild_full_text(library.database)
+    if any(finding.area == "jobs" for finding in found):
+        library.jobs.end_damaged()
     if any(finding.area == "files" for finding in found):
         remove_strays(library.database, library.settings.home, library.index_directory)
     for collection in collections:

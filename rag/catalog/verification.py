@@ -12,6 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from rag.telemetry import get_logger
 
@@ -54,23 +55,14 @@ class HashMemory:
             _log.warning("a remembered hash cannot be read; the file is hashed again", record=str(record), error=error)
             return None
         status = path.stat()
-        if not isinstance(known, dict) or (known.get("size"), known.get("mtime_ns")) != (
-            status.st_size,
-            status.st_mtime_ns,
-        ):
+        digest = known.get("sha256") if isinstance(known, dict) else None
+        if not isinstance(digest, str) or known != self._known(path, status, digest):
             return None
-        digest = known.get("sha256")
-        return digest if isinstance(digest, str) else None
+        return digest
 
     def remember(self, path: Path, digest: str) -> None:
         """Keep a hash just taken. Where the models directory cannot be written, the next start hashes again."""
-        status = path.stat()
-        known = {
-            "file": self._key(path),
-            "size": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
-            "sha256": digest,
-        }
+        known = self._known(path, path.stat(), digest)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self._record(path), json.dumps(known, indent=1).encode())
@@ -87,6 +79,16 @@ class HashMemory:
 
     def forget(self, path: Path) -> None:
         self._record(path).unlink(missing_ok=True)
+
+    def _known(self, path: Path, status: os.stat_result, digest: str) -> dict[str, str | int]:
+        """With a checksum: by a digit that flips a model that is whole would be told to be damaged."""
+        known: dict[str, str | int] = {
+            "file": self._key(path),
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+            "sha256": digest,
+        }
+        return {**known, "crc32": crc32(json.dumps(known).encode())}
 
     def _key(self, path: Path) -> str:
         # Relative inside the models directory, so that it may be mounted or moved elsewhere.

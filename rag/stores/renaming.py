@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from rag.errors import Conflict, InvalidRequest
+from rag.job_types import request_to_json
 from rag.stores.collection_rows import change_collection, collection_row, collection_row_named
 from rag.stores.holding import alone
 from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.jobs.purge import require_no_job
+from rag.stores.jobs.queue import request_of
 from rag.stores.jobs.tables import JobRow
 from rag.stores.reading import to_collection
 from rag.unicode import is_storable
@@ -47,5 +50,8 @@ def rename(database: Database, home: Path, collection: Collection, name: str) ->
         for each in (collection.name, name):
             require_no_job(connection, each)
         change_collection(connection, collection_row(connection, collection.id), name=name)
-        connection.execute(update(JobRow).where(JobRow.collection == collection.name).values(collection=name))
+        jobs = select(JobRow.id, JobRow.collection, JobRow.request).where(JobRow.collection == collection.name)
+        for row in connection.execute(jobs).all():
+            request = request_to_json(replace(request_of(row), collection=name))
+            connection.execute(update(JobRow).where(JobRow.id == row.id).values(collection=name, request=request))
         return to_collection(collection_row(connection, collection.id))

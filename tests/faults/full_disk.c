@@ -1,15 +1,18 @@
 /* A disk that fills up: loaded before all other libraries, it lets the writes below one directory fail with ENOSPC.
  *
  * Every call that needs room there is counted: bytes written, sync'ed or preallocated, files, directories and names
- * made. From the one numbered by full_disk_from (counted from 0) all of them fail, and the file system says that it has
- * no room. Reading, renaming, shrinking and removing go on, as on a real one. Streams are watched themselves, for the
- * C library writes their bytes by a way of its own.
+ * made. From the one numbered `from` by full_disk_from (counted from 0) to before `until` all of them fail, and the file
+ * system says that it has no room. Reading, renaming, shrinking and removing go on, as on a real one. Streams are
+ * watched themselves, for the C library writes their bytes by a way of its own.
+ *
+ * If it kills, the process dies by SIGKILL before the call numbered `from`; renaming and removing are counted then, too.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,14 +26,17 @@
 
 static char root[PATH_MAX];
 static atomic_long done;
-static long allowed = LONG_MAX;
+static long first = LONG_MAX, last = LONG_MAX;
+static int deadly;
 
-/* Begin to count below a directory, all of whose links are resolved; the calls after the first `from` will fail. */
-void full_disk_from(const char *directory, long from)
+/* Begin to count below a directory, all of whose links are resolved; below 0 there is no such call. */
+void full_disk_from(const char *directory, long from, long until, int kills)
 {
     snprintf(root, sizeof root, "%s", directory);
     atomic_store(&done, 0);
-    allowed = from < 0 ? LONG_MAX : from;
+    first = from < 0 ? LONG_MAX : from;
+    last = until < 0 ? LONG_MAX : until;
+    deadly = kills;
 }
 
 /* How many calls have been counted. */
@@ -72,10 +78,14 @@ static int would_have(int at, const char *path)
     return below(full);
 }
 
+static int fails(long number) { return number >= first && number < last; }
+
 static int full(void)
 {
-    if (atomic_fetch_add(&done, 1) < allowed)
+    if (!fails(atomic_fetch_add(&done, 1)))
         return 0;
+    if (deadly)
+        kill(getpid(), SIGKILL);
     errno = ENOSPC;
     return 1;
 }
@@ -171,6 +181,19 @@ int link(const char *from, const char *to)
     return would_have(AT_FDCWD, to) && full() ? -1 : real(from, to);
 }
 
+#define MOMENT(name, parameters, arguments, at, path, ...)                                                             \
+    int name parameters                                                                                                \
+    {                                                                                                                  \
+        REAL(name, int, __VA_ARGS__)                                                                                   \
+        if (deadly && would_have(at, path))                                                                            \
+            full();                                                                                                    \
+        return real arguments;                                                                                         \
+    }
+MOMENT(rename, (const char *f, const char *t), (f, t), AT_FDCWD, t, const char *, const char *)
+MOMENT(unlink, (const char *p), (p), AT_FDCWD, p, const char *)
+MOMENT(unlinkat, (int at, const char *p, int flags), (at, p, flags), at, p, int, const char *, int)
+MOMENT(rmdir, (const char *p), (p), AT_FDCWD, p, const char *)
+
 #define OPENING_STREAM(name)                                                                                           \
     FILE *name(const char *path, const char *mode)                                                                     \
     {                                                                                                                  \
@@ -214,12 +237,12 @@ int fclose(FILE *stream)
     return lost ? EOF : closed;
 }
 
-#define ROOM(name, type, first, target)                                                                                \
+#define ROOM(name, type, here, target)                                                                                \
     int name(target place, struct type *found)                                                                         \
     {                                                                                                                  \
         REAL(name, int, target, struct type *)                                                                         \
         int result = real(place, found);                                                                               \
-        if (!result && atomic_load(&done) > allowed && first)                                                          \
+        if (!result && !deadly && here && fails(atomic_load(&done) - 1))                                                          \
             found->f_bfree = found->f_bavail = 0;                                                                      \
         return result;                                                                                                 \
     }

@@ -36,9 +36,14 @@ class Ended:
     stderr: str
 
     @property
+    def lines(self) -> list[dict]:
+        """The objects that it told of."""
+        return [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
+
+    @property
     def code(self) -> str | None:
         """The code of the error that ended it."""
-        lines = [json.loads(line) for line in self.stdout.splitlines() if line.startswith("{")]
+        lines = self.lines
         told = re.search(r"error\[(\w+)\]", self.stderr)  # where there is no --json
         coded = (line["error"]["code"] for line in lines if "uri" not in line and "error" in line)
         return next(coded, told and told[1])
@@ -61,11 +66,16 @@ class FullDisk:
         folder: Path,
         *command: object,
         full_from: int = -1,
+        full_until: int = -1,
+        kills: bool = False,
         flat_up_to: int = 50_000,
         embedder: str = "hashing",
+        looks: int = 0,
         within_s: float = ENDS_WITHIN_S,
     ) -> Ended:
-        """Run a command with ``folder / 'home'`` as its data directory; never full if ``full_from`` is below 0.
+        """Run a command with ``folder / 'home'`` as its data directory; never full if ``full_from`` is below 0, and to
+        the end if ``full_until`` is. If it ``kills``, the process dies there. ``looks``: how often a watched folder is
+        looked at before that ends; 0 is for ever.
 
         Raises:
             TimeoutError: it did not end ``within_s``, and was killed.
@@ -76,9 +86,15 @@ class FullDisk:
             "id": request_id,
             "command": [str(part) for part in command],
             "folder": str(folder.resolve()),
-            "full_from": full_from,
+            "full": (full_from, full_until, kills),
             "flat_up_to": flat_up_to,
-            "environment": {"RAG_HOME": str(folder.resolve() / "home"), "RAG_EMBEDDER": embedder},
+            "looks": looks,
+            "environment": {
+                "RAG_HOME": str(folder.resolve() / "home"),
+                "RAG_EMBEDDER": embedder,
+                "RAG_FETCH_ALLOW": "127.0.0.0/8",
+                "RAG_FETCH_DELAY_S": "0",
+            },
             **{name: str(path) for name, path in outputs.items()},
         }
         try:

@@ -6,25 +6,70 @@ import is imported here before the next one is forked, so that a sweep over ever
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import importlib
 import json
 import os
 import sys
+import tempfile
 import traceback
+from datetime import timedelta
 from pathlib import Path
 
 import click
+import httpx2 as httpx
 
 import indexer.cli
+import indexer.worker
 import rag.cli
+from api.app import create_app
+from indexer.folders.following import Following
+from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
-from rag.factory import Library
+from rag.errors import RagError
+from rag.factory import Library, open_library
 from rag.stores.full_text.language import language_of
 from rag.stores.index import bases
+from rag.stores.jobs import queue
+from tests.unit.api_library import ScriptedLibrary
 
-PROGRAMS = {"indexer": indexer.cli.main, "rag": rag.cli.main}
+
+@click.command()
+@click.argument("file", type=Path)
+@click.option("--json", "_as_json", is_flag=True)
+def upload(file: Path, _as_json: bool) -> None:
+    """Hand a file over to the service, which keeps what it cannot hold in memory in a folder on that disk."""
+    tempfile.tempdir = os.environ["RAG_HOME"]
+    try:
+        response = asyncio.run(_posted(file.name, file.read_bytes()))
+    except RagError as error:  # it could not even be opened
+        click.echo(json.dumps({"error": {"code": error.code, "detail": str(error)}}))
+        sys.exit(1)
+    accepted = response.status_code == httpx.codes.ACCEPTED
+    click.echo(json.dumps(response.json() if accepted else {"error": response.json()}))
+    sys.exit(not accepted)
+
+
+async def _posted(name: str, content: bytes) -> httpx.Response:
+    settings, served = load_settings(), ScriptedLibrary()
+    with open_library(settings) as library:
+        served.store, served.history, served.jobs, served.blobs = (
+            library.store,
+            library.history,
+            library.jobs,
+            library.blobs,
+        )
+        app = create_app(settings, served)
+        async with (
+            app.lifespan(),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client,
+        ):
+            return await client.post("/v1/documents", files={"file": (name, content)})
+
+
+PROGRAMS = {"indexer": indexer.cli.main, "rag": rag.cli.main, "upload": upload}
 
 
 def _open_embedder(_library: Library, name: str) -> HashingEmbedder:
@@ -36,7 +81,9 @@ def _run(request: dict, library: ctypes.CDLL) -> int:
     os.chdir(request["folder"])
     bases.FLAT_UP_TO = request["flat_up_to"]
     sys.argv = request["command"]
-    library.full_disk_from(os.fsencode(request["folder"]), request["full_from"])
+    if request["looks"]:
+        Following.looks = lambda _self: iter([None] * request["looks"])
+    library.full_disk_from(os.fsencode(request["folder"]), *request["full"])
     try:
         PROGRAMS[request["command"][0]].main(request["command"][1:])
     except SystemExit as ended:
@@ -72,8 +119,10 @@ def _import(names: list[str]) -> None:
 def main() -> None:
     language_of("")
     Library._open_embedder = _open_embedder
+    indexer.worker._PAUSES_S = (0.0, 0.0)  # nobody else makes room
+    indexer.worker._UNTIL_ROOM = queue._FIRST_DELAY = timedelta(0)
     library = ctypes.CDLL(None)
-    library.full_disk_from.argtypes = [ctypes.c_char_p, ctypes.c_long]
+    library.full_disk_from.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_int]
     library.full_disk_calls.restype = ctypes.c_long
     for line in sys.stdin:
         request = json.loads(line)

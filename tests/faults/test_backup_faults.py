@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rag.errors import BackupDamaged, DatabaseDamaged, DiskFull
+from rag.errors import BackupDamaged, DatabaseDamaged, DatabaseOutdated, DiskFull
 from rag.job_types import JobState
 from rag.stores.archives import archive, backup
 from rag.stores.database import Database
@@ -263,6 +263,25 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new(made, tmp_path, proc
     assert 10 < step < NEITHER - 1
     assert holding(home) == new
     assert seen == sorted(seen, key=lambda held: held == new), "there is one moment at which the new one takes over"
+
+
+@pytest.mark.timeout(300)
+def test_a_restore_into_an_empty_place_that_is_killed_leaves_nothing_or_all(made, tmp_path, processes):
+    new = holding(made / "other")
+    for step in range(NEITHER):
+        home = tmp_path / str(step)
+        home.mkdir()
+        if lived(processes, restore_and_die, home, made / "other.zip", step):
+            break
+        if (home / "plumbline.db").exists():
+            assert holding(home) == new
+        else:
+            with pytest.raises(DatabaseOutdated):  # there is none; and none was lost
+                Database.open(settings_in(home), migrate=False)
+            restored(home, made / "other.zip")
+            assert holding(home) == new
+    assert 5 < step < NEITHER - 1
+    assert holding(home) == new
 
 
 def test_an_upload_that_is_taken_in_during_the_backup_is_in_it(made, tmp_path, monkeypatch):

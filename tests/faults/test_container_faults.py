@@ -367,7 +367,7 @@ def test_a_member_without_room_costs_itself(library, tmp_path, no_room, large):
     no_room.add(1)
     report = library.ingest(folder)
     (failed,) = report.failed
-    assert (failed.uri, failed.code) == (f"{folder}/a.zip!/2.txt", "source_too_large")
+    assert (failed.uri, failed.code) == (f"{folder}/a.zip!/2.txt", "disk_full")
     assert "no room" in failed.message
     assert "Free some space" in failed.hint
     assert (report.ingested, len(library.documents())) == (4, 4)

@@ -171,3 +171,13 @@ def test_models_on_a_read_only_disk_are_used_though_hashes_cannot_be_kept(
     shutil.rmtree(models_folder / ".verified")
     (models_folder / ".verified").write_text("")  # nothing can be written below a file
     assert catalog.resolve("tiny").path.read_bytes() == CONTENT
+
+
+def test_a_flipped_byte_in_a_remembered_hash_is_no_damage_of_the_model(hub: Hub, models_folder: Path) -> None:
+    catalog = _catalog(models_folder)
+    path = catalog.pull("tiny").path
+    for record in (models_folder / ".verified").iterdir():
+        written = record.read_bytes()
+        for place in range(len(written)):
+            record.write_bytes(written[:place] + bytes([written[place] ^ 1]) + written[place + 1 :])
+            assert catalog.resolve("tiny").path == path, (record.name, place)

@@ -22,7 +22,10 @@ from indexer.chunking.outlines import outline_of
 from indexer.chunking.sizes import sized
 from indexer.cli import main
 from indexer.commands.index_file import write_index
+from indexer.folders.following import Following
+from indexer.parsing.isolation import IsolatedParsers
 from indexer.reembedding import Reembedding
+from rag.embedding.fake import HashingEmbedder
 from rag.errors import (
     Conflict,
     DatabaseBusy,
@@ -31,7 +34,7 @@ from rag.errors import (
     EmbedderChanged,
     IngestInProgress,
 )
-from rag.factory import open_library
+from rag.factory import Library, open_library
 from rag.stores import embedding_sets, live_vectors
 from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
@@ -244,18 +247,65 @@ def locked(home):
         ["rebuild"],
         ["ingest", "a.txt"],
         ["export", "-c", "default", "out.jsonl"],
+        ["sync", "docs", "--prune"],
+        ["watch", "docs"],
+        ["worker", "--once"],
+        ["jobs"],
+        ["ingest", "a.txt", "--queue"],
+        ["rename", "default", "other"],
+        ["drop", "default"],
+        ["prune", "--older-than", "0"],
+        ["retain", "3"],
+        ["rollback"],
+        ["reembed"],
     ],
     ids=" ".join,
 )
 def test_a_command_on_a_locked_database(home, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.nice", lambda _: 0)  # the tests that follow are not to be slow
     (tmp_path / "a.txt").write_text("Some text.")
+    (tmp_path / "docs").mkdir()
     with closing(locked(home)):
         result = CliRunner().invoke(main, [*command, "--json"])
     assert result.exit_code == 1, result.output
     assert "database_busy" in result.output
     assert "Wait for it to finish" in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", [["watch", "docs"], ["sync", "docs"], ["ingest", "docs"]], ids=" ".join)
+def test_what_takes_in_a_folder_while_another_program_writes_for_long(home, tmp_path, monkeypatch, command):
+    """The lock comes when all is open; a watch tells, and does all when it is gone, others are given again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Library, "_load_embedder", lambda _self: HashingEmbedder())
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "b.txt").write_text("Water runs down.")
+    read, holders = IsolatedParsers.parse, []
+
+    def locking(*arguments, **named):
+        if not holders:
+            holders.append(locked_for_writing(home))
+        return read(*arguments, **named)
+
+    def looks(_self):
+        yield None
+        holders[0].close()
+        yield None
+
+    monkeypatch.setattr(IsolatedParsers, "parse", locking)
+    monkeypatch.setattr(Following, "looks", looks)
+    result = CliRunner().invoke(main, [*command, "-c", "notes", "--json"])
+    assert "database_busy" in result.output
+    assert "Traceback" not in result.output
+    if command[0] != "watch":
+        assert result.exit_code == 1
+        holders[0].close()
+        result = CliRunner().invoke(main, [*command, "-c", "notes", "--json"])
+    assert result.exit_code == 0, result.output
+    with open_library(settings_in(home)) as library:
+        notes = library.store.collection("notes")
+        assert [Path(each.uri).name for each in library.store.documents(notes)] == ["b.txt"]
 
 
 async def test_the_service_on_a_locked_database(home):

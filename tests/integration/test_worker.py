@@ -17,16 +17,19 @@ from click.testing import CliRunner
 from indexer.cli import main
 from indexer.commands.interruption import Interruption
 from indexer.job_run import JobRun
+from indexer.pipeline import IngestPipeline
 from indexer.sources import expand
+from indexer.spooling import Spool, SpoolFull
 from indexer.worker_place import WorkerPlace
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.erasure import ErasureReport
-from rag.errors import DataDirectoryUnwritable
+from rag.errors import DataDirectoryUnwritable, DiskFull
 from rag.factory import Library, open_library
 from rag.job_types import JobFile, JobRequest, JobState, Upload
 from rag.stores import database
 from rag.stores.ingest_lock import IngestLock
+from tests.unit.mails import zipped
 
 
 @pytest.fixture
@@ -307,6 +310,7 @@ def test_a_worker_that_ends_with_its_work_does_not_wait_for_a_locked_database(li
 
 def test_a_job_that_meets_a_locked_database_is_put_back_when_it_can_be(library, lock, work, monkeypatch):
     monkeypatch.setattr("rag.stores.jobs.queue._FIRST_DELAY", timedelta(0))
+    monkeypatch.setattr("indexer.worker._UNTIL_ROOM", timedelta(0))
     monkeypatch.setattr(Interruption, "wait", lambda _self, seconds: lock.wait(seconds))
     begun = []
 
@@ -320,6 +324,28 @@ def test_a_job_that_meets_a_locked_database_is_put_back_when_it_can_be(library, 
     first, second = work()
     assert (first["state"], second["state"], second["outcomes"]) == ("queued", "succeeded", {"ingested": 1})
     assert (library.jobs.job(job_id).attempts, lock.waits) == (2, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("where", ["the store", "the spool"])
+def test_an_upload_is_not_given_up_however_long_the_disk_is_full(library, work, monkeypatch, where):
+    monkeypatch.setattr("rag.stores.jobs.queue._FIRST_DELAY", timedelta(0))
+    monkeypatch.setattr("indexer.worker._UNTIL_ROOM", timedelta(0))
+    full = [DiskFull("full")] * 12 if where == "the store" else [SpoolFull("full")] * 12
+    begin = IngestPipeline.ingest_sources if where == "the store" else Spool.file
+
+    def filling(*arguments, **named):
+        if full:
+            raise full.pop()
+        return begin(*arguments, **named)
+
+    owner = IngestPipeline if where == "the store" else Spool
+    monkeypatch.setattr(owner, begin.__name__, filling)
+    job_id = put(library, ("a.zip", zipped({"in.txt": b"Lakes."})))
+    told = work()
+    assert {each["state"] for each in told[:-1]} == {"queued"}
+    assert (len(told), told[-1]["state"], told[-1]["outcomes"]) == (13, "succeeded", {"ingested": 2})
+    assert library.jobs.job(job_id).attempts == 2
+    assert blobs(library) == []
 
 
 def test_the_end_of_a_job_and_its_files_are_noted_when_they_can_be(library, lock, work, monkeypatch):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tempfile
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -20,6 +23,7 @@ from rag.stores.tables import VersionRow
 from tests.contracts.store_builders import fingerprint, ingest
 from tests.unit.api_library import ScriptedLibrary
 
+FULL = Path("/dev/full")
 FILE = {"file": ("report.md", b"# Report\n", "text/markdown")}
 
 
@@ -121,6 +125,20 @@ async def test_a_form_that_is_too_long_or_cut_off_is_told(serving, tmp_path):
     assert "more than 1,000 parts" in many.json()["detail"]
     assert "cut off" in torn.json()["detail"]
     assert kept(tmp_path) == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Litestar leaves the file to who collects garbage
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.skipif(not FULL.exists(), reason="has no device that is always full")
+async def test_a_form_for_which_there_is_no_room_is_told(serving, real, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_where: FULL.open("r+b", buffering=0))
+    async with serving() as client:
+        response = await client.post("/v1/documents", files={"file": ("large.txt", b"water " * 600_000)})
+    gc.collect()
+    body = response.json()
+    assert (response.status_code, body["code"]) == (507, "disk_full")
+    assert tempfile.gettempdir() in body["hint"]
+    assert (kept(tmp_path), real.jobs.jobs()) == ([], [])
 
 
 async def test_a_field_that_an_upload_does_not_know_is_refused_by_its_name(serving, real, tmp_path):

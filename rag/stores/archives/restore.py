@@ -124,16 +124,22 @@ class _Staged:
                 if path.exists():
                     moved.append(path.rename(beside))
                     undo.callback(beside.rename, path)
-            self._indexes.rename(indexes)
-            undo.callback(indexes.rename, self._indexes)
-            kept = self._keep_blobs(mark, undo) if database.exists() else None
+            fresh = not database.exists()
+            if not fresh:
+                self._indexes.rename(indexes)
+                undo.callback(indexes.rename, self._indexes)
+            kept = None if fresh else self._keep_blobs(mark, undo)
             new = self._add_blobs(undo)
-            if database.exists():
+            if not fresh:
                 aside.hardlink_to(database)  # under both names, so that at no moment there is no database
                 undo.callback(aside.unlink)
                 moved.append(aside)
             sync(database.parent)
             self._database.replace(database)
+            if fresh:  # index files alone would be taken for those of a database that was lost
+                undo.callback(database.rename, self._database)
+                if not indexes.exists():  # or else somebody who has just started has made his own
+                    self._indexes.rename(indexes)
             undo.pop_all()
         sync(database.parent)
         sync(indexes.parent)

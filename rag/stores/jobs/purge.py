@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete, exists, func, or_, select, update
 
 from rag.errors import Conflict
-from rag.job_types import request_from_json, request_to_json
-from rag.stores.jobs.queue import ENDED
+from rag.job_types import request_to_json
+from rag.stores.jobs.queue import ENDED, request_of
 from rag.stores.jobs.tables import JobFileRow, JobRow
 from rag.stores.tables import DocumentRow
 from rag.types import MEMBER_MARK
@@ -42,9 +42,9 @@ class Forgotten:
 
 def require_no_upload(connection: Connection, collection: str, uris: Sequence[str]) -> None:
     """Raise Conflict if a job that has not ended brings one of the documents, or what it is in, once more."""
-    query = select(JobRow.id, JobRow.request).where(JobRow.collection == collection, JobRow.state.not_in(ENDED))
-    for row in connection.execute(query):
-        for upload in request_from_json(collection, row.request).uploads:
+    query = select(JobRow.id, JobRow.collection, JobRow.request)
+    for row in connection.execute(query.where(JobRow.collection == collection, JobRow.state.not_in(ENDED))):
+        for upload in request_of(row).uploads:
             if any(_is_in(uri, upload.uri) or _is_in(upload.uri, uri) for uri in uris):
                 raise Conflict(
                     f"Job {row.id} is about to take in {upload.uri} again.",
@@ -57,9 +57,9 @@ def require_no_job(connection: Connection, collection: str) -> None:
     """Raise Conflict if a job that has not ended takes documents into the collection. Not what a command does itself:
     whoever holds the collection's ingest lock knows that there is none, or that it is dead.
     """
-    query = select(JobRow.id, JobRow.request).where(JobRow.collection == collection, JobRow.state.not_in(ENDED))
-    for row in connection.execute(query.order_by(JobRow.id)):
-        if not request_from_json(collection, row.request).foreground:
+    query = select(JobRow.id, JobRow.collection, JobRow.request).order_by(JobRow.id)
+    for row in connection.execute(query.where(JobRow.collection == collection, JobRow.state.not_in(ENDED))):
+        if not request_of(row).foreground:
             raise Conflict(
                 f"Job {row.id} is about to take documents into the collection {collection!r}.",
                 hint=f"Cancel it (`indexer jobs {row.id} --cancel`, DELETE /v1/jobs/{row.id}) or wait until it has "
@@ -70,10 +70,8 @@ def require_no_job(connection: Connection, collection: str) -> None:
 def forget_all(connection: Connection, collection: str) -> Forgotten:
     """Delete all jobs of a collection, of which none goes on."""
     jobs = select(JobRow.id).where(JobRow.collection == collection)
-    requests = [
-        request_from_json(collection, request)
-        for request in connection.scalars(select(JobRow.request).where(JobRow.collection == collection))
-    ]
+    query = select(JobRow.id, JobRow.collection, JobRow.request).where(JobRow.collection == collection)
+    requests = [request_of(row) for row in connection.execute(query)]
     connection.execute(delete(JobFileRow).where(JobFileRow.job_id.in_(jobs)))
     connection.execute(delete(JobRow).where(JobRow.collection == collection))
     uploads = frozenset(upload.sha256 for request in requests for upload in request.uploads)
@@ -125,9 +123,9 @@ def search_uploads(blobs: Blobs, needed: set[str], sha256s: frozenset[str]) -> S
 
 
 def _ended(connection: Connection, collection: str) -> Iterator[tuple[int, JobRequest, object]]:
-    query = select(JobRow.id, JobRow.request, JobRow.error)
+    query = select(JobRow.id, JobRow.collection, JobRow.request, JobRow.error)
     for row in connection.execute(query.where(JobRow.collection == collection, JobRow.state.in_(ENDED))).all():
-        yield row.id, request_from_json(collection, row.request), row.error
+        yield row.id, request_of(row), row.error
 
 
 def _without(request: JobRequest, uris: Sequence[str]) -> JobRequest:

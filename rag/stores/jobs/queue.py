@@ -9,6 +9,7 @@ wait longer than the longest that there is.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -16,16 +17,18 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import delete, func, insert, or_, select, update
 
 from rag.errors import JobLost, UnknownJob
-from rag.job_types import Job, JobError, JobFile, JobState, request_from_json, request_to_json
+from rag.job_types import Job, JobError, JobFile, JobRequest, JobState, request_from_json, request_to_json
 from rag.quality_types import Quality
+from rag.stores.checksums import RowDamaged, damaged
 from rag.stores.jobs.tables import JobFileRow, JobRow
+from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
-    from rag.job_types import JobRequest, Upload
+    from rag.job_types import Upload
     from rag.stores.database import Database
 
 _ASKED_AT_ONCE: Final = 500
@@ -36,6 +39,13 @@ _FIRST_DELAY: Final = timedelta(seconds=5)
 _LONGEST_DELAY: Final = timedelta(minutes=10)
 KEPT: Final = timedelta(days=30)  # for so long is told what came of a job
 ENDED: Final = tuple(state for state in JobState if state.ended)
+_DAMAGED: Final = JobError(
+    code="database_damaged",
+    message="What the job was to do is not as it was written: the database is damaged.",
+    hint="Upload its files again, or give its command again; `indexer verify` tells all that is damaged.",
+)
+
+_log = get_logger("stores")
 
 
 class JobQueue:
@@ -67,8 +77,16 @@ class JobQueue:
         """The oldest job that waits, or was let go of, is this worker's from now on; None if there is none.
 
         What an address was said to hold later is taken in later, however often the earlier has to be tried again.
-        ``gone`` tells of an owner that it has ended, so that its jobs need not wait for the end of their lease.
+        ``gone`` tells of an owner that it has ended, so that its jobs need not wait for the end of their lease. One
+        that is not as it was written has failed, and keeps no other from being done.
         """
+        try:
+            return self._claim(owner, gone)
+        except RowDamaged:
+            self.end_damaged()
+            return self._claim(owner, gone)
+
+    def _claim(self, owner: str, gone: Callable[[str], bool]) -> Job | None:
         now = self._now()
         with self._database.write() as connection:
             _take_back(connection, now, gone)
@@ -121,20 +139,25 @@ class JobQueue:
             _end(connection, job_id, state, error, self._now())
             return _job(connection, job_id)
 
-    def put_back(self, job_id: int, owner: str, error: JobError, *, counts: bool = True) -> Job:
+    def put_back(
+        self, job_id: int, owner: str, error: JobError, *, counts: bool = True, after: timedelta | None = None
+    ) -> Job:
         """Have a job tried again later, ever later with each attempt; after the last one it has failed. Raises JobLost.
 
-        ``counts=False``: it could not be begun, so this was no attempt.
+        ``counts=False``: it could not be begun, so this was no attempt. ``after``: it was begun, and ended by what
+        will pass; it is tried again so much later, however often.
         """
         with self._database.write() as connection:
             row = self._require_mine(connection, job_id, owner)
             attempts = row.attempts if counts else row.attempts - 1
+            if after is not None:
+                attempts = min(attempts, 1)  # not none: whoever goes on is to know that something may be done
             if row.cancel_requested:
                 _end(connection, job_id, JobState.CANCELLED, None, self._now())
             elif attempts >= _ATTEMPTS:
                 _end(connection, job_id, JobState.FAILED, error, self._now())
             else:
-                delay = min(_FIRST_DELAY * 2 ** max(attempts - 1, 0), _LONGEST_DELAY)
+                delay = min(_FIRST_DELAY * 2 ** max(attempts - 1, 0), _LONGEST_DELAY) if after is None else after
                 later = {"state": JobState.QUEUED, "not_before": self._now() + delay, "attempts": attempts}
                 released = {"owner": None, "lease_until": None, "error": asdict(error)}
                 connection.execute(update(JobRow).where(JobRow.id == job_id).values(**later, **released))
@@ -142,8 +165,34 @@ class JobQueue:
 
     def take_back(self, *, gone: Callable[[str], bool] = lambda _: False) -> None:
         """Let go of jobs whose worker is silent or ``gone``, as ``claim`` does; commands' own only if they are gone."""
+        try:
+            self._let_go(gone)
+        except RowDamaged:
+            self.end_damaged()
+            self._let_go(gone)
+
+    def _let_go(self, gone: Callable[[str], bool]) -> None:
         with self._database.write() as connection:
             _take_back(connection, self._now(), gone)
+
+    def damaged(self) -> list[int]:
+        """The jobs of which something is not as it was written."""
+        with self._database.read() as connection:
+            return list(_damaged(connection))
+
+    def end_damaged(self) -> None:
+        """Those of them that wait or run have failed; of those that have ended nothing is told any more."""
+        with self._database.write() as connection:
+            for job_id in list(_damaged(connection)):
+                _log.error("job damaged", job=job_id)
+                job = JobRow.id == job_id
+                connection.execute(delete(JobFileRow).where(JobFileRow.job_id == job_id))
+                if connection.execute(delete(JobRow).where(job, JobRow.state.in_(ENDED))).rowcount:
+                    continue
+                collection = connection.scalars(select(JobRow.collection).where(job)).one()
+                values = {"request": request_to_json(JobRequest(collection=collection)), "created_at": self._now()}
+                connection.execute(update(JobRow).where(job).values(**values, started_at=None))
+                _end(connection, job_id, JobState.FAILED, _DAMAGED, self._now())
 
     def cancel(self, job_id: int) -> Job:
         """End a job that waits, or ask its worker to stop after what is being embedded. Raises UnknownJob."""
@@ -201,7 +250,7 @@ class JobQueue:
         query = select(JobRow.id, JobRow.collection, JobRow.request).where(JobRow.state.not_in(ENDED))
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(JobRow.id)).all()
-        requests = [(row.id, request_from_json(row.collection, row.request)) for row in rows]
+        requests = [(row.id, request_of(row)) for row in rows]
         return [(job_id, upload) for job_id, request in requests for upload in request.uploads]
 
     def blobs(self) -> set[str]:
@@ -236,14 +285,41 @@ def _next_due(connection: Connection, now: datetime) -> int | None:
 
 
 def _addresses(row: Any) -> set[tuple[str, str]]:  # noqa: ANN401  # a row of SQLAlchemy's
-    return {(row.collection, upload["uri"]) for upload in row.request["uploads"]}
+    return {(row.collection, upload.uri) for upload in request_of(row).uploads}
+
+
+def request_of(row: Any) -> JobRequest:  # noqa: ANN401  # a row of SQLAlchemy's
+    """What a job is to do, of a row with its id, collection and request. Raises RowDamaged."""
+    with _as_written(row.id):
+        return request_from_json(row.collection, row.request)
+
+
+@contextmanager
+def _as_written(job_id: int) -> Iterator[None]:
+    """Raises RowDamaged for what cannot be made of the values of a row."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise damaged(f"What is stored of job {job_id}", "`indexer verify --repair` ends it.", RowDamaged) from error
+
+
+def _damaged(connection: Connection) -> Iterator[int]:
+    for job_id in connection.scalars(select(JobRow.id).order_by(JobRow.id)).all():
+        try:
+            _job(connection, job_id)
+            files = connection.execute(select(JobFileRow).where(JobFileRow.job_id == job_id)).all()
+            for row in files:
+                _to_file(row)
+        except RowDamaged:
+            yield job_id
 
 
 def _take_back(connection: Connection, now: datetime, gone: Callable[[str], bool]) -> None:
     """Queue again what was running and is nobody's any more; what has been begun too often has failed."""
     running = select(JobRow.id, JobRow.owner, JobRow.lease_until, JobRow.attempts, JobRow.cancel_requested)
-    for row in connection.execute(running.add_columns(JobRow.request).where(JobRow.state == JobState.RUNNING)).all():
-        foreground = row.request.get("foreground", False)
+    wanted = running.add_columns(JobRow.collection, JobRow.request)
+    for row in connection.execute(wanted.where(JobRow.state == JobState.RUNNING)).all():
+        foreground = request_of(row).foreground
         if (foreground or row.lease_until > now) and not gone(row.owner):
             if row.lease_until > now + LEASE:  # the clock was set back; whoever lives renews it by the new time
                 connection.execute(update(JobRow).where(JobRow.id == row.id).values(lease_until=now + LEASE))
@@ -283,19 +359,20 @@ def _job(connection: Connection, job_id: int) -> Job:
     outcomes = {row[0]: row[1] for row in connection.execute(counts.group_by(JobFileRow.outcome))}
     if row.unchanged:
         outcomes["unchanged"] = outcomes.get("unchanged", 0) + row.unchanged
-    return Job(
-        id=row.id,
-        request=request_from_json(row.collection, row.request),
-        state=JobState(row.state),
-        attempts=row.attempts,
-        cancel_requested=row.cancel_requested,
-        created_at=_shown(row.created_at) or "",
-        started_at=_shown(row.started_at),
-        finished_at=_shown(row.finished_at),
-        not_before=_shown(row.not_before),
-        error=None if row.error is None else JobError(**row.error),
-        outcomes=outcomes,
-    )
+    with _as_written(job_id):
+        return Job(
+            id=row.id,
+            request=request_from_json(row.collection, row.request),
+            state=JobState(row.state),
+            attempts=row.attempts,
+            cancel_requested=row.cancel_requested,
+            created_at=_shown(row.created_at) or "",
+            started_at=_shown(row.started_at),
+            finished_at=_shown(row.finished_at),
+            not_before=_shown(row.not_before),
+            error=None if row.error is None else JobError(**row.error),
+            outcomes=outcomes,
+        )
 
 
 def _file_values(file: JobFile) -> dict[str, Any]:
@@ -304,16 +381,17 @@ def _file_values(file: JobFile) -> dict[str, Any]:
 
 
 def _to_file(row: Any) -> JobFile:  # noqa: ANN401  # a row of SQLAlchemy's
-    return JobFile(
-        uri=row.uri,
-        outcome=row.outcome,
-        document_id=row.document_id,
-        chunks=row.chunks,
-        seconds=row.seconds,
-        notices=tuple(row.notices),
-        error=None if row.error is None else JobError(**row.error),
-        quality=None if row.quality is None else Quality(**row.quality),
-    )
+    with _as_written(row.job_id):
+        return JobFile(
+            uri=row.uri,
+            outcome=row.outcome,
+            document_id=row.document_id,
+            chunks=row.chunks,
+            seconds=row.seconds,
+            notices=tuple(row.notices),
+            error=None if row.error is None else JobError(**row.error),
+            quality=None if row.quality is None else Quality(**row.quality),
+        )
 
 
 def _shown(time: datetime | None) -> str | None:

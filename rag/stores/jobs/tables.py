@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime  # noqa: TC003 - SQLAlchemy reads the annotations
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from rag.stores.column_types import UtcDateTime
+from rag.stores.column_types import StoredJson, UtcDateTime
 from rag.stores.tables import Base, Key
 
 
@@ -20,7 +20,7 @@ class JobRow(Base):
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     collection: Mapped[str] = mapped_column(Text)
-    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    request: Mapped[dict[str, Any]] = mapped_column(StoredJson)
     state: Mapped[str] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(default=0)
     unchanged: Mapped[int] = mapped_column(default=0)  # files that need no row of their own
@@ -31,7 +31,7 @@ class JobRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(StoredJson(none_as_null=True))
 
 
 class JobFileRow(Base):
@@ -47,6 +47,6 @@ class JobFileRow(Base):
     document_id: Mapped[int | None] = mapped_column(BigInteger)
     chunks: Mapped[int] = mapped_column(default=0)
     seconds: Mapped[float] = mapped_column(Float, default=0.0)
-    notices: Mapped[list[str]] = mapped_column(JSON)
-    quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    notices: Mapped[list[str]] = mapped_column(StoredJson)
+    quality: Mapped[dict[str, Any] | None] = mapped_column(StoredJson(none_as_null=True))
+    error: Mapped[dict[str, Any] | None] = mapped_column(StoredJson(none_as_null=True))

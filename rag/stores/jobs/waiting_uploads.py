@@ -51,7 +51,17 @@ def held(connection: sqlite3.Connection, directory: Path) -> Iterator[list[Path]
 
 
 def verify_uploads(queue: JobQueue, blobs: Blobs) -> Iterator[Finding]:
-    """Uploads that were acknowledged and cannot be taken in any more."""
+    """Jobs that are not as they were written, and uploads that were acknowledged and cannot be taken in any more."""
+    damaged = queue.damaged()
+    for job_id in damaged:
+        yield Finding(
+            area="jobs",
+            message=f"What is stored of job {job_id} is not as it was written.",
+            advice="Run `indexer verify --repair`: it fails if it has not ended. Upload its files again then.",
+            repairable=True,
+        )
+    if damaged:  # what they need is not known
+        return
     for job_id, upload in queue.uploads():
         problem = _problem(blobs.path(upload.blob), upload.sha256)
         if problem and (job_id, upload) in queue.uploads():  # still: a worker may have done with it in between

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Severity = Literal["damage", "leftover"]
 Area = Literal[
-    "database", "collection", "full text", "documents", "embeddings", "index", "versions", "files", "uploads"
+    "database", "collection", "full text", "documents", "embeddings", "index", "versions", "files", "uploads", "jobs"
 ]
 
 # FTS5's commands are inserts into the column that is named like the table.
