@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from rag.quality_types import Quality
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.filtering import condition, matching_chunks
 from rag.stores.history import History
 from rag.stores.source_moves import move_sources
+from rag.stores.tables import VersionRow
+from rag.stores.visibility import visible
+from rag.types import Comparison
 from tests.contracts.store_builders import fingerprint, staged
 
 FEW, MANY = 60, 300
@@ -89,9 +93,19 @@ def members(store, _history, collection, documents):
     return lambda: store.members(collection, documents[0].uri)
 
 
-@pytest.mark.parametrize(
-    "ask", [page, changes, move, delete, qualities, qualities_as_they_came, members], ids=lambda ask: ask.__name__
-)
+def filtered(store, _history, collection, documents):
+    def do():
+        with store._database.read() as connection:
+            where = Comparison(field="document_id", operator="in", value=(documents[0].id, documents[1].id))
+            assert len(matching_chunks(connection, collection.id, where, visible())) == 2
+
+    return do
+
+
+ASKED = [page, changes, move, delete, qualities, qualities_as_they_came, members, filtered]
+
+
+@pytest.mark.parametrize("ask", ASKED, ids=lambda ask: ask.__name__)
 def test_what_is_asked_of_few_costs_the_same_beside_many_others(store, database, steps, ask):
     took = []
     for name, count in (("few", FEW), ("many", MANY)):
@@ -123,3 +137,19 @@ def test_what_many_copies_say_is_looked_up_once(store, collection, steps):
     took = [steps(lambda count=count: store.qualities(collection, ids[:count])) for count in (10, 40)]
     assert took[1] < 2 * took[0], took
     assert store.qualities(collection, ids[:2]) == [Quality(duplicates=1)] * 2
+
+
+@pytest.mark.parametrize("value", ["north", 7])
+def test_values_of_metadata_are_found_by_their_index(database, value):
+    plans = []
+
+    def explain(connection, _cursor, statement, parameters, *_):
+        driver = connection.connection.driver_connection
+        plans.extend(row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    where = Comparison(field="meta.shelf", operator="==", value=value)
+    event.listen(database._engine, "before_cursor_execute", explain)
+    with database.read() as connection:
+        connection.execute(select(VersionRow.id).where(condition(where))).all()
+    column = "text" if isinstance(value, str) else "number"
+    assert any(f"(key=? AND {column}=?)" in step for step in plans), plans
