@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import rich_click as click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,19 +23,18 @@ from rag.factory import open_library
 from rag.plurals import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from rag.protocols import DocumentStore
     from rag.quality_types import Quality
     from rag.stores.documents import SqlDocumentStore
     from rag.types import Collection, CollectionStatus, Document, GenerationInfo
 
 _PAGE = 500
-_PIPE_WIDTH = 10_000
-_COLUMNS = ("id", "title", "language", "chunks", "of these", "bytes", "updated", "source")
+_HEADINGS: Final = ("id", "title", "language", "chunks", "of these", "bytes", "updated", "source")
+_NUMBERS: Final = frozenset({"id", "chunks", "bytes"})
 # What a document is named by; the others would leave nothing of it in a terminal of fewer columns.
-_NARROW = ("id", "title", "chunks", "source")
-_WIDE = 120
+_NARROW: Final = frozenset({"id", "title", "chunks", "source"})
+_WIDE: Final = 120
 
 
 @click.command("list")
@@ -44,30 +44,13 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
     """List the documents of a collection."""
     with open_library(load_settings()) as library:
         target = library.store.collection(collection)
-        documents = list(all_documents(library.store, target))
-        qualities = library.store.qualities(target, [document.id for document in documents])
-    if as_json:
-        found = [
-            msgspec.to_builtins(document) | {"quality": msgspec.to_builtins(quality)}
-            for document, quality in zip(documents, qualities, strict=True)
-        ]
-        click.echo(json.dumps({"collection": collection, "documents": found}))
-        return
-    if not documents:
-        click.echo(f"The collection {collection!r} is empty.")
-        return
-    # In a pipe there is no width to fit: every line is whole, for grep and awk.
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    columns = [each for each in _COLUMNS if console.width >= _WIDE or each in _NARROW]
-    table = Table(box=None, pad_edge=False)
-    for heading in columns:
-        table.add_column(heading, justify="right" if heading in {"id", "chunks", "bytes"} else "left", overflow="fold")
-    for document, quality in zip(documents, qualities, strict=True):
-        named = (document.id, document.title, document.language or "")
-        counted = (document.chunk_count, quality.told(), f"{document.size:,}")
-        cells = dict(zip(_COLUMNS, (*named, *counted, document.updated_at[:19], document.uri), strict=True))
-        table.add_row(*(escape(on_one_line(str(cells[heading]))) for heading in columns))
-    console.print(table)
+        pages = _pages(library.store, target)
+        if as_json:
+            written = ", ".join(_written(document, quality) for page in pages for document, quality in page)
+            click.echo(f'{{"collection": {json.dumps(collection)}, "documents": [{written}]}}')
+            return
+        if not _print(pages):
+            click.echo(f"The collection {collection!r} is empty.")
 
 
 @click.command()
@@ -91,12 +74,58 @@ def status(as_json: bool) -> None:  # noqa: FBT001
         click.echo(_line(state, quality))
 
 
-def all_documents(store: DocumentStore, collection: Collection) -> Iterator[Document]:
-    """Every active document, page by page."""
+def _pages(store: SqlDocumentStore, collection: Collection) -> Iterator[list[tuple[Document, Quality]]]:
     after = 0
-    while page := store.documents(collection, limit=_PAGE, after=after):
-        yield from page
-        after = page[-1].id
+    while documents := store.documents(collection, limit=_PAGE, after=after):
+        qualities = store.qualities(collection, [document.id for document in documents])
+        yield list(zip(documents, qualities, strict=True))
+        after = documents[-1].id
+
+
+def _written(document: Document, quality: Quality) -> str:
+    return json.dumps(msgspec.to_builtins(document) | {"quality": msgspec.to_builtins(quality)})
+
+
+def _print(pages: Iterable[list[tuple[Document, Quality]]]) -> bool:
+    """A page at a time, for the last may come minutes after the first; whether there is any."""
+    widths = [0] * len(_HEADINGS)
+    heading: tuple[tuple[str, ...], ...] = (_HEADINGS,)
+    for page in pages:
+        rows = [*heading, *(tuple(on_one_line(str(cell)) for cell in _cells(*each)) for each in page)]
+        if sys.stdout.isatty():
+            _print_fitting(rows, headed=bool(heading))
+        else:  # there is no width to fit: every line is whole, for grep and awk
+            widths = [
+                max(width, *map(cell_len, column))
+                for width, column in zip(widths, zip(*rows, strict=True), strict=True)
+            ]
+            for row in rows:
+                click.echo("  ".join(map(_padded, row, widths, _HEADINGS)).rstrip())
+        heading = ()
+    return not heading
+
+
+def _padded(cell: str, width: int, heading: str) -> str:
+    room = " " * (width - cell_len(cell))
+    return room + cell if heading in _NUMBERS else cell + room
+
+
+def _print_fitting(rows: list[tuple[str, ...]], *, headed: bool) -> None:
+    console = Console()
+    shown = [heading for heading in _HEADINGS if console.width >= _WIDE or heading in _NARROW]
+    table = Table(box=None, pad_edge=False, show_header=headed)
+    for heading in shown:
+        table.add_column(heading, justify="right" if heading in _NUMBERS else "left", overflow="fold")
+    for row in rows[headed:]:
+        cells = dict(zip(_HEADINGS, row, strict=True))
+        table.add_row(*(escape(cells[heading]) for heading in shown))
+    console.print(table)
+
+
+def _cells(document: Document, quality: Quality) -> tuple[object, ...]:
+    named = (document.id, document.title, document.language or "")
+    counted = (document.chunk_count, quality.told(), f"{document.size:,}")
+    return *named, *counted, document.updated_at[:19], document.uri
 
 
 def _told(store: SqlDocumentStore) -> Iterator[tuple[CollectionStatus, Quality]]:

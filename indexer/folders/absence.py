@@ -9,7 +9,7 @@ from indexer.folders.ignoring import UnusableIgnoreFile
 from indexer.folders.walking import walk, why_left_out
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from rag.source_types import KnownSource
 
@@ -20,20 +20,20 @@ _CLOCKS_DIFFER_S: Final = 2.0
 class Evidence:
     """Looks for the files of documents in a folder of which ``unreadable`` addresses could not be looked through."""
 
-    def __init__(self, root: Path, unreadable: Sequence[str]) -> None:
+    def __init__(self, root: Path, unreadable: Iterable[str]) -> None:
         self._root = root
         self._anchor = root.resolve()
-        self._unreadable = unreadable
+        self._unreadable = frozenset(unreadable)
         self._empty: bool | None = None
 
     def of(self, source: KnownSource) -> tuple[str, bool]:
         """What is to be said of a document whose file was not found, and whether it proves that the file is gone."""
         if self._holds_nothing():
             return f"nothing at all was found in {self._root}: it may be a disk that is not mounted", False
-        for folder in self._unreadable:
-            if source.uri == folder or source.uri.startswith(f"{folder.rstrip('/')}/"):
-                return f"{folder} could not be read", False
         path = Path(source.uri)
+        for place in (source.uri, *map(str, path.parents)):
+            if place in self._unreadable:
+                return f"{place} could not be read", False
         try:
             path.stat()
         except (FileNotFoundError, NotADirectoryError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -179,20 +179,22 @@ def _moves(
     by_size: dict[int, list[FoundFile]] = defaultdict(list)
     for file in new:
         by_size[file.size].append(file)
-    by_sha256: dict[str, list[tuple[FoundFile, str]]] = defaultdict(list)
+    looked_into: dict[str, list[tuple[FoundFile, str]]] = defaultdict(list)
+    named: dict[tuple[str, str], deque[tuple[FoundFile, str]]] = defaultdict(deque)
     for size in {source.size for source in gone}:
         for file in by_size.pop(size, ()):
             if (content := look_into(file.path)) is not None:
-                by_sha256[content.sha256].append((file, content.media_type))
+                looked_into[content.sha256].append((file, content.media_type))
+                named[content.sha256, file.path.name].append((file, content.media_type))
     moves = {}
-    for same_name in (True, False):
-        for source in gone:
-            candidates = by_sha256.get(source.sha256, [])
-            name = PurePosixPath(source.uri).name
-            fitting = [each for each in candidates if not same_name or each[0].path.name == name]
-            if fitting and source.document_id not in moves:
-                candidates.remove(fitting[0])
-                moves[source.document_id] = _move(source, *fitting[0])
+    for source in gone:
+        if same_name := named.get((source.sha256, PurePosixPath(source.uri).name)):
+            moves[source.document_id] = _move(source, *same_name.popleft())
+    taken = {move.file.uri for move in moves.values()}
+    left = {sha256: deque(each for each in files if each[0].uri not in taken) for sha256, files in looked_into.items()}
+    for source in gone:
+        if source.document_id not in moves and (others := left.get(source.sha256)):
+            moves[source.document_id] = _move(source, *others.popleft())
     return moves
 
 

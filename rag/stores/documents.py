@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -174,9 +175,10 @@ class SqlDocumentStore:
 
     def members(self, collection: Collection, uri: str) -> list[Document]:
         """Active documents in the container with this URI, those in containers within it, too."""
-        query = select_documents(collection).where(within(uri)).order_by(DocumentRow.id)
+        # Ordered here: for an order by id SQLite would go through all of the collection.
+        query = select_documents(collection).where(within(uri))
         with self._database.read() as connection:
-            return [to_document(row, collection) for row in connection.execute(query)]
+            return sorted((to_document(row, collection) for row in connection.execute(query)), key=attrgetter("id"))
 
     def delete(self, collection: Collection, document_ids: Iterable[int]) -> int:
         """Retire documents and their members; how many were active. Rows go now, or when they were kept long enough."""
@@ -186,8 +188,10 @@ class SqlDocumentStore:
             keep = bool(collection_row(connection, collection.id, collection.name).retention_days)
             wanted = with_members(connection, collection, named)
             for start in range(0, len(wanted), _BATCH):
-                query = select(VersionRow.id).where(
-                    VersionRow.collection_id == collection.id,
+                query = select(
+                    VersionRow.id
+                ).where(
+                    VersionRow.collection_id + 0 == collection.id,  # or SQLite goes through all of the collection
                     visible(),
                     VersionRow.document_id.in_(wanted[start : start + _BATCH]),
                 )
@@ -326,7 +330,7 @@ class SqlDocumentStore:
         mine = (VersionRow.document_id == document_id, visible(as_of))
         with self._database.read() as connection:
             if as_of is not None:
-                tenures.require_document(connection, document_id)
+                tenures.require_documents(connection, [document_id])
             version_id = connection.scalar(select(VersionRow.id).where(*mine))
             if version_id is None:
                 raise UnknownDocument(f"There is no document {document_id}.", hint="It may have been deleted.")

@@ -84,7 +84,7 @@ def _metadata_compared(key: str, operator: str, value: FilterValue) -> ColumnEle
         return _metadata_listed(having, cast("tuple[Scalar, ...]", value))
     if value is None:
         return VersionRow.id.not_in(having)
-    return VersionRow.id.in_(having.where(_compared(_column_of(value), operator, value)))
+    return VersionRow.id.in_(having.where(_found(_column_of(value), operator, value)))
 
 
 def _metadata_listed(having: Select[int], values: Sequence[Scalar]) -> ColumnElement[bool]:
@@ -107,11 +107,19 @@ def _column_of(value: object) -> InstrumentedAttribute[Any]:
 def _compared(column: Any, operator: str, value: FilterValue) -> ColumnElement[bool]:  # noqa: ANN401  # any column
     if operator in {"!=", "not in"}:
         return not_(_compared(column, "==" if operator == "!=" else "in", value))
+    found = _found(column, operator, value)
+    if not column.property.columns[0].nullable:
+        return found
+    known = func.coalesce(found, false())
+    return or_(known, column.is_(None)) if value is None or (isinstance(value, tuple) and None in value) else known
+
+
+def _found(column: Any, operator: str, value: FilterValue) -> ColumnElement[bool]:  # noqa: ANN401  # any column
+    """NULL where there is no value: a condition that an index answers."""
     if operator in _ORDERED:
-        return func.coalesce(_ORDERED[operator](column, value), false())
+        return cast("ColumnElement[bool]", _ORDERED[operator](column, value))
     values = value if isinstance(value, tuple) else (value,)
-    found = func.coalesce(column.in_(_equivalents(values)), false())
-    return or_(found, column.is_(None)) if None in values else found
+    return cast("ColumnElement[bool]", column.in_(_equivalents(values)))
 
 
 def _equivalents(values: Iterable[Scalar]) -> list[Scalar]:

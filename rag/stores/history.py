@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, exists, func, literal, null, or_, select, union_all
+from sqlalchemy import and_, case, exists, func, literal, null, select, tuple_, union_all
 from sqlalchemy.orm import aliased
 
 from rag.errors import HistoryGone, InvalidRequest, UnknownDocument
@@ -22,6 +22,8 @@ from rag.unicode import is_storable
 from rag.version_types import ChangeKind, DocumentChange, DocumentVersion, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from sqlalchemy import Connection, Row, Select
 
     from rag.stores.database import Database
@@ -40,6 +42,7 @@ def require_known(connection: Connection, collection: Collection, as_of: datetim
         DatabaseDamaged: of a version it is not certain when it was active.
     """
     changed_at = _require_kept(connection, collection, as_of)
+    tenures.require_whole(connection, collection.id)
     now = datetime.now(UTC)
     if changed_at is not None and changed_at > now:
         _require_told_by_a_right_clock(connection, collection, as_of, now)
@@ -88,7 +91,6 @@ def _require_kept(connection: Connection, collection: Collection, as_of: datetim
             f"at {_shown(row.history_floor)}.",
             hint=f"`indexer retain -c {collection.name}` says how long replaced and deleted documents are kept.",
         )
-    tenures.require_whole(connection, collection.id)
     changed_at: datetime | None = row.changed_at
     return changed_at
 
@@ -156,7 +158,8 @@ class History:
     ) -> list[tuple[Place, DocumentChange]]:
         """What changed later than ``since`` (or since the history begins) and not later than ``until``, oldest first.
 
-        At most ``limit``; ``after`` is the place of the last one that was had already.
+        At most ``limit``; ``after`` is the place of the last one that was had already: then all versions have been
+        compared with their checksums, and those of the documents that are told are again.
 
         Raises:
             HistoryGone: what changed since then is not all known any more.
@@ -168,28 +171,51 @@ class History:
                 f"Between {_shown(since)} and {_shown(until)} lies no time: the beginning is after the end.",
                 hint="Name the earlier moment as --since, the later one as --until.",
             )
-        events = union_all(_beginnings(collection.id), _ends(collection.id)).subquery()
-        at = events.c.at
-        query = select(events).order_by(events.c.seq, events.c.document_id).limit(limit)
         with self._database.read() as connection:
             if since is not None:
                 _require_kept(connection, collection, since)
-            else:
+            if after is None:
                 tenures.require_whole(connection, collection.id)
             floor = select(CollectionRow.history_floor).where(CollectionRow.id == collection.id)
             since = since or connection.scalar(floor)
-            if since is not None:
-                query = query.where(at > since)
-            if until is not None:
-                query = query.where(at <= until)
-            if after is not None:
-                later = and_(events.c.seq == after.seq, events.c.document_id > after.document_id)
-                query = query.where(or_(events.c.seq > after.seq, later))
+            query = _page(_events(collection.id), since=since, until=until, after=after, limit=limit)
             rows = connection.execute(query).all()
+            if after is not None:
+                tenures.require_documents(connection, {row.document_id for row in rows})
         return [(Place(seq=row.seq, document_id=row.document_id), _to_change(row, collection)) for row in rows]
 
 
-def _beginnings(collection_id: int) -> Select[*tuple[Any, ...]]:
+def _page(
+    events: Iterable[Select[*tuple[Any, ...]]],
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    after: Place | None,
+    limit: int,
+) -> Select[*tuple[Any, ...]]:
+    """The first of all events; of each kind no more are read than that, in the order of an index."""
+    firsts = []
+    for each in events:
+        seq, document_id, at = (each.selected_columns[name] for name in ("seq", "document_id", "at"))
+        first = each.order_by(seq, document_id).limit(limit)
+        if since is not None:
+            first = first.where(at > since)
+        if until is not None:
+            first = first.where(at <= until)
+        if after is not None:
+            first = first.where(tuple_(seq, document_id) > tuple_(after.seq, after.document_id))
+        firsts.append(select(first.subquery()))
+    found = union_all(*firsts).subquery()
+    return select(found).order_by(found.c.seq, found.c.document_id).limit(limit)
+
+
+def _events(collection_id: int) -> Iterator[Select[*tuple[Any, ...]]]:
+    for status in _KEPT:
+        yield _beginnings(collection_id, status)
+    yield _ends(collection_id)
+
+
+def _beginnings(collection_id: int, status: VersionStatus) -> Select[*tuple[Any, ...]]:
     """Versions that became active, each with the one that it replaced."""
     new, old = aliased(VersionRow), aliased(VersionRow)
     replaced = and_(old.document_id == new.document_id, old.retired_seq == new.activated_seq, old.status.in_(_KEPT))
@@ -197,7 +223,7 @@ def _beginnings(collection_id: int) -> Select[*tuple[Any, ...]]:
     return (
         select(
             new.activated_seq.label("seq"),
-            new.document_id,
+            new.document_id.label("document_id"),
             new.created_at.label("at"),
             kind.label("kind"),
             DocumentRow.uri,
@@ -208,7 +234,7 @@ def _beginnings(collection_id: int) -> Select[*tuple[Any, ...]]:
         )
         .join(DocumentRow, DocumentRow.id == new.document_id)
         .outerjoin(old, replaced)
-        .where(new.collection_id == collection_id, new.status.in_(_KEPT))
+        .where(new.collection_id == collection_id, new.status == status)
     )
 
 
@@ -218,18 +244,19 @@ def _ends(collection_id: int) -> Select[*tuple[Any, ...]]:
     followed = exists().where(new.document_id == old.document_id, new.activated_seq == old.retired_seq)
     return (
         select(
-            old.retired_seq,
-            old.document_id,
-            old.retired_at,
-            literal(ChangeKind.DELETED.value),
+            old.retired_seq.label("seq"),
+            old.document_id.label("document_id"),
+            old.retired_at.label("at"),
+            literal(ChangeKind.DELETED.value).label("kind"),
             DocumentRow.uri,
             old.title,
             old.chunk_count,
-            null(),
-            old.id,
+            null().label("version_id"),
+            old.id.label("previous_version_id"),
         )
         .join(DocumentRow, DocumentRow.id == old.document_id)
         .where(old.collection_id == collection_id, old.status == VersionStatus.RETIRED, ~followed)
+        .where(old.retired_seq.is_not(None))
     )
 
 

@@ -136,25 +136,30 @@ def move_sources(
         for document_id, (uri, mtime_ns) in moves.items():
             before = connection.scalar(select(DocumentRow.uri).where(DocumentRow.id == document_id))
             mine = DocumentRow.collection_id == collection.id
-            taken = select(DocumentRow.id).where(mine, or_(DocumentRow.uri == uri, _begins_with(f"{uri}{_MEMBER}")))
-            if before is None or connection.scalar(taken.limit(1)) is not None:
+            # One condition each: with two that are alternatives SQLite goes through all of the collection.
+            taken = (DocumentRow.uri == uri, _begins_with(f"{uri}{_MEMBER}"))
+            if before is None or any(_holds(connection, mine, each) for each in taken):
                 continue
             after = literal(uri).concat(func.substr(DocumentRow.uri, len(before) + 1))
-            both = or_(DocumentRow.id == document_id, _begins_with(f"{before}{_MEMBER}"))
-            both_now = (DocumentRow.id == document_id, _begins_with(f"{uri}{_MEMBER}"))
-            versions = select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
-            versions = versions.where(mine, or_(KEPT, OF_PRESENT))
-            connection.execute(update(DocumentRow).where(mine, both).values(uri=after))
+            for each in (DocumentRow.id == document_id, _begins_with(f"{before}{_MEMBER}")):
+                connection.execute(update(DocumentRow).where(mine, each).values(uri=after))
             present = (VersionRow.document_id == document_id, OF_PRESENT)
             marked = {"parser": ""} if document_id in outdated else {}
             connection.execute(update(VersionRow).where(*present).values(mtime_ns=mtime_ns, **marked))
-            for version_id in connection.scalars(versions.where(or_(*both_now))).all():
-                change_version(connection, version_id)
+            versions = select(VersionRow.id).join(DocumentRow, DocumentRow.id == VersionRow.document_id)
+            versions = versions.where(mine, or_(KEPT, OF_PRESENT))
+            for each in (DocumentRow.id == document_id, _begins_with(f"{uri}{_MEMBER}")):
+                for version_id in connection.scalars(versions.where(each)).all():
+                    change_version(connection, version_id)
             moved.add(document_id)
         if moved:
             # What a filter lets through may be something else now.
             next_change(connection, collection_row(connection, collection.id))
     return moved
+
+
+def _holds(connection: Connection, *where: ColumnElement[bool]) -> bool:
+    return connection.scalar(select(DocumentRow.id).where(*where).limit(1)) is not None
 
 
 def retime_sources(database: Database, collection: Collection, times: Mapping[str, int]) -> None:

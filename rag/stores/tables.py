@@ -96,7 +96,11 @@ class CollectionRow(Base):
 
 class DocumentRow(Base):
     __tablename__ = "documents"
-    __table_args__ = (UniqueConstraint("collection_id", "uri"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("collection_id", "uri"),
+        Index("ix_documents_collection_id_id", "collection_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id"))
@@ -126,6 +130,15 @@ class VersionRow(Base):
         Index("ix_document_versions_document_id", "document_id"),
         Index("ix_document_versions_changes", "collection_id", "status", "activated_seq"),
         Index("ix_document_versions_retired_at", "collection_id", "status", "retired_at"),
+        Index(
+            "ix_document_versions_ends",
+            "collection_id",
+            "status",
+            "retired_seq",
+            "document_id",
+            sqlite_where=text("retired_seq IS NOT NULL"),
+            postgresql_where=text("retired_seq IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 

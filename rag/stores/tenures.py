@@ -16,7 +16,7 @@ from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
 from rag.stores.visibility import KEPT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -76,11 +76,12 @@ def require_whole(connection: Connection, collection_id: int) -> None:
         raise damaged(f"When {shown} was there", _AGAIN, RowDamaged)
 
 
-def require_document(connection: Connection, document_id: int) -> None:
-    """As ``require_whole``, of the versions of one document."""
-    mine = (VersionRow.document_id == document_id, KEPT, ~WHOLE)
-    if connection.scalar(select(VersionRow.id).where(*mine).limit(1)) is not None:
-        raise damaged(f"When the document {document_id} was there", _AGAIN, RowDamaged)
+def require_documents(connection: Connection, document_ids: Iterable[int]) -> None:
+    """As ``require_whole``, of the versions of some documents."""
+    mine = (VersionRow.document_id.in_(list(document_ids)), KEPT, ~WHOLE)
+    wrong = connection.scalar(select(VersionRow.document_id).where(*mine).limit(1))
+    if wrong is not None:
+        raise damaged(f"When the document {wrong} was there", _AGAIN, RowDamaged)
 
 
 def _wrong(connection: Connection, collection_id: int) -> list[str]:

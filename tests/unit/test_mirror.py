@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from indexer.folders.ignoring import IGNORE_FILE
-from indexer.folders.mirror import Content, plan_mirror
+from indexer.folders.mirror import Content, FoundFile, plan_mirror
 from indexer.sources import SourcePath, expand, uri_of
 from rag.errors import SourceUnreadable
 from rag.source_types import KnownSource
@@ -200,3 +200,29 @@ def test_a_copy_of_what_lay_on_a_disk_that_may_not_be_mounted_is_no_move(root):
     here.unlink()
     plan = planned(root, [source])
     assert (plan.move, [file.path for file in plan.add], len(plan.unsure)) == ([], [there], 1)
+
+
+def test_many_files_of_one_content_that_moved_are_each_compared_once(root, monkeypatch):
+    (root / "old").mkdir()
+    known = [known_of(write(root, f"old/{number}"), document_id=number) for number in range(60)]
+    (root / "old").rename(root / "new")
+    compared = []
+    same = FoundFile.__eq__
+    monkeypatch.setattr(FoundFile, "__eq__", lambda self, other: compared.append(0) or same(self, other))
+    plan = planned(root, known[::-1])
+    assert {move.source.document_id: move.file.path.name for move in plan.move} == {
+        number: str(number) for number in range(60)
+    }
+    assert len(compared) < 120
+
+
+def test_of_one_content_those_of_the_same_name_go_first_and_each_file_is_used_once(root):
+    known = [known_of(write(root, f"a/{name}"), document_id=number) for number, name in enumerate("wxyz")]
+    (root / "b").mkdir()
+    for name in "wxyz":
+        (root / "a" / name).unlink()
+    for name in "zvx":
+        write(root, f"b/{name}")
+    plan = planned(root, known)
+    assert {move.source.document_id: move.file.path.name for move in plan.move} == {0: "v", 1: "x", 3: "z"}
+    assert [source.document_id for source in gone_from(plan)] == [2]

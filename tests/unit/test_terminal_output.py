@@ -59,10 +59,13 @@ def test_output_for_which_the_disk_has_no_room_is_an_error_of_one_line() -> None
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_narrow_terminal_shows_what_a_document_is_named_by_whole(monkeypatch, width) -> None:
-    document = replace(make_passage("text").document, uri="/home/anna/notes/2026/minutes/backups.md")
-    store = SimpleNamespace(collection=lambda name: name, qualities=lambda target, ids: [Quality()])
+    document = replace(make_passage("text").document, id=7, uri="/home/me/notes/2026/minutes/backups.md")
+    store = SimpleNamespace(
+        collection=lambda name: name,
+        documents=lambda target, *, limit, after: [] if after else [document],
+        qualities=lambda target, ids: [Quality()],
+    )
     monkeypatch.setattr(inventory, "open_library", lambda settings: nullcontext(SimpleNamespace(store=store)))
-    monkeypatch.setattr(inventory, "all_documents", lambda store, target: [document])
     monkeypatch.setattr(inventory, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
     monkeypatch.setenv("COLUMNS", str(width))
     shown = CliRunner().invoke(list_documents, []).stdout

@@ -194,7 +194,8 @@ def _hide(database: Database, collection: Collection, document_ids: Sequence[int
         members = [row for uri in uris for row in connection.scalars(select(DocumentRow.id).where(mine, within(uri)))]
         document_ids = [*dict.fromkeys([*document_ids, *members])]
         columns = (VersionRow.id, VersionRow.status, VersionRow.sha256)
-        query = select(*columns).where(VersionRow.collection_id == collection.id)
+        mine_too = VersionRow.collection_id + 0 == collection.id  # or SQLite goes through all of the collection
+        query = select(*columns).where(mine_too)
         rows = [
             row
             for some in _batches(document_ids)
