@@ -1,13 +1,13 @@
 """Sources that are read and wait to be embedded together: many short texts at once take less time than one by one.
 
-One group is embedded while the next are read and the one before is stored; none waits for the end of a long source.
+One group is embedded while the next one is read and the one before is stored; none waits for the end of a long source.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -20,7 +20,7 @@ from rag.priority import BEHIND, give_way
 from rag.stores.checksums import RowDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from types import TracebackType
 
@@ -35,15 +35,10 @@ if TYPE_CHECKING:
 _Thing = TypeVar("_Thing")
 _Done = TypeVar("_Done")
 
-# Passages that keep the processor busy while a group is stored, and as few as are worth beginning with where nothing is
-# being embedded.
+# Passages that keep the processor busy while a group is stored, as few as are worth beginning with where nothing is
+# being embedded, and open files.
 _ENOUGH_PASSAGES: Final = 128
 _SOME_PASSAGES: Final = 32
-# Groups handed over: the next one is there when the one before is embedded, whatever takes long to be read then.
-_MOST_BATCHES: Final = 2
-# What is read ahead beside them, for files that take longer to be read than to be embedded.
-_MOST_AHEAD: Final = 256
-# Of a group, and twice as many in all: each has its file open.
 _MOST_SOURCES: Final = 64
 # A document is not searchable while it waits.
 _LONGEST_WAIT_S: Final = 1.0
@@ -53,7 +48,7 @@ _LONGEST_WAIT_S: Final = 1.0
 class _Entry:
     """A source under way, until it has a ``result``. ``uris`` are where it was looked for and where it is.
 
-    ``begun``: some of it is embedded, or handed over by itself.
+    ``begun``: some of it is embedded, or being embedded.
     """
 
     uris: set[str]
@@ -66,7 +61,7 @@ class _Entry:
 
 @dataclass(slots=True, kw_only=True)
 class _Batch:
-    """What is embedded together. Its ``vectors`` are Stopped if that was not begun, for all was to stop."""
+    """What is being embedded."""
 
     waiting: Sequence[tuple[_Entry, Passages]]
     vectors: Future[Embedded]
@@ -89,17 +84,14 @@ class _Thread:
             self._expected = embedder
             self._executor.submit(embedder.load)
 
-    def embed(self, texts: Texts, *, stop: Callable[[], bool] | None = None) -> Future[Embedded]:
-        """Their vectors, or Stopped, if ``stop`` says so when their turn comes."""
-        return self._executor.submit(self._embed, texts, stop)
+    def embed(self, texts: Texts) -> Future[Embedded]:
+        return self._executor.submit(self._embed, texts)
 
     def close(self, *, at_once: bool) -> None:
         """Let nothing more begin, and what is under way end; ``at_once``: do not wait for that."""
         self._executor.shutdown(wait=not at_once, cancel_futures=True)
 
-    def _embed(self, texts: Texts, stop: Callable[[], bool] | None) -> Embedded:
-        if stop is not None and stop():
-            raise Stopped
+    def _embed(self, texts: Texts) -> Embedded:
         if texts.embedder is not self._embedder:
             self._embedder, self._last = texts.embedder, {}
         found = texts.embed(self._last)
@@ -111,8 +103,8 @@ class EmbeddingGroup:
     """Takes sources in and tells their results in the order in which they came; stored they may be in another.
 
     Once ``stop`` says so, those of which nothing is embedded nor being embedded are ``dropped``: left as if they had
-    not been read. It is asked in any thread: wherever a source comes to wait, and before anything is embedded. So is
-    what is left when the group is, which waits for what is being embedded unless an interruption ended it.
+    not been read. It is asked wherever a source comes to wait, and before anything is embedded. So is what is left when
+    the group is, which waits for what is being embedded unless an interruption ended it.
 
     What the steps of any of them raise is raised by ``take`` and ``settle``. Each source's ``seconds`` are those that
     were spent on it.
@@ -127,7 +119,7 @@ class EmbeddingGroup:
         self._waiting: list[tuple[_Entry, Passages]] = []
         self._again: deque[_Entry] = deque()  # those that are to be read once more when nobody else is being read
         self._ready: list[tuple[_Entry, Ready]] = []  # those that are to become documents together
-        self._batches: deque[_Batch] = deque()  # those handed over, in their order
+        self._batch: _Batch | None = None
         self._reading = False  # a source is in the middle of being read, and others are looked after
         self._thread = _Thread()
 
@@ -139,19 +131,13 @@ class EmbeddingGroup:
         self._advance(entry, None)
         self._read_again()
         self._go_on()
-        while self._is_full():
-            self._end_first()
-            self._go_on()
 
     def settle(self) -> None:
         """Embed what waits, and end each of these sources, or drop them."""
-        while self._ready or self._again or self._waiting or self._batches:
+        while self._ready or self._again or self._waiting or self._batch is not None:
             self._activate()
             self._read_again()
-            if self._waiting and len(self._batches) < _MOST_BATCHES:
-                self._hand_over()
-            elif self._batches:
-                self._end_first()
+            self._embed_what_waits()
         self._tell_first()
 
     def __enter__(self) -> Self:
@@ -165,24 +151,16 @@ class EmbeddingGroup:
             self._entries.popleft().steps.close()
 
     def _is_due(self) -> bool:
-        if not self._waiting or len(self._batches) >= _MOST_BATCHES:
+        if not self._waiting:
             return False
-        idle = all(batch.vectors.done() for batch in self._batches)
+        first, _ = self._waiting[0]
+        idle = self._batch is None or self._batch.vectors.done()
+        enough = _SOME_PASSAGES if idle else _ENOUGH_PASSAGES
         return (
             len(self._waiting) >= _MOST_SOURCES
-            or _passages(self._waiting) >= (_SOME_PASSAGES if idle else _ENOUGH_PASSAGES)
-            or (idle and time.monotonic() - self._waiting[0][0].since >= _LONGEST_WAIT_S)
+            or sum(len(passages.texts) for _, passages in self._waiting) >= enough
+            or time.monotonic() - first.since >= _LONGEST_WAIT_S
         )
-
-    def _is_embedded(self) -> bool:
-        return bool(self._batches) and self._batches[0].vectors.done()
-
-    def _is_full(self) -> bool:
-        """Whether nothing more is to be read until a group is embedded."""
-        if len(self._batches) < _MOST_BATCHES:
-            return False
-        under_way = len(self._waiting) + sum(len(batch.waiting) for batch in self._batches)
-        return under_way >= 2 * _MOST_SOURCES or _passages(self._waiting) >= _MOST_AHEAD
 
     def _tell_first(self) -> None:
         while self._entries and (result := self._entries[0].result) is not None:
@@ -195,18 +173,17 @@ class EmbeddingGroup:
         entry.uris.add(uri)
 
     def _go_on(self) -> None:
-        """Hand over what is due, and end what is embedded."""
+        """Begin to embed what is due, or end what is embedded."""
         self._activate()
-        while self._is_due() or self._is_embedded():
-            if self._is_due():
-                self._hand_over()
-            else:
-                self._end_first()
+        if self._is_due():
+            self._embed_what_waits()
+        elif self._batch is not None and self._batch.vectors.done():
+            self._end(self._batch)
         self._tell_first()
 
     def _look_after_others(self) -> None:
         """Go on with what does not hold up the source that is being read."""
-        if self._reading:
+        if self._reading or (self._batch is not None and not self._batch.vectors.done()):
             return
         self._reading = True
         try:
@@ -267,35 +244,34 @@ class EmbeddingGroup:
             self._drop(entry)
             return None
 
-    def _hand_over(self) -> None:
-        """Let a group of what waits be embedded; of what waits when all is to stop, what is begun."""
-        stopped = self._stop()
-        if stopped:
+    def _embed_what_waits(self) -> None:
+        """Begin to embed what waits, and meanwhile end what was embedded before."""
+        before, texts = self._batch, self._texts()
+        if before is not None:
+            wait((before.vectors,))  # handed over before that, more would be embedded after it is asked to stop
+        if texts is not None and self._stop():
             for entry, _ in self._waiting:
                 if not entry.begun:
                     self._drop(entry)
-        if not self._waiting:
-            return
-        together = self._together()
-        texts = Texts(
-            [text for _, passages in together for text in passages.texts],
-            store=self._store,
-            embedder=together[0][1].embedder,
-        )
-        self._batches.append(
-            _Batch(waiting=together, vectors=self._thread.embed(texts, stop=None if stopped else self._stop))
-        )
+            texts = self._texts()
+        self._batch = None if texts is None else self._begin(texts)
+        if before is not None:
+            self._end(before)
 
-    def _together(self) -> list[tuple[_Entry, Passages]]:
-        """Those that have waited longest for the same embedder, enough for a group, which wait no more."""
+    def _texts(self) -> Texts | None:
+        """Those of all that wait for the same embedder, and with them what is stored already."""
+        if not self._waiting:
+            return None
         embedder = self._waiting[0][1].embedder  # another, if the collection was embedded anew meanwhile
-        together: list[tuple[_Entry, Passages]] = []
-        others: list[tuple[_Entry, Passages]] = []
-        for each in self._waiting:
-            room = len(together) < _MOST_SOURCES and _passages(together) < _ENOUGH_PASSAGES
-            (together if room and each[1].embedder is embedder else others).append(each)
-        self._waiting = others
-        return together
+        texts = [text for _, passages in self._waiting if passages.embedder is embedder for text in passages.texts]
+        return Texts(texts, store=self._store, embedder=embedder)
+
+    def _begin(self, texts: Texts) -> _Batch:
+        together = [each for each in self._waiting if each[1].embedder is texts.embedder]
+        self._waiting = [each for each in self._waiting if each[1].embedder is not texts.embedder]
+        for entry, _ in together:
+            entry.begun = True
+        return _Batch(waiting=together, vectors=self._thread.embed(texts))
 
     def _drop(self, entry: _Entry) -> None:
         entry.steps.close()
@@ -304,17 +280,13 @@ class EmbeddingGroup:
         self.dropped += 1
         self._tell_first()
 
-    def _end_first(self) -> None:
-        """Give each source of the first group its vectors, as soon as they are there."""
-        batch = self._batches.popleft()
-        try:
-            vectors, digests, seconds = batch.vectors.result()
-        except Stopped:
-            self._waiting = [*batch.waiting, *self._waiting]
-            return
+    def _end(self, batch: _Batch) -> None:
+        """Give each source of the batch its vectors."""
+        if batch is self._batch:
+            self._batch = None
+        vectors, digests, seconds = batch.vectors.result()
         start = 0
         for entry, passages in batch.waiting:
-            entry.begun = True
             end = start + len(passages.texts)
             share = seconds * len(passages.texts) / len(digests)
             self._advance(entry, Embedded(vectors[start:end], digests[start:end], share))
@@ -344,10 +316,6 @@ class EmbeddingGroup:
     def _counted(self, collection: Collection, documents: Sequence[Document]) -> list[Activated]:
         qualities = self._store.qualities(collection, [each.id for each in documents], as_they_came=True)
         return [Activated(*each) for each in zip(documents, qualities, strict=True)]
-
-
-def _passages(waiting: Iterable[tuple[_Entry, Passages]]) -> int:
-    return sum(len(passages.texts) for _, passages in waiting)
 
 
 def _of_each(

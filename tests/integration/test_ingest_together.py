@@ -128,17 +128,9 @@ def test_open_files_are_few(library: Ingesting, docs, monkeypatch):
 
 
 def test_none_waits_long(library: Ingesting, docs, monkeypatch):
-    monkeypatch.setattr(embedding_group, "ThreadPoolExecutor", Quick)
     monkeypatch.setattr(embedding_group, "_LONGEST_WAIT_S", 0)
     library.ingest(docs)
     assert library.embedder.batches == [1] * 10
-
-
-def test_none_is_embedded_alone_because_it_waits_for_the_embedder(library: Ingesting, docs, monkeypatch):
-    monkeypatch.setattr(embedding_group, "_LONGEST_WAIT_S", 0)
-    reading = embedding_waits_for("nothing.txt", library, monkeypatch)
-    library.ingest(docs, docs / "nothing.txt", watcher=reading)
-    assert library.embedder.batches == [1, 9]
 
 
 def test_a_long_document_does_not_wait_and_its_end_does(library: Ingesting, docs, monkeypatch):
@@ -201,49 +193,6 @@ def test_the_next_group_is_read_while_one_is_embedded(library: Ingesting, docs, 
     reading = embedding_waits_for("4.txt", library, monkeypatch)
     assert library.ingest(docs, watcher=reading).ingested == 10
     assert library.embedder.batches == [3, 3, 3, 1]
-
-
-def test_groups_are_ready_for_the_embedder_while_others_are_read(library: Ingesting, docs, monkeypatch):
-    monkeypatch.setattr(embedding_group, "_ENOUGH_PASSAGES", 3)
-    monkeypatch.setattr(embedding_group, "_SOME_PASSAGES", 3)
-    eighth, second, embed = threading.Event(), threading.Event(), library.embedder.embed_passages
-
-    class Slow(Watcher):
-        def started(self, uri):
-            if uri.endswith("/8.txt"):
-                eighth.set()
-                assert second.wait(timeout=30)  # it takes longer to be read than the first group to be embedded
-
-    def embedding(texts):
-        assert eighth.wait(timeout=30)
-        if library.embedder.batches:
-            second.set()
-        return embed(texts)
-
-    monkeypatch.setattr(library.embedder, "embed_passages", embedding)
-    assert library.ingest(docs, watcher=Slow()).ingested == 10
-    assert library.embedder.batches == [3, 3, 3, 1]
-
-
-def test_no_more_is_read_ahead_than_can_be_held(library: Ingesting, docs, monkeypatch):
-    for name in ("_ENOUGH_PASSAGES", "_SOME_PASSAGES", "_MOST_AHEAD"):
-        monkeypatch.setattr(embedding_group, name, 2)
-    begun = {number: threading.Event() for number in range(10)}
-    embed = library.embedder.embed_passages
-
-    class Reading(Watcher):
-        def started(self, uri):
-            begun[int(Path(uri).stem)].set()
-
-    def embedding(texts):
-        if not library.embedder.batches:  # two are being embedded, two are handed over, two wait
-            assert begun[5].wait(timeout=30)
-            assert not begun[6].wait(timeout=0.2)
-        return embed(texts)
-
-    monkeypatch.setattr(library.embedder, "embed_passages", embedding)
-    assert library.ingest(docs, watcher=Reading()).ingested == 10
-    assert library.embedder.batches == [2] * 5
 
 
 def test_one_group_is_stored_while_the_next_is_embedded(library: Ingesting, docs, monkeypatch):
@@ -463,7 +412,7 @@ def test_what_is_embedded_does_not_wait_for_the_next_group_to_be_full(library: I
     monkeypatch.setattr(embedding_group, "ThreadPoolExecutor", Quick)
     monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
     library.ingest(docs, watcher=Listening())
-    assert (told_before["2"], told_before["3"]) == (0, 3)
+    assert (told_before["3"], told_before["4"]) == (0, 3)
 
 
 def test_a_file_that_changes_while_it_waits_is_read_again(library: Ingesting, docs):
@@ -513,18 +462,16 @@ def test_what_is_not_being_embedded_is_dropped_when_the_run_is_stopped(library: 
     assert library.ingest(docs).ingested == 10
 
 
-@pytest.mark.parametrize("last", ["5.txt", "8.txt"])  # without and with a group that is handed over
-def test_what_is_being_embedded_is_finished_when_the_run_is_stopped(library: Ingesting, docs, monkeypatch, last):
+def test_what_is_being_embedded_is_finished_when_the_run_is_stopped(library: Ingesting, docs, monkeypatch):
     """However much was read meanwhile."""
     read = threading.Event()
 
     class Reading(Stopping):
         def started(self, uri):
-            if uri.endswith(f"/{last}"):
+            if uri.endswith("/5.txt"):
                 read.set()
 
-    monkeypatch.setattr(embedding_group, "_ENOUGH_PASSAGES", 3)
-    monkeypatch.setattr(embedding_group, "_SOME_PASSAGES", 3)
+    monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
     watcher = Reading()
     stop_while_embedding(library, watcher, monkeypatch, after=read)
     report = library.ingest(docs, watcher=watcher)
