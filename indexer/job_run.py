@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import timedelta
 
-    from indexer.report import IngestReport, SourceResult
+    from indexer.report import IngestReport, SourceFailure, SourceResult
     from rag.factory import Library
     from rag.job_types import Job, JobRequest
     from rag.stores.jobs.queue import JobQueue
@@ -134,8 +134,7 @@ class JobRun(Watcher):
         if report.skipped:
             return self.cancel()
         if report.failed and len(report.failed) == len(report.results) - report.count(Outcome.LEFT_OUT):
-            first = report.failed[0]
-            return self.fail(JobError(code=first.code, message=first.message, hint=first.hint))
+            return self.fail(told(report.failed[0]))
         return self._finish(JobState.SUCCEEDED)
 
     def cancel(self) -> Job:
@@ -208,7 +207,7 @@ def own_job(library: Library, request: JobRequest, *, inner: Watcher) -> Iterato
             raise
 
 
-def told(error: RagError) -> JobError:
+def told(error: RagError | SourceFailure) -> JobError:
     """An error as a job keeps it."""
     return JobError(code=error.code, message=error.message, hint=error.hint)
 
@@ -223,5 +222,5 @@ def _noted(result: SourceResult) -> JobFile:
         quality=result.quality,
         seconds=round(result.seconds, 3),
         notices=result.notices,
-        error=JobError(code=failure.code, message=failure.message, hint=failure.hint) if failure else None,
+        error=told(failure) if failure else None,
     )

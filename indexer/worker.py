@@ -13,7 +13,6 @@ from indexer.sources import SourcePath
 from indexer.steps import Stopped
 from indexer.web.expansion import all_sources
 from rag.errors import DatabaseBusy, DiskFull, IngestInProgress, JobLost, RagError, StorageError
-from rag.job_types import JobError
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -130,8 +129,7 @@ class Worker:
             return partial(run.put_back, told(unerased))
         for failure in report.failed:
             if failure.code == DiskFull.code:
-                full = JobError(code=failure.code, message=failure.message, hint=failure.hint)
-                return partial(run.put_back, full, after=_UNTIL_ROOM)
+                return partial(run.put_back, told(failure), after=_UNTIL_ROOM)
         if report.skipped and not run.cancelled:
             return partial(run.put_back, STOPPED, counts=False)
         return partial(run.end, report)

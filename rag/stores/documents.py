@@ -28,7 +28,6 @@ from rag.stores.quality import collection_quality, document_qualities
 from rag.stores.reading import (
     found_passages,
     one_document,
-    require_gone,
     select_documents,
     to_collection,
     to_document,
@@ -260,10 +259,7 @@ class SqlDocumentStore:
         with self._database.read(filtered=where is not None) as connection:
             if as_of is not None:
                 require_known(connection, collection, as_of)
-            found = found_passages(connection, collection, chunk_ids, where, as_of)
-            if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
-                require_gone(connection, gone)
-        return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
+            return found_passages(connection, collection, chunk_ids, where, as_of)
 
     def likenesses(
         self,

@@ -237,15 +237,21 @@ def found_passages(
     chunk_ids: Sequence[int],
     where: Filter | None,
     as_of: datetime | None,
-) -> dict[int, tuple[Chunk, Document]]:
-    """Of these chunks those that ``select_found`` has, each with its document. Raises DatabaseDamaged."""
+) -> list[tuple[Chunk, Document]]:
+    """Of these chunks those that ``select_found`` has, in their order, each with its document.
+
+    Raises:
+        DatabaseDamaged: one, or its document, is not as it was written, or is not there and its embedding is.
+    """
     query = select_found(where, as_of).where(THESE_CHUNKS) if where or as_of else ACTIVE_PASSAGES
-    found = {}
+    found: dict[int, tuple[Chunk, Document]] = {}
     for start in range(0, len(chunk_ids), _BATCH):
         some = {"collection_id": collection.id, "chunk_ids": chunk_ids[start : start + _BATCH]}
         for row in plain(connection.execute(query, some)):
             found[row.chunk_id] = (to_chunk(row), to_document(row, collection))
-    return found
+    if gone := [chunk_id for chunk_id in chunk_ids if chunk_id not in found]:
+        _require_gone(connection, gone)
+    return [found[chunk_id] for chunk_id in chunk_ids if chunk_id in found]
 
 
 def plain(rows: Result[*tuple[Any, ...]]) -> list[Any]:
@@ -267,7 +273,7 @@ def require_chunk(of: Row[*tuple[Any, ...]]) -> None:
         raise damaged(f"A passage of the document {of.uri!r}", AGAIN)
 
 
-def require_gone(connection: Connection, chunk_ids: Sequence[int]) -> None:
+def _require_gone(connection: Connection, chunk_ids: Sequence[int]) -> None:
     """Raise DatabaseDamaged if one of these chunks is not there but its embedding is: they go together."""
     there = exists().where(ChunkRow.id == EmbeddingRow.chunk_id)
     for start in range(0, len(chunk_ids), _BATCH):

@@ -21,6 +21,7 @@ class OdfObjects:
 
     def __init__(self, archive: LimitedZip) -> None:
         self._archive = archive
+        self._last: tuple[_Element | None, _Element | None] = (None, None)  # a frame, and what it holds
 
     def formula(self, frame: _Element) -> str:
         """A formula as it was typed; empty for other frames."""
@@ -40,6 +41,11 @@ class OdfObjects:
         return "\n".join(filter(None, titles)), child(chart, "table:table")
 
     def _root(self, frame: _Element) -> _Element | None:
+        if self._last[0] is not frame:
+            self._last = frame, self._read(frame)
+        return self._last[1]
+
+    def _read(self, frame: _Element) -> _Element | None:
         held = child(frame, "draw:object")
         if held is None or len(held):
             return held[0] if held is not None else None
