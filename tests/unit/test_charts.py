@@ -62,6 +62,17 @@ def test_titles_of_cells_names_of_axes_dates_and_percentages():
     )
 
 
+def test_days_after_the_last_year_stay_numbers():
+    content = (
+        f"<c:chartSpace {C}><c:chart><c:plotArea><c:lineChart><c:ser>"
+        f"<c:cat>{points('num', ['2958465'], 'yyyy')}</c:cat><c:val>{points('num', ['1'])}</c:val>"
+        "</c:ser></c:lineChart></c:plotArea></c:chart></c:chartSpace>"
+    )
+    assert blocks(content) == [("table", "9999-12-31 | 1\n\n")]
+    since_1904 = content.replace("<c:chart>", "<c:date1904 val='1'/><c:chart>", 1)
+    assert blocks(since_1904) == [("table", "2958465 | 1\n\n")]
+
+
 def test_categories_of_several_levels_are_named_from_outside_in():
     levels = (
         "<c:multiLvlStrRef><c:multiLvlStrCache><c:lvl><c:pt idx='0'><c:v>Q1</c:v></c:pt><c:pt idx='1'>"

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 _CATEGORY_AXES: Final = frozenset({"c:catAx", "c:dateAx"})
 _EPOCH: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - sheets know no time zones
 _EPOCH_OF_1904: Final = datetime(1904, 1, 1)  # noqa: DTZ001
-# The last day that Excel knows, of the year 9999.
-_MAX_DAYS: Final = 2_958_465
+_LAST_DAY: Final = datetime(9999, 12, 31)  # noqa: DTZ001
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ def _shown(text: str, code: str, epoch: datetime) -> str:
         return one_line(text)
     if not math.isfinite(value):
         return text
-    if is_date_format(code) and 0 <= value <= _MAX_DAYS:
+    if is_date_format(code) and 0 <= value <= (_LAST_DAY - epoch).days:
         at = epoch + timedelta(days=value)
         if value < 1:
             return at.time().isoformat(timespec="minutes")
