@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -13,13 +13,13 @@ from prometheus_client.registry import Collector
 from rag.types import DoneEvent, RefusedEvent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from litestar.types import Message, Scope
     from prometheus_client.metrics_core import Metric
 
     from api.admission import Admission
-    from api.service import Inspected
     from rag.model_types import GeneratorStats
     from rag.protocols import Generator
     from rag.types import Answer, AnswerEvent
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 # From a cached search to a long answer on a small processor.
 _SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 _NO_ROUTE: Final = "none"  # of requests for unknown paths; the paths themselves would be labels without end
+
+
+class Inspected(Protocol):
+    """What was found in what is stored; ``rag.stores.verification.inspection`` says more."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def problems(self) -> Sequence[str]: ...
 
 
 class Metrics:

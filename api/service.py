@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from datetime import datetime
 
-    from api.metrics import Metrics
+    from api.metrics import Inspected, Metrics
     from rag.config import Settings
     from rag.erasure import ErasureReport
     from rag.job_types import Job, JobFile, JobRequest
@@ -66,17 +66,8 @@ class Check(Protocol):
     def detail(self) -> str: ...
 
 
-class Inspected(Protocol):
-    """What was found in what is stored; ``rag.stores.verification.inspection`` says more."""
-
-    @property
-    def at(self) -> datetime: ...
-    @property
-    def problems(self) -> Sequence[str]: ...
-
-
 class History(Protocol):
-    """What was, as the routes read it; ``rag.stores.history.History`` says more."""
+    """What was, as the routes read it; ``rag.stores.versions.history.History`` says more."""
 
     def versions(self, collection: Collection, document_id: int) -> list[DocumentVersion]: ...
     def begins(self, collection: Collection) -> datetime: ...

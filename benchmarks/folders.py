@@ -28,8 +28,8 @@ from indexer.syncing import FolderSync
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.source_types import SourceRecord
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.sqlite.database import Database
 from rag.telemetry import configure_logging
 from rag.types import ChunkDraft, Span
 

@@ -24,7 +24,7 @@ from benchmarks.report import Report
 from rag.config import Settings
 from rag.factory import Library
 from rag.source_types import SourceRecord
-from rag.stores.database import Database
+from rag.stores.sqlite.database import Database
 from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:

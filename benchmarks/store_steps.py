@@ -21,7 +21,7 @@ from rag.factory import Library
 from rag.pipeline import PipelineOptions, RagPipeline
 from rag.retrieval.retriever import Retriever
 from rag.source_types import SourceRecord
-from rag.stores.database import Database
+from rag.stores.sqlite.database import Database
 from rag.types import ChunkDraft, Span
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from indexer.report import Outcome, Watcher
 from indexer.worker_place import WorkerPlace
 from rag.errors import JobLost, RagError, StorageError
 from rag.job_types import JobError, JobFile, JobState
-from rag.stores.ingest_lock import IngestLock
+from rag.stores.collections.ingest_lock import IngestLock
 from rag.stores.jobs.queue import LEASE
 from rag.telemetry import get_logger
 

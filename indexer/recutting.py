@@ -11,19 +11,20 @@ from indexer.chunking.outlines import blocks_of
 from indexer.chunking.sizes import limit_of, tokens_in
 from indexer.embeddings import Texts
 from rag.embedding.context import contextual_text
-from rag.stores import embedding_sets, recutting
 from rag.stores.checksums import RowDamaged
-from rag.stores.chunk_writing import NewChunk
+from rag.stores.embeddings import embedding_sets
 from rag.stores.index.vectors import encode
-from rag.stores.recutting import CutVersion
+from rag.stores.writing import recutting
+from rag.stores.writing.chunk_rows import NewChunk
+from rag.stores.writing.recutting import CutVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rag.factory import Library
     from rag.protocols import Embedder
-    from rag.stores.embedding_sets import EmbeddingSet
-    from rag.stores.recutting import CutSource
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
+    from rag.stores.writing.recutting import CutSource
     from rag.types import ChunkDraft
 
 # Chunks embedded and written together, of one document or many: as a re-embedding does without cutting.

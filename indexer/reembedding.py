@@ -18,10 +18,11 @@ from indexer.recutting import recut
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
 from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged, ModelError
-from rag.stores import cuts, embedding_sets, recutting, reembedding
+from rag.stores.embeddings import cuts, embedding_sets, reembedding
 from rag.stores.index import recall
 from rag.stores.index.vectors import encode
 from rag.stores.tables import SetState
+from rag.stores.writing import recutting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
     from rag.factory import Library
     from rag.protocols import Embedder
-    from rag.stores.embedding_sets import EmbeddingSet
-    from rag.stores.reembedding import NextIndex
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
+    from rag.stores.embeddings.reembedding import NextIndex
     from rag.types import Collection
 
 # Enough for the embedder to sort by length; so much a killed run has to do again.

@@ -10,7 +10,7 @@ from indexer.chunking.sizes import sized, tokens_in
 
 if TYPE_CHECKING:
     from rag.factory import Library
-    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
     from rag.types import Collection, Fingerprint
 
 
@@ -32,7 +32,7 @@ def begin(library: Library, collection: Collection, wanted: Wanted) -> Embedding
         Conflict: it is being embedded anew with something else.
         EmbedderChanged: its own embedder is not there any more.
     """
-    from rag.stores import cuts, embedding_sets, reembedding
+    from rag.stores.embeddings import cuts, embedding_sets, reembedding
 
     embedder = library.embedder_of(collection) if wanted.own_embedder else library.embedder
     made = (embedder.identity, embedder.dimension)

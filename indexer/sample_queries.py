@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from rag.stores import reembedding
+from rag.stores.embeddings import reembedding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from rag.factory import Library
     from rag.protocols import Embedder
-    from rag.stores.embedding_sets import EmbeddingSet
-    from rag.stores.reembedding import NextIndex
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
+    from rag.stores.embeddings.reembedding import NextIndex
     from rag.types import Collection
 
 _QUERIES: Final = 200

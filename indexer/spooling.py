@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from rag.errors import DataDirectoryUnwritable, DiskFull, SourceError
-from rag.stores.room import is_full
+from rag.stores.sqlite.room import is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

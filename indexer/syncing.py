@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from indexer.pipeline import IngestPipeline
     from rag.source_types import KnownSource
-    from rag.stores.database import Database
     from rag.stores.documents import SqlDocumentStore
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection, MetadataValue
 
 # With more paths than this, going through the whole folder once is quicker than asking for each.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout
 
-from rag.stores.ingest_lock import lock_not_written
+from rag.stores.collections.ingest_lock import lock_not_written
 
 if TYPE_CHECKING:
     from pathlib import Path

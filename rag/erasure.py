@@ -17,7 +17,7 @@ from rag.inference.kv.stored_states import remove, stored_states
 from rag.model_types import Gone
 from rag.stores.archives.archive import sync
 from rag.stores.changes import all_chunks, chunks_there, feeds, removed_since
-from rag.stores.room import disk_full, is_full
+from rag.stores.sqlite.room import disk_full, is_full
 from rag.telemetry import get_logger
 from rag.version_types import Searched
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rag.errors import StorageError
     from rag.followers import Follower
     from rag.protocols import Generator
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
 
 # How often a process looks that nobody asks anything.
 _LOOK_S = 0.25

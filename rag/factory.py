@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from rag.protocols import Embedder, Generator
     from rag.retrieval.retriever import Retriever
     from rag.stores.compaction import Compaction
-    from rag.stores.database import Database
     from rag.stores.documents import SqlDocumentStore
     from rag.stores.full_text.lexical import FtsIndex
-    from rag.stores.history import History
     from rag.stores.jobs.blobs import Blobs
     from rag.stores.jobs.queue import JobQueue
     from rag.stores.live_vectors import LiveVectors
     from rag.stores.removal.expiry import Expiry
     from rag.stores.removal.purge import Places
+    from rag.stores.sqlite.database import Database
     from rag.stores.verification.inspection import Inspected, Inspection
+    from rag.stores.versions.history import History
     from rag.types import Collection
     from rag.version_types import Dropped, Searched
 
@@ -76,7 +76,7 @@ class Library:
 
     @cached_property
     def history(self) -> History:
-        from rag.stores.history import History
+        from rag.stores.versions.history import History
 
         return History(self.database)
 
@@ -241,8 +241,8 @@ class Library:
         return drop(self.database, self.vectors, collection, purge=purge, blobs=self.blobs, **self._searched_places)
 
     def rename(self, collection: Collection, name: str) -> Collection:
-        """As ``rag.stores.renaming.rename``, which says what it raises."""
-        from rag.stores.renaming import rename
+        """As ``rag.stores.collections.renaming.rename``, which says what it raises."""
+        from rag.stores.collections.renaming import rename
 
         self.finish_purges()  # one that is being dropped has its name no longer than it must
         return rename(self.database, self.settings.home, collection, name)
@@ -347,6 +347,6 @@ def open_library(settings: Settings, *, measured_reuse: PassageReuse | None = No
     Raises:
         DataDirectoryUnwritable, DatabaseTooNew, DatabaseOutdated, DatabaseBusy, DatabaseDamaged.
     """
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
 
     return Library(settings, Database.open(settings, migrate=migrate), measured_reuse=measured_reuse)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rag.catalog import Catalog
     from rag.protocols import Embedder, Generator
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.stores.verification.inspection import Inspected
     from rag.types import Collection
 
@@ -27,7 +27,7 @@ class Check:
 
 
 def database_check(database: Database) -> Check:
-    from rag.stores.schema import REVISIONS
+    from rag.stores.sqlite.schema import REVISIONS
 
     revision, wanted = database.revision, REVISIONS[-1]
     detail = f"revision {revision}" if revision == wanted else f"revision {revision}, this program needs {wanted}"

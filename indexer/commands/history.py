@@ -17,13 +17,13 @@ from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
-from rag.stores.history import unknown_version
+from rag.stores.versions.history import unknown_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from rag.stores.history import History
+    from rag.stores.versions.history import History
     from rag.types import Collection
     from rag.version_types import DocumentChange, DocumentVersion
 

@@ -22,7 +22,7 @@ from rag.plurals import plural
 if TYPE_CHECKING:
     from indexer.reembedding import ReembedReport
     from rag.factory import Library
-    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
     from rag.types import Collection
 
 _ACTIONS = ("cancel", "rollback", "forget_previous", "status")
@@ -101,9 +101,9 @@ def _run(library: Library, collection: Collection, wanted: Wanted | None, *, for
     """Go over to what is wanted, or back; returns whether that serves now."""
     from indexer.commands.reembed_display import ReembedDisplay, tell_notes, tell_weight
     from indexer.reembedding import Reembedding
-    from rag.stores import embedding_sets
-    from rag.stores.holding import alone
-    from rag.stores.ingest_lock import ReembeddingLock
+    from rag.stores.collections.holding import alone
+    from rag.stores.collections.ingest_lock import ReembeddingLock
+    from rag.stores.embeddings import embedding_sets
 
     with alone(library.database, library.settings.home, collection.id, collection.name, ReembeddingLock):
         embedding_sets.delete_dropped(library.database, collection)
@@ -161,7 +161,7 @@ def _unchanged(collection: Collection, wanted: Wanted | None) -> str:
 
 
 def _previous(library: Library, collection: Collection) -> EmbeddingSet:
-    from rag.stores import embedding_sets
+    from rag.stores.embeddings import embedding_sets
     from rag.stores.tables import SetState
 
     with library.database.read() as connection:
@@ -175,7 +175,7 @@ def _previous(library: Library, collection: Collection) -> EmbeddingSet:
 
 
 def _drop(library: Library, collection: Collection, state: str, *, as_json: bool) -> None:
-    from rag.stores import embedding_sets
+    from rag.stores.embeddings import embedding_sets
     from rag.stores.tables import SetState
 
     dropped = embedding_sets.drop(library.database, collection, SetState(state))
@@ -185,7 +185,7 @@ def _drop(library: Library, collection: Collection, state: str, *, as_json: bool
 
 
 def _show_status(library: Library, collection: Collection, *, as_json: bool) -> None:
-    from rag.stores import cuts, embedding_sets
+    from rag.stores.embeddings import cuts, embedding_sets
     from rag.stores.tables import SetState
 
     found: list[dict[str, Any]] = []

@@ -84,15 +84,15 @@ def _tell(mark: str, findings: list[Finding]) -> None:
 
 
 def _database_of(settings: Settings) -> Path:
-    from rag.stores.database import sqlite_path
+    from rag.stores.sqlite.database import sqlite_path
 
     return sqlite_path(settings.sqlalchemy_url)
 
 
 def _mend_log(settings: Settings) -> list[Finding]:
     """Have a database whose write-ahead log is damaged go on with what can be read of it."""
+    from rag.stores.sqlite.write_ahead import require_whole_log, set_log_aside
     from rag.stores.verification.findings import Finding
-    from rag.stores.write_ahead import require_whole_log, set_log_aside
 
     database = _database_of(settings)
     try:

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import bindparam, delete, exists, func, insert, select, text
 
 from rag.stores.collection_rows import change_collection, collection_row
-from rag.stores.embedding_sets import require_live_set, require_whole
+from rag.stores.embeddings.embedding_sets import require_live_set, require_whole
 from rag.stores.index.vectors import decode
 from rag.stores.tables import (
     ChunkRow,

@@ -58,7 +58,7 @@ def vector_checksum(set_id: int, chunk_id: int, vector: bytes) -> int:
 
 
 def version_checksum(version: Any) -> int:  # noqa: ANN401  # a row, or what it is to become
-    """Of an activated version and its document's uri, but for its end (``rag.stores.tenures``) and its ``status``.
+    """Of an activated version and its document's uri, but for its end (``tenures``) and its ``status``.
 
     A status is one of four words, and no flipped byte makes one of them another.
     """

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from rag.errors import UnknownDocument
-from rag.stores import tenures
 from rag.stores.changes import current_index
 from rag.stores.collection_rows import change_collection, collection_row, collection_rows
-from rag.stores.collections import (
+from rag.stores.collections.registry import (
     collection_of,
     ensure_collection,
     is_empty,
@@ -22,8 +21,8 @@ from rag.stores.collections import (
     set_dense_weight,
 )
 from rag.stores.copies import SAYING, copies, likenesses
-from rag.stores.embedding_inputs import embedding_inputs
-from rag.stores.history import require_known
+from rag.stores.embeddings.inputs import embedding_inputs
+from rag.stores.embeddings.reuse import known_vectors
 from rag.stores.quality import collection_quality, document_qualities
 from rag.stores.reading import (
     found_passages,
@@ -34,14 +33,15 @@ from rag.stores.reading import (
     with_members,
     within,
 )
-from rag.stores.retirement import expire, leaving, next_change, prune, retire
-from rag.stores.reuse import known_vectors
 from rag.stores.source_moves import stored_source
-from rag.stores.staging import SqlStagedVersion, activate_together
-from rag.stores.stretches import stretches, text_of
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
+from rag.stores.versions import tenures
+from rag.stores.versions.history import require_known
+from rag.stores.versions.retirement import expire, leaving, next_change, prune, retire
+from rag.stores.versions.stretches import stretches, text_of
+from rag.stores.versions.web_fetches import note_fetch
 from rag.stores.visibility import UNSEEN, visible
-from rag.stores.web_fetches import note_fetch
+from rag.stores.writing.staging import SqlStagedVersion, activate_together
 from rag.types import CollectionStatus, EmbeddingInput
 from rag.unicode import is_storable
 
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from rag.protocols import StagedVersion
     from rag.quality_types import Likeness, Quality
     from rag.source_types import SourceRecord, StoredSource, WebFetch
-    from rag.stores.database import Database
-    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
+    from rag.stores.sqlite.database import Database
     from rag.types import Chunk, Collection, Document, Filter, Fingerprint, GenerationInfo, Span
     from rag.version_types import Stretch
 
@@ -139,7 +139,7 @@ class SqlDocumentStore:
     def activate(self, versions: Sequence[StagedVersion]) -> list[Document]:
         """Make versions of one collection, of a document each, the active ones, all in one transaction or none.
 
-        Errors: as ``rag.stores.activation.activate``.
+        Errors: as ``rag.stores.writing.activation.activate``.
         """
         return activate_together(self._database, [_own(version) for version in versions])
 

@@ -14,7 +14,7 @@ from sqlalchemy import and_, func, literal, select
 
 from rag.stores.checksums import damaged
 from rag.stores.collection_rows import collection_row
-from rag.stores.embedding_sets import no_embedding, require_live_set, require_whole
+from rag.stores.embeddings.embedding_sets import no_embedding, require_live_set, require_whole
 from rag.stores.reading import AGAIN, joined, outlined, require_chunk, require_version, to_collection
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, OutlineRow, TextRow, VersionRow, VersionStatus
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 # Bump when an older program would misread the records. New fields with a default do not ask for it.

@@ -9,8 +9,8 @@ import numpy as np
 
 from rag.errors import Conflict, IndexDamaged, StorageError
 from rag.stores.changes import active_chunks, added_since, collection_state, generations, removed_since, withdraw
-from rag.stores.collection_locks import CollectionLocks
-from rag.stores.embedding_sets import incomplete
+from rag.stores.collections.locks import CollectionLocks
+from rag.stores.embeddings.embedding_sets import incomplete
 from rag.stores.filtering import matching_chunks
 from rag.stores.index import bases
 from rag.stores.index.faiss_index import FaissIndex
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from rag.ranking import Ranking
     from rag.stores.changes import CollectionState, GenerationPointer
-    from rag.stores.database import Database
     from rag.stores.index.faiss_index import View
     from rag.stores.index.generations import Generation
     from rag.stores.index.vector_rows import VectorRows
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection, Filter
 
 # Changes since the last generation that are worth writing a new one: fewer cost little to search in memory, and so many

@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import select, true
 
 from rag.ranking import Ranking
-from rag.stores.embedding_sets import require_live_set, require_whole
+from rag.stores.embeddings.embedding_sets import require_live_set, require_whole
 from rag.stores.filtering import condition
 from rag.stores.index.vectors import decode
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus

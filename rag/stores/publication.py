@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rag.stores.changes import CollectionState
-    from rag.stores.database import Database
     from rag.stores.index.generations import Generation, Manifest
     from rag.stores.index.vector_rows import VectorRows
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 # Generations kept in SQL and on disk: the current one, and the one that a slower process may be about to load.

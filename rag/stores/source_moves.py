@@ -9,11 +9,11 @@ from sqlalchemy import bindparam, func, literal, or_, select, update
 from rag.source_types import KnownSource, StoredSource
 from rag.stores.collection_rows import collection_row
 from rag.stores.reading import member_count, require_version
-from rag.stores.retirement import next_change
-from rag.stores.rows import change_version
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
+from rag.stores.versions.retirement import next_change
+from rag.stores.versions.rows import change_version
+from rag.stores.versions.web_fetches import web_fetch
 from rag.stores.visibility import KEPT, OF_PRESENT, visible
-from rag.stores.web_fetches import web_fetch
 from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 _MEMBER: Final = MEMBER_MARK

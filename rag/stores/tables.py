@@ -4,7 +4,7 @@ A *version* row belongs to one state: ``staged`` rows are being written and are 
 what everyone reads, ``retired`` rows were active and are seen by who asks about the past, ``leaving`` rows are seen by
 nobody any more and are being deleted. At most one version of a document is active. Other *cuts* of the active one,
 its text in other chunks, are seen by nobody: one is being written (``cutting``), one waits to take its place
-(``prepared``), and one had it before (``shelved``); see ``rag.stores.cuts``.
+(``prepared``), and one had it before (``shelved``); see ``rag.stores.embeddings.cuts``.
 
 ``checksum`` columns are those of ``rag.stores.checksums``.
 """
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from rag.stores.column_types import StoredJson, UtcDateTime
+from rag.stores.sqlite.column_types import StoredJson, UtcDateTime
 
 # SQLite only makes an INTEGER (not BIGINT) key the row's own id; both hold 64 bits there.
 Key = BigInteger().with_variant(Integer(), "sqlite")
@@ -114,8 +114,8 @@ class VersionRow(Base):
     ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
     Of a container ``members_failed`` counts what could not be taken in, ``members`` the documents in it, however deep.
-    ``tenure_checksum``: ``rag.stores.tenures``. ``web`` is a ``rag.source_types.WebFetch``: no part of the document,
-    but what it takes to ask a server whether there is a newer one.
+    ``tenure_checksum``: ``rag.stores.versions.tenures``. ``web`` is a ``rag.source_types.WebFetch``: no part of the
+    document, but what it takes to ask a server whether there is a newer one.
     """
 
     __tablename__ = "document_versions"

@@ -9,10 +9,10 @@ import numpy as np
 
 from rag.config import Settings
 from rag.source_types import SourceRecord
-from rag.stores import embedding_sets, reembedding
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.embeddings import embedding_sets, reembedding
 from rag.stores.index.vectors import decode, encode
-from rag.stores.staging import SqlStagedVersion
+from rag.stores.writing.staging import SqlStagedVersion
 from rag.types import ChunkDraft, Fingerprint, Span
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection, Document
 
 DIMENSION = 8

@@ -17,8 +17,8 @@ from rag.errors import DatabaseDamaged, EmbedderChanged, InvalidRequest, Unknown
 from rag.protocols import DocumentStore
 from rag.quality_types import Quality
 from rag.source_types import WebFetch
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.sqlite.database import Database
 from rag.types import Comparison, Span
 from tests.contracts.store_builders import (
     DIMENSION,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rag.protocols import LexicalIndex
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FtsIndex
+from rag.stores.sqlite.database import Database
 from tests.contracts.store_builders import chunk_ids, drafts, fingerprint, ingest, settings_in, source, unit_vectors
 
 if TYPE_CHECKING:

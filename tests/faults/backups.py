@@ -12,11 +12,11 @@ from rag.erasure import remove_all
 from rag.job_types import JobRequest, Upload
 from rag.stores.archives.backup import back_up, places
 from rag.stores.archives.restore import restore
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.jobs.blobs import Blobs
 from rag.stores.jobs.queue import JobQueue
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.sqlite.database import Database
 from tests.contracts.store_builders import fingerprint, ingest, settings_in, unit_vectors
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from indexer.reembedding import Reembedding
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import open_library
 from rag.job_types import JobRequest, Upload
-from rag.stores import embedding_sets, schema
-from rag.stores.database import Database
+from rag.stores.embeddings import embedding_sets
 from rag.stores.full_text.lexical import FULL_TEXT_TABLE
+from rag.stores.sqlite import schema
+from rag.stores.sqlite.database import Database
 from tests.contracts.store_builders import settings_in
 from tests.faults.backups import backed_up
 from tests.faults.stored_state import state_of

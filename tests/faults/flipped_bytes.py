@@ -13,7 +13,7 @@ from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import open_library
 from rag.source_types import SourceRecord
-from rag.stores import embedding_sets, reembedding
+from rag.stores.embeddings import embedding_sets, reembedding
 from rag.stores.index.vectors import encode
 from rag.types import ChunkDraft, Span
 from tests.contracts.store_builders import fingerprint, swap_in

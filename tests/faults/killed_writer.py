@@ -26,10 +26,10 @@ from indexer.recutting import recut
 from indexer.reembedding import Reembedding
 from rag.errors import Conflict
 from rag.factory import open_library
-from rag.stores import embedding_sets
+from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
+from rag.stores.embeddings import embedding_sets
 from rag.stores.full_text.language import language_of
 from rag.stores.index.vectors import encode
-from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.tables import SetState
 from tests.contracts.store_builders import DIMENSION, fingerprint, settings_in, source
 from tests.faults.backups import backed_up
@@ -38,6 +38,7 @@ from tests.faults.killed_service import Service, prepare
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
     from rag.types import ChunkDraft, Collection
 
 # Loaded once by the fork server, for a process that lives for half a second has no time for it.
@@ -249,7 +250,7 @@ class Writer:
             if target is not None:
                 self.swap_in(target, sampled=False)
 
-    def swap_in(self, target: embedding_sets.EmbeddingSet, *, sampled: bool) -> None:
+    def swap_in(self, target: EmbeddingSet, *, sampled: bool) -> None:
         chunker = target.chunker or self.collection.fingerprint.chunker
         self.say(intent="embed", embedder=target.embedder, chunker=chunker)
         made = KnownEmbedder(target.embedder)
@@ -287,7 +288,7 @@ class Writer:
                     pass
             embedding_sets.drop(self.database, collection, SetState.BUILDING)
 
-    def begun(self, collection: Collection, embedder: str, chunker: str | None = None) -> embedding_sets.EmbeddingSet:
+    def begun(self, collection: Collection, embedder: str, chunker: str | None = None) -> EmbeddingSet:
         try:
             return embedding_sets.begin(self.database, collection, embedder, DIMENSION, chunker=chunker)
         except Conflict:  # a killed run was at something else; as the error says, cancel that

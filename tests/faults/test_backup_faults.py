@@ -20,9 +20,9 @@ import pytest
 from rag.errors import BackupDamaged, DatabaseDamaged, DatabaseOutdated, DiskFull
 from rag.job_types import JobState
 from rag.stores.archives import archive, backup
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.jobs.queue import JobQueue
+from rag.stores.sqlite.database import Database
 from rag.stores.verification.documents import verify_documents
 from rag.stores.verification.findings import verify_database
 from rag.stores.verification.index_files import verify_index

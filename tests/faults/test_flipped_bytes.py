@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from indexer.cli import main
 from rag.errors import DatabaseDamaged, RagError
 from rag.factory import open_library
-from rag.stores.database import Database
-from rag.stores.write_ahead import require_whole_log
+from rag.stores.sqlite.database import Database
+from rag.stores.sqlite.write_ahead import require_whole_log
 from rag.types import Span
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 from tests.faults.flipped_bytes import QUERIES, at_rest, everything, flip, positions, write_history
@@ -283,7 +283,7 @@ def test_a_damaged_log_is_set_aside_when_asked(written, tmp_path, monkeypatch):
 
 def test_a_holder_of_a_lock_whose_name_is_damaged_is_no_traceback(written, tmp_path):
     from rag.errors import IngestInProgress
-    from rag.stores.ingest_lock import IngestLock
+    from rag.stores.collections.ingest_lock import IngestLock
 
     with IngestLock(tmp_path, "c"):
         (pid,) = (tmp_path / "locks").glob("*.pid")

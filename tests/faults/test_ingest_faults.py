@@ -17,9 +17,9 @@ from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DatabaseDamaged, DataDirectoryUnwritable, IngestInProgress
 from rag.factory import open_library
+from rag.stores.collections.ingest_lock import IngestLock
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.language import language_of
-from rag.stores.ingest_lock import IngestLock
 from tests.faults import hostile_parsers
 from tests.integration.ingesting import ingesting
 

@@ -13,10 +13,10 @@ import pytest
 
 from rag.errors import StorageError
 from rag.factory import open_library
-from rag.stores.database import Database
 from rag.stores.full_text import check as full_text_check
 from rag.stores.full_text.check import full_text_agrees
 from rag.stores.full_text.lexical import FULL_TEXT_TABLE
+from rag.stores.sqlite.database import Database
 from rag.stores.verification.inspection import Inspection
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 from tests.faults.flipped_bytes import flip

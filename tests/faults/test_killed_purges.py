@@ -18,11 +18,11 @@ from click.testing import CliRunner
 from indexer.cli import main
 from rag.factory import open_library
 from rag.inference.kv.snapshot_files import Snapshot, root_key, snapshot_key, write_snapshot
-from rag.stores import retirement
 from rag.stores.collection_rows import being_purged, being_removed
-from rag.stores.database import Database
 from rag.stores.index.vectors import encode
+from rag.stores.sqlite.database import Database
 from rag.stores.tables import VersionStatus
+from rag.stores.versions import retirement
 from rag.types import Span
 from tests.contracts.store_builders import fingerprint, ingest, settings_in, unit_vectors
 

@@ -20,13 +20,13 @@ from indexer.cli import main
 from rag.erasure import DeletionFollower
 from rag.factory import open_library
 from rag.inference.kv.stored_states import stored_states
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FtsIndex
-from rag.stores.history import History
 from rag.stores.index.vectors import decode, encode
 from rag.stores.live_vectors import LiveVectors
-from rag.stores.removal.stray_files import scratch
+from rag.stores.scratch import scratch
+from rag.stores.sqlite.database import Database
+from rag.stores.versions.history import History
 from tests.contracts.store_builders import DIMENSION, settings_in
 from tests.faults.backups import restored
 from tests.faults.killed_writer import (

@@ -109,8 +109,8 @@ def test_without_room_to_write_the_file_anew_the_purge_says_so_and_is_finished_l
 
 
 def test_beside_a_writer_the_purge_is_finished_later(home, left, monkeypatch):
-    monkeypatch.setattr("rag.stores.database._BUSY_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("rag.stores.database._READERS_END_S", 0.1)
+    monkeypatch.setattr("rag.stores.sqlite.database._BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("rag.stores.sqlite.database._READERS_END_S", 0.1)
     monkeypatch.setattr("rag.stores.live_vectors.LiveVectors.forget_former", writing_from_now_on(home, writers := []))
     places, unfinished = purged(home)
     assert "the database file" in places

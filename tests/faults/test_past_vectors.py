@@ -10,7 +10,7 @@ import pytest
 
 from rag.errors import DatabaseDamaged
 from rag.factory import Library
-from rag.stores.database import Database
+from rag.stores.sqlite.database import Database
 from tests.contracts.store_builders import fingerprint, ingest, settings_in, unit_vectors
 
 

@@ -14,7 +14,7 @@ from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DiskFull
 from rag.factory import Library, open_library
-from rag.stores import embedding_sets, reembedding
+from rag.stores.embeddings import embedding_sets, reembedding
 from rag.stores.index.vectors import encode
 from rag.stores.tables import SetState
 from rag.stores.verification.index_files import verify_index

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, DiskFull
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FtsIndex
-from rag.stores.sqlite_errors import storage_error
+from rag.stores.sqlite.database import Database
+from rag.stores.sqlite.errors import storage_error
 from rag.stores.verification.findings import verify_database
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in
 from tests.faults.permissions import heeding_permissions
@@ -25,7 +25,7 @@ from tests.faults.permissions import heeding_permissions
 WRITER = """
 import sys
 from pathlib import Path
-from rag.stores.database import Database
+from rag.stores.sqlite.database import Database
 from rag.stores.documents import SqlDocumentStore
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 store = SqlDocumentStore(Database.open(settings_in(Path(sys.argv[1]))))

@@ -15,12 +15,12 @@ from structlog.testing import capture_logs
 
 from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, StorageError
 from rag.stores.changes import added_since, generations
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index import generations as generations_on_disk
 from rag.stores.index.generations import load_generation, write_generation
 from rag.stores.index.vector_rows import ArrayRows
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.sqlite.database import Database
 from rag.types import Comparison
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in, unit_vectors
 

@@ -35,13 +35,14 @@ from rag.errors import (
     IngestInProgress,
 )
 from rag.factory import Library, open_library
-from rag.stores import embedding_sets, live_vectors
-from rag.stores.database import Database
+from rag.stores import live_vectors
+from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.embeddings import embedding_sets
 from rag.stores.full_text.lexical import FtsIndex
-from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.live_vectors import LiveVectors
-from rag.stores.write_ahead import require_whole_log, set_log_aside
+from rag.stores.sqlite.database import Database
+from rag.stores.sqlite.write_ahead import require_whole_log, set_log_aside
 from tests.contracts.store_builders import DIMENSION, fingerprint, ingest, settings_in, source, swap_in
 from tests.faults.backups import backed_up, restored
 from tests.faults.killed_writer import EMBEDDERS, KnownEmbedder, blocks_in, chunks_of, vectors

@@ -16,20 +16,20 @@ from structlog.testing import capture_logs
 
 from indexer.cli import main
 from rag.factory import open_library
-from rag.stores import schema
 from rag.stores.changes import generations
 from rag.stores.checksums import vector_checksum
-from rag.stores.database import Database
+from rag.stores.collections.ingest_lock import IngestLock
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FULL_TEXT_TABLE, FtsIndex
 from rag.stores.index import bases, ivf_base
 from rag.stores.index.generations import writing
 from rag.stores.index.vectors import encode
-from rag.stores.ingest_lock import IngestLock
 from rag.stores.live_vectors import LiveVectors
-from rag.stores.staging import SqlStagedVersion
+from rag.stores.sqlite import schema
+from rag.stores.sqlite.database import Database
 from rag.stores.verification import index_files as index_verification
 from rag.stores.verification.documents import verify_documents
+from rag.stores.writing.staging import SqlStagedVersion
 from rag.types import Comparison
 from tests.contracts.store_builders import (
     DIMENSION,

@@ -12,8 +12,8 @@ from indexer.pipeline import IngestPipeline
 from indexer.report import Watcher
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.sqlite.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

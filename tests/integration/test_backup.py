@@ -20,8 +20,8 @@ from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import ModelMissing
 from rag.factory import Library, open_library
-from rag.stores import schema
 from rag.stores.archives import archive
+from rag.stores.sqlite import schema
 from tests.contracts.store_builders import fingerprint
 from tests.faults.backups import upload
 

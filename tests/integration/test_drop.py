@@ -17,13 +17,14 @@ from rag.embedding.fake import HashingEmbedder
 from rag.erasure import DeletionFollower
 from rag.errors import Conflict, UnknownCollection
 from rag.factory import Library, open_library
-from rag.stores import embedding_sets, retirement
+from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.embeddings import embedding_sets
 from rag.stores.index.generations import writing
-from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.jobs.tables import JobRow
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.removal import dropping
+from rag.stores.versions import retirement
 from rag.types import Comparison
 from tests.integration.programs import indexer
 from tests.integration.test_purge import OTHER, WORD, places, vectors_of
@@ -251,7 +252,7 @@ def test_a_model_that_does_not_forget_is_told(run, folder, home, monkeypatch):
 
 
 def test_without_room_for_the_file_anew_it_says_so_and_goes_on_later(run, folder, home, monkeypatch):
-    monkeypatch.setattr("rag.stores.database.Database.rewrite", lambda self: False)
+    monkeypatch.setattr("rag.stores.sqlite.database.Database.rewrite", lambda self: False)
     refused = run("drop", "gone", "--purge", exit_code=1).output
     assert "the database file: 1 searched, 0 removed, 1 left" in refused
     assert "the collection: 1 searched, 0 removed, 1 left" in refused

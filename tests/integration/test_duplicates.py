@@ -10,12 +10,12 @@ from sqlalchemy import func, select, update
 
 from rag.embedding.bi_encoder import BiEncoder
 from rag.retrieval.retriever import Retriever
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.jobs.blobs import Blobs
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.removal.purge import purge
+from rag.stores.sqlite.database import Database
 from rag.stores.tables import ChunkKeyRow, ChunkRow
 from rag.stores.verification.documents import repair_documents, verify_documents
 from rag.types import Comparison, Fingerprint

@@ -11,8 +11,8 @@ from sqlalchemy import Engine, event, select, update
 
 from indexer.report import Outcome
 from rag.embedding.fake import HashingEmbedder
-from rag.stores.embedding_sets import find
-from rag.stores.reembedding import vectors_of
+from rag.stores.embeddings.embedding_sets import find
+from rag.stores.embeddings.reembedding import vectors_of
 from rag.stores.tables import ChunkRow, EmbeddingRow, SetState
 from tests.integration.ingesting import Ingesting, ingesting
 

@@ -17,7 +17,7 @@ from rag.embedding.fake import HashingEmbedder
 from rag.errors import DiskFull
 from rag.factory import Library
 from rag.stores import live_vectors
-from rag.stores.ingest_lock import IngestLock
+from rag.stores.collections.ingest_lock import IngestLock
 from rag.stores.jobs.queue import JobQueue
 from rag.stores.live_vectors import LiveVectors
 from tests.integration.programs import lines

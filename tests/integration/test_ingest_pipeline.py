@@ -13,11 +13,11 @@ from indexer.report import Outcome, Watcher
 from indexer.sources import Source, uri_of
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DatabaseBusy, EmbedderChanged, ModelCorrupt
-from rag.stores import staging
 from rag.stores.jobs.blobs import Blobs
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.removal.purge import purge
 from rag.stores.source_moves import move_sources
+from rag.stores.writing import staging
 from rag.types import Span
 from tests.integration.ingesting import Ingesting, StopsAfter, ingesting
 from tests.unit.every_format import CASES, Content

@@ -18,8 +18,8 @@ from indexer.report import Outcome, Watcher
 from indexer.sources import SourcePath
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import DatabaseBusy, DiskFull, EmbedderChanged
-from rag.stores.retirement import prune
 from rag.stores.tables import VersionRow
+from rag.stores.versions.retirement import prune
 from tests.integration.ingesting import Ingesting, ingesting
 
 
@@ -320,7 +320,7 @@ def test_one_that_has_to_be_read_again_is_read_after_the_long_one(library: Inges
 
 
 def test_an_error_while_the_long_one_is_read_leaves_nothing_of_it(library: Ingesting, docs, clock, monkeypatch):
-    monkeypatch.setattr("rag.stores.staging._HELD_CHUNKS", 4)
+    monkeypatch.setattr("rag.stores.writing.staging._HELD_CHUNKS", 4)
     (docs / "long.txt").write_text(long_text())
     watcher = LateInTheLongOne(library, clock)
 
@@ -363,7 +363,7 @@ def test_a_group_is_written_by_as_many_statements_as_one(library: Ingesting, doc
 
 
 def test_one_that_cannot_be_stored_costs_none_of_its_group(library: Ingesting, docs, monkeypatch):
-    monkeypatch.setattr("rag.stores.staging._HELD_CHUNKS", 4)
+    monkeypatch.setattr("rag.stores.writing.staging._HELD_CHUNKS", 4)
     monkeypatch.setattr("indexer.filling._FLUSH_CHUNKS", 4)
     monkeypatch.setattr("indexer.filling._SOME_CHUNKS", 4)
     (docs / "4.txt").write_text(long_text(300))
@@ -555,7 +555,7 @@ def test_a_mistake_that_shows_on_one_costs_none_of_its_group(library: Ingesting,
         if "number 4" in text:
             raise ValueError("4 is no number")
 
-    monkeypatch.setattr("rag.stores.chunk_writing.flaw_of", mistaken)
+    monkeypatch.setattr("rag.stores.writing.chunk_rows.flaw_of", mistaken)
     report = library.ingest(docs)
     assert [failure.code for failure in report.failed] == ["source_crashed"]
     assert sorted(Path(document.uri).stem for document in library.documents()) == [*"012356789"]
@@ -616,8 +616,8 @@ def test_a_group_is_stored_once_though_what_it_replaces_cannot_be_deleted(librar
         if version_ids:
             raise DiskFull("The disk is full.", hint="Make room.")
 
-    monkeypatch.setattr("rag.stores.retirement._BATCH", 2)  # the rest is deleted after the change
-    monkeypatch.setattr("rag.stores.staging.prune", full)
+    monkeypatch.setattr("rag.stores.versions.retirement._BATCH", 2)  # the rest is deleted after the change
+    monkeypatch.setattr("rag.stores.writing.staging.prune", full)
     with pytest.raises(DiskFull):
         library.ingest(docs)
     assert library.store.collection("default").seq == before + 1

@@ -105,7 +105,7 @@ def test_the_final_url_is_the_documents_and_the_way_there_is_told(run, ingest, l
 
 
 def test_two_urls_that_lead_to_one_long_page_are_one_document(ingest, listed, site, monkeypatch) -> None:
-    monkeypatch.setattr("rag.stores.staging._HELD_CHARACTERS", 50)  # it goes to disk before it is read to its end
+    monkeypatch.setattr("rag.stores.writing.staging._HELD_CHARACTERS", 50)  # to disk before its end is read
     monkeypatch.setattr("indexer.embedding_group._LONGEST_WAIT_S", 60)
     site.page("/new", f"Rivers. {'They run on and on. ' * 10}")
     for path in ("/old", "/older"):

@@ -246,7 +246,7 @@ def test_an_id_of_another_collection_purges_nothing_here(run, tmp_path):
 
 
 def test_a_collection_that_is_embedded_anew_is_not_purged(run, docs, home):
-    from rag.stores.ingest_lock import ReembeddingLock
+    from rag.stores.collections.ingest_lock import ReembeddingLock
 
     run("ingest", str(docs))
     with ReembeddingLock(home, "default"):

@@ -16,11 +16,12 @@ from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import open_library
 from rag.source_types import WebFetch
-from rag.stores import embedding_sets, recutting, reembedding
 from rag.stores.changes import removed_since
-from rag.stores.ingest_lock import ReembeddingLock
+from rag.stores.collections.ingest_lock import ReembeddingLock
+from rag.stores.embeddings import embedding_sets, reembedding
 from rag.stores.source_moves import retime_sources
 from rag.stores.tables import ChunkRow, OutlineRow, TextRow, VersionRow
+from rag.stores.writing import recutting
 from tests.integration.programs import lines, only_embedders
 
 WORDS = (
@@ -482,8 +483,8 @@ def test_documents_of_which_too_little_is_stored_keep_their_passages(run, ingest
 
 
 def test_a_long_document_is_cut_in_short_transactions(run, docs, monkeypatch):
-    monkeypatch.setattr("rag.stores.version_writing._PIECE_CHARACTERS", 500)
-    monkeypatch.setattr("rag.stores.recutting._PARTS", 4)
+    monkeypatch.setattr("rag.stores.writing.version_rows._PIECE_CHARACTERS", 500)
+    monkeypatch.setattr("rag.stores.writing.recutting._PARTS", 4)
     monkeypatch.setattr("indexer.recutting._BATCH", 7)
     (docs / "long.md").write_text(written(7, sections=40))
     run("ingest", str(docs))

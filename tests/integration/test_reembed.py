@@ -15,7 +15,7 @@ from rag.embedding.fake import HashingEmbedder
 from rag.errors import EmbedderChanged
 from rag.factory import Library, open_library
 from rag.readiness import collection_check
-from rag.stores.ingest_lock import ReembeddingLock
+from rag.stores.collections.ingest_lock import ReembeddingLock
 from tests.integration.programs import lines, only_embedders
 
 WORDS = (

@@ -11,8 +11,8 @@ from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import Conflict, InvalidRequest
 from rag.factory import open_library
-from rag.stores.holding import alone
-from rag.stores.ingest_lock import IngestLock, ReembeddingLock
+from rag.stores.collections.holding import alone
+from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.removal import leftovers, stray_files
 from tests.integration.programs import indexer
 from tests.integration.test_drop import with_home

@@ -20,7 +20,7 @@ from indexer.sources import Source
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import JobLost, SourceUnreadable
 from rag.factory import Library
-from rag.stores.ingest_lock import IngestLock
+from rag.stores.collections.ingest_lock import IngestLock
 
 
 @pytest.fixture

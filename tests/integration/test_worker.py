@@ -27,8 +27,8 @@ from rag.erasure import ErasureReport
 from rag.errors import DataDirectoryUnwritable, DiskFull
 from rag.factory import Library, open_library
 from rag.job_types import JobFile, JobRequest, JobState, Upload
-from rag.stores import database
-from rag.stores.ingest_lock import IngestLock
+from rag.stores.collections.ingest_lock import IngestLock
+from rag.stores.sqlite import database
 from tests.unit.mails import zipped
 
 

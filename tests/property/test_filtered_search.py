@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from rag.retrieval.filters import FIELDS, parse
 from rag.retrieval.retriever import Retriever
 from rag.source_types import SourceRecord
-from rag.stores import retirement
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.index import bases
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.sqlite.database import Database
+from rag.stores.versions import retirement
 from rag.types import ChunkDraft, Span
 from tests.contracts.store_builders import fingerprint, settings_in, unit_vectors
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FtsIndex
+from rag.stores.sqlite.database import Database
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 
 ANY_TEXT = st.text(st.characters(), max_size=80)  # surrogates and control characters included

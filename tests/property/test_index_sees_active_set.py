@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from rag.errors import Conflict
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index.vectors import decode, encode
 from rag.stores.live_vectors import LiveVectors
-from rag.stores.staging import SqlStagedVersion
+from rag.stores.sqlite.database import Database
+from rag.stores.writing.staging import SqlStagedVersion
 from tests.contracts.store_builders import DIMENSION, drafts, fingerprint, settings_in, source, unit_vectors
 
 WHO = st.sampled_from([0, 1])

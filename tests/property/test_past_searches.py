@@ -14,12 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import select
 
 from rag.errors import HistoryGone
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FtsIndex
-from rag.stores.history import History
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.sqlite.database import Database
 from rag.stores.tables import CollectionRow
+from rag.stores.versions.history import History
 from rag.types import Comparison
 from tests.contracts.store_builders import drafts, fingerprint, settings_in, source, unit_vectors
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.sqlite.database import Database
 from tests.contracts.store_builders import settings_in
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from rag.config import Settings
 from rag.factory import open_library
 from rag.job_types import JobFile, JobState
 from rag.stores.collection_rows import change_collection, collection_row
-from rag.stores.ingest_lock import ReembeddingLock
+from rag.stores.collections.ingest_lock import ReembeddingLock
 from rag.stores.tables import VersionRow
 from tests.contracts.store_builders import fingerprint, ingest
 from tests.unit.api_library import ScriptedLibrary

@@ -14,7 +14,7 @@ import rag
 from rag.catalog import Catalog
 from rag.catalog.reading import read_catalog
 from rag.config import Settings
-from rag.stores.removal.stray_files import SCRATCH
+from rag.stores.scratch import SCRATCH
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

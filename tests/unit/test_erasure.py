@@ -22,8 +22,8 @@ from rag.inference.kv.snapshot_files import Snapshot, root_key, snapshot_key, wr
 from rag.inference.kv.stored_states import stored_states
 from rag.inference.scripted import ScriptedGenerator
 from rag.model_types import Gone
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.sqlite.database import Database
 from rag.stores.tables import CollectionRow, TombstoneRow, VersionRow
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in
 

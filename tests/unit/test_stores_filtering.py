@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import event
 
 from rag.retrieval.filters import parse
-from rag.stores import database as store_database
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.filtering import matching_chunks
 from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.sqlite import database as store_database
+from rag.stores.sqlite.database import Database
 from rag.stores.visibility import visible
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, unit_vectors
 

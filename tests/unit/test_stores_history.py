@@ -14,17 +14,18 @@ import pytest
 from sqlalchemy import func, select
 
 from rag.errors import DatabaseBusy, DatabaseDamaged, HistoryGone, InvalidRequest, UnknownDocument
-from rag.stores import history as history_module
-from rag.stores import retirement, schema
 from rag.stores.changes import removed_since
-from rag.stores.collections import remove_unused
-from rag.stores.database import Database
+from rag.stores.collections.registry import remove_unused
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FtsIndex
-from rag.stores.history import History
 from rag.stores.migrations import former
 from rag.stores.removal.expiry import Expiry
+from rag.stores.sqlite import schema
+from rag.stores.sqlite.database import Database
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
+from rag.stores.versions import history as history_module
+from rag.stores.versions import retirement
+from rag.stores.versions.history import History
 from rag.types import Span
 from rag.version_types import ChangeKind
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, settings_in

@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from rag.errors import DataDirectoryUnwritable, IngestInProgress
-from rag.stores.ingest_lock import IngestLock
+from rag.stores.collections.ingest_lock import IngestLock
 
 HOLD = """
 import sys
 from pathlib import Path
-from rag.stores.ingest_lock import IngestLock
+from rag.stores.collections.ingest_lock import IngestLock
 with IngestLock(Path(sys.argv[1]), "handbook"):
     print("held", flush=True)
     sys.stdin.read()

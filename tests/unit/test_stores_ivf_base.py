@@ -8,13 +8,13 @@ import os
 import numpy as np
 import pytest
 
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index import bases, ivf_base
 from rag.stores.index.recall import recall, sample
 from rag.stores.index.vector_rows import ArrayRows, MergedRows
 from rag.stores.index.vectors import decode, encode
 from rag.stores.live_vectors import LiveVectors
+from rag.stores.sqlite.database import Database
 from tests.contracts.store_builders import chunk_ids, drafts, fingerprint, settings_in, source, unit_vectors
 
 DIMENSION = 32

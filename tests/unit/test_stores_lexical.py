@@ -11,11 +11,11 @@ from sqlalchemy import event, text
 
 from rag.errors import DatabaseDamaged
 from rag.retrieval.filters import parse
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text import lexical, term_statistics
 from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.full_text.query_terms import query_terms
+from rag.stores.sqlite.database import Database
 from tests.contracts.store_builders import drafts, fingerprint, ingest, settings_in, source, unit_vectors
 
 COUNT = 40

@@ -15,11 +15,11 @@ from rag.protocols import VectorSearch
 from rag.stores import live_vectors, publication
 from rag.stores.changes import generations, removed_since, withdraw
 from rag.stores.compaction import Compaction
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index import bases
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.publication import publish
+from rag.stores.sqlite.database import Database
 from rag.types import Collection
 from tests.contracts.store_builders import (
     chunk_ids,

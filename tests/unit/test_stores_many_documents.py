@@ -10,9 +10,9 @@ from sqlalchemy import event, select
 from rag.quality_types import Quality
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.filtering import condition, matching_chunks
-from rag.stores.history import History
 from rag.stores.source_moves import move_sources
 from rag.stores.tables import VersionRow
+from rag.stores.versions.history import History
 from rag.stores.visibility import visible
 from rag.types import Comparison
 from tests.contracts.store_builders import fingerprint, staged

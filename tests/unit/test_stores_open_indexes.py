@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from rag.stores.collection_locks import CollectionLocks
+from rag.stores.collections.locks import CollectionLocks
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index.faiss_index import FaissIndex
 from rag.stores.index.open_indexes import OpenIndex, OpenIndexes

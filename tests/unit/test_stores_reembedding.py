@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import func, select
 
 from rag.errors import Conflict, DatabaseDamaged, DiskFull, EmbedderChanged
-from rag.stores import embedding_sets, reembedding, schema
-from rag.stores.database import Database
 from rag.stores.documents import SqlDocumentStore
+from rag.stores.embeddings import embedding_sets, reembedding
+from rag.stores.embeddings.reembedding import Swap
 from rag.stores.index.vectors import encode
 from rag.stores.live_vectors import LiveVectors
-from rag.stores.reembedding import Swap
+from rag.stores.sqlite import schema
+from rag.stores.sqlite.database import Database
 from rag.stores.tables import EmbeddingRow, EmbeddingSetRow, SetState
 from tests.contracts.store_builders import (
     chunk_ids,

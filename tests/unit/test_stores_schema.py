@@ -16,11 +16,12 @@ from alembic.script import ScriptDirectory
 
 from rag.config import Settings
 from rag.errors import DatabaseOutdated, DatabaseTooNew, InvalidSettings
-from rag.stores import migrations, schema
-from rag.stores.database import Database, migrate
+from rag.stores import migrations
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FULL_TEXT_TABLE, FtsIndex
 from rag.stores.jobs.tables import JobRow
+from rag.stores.sqlite import schema
+from rag.stores.sqlite.database import Database, migrate
 from rag.stores.verification.findings import verify_database
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
 
@@ -102,7 +103,7 @@ def test_members_are_counted_in_databases_from_before(settings, database_file, m
 def test_a_current_database_opens_without_alembic(settings):
     Database.open(settings).close()
     program = (
-        "import sys; from rag.config import Settings; from rag.stores.database import Database;"
+        "import sys; from rag.config import Settings; from rag.stores.sqlite.database import Database;"
         f"Database.open(Settings(home={str(settings.home)!r})).close(); sys.exit('alembic' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
@@ -182,7 +183,7 @@ def test_databases_that_cannot_be_used_are_refused(tmp_path, url):
 
 def test_processes_that_start_together_migrate_once(settings):
     program = (
-        "from rag.config import Settings; from rag.stores.database import Database;"
+        "from rag.config import Settings; from rag.stores.sqlite.database import Database;"
         f"print(Database.open(Settings(home={str(settings.home)!r})).revision)"
     )
     started = [

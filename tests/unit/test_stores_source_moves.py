@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.history import History
 from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
+from rag.stores.versions.history import History
 from rag.types import Comparison
 from tests.contracts.store_builders import chunk_ids, fingerprint, ingest, unit_vectors
 

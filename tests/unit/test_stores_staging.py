@@ -6,13 +6,17 @@ import pytest
 from sqlalchemy import event, func, select
 
 from rag.errors import DatabaseBusy, EmbedderChanged, IngestInProgress, SourcePurged, UnknownDocument
-from rag.stores import documents, reembedding, retirement, staging, version_writing
-from rag.stores.database import Database
+from rag.stores import documents
+from rag.stores.embeddings import reembedding
 from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.jobs.blobs import Blobs
 from rag.stores.live_vectors import LiveVectors
 from rag.stores.removal import purge
+from rag.stores.sqlite.database import Database
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, TextRow, VersionRow
+from rag.stores.versions import retirement
+from rag.stores.writing import staging
+from rag.stores.writing import version_rows as version_writing
 from rag.types import Span
 from tests.contracts.store_builders import (
     chunk_ids,

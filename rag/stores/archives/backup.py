@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from rag.errors import BackupDamaged, DatabaseDamaged, IndexDamaged, InvalidSettings, NotFound
-from rag.stores import schema
 from rag.stores.archives.archive import (
     BLOBS,
     DATABASE,
@@ -30,11 +29,12 @@ from rag.stores.archives.archive import (
     sync,
     writing,
 )
-from rag.stores.database import sqlite_path
 from rag.stores.jobs.waiting_uploads import held
-from rag.stores.removal.stray_files import scratch
-from rag.stores.sqlite_errors import translated
-from rag.stores.write_ahead import require_whole_log
+from rag.stores.scratch import scratch
+from rag.stores.sqlite import schema
+from rag.stores.sqlite.database import sqlite_path
+from rag.stores.sqlite.errors import translated
+from rag.stores.sqlite.write_ahead import require_whole_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from filelock import Timeout
 
 from rag.errors import Conflict, DatabaseBusy, DiskFull
-from rag.stores import schema
 from rag.stores.archives.archive import BLOBS, DATABASE, Manifest, file_errors, reading, sync
 from rag.stores.archives.backup import check, opened
-from rag.stores.database import make_writable, migration_lock
-from rag.stores.sqlite_errors import storage_error, translated
+from rag.stores.sqlite import schema
+from rag.stores.sqlite.database import make_writable, migration_lock
+from rag.stores.sqlite.errors import storage_error, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from rag.stores.database import Database
     from rag.stores.full_text.postings import Postings
     from rag.stores.full_text.term_statistics import TermRows
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection, Filter
 
 __all__ = ["FULL_TEXT_TABLE", "FtsIndex"]

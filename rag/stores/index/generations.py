@@ -24,7 +24,7 @@ from filelock import FileLock
 from rag.errors import DataDirectoryUnwritable, DiskFull, IndexDamaged
 from rag.stores.index import bases
 from rag.stores.index.recall import recall, sample
-from rag.stores.room import disk_full, is_full
+from rag.stores.sqlite.room import disk_full, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

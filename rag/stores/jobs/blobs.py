@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from rag.errors import DataDirectoryUnwritable, SourceEmpty, SourceTooLarge
-from rag.stores.room import disk_full, is_full
+from rag.stores.sqlite.room import disk_full, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Collection

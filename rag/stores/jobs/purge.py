@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from rag.job_types import JobRequest
-    from rag.stores.database import Database
     from rag.stores.jobs.blobs import Blobs
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 _PURGED: Final = {"code": "purged", "message": "What this was about was purged.", "hint": ""}

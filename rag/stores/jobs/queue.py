@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rag.job_types import Upload
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
 
 _ASKED_AT_ONCE: Final = 500
 # How long a worker may be silent. It says that it goes on three times as often.

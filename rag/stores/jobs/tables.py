@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from rag.stores.column_types import StoredJson, UtcDateTime
+from rag.stores.sqlite.column_types import StoredJson, UtcDateTime
 from rag.stores.tables import Base, Key
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from rag.errors import DatabaseDamaged
 from rag.job_types import JobState, request_from_json
-from rag.stores.removal.stray_files import scratch
+from rag.stores.scratch import scratch
 from rag.stores.verification.findings import Finding
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Alembic's migrations, run from code by ``rag.stores.schema``."""
+"""Alembic's migrations, run from code by ``rag.stores.sqlite.schema``."""

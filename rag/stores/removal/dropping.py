@@ -15,16 +15,15 @@ from sqlalchemy import delete, func, insert, select, update
 from rag.errors import Conflict, UnknownCollection
 from rag.stores.changes import forget_indexes
 from rag.stores.collection_rows import being_dropped, change_collection, collection_row
-from rag.stores.collections import is_empty
-from rag.stores.holding import alone
+from rag.stores.collections.holding import alone
+from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
+from rag.stores.collections.registry import is_empty
+from rag.stores.embeddings.reembedding import remove_unfinished
 from rag.stores.index.generations import writing
-from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.jobs.purge import Forgotten, forget_all, require_no_job, search_uploads
 from rag.stores.jobs.queue import JobQueue
 from rag.stores.reading import to_collection
-from rag.stores.reembedding import remove_unfinished
 from rag.stores.removal.purge import copies_beside, merge_full_text, search_files, search_full_text, search_rows
-from rag.stores.retirement import leaving, next_change, prune
 from rag.stores.tables import (
     ChunkRow,
     CollectionRow,
@@ -38,6 +37,7 @@ from rag.stores.tables import (
     VersionRow,
     VersionStatus,
 )
+from rag.stores.versions.retirement import leaving, next_change, prune
 from rag.version_types import Dropped, Searched
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from rag.stores.database import Database
     from rag.stores.jobs.blobs import Blobs
     from rag.stores.live_vectors import LiveVectors
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 _AGAIN = "A running service, or the next `indexer` command that writes, goes on with it."

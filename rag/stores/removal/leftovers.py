@@ -12,21 +12,22 @@ from sqlalchemy import func, select
 
 from rag.errors import Conflict, UnknownCollection
 from rag.plurals import plural
-from rag.stores import embedding_sets, recutting
 from rag.stores.changes import generations
+from rag.stores.collections.holding import alone
+from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.holding import alone
+from rag.stores.embeddings import embedding_sets
 from rag.stores.index.generations import remove_except, writing
-from rag.stores.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.tables import ChunkRow, SetState, VersionRow, VersionStatus
 from rag.stores.verification.findings import Area, Finding
 from rag.stores.visibility import UNSEEN
+from rag.stores.writing import recutting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 _DOING = "removing leftovers of"

@@ -16,17 +16,15 @@ from sqlalchemy import delete, exists, func, insert, select, text
 from rag.errors import Conflict, IndexDamaged, UnknownCollection
 from rag.stores.changes import generations
 from rag.stores.collection_rows import being_purged, collection_row
+from rag.stores.collections.holding import alone
+from rag.stores.collections.ingest_lock import ReembeddingLock
+from rag.stores.embeddings.reembedding import remove_unfinished
 from rag.stores.full_text.lexical import FULL_TEXT_TABLE
-from rag.stores.history import unknown_version
-from rag.stores.holding import alone
 from rag.stores.index.generations import load_generation
-from rag.stores.ingest_lock import ReembeddingLock
 from rag.stores.jobs.purge import Forgotten, forget, former_addresses, require_no_upload, search_jobs, search_uploads
 from rag.stores.jobs.queue import JobQueue
 from rag.stores.reading import to_collection, within
-from rag.stores.reembedding import remove_unfinished
-from rag.stores.removal.stray_files import SCRATCH
-from rag.stores.retirement import leaving, let_go, next_change, prune, retire
+from rag.stores.scratch import SCRATCH
 from rag.stores.tables import (
     ChunkKeyRow,
     ChunkRow,
@@ -40,6 +38,8 @@ from rag.stores.tables import (
     VersionRow,
     VersionStatus,
 )
+from rag.stores.versions.history import unknown_version
+from rag.stores.versions.retirement import leaving, let_go, next_change, prune, retire
 from rag.version_types import Searched
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.orm import InstrumentedAttribute
 
-    from rag.stores.database import Database
     from rag.stores.jobs.blobs import Blobs
     from rag.stores.live_vectors import LiveVectors
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 _BATCH: Final = 500  # ids in one statement

@@ -6,21 +6,19 @@ As in ``leftovers``: whoever still writes them holds a lock.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from filelock import Timeout
 from sqlalchemy import select
 
 from rag.errors import Conflict, StorageError, UnknownCollection
-from rag.stores.database import migration_lock
-from rag.stores.holding import alone
+from rag.stores.collections.holding import alone
+from rag.stores.collections.ingest_lock import ReembeddingLock
+from rag.stores.embeddings.reembedding import BUILDING
 from rag.stores.index.generations import writing
-from rag.stores.ingest_lock import ReembeddingLock
-from rag.stores.reembedding import BUILDING
+from rag.stores.scratch import SCRATCH, is_held
+from rag.stores.sqlite.database import migration_lock
 from rag.stores.tables import CollectionRow
 from rag.stores.verification.findings import Finding
 
@@ -28,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
 
-SCRATCH: Final = ".unfinished-backup-"
 # The folder of documents on their way. Their files have no names, but where a system has to give each one for a moment.
 SPOOL: Final = "spool"
 _RESTORING: Final = ".restoring"
@@ -63,25 +60,8 @@ def remove_strays(database: Database, home: Path, indexes: Path) -> None:
             ) from error
 
 
-@contextmanager
-def scratch(directory: Path) -> Iterator[Path]:
-    """A new folder that others take for left over as soon as this process is dead; those of dead ones are removed."""
-    for path in directory.glob(f"{SCRATCH}*"):
-        if not _is_held(path):
-            shutil.rmtree(path, ignore_errors=True)  # it costs space; the next one tries again
-    mine = directory / f"{SCRATCH}{os.getpid()}-{os.urandom(4).hex()}"
-    mine.mkdir(mode=0o700)
-    descriptor = os.open(mine, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the system lets go of it when the process dies
-        yield mine
-    finally:
-        shutil.rmtree(mine, ignore_errors=True)
-        os.close(descriptor)
-
-
 def _strays(database: Database, home: Path, indexes: Path) -> list[Path]:
-    found = [path for path in home.glob(f"{SCRATCH}*") if not _is_held(path)]
+    found = [path for path in home.glob(f"{SCRATCH}*") if not is_held(path)]
     found += sorted((home / SPOOL).glob("tmp*"))
     found += _index_folders(database, home, indexes)
     restoring = [database.path, *(indexes.with_name(name) for name in ("indexes", "blobs"))]
@@ -120,18 +100,3 @@ def _is_reembedding(database: Database, home: Path, collection_id: int, name: st
             return False
     except (Conflict, UnknownCollection):
         return True
-
-
-def _is_held(directory: Path) -> bool:
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except FileNotFoundError:  # it was just removed
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)

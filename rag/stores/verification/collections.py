@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, text
 
-from rag.stores import embedding_sets
 from rag.stores.collection_rows import collection_row
+from rag.stores.embeddings import embedding_sets
 from rag.stores.tables import ChunkRow, SetState, TombstoneRow
 from rag.stores.verification.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 

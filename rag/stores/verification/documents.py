@@ -13,18 +13,15 @@ from sqlalchemy import delete, insert, or_, select
 
 from rag.errors import DatabaseDamaged
 from rag.plurals import plural
-from rag.stores import tenures
 from rag.stores.checksums import chunk_checksum, outline_checksum, text_checksum, vector_checksum, version_checksum
 from rag.stores.collection_rows import collection_row
 from rag.stores.copies import derive_again, wrongly_derived
-from rag.stores.embedding_sets import live_set
+from rag.stores.embeddings.embedding_sets import live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.full_text.analysis import languages_of, note_language, terms_row
 from rag.stores.index.vectors import wrong
 from rag.stores.reading import to_collection
-from rag.stores.retirement import next_seq
-from rag.stores.rows import context_of
-from rag.stores.sqlite_errors import translated
+from rag.stores.sqlite.errors import translated
 from rag.stores.tables import (
     ChunkRow,
     ChunkTermsRow,
@@ -39,6 +36,9 @@ from rag.stores.tables import (
     VersionStatus,
 )
 from rag.stores.verification.findings import Finding
+from rag.stores.versions import tenures
+from rag.stores.versions.retirement import next_seq
+from rag.stores.versions.rows import context_of
 from rag.stores.visibility import KEPT
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.stores.verification.findings import Area
     from rag.types import Collection
 

@@ -19,12 +19,12 @@ from rag.plurals import plural
 from rag.stores.full_text.analysis import add_missing_terms, missing_terms
 from rag.stores.full_text.check import full_text_agrees
 from rag.stores.full_text.lexical import FULL_TEXT_TABLE
-from rag.stores.sqlite_errors import translated
+from rag.stores.sqlite.errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
 
 Severity = Literal["damage", "leftover"]
 Area = Literal[

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rag.stores.changes import GenerationPointer
-    from rag.stores.database import Database
     from rag.stores.index.generations import Generation, Manifest
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 # Of float16 in the table, made unit length in either: the same numbers but for rounding.

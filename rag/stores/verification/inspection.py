@@ -19,14 +19,14 @@ from rag.stores.changes import generations
 from rag.stores.collection_rows import collection_rows
 from rag.stores.full_text.check import copied_full_text_agrees
 from rag.stores.index.generations import require_unchanged
-from rag.stores.sqlite_errors import translated
+from rag.stores.sqlite.errors import translated
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
 
 _EVERY_S: Final = 24 * 3600.0
 _RETRY_S: Final = 3600.0

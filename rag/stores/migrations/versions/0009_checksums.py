@@ -14,8 +14,8 @@ from rag.stores.checksums import (
     vector_checksum,
     version_checksum,
 )
-from rag.stores.column_types import StoredJson, UtcDateTime
 from rag.stores.migrations.former import collection_checksum
+from rag.stores.sqlite.column_types import StoredJson, UtcDateTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable

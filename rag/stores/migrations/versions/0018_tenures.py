@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from rag.stores.tables import VersionRow
-from rag.stores.tenures import CHECKSUM
+from rag.stores.versions.tenures import CHECKSUM
 
 revision = "0018"
 down_revision = "0017"

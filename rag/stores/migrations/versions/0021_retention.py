@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from alembic import context, op
 
 from rag.stores.checksums import collection_checksum
-from rag.stores.column_types import UtcDateTime
 from rag.stores.migrations import former
+from rag.stores.sqlite.column_types import UtcDateTime
 
 revision = "0021"
 down_revision = "0020"

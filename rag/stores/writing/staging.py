@@ -10,14 +10,14 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rag.stores.activation import ReadyDraft, activate
-from rag.stores.chunk_writing import NewChunk
-from rag.stores.drafts import VersionDraft
 from rag.stores.full_text.language import begin_loading
 from rag.stores.index.vectors import encode
-from rag.stores.retirement import prune
 from rag.stores.tables import VersionStatus
-from rag.stores.version_writing import (
+from rag.stores.versions.retirement import prune
+from rag.stores.writing.activation import ReadyDraft, activate
+from rag.stores.writing.chunk_rows import NewChunk
+from rag.stores.writing.drafts import VersionDraft
+from rag.stores.writing.version_rows import (
     insert_versions,
     remove,
     require_embedder,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rag.source_types import SourceRecord
-    from rag.stores.database import Database
-    from rag.stores.drafts import VersionPlace
+    from rag.stores.sqlite.database import Database
+    from rag.stores.writing.drafts import VersionPlace
     from rag.types import ChunkDraft, Collection, Document, Fingerprint
 
 _HELD_CHARACTERS = 1 << 20
@@ -99,7 +99,7 @@ class SqlStagedVersion:
     def activate(self, *, members_failed: int = 0) -> Document:
         """Make this version the active one, in one transaction with the end of the one before it.
 
-        Errors: as ``rag.stores.activation.activate``.
+        Errors: as ``rag.stores.writing.activation.activate``.
         """
         [document] = activate_together(self._database, [self], members_failed=members_failed)
         return document
@@ -139,7 +139,7 @@ def activate_together(
 ) -> list[Document]:
     """Make versions of one collection the active ones, in one transaction: all of them, or none.
 
-    Errors: as ``rag.stores.activation.activate``.
+    Errors: as ``rag.stores.writing.activation.activate``.
     """
     for version in versions:
         version._require_open()

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from rag.errors import DatabaseBusy, DatabaseDamaged
-from rag.stores.sqlite_errors import translated
+from rag.stores.sqlite.errors import translated
 
 if TYPE_CHECKING:
     from pathlib import Path

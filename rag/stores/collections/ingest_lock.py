@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from filelock import FileLock, Timeout
 
 from rag.errors import Conflict, DataDirectoryUnwritable, IngestInProgress
-from rag.stores.room import disk_full, is_full
+from rag.stores.sqlite.room import disk_full, is_full
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,7 +14,7 @@ from rag.stores.visibility import OF_PRESENT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 

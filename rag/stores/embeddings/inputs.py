@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rag.stores.cuts import versions_of
-from rag.stores.embedding_sets import has_vector
+from rag.stores.embeddings.cuts import versions_of
+from rag.stores.embeddings.embedding_sets import has_vector
 from rag.stores.reading import require_chunk, require_version, select_passages
 from rag.stores.tables import ChunkRow
 from rag.stores.visibility import visible
@@ -14,8 +14,8 @@ from rag.types import EmbeddingInput
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rag.stores.database import Database
-    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 _BATCH = 500

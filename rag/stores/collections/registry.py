@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from rag.errors import EmbedderChanged, UnknownCollection
 from rag.stores.changes import forget_indexes
 from rag.stores.collection_rows import change_collection, collection_row, collection_row_named, insert_collection
-from rag.stores.embedding_sets import change_live, create_live
+from rag.stores.embeddings.embedding_sets import change_live, create_live
 from rag.stores.reading import to_collection
 from rag.stores.tables import CollectionRow, DocumentRow, DropRow, EmbeddingSetRow, LanguageRow, VersionRow
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import bindparam, delete, exists, insert, literal, select, tuple_, update
 
-from rag.stores import tenures
 from rag.stores.collection_rows import change_collection, collection_row
 from rag.stores.tables import (
     ChunkKeyRow,
@@ -27,6 +26,7 @@ from rag.stores.tables import (
     VersionRow,
     VersionStatus,
 )
+from rag.stores.versions import tenures
 from rag.stores.visibility import OTHER_CUTS, UNSEEN
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rag.stores.collection_rows import AnyRow
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
 
 _BATCH = 2000
 _PIECES = 256  # of source texts, in one transaction

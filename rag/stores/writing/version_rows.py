@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import bindparam, insert, select
 
 from rag.errors import EmbedderChanged, IngestInProgress, SourcePurged
-from rag.stores.chunk_writing import ChunksOf, insert_chunks
 from rag.stores.collection_rows import collection_row
-from rag.stores.drafts import VersionPlace
-from rag.stores.embedding_sets import require_live_set
+from rag.stores.embeddings.embedding_sets import require_live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.full_text.analysis import note_language
 from rag.stores.reading import require_version
-from rag.stores.retirement import prune_some
-from rag.stores.rows import outline_row, text_row
 from rag.stores.tables import DocumentRow, MetadataRow, OutlineRow, TextRow, VersionRow, VersionStatus
+from rag.stores.versions.retirement import prune_some
+from rag.stores.versions.rows import outline_row, text_row
 from rag.stores.visibility import UNSEEN, visible
+from rag.stores.writing.chunk_rows import ChunksOf, insert_chunks
+from rag.stores.writing.drafts import VersionPlace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from rag.stores.collection_rows import AnyRow
-    from rag.stores.drafts import VersionDraft
+    from rag.stores.writing.drafts import VersionDraft
 
 _PIECE_CHARACTERS = 1 << 16
 

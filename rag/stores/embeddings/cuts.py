@@ -3,7 +3,7 @@
 Such a *cut* is a version of its own with its text and chunks, and with the beginning of the active one, so that history
 does not change with the chunks. While a set of embeddings is made for it, it is prepared; with the swap of the sets it
 changes places with the active version, which is shelved for as long as the set that served before is kept. A document
-that is replaced or deleted takes its cuts with it (``rag.stores.retirement.retire``).
+that is replaced or deleted takes its cuts with it (``rag.stores.versions.retirement.retire``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
-from rag.stores.retirement import entomb
 from rag.stores.tables import ChunkRow, OutlineRow, SetState, TombstoneRow, VersionRow, VersionStatus
+from rag.stores.versions.retirement import entomb
 from rag.stores.visibility import ACTIVE, KEPT
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
 
 _VERSIONS: Final = 500  # in one statement
 

@@ -15,10 +15,10 @@ import numpy as np
 from sqlalchemy import delete, select
 
 from rag.errors import DatabaseDamaged
-from rag.stores import cuts, embedding_sets
 from rag.stores.changes import added_since, collection_state, point_to
 from rag.stores.checksums import vector_checksum
 from rag.stores.collection_rows import change_collection, collection_row
+from rag.stores.embeddings import cuts, embedding_sets
 from rag.stores.index.generations import load_generation, move_generation, remove_except, write_generation, writing
 from rag.stores.index.spool import Spool
 from rag.stores.index.vectors import LENGTH_TOLERANCE, decode, wrong
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Row
 
-    from rag.stores.database import Database
-    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
     from rag.stores.index.generations import Generation
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
     _Batch = tuple[NDArray[np.int64], NDArray[np.float32]]

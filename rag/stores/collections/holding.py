@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rag.stores.database import Database
-    from rag.stores.ingest_lock import IngestLock
+    from rag.stores.collections.ingest_lock import IngestLock
+    from rag.stores.sqlite.database import Database
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from rag.errors import DatabaseBusy, DatabaseDamaged, DataDirectoryUnwritable, StorageError
 from rag.stores.checksums import RowDamaged
-from rag.stores.room import disk_full, is_full
+from rag.stores.sqlite.room import disk_full, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
 
 # Made once: see ``rag.stores.reading.ACTIVE_PASSAGES``. Asked for each text by itself: of many in one statement all
 # chunks would be looked at, and a line may stand in every document there is.

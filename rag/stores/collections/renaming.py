@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 from rag.errors import Conflict, InvalidRequest
 from rag.job_types import request_to_json
 from rag.stores.collection_rows import change_collection, collection_row, collection_row_named
-from rag.stores.holding import alone
-from rag.stores.ingest_lock import IngestLock, ReembeddingLock
+from rag.stores.collections.holding import alone
+from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.jobs.purge import require_no_job
 from rag.stores.jobs.queue import request_of
 from rag.stores.jobs.tables import JobRow
@@ -22,7 +22,7 @@ from rag.unicode import is_storable
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 

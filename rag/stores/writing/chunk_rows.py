@@ -9,8 +9,8 @@ from sqlalchemy import insert
 from rag.retrieval.flaws import flaw_of
 from rag.stores.copies import key_rows
 from rag.stores.full_text.analysis import terms_row
-from rag.stores.rows import chunk_row, context_of, vector_row
 from rag.stores.tables import ChunkKeyRow, ChunkRow, ChunkTermsRow, EmbeddingRow
+from rag.stores.versions.rows import chunk_row, context_of, vector_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

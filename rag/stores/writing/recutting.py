@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, insert, select, update
 
-from rag.stores import cuts, tenures
 from rag.stores.checksums import RowDamaged, damaged, outline_checksum, text_checksum
-from rag.stores.chunk_writing import ChunksOf, insert_chunks
+from rag.stores.embeddings import cuts
 from rag.stores.reading import outlined, require_version
-from rag.stores.retirement import leaving, prune
-from rag.stores.rows import change_version, outline_row, text_row
 from rag.stores.tables import DocumentRow, MetadataRow, OutlineRow, TextRow, VersionRow, VersionStatus
+from rag.stores.versions import tenures
+from rag.stores.versions.retirement import leaving, prune
+from rag.stores.versions.rows import change_version, outline_row, text_row
 from rag.stores.visibility import ACTIVE
+from rag.stores.writing.chunk_rows import ChunksOf, insert_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import InstrumentedAttribute
 
     from rag.errors import DatabaseDamaged
-    from rag.stores.chunk_writing import NewChunk
-    from rag.stores.database import Database
-    from rag.stores.embedding_sets import EmbeddingSet
+    from rag.stores.embeddings.embedding_set import EmbeddingSet
+    from rag.stores.sqlite.database import Database
+    from rag.stores.writing.chunk_rows import NewChunk
     from rag.types import Collection
 
 _DOCUMENTS: Final = 100  # in one read

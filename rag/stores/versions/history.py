@@ -1,7 +1,7 @@
 """What was: the versions of a document, and what changed between two moments.
 
 Versions that were replaced or deleted are kept as long as their collection says. Times are those of the
-collection's own clock (``rag.stores.retirement.next_change``), which never goes back.
+collection's own clock (``rag.stores.versions.retirement.next_change``), which never goes back.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from sqlalchemy import and_, case, exists, func, literal, null, select, tuple_, 
 from sqlalchemy.orm import aliased
 
 from rag.errors import HistoryGone, InvalidRequest, UnknownDocument
-from rag.stores import tenures
-from rag.stores.column_types import in_utc
 from rag.stores.reading import require_version
+from rag.stores.sqlite.column_types import in_utc
 from rag.stores.tables import CollectionRow, DocumentRow, VersionRow, VersionStatus
+from rag.stores.versions import tenures
 from rag.stores.visibility import KEPT
 from rag.unicode import is_storable
 from rag.version_types import ChangeKind, DocumentChange, DocumentVersion, Place
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 _KEPT = (VersionStatus.ACTIVE, VersionStatus.RETIRED)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import bindparam, select
 
 from rag.errors import SourcePurged
-from rag.stores import tenures
 from rag.stores.checksums import version_checksum
 from rag.stores.reading import active_documents, member_counts
-from rag.stores.retirement import next_change, prune_some, retire
-from rag.stores.rows import change_version
 from rag.stores.tables import VersionRow, VersionStatus
-from rag.stores.version_writing import (
+from rag.stores.versions import tenures
+from rag.stores.versions.retirement import next_change, prune_some, retire
+from rag.stores.versions.rows import change_version
+from rag.stores.writing.version_rows import (
     insert_versions,
     remove,
     require_embedder,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from rag.stores.database import Database
-    from rag.stores.drafts import VersionDraft
+    from rag.stores.sqlite.database import Database
+    from rag.stores.writing.drafts import VersionDraft
     from rag.types import Document
 
 # Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.

@@ -5,7 +5,6 @@ The swap changes which set is the live one and copies nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,40 +12,24 @@ from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, upd
 
 from rag.errors import Conflict, DatabaseDamaged
 from rag.plurals import plural
-from rag.stores import cuts
 from rag.stores.checksums import damaged, vector_checksum
-from rag.stores.retirement import leaving, prune
-from rag.stores.rows import vector_row
+from rag.stores.embeddings import cuts
+from rag.stores.embeddings.embedding_set import EmbeddingSet
 from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow, VersionStatus
+from rag.stores.versions.retirement import leaving, prune
+from rag.stores.versions.rows import vector_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import BindParameter, Connection, Exists, Row, ScalarSelect, Select
 
-    from rag.stores.database import Database
+    from rag.stores.sqlite.database import Database
     from rag.types import Collection
 
 # Rows deleted in one transaction: the write lock is free for others in between.
 _DROPPED_AT_ONCE: Final = 5000
 _ANEW: Final = "`indexer reembed -c COLLECTION` makes them anew; nothing else of the collection is changed."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingSet:
-    """A row of ``embedding_sets``; ``collection`` is the name, for messages.
-
-    Where there is a ``chunker``, the set comes with other cuts of the documents (``rag.stores.cuts``).
-    """
-
-    id: int
-    collection_id: int
-    collection: str
-    state: SetState
-    embedder: str
-    dimension: int
-    too_long: int
-    chunker: str | None = None
 
 
 def _live(collection_id: int | BindParameter[int]) -> Select[int]:

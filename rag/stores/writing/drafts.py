@@ -9,7 +9,7 @@ from rag.stores.full_text.language import language_of
 
 if TYPE_CHECKING:
     from rag.source_types import SourceRecord
-    from rag.stores.chunk_writing import NewChunk
+    from rag.stores.writing.chunk_rows import NewChunk
     from rag.types import Collection, Fingerprint
 
 

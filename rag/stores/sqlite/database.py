@@ -27,10 +27,10 @@ from rag.errors import (
     InvalidSettings,
     StorageError,
 )
-from rag.stores import schema
-from rag.stores.room import disk_full, is_full
-from rag.stores.sqlite_errors import translated
-from rag.stores.write_ahead import log_of, require_whole_log
+from rag.stores.sqlite import schema
+from rag.stores.sqlite.errors import translated
+from rag.stores.sqlite.room import disk_full, is_full
+from rag.stores.sqlite.write_ahead import log_of, require_whole_log
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Collections: how they begin, are found by name, renamed, and held by one writer at a time."""

@@ -1,0 +1,1 @@
+"""Sets of embeddings, the cuts they come with, and embeddings that are there already."""

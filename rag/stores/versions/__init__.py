@@ -1,0 +1,1 @@
+"""Versions of documents: when each was active, what was, how they leave."""
