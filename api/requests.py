@@ -143,5 +143,7 @@ class StrictRequest(Request[Any, Any, Any]):
                 errors=(where,),
                 hint="GET /schema has the schema of every request.",
             ) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except RecursionError as error:
+            raise MalformedJson("The body cannot be read: it is nested too deep.") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedJson(f"The body is not JSON: {error}.") from error

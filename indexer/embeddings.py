@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from rag.errors import ModelError
+from rag.stores.index.vectors import encode
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -58,3 +60,19 @@ class Texts:
         for row, digest in zip(vectors, self._digests, strict=True):
             row[:] = known[digest]
         return Embedded(vectors, self._digests, time.monotonic() - started)
+
+
+def encoded(vectors: NDArray[np.float32], embedder: Embedder, collection: str, *, hint: str) -> list[bytes]:
+    """As they are stored. Raises ModelError: they cannot be used."""
+    try:
+        return encode(vectors)
+    except ValueError as error:
+        message = f"The embedder {embedder.identity} cannot be used for {collection!r}: {error}."
+        raise ModelError(message, hint=hint) from error
+
+
+def encoded_anew(vectors: NDArray[np.float32], embedder: Embedder, collection: str) -> list[bytes]:
+    """As ``encoded``, to serve instead of those that the collection has."""
+    cancel = f"indexer reembed --collection {collection} --cancel"
+    hint = f"Those that were serving go on serving. Name another one, after: {cancel}"
+    return encoded(vectors, embedder, collection, hint=hint)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.chunking.chunker import CHUNKER_VERSION
 from indexer.chunking.outlines import blocks_of
 from indexer.chunking.sizes import LEAST_AIM, MOST_AIM, sized, tokens_in
+from indexer.embeddings import encoded
 from indexer.formats import CONTAINERS
 from indexer.parsers.registry import PARSER_VERSION
 from rag.embedding.context import contextual_text
@@ -126,6 +127,7 @@ class Import:
 
         Raises:
             InvalidRequest: the file is not as an export is, or not complete; documents before that place are kept.
+            ModelError: the embedder gives vectors that cannot be used.
             StorageError, Conflict: the import cannot go on; what was finished is kept.
         """
         try:
@@ -195,7 +197,9 @@ class Import:
         texts = [contextual_text(title, chunk.heading_path, chunk.text) for chunk in chunks]
         self.report.embedded += len(chunks)
         self.report.too_long += sum(count > self._embedder.max_tokens for count in self._embedder.count_tokens(texts))
-        return self._embedder.embed_passages(texts)
+        vectors = self._embedder.embed_passages(texts)
+        encoded(vectors, self._embedder, self.collection.name, hint="Set another one, and import the file again.")
+        return vectors
 
 
 def _makers(collection: Collection, document: ExportedDocument) -> Fingerprint:

@@ -43,7 +43,7 @@ def write_parquet(path: Path, records: Iterable[Record]) -> ExportEnd:
     special |= {name: pa.int64() for name in _NUMBERS}
     columns = [("type", pa.string()), *((name, special.get(name, pa.string())) for name in names)]
     schema, rest, last = pa.schema(columns), iter(records), None
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         while batch := list(islice(rest, _ROWS)):
             writer.write_batch(pa.RecordBatch.from_pylist([_row(record) for record in batch], schema))
             last = batch[-1]
@@ -82,7 +82,7 @@ def _row(record: Record) -> dict[str, Any]:
 def _records(path: Path) -> Iterator[Record]:
     pa, parquet = _libraries()
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(batch_size=_ROWS):
                 yield from map(_record, batch.to_pylist())
     except (pa.ArrowException, OSError) as error:

@@ -1,8 +1,14 @@
-"""Records of an export as JSON lines: one object a line, ``type`` says which; vectors are base64 of float16 numbers."""
+"""Records of an export as JSON lines: one object a line, ``type`` says which; vectors are base64 of float16 numbers.
+
+The last member of an object, ``crc32``, is of the bytes of the line before it. Exports of older programs have none, and
+whoever changes a line leaves it out.
+"""
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+import re
+from typing import IO, TYPE_CHECKING, Final
+from zlib import crc32
 
 import msgspec
 
@@ -12,6 +18,8 @@ from rag.stores.exchange import ExportEnd, Record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+_CHECKSUM: Final = re.compile(rb',"crc32":(\d+)}\s*\Z')
 
 
 class RecordReader:
@@ -61,7 +69,8 @@ def write_json_lines(path: Path, records: Iterable[Record]) -> ExportEnd:
     encoder, last = msgspec.json.Encoder(), None
     with path.open("xb") as file:
         for record in records:
-            file.write(encoder.encode(record) + b"\n")
+            line = encoder.encode(record)[:-1]
+            file.write(b'%s,"crc32":%d}\n' % (line, crc32(line)))
             last = record
     if not isinstance(last, ExportEnd):
         raise TypeError("records of an export end with its end")
@@ -75,4 +84,7 @@ def read_json_lines(path: Path, file: IO[bytes]) -> RecordReader:
 def _decoded(file: IO[bytes]) -> Iterator[Record]:
     decoder = msgspec.json.Decoder(Record)
     for line in file:
+        checksum = _CHECKSUM.search(line)
+        if checksum is not None and crc32(line[: checksum.start()]) != int(checksum[1]):
+            raise msgspec.ValidationError("it is not as it was written")
         yield decoder.decode(line)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from indexer.chunking.chunker import chunk_blocks, clip_title
 from indexer.chunking.outlines import blocks_of
 from indexer.chunking.sizes import limit_of, tokens_in
-from indexer.embeddings import Texts
+from indexer.embeddings import Texts, encoded_anew
 from rag.embedding.context import contextual_text
 from rag.stores.checksums import RowDamaged
 from rag.stores.embeddings import embedding_sets
-from rag.stores.index.vectors import encode
 from rag.stores.writing import recutting
 from rag.stores.writing.chunk_rows import NewChunk
 from rag.stores.writing.recutting import CutVersion
@@ -63,6 +62,7 @@ def recut(
 
     Raises:
         Conflict: the set was cancelled.
+        ModelError: the embedder gives vectors that cannot be used.
         DatabaseDamaged: a document is not as it was written.
     """
     done, total = recutting.progress(library.database, target)
@@ -123,7 +123,7 @@ def _write(library: Library, target: EmbeddingSet, embedder: Embedder, batch: Se
     texts = [contextual_text(each.title, chunk.heading_path, chunk.text) for each in batch for chunk in each.chunks]
     known = Texts(texts, store=library.store, embedder=embedder)
     vectors, digests, _ = known.embed()
-    embedded = iter(zip(encode(vectors), digests, strict=True))
+    embedded = iter(zip(encoded_anew(vectors, embedder, target.collection), digests, strict=True))
     ended, unfinished = 0, []
     with library.database.write() as connection:
         embedding_sets.require(connection, target)

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from indexer.chunking.chunker import CHUNKER_VERSION
 from indexer.chunking.sizes import version_in
-from indexer.embeddings import Texts
+from indexer.embeddings import Texts, encoded_anew
 from indexer.recutting import recut
 from indexer.sample_queries import SampleQueries
 from rag.embedding.context import contextual_text
-from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged, ModelError
+from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged
 from rag.stores.embeddings import cuts, embedding_sets, reembedding
 from rag.stores.index import recall
-from rag.stores.index.vectors import encode
 from rag.stores.tables import SetState
 from rag.stores.writing import recutting
 
@@ -193,14 +192,7 @@ class Reembedding:
             self._go_on()
             texts = [contextual_text(item.title, item.heading_path, item.text) for item in batch]
             too_long = sum(count > embedder.max_tokens for count in embedder.count_tokens(texts))
-            try:
-                values = encode(self._vectors(texts, embedder))
-            except ValueError as error:
-                raise ModelError(
-                    f"The embedder {embedder.identity} cannot be used for {self._collection.name!r}: {error}.",
-                    hint="Those that were serving go on serving. Name another one, after: indexer reembed --collection "
-                    f"{self._collection.name} --cancel",
-                ) from error
+            values = encoded_anew(self._vectors(texts, embedder), embedder, self._collection.name)
             ids = [item.chunk_id for item in batch]
             written = embedding_sets.add(self._database, self._target, ids, values, too_long=too_long)
             self._embedded += written

@@ -274,6 +274,7 @@ class DocumentStore(PassageStore, Protocol):
 
         Raises:
             EmbedderChanged: it holds embeddings of another embedder.
+            Conflict: another collection has a name that looks the same.
         """
 
     def remove_unused(self, collection: Collection) -> None:

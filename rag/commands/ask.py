@@ -23,7 +23,7 @@ from rag.factory import open_library
 from rag.model_types import Caller
 from rag.pipeline import final_answer
 from rag.plurals import plural
-from rag.retrieval.filters import parse
+from rag.retrieval.filters import parse, too_deep
 from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
 
 if TYPE_CHECKING:
@@ -45,12 +45,15 @@ def filter_from(value: str | None) -> Filter | None:
     if value is None:
         return None
     try:
-        return parse(json.loads(value))
-    except (ValueError, RecursionError) as error:
+        read = json.loads(value)
+    except RecursionError as error:
+        raise too_deep() from error
+    except ValueError as error:
         raise InvalidRequest(
             f"The filter is not JSON: {error}.",
             hint="""Put it in single quotes: --filter '{"field": "page", "operator": "<=", "value": 3}'""",
         ) from error
+    return parse(read)
 
 
 _collection = click.option("-c", "--collection", default=DEFAULT_COLLECTION, show_default=True, help="Where to look.")

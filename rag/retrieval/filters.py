@@ -98,6 +98,11 @@ class FilterProblem(InvalidRequest):
         self.what = what
 
 
+def too_deep(where: str = "filters") -> FilterProblem:
+    """The error for more levels than a filter may have."""
+    return FilterProblem(where, f"is nested deeper than {_MAX_DEPTH} levels")
+
+
 class _Reader:
     def __init__(self) -> None:
         self._comparisons = 0
@@ -107,7 +112,7 @@ class _Reader:
         if not isinstance(value, dict):
             raise FilterProblem(where, "must be an object with an operator")
         if depth > _MAX_DEPTH:
-            raise FilterProblem(where, f"is nested deeper than {_MAX_DEPTH} levels")
+            raise too_deep(where)
         operator = value.get("operator")
         if operator in _JUNCTIONS:
             return self._junction(value, where, depth=depth)

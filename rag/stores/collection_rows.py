@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, insert, select, update
 
-from rag.errors import InvalidRequest, UnknownCollection
+from rag.errors import Conflict, InvalidRequest, UnknownCollection
 from rag.stores.checksums import collection_checksum, damaged
 from rag.stores.tables import CollectionRow, DropRow, PurgeRow
-from rag.unicode import is_storable
+from rag.unicode import equivalents, is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +62,27 @@ def collection_row_named(connection: Connection, name: str) -> AnyRow | None:
     if row is not None:
         return _whole(row)
     return next((other for other in collection_rows(connection) if other.name == name), None)
+
+
+def look_alike(connection: Connection, name: str, *, of: int | None = None) -> str | None:
+    """The name of a collection, but for the one whose id is ``of``, that is this one or looks the same."""
+    if not is_storable(name):
+        return None
+    mine = (CollectionRow.name.in_(equivalents(name)), CollectionRow.id.is_distinct_from(of))
+    found: str | None = connection.scalar(select(CollectionRow.name).where(*mine).limit(1))
+    return found
+
+
+def require_free_name(connection: Connection, name: str, *, of: int | None = None) -> None:
+    """Raise Conflict if a collection, but for the one whose id is ``of``, has the name, or one that looks the same."""
+    other = look_alike(connection, name, of=of)
+    if other == name:
+        raise Conflict(f"There is a collection {name!r} already.", hint="Choose another name.")
+    if other is not None:
+        raise Conflict(
+            f"There is a collection {other!r} already. Its name looks the same; its letters are composed otherwise.",
+            hint="Copy its name from `indexer status`, or choose another one.",
+        )
 
 
 def being_purged(connection: Connection) -> Sequence[AnyRow]:

@@ -78,6 +78,7 @@ class SqlDocumentStore:
 
         Raises:
             EmbedderChanged: it holds embeddings of another embedder.
+            Conflict: another collection has a name that looks the same.
         """
         with self._database.write() as connection:
             return ensure_collection(connection, name, fingerprint, retention_days=self._retention / DAY)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, event
 
-from rag.errors import DatabaseDamaged, EmbedderChanged, InvalidRequest, UnknownCollection
+from rag.errors import Conflict, DatabaseDamaged, EmbedderChanged, InvalidRequest, UnknownCollection
 from rag.protocols import DocumentStore
 from rag.quality_types import Quality
 from rag.source_types import WebFetch
@@ -70,6 +70,17 @@ def test_a_collection_is_created_once(store, collection):
 def test_an_unknown_collection_is_named(store):
     with pytest.raises(UnknownCollection, match="'nowhere'"):
         store.collection("nowhere")
+
+
+def test_no_two_names_of_collections_look_the_same(store):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    store.ensure_collection(composed, fingerprint())
+    with pytest.raises(Conflict, match="looks the same"):
+        store.ensure_collection(apart, fingerprint())
+    with pytest.raises(UnknownCollection) as caught:
+        store.collection(apart)
+    assert "composed otherwise" in caught.value.hint
+    assert [each.name for each in store.collections()] == [composed]
 
 
 def test_a_new_parser_is_noted_and_documents_keep_theirs(store, collection):

@@ -167,6 +167,11 @@ def test_every_language_finds_its_passage(store, index, library, language, query
         ("Vertr*", ["de"]),
         ("сотруд*", ["ru"]),
         ("zzz*", []),
+        ('"three mon*"', ["en"]),
+        ('"two mon*"', []),
+        ('"mon* notice"', []),
+        ('"Frist von drei Monat*"', ["de"]),
+        ('"der Vertr*"', ["de"]),
     ],
 )
 def test_phrases_and_beginnings(store, index, library, query, found):

@@ -89,6 +89,11 @@ def with_two_indexes(folder: Path) -> None:
         library.vectors.rebuild(library.store.collection("default"))
 
 
+def tuned(folder: Path) -> None:
+    with open_library(settings_in(folder / "home")) as library:
+        library.store.set_dense_weight(library.store.collection("default"), 0.7)
+
+
 def old_home(folder: Path) -> None:
     no_home(folder)
     known = schema.REVISIONS
@@ -174,6 +179,7 @@ CASES = {
     "reembed and back": Case(command=("indexer", "reembed", "--rollback"), before=embedded_anew),
     "reembed and forget": Case(command=("indexer", "reembed", "--forget-previous"), before=embedded_anew),
     "retain": Case(command=("indexer", "retain", "0"), before=with_a_past),
+    "tune": Case(command=("rag", "tune", "--reset"), before=tuned),
     "page": Case(command=("indexer", "ingest", PAGE)),
     "upload": Case(command=("upload", "large.html"), before=with_a_large_file, then=("indexer", "worker", "--once")),
     "queue": Case(

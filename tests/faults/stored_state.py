@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from rag.factory import Library
     from rag.types import Collection
 
-# Of each collection and uri: the hash of the source, and the texts of the chunks.
+# Of each collection and uri: the hash of the source, and the texts of the chunks. Where the uri is empty: what was
+# tuned, if anything was.
 State = dict[tuple[str, str], tuple[str, tuple[str, ...]]]
 
 _MANY = 10_000
@@ -60,10 +61,13 @@ def _collection(library: Library, collection: Collection) -> list[tuple[tuple[st
         assert chunk.id in worded[chunk.text.split()[0]]
     for document in documents.values():
         assert sorted(found[document.id]) == list(range(document.chunk_count))
-    return [
+    state = [
         ((collection.name, document.uri), (document.sha256, tuple(text for _, text in sorted(found[key].items()))))
         for key, document in documents.items()
     ]
+    if collection.dense_weight is not None:
+        state.append(((collection.name, ""), (str(collection.dense_weight), ())))
+    return state
 
 
 @cache

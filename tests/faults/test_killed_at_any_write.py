@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 QUICK = (
     "sync",
     "rename",
+    "tune",
     "repair",
     "import",
     "migrate",

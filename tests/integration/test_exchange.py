@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
+import random
 import re
 import sqlite3
 import sys
@@ -16,9 +18,14 @@ import pytest
 from click.testing import CliRunner
 
 from indexer.cli import main
+from indexer.importing import read_header
+from indexer.parquet import read_parquet
+from indexer.records import RecordReader, read_json_lines
 from rag.config import load_settings
 from rag.embedding.fake import HashingEmbedder
+from rag.errors import InvalidRequest
 from rag.factory import Library, open_library
+from rag.stores.exchange import ExportEnd
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +78,9 @@ def exported(run, tmp_path) -> Path:
 
 
 def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    """The records, without their checksums."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{name: value for name, value in record.items() if name != "crc32"} for record in records]
 
 
 def rewritten(path: Path, records: list[dict]) -> Path:
@@ -197,6 +206,16 @@ def test_another_embedder_embeds_anew(run, use, exported, monkeypatch):
     assert told["embedded"] == told["chunks"] == len(kept)
     assert held("water") == kept
     assert found("water")
+
+
+def test_an_embedder_that_makes_no_vectors_is_told_and_not_the_file(run, use, exported, monkeypatch):
+    use("other")
+    broken = HashingEmbedder(name="broken")
+    monkeypatch.setattr(broken, "embed_passages", lambda texts: np.zeros((len(texts), 64), np.float32))
+    monkeypatch.setattr(Library, "_load_embedder", lambda self: broken)
+    error = run("import", exported, exit_code=1)
+    assert (error["code"], "broken@64 cannot be used" in error["message"]) == ("model_error", True)
+    assert run("status")["collections"] == []
 
 
 def test_a_collection_of_a_third_embedder_refuses(run, use, exported, monkeypatch, tmp_path):
@@ -365,6 +384,34 @@ def test_a_damaged_parquet_table_is_refused(run, use, table, damage):
     else:
         parquet.write_table(read.drop_columns(["ordinal"]), table)
     assert run("import", table, exit_code=1)["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_flipped_bit_changes_nothing_that_is_taken_in(exported, table, form):
+    path, read = {"jsonl": (exported, of_lines), "parquet": (table, read_parquet)}[form]
+    whole, chance = path.read_bytes(), random.Random(7)  # noqa: S311  # for a test
+    records = everything(read(path))
+    refused = 0
+    for _ in range(300):
+        place, bit = chance.randrange(len(whole)), 1 << chance.randrange(8)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+        try:
+            assert everything(read(path)) == records, (place, bit)
+        except InvalidRequest:
+            refused += 1
+    assert refused > 250
+
+
+def of_lines(path: Path) -> RecordReader:
+    return read_json_lines(path, io.BytesIO(path.read_bytes()))
+
+
+def everything(reader: RecordReader) -> list:
+    records = [read_header(reader)]
+    while not isinstance(records[-1], ExportEnd):
+        records.append(next(reader))
+    reader.close()
+    return records
 
 
 def test_without_pyarrow_the_extra_is_named(run, use, exported, tmp_path, monkeypatch):

@@ -30,11 +30,21 @@ WORDS = (
 DOCUMENTS = 12
 
 
+class Broken(HashingEmbedder):
+    """Of one passage it makes a vector that is none."""
+
+    def embed_passages(self, texts: list[str]) -> np.ndarray:
+        vectors = super().embed_passages(texts)
+        vectors[["number3x1 " in text for text in texts]] = 0
+        return vectors
+
+
 @pytest.fixture
 def catalog(monkeypatch):
     known = {
         "hashing": HashingEmbedder(),
         "other": HashingEmbedder(name="other", dimension=32),
+        "broken": Broken(name="broken"),
         "short": HashingEmbedder(name="short", max_tokens=40),
     }
 
@@ -400,6 +410,17 @@ def test_a_stopped_run_goes_on_where_it_was(run, ingested, monkeypatch):
     whole(run)
     *_, summary = lines(run("reembed", "--chunk-tokens", "60", "--json"))
     assert (summary["outcome"], summary["recut"]) == ("swapped", DOCUMENTS - cut)
+    whole(run)
+
+
+def test_an_embedder_that_makes_no_vectors_is_told_and_what_serves_goes_on(run, ingested):
+    before = chunks()
+    said = run("reembed", "--rechunk", "--embedder", "broken", exit_code=1).stderr
+    assert "model_error" in said
+    assert "broken@64 cannot be used for 'default': an embedding is zero or not finite" in said
+    assert chunks() == before
+    run("reembed", "--cancel")
+    assert states() == {"active": DOCUMENTS}
     whole(run)
 
 

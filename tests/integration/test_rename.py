@@ -88,10 +88,20 @@ def test_running_programs_know_it_by_their_next_query(run, home):
         assert other.store.set_dense_weight(collection, 0.4).name == "manual"
 
 
+def rename_to_a_lookalike(run):
+    """Of another; a collection itself may have its letters composed otherwise."""
+    run("rename", "stays", "caf\u00e9")
+    said = run("rename", "hand book/1", "cafe\u0301", exit_code=1).output
+    run("rename", "caf\u00e9", "cafe\u0301")
+    run("rename", "cafe\u0301", "stays")
+    return said
+
+
 def test_it_is_refused_while_somebody_has_either_name(run, home, made):
     names = {"hand book/1", "stays"}
     assert "There is a collection 'stays' already" in run("rename", "hand book/1", "stays", exit_code=1).output
     assert "already" in run("rename", "stays", "stays", exit_code=1).output
+    assert "looks the same" in rename_to_a_lookalike(run)
     for lock in (IngestLock, ReembeddingLock):
         for name in ("hand book/1", "manual"):
             with lock(home, name):

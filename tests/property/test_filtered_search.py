@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import unicodedata
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ MEDIA_TYPES = ["text/plain", "text/html", "application/pdf"]
 QUERY = unit_vectors(1, seed=77)[0]
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 TITLES = ["", "Acme", "acme", "Zoë"]
+ZONES = [UTC, None, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-11))]
 MANY = 60  # documents of the shelf whose base is in lists
 
 
@@ -74,6 +75,11 @@ def texts(field, values):
     return plain | ordered | listed
 
 
+def written(time, zone):
+    """In a zone of its own; without one it is of UTC."""
+    return (time.astimezone(zone) if zone else time.replace(tzinfo=None)).isoformat()
+
+
 def unordered(condition):
     return condition["operator"] in {"==", "!=", "in", "not in"}
 
@@ -85,11 +91,11 @@ VALUES = {
     "media_type": st.sampled_from(MEDIA_TYPES),
     "sha256": st.integers(0, DOCUMENTS).map(digest_of),
     "size": st.integers(0, DOCUMENTS),
-    "updated_at": st.integers(0, DOCUMENTS + 3).map(time_of).map(datetime.isoformat),
+    "updated_at": st.builds(written, st.integers(0, DOCUMENTS + 3).map(time_of), st.sampled_from(ZONES)),
     "page": st.integers(0, CHUNKS),
     "ordinal": st.integers(0, CHUNKS),
     "token_count": st.integers(0, 6),
-    "meta.year": st.integers(2018, 2026) | st.sampled_from(["2020", 2020.5]),
+    "meta.year": st.integers(2018, 2026) | st.sampled_from(["2020", 2020.5, 2**53, 2**53 - 1, -0.0]),
     "meta.team": st.sampled_from(["red", "grün", decomposed("grün"), 7]),
 }
 COMPARISONS = st.one_of(
@@ -102,6 +108,8 @@ METADATA = [
     {"year": 2020, "team": decomposed("grün")},
     {"year": 2020.5, "public": False},
     {"year": "2020", "team": 7, "public": 1},
+    {"year": 2**53, "team": "", "public": False},
+    {"year": 0, "team": 7.0},
 ]
 FILTERS = st.recursive(
     COMPARISONS,
@@ -120,11 +128,7 @@ def lets_through(condition, row):
         return {"AND": all(parts), "OR": any(parts), "NOT": not all(parts)}[operator]
     have, want = row.get(condition["field"]), condition["value"]
     if condition["field"] == "updated_at":
-        want = (
-            [each and datetime.fromisoformat(each) for each in want]
-            if isinstance(want, list)
-            else want and datetime.fromisoformat(want)
-        )
+        want = [each and moment(each) for each in want] if isinstance(want, list) else want and moment(want)
     if operator in {"==", "!="}:
         return same(have, want) == (operator == "==")
     if operator in {"in", "not in"}:
@@ -132,6 +136,11 @@ def lets_through(condition, row):
     if have is None or kind(have) != kind(want):
         return False
     return {">": have > want, ">=": have >= want, "<": have < want, "<=": have <= want}[operator]
+
+
+def moment(text):
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def kind(value):

@@ -131,6 +131,16 @@ async def test_what_is_not_json(body):
     assert_problem(response, 400, "malformed_json")
 
 
+async def test_json_that_is_nested_too_deep_is_told_as_that():
+    async with serving(ScriptedLibrary()) as client:
+        response = await client.post(
+            "/v1/query",
+            content='{"filters": {"conditions": ' + "[" * 10_000,
+            headers={"content-type": "application/json"},
+        )
+    assert "nested too deep" in assert_problem(response, 400, "malformed_json")["detail"]
+
+
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
 async def test_bodies_a_web_page_could_send_are_refused(media_type):
     library = ScriptedLibrary()

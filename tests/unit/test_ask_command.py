@@ -14,7 +14,9 @@ from click.testing import CliRunner
 from indexer.cli import main as indexer_main
 from rag.cli import main as rag_main
 from rag.commands import ask
+from rag.commands.ask import filter_from
 from rag.config import Settings
+from rag.errors import InvalidRequest
 from rag.model_types import Caller
 from rag.types import Comparison, OtherSource
 from tests.unit.api_library import ANSWERED, REFUSING, UNASKED, ScriptedLibrary
@@ -126,6 +128,12 @@ def test_a_question_may_be_given_without_quotation_marks(run, library):
 def test_a_file_of_questions_may_begin_with_a_byte_order_mark(run, library, tmp_path):
     (tmp_path / "questions.txt").write_bytes("\ufeffWie heißt es?\n".encode())
     assert "› Wie heißt es?" in run("--file", str(tmp_path / "questions.txt"))
+
+
+@pytest.mark.parametrize("levels", [17, 100_000])
+def test_a_filter_that_is_nested_too_deep_is_told_as_that(levels):
+    with pytest.raises(InvalidRequest, match="is nested deeper than 16 levels"):
+        filter_from('{"operator": "NOT", "conditions": [' * levels + "]}" * levels)
 
 
 @pytest.mark.parametrize("program", [rag_main, indexer_main])

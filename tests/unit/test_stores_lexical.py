@@ -16,6 +16,7 @@ from rag.stores.full_text import lexical, term_statistics
 from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.full_text.query_terms import query_terms
 from rag.stores.sqlite.database import Database
+from rag.stores.verification.findings import rebuild_full_text
 from tests.contracts.store_builders import drafts, fingerprint, ingest, settings_in, source, unit_vectors
 
 COUNT = 40
@@ -134,7 +135,7 @@ def test_scores_follow_what_comes_and_goes(database, store):
     assert len(FtsIndex(database).search(collection, "alpha", 2)) == 2
 
 
-@pytest.mark.parametrize("sizes", [b"", b"\x80", b"\x01\x02\x03\x04"])
+@pytest.mark.parametrize("sizes", [b"", b"\x80", b"\x01\x02\x03\x04", b"\x01\x02\x03"])
 def test_damaged_lengths_are_told(database, store, sizes):
     collection = fill(store, "one", 3, seed=1)
     table = f"{term_statistics.FULL_TEXT_TABLE}_docsize"
@@ -143,6 +144,20 @@ def test_damaged_lengths_are_told(database, store, sizes):
     with pytest.raises(DatabaseDamaged, match="Full text is damaged") as told:
         FtsIndex(database).search(collection, "every", 10)
     assert "indexer verify --repair" in told.value.hint
+
+
+def test_a_program_that_runs_goes_by_the_lengths_that_were_mended(database, store):
+    collection, index = fill(store, "one", 3, seed=1), FtsIndex(database)
+    whole = index.search(collection, "every alpha", 10)
+    damaged = FtsIndex(database)
+    with database.write() as connection:
+        table = term_statistics.FULL_TEXT_TABLE
+        connection.execute(text(f"UPDATE {table}_docsize SET sz = x'7f0001' WHERE id = 2"))  # noqa: S608
+    assert index.search(collection, "every alpha", 10) == whole
+    with pytest.raises(DatabaseDamaged, match="not those that it has counted"):
+        damaged.search(collection, "every alpha", 10)
+    rebuild_full_text(database)
+    assert damaged.search(collection, "every alpha", 10) == whole
 
 
 def test_a_rare_word_decides_and_frequent_ones_order(database, store, few):

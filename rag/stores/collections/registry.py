@@ -8,7 +8,14 @@ from sqlalchemy import delete, select
 
 from rag.errors import EmbedderChanged, UnknownCollection
 from rag.stores.changes import forget_indexes
-from rag.stores.collection_rows import change_collection, collection_row, collection_row_named, insert_collection
+from rag.stores.collection_rows import (
+    change_collection,
+    collection_row,
+    collection_row_named,
+    insert_collection,
+    look_alike,
+    require_free_name,
+)
 from rag.stores.embeddings.embedding_sets import change_live, create_live
 from rag.stores.reading import to_collection
 from rag.stores.tables import CollectionRow, DocumentRow, DropRow, EmbeddingSetRow, LanguageRow, VersionRow
@@ -25,6 +32,7 @@ def ensure_collection(
     """As ``rag.protocols.DocumentStore.ensure_collection``; ``retention_days`` are for a new one."""
     found = _find(connection, name)
     if found is None:
+        require_free_name(connection, name)
         collection_id = insert_collection(connection, name, fingerprint, retention_days=retention_days)
         create_live(connection, collection_id, fingerprint.embedder, fingerprint.dimension)
     else:
@@ -39,9 +47,12 @@ def require_collection(connection: Connection, name: str) -> Collection:
     """The collection with this name. Raises UnknownCollection."""
     found = _find(connection, name)
     if found is None:
+        other = look_alike(connection, name)
         raise UnknownCollection(
             f"There is no collection {name!r}.",
-            hint="`indexer status` lists those there are; `indexer ingest PATH --collection NAME` creates one.",
+            hint="`indexer status` lists those there are; `indexer ingest PATH --collection NAME` creates one."
+            if other is None
+            else f"There is {other!r}, whose letters are composed otherwise: copy its name from `indexer status`.",
         )
     return found
 

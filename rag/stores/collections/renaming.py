@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from rag.errors import Conflict, InvalidRequest
+from rag.errors import InvalidRequest
 from rag.job_types import request_to_json
-from rag.stores.collection_rows import change_collection, collection_row, collection_row_named
+from rag.stores.collection_rows import change_collection, collection_row, require_free_name
 from rag.stores.collections.holding import alone
 from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.jobs.purge import require_no_job
@@ -45,8 +45,7 @@ def rename(database: Database, home: Path, collection: Collection, name: str) ->
             for lock in locks:  # somebody may be about to make one of that name
                 held.enter_context(lock(home, name, doing="making"))
         connection = held.enter_context(database.write())
-        if collection_row_named(connection, name) is not None:
-            raise Conflict(f"There is a collection {name!r} already.", hint="Choose another name.")
+        require_free_name(connection, name, of=None if name == collection.name else collection.id)
         for each in (collection.name, name):
             require_no_job(connection, each)
         change_collection(connection, collection_row(connection, collection.id), name=name)

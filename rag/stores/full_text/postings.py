@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import text
 
 from rag.errors import DatabaseDamaged
-from rag.stores.full_text.term_statistics import FULL_TEXT_TABLE
+from rag.stores.full_text.term_statistics import AVERAGES, FULL_TEXT_TABLE, NEWEST, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ _SIZES = text(
     f" FROM (SELECT id, sz FROM {FULL_TEXT_TABLE}_docsize WHERE id > :known ORDER BY id LIMIT {_ROWS})"
 )
 _LONGEST: Final = np.iinfo(np.uint16).max
+_NONE: Final = np.zeros(1, dtype=np.uint16)
 
 
 class Postings(NamedTuple):
@@ -55,39 +56,50 @@ def postings(connection: Connection, words: Sequence[str]) -> dict[str, Postings
 
 class Lengths:
     """How many terms chunks have. Read once, and later what is new: no writer changes a chunk, and ids are never used
-    twice. Only of one that `indexer verify --repair` has mended meanwhile the former length counts until the program
-    starts again. Safe to share between threads.
+    twice. What is read at first must be as many in all as FTS5 has counted: what it weighs the average by. Safe to
+    share between threads.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._held: NDArray[np.uint16] = np.zeros(1, dtype=np.uint16)  # by the ids of chunks, two bytes each
+        self._held: NDArray[np.uint16] = _NONE  # by the ids of chunks, two bytes each
 
     def of(self, connection: Connection, ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """Of chunks that the connection's transaction sees; 0 where FTS5 knows none. Raises DatabaseDamaged."""
         if len(ids) and ids.max() >= len(self._held):
             with self._lock:
-                while ids.max() >= len(self._held) and self._grow(connection):
-                    pass
+                if ids.max() >= len(self._held):
+                    self._held = self._grown(connection)
         known = (ids >= 0) & (ids < len(self._held))
         return np.where(known, self._held[np.where(known, ids, 0)], 0).astype(np.float64)
 
-    def _grow(self, connection: Connection) -> bool:
-        listed, sizes = connection.execute(_SIZES, {"known": len(self._held) - 1}).one()
-        ids = _numbers(listed)
-        if not len(ids):
-            return False
-        held = np.zeros(ids[-1] + 1, dtype=np.uint16)
-        held[: len(self._held)] = self._held
-        columns = _varints(sizes)
-        if len(columns) != _COLUMNS * len(ids):
-            raise DatabaseDamaged(
-                "Full text is damaged: the lengths of passages cannot be read.",
-                hint="`indexer verify --repair` makes it anew.",
-            )
-        held[ids] = np.minimum(columns.reshape(-1, _COLUMNS).sum(axis=1), _LONGEST)
-        self._held = held
-        return True
+    def _grown(self, connection: Connection) -> NDArray[np.uint16]:
+        """With all chunks that came since."""
+        held, counted = self._held, np.zeros(1 + _COLUMNS, np.int64)
+        newest = connection.execute(NEWEST).scalar() or 0
+        while True:
+            listed, sizes = connection.execute(_SIZES, {"known": len(held) - 1}).one()
+            ids, columns = _numbers(listed), _varints(sizes or b"")
+            in_order = not np.any(np.diff(ids, prepend=len(held) - 1, append=newest + 1) <= 0)
+            if len(columns) != _COLUMNS * len(ids) or not in_order:
+                raise _damaged("cannot be read")
+            if not len(ids):
+                break
+            longer = np.zeros(ids[-1] + 1, dtype=np.uint16)
+            longer[: len(held)] = held
+            of_each = columns.reshape(-1, _COLUMNS)
+            longer[ids] = np.minimum(of_each.sum(axis=1), _LONGEST)
+            counted += [len(ids), *of_each.sum(axis=0)]
+            held = longer
+        if self._held is _NONE and counted.tolist() != numbers(connection.execute(AVERAGES).scalar() or bytes(4)):
+            raise _damaged("are not those that it has counted")
+        return held
+
+
+def _damaged(how: str) -> DatabaseDamaged:
+    return DatabaseDamaged(
+        f"Full text is damaged: the lengths of passages {how}.", hint="`indexer verify --repair` makes it anew."
+    )
 
 
 def _postings(listed: str | None) -> Postings:

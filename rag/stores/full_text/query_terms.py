@@ -1,4 +1,6 @@
-"""A query as the terms that it looks for: words, ``"phrases"`` and the beginnings of words (``begin*``)."""
+"""A query as the terms that it looks for: words, ``"phrases"``, and the beginnings of words (``begin*``), of which one
+may end a phrase.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 _QUOTES = ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」")
 _PHRASE = "|".join(f"{of[0]}(?P<phrase>[^{of}]*){of[1]}" for of in _QUOTES)
 _PART = regex.compile(rf"(?|{_PHRASE})|(?P<word>[^\s{''.join(sorted(set(''.join(_QUOTES))))}]+)")
-_PREFIX = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d]{2,}\*")
+_BEGINNING = r"[\p{L}\p{M}\p{N}\u200c\u200d]{2,}\*"
+_PREFIX = regex.compile(_BEGINNING)
+_LAST_OF_PHRASE = regex.compile(rf"(?:.*[^\p{{L}}\p{{M}}\p{{N}}])?(?P<beginning>{_BEGINNING})\s*", regex.DOTALL)
 _IDENTIFIER = regex.compile(r"[\p{N}_@/:.]")
 _PUNCTUATION = ".,;:!?'()[]{}"
 # The letters that a stem may be shorter than the beginning of a word that somebody asks for.
@@ -69,8 +73,17 @@ def query_terms(query: str, languages: Sequence[str | None] = (None,)) -> list[Q
 
 
 def _phrases(text: str, languages: Sequence[str | None]) -> Iterator[QueryTerm]:
-    for reading in phrase_terms(text, languages):
-        yield QueryTerm(tuple(reading), beginning=is_character(reading[-1]))
+    """The last word may be a beginning."""
+    readings = [tuple(reading) for reading in phrase_terms(text, languages)]
+    ending = _LAST_OF_PHRASE.fullmatch(text)
+    last = [] if ending is None else list(_beginnings(ending["beginning"].rstrip("*"), languages))
+    if last and all(len(each.words) == 1 for each in last):
+        for before in dict.fromkeys(reading[:-1] for reading in readings):
+            for each in last:
+                yield QueryTerm((*before, *each.words), beginning=each.beginning)
+        return
+    for words in readings:
+        yield QueryTerm(words, beginning=is_character(words[-1]))
 
 
 def _words(part: str, languages: Sequence[str | None]) -> Iterator[QueryTerm]:

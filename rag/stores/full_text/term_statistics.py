@@ -26,8 +26,8 @@ _K1, _B = 1.2, 0.75  # as in FTS5
 _LEAST_WEIGHT = 1e-6  # FTS5's, of a term that most chunks hold
 
 # FTS5's "averages" record: varints of the number of rows and of the tokens in each column.
-_AVERAGES = text(f"SELECT block FROM {FULL_TEXT_TABLE}_data WHERE id = 1")  # noqa: S608  # a constant
-_NEWEST = text("SELECT max(chunk_id) FROM chunk_terms")
+AVERAGES: Final = text(f"SELECT block FROM {FULL_TEXT_TABLE}_data WHERE id = 1")  # noqa: S608  # a constant
+NEWEST: Final = text("SELECT max(chunk_id) FROM chunk_terms")
 _SHARED = text(
     "SELECT (SELECT min(collection_id) FROM document_versions)"
     " IS NOT (SELECT max(collection_id) FROM document_versions)"
@@ -85,8 +85,8 @@ class TermStatistics:
 
     def read(self, connection: Connection) -> TermRows:
         """The statistics as the connection's transaction sees the index."""
-        state = connection.execute(_AVERAGES).scalar() or b""
-        newest = connection.execute(_NEWEST).scalar() or 0
+        state = connection.execute(AVERAGES).scalar() or b""
+        newest = connection.execute(NEWEST).scalar() or 0
         held = self._held
         if (state, newest) != (held.state, held.statistics.newest) or len(held.rows) > _TERMS_HELD:
             shared = bool(connection.execute(_SHARED).scalar())
