@@ -15,7 +15,7 @@ export CMAKE_ARGS ?= $(if $(shell $(CC) $(NO_AMX) -x c -E /dev/null >/dev/null 2
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help setup models demo serve test test-slow check format docs bench constraints clean
+.PHONY: help setup models demo serve test test-faults test-all test-slow check format docs bench constraints clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,9 +41,22 @@ demo: models ## ingest examples/corpus and ask four questions
 serve: models ## serve the API on http://127.0.0.1:8000
 	@$(BIN)/rag serve
 
-test: setup ## unit, contract, integration, end-to-end, property and fault tests, with real small models
-	@$(BIN)/rag models pull smollm2-135m-instruct all-minilm-l6-v2
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Every folder below tests/ is in one of the two.
+TESTS        := tests/unit tests/contracts tests/integration tests/property
+TESTS_FAULTS := tests/e2e tests/faults
+define run-tests
+@$(BIN)/rag models pull smollm2-135m-instruct all-minilm-l6-v2
+OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+endef
+
+test: setup ## unit, contract, integration and property tests, with real small models
+	$(run-tests) $(TESTS)
+
+test-faults: setup ## end-to-end and fault tests: programs that are started, killed, damaged and out of room
+	$(run-tests) $(TESTS_FAULTS)
+
+test-all: setup ## both, as CI does
+	$(run-tests) $(TESTS) $(TESTS_FAULTS)
 
 test-slow: models ## what takes minutes or the 1.5B model
 	$(BIN)/python -m pytest -m slow --timeout 1800

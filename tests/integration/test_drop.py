@@ -14,7 +14,7 @@ import pytest
 
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
-from rag.erasure import DeletionFollower
+from rag.erasure import DeletionFollower, erase_deleted
 from rag.errors import Conflict, UnknownCollection
 from rag.factory import Library, open_library
 from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
@@ -238,7 +238,7 @@ def test_an_index_that_is_being_written_is_written_no_more(home, run, monkeypatc
 
 
 def test_a_model_that_does_not_forget_is_told(run, folder, home, monkeypatch):
-    monkeypatch.setattr("rag.erasure._CONFIRM_S", 0.1)
+    monkeypatch.setitem(erase_deleted.__kwdefaults__, "timeout_s", 0.1)
     with open_library(Settings(_env_file=None)) as library:
         follower = DeletionFollower(library.database, library.generator_source.snapshot_directory)  # confirms nothing
         try:

@@ -42,6 +42,14 @@ def test_the_command_line_page_is_the_programs_own_help() -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == done.stdout, "run: make docs"
 
 
+def test_make_runs_every_folder_of_tests() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    variables = re.findall(r"^TESTS(?:_FAULTS)?\s*:= (.*)$", makefile, re.MULTILINE)
+    named = [ROOT / folder for variable in variables for folder in variable.split()]
+    assert sorted(named) == sorted({path.parent for path in (ROOT / "tests").rglob("test_*.py")})
+    assert "make test-all" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
 def test_every_setting_is_told_to_who_runs_it() -> None:
     pages = [page for page in PAGES if page.parent.name != "decisions" and page.name != "lab-log.md"]
     told = "".join(page.read_text(encoding="utf-8") for page in pages)
