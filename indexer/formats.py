@@ -21,6 +21,8 @@ XML: Final = "application/xml"
 SRT: Final = "application/x-subrip"
 VTT: Final = "text/vtt"
 ASS: Final = "text/x-ssa"
+CONTACTS: Final = "text/vcard"
+CALENDAR: Final = "text/calendar"
 CODE: Final = "text/x-source"
 MAIL: Final = "message/rfc822"
 MAILBOX: Final = "application/mbox"
@@ -82,5 +84,5 @@ SUFFIX_TYPES: Final = {
     },
 }
 # Formats that may hold blobs beside text, which their parsers leave out.
-LOOSE: Final = frozenset({HTML, MARKDOWN, XML, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX})
+LOOSE: Final = frozenset({HTML, MARKDOWN, XML, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX, CONTACTS, CALENDAR})
 PROSE: Final = frozenset({RST, ORG, LATEX, ASS})

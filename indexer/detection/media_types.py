@@ -16,7 +16,9 @@ from indexer.detection.programs import program_type
 from indexer.detection.tar_headers import is_tar
 from indexer.detection.unread import ZIP_MARKS, common_name, marked_name, unread_zip
 from indexer.formats import (
+    CALENDAR,
     CODE,
+    CONTACTS,
     HTML,
     HTML_SUFFIXES,
     JSON,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 READABLE: Final = (
     "text, Markdown, HTML, PDF, EPUB, office documents, images, reStructuredText, Org, LaTeX, CSV, JSON, XML, "
-    "notebooks, subtitles, source code, mail, and ZIP and TAR archives of these"
+    "notebooks, subtitles, contacts, calendars, source code, mail, and ZIP and TAR archives of these"
 )
 
 # Data under such a name is meant to be read as it stands.
@@ -82,6 +84,7 @@ _TAG = re.compile(rb"<(?:p|div|table|h[1-6]|body|html|head|ul|ol|a|br|span)\b", 
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?+\s*+([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 _ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\([BJ]")
 _XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
+_CARDS = re.compile(rb"\s*+BEGIN:V(CARD|CALENDAR)[ \t]*+\r?\n", re.IGNORECASE)
 _HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60}):[^\n]*\n(?:[ \t][^\n]*\n)*", re.ASCII)
 _MAIL_SUFFIXES: Final = frozenset({".eml", ".mht", ".mhtml", ".mbox"})
 _MAILBOX_MARK: Final = "From "  # begins the line that a mailbox puts before each message
@@ -372,10 +375,18 @@ def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> st
         suffix in XML_SUFFIXES and start.lstrip().startswith(b"<")
     ):
         return XML
-    named = VTT if start.startswith(b"WEBVTT") and b"-->" in start else SUFFIX_TYPES.get(suffix, TEXT)
+    named = _marked_text(start) or SUFFIX_TYPES.get(suffix, TEXT)
     if suffix not in _PLAIN_SUFFIXES and (program := program_type(path, start)) is not None:
         return program
     if named == JSON or (named == TEXT and suffix not in _PLAIN_SUFFIXES):
         found = json_type(start.decode("utf-8", errors="replace"), whole=whole)
         return found if found is not None and (named == TEXT or found == NOTEBOOK) else named
     return named
+
+
+def _marked_text(start: bytes) -> str | None:
+    """The format of a text that says what it is in its first line."""
+    if start.startswith(b"WEBVTT") and b"-->" in start:
+        return VTT
+    cards = _CARDS.match(start)
+    return None if cards is None else CONTACTS if cards[1].upper() == b"CARD" else CALENDAR

@@ -16,11 +16,21 @@ if TYPE_CHECKING:
 OUTSIDE_LINK: Final = "link out of the folder"
 BROKEN_LINK: Final = "broken link"
 _SPECIAL: Final = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
-_JUNK_DIRECTORIES: Final = frozenset({"__pycache__", "node_modules", "__MACOSX", "venv"})
-_JUNK_FILES: Final = frozenset({"thumbs.db", "desktop.ini"})
+_JUNK_DIRECTORIES: Final = frozenset(
+    {"__pycache__", "node_modules", "bower_components", "__MACOSX", "venv", "$RECYCLE.BIN", "System Volume Information"}
+)
+# What systems lay into folders, and what package managers write down of the versions they took.
+_JUNK_FILES: Final = frozenset(
+    {"thumbs.db", "desktop.ini", "icon\r", "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml"}
+    | {
+        f"{name}.lock"
+        for name in ("cargo", "poetry", "uv", "pdm", "pipfile", "composer", "gemfile", "flake", "pubspec")
+    }
+)
 # What Word, Excel and PowerPoint lay beside a file that is open.
 _JUNK_PREFIX: Final = "~$"
 _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
+_SOURCE_MAPS: Final = (".js.map", ".css.map")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,11 +187,10 @@ def _left_out(name: str, *, is_folder: bool) -> str | None:
         return "hidden"
     if is_folder:
         return "a folder of another program's files" if name in _JUNK_DIRECTORIES else None
-    return "a temporary or backup file" if _is_junk(name.lower()) else None
-
-
-def _is_junk(name: str) -> bool:
-    return name in _JUNK_FILES or name.startswith(_JUNK_PREFIX) or name.endswith(_JUNK_SUFFIXES)
+    low = name.lower()
+    if low in _JUNK_FILES or low.endswith(_SOURCE_MAPS):
+        return "a file that another program keeps for itself"
+    return "a temporary or backup file" if low.startswith(_JUNK_PREFIX) or low.endswith(_JUNK_SUFFIXES) else None
 
 
 def _inside(path: Path, anchor: Path) -> bool:

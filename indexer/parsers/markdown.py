@@ -11,8 +11,11 @@ from markdown_it import MarkdownIt
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.captions import beside_tables, is_marked_caption
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.markdown_front import below_heading, front_matter
 from indexer.parsers.markdown_furniture import is_badges, is_contents, is_contents_title
-from indexer.parsers.markdown_notes import beside_mentions, part_notes, without_marks
+from indexer.parsers.markdown_notes import MENTION, part_notes, without_marks
+from indexer.parsers.markdown_tables import part_tables
+from indexer.parsers.notes import beside_mentions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +31,6 @@ _LINE_CHARS: Final = 1 << 16
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _ATX_HEADING = re.compile(r"^#{1,6}\s")
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-_FRONT_TITLE = re.compile(r"^title[ \t]*:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 # What lays out a page; a picture with a description is no such thing.
 _TAGS_ONLY = re.compile(
     r"\A\s*(?:(?:<!--(?:(?!-->).)*-->|</?(?:details|summary|div|p|center|section|span|a|br|hr|picture|source|font)\b[^<>]*>)\s*)+\Z",
@@ -58,7 +59,8 @@ _KINDS: Final = {
 def parse_markdown(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield the top-level blocks of a Markdown file.
 
-    Front matter, comments, badges and lists of its own contents are left out; its title is used.
+    Comments, badges and lists of its own contents are left out. The title of front matter is used, and what else that
+    says stands below the first heading.
     """
     yield from beside_tables(_parsed(file, encoding))
 
@@ -68,14 +70,14 @@ def _parsed(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     first = True
     with TextReader(file, encoding) as source:
         for segment in _segments(source.lines(_LINE_CHARS)):
-            text = segment
-            if first and (front := _FRONT_MATTER.match(text)):
-                text = text[front.end() :]
-                if title := _FRONT_TITLE.search(front[1] or ""):
-                    yield Title(text=title[1].strip("\"'"))
+            text, said = segment, ""
+            if first and (front := front_matter(text)) is not None:
+                text, said = text[front.end :], front.said
+                if front.title:
+                    yield Title(text=front.title)
             first = False
             text, notes = part_notes(text)
-            for block in beside_mentions(_blocks(reader, text), notes):
+            for block in below_heading(beside_mentions(_with_tables(reader, text), notes, MENTION), said):
                 yield from bounded(block)
         yield from source.notices()
 
@@ -100,6 +102,14 @@ def _segments(source: Iterator[str]) -> Iterator[str]:
         after_blank = not line.strip()
     if lines:
         yield "".join(lines)
+
+
+def _with_tables(reader: MarkdownIt, text: str) -> Iterator[Block]:
+    for part in part_tables(text):
+        if isinstance(part, Block):
+            yield part
+        else:
+            yield from _blocks(reader, part)
 
 
 def _blocks(reader: MarkdownIt, text: str) -> Iterator[Block]:

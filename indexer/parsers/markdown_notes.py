@@ -1,17 +1,11 @@
-"""Footnotes of Markdown, as Pandoc, GitHub and others write them: each comes behind what refers to it."""
+"""Footnotes of Markdown, as Pandoc, GitHub and others write them."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
 
-from indexer.parsers.blocks import Block, BlockKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-_REFERENCE = re.compile(r"\[\^([^\]\s]+)\]")
+MENTION = re.compile(r"\[\^([^\]\s]+)\]")
 _DEFINITION = re.compile(r" {0,3}\[\^([^\]\s]+)\]:")
 _INDENTED = re.compile(r"(?: {4}| {0,3}\t)")
 # What begins something of its own right below a paragraph.
@@ -21,14 +15,14 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 def without_marks(heading: str) -> str:
     """A heading without the marks of its notes."""
-    return _REFERENCE.sub("", heading)
+    return MENTION.sub("", heading)
 
 
 def part_notes(text: str) -> tuple[str, dict[str, str]]:
     """A text without the notes that it refers to, and these by their names, as they are written."""
     if "[^" not in text:
         return text, {}
-    mentions = Counter(_REFERENCE.findall(text))
+    mentions = Counter(MENTION.findall(text))
     kept: list[str] = []
     notes: dict[str, list[str]] = {}
     lines: list[str] | None = None  # of the note that is being read
@@ -51,28 +45,3 @@ def part_notes(text: str) -> tuple[str, dict[str, str]]:
 def _goes_on(line: str, *, blank: bool) -> bool:
     """Whether a line goes on with the note above it; ``blank`` is whether an empty line is between."""
     return not line.strip() or _INDENTED.match(line) is not None or not (blank or _BEGINS.match(line))
-
-
-def beside_mentions(blocks: Iterable[Block], notes: Mapping[str, str]) -> Iterator[Block]:
-    """Yield the blocks with each note behind the one that first refers to it, or behind the caption below that."""
-    left = dict(notes)
-    waiting: list[Block] = []
-    for block in blocks:
-        if block.kind is not BlockKind.CAPTION:
-            yield from waiting
-            waiting = []
-        yield block
-        if left and block.kind is not BlockKind.CODE:
-            waiting += _taken(block.text, left)
-    yield from waiting
-    yield from (Block(text=text) for text in left.values())
-
-
-def _taken(text: str, left: dict[str, str]) -> Iterator[Block]:
-    """Notes that a text refers to, and those that these refer to."""
-    names = _REFERENCE.findall(text)
-    while names:
-        note = left.pop(names.pop(0), None)
-        if note is not None:
-            yield Block(text=note)
-            names = _REFERENCE.findall(note) + names

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line, short_caption
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.notes import notes_beside_mentions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,8 @@ _DRAWER_END = re.compile(r"^[ \t]*:END:[ \t]*$", re.IGNORECASE)
 _PLANNING = re.compile(r"^[ \t]*(?:SCHEDULED|DEADLINE|CLOSED):")
 _TABLE = re.compile(r"^[ \t]*\|")
 _LIST_ITEM = re.compile(r"^[ \t]*(?:[-+]|\d{1,3}[.)])[ \t]+\S|^[ \t]+\*[ \t]+\S")
+_NOTE = re.compile(r"^\[fn:([\w-]+)\][ \t]")
+_MENTION = re.compile(r"\[fn:([\w-]+)\]")
 _CODE: Final = frozenset({"src", "example", "export"})
 
 
@@ -35,7 +38,7 @@ def parse_org(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         titles = [found[2] for line in lines if (found := _KEYWORD.match(line)) and found[1].lower() == "title"]
         if titles:
             yield Title(text=" ".join(titles))
-        for block in _blocks(lines):
+        for block in notes_beside_mentions(_blocks(lines), _NOTE, _MENTION):
             yield from bounded(block)
         yield from reader.notices()
 
@@ -96,7 +99,7 @@ def _group(lines: list[str], at: int) -> tuple[int, Block]:
     end = at + 1
     table = bool(_TABLE.match(lines[at]))
     while end < len(lines) and lines[end].strip() and table == bool(_TABLE.match(lines[end])):
-        if any(start.match(lines[end]) for start in (_HEADING, _BEGIN, _KEYWORD, _COMMENT)):
+        if any(start.match(lines[end]) for start in (_HEADING, _BEGIN, _KEYWORD, _COMMENT, _NOTE)):
             break
         end += 1
     text = "".join(lines[at:end])

@@ -10,7 +10,9 @@ from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
 from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
 from indexer.formats import (
     ASS,
+    CALENDAR,
     CODE,
+    CONTACTS,
     CSV,
     HTML,
     JSON,
@@ -78,6 +80,7 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         SRT: "indexer.parsers.subtitles:parse_srt",
         VTT: "indexer.parsers.subtitles:parse_vtt",
         ASS: "indexer.parsers.subtitles:parse_ass",
+        **dict.fromkeys((CONTACTS, CALENDAR), "indexer.parsers.cards:parse_cards"),
         CODE: "indexer.parsers.source_code:parse_code",
         **{f"text/x-{language}": f"indexer.parsers.source_code:parse_{language}" for language in LANGUAGES},
         MAIL: "indexer.parsers.mail.message:parse_mail",

@@ -47,7 +47,7 @@ def _blocks(rows: Iterable[Sequence[str]], width: int) -> Iterator[Block]:
     """The tables, and what stands above them.
 
     A row of one cell at the start or after an empty row is the title of what follows, or a remark. Rows below it that
-    begin with no header go on with the table above.
+    begin with no header go on with the table above. Values above a wider table, as banks write them, are lines.
     """
     table: TableWriter | None = None
     opening: list[Sequence[str]] = []
@@ -57,25 +57,35 @@ def _blocks(rows: Iterable[Sequence[str]], width: int) -> Iterator[Block]:
         if not filled:
             between = True
         elif between and width > 1 and filled == 1 and any(map(str.isalpha, "".join(row))):
-            table = yield from _started(opening, table)
+            table = yield from _started(opening, table, width)
             opening = []
             yield from table.finish() if table is not None else ()
             yield from bounded(Block(text=f"{one_line(''.join(row))}\n\n"))
         elif opening or between:
+            if between and table is None and all(_is_fact(above, width) for above in opening):
+                yield from _facts(opening)
+                opening = []
             between = False
             opening.append(row)
             if len(opening) > _SAMPLE_LINES:
-                table = yield from _started(opening, table)
+                table = yield from _started(opening, table, width)
                 opening = []
         elif table is not None:
             yield from table.add(row, None)
-    table = yield from _started(opening, table)
+    table = yield from _started(opening, table, width)
     if table is not None:
         yield from table.finish()
 
 
-def _started(opening: Sequence[Sequence[str]], table: TableWriter | None) -> Generator[Block, None, TableWriter | None]:
+def _started(
+    opening: Sequence[Sequence[str]], table: TableWriter | None, width: int
+) -> Generator[Block, None, TableWriter | None]:
     """The first rows of a table are written, now that they show whether it is another."""
+    if table is None:
+        short = list(itertools.takewhile(lambda row: len(row) < width and _is_fact(row, width), opening))
+        if len(short) < len(opening):
+            yield from _facts(short)
+            opening = opening[len(short) :]
     if not opening:
         return table
     headers = header_rows(opening)
@@ -85,6 +95,18 @@ def _started(opening: Sequence[Sequence[str]], table: TableWriter | None) -> Gen
     for row in opening:
         yield from table.add(row, None)
     return table
+
+
+def _is_fact(row: Sequence[str], width: int) -> bool:
+    """Whether a row is a name with its value, and takes no more than half of what most rows have."""
+    filled = _filled(row)
+    return filled * 2 <= width and all(cell.strip() for cell in row[:filled])
+
+
+def _facts(rows: Sequence[Sequence[str]]) -> Iterator[Block]:
+    lines = (": ".join(filter(None, map(one_line, row))) for row in rows)
+    if text := "\n".join(lines):
+        yield from bounded(Block(text=f"{text}\n\n"))
 
 
 def _width(lines: Sequence[str], dialect: Dialect) -> int:

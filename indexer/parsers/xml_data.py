@@ -25,6 +25,7 @@ from indexer.parsers.decoding import TextReader
 from indexer.parsers.html import parse_html
 from indexer.parsers.xml_parts import local_name
 from rag.errors import SourceDamaged, SourceUnsafe
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,15 @@ _CODE: Final = frozenset({"programlisting", "screen", "code-block", "preformat",
 _MARKUP = re.compile(r"<(?:p|br|div|a|ul|ol|li|img|b|i|em|strong|h[1-6]|table|span)\b[^>]*>", re.IGNORECASE)
 _NOT_PLAIN = re.compile(r"<|&[\w.:-]+;")
 _ENTITY_VALUE_CHARS: Final = 500
-_BLOB = re.compile(r"^[A-Za-z0-9+/=\s]{1024,}$")
+_BLOB = re.compile(r"^[A-Za-z0-9+/=\s]+$")
+_BLOB_CHARS: Final = 1025
+# Drawn lines, coordinates, measurements: long, and hardly a letter in it.
+_FIGURES = re.compile(r"[-+.,;:\d\s]+")
+_FIGURES_CHARS: Final = 300
+_MAX_LETTERS: Final = 0.25
+_DRAWING: Final = "svg"
+# Points of a way with their heights and times (GPX).
+_POINTS: Final = frozenset({"trkseg"})
 _MAX_LEVEL: Final = 6
 _MIN_TEXT_SHARE: Final = 0.2
 _MAX_REFERENCE_CHARS: Final = 80
@@ -101,6 +110,8 @@ def parse_xml(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     yield from reader.notices()
     if writer.blobs:
         yield Notice(message=f"{writer.blobs:,} values are encoded data (base64 or the like) and are left out.")
+    if writer.figures:
+        yield Notice(message=f"{plural(writer.figures, 'row')} of figures (points, coordinates, drawn lines) left out.")
 
 
 def _replace_entities(tree: _ElementTree) -> None:
@@ -140,12 +151,12 @@ class _Writer:
         self._lines: list[str] = []
         self._label = ""  # of the table or figure that is open
         self._caption = ""  # of the tables that come
-        self.blobs = 0
+        self.blobs = self.figures = 0
         self.title = _title(root)
         texts = sum(len(text) for text in _texts(root) if text.strip())
         attributes = sum(len(str(value)) for element in root.iter() for value in element.attrib.values())
         # Beside text, attributes are for programs; where they hold nearly everything, they are the text.
-        self._tells_attributes = texts < _MIN_TEXT_SHARE * attributes
+        self._tells_attributes = texts < _MIN_TEXT_SHARE * attributes and _name(root) != _DRAWING
 
     def blocks(self) -> Iterator[Block]:
         from lxml import etree
@@ -180,8 +191,7 @@ class _Writer:
         name = _name(element)
         if (titled := self._titled(element, name, depth)) is not None:
             return titled, True
-        if name in _ROWS:
-            self._row(element)
+        if self._left_out(element, name) or self._row(element, name):
             return None, True
         if name in _CODE:
             return [Block(text="".join(_texts(element)).strip("\n") + "\n\n", kind=BlockKind.CODE)], True
@@ -197,6 +207,15 @@ class _Writer:
             return [Block(text="", kind=BlockKind.HEADING, level=level)] if ended else None, False
         return self._running_text(element)
 
+    def _left_out(self, element: _Element, name: str) -> bool:
+        """Whether it holds nothing to read; counted."""
+        value = "" if len(element) else (element.text or "").strip()
+        blob = len(value) >= _BLOB_CHARS and _BLOB.match(value) is not None
+        figures = not blob and (name in _POINTS or _is_figures(value))
+        self.blobs += blob
+        self.figures += figures
+        return blob or figures
+
     def _running_text(self, element: _Element) -> tuple[list[Block] | None, bool]:
         """A paragraph; one that holds tables, titles or paragraphs is taken apart, as ``blocks`` goes on."""
         if any(_is_apart(inner) for inner in element):
@@ -206,9 +225,6 @@ class _Writer:
     def _leaf(self, element: _Element) -> tuple[list[Block] | None, bool]:
         name = _name(element)
         value = (element.text or "").strip()
-        if value and len(value) > 1024 and _BLOB.match(value):
-            self.blobs += 1
-            return None, True
         if _MARKUP.search(value):
             return [
                 block for block in parse_html(io.BytesIO(value.encode()), "utf-8") if isinstance(block, Block)
@@ -224,7 +240,8 @@ class _Writer:
 
     def _attributes(self, element: _Element) -> str:
         """What its attributes say, where they are what a document says."""
-        if not self._tells_attributes:
+        # Those around all the rest say which version of the format it is, and for which programs.
+        if not self._tells_attributes or (element is self._root and len(element)):
             return ""
         return " ".join(one_line(text) for key, text in element.attrib.items() if _is_told(str(key), str(text)))
 
@@ -259,10 +276,14 @@ class _Writer:
         text, self._label = one_line(f"{self._label} {text}"), ""
         return [Block(text=f"{text}\n\n", kind=BlockKind.CAPTION)] if text else []
 
-    def _row(self, row: _Element) -> None:
+    def _row(self, row: _Element, name: str) -> bool:
+        """Whether it is a row, which is written."""
+        if name not in _ROWS:
+            return False
         cells = [one_line(_text(cell)) for cell in row if isinstance(cell.tag, str)]
         if any(cells):
             self._lines.append(" | ".join(cells))
+        return True
 
     def _flush(self) -> Iterator[Block]:
         lines, self._lines = self._lines, []
@@ -344,6 +365,10 @@ def _is_mixed(element: _Element) -> bool:
 def _is_told(key: str, value: str) -> bool:
     """Whether an attribute says something to a reader, as words or numbers do and keys and addresses do not."""
     name = key.rpartition("}")[2].lower()
-    return name not in {"id", "idref", "ref", "href", "rid", "space", "lang", "type", "src", "schemalocation"} and bool(
-        value.strip()
-    )
+    no_text = {"id", "idref", "ref", "href", "rid", "space", "lang", "type", "src", "schemalocation"}
+    return name not in no_text and bool(value.strip()) and not _is_figures(value)
+
+
+def _is_figures(value: str) -> bool:
+    letters = len(_FIGURES.sub("", value)) if len(value) >= _FIGURES_CHARS else len(value)
+    return letters < _MAX_LETTERS * len(value)

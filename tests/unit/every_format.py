@@ -142,6 +142,19 @@ def _ass(content: Content) -> str:
     return "[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n" + "".join(rows)
 
 
+def _contacts(content: Content) -> str:
+    return "".join(f"BEGIN:VCARD\nFN:{_escaped(line)}\nEND:VCARD\n" for line in content.lines)
+
+
+def _calendar(content: Content) -> str:
+    events = (f"BEGIN:VEVENT\nSUMMARY:{_escaped(line)}\nEND:VEVENT\n" for line in content.lines)
+    return f"BEGIN:VCALENDAR\n{''.join(events)}END:VCALENDAR\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(",", "\\,").replace(";", "\\;")
+
+
 # How a function begins and ends, by language; and what begins a remark.
 _FUNCTIONS = {
     "python": ("def f{}():", "    return 1", "#"), "javascript": ("function f{}() {{", "}", "//"),
@@ -316,6 +329,8 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.SRT, Case(name="a.srt", make=lambda content: _cues(content, ","))
     yield formats.VTT, Case(name="a.vtt", make=lambda content: _cues(content, ".", "WEBVTT\n\n"))
     yield formats.ASS, Case(name="a.ass", make=_ass)
+    yield formats.CONTACTS, Case(name="a.vcf", make=_contacts)
+    yield formats.CALENDAR, Case(name="a.ics", make=_calendar)
     for language, suffix in _SUFFIXES.items():
         yield f"text/x-{language}", Case(name=f"a.{suffix}", make=_code(language))
     yield formats.MAIL, Case(name="a.eml", make=lambda content: bytes(mail("On rows", content.body)))

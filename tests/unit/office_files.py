@@ -408,13 +408,20 @@ def biff(kind: int, data: bytes) -> bytes:
     return struct.pack("<HH", kind, len(data)) + data
 
 
-def xlsb(codes: Mapping[int, str], styles: Sequence[int], rows: Sequence[Sequence[tuple[float, int]]]) -> bytes:
-    """As ``styled_xls``, in Excel's newer binary form."""
+def xlsb(
+    codes: Mapping[int, str], styles: Sequence[int], rows: Sequence[Sequence[tuple[float, int]]], *, short: bool = False
+) -> bytes:
+    """As ``styled_xls``, in Excel's newer binary form; ``short``: cells right of others say no column."""
     formats = b"".join(_xlsb(44, struct.pack("<H", number) + _wide(code)) for number, code in codes.items())
     used = b"".join(_xlsb(47, struct.pack("<HH", 0, number).ljust(16, b"\0")) for number in styles)
     cells = b"".join(
         _xlsb(0, struct.pack("<I", number))
-        + b"".join(_xlsb(5, struct.pack("<IId", column, style, value)) for column, (value, style) in enumerate(row))
+        + b"".join(
+            _xlsb(16, struct.pack("<Id", style, value))
+            if short and column
+            else _xlsb(5, struct.pack("<IId", column, style, value))
+            for column, (value, style) in enumerate(row)
+        )
         for number, row in enumerate(rows)
     )
     size = struct.pack("<4I", 0, len(rows) - 1, 0, max(map(len, rows)) - 1)

@@ -1,4 +1,4 @@
-"""CSV, JSON, XML, subtitles and notebooks."""
+"""CSV, JSON, XML, subtitles, contacts, calendars and notebooks."""
 
 import io
 import json
@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from indexer.chunking.chunker import chunk_blocks
-from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, SRT, TSV, VTT, XML
+from indexer.formats import ASS, CALENDAR, CONTACTS, CSV, JSON, JSON_LINES, NOTEBOOK, SRT, TSV, VTT, XML
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.json_data import parse_json
 from indexer.parsers.separated import parse_csv
@@ -345,3 +345,101 @@ def test_values_of_a_list_are_told_apart():
     steps = {"steps": ["Fry the onion.", "Add lentils, salt."], "days": ["2 May, noon", "3 May"], "tags": ["a", "b"]}
     told = "steps: Fry the onion. Add lentils, salt.\ndays: 2 May, noon; 3 May\ntags: a, b\n\n"
     assert parsed(JSON, json.dumps(steps)).text == told
+
+
+VCARDS = """\
+BEGIN:VCARD
+VERSION:3.0
+N:Larsen;Henrik;;;
+FN:Henrik Larsen
+ORG:Larsen Yachts;Rigging
+item1.TEL;type=CELL;type=VOICE;type=pref:+45 12 34 56 78
+ADR;TYPE=WORK:;;Havnegade 12;Svendborg;;5700;Denmark
+PHOTO;ENCODING=b;TYPE=JPEG:/9j/4AAQSkZJRgABAQEASABIAAD
+ 2wBDAAgGBgcGBQgHBwcJCQgKDBQ
+NOTE:Before nine\\, never on
+  Fridays.\\nOwes us a winch.
+END:VCARD
+BEGIN:VCARD
+VERSION:2.1
+N;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:M=C3=BC=
+ller;J=C3=B6rg;;;
+TEL;CELL:0171 2345678
+END:VCARD
+"""
+
+
+def test_a_contact_is_a_record_in_words():
+    assert [block.text for block in parsed(CONTACTS, VCARDS).blocks] == [
+        (
+            "Henrik Larsen\nOrganisation: Larsen Yachts, Rigging\nPhone (cell): +45 12 34 56 78\n"
+            "Address (work): Havnegade 12, Svendborg, 5700, Denmark\n"
+            "Before nine, never on Fridays.\nOwes us a winch.\n\n"
+        ),
+        "Müller, Jörg\nPhone (cell): 0171 2345678\n\n",
+    ]
+
+
+def test_an_appointment_is_a_record_in_words_without_zones_and_alarms():
+    page = """\
+BEGIN:VCALENDAR
+X-WR-CALNAME:Kim
+BEGIN:VTIMEZONE
+TZID:Europe/Berlin
+BEGIN:DAYLIGHT
+DTSTART:19700329T020000
+END:DAYLIGHT
+END:VTIMEZONE
+BEGIN:VEVENT
+DTSTART;TZID=Europe/Berlin:20240305T090000
+DTEND:20240305T083000Z
+SUMMARY:Dentist
+ORGANIZER;CN="Weiss, Dr.":MAILTO:weiss@example.org
+DESCRIPTION:<p>Bring the <b>card</b></p>and 5 &gt\\; 4.
+BEGIN:VALARM
+DESCRIPTION:This is an event reminder
+END:VALARM
+LOCATION:Hauptstr. 5\\, Berlin
+END:VEVENT
+BEGIN:VTODO
+SUMMARY:Passport
+DUE;VALUE=DATE:20240730
+END:VTODO
+END:VCALENDAR
+"""
+    result = parsed(CALENDAR, page)
+    assert result.titles == ["Kim"]
+    assert [block.text for block in result.blocks] == [
+        (
+            "Dentist\nFrom: 2024-03-05 09:00 (Europe/Berlin)\nUntil: 2024-03-05 08:30 (UTC)\n"
+            "Place: Hauptstr. 5, Berlin\nOrganiser: Weiss, Dr. <weiss@example.org>\nBring the card\nand 5 > 4.\n\n"
+        ),
+        "Passport\nDue: 2024-07-30\n\n",
+    ]
+
+
+@pytest.mark.parametrize("gap", ["", ";;;;\n"])
+def test_values_above_a_wider_table_are_no_names_of_its_columns(gap):
+    padding = ";;;" if gap else ""
+    source = f"IBAN;DE89{padding}\nBalance;1.234,56{padding}\n{gap}Date;Payee;Purpose;Amount;Currency\n" + "".join(
+        f"{day:02}.12.2023;Baker;Bread {day};-{day},55;EUR\n" for day in range(1, 29)
+    )
+    facts, table = parsed(CSV, source).blocks
+    assert (facts.kind.value, facts.text) == ("paragraph", "IBAN: DE89\nBalance: 1.234,56\n\n")
+    assert table.text.startswith("Date | Payee | Purpose | Amount | Currency\n01.12.2023 | Baker")
+    assert table.header is None
+
+
+def test_figures_of_drawings_maps_and_tracks_are_no_text():
+    path = "M10 10 " + "C 1.5 2 -3 " * 60
+    assert (
+        parsed(XML, f'<svg width="9"><path d="{path}"/><text x="1">Bilge pump</text></svg>').text
+        == "text: Bilge pump\n\n"
+    )
+    assert parsed(XML, f'<svg width="9"><path d="{path}"/></svg>').text == ""
+    line = f"<Placemark><name>Ferry</name><coordinates>{'10.52,54.85,0 ' * 50}</coordinates></Placemark>"
+    found = parsed(XML, f"<kml><name>Ways</name>{line}</kml>")
+    assert found.text == "name: Ways\nname: Ferry\n\n"
+    assert found.notices == ["1 row of figures (points, coordinates, drawn lines) left out."]
+    track = "<trk><name>Hike</name><trkseg>" + "<trkpt lat='5'><ele>7</ele></trkpt>" * 9 + "</trkseg></trk>"
+    assert parsed(XML, f"<gpx version='1.1'>{track}</gpx>").text == "name: Hike\n\n"

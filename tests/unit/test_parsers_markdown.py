@@ -73,10 +73,24 @@ def test_a_code_block_is_whole_even_with_headings_and_blank_lines_inside():
     assert code.text.strip().endswith("```")
 
 
-def test_front_matter_gives_the_title_and_is_no_text():
-    title, *blocks = parse('---\ntitle: "Of rivers"\ntags: [a]\n---\n\nWater runs.\n')
-    assert title == Title(text="Of rivers")
-    assert "".join(block.text for block in blocks).strip() == "Water runs."
+@pytest.mark.parametrize(
+    ("text", "title", "said"),
+    [
+        (
+            '---\ntitle: "Of rivers"\ntags:\n  - a1\nlayout: post\ntoc: true\ndraft: false\nalias: []\n---\n',
+            "Of rivers",
+            "tags:\n  - a1",
+        ),
+        ('+++\ntitle = "Of rivers"\n# how old\ndate = 2024-03-01\n+++\n', "Of rivers", "date = 2024-03-01"),
+        ("---\nname: Inn\nphone: 12\n---\n", None, "name: Inn\nphone: 12"),
+    ],
+)
+def test_front_matter_gives_the_title_and_what_it_says_of_the_page(text, title, said):
+    found = parse(f"{text}\n# Water\n\nIt runs.\n")
+    assert [item.text for item in found if isinstance(item, Title)] == [title] * bool(title)
+    blocks = [item for item in found if isinstance(item, Block)]
+    assert [block.heading or block.text.strip() for block in blocks] == ["Water", said, "It runs."]
+    assert [block.text for block in parse(text) if isinstance(block, Block)] == [f"{said}\n\n"]
 
 
 def test_a_rule_at_the_start_is_no_front_matter():
@@ -206,3 +220,63 @@ def test_what_only_looks_like_a_footnote_stays_where_it_is():
         "[^1]: again one\n",
         "# Next\n",
     ]
+
+
+DRAWN = """\
+  Right     Left
+-------     ------
+     12     12
+    123     123
+
+Table: Simple.
+
+-------     ------
+      1     one
+-------     ------
+
+-------------------------------
+ Centered   Right Left
+  Header   Aligned Aligned
+---------- ------ -------------
+   First     12.0 An example
+                  of two lines.
+
+  Second      5.0 Another.
+-------------------------------
+
++---------+--------+
+| Fruit   | Price  |
+|         | (EUR)  |
++=========+========+
+| Bananas | 1.34   |
++---------+--------+
+
+A heading
+---------
+
+--- ---
+
+```
+a   b
+--  --
+1   2
+```
+"""
+
+
+def test_drawn_tables_are_tables_with_their_headers():
+    found = [block for block in parse(DRAWN) if isinstance(block, Block)]
+    tables = [(block.text.split()[0], block.header, block.caption) for block in found if block.kind is BlockKind.TABLE]
+    assert tables == [
+        ("Right", None, "Table: Simple."),
+        ("-------", "", ""),
+        ("-------------------------------", "Centered Header | Right Aligned | Left Aligned", ""),
+        ("+---------+--------+", "Fruit | Price (EUR)", ""),
+    ]
+    assert [block.heading for block in found if block.heading] == ["A heading"]
+    assert "".join(block.text for block in found) == DRAWN
+
+
+def test_rules_without_an_end_cost_no_time():
+    text = "\n\n".join(f"{'-' * (number % 900 + 2)} {'-' * (number // 900 + 2)}\na    b" for number in range(3000))
+    assert "".join(block.text for block in parse(text) if isinstance(block, Block)) == text

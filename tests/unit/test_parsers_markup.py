@@ -78,6 +78,38 @@ def test_rst_text_that_only_looks_like_a_title_is_text():
     assert "indented" in result.text
 
 
+def test_footnotes_of_rst_stand_behind_what_refers_to_them():
+    page = (
+        "Pier\n====\n\nIt is long [1]_ and old [#age]_, see [Low90]_.\n\nDepth\n-----\n\nFour metres.\n\n"
+        ".. [1] Measured.\n.. [#age] Built in 1880 [2]_,\n   they say.\n.. [2] So the plaque.\n.. [Low90] Low.\n"
+    )
+    assert [name for _kind, name in parsed(RST, page).kinds()] == [
+        "Pier",
+        "It is long [1]_ and old [#age]_, see [Low90]_.",
+        ".. [1] Measured.",
+        ".. [#age] Built in 1880 [2]_,\n   they say.",
+        ".. [2] So the plaque.",
+        "Depth",
+        "Four metres.",
+        ".. [Low90] Low.",
+    ]
+
+
+def test_footnotes_of_org_stand_behind_what_refers_to_them():
+    page = (
+        "* Pier\nIt is long[fn:1] and old[fn:age].\n* Depth\nFour metres.\n"
+        "* Notes\n[fn:1] Measured.\n[fn:age] Built in 1880,\nthey say.\n"
+    )
+    assert [name for _kind, name in parsed(ORG, page).kinds()] == [
+        "Pier",
+        "It is long[fn:1] and old[fn:age].",
+        "[fn:1] Measured.",
+        "[fn:age] Built in 1880,\nthey say.",
+        "Depth",
+        "Four metres.",
+    ]
+
+
 ORG_PAGE = """\
 #+TITLE: Water
 #+AUTHOR: Nobody

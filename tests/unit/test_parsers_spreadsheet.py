@@ -221,7 +221,7 @@ def test_open_document_sheets_show_percentages_currencies_and_times():
     assert [b.text for b in found] == [f"Post | Share | Half | Sum | Debt | Old | Time\n{row}{row}\n", "50% | 0.5\n\n"]
 
 
-@pytest.mark.parametrize("made", [styled_xls, partial(styled_xls, old=True), xlsb])
+@pytest.mark.parametrize("made", [styled_xls, partial(styled_xls, old=True), xlsb, partial(xlsb, short=True)])
 def test_older_and_binary_workbooks_show_percentages_currencies_and_dates(made):
     codes = {164: '#,##0.00 "€"', 165: "dd.mm.yyyy", 166: "0.0%"}
     styles = [0, 164, 10, 165, 166, 14]

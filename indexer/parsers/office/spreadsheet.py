@@ -49,6 +49,9 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
     stream = b""
     if file.read(len(_ZIP_MARK)) == _ZIP_MARK:
         parts = WorkbookParts(LimitedZip(file))
+        if (whole := parts.with_columns()) is not None:
+            file = whole
+            parts = WorkbookParts(LimitedZip(file))
         if title := parts.title:
             yield Title(text=title)
     else:

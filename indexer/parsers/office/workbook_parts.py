@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from functools import cache
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, one_line
-from indexer.parsers.office.biff_cells import StyledCell, shown_cells, xlsb_cells, xlsb_formats, xlsb_sheets
+from indexer.parsers.office.biff_cells import (
+    StyledCell,
+    shown_cells,
+    with_columns,
+    xlsb_cells,
+    xlsb_formats,
+    xlsb_sheets,
+)
 from indexer.parsers.office.comments import sheet_comments
 from indexer.parsers.office.drawings import DRAWN, Drawings
 from indexer.parsers.office.number_formats import NumberFormat, number_formats
@@ -17,6 +26,7 @@ from indexer.parsers.xml_parts import attribute, child, name_of, read_xml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from lxml.etree import _Element
 
@@ -58,6 +68,19 @@ class WorkbookParts:
             return xlsb_sheets(self._archive.read(self._main))
         sheets = child(read_xml(self._archive, self._main), "x:sheets")
         return [(sheet.get("name") or "", attribute(sheet, "r:id")) for sheet in (() if sheets is None else sheets)]
+
+    def with_columns(self) -> BinaryIO | None:
+        """The package with a column in each cell of its sheets, where some of an xlsb lack it (``biff_cells``)."""
+        binary = [sheet for sheet in self._sheets.values() if sheet.endswith(_BINARY)]
+        whole = {sheet: part for sheet in binary if (part := with_columns(self._archive.read(sheet))) is not None}
+        if not whole:
+            return None
+        package = BytesIO()
+        with zipfile.ZipFile(package, "w") as archive:
+            for name in self._archive.names:
+                if not name.endswith("/"):
+                    archive.writestr(name, whole[name] if name in whole else self._archive.read(name))
+        return package
 
     def extent(self, name: str) -> int:
         """Cells of the rectangle from A1 to the last row and the last column that hold something.
