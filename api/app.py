@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
@@ -15,7 +15,7 @@ from api.failures import FailureResponse
 from api.metrics import Metrics
 from api.openapi import openapi_config
 from api.problems import problem_response
-from api.requests import StrictRequest
+from api.requests import StrictRequest, require_known_parameters
 from api.routes.changes import ChangesController
 from api.routes.collections import CollectionsController
 from api.routes.documents import DocumentsController
@@ -31,9 +31,22 @@ from api.tracing import RequestTrace
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
+
     from rag.config import Settings
 
 MAX_BODY_BYTES = 1 << 20
+
+
+class App(Litestar):
+    """Answers HEAD as GET, whose body the server leaves out: probes of proxies and monitors ask so."""
+
+    async def __call__(
+        self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
+    ) -> None:
+        if scope.get("method") == "HEAD":
+            scope = cast("Scope", {**scope, "method": "GET"})
+        await super().__call__(scope, receive, send)
 
 
 def _service(state: State) -> Service:
@@ -61,7 +74,7 @@ def create_app(settings: Settings, library: Library | None = None, *, ready_wait
                 await asyncio.to_thread(served.close)
 
     upload_bytes = settings.max_file_bytes + MAX_BODY_BYTES
-    app = Litestar(
+    app = App(
         route_handlers=[
             StateController,
             QueryController,
@@ -75,6 +88,7 @@ def create_app(settings: Settings, library: Library | None = None, *, ready_wait
         ],
         dependencies={"service": Provide(_service, sync_to_thread=False)},
         lifespan=[lifespan],
+        guards=[require_known_parameters],
         middleware=[
             RequestTrace(),
             FailureResponse(),

@@ -33,12 +33,16 @@ class JobFile(Response, frozen=True, kw_only=True):
 
 
 class Job(Response, frozen=True, kw_only=True):
-    """Work that is queued or was done. Times are RFC 3339 in UTC; `outcomes` counts its files by what came of them."""
+    """Work that is queued or was done. Times are RFC 3339 in UTC; `outcomes` counts its files by what came of them.
+
+    `metadata` is said of all of them; null keeps what was said before.
+    """
 
     id: int
     collection: str
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     uris: tuple[str, ...]
+    metadata: dict[str, str | int | float | bool] | None
     attempts: int
     cancel_requested: bool
     created_at: str

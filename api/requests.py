@@ -31,7 +31,25 @@ if TYPE_CHECKING:
     from api.bodies import QueryRequest, SearchRequest
     from rag.types import Filter
 
+_NOT_IN_THE_QUERY = frozenset({"service", "request", "data"})  # names of the routes' other arguments
 _LOCATED = re.compile(r"^(?P<detail>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+
+
+def require_known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard of the routes below ``/v1``: a parameter that is misspelt would not delete for good, or list another set.
+
+    Raises:
+        InvalidFields: the query string has a parameter that this route does not know.
+    """
+    if not connection.url.path.startswith("/v1/") or connection.scope.get("method") == "OPTIONS":
+        return
+    known = handler.parsed_fn_signature.parameters.keys() - _NOT_IN_THE_QUERY - connection.path_params.keys()
+    if unknown := sorted(connection.query_params.keys() - known):
+        raise InvalidFields(
+            f"The query string has parameters that are not known: {', '.join(unknown)}.",
+            errors=tuple(FieldError(pointer=name, detail="it is not known") for name in unknown),
+            hint=f"Those that are: {', '.join(sorted(known))}." if known else "There are none here.",
+        )
 
 
 def require_json(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -129,7 +147,7 @@ class StrictRequest(Request[Any, Any, Any]):
 
         Raises:
             MalformedJson: it is not JSON.
-            InvalidFields: it is JSON that does not fit the schema.
+            InvalidFields: it is JSON that does not fit the schema, or nested without end.
         """
         field = self.route_handler.parsed_data_field
         try:
@@ -144,6 +162,7 @@ class StrictRequest(Request[Any, Any, Any]):
                 hint="GET /schema has the schema of every request.",
             ) from error
         except RecursionError as error:
-            raise MalformedJson("The body cannot be read: it is nested too deep.") from error
+            where = FieldError(pointer="", detail="it is nested too deep")
+            raise InvalidFields("The body is nested too deep to be read.", errors=(where,)) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedJson(f"The body is not JSON: {error}.") from error

@@ -83,10 +83,20 @@ class HostCheck(ASGIMiddleware):
         await next_app(scope, receive, send)
 
 
+def _allowed(said: str, scope: Scope) -> list[str]:
+    """The methods of a path. To OPTIONS Litestar says those of one of its handlers alone."""
+    methods = set(said.split(", "))
+    if scope.get("method") == "OPTIONS":
+        methods.update(scope["app"].route_handler_method_map[scope["path_template"]])
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
 async def add_headers(message: Message, scope: Scope) -> None:
     """Litestar's ``before_send`` hook: it also sees the responses that no route made."""
     if message["type"] == "http.response.start":
         headers = MutableScopeHeaders.from_message(message)
         for name, value in _HEADERS.items():
             headers.setdefault(name, value)
+        if "allow" in headers:
+            headers["allow"] = ", ".join(_allowed(headers["allow"], scope))
         headers["x-trace-id"] = trace_id_of(scope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 _KEY = "plumbline_trace_id"
+# Later versions may have more behind it; ids of zeros are none.
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})(?P<trace_id>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
 # Probed every few seconds: their lines would bury the others.
 _QUIET_PATHS = frozenset({"/health", "/ready", "/metrics"})
 
@@ -23,10 +28,12 @@ _log = get_logger("api")
 
 
 def trace_id_of(scope: Scope) -> str:
-    """The request's trace id, 32 hexadecimal digits; made on first use."""
+    """The request's trace id, 32 hexadecimal digits: its caller's, if it says one (W3C Trace Context), or a new one."""
     state = scope["state"]
     if _KEY not in state:
-        state[_KEY] = uuid.uuid4().hex
+        header = next((value for name, value in scope["headers"] if name == b"traceparent"), b"").decode("latin-1")
+        said = _TRACEPARENT.fullmatch(header)
+        state[_KEY] = said["trace_id"] if said else uuid.uuid4().hex
     return str(state[_KEY])
 
 

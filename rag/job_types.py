@@ -56,6 +56,11 @@ class JobRequest:
     metadata: Mapping[str, MetadataValue] | None = None
     foreground: bool = False
 
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """All that is to be taken in, by its address."""
+        return (*(upload.uri for upload in self.uploads), *self.paths, *self.sitemaps)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:

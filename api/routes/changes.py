@@ -103,7 +103,7 @@ class ChangesController(Controller):
         response_description="The versions.",
         summary="List a document's versions",
         description="The versions of a document that are kept, newest first; the first is active if it has no `until`.",
-        responses=problems(404),
+        responses=problems(404, 422),
     )
     async def list_versions(
         self,

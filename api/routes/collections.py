@@ -34,6 +34,7 @@ class CollectionsController(Controller):
         response_description="The collections.",
         summary="List collections",
         description="All collections with what their embeddings were made with, and their index files.",
+        responses=problems(422),
     )
     async def list_collections(self, service: NamedDependency[Service]) -> CollectionsResponse:
         store = service.library.store

@@ -124,7 +124,7 @@ class DocumentsController(Controller):
         response_description="The document.",
         summary="Get a document",
         description="One active document, and how much of it says the same as others or is no text.",
-        responses=problems(404),
+        responses=problems(404, 422),
     )
     async def get_document(self, service: NamedDependency[Service], document_id: _DocumentId) -> DocumentDetails:
         return await asyncio.to_thread(_find, service.library.store, document_id)

@@ -51,7 +51,9 @@ def _metadata(value: str | None) -> dict[str, Any] | None:
         return None
     try:
         read = json.loads(value)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise _field("metadata", "it is nested too deep") from error
+    except ValueError as error:
         raise _field("metadata", f"it is not JSON: {error}") from error
     if not isinstance(read, dict):
         raise _field("metadata", "it is not a JSON object", """Write it like {"team": "red"}.""")

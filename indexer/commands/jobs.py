@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import rich_click as click
+from rag.commands.json_output import json_option, print_json
 
-from indexer.commands.options import json_option
 from indexer.worker_place import WorkerPlace
 from rag.commands.errors import EXIT_FAILED, on_one_line, printable
 from rag.config import load_settings
@@ -52,8 +51,7 @@ def jobs(ctx: click.Context, job_id: int | None, cancel: bool, limit: int, as_js
         before = queue.job(job_id)
         job = library.cancel_job(job_id) if cancel else before
         if as_json:
-            body = msgspec.to_builtins(job) | {"files": msgspec.to_builtins(list(_files(queue, job_id)))}
-            click.echo(json.dumps(body, ensure_ascii=False))
+            print_json(as_object(job) | {"files": msgspec.to_builtins(list(_files(queue, job_id)))})
         else:
             _show(job, _files(queue, job_id))
         if cancel and before.state.ended:
@@ -63,12 +61,20 @@ def jobs(ctx: click.Context, job_id: int | None, cancel: bool, limit: int, as_js
 
 def _list(found: list[Job], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"jobs": msgspec.to_builtins(found)}, ensure_ascii=False))
+        print_json({"jobs": list(map(as_object, found))})
     elif not found:
         click.echo("There are no jobs.")
     else:
         for job in found:
             click.echo(_line(job))
+
+
+def as_object(job: Job) -> dict[str, Any]:
+    """As the service has it."""
+    shown: dict[str, Any] = msgspec.to_builtins(job)
+    request = shown.pop("request")
+    asked = {"collection": request["collection"], "uris": list(job.request.uris), "metadata": request["metadata"]}
+    return shown | asked
 
 
 def _show(job: Job, files: Iterator[JobFile]) -> None:

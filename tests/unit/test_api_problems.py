@@ -108,6 +108,7 @@ def test_the_documentation_lists_every_code_with_its_status():
             "invalid_request",
             "/filters/conditions/0/operator",
         ),
+        ("/v1/search", '{"query": "What?", "filters": ' + '{"operator": ' * 2000, "invalid_request", ""),
         ("/v1/query", '{"question": ""}', "empty_question", None),
         ("/v1/query", '{"question": " \\n\\u3000 "}', "empty_question", None),
         ("/v1/search", '{"query": " "}', "empty_question", None),
@@ -129,16 +130,6 @@ async def test_what_is_not_json(body):
     async with serving(ScriptedLibrary()) as client:
         response = await client.post("/v1/query", content=body, headers={"content-type": "application/json"})
     assert_problem(response, 400, "malformed_json")
-
-
-async def test_json_that_is_nested_too_deep_is_told_as_that():
-    async with serving(ScriptedLibrary()) as client:
-        response = await client.post(
-            "/v1/query",
-            content='{"filters": {"conditions": ' + "[" * 10_000,
-            headers={"content-type": "application/json"},
-        )
-    assert "nested too deep" in assert_problem(response, 400, "malformed_json")["detail"]
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
@@ -174,6 +165,26 @@ async def test_parameters_that_do_not_fit(query):
     assert [error["pointer"] for error in problem["errors"]] == [query.partition("=")[0]]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "unknown"),
+    [
+        ("GET", "/v1/documents?colection=manual&limit=3", ["colection"]),
+        ("GET", "/v1/collections?collection=manual", ["collection"]),
+        ("DELETE", "/v1/documents/7?purg=true&document_id=8", ["document_id", "purg"]),
+        ("GET", "/v1/changes?from=7d", ["from"]),
+    ],
+)
+async def test_parameters_that_are_not_known_are_refused(method, path, unknown):
+    async with serving(ScriptedLibrary()) as client:
+        response = await client.request(method, path)
+        for harmless in ("/health?probe=1", "/?utm_source=x"):
+            assert (await client.get(harmless)).status_code == 200
+        assert (await client.options(path)).status_code < 300
+    problem = assert_problem(response, 422, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == unknown
+    assert ("limit" in problem["hint"]) == ("documents?" in path or "changes" in path)
+
+
 async def test_unknown_collections():
     async with serving(ScriptedLibrary()) as client:
         for body in ({}, {"stream": True}):
@@ -196,6 +207,22 @@ async def test_unknown_methods_name_the_known_ones():
         response = await client.get("/v1/query")
     assert_problem(response, 405, "method_not_allowed")
     assert "POST" in response.headers["allow"]
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/schema", "/v1/collections", "/v1/jobs", "/nowhere"])
+async def test_head_is_answered_as_get_without_a_body(path):
+    async with serving(ScriptedLibrary()) as client:
+        asked, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (asked.status_code, b"")
+    assert head.headers["content-type"] == asked.headers["content-type"]
+
+
+async def test_methods_that_are_known_are_named_with_head():
+    async with serving(ScriptedLibrary()) as client:
+        for response in (await client.options("/v1/collections"), await client.put("/v1/collections")):
+            assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"}
+        response = await client.head("/v1/query")
+        assert (response.status_code, set(response.headers["allow"].split(", "))) == (405, {"POST", "OPTIONS"})
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -331,6 +358,25 @@ def test_loopback_addresses():
     assert not any(map(is_loopback, [EVERYWHERE, "::", "10.0.0.1", "example.org", ""]))
     assert host_name(" [::1]:80 ") == "[::1]"
     assert HostCheck(bound_host=EVERYWHERE)._names == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "taken"),
+    [
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", True),
+        ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", True),
+        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", False),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", False),
+        ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", False),
+        ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", False),
+        ("\u00fc", False),
+    ],
+)
+async def test_a_trace_that_the_caller_began_goes_on(traceparent, taken):
+    async with serving(ScriptedLibrary()) as client:
+        response = await client.get("/nowhere", headers={"traceparent": traceparent.encode("latin-1")})
+    body = assert_problem(response, 404, "route_not_found")
+    assert (body["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736") == taken
 
 
 async def test_a_refused_host_is_logged_with_its_status(capsys):

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, event, update
 
 from api.app import create_app
+from indexer.commands.jobs import as_object
 from rag.config import Settings
 from rag.factory import open_library
 from rag.job_types import JobFile, JobState
@@ -63,6 +64,7 @@ async def test_an_upload_is_kept_and_queued(serving, real, tmp_path):
         assert (response.status_code, response.headers["location"]) == (202, f"/v1/jobs/{job['id']}")
         assert (job["state"], job["collection"], job["uris"]) == ("queued", "default", ["upload:report.md"])
         assert (await client.get(f"/v1/jobs/{job['id']}")).json() == job
+    assert as_object(real.jobs.job(job["id"])) == job  # in the terminal, with --json, it is the same
     assert kept(tmp_path) == [b"# Report\n"]
     (upload,) = real.jobs.claim("w").request.uploads
     assert real.blobs.path(upload.blob).read_bytes() == b"# Report\n"
@@ -91,6 +93,7 @@ async def test_several_files_are_one_job_and_say_what_they_are(serving, real):
         (FILE, {"collection": "x" * 201}, "/collection"),
         (FILE, {"metadata": "{"}, "/metadata"),
         (FILE, {"metadata": "[1]"}, "/metadata"),
+        (FILE, {"metadata": "[" * 2000}, "/metadata"),
     ],
 )
 async def test_what_cannot_be_taken_is_told_and_not_kept(serving, real, tmp_path, files, data, pointer):
