@@ -246,13 +246,14 @@ def test_numbers_of_the_averages_record_may_have_several_bytes():
 
 
 @pytest.mark.parametrize(("count", "others"), [(40, 200), (200, 40), (40, 40)])
-def test_what_other_collections_hold_changes_nothing(tmp_path, count, others):
-    """All chunks are of one length: the average is that of the whole database."""
+@pytest.mark.parametrize("length", [0, 300])
+def test_what_other_collections_hold_changes_nothing(tmp_path, count, others, length):
     with closing(Database.open(settings_in(tmp_path))) as database:
         store, lexical = SqlDocumentStore(database), FtsIndex(database)
         collection = fill_evenly(store, "one", count, SHARES, seed=1)
         alone = {query: lexical.search(collection, query, 50) for query in QUERIES}
-        fill_evenly(store, "two", others, SHARES[::-1], seed=2)  # what is rare in the one is frequent in the other
+        # What is rare in the one is frequent in the other, and chunks are of other lengths.
+        fill_evenly(store, "two", others, SHARES[::-1], seed=2, longer=length)
         for query, expected in alone.items():
             found = lexical.search(collection, query, 50)
             assert [hit.chunk_id for hit in found] == [hit.chunk_id for hit in expected], query
@@ -260,12 +261,12 @@ def test_what_other_collections_hold_changes_nothing(tmp_path, count, others):
         assert sum(bool(expected) for expected in alone.values()) == len(QUERIES)
 
 
-def fill_evenly(store, name, count, shares, *, seed):
+def fill_evenly(store, name, count, shares, *, seed, longer=0):
     chance = random.Random(seed)  # noqa: S311  # for a test
     collection = store.ensure_collection(name, fingerprint())
     for number in range(count):
         words = [word for word, share in zip(WORDS, shares, strict=True) if chance.random() < share]
-        padded = ["every", *words, *["filler"] * (len(WORDS) - len(words))]
+        padded = ["every", *words, *["filler"] * (chance.randrange(9) + longer)]
         ingest(store, collection, f"/{number}", [" ".join(padded)], seed=number)
     return collection
 

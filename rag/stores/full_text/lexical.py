@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Float, Integer, column, func, literal_column, select, table, union_all
+from sqlalchemy import Float, Integer, column, func, literal_column, select, table
 
 from rag.ranking import Ranking
 from rag.stores.filtering import condition, matching_chunks
@@ -49,9 +49,6 @@ _SCOPE_WEIGHT = 0.0
 _SCORED = 100_000
 _SCORED_AT_MOST = 200_000
 _REST = 0.5
-
-# Terms that find where each is a SELECT of its own: SQLite joins no more than 500.
-_SELECTS = 100
 
 # How many more of the best than are wanted are asked whether they count; where too few do, so many times as many.
 _SPARE = 8  # an eighth
@@ -98,17 +95,6 @@ class _Weighed(NamedTuple):
     term: QueryTerm
 
 
-class _Matching(NamedTuple):
-    """Chunks and their scores, and what to order them by."""
-
-    query: Select[*tuple[Any, ...]]
-    chunk_id: ColumnElement[int]
-    score: ColumnElement[float]
-
-    def best(self, count: int) -> Select[*tuple[Any, ...]]:
-        return self.query.order_by(self.score.desc(), self.chunk_id).limit(count)
-
-
 class _Search:
     """One search, in one transaction."""
 
@@ -133,7 +119,10 @@ class _Search:
         self._scope = f'"{scope_term(collection.id)}"'
         all_, self._own = counted.statistics, counted.of(self._scope)
         self._small = self._own < min(COUNTED, all_.chunks / 2)
-        self._statistics = replace(all_, chunks=self._own) if all_.shared else all_
+        self._statistics = all_
+        if all_.shared:
+            average = lengths.average(connection, counted, self._scope)
+            self._statistics = replace(all_, chunks=self._own, average_length=average)
 
     def best(self, terms: Sequence[QueryTerm]) -> dict[int, float]:
         """Chunks and their scores: at least ``k``, if there are so many, and the best among them."""
@@ -163,8 +152,7 @@ class _Search:
         for number, (each, weight) in enumerate(zip(weighed, weights, strict=True)):
             scored += each.rows
             enough = scored > (_SCORED if rest < _REST * finding else _SCORED_AT_MOST)
-            too_many = self._small and number == _SELECTS
-            if each.rows > _SCORED_AT_MOST or too_many or (number and enough and not self._small):
+            if each.rows > _SCORED_AT_MOST or (number and enough and not self._small):
                 return weighed[:number]
             finding += weight
             rest -= weight
@@ -174,10 +162,6 @@ class _Search:
         """The best of the chunks that hold one of the terms; the frequent ones weigh, and do not find."""
         telling = [each for each in frequent if self._statistics.tells(each.rows)]
         wanted = self._depth if telling else self._k
-        if self._small:
-            matching = self._matching_here(terms)
-            best = matching._replace(query=self._counting(_with_rows(matching.query, matching.chunk_id))).best(wanted)
-            return self._scored(dict(map(tuple, self._connection.execute(best).all())), telling)
         return self._scored(self._best_that_count(*self._sums(terms), wanted), telling)
 
     def _best_that_count(self, ids: NDArray[np.int64], scores: NDArray[np.float64], wanted: int) -> dict[int, float]:
@@ -203,11 +187,9 @@ class _Search:
         """All chunks that hold one of the terms, of whatever collection, and what the terms in them weigh in this one:
         two arrays of shape ``(n,)``.
         """
-        words = [term.words[0] for term in terms if term.is_word]
+        words = [] if self._small else [term.words[0] for term in terms if term.is_word]
         held = postings(self._connection, words) if words else {}
-        parts = [
-            self._of_postings(term, held[term.words[0]]) if term.is_word else self._by_fts5(term) for term in terms
-        ]
+        parts = [self._weighed(term, held.get(term.words[0]) if term.is_word else None) for term in terms]
         ids, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         order = np.argsort(ids, kind="stable")  # which merges: each term's ids are in order
         first = np.flatnonzero(np.diff(ids[order], prepend=-1))
@@ -215,39 +197,39 @@ class _Search:
             return ids, scores
         return ids[order][first], np.add.reduceat(scores[order], first)
 
-    def _of_postings(self, term: QueryTerm, held: Postings) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The chunks that hold a term, and the term's part in their scores: here of a word, as FTS5 computes it."""
-        weight = self._statistics.weight(self._rows(term) if self._statistics.shared else len(held.ids))
-        length = self._lengths.of(self._connection, held.ids)
-        length[length == 0] = self._statistics.average_length  # of one that is damaged it is not known
-        return held.ids, weight * self._statistics.saturated(held.occurrences.astype(np.float64), length)
-
-    def _by_fts5(self, term: QueryTerm) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The same of a phrase, or of a beginning of words."""
-        rows = self._connection.execute(self._matching(term.expression).add_columns(_SCORE)).all()
-        ids, scores = np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.float64)
-        return ids, scores * self._weighs_more(term) if len(rows) else scores
-
-    def _weighs_more(self, term: QueryTerm) -> float:
-        """What a term weighs in the collection over what FTS5, which knows the whole database only, takes it to."""
-        if not self._statistics.shared:
-            return 1.0
-        everywhere = self._counted.statistics
-        return self._statistics.weight(self._rows(term)) / everywhere.weight(self._counted.exactly(term.expression))
-
-    def _matching_here(self, terms: Sequence[QueryTerm]) -> _Matching:
-        """As FTS5 would score the terms if there were no other collection, but for the average length.
-
-        It knows the weights of the whole database only, so each term is scored by itself and weighed anew.
+    def _weighed(self, term: QueryTerm, held: Postings | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The chunks that hold a term, and the term's part in their scores, as FTS5 would compute it if there were no
+        other collection.
         """
-        each = [
-            self._matching(term.expression).add_columns((_SCORE * self._weighs_more(term)).label("score"))
-            for term in terms
-        ]
-        parts = union_all(*each).cte().prefix_with("MATERIALIZED")  # bm25 is for a SELECT whose MATCH it is
-        score = func.sum(parts.c.score).label("score")
-        whole = select(parts.c.chunk_id, score).group_by(parts.c.chunk_id).subquery()
-        return _Matching(select(whole.c.chunk_id, whole.c.score), whole.c.chunk_id, whole.c.score)
+        if held is None:
+            ids, occurrences, length = self._by_fts5(term)
+            rows = self._rows(term)
+        else:
+            ids, occurrences, length = held.ids, held.occurrences.astype(np.float64), self._length(held.ids)
+            rows = self._rows(term) if self._statistics.shared else len(ids)
+        return ids, self._statistics.weight(rows) * self._statistics.saturated(occurrences, length)
+
+    def _by_fts5(self, term: QueryTerm) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+        """Of a phrase, of a beginning of words, or of a word in a small collection: the chunks, how often each holds it
+        and how long it is. FTS5 tells scores alone, which follow from these and the whole database's statistics.
+        """
+        # bm25 is for a SELECT whose MATCH it is
+        scored = self._matching(term.expression).add_columns(_SCORE.label("score")).cte().prefix_with("MATERIALIZED")
+        listed = select(func.group_concat(scored.c.chunk_id), func.group_concat(scored.c.score))
+        ids, scores = self._connection.execute(listed).one()
+        found, length = np.fromstring(ids or "", np.int64, sep=","), np.empty(0)
+        if len(found):
+            length = self._length(found)
+            everywhere = self._counted.statistics
+            weight = everywhere.weight(self._counted.exactly(term.expression))
+            occurrences = everywhere.occurrences(np.fromstring(scores, np.float64, sep=",") / weight, length)
+            return found, occurrences, length
+        return found, length, length
+
+    def _length(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        length = self._lengths.of(self._connection, ids)
+        length[length == 0] = self._statistics.average_length  # of one that is damaged it is not known
+        return length
 
     def _newest(self, expression: str, terms: Sequence[_Weighed]) -> dict[int, float]:
         """Chunks that match: the newest, for terms that so many chunks hold do not tell which are the best."""

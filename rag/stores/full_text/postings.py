@@ -14,13 +14,15 @@ import numpy as np
 from sqlalchemy import text
 
 from rag.errors import DatabaseDamaged
-from rag.stores.full_text.term_statistics import AVERAGES, FULL_TEXT_TABLE, NEWEST, numbers
+from rag.stores.full_text.term_statistics import AVERAGES, COUNTED, FULL_TEXT_TABLE, NEWEST, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection
+
+    from rag.stores.full_text.term_statistics import TermRows
 
 # Of this connection, and written nowhere: SQLite makes it of the index when it is read.
 _OCCURRENCES = text(
@@ -36,6 +38,10 @@ _COLUMNS: Final = 3  # of each row FTS5 keeps a number for each of them, one aft
 _SIZES = text(
     "SELECT group_concat(id), CAST(group_concat(sz, '') AS BLOB)"  # noqa: S608  # constants
     f" FROM (SELECT id, sz FROM {FULL_TEXT_TABLE}_docsize WHERE id > :known ORDER BY id LIMIT {_ROWS})"
+)
+_FIRST = text(
+    "SELECT group_concat(rowid)"  # noqa: S608  # constants
+    f" FROM (SELECT rowid FROM {FULL_TEXT_TABLE} WHERE {FULL_TEXT_TABLE} MATCH :scope ORDER BY rowid LIMIT {COUNTED})"
 )
 _LONGEST: Final = np.iinfo(np.uint16).max
 _NONE: Final = np.zeros(1, dtype=np.uint16)
@@ -72,6 +78,15 @@ class Lengths:
                     self._held = self._grown(connection)
         known = (ids >= 0) & (ids < len(self._held))
         return np.where(known, self._held[np.where(known, ids, 0)], 0).astype(np.float64)
+
+    def average(self, connection: Connection, counted: TermRows, scope: str) -> float:
+        """Of the chunks of a collection, or of the first ``COUNTED`` of them. Raises DatabaseDamaged."""
+        average = counted.averages.get(scope)
+        if average is None:
+            listed = connection.execute(_FIRST, {"scope": scope}).scalar()
+            average = max(1.0, float(self.of(connection, _numbers(listed)).mean())) if listed else 1.0
+            counted.averages[scope] = average
+        return average
 
     def _grown(self, connection: Connection) -> NDArray[np.uint16]:
         """With all chunks that came since."""

@@ -71,6 +71,11 @@ class Statistics:
         """BM25's part of a term for a chunk of so many terms, or for many, to be multiplied by the term's weight."""
         return occurrences * (_K1 + 1) / (occurrences + _K1 * (1 - _B + _B * length / self.average_length))
 
+    def occurrences(self, saturated: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How often chunks hold a term of which this is BM25's part for them."""
+        normed = self.saturated(np.ones_like(length), length)  # (k1 + 1) / (1 + n), n being the length's part
+        return np.maximum(1.0, np.rint(saturated * ((_K1 + 1) / normed - 1) / (_K1 + 1 - saturated)))
+
 
 class TermStatistics:
     """What was counted of terms, until the index changes. Safe to share between threads.
@@ -81,7 +86,7 @@ class TermStatistics:
     """
 
     def __init__(self) -> None:
-        self._held = _Held(b"", Statistics(0, 1.0, 0), {}, {})
+        self._held = _Held(b"", Statistics(0, 1.0, 0), {}, {}, {})
 
     def read(self, connection: Connection) -> TermRows:
         """The statistics as the connection's transaction sees the index."""
@@ -90,7 +95,7 @@ class TermStatistics:
         held = self._held
         if (state, newest) != (held.state, held.statistics.newest) or len(held.rows) > _TERMS_HELD:
             shared = bool(connection.execute(_SHARED).scalar())
-            held = self._held = _Held(state, _statistics(state, newest, shared=shared), {}, {})
+            held = self._held = _Held(state, _statistics(state, newest, shared=shared), {}, {}, {})
         return TermRows(connection, held)
 
 
@@ -102,6 +107,7 @@ class TermRows:
         self._connection = connection
         self._held = held.rows
         self._exact = held.exact
+        self.averages = held.averages  # lengths of chunks, by the expression that matches these
 
     def of(self, expression: str) -> float:
         """How many chunks an FTS5 expression matches; an estimate from ``COUNTED`` on."""
@@ -129,6 +135,7 @@ class _Held:
     statistics: Statistics
     rows: dict[str, float]
     exact: dict[str, float]
+    averages: dict[str, float]
 
 
 def _statistics(state: bytes, newest: int, *, shared: bool) -> Statistics:
