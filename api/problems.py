@@ -143,6 +143,7 @@ _STATUS: dict[type[RagError], int] = {
 }
 # Only forms are read by Litestar: JSON is by ``api.requests``.
 _MISSING = re.compile(r"missing required field `(\w+)`")
+_MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '(?P<name>\w+)'")
 _FORM_HINT = "Send a form: curl -F file=@report.pdf"
 _FORM_ERRORS = {  # what Litestar says of forms, for which it has no class of error
     "Request Entity Too Large": ("The form has more than 1,000 parts.", "Upload the files in several requests."),
@@ -218,11 +219,15 @@ def _unfitting(found: tuple[FieldError, ...]) -> RagError:
         return InvalidFields(f"The form has no {', '.join(missing)}.", errors=where, hint=_FORM_HINT)
     if any(each.pointer == "data" for each in found):  # Litestar's name for a body that is not there
         return MalformedJson("The request has no body.", hint="Send a JSON object.")
-    return InvalidFields("The request does not fit the schema.", errors=found)
+    told = "; ".join(f"{each.pointer}: {each.detail}" for each in found)
+    hint = "GET /schema has the schema of every request."
+    return InvalidFields(f"The request does not fit the schema: {told}.", errors=found, hint=hint)
 
 
 def _field_errors(error: ValidationException) -> tuple[FieldError, ...]:
     found = error.extra if isinstance(error.extra, list) else []
+    if missing := _MISSING_PARAMETER.search(error.detail):
+        return (FieldError(pointer=missing["name"], detail="it is missing"),)
     return tuple(
         FieldError(pointer=str(each.get("key", "")), detail=str(each.get("message", "")))
         for each in found
@@ -260,7 +265,7 @@ def for_clients(hint: str) -> str:
 
 
 def title_of(code: str) -> str:
-    return code.replace("_", " ").capitalize()
+    return code.replace("_", " ").capitalize().replace("json", "JSON")
 
 
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

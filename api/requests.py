@@ -56,8 +56,8 @@ def require_json(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHan
     """Guard of routes with a body.
 
     Raises:
-        UnsupportedMediaType: the body is not announced as JSON. Besides clarity this keeps web pages out, see
-            ``api.security``.
+        UnsupportedMediaType: the body is not announced as JSON, or as compressed. Besides clarity this keeps web pages
+            out, see ``api.security``.
     """
     media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != RequestEncodingType.JSON:
@@ -65,6 +65,9 @@ def require_json(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHan
             f"The body's media type is {media_type or 'missing'}; this route reads application/json.",
             hint="Send the header Content-Type: application/json.",
         )
+    encoding = connection.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedMediaType(f"The body is encoded as {encoding}.", hint="Send it as it is, uncompressed.")
 
 
 def require_form(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:

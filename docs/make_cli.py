@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the commands' own help; a test compares the two."""
+"""Write docs/cli.md from the commands' own help; a test compares the two. What stands before the first stays."""
 
 from __future__ import annotations
 
@@ -15,17 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TARGET = Path(__file__).with_name("cli.md")
-_HEAD = """# Command line
-
-Made from the programs' own help by `make docs`. Every command takes `--json` where it prints results: one JSON object
-(or JSON lines) on standard output, progress only on standard error. Exit status 0 is success, 1 failure, 2 wrong usage.
-Settings are environment variables; see [operations](operations.md).
-"""
+_BEGIN = "\n## rag\n"
 
 
 def render() -> str:
     """The whole page."""
-    return _HEAD + "".join(_page("rag", rag)) + "".join(_page("indexer", indexer))
+    head = TARGET.read_text(encoding="utf-8").partition(_BEGIN)[0]
+    return head + "".join(_page("rag", rag)) + "".join(_page("indexer", indexer))
 
 
 def _page(name: str, command: click.Command, parent: click.Context | None = None, depth: int = 2) -> Iterator[str]:

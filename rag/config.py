@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,8 +20,13 @@ from pydantic_settings import (
 )
 
 from rag.errors import InvalidSettings
+from rag.telemetry import get_logger
 
 LONGEST_RETENTION_DAYS = 36_500.0
+
+_PREFIX = "RAG_"
+_log = get_logger("settings")
+_NEARLY = 0.8  # of its letters: one or two are wrong, or in another order
 
 
 def _data_home() -> Path:
@@ -51,7 +58,7 @@ class Settings(BaseSettings):
     """All settings. Each is an environment variable: ``RAG_`` and the name in capitals."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RAG_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=_PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     home: Path = Field(default_factory=_data_home, description="data directory: database and index generations")
@@ -228,12 +235,13 @@ def load_settings() -> Settings:
         InvalidSettings: naming each variable that cannot be used, and why.
     """
     try:
-        return Settings()
+        settings = Settings()
+        _tell(unknown_settings())
     except ValidationError as error:
         # A setting of several types has one complaint for each of them; all begin with its name.
         problems: dict[str, list[str]] = {}
         for each in error.errors():
-            problems.setdefault(f"RAG_{each['loc'][0]}".upper(), []).append(each["msg"])
+            problems.setdefault(variable(str(each["loc"][0])), []).append(each["msg"])
         told = "; ".join(f"{name}: {' or '.join(dict.fromkeys(found))}" for name, found in problems.items())
         raise InvalidSettings(
             f"Settings cannot be used: {told}.", hint="Correct these environment variables (or .env)."
@@ -246,3 +254,38 @@ def load_settings() -> Settings:
         raise InvalidSettings(
             f"The file .env cannot be read: {error}.", hint="Make it readable, and save it as UTF-8."
         ) from error
+    return settings
+
+
+def unknown_settings() -> dict[str, str | None]:
+    """What is called as settings are, in the environment or ``.env``, and is none: with the one it may be meant for.
+
+    It may be another program's; only what is spelled nearly as a setting is taken for one.
+    """
+    known = {variable(name).removeprefix(_PREFIX) for name in Settings.model_fields}
+    given = {name.upper().removeprefix(_PREFIX) for name in _given() if name.upper().startswith(_PREFIX)}
+    nearest = {name: get_close_matches(name, known, n=1, cutoff=_NEARLY) for name in sorted(given - known)}
+    return {_PREFIX + name: _PREFIX + found[0] if found else None for name, found in nearest.items()}
+
+
+def variable(field: str) -> str:
+    """What a setting is called outside of the program."""
+    return f"{_PREFIX}{field}".upper()
+
+
+def _given() -> set[str]:
+    return {*os.environ, *_DotEnv(Settings).env_vars}
+
+
+def _tell(unknown: dict[str, str | None]) -> None:
+    for name, meant in unknown.items():
+        _warn(name, meant)
+
+
+@cache
+def _warn(name: str, meant: str | None) -> None:
+    """Once a process, which may read its settings more than once."""
+    if meant is None:
+        _log.debug(f"{name} is no setting of Plumbline")
+    else:
+        _log.warning(f"{name} is no setting and has no effect; {meant} is one")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,9 +10,10 @@ import rich_click as click
 from indexer.commands.erasing import as_object, tell, tell_searched
 from indexer.commands.history import find_past
 from indexer.commands.index_file import warn, write_index
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import collection_option
 from indexer.web.urls import stored_uri
 from rag.commands.errors import EXIT_FAILED, on_one_line
+from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.errors import UnknownDocument
 from rag.factory import open_library
@@ -61,7 +61,7 @@ def delete(
         erased = library.erase_deleted()
         if as_json:
             body = {"collection": collection, "deleted": count, "documents": msgspec.to_builtins(list(found.values()))}
-            click.echo(json.dumps(body | {"model_state": as_object(erased)}))
+            print_json(body | {"model_state": as_object(erased)})
         else:
             for document in found.values():
                 click.echo(f"deleted {document.id} {on_one_line(document.uri)}")
@@ -74,7 +74,8 @@ def delete(
 def _tell(report: list[Searched], collection: str, document_ids: list[int], *, as_json: bool) -> None:
     if as_json:
         searched = msgspec.to_builtins(report)
-        click.echo(json.dumps({"collection": collection, "purged": document_ids, "searched": searched}))
+        complete = not any(place.left for place in report)
+        print_json({"collection": collection, "purged": document_ids, "complete": complete, "searched": searched})
         return
     tell_searched(report)
 

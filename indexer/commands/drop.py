@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import msgspec
 import rich_click as click
 
 from indexer.commands.erasing import tell_searched
-from indexer.commands.options import json_option
 from rag.commands.errors import EXIT_FAILED, on_one_line
+from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -38,7 +36,7 @@ def drop(ctx: click.Context, collection: str, purge: bool, as_json: bool) -> Non
     if as_json:
         body = {"documents": report.documents, "chunks": report.chunks, "complete": report.complete}
         searched = msgspec.to_builtins(report.searched)
-        click.echo(json.dumps({"collection": collection, **body, "searched": searched}, ensure_ascii=False))
+        print_json({"collection": collection, **body, "searched": searched})
     else:
         counts = f"{plural(report.documents, 'document')}, {plural(report.chunks, 'chunk')}"
         click.echo(f"dropped {on_one_line(collection)}: {counts}")

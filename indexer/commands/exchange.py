@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from indexer.commands.erasing import tell
 from indexer.commands.index_file import warn, write_index
-from indexer.commands.options import collection_option, json_option, storable
+from indexer.commands.options import collection_option, storable
 from rag import __version__
 from rag.commands.errors import EXIT_FAILED
+from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -69,7 +69,7 @@ def export_collection(file: Path, collection: str, form: str | None, force: bool
     size = file.stat().st_size
     if as_json:
         body = {"file": str(file), "bytes": size, "collection": collection, "embedder": target.fingerprint.embedder}
-        click.echo(json.dumps({**body, "documents": end.documents, "chunks": end.chunks}))
+        print_json({**body, "documents": end.documents, "chunks": end.chunks})
     else:
         click.echo(f"{file}: {plural(end.documents, 'document')}, {plural(end.chunks, 'chunk')}, {size} bytes")
 
@@ -123,7 +123,7 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
         tell(erased, quiet=as_json)
     failed = erased is not None and erased.problem is not None
     if as_json:
-        click.echo(json.dumps({"collection": name, **asdict(report)}, ensure_ascii=False))
+        print_json({"collection": name, **asdict(report)})
         ctx.exit(EXIT_FAILED if failed else 0)
     click.echo(
         f"{name}: {plural(report.imported, 'document')} imported, {report.replaced} replaced, {report.unchanged} "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,15 @@ import msgspec
 import rich_click as click
 
 from indexer.commands.erasing import as_object, tell
-from indexer.commands.options import Days, collection_option, json_option
+from indexer.commands.options import Days, collection_option
 from indexer.web.urls import stored_uri
 from rag.commands.errors import EXIT_FAILED, on_one_line, usage
-from rag.commands.times import time_from
+from rag.commands.json_output import json_lines_option, json_option, print_json
+from rag.commands.times import shown_time, time_from
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
+from rag.stores.sqlite.column_types import rfc3339
 from rag.stores.versions.history import unknown_version
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _WHEN = "A time like 2026-01-31T12:00:00Z, or how long ago: 90m, 12h, 7d, 2w."
 @click.option("--since", metavar="TIME", callback=usage(time_from), help=f"Only later changes. {_WHEN}")
 @click.option("--until", metavar="TIME", callback=usage(time_from), help="Only changes up to then.")
 @collection_option
-@json_option
+@json_lines_option
 def changes(since: datetime | None, until: datetime | None, collection: str, as_json: bool) -> None:  # noqa: FBT001
     """Show which documents were added, replaced and deleted, oldest first, as far back as that is kept."""
     with open_library(load_settings()) as library:
@@ -43,14 +44,14 @@ def changes(since: datetime | None, until: datetime | None, collection: str, as_
         found = all_changes(library.history, target, since=since, until=until)
         if as_json:
             for change in found:
-                click.echo(json.dumps(msgspec.to_builtins(change), ensure_ascii=False))
+                print_json(msgspec.to_builtins(change))
             return
         nothing = True
         for change in found:
             nothing = False
-            click.echo(f"{change.at[:19]} {change.kind:<8} {change.document_id} {on_one_line(change.uri)}")
+            click.echo(f"{shown_time(change.at)} {change.kind:<8} {change.document_id} {on_one_line(change.uri)}")
         if nothing:
-            begins = library.history.begins(target).isoformat(timespec="seconds")
+            begins = shown_time(library.history.begins(target))
             click.echo(f"Nothing has changed. The history of {collection!r} begins at {begins}.")
 
 
@@ -68,7 +69,7 @@ def history(document: str, collection: str, as_json: bool) -> None:  # noqa: FBT
         versions = library.history.versions(target, find_past(library.history, target, document))
     if as_json:
         body = {"collection": collection, "versions": msgspec.to_builtins(versions)}
-        click.echo(json.dumps(body, ensure_ascii=False))
+        print_json(body)
         return
     click.echo(f"{versions[0].document_id} {on_one_line(versions[0].uri)}")
     for version in versions:
@@ -97,13 +98,20 @@ def prune(ctx: click.Context, older_than: float | None, collection: str, as_json
         age = None if older_than is None else timedelta(days=older_than)
         count = library.store.expire(target, older_than=age)
         erased = library.erase_deleted()
-        begins = library.history.begins(target).isoformat(timespec="seconds")
+        begins = library.history.begins(target)
     if as_json:
         state = as_object(erased)
-        body = {"collection": collection, "deleted": count, "history_begins": begins, "model_state": state}
-        click.echo(json.dumps(body))
+        body = {
+            "collection": collection,
+            "deleted": count,
+            "history_begins": rfc3339(begins, "microseconds"),
+            "model_state": state,
+        }
+        print_json(body)
     else:
-        click.echo(f"{on_one_line(collection)}: deleted {plural(count, 'version')}; the history begins at {begins}")
+        click.echo(
+            f"{on_one_line(collection)}: deleted {plural(count, 'version')}; the history begins at {shown_time(begins)}"
+        )
     tell(erased, quiet=as_json)
     ctx.exit(EXIT_FAILED if erased.problem else 0)
 
@@ -131,4 +139,5 @@ def all_changes(
 
 
 def _period(version: DocumentVersion) -> str:
-    return f"{version.since[:19]} – {'now' if version.until is None else version.until[:19]:<19}"
+    until = "now" if version.until is None else shown_time(version.until)
+    return f"{shown_time(version.since)} – {until:<20}"

@@ -14,7 +14,7 @@ from indexer.commands import erasing
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import NO_PATH, collection_option, json_option
+from indexer.commands.options import NO_PATH, collection_option
 from indexer.job_run import ingest_lock, own_job
 from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
@@ -22,6 +22,7 @@ from indexer.report import counted, left_out_told
 from indexer.web.expansion import all_sources, open_fetcher
 from indexer.web.urls import is_url
 from rag.commands.errors import EXIT_FAILED
+from rag.commands.json_output import json_line, json_lines_option, print_json
 from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
@@ -60,7 +61,7 @@ metadata_option = click.option(
 @collection_option
 @metadata_option
 @click.option("--queue", is_flag=True, help="Leave it to `indexer worker`, and say only that it is queued.")
-@json_option
+@json_lines_option
 @click.pass_context
 def ingest(
     ctx: click.Context,
@@ -119,8 +120,8 @@ def ingest(
         # One search for all of them: each may wait for a step of every running model.
         erased = library.erase_deleted() if report.replaced else None
         if erased is not None and as_json:
-            click.echo(json.dumps({"type": "model_state", **erasing.as_object(erased)}))
-        click.echo(json.dumps({**summary(report, collection), "job": job.id}) if as_json else sentence(report))
+            print_json({"type": "model_state", **erasing.as_object(erased)})
+        click.echo(json_line({**summary(report, collection), "job": job.id}) if as_json else sentence(report))
         if erased is not None:
             erasing.tell(erased, quiet=as_json)
         # Where no source was taken in there may be no collection, and nothing to write.
@@ -135,7 +136,7 @@ def _put(settings: Settings, request: JobRequest, *, as_json: bool) -> None:
         job = library.jobs.put(request)
     line = f"job {job.id} waits for `indexer worker`; `indexer jobs {job.id}` shows how far it is"
     told = {"type": "job", "job": job.id, "collection": request.collection, "state": job.state}
-    click.echo(json.dumps(told) if as_json else line)
+    click.echo(json_line(told) if as_json else line)
 
 
 def metadata_from(given: tuple[str, ...]) -> dict[str, MetadataValue] | None:
@@ -166,12 +167,12 @@ def settle_index(library: Library, name: str, *, as_json: bool) -> None:
         return
     if as_json:
         notice = {"type": "notice", "code": problem.code, "message": problem.message, "hint": problem.hint}
-        click.echo(json.dumps(notice, ensure_ascii=False))
+        print_json(notice)
     warn(problem)
 
 
 def print_result(result: SourceResult) -> None:
-    click.echo(json.dumps(as_object(result), ensure_ascii=False))
+    print_json(as_object(result))
 
 
 def as_object(result: SourceResult) -> dict[str, Any]:

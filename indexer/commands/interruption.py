@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 import rich_click as click
 
 from indexer.steps import Stopped
-from rag.commands.errors import EXIT_FAILED
+from rag.commands.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ class StoppedLooking(KeyboardInterrupt):
 class Interruption:
     """While entered, SIGINT and SIGTERM set ``requested``; a second one raises KeyboardInterrupt.
 
-    Where that leaves it the process ends with 1, without waiting for its threads: what they are at is lost.
+    Where that leaves it the process ends with 130, without waiting for its threads: what they are at is lost.
     """
 
     def __init__(self, after: str = "what is being embedded") -> None:
@@ -92,7 +92,7 @@ class Interruption:
         if self._again and isinstance(error, KeyboardInterrupt):
             click.echo("Stopped; what was not finished is done the next time.", err=True)
             sys.stdout.flush()
-            os._exit(EXIT_FAILED)  # an orderly end would wait for what is being embedded
+            os._exit(EXIT_INTERRUPTED)  # an orderly end would wait for what is being embedded
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._requested:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -14,9 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import collection_option
 from indexer.commands.retain import unlike_setting
 from rag.commands.errors import on_one_line
+from rag.commands.json_output import json_line, json_option, print_json
+from rag.commands.times import shown_time
 from rag.config import load_settings
 from rag.errors import UnknownCollection
 from rag.factory import open_library
@@ -47,7 +48,7 @@ def list_documents(collection: str, as_json: bool) -> None:  # noqa: FBT001
         pages = _pages(library.store, target)
         if as_json:
             written = ", ".join(_written(document, quality) for page in pages for document, quality in page)
-            click.echo(f'{{"collection": {json.dumps(collection)}, "documents": [{written}]}}')
+            click.echo(f'{{"collection": {json_line(collection)}, "documents": [{written}]}}')
             return
         if not _print(pages):
             click.echo(f"The collection {collection!r} is empty.")
@@ -63,8 +64,9 @@ def status(as_json: bool) -> None:  # noqa: FBT001
     if note:
         click.echo(note, err=True)
     if as_json:
-        found = [msgspec.to_builtins(state) | {"quality": _of_collection(quality)} for state, quality in told]
-        click.echo(json.dumps({"home": home, "collections": found}))
+        stored = told[0][0].database_bytes if told else 0
+        found = [_collection_as_object(state, quality) for state, quality in told]
+        print_json({"home": home, "database_bytes": stored, "collections": found})
         return
     if not told:
         click.echo(f"No documents yet in {home}. `indexer ingest PATH` takes some in.")
@@ -83,7 +85,7 @@ def _pages(store: SqlDocumentStore, collection: Collection) -> Iterator[list[tup
 
 
 def _written(document: Document, quality: Quality) -> str:
-    return json.dumps(msgspec.to_builtins(document) | {"quality": msgspec.to_builtins(quality)})
+    return json_line(msgspec.to_builtins(document) | {"quality": msgspec.to_builtins(quality)})
 
 
 def _print(pages: Iterable[list[tuple[Document, Quality]]]) -> bool:
@@ -125,7 +127,7 @@ def _print_fitting(rows: list[tuple[str, ...]], *, headed: bool) -> None:
 def _cells(document: Document, quality: Quality) -> tuple[object, ...]:
     named = (document.id, document.title, document.language or "")
     counted = (document.chunk_count, quality.told(), f"{document.size:,}")
-    return *named, *counted, document.updated_at[:19], document.uri
+    return *named, *counted, shown_time(document.updated_at), document.uri
 
 
 def _told(store: SqlDocumentStore) -> Iterator[tuple[CollectionStatus, Quality]]:
@@ -134,11 +136,14 @@ def _told(store: SqlDocumentStore) -> Iterator[tuple[CollectionStatus, Quality]]
             yield store.status(collection), store.quality(collection)
 
 
-def _of_collection(quality: Quality) -> dict[str, Any]:
-    """Without what is counted of documents alone."""
-    counts: dict[str, Any] = msgspec.to_builtins(quality)
+def _collection_as_object(state: CollectionStatus, quality: Quality) -> dict[str, Any]:
+    """As the service has it, with counts; of the quality, without what is counted of documents alone."""
+    shown: dict[str, Any] = msgspec.to_builtins(state)
+    collection, index = shown.pop("collection"), shown.pop("generation")
+    del collection["id"], shown["database_bytes"]
+    counts = msgspec.to_builtins(quality)
     del counts["near_duplicates"]
-    return counts
+    return {**collection, "index": index, **shown, "quality": counts}
 
 
 def _index(file: GenerationInfo) -> str:
@@ -151,7 +156,7 @@ def _line(state: CollectionStatus, quality: Quality) -> str:
     index = _index(generation) if generation else "index in memory only"
     documents, chunks = plural(state.documents, "document"), plural(state.chunks, "chunk")
     past = plural(state.past_versions, "past version")
-    past = f", {past} since {state.history_begins[:19]}" if state.past_versions else ""
+    past = f", {past} since {shown_time(state.history_begins)}" if state.past_versions else ""
     told = f" ({quality.told()})" if quality.told() else ""
     kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import rich_click as click
-from rag.commands.json_output import json_option, print_json
 
 from indexer.worker_place import WorkerPlace
 from rag.commands.errors import EXIT_FAILED, on_one_line, printable
+from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library

@@ -36,7 +36,6 @@ collection_option = click.option(
     callback=storable,
     help="The collection to work on.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
 
 class FolderPath(click.Path):

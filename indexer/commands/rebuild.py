@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import rich_click as click
 
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import collection_option
 from rag.commands.errors import on_one_line
+from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -26,6 +25,6 @@ def rebuild(collection: str, as_json: bool) -> None:  # noqa: FBT001
         library.vectors.rebuild(target)
         chunks = library.store.status(target).chunks
     if as_json:
-        click.echo(json.dumps({"collection": collection, "chunks": chunks}))
+        print_json({"collection": collection, "chunks": chunks})
         return
     click.echo(f"{on_one_line(collection)}: {plural(chunks, 'chunk')} indexed")

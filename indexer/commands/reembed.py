@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,10 @@ import rich_click as click
 from indexer.chunking.sizes import LEAST_AIM, MOST_AIM
 from indexer.commands import erasing
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import collection_option
 from indexer.reembedding_target import Wanted, begin
 from rag.commands.errors import EXIT_FAILED, on_one_line
+from rag.commands.json_output import json_line, json_lines_option
 from rag.config import load_settings
 from rag.errors import Conflict
 from rag.factory import open_library
@@ -43,7 +43,7 @@ _ACTIONS = ("cancel", "rollback", "forget_previous", "status")
 @click.option("--rollback", is_flag=True, help="Go back to what served before the last swap.")
 @click.option("--forget-previous", is_flag=True, help="Free the space of what served before the last swap.")
 @click.option("--status", is_flag=True, help="Tell what there is and how far it is.")
-@json_option
+@json_lines_option
 @click.pass_context
 def reembed(
     ctx: click.Context,
@@ -228,4 +228,4 @@ def _embedded(report: ReembedReport) -> str:
 
 
 def _say(body: dict[str, Any], *lines: str, as_json: bool) -> None:
-    click.echo(json.dumps(body, ensure_ascii=False) if as_json else "\n".join(map(on_one_line, lines)))
+    click.echo(json_line(body) if as_json else "\n".join(map(on_one_line, lines)))

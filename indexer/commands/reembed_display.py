@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from indexer.reembedding import Watcher
+from rag.commands.json_output import print_json
 from rag.plurals import plural
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ReembedDisplay(Watcher):
 
     def _print(self, line: dict[str, object]) -> None:
         if self._as_json:
-            click.echo(json.dumps(line))
+            print_json(line)
 
 
 def tell_notes(report: ReembedReport) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import rich_click as click
 
-from indexer.commands.options import json_option, storable
+from indexer.commands.options import storable
 from rag.commands.errors import on_one_line
+from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.factory import open_library
 
@@ -27,6 +26,6 @@ def rename(collection: str, name: str, as_json: bool) -> None:  # noqa: FBT001
     with open_library(load_settings()) as library:
         library.rename(library.store.collection(collection), name)
     if as_json:
-        click.echo(json.dumps({"collection": name, "was": collection}, ensure_ascii=False))
+        print_json({"collection": name, "was": collection})
     else:
         click.echo(f"renamed {on_one_line(collection)}: {on_one_line(name)}")

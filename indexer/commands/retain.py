@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from indexer.commands.options import Days, collection_option, json_option
+from indexer.commands.options import Days, collection_option
 from rag.commands.errors import on_one_line
+from rag.commands.json_output import json_option, print_json
+from rag.commands.times import shown_time
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -38,9 +39,9 @@ def retain(days: float | None, collection: str, as_json: bool) -> None:  # noqa:
             library.store.set_retention(target, days)
         state = library.store.status(target)
     if as_json:
-        click.echo(json.dumps({"collection": collection, "retention_days": state.retention_days, "before": before}))
+        print_json({"collection": collection, "retention_days": state.retention_days, "before": before})
         return
-    past = f"{plural(state.past_versions, 'past version')} since {state.history_begins[:19]}"
+    past = f"{plural(state.past_versions, 'past version')} since {shown_time(state.history_begins)}"
     was = "" if before == state.retention_days else f", not {before:g} any more"
     click.echo(f"{on_one_line(collection)}: versions are kept for {state.retention_days:g} days{was}; {past}")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import rich_click as click
 
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import collection_option
 from rag.commands.errors import on_one_line
+from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -26,7 +25,7 @@ def rollback(collection: str, as_json: bool) -> None:  # noqa: FBT001
         target = library.store.collection(collection)
         current = library.vectors.rollback(target)
     if as_json:
-        click.echo(json.dumps({"collection": collection, "seq": current.seq, "count": current.count}))
+        print_json({"collection": collection, "seq": current.seq, "count": current.count})
         return
     click.echo(
         f"{on_one_line(collection)}: back to the index of {plural(current.count, 'vector')} at seq {current.seq}"

@@ -8,10 +8,11 @@ import rich_click as click
 
 from indexer.commands.ingest import metadata_option
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import FolderPath, collection_option, json_option
+from indexer.commands.options import FolderPath, collection_option
 from indexer.commands.sync_run import SyncRun
 from indexer.parsing.isolation import IsolatedParsers
 from rag.commands.errors import EXIT_FAILED
+from rag.commands.json_output import json_lines_option
 from rag.config import load_settings
 from rag.factory import open_library
 
@@ -32,7 +33,7 @@ prune_option = click.option(
 @prune_option
 @click.option("--dry-run", is_flag=True, help="Show every step and why, and do nothing.")
 @metadata_option
-@json_option
+@json_lines_option
 @click.pass_context
 def sync(
     ctx: click.Context,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +9,7 @@ import rich_click as click
 
 from indexer.report import left_out_told
 from rag.commands.errors import on_one_line
+from rag.commands.json_output import print_json
 from rag.plurals import plural
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class SyncDisplay:
     def _line(self, action: str, uri: str, reason: str, to: str = "") -> None:
         name = f"{self.shown(uri)} -> {self.shown(to)}" if to else self.shown(uri)
         told = click.style(f"  ({on_one_line(reason)})", dim=True) if reason else ""
-        click.echo(f"{click.style(f'{action:<9}', fg=_COLORS.get(action))}{name}{told}")
+        what = click.style(f"{_WORDS_OF_STEPS.get(action, action):<9}", fg=_COLORS.get(action))
+        click.echo(f"{what}{name}{told}")
 
     def _some(self, action: str, missing: Sequence[Missing]) -> None:
         for each in missing[:_NAMED]:
@@ -138,7 +139,7 @@ def _steps(plan: Plan, *, prune: bool) -> Iterator[dict[str, Any]]:
         yield {"action": action, "uri": missing.source.uri, "reason": missing.reason}
     for missing in plan.unsure:
         yield {"action": "unsure", "uri": missing.source.uri, "reason": missing.reason}
-    for action, errors in (("error", plan.errors), ("left out", plan.left_out)):
+    for action, errors in (("error", plan.errors), ("left_out", plan.left_out)):
         for error in errors:
             reason = error.error.message if error.error else "it vanished meanwhile"
             yield {"action": action, "uri": error.uri, "reason": reason}
@@ -172,6 +173,7 @@ def _report_counts(report: SyncReport) -> dict[str, int]:
     }
 
 
+_WORDS_OF_STEPS: Final = {"left_out": "left out"}
 _IDLE: Final = frozenset({"unchanged", "left_out"})
 _WORDS: Final = {
     "add": "to add",
@@ -212,4 +214,4 @@ def _quoted(name: Path | str) -> str:
 
 
 def _print(line: dict[str, Any]) -> None:
-    click.echo(json.dumps(line, ensure_ascii=False))
+    print_json(line)

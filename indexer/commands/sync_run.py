@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
-
-import rich_click as click
 
 from indexer.commands import erasing
 from indexer.commands.ingest import print_result, settle_index
@@ -16,6 +13,7 @@ from indexer.folders.failing import FailingFiles
 from indexer.job_run import ingest_lock, own_job
 from indexer.pipeline import IngestPipeline
 from indexer.syncing import FolderSync
+from rag.commands.json_output import print_json
 from rag.job_types import JobRequest
 
 if TYPE_CHECKING:
@@ -146,7 +144,7 @@ class SyncRun:
         erased = self._library.erase_deleted() if ingested.replaced or report.deleted else None
         if erased is not None:
             if self._as_json:
-                click.echo(json.dumps({"type": "model_state", **erasing.as_object(erased)}))
+                print_json({"type": "model_state", **erasing.as_object(erased)})
             erasing.tell(erased, quiet=self._as_json)
         settle_index(self._library, self._collection, as_json=self._as_json)
         return erased is not None and erased.problem is not None

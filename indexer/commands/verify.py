@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -12,8 +11,9 @@ import rich_click as click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from indexer.commands.options import json_option, storable
+from indexer.commands.options import storable
 from rag.commands.errors import EXIT_FAILED, on_one_line
+from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.errors import DatabaseDamaged, UnknownCollection
 from rag.factory import open_library
@@ -58,7 +58,7 @@ def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bo
     damage = [finding for finding in left if finding.severity == "damage"]
     if as_json:
         findings = [{**asdict(finding), "repaired": finding not in left} for finding in repaired + left]
-        click.echo(json.dumps({"ok": not damage, "collections": [c.name for c in collections], "findings": findings}))
+        print_json({"ok": not damage, "collections": [c.name for c in collections], "findings": findings})
     else:
         _tell("repaired", repaired)
         _tell("", left)

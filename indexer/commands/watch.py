@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 import rich_click as click
@@ -10,13 +9,14 @@ import rich_click as click
 from indexer.commands.index_file import warn
 from indexer.commands.ingest import metadata_option
 from indexer.commands.interruption import Interruption, StoppedLooking
-from indexer.commands.options import collection_option, json_option
+from indexer.commands.options import collection_option
 from indexer.commands.sync import folder_argument, prune_option
 from indexer.commands.sync_run import SyncRun
 from indexer.folders.following import Follower, Following
 from indexer.folders.walking import why_left_out
 from indexer.parsing.isolation import IsolatedParsers
 from rag.commands.errors import printable
+from rag.commands.json_output import json_lines_option, print_json
 from rag.config import load_settings
 from rag.errors import IngestInProgress, InvalidRequest, JobLost, SourceNotFound, StorageError
 from rag.factory import open_library
@@ -36,7 +36,7 @@ _RETRY_S: Final = 30.0
 @prune_option
 @click.option("--poll", is_flag=True, help="Look through the folder every two seconds: for network drives.")
 @metadata_option
-@json_option
+@json_lines_option
 def watch(
     folder: Path,
     collection: str,
@@ -128,7 +128,7 @@ class _Teller(Follower):
 
     def _say(self, kind: str, message: str, **more: str) -> None:
         if self._as_json:
-            click.echo(json.dumps({"type": kind, "message": message, **more}, ensure_ascii=False))
+            print_json({"type": kind, "message": message, **more})
         else:
             click.echo(printable(message), err=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import rich_click as click
 
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import json_option
 from indexer.parsing.confinement import confinement, described
 from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
@@ -19,6 +17,7 @@ from indexer.web.expansion import open_fetcher
 from indexer.worker import Worker
 from indexer.worker_place import WorkerPlace
 from rag.commands.errors import printable
+from rag.commands.json_output import json_line, json_lines_option
 from rag.config import load_settings
 from rag.errors import StorageError
 from rag.factory import open_library
@@ -37,7 +36,7 @@ _log = get_logger("indexer")
 
 @click.command()
 @click.option("--once", is_flag=True, help="End when no job can be begun; those that are to be tried again later stay.")
-@json_option
+@json_lines_option
 @click.pass_context
 def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT001
     """Take in what was uploaded, one job after the other, at the lowest priority; several workers may run.
@@ -87,6 +86,6 @@ def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT0
 
 def _tell(job: Job, *, as_json: bool) -> None:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
-    told = {"job": job.id, "collection": job.request.collection, "state": job.state, "outcomes": job.outcomes}
+    told = {"type": "job", "job": job.id, "collection": job.request.collection, "state": job.state}
     line = f"job {job.id} ({printable(job.request.collection)}): {job.state}; {outcomes or 'no files'}"
-    click.echo(json.dumps(told) if as_json else line)
+    click.echo(json_line(told | {"outcomes": job.outcomes}) if as_json else line)

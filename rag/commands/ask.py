@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from rag.commands.errors import EXIT_FAILED, on_one_line, printable, report, usage
+from rag.commands.json_output import json_lines_option, json_option
 from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.errors import EmptyQuestion, InvalidRequest, RagError
@@ -71,7 +72,6 @@ _as_of = click.option(
     callback=usage(time_from),
     help="Ask what the documents said then: 2026-01-31T12:00:00Z, or how long ago: 90m, 12h, 7d, 2w.",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _deterministic = click.option(
     "--deterministic", is_flag=True, help="Write answers that are the same to the last bit when asked again."
 )
@@ -92,7 +92,7 @@ _adapter = click.option("--adapter", metavar="NAME", default=None, help="LoRA ad
 @_as_of
 @_deterministic
 @_adapter
-@_json
+@json_lines_option
 @click.pass_context
 def ask(
     ctx: click.Context,
@@ -136,7 +136,7 @@ def ask(
 @_k
 @_filter
 @_as_of
-@_json
+@json_option
 def search(
     words: tuple[str, ...],
     collection: str,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import rich_click as click
 from rag import __version__
 from rag.catalog import Catalog
 from rag.commands.archive_display import reporting
+from rag.commands.json_output import json_option, print_json
 from rag.commands.pull_display import human_bytes
 from rag.config import load_settings
 from rag.errors import RagError
@@ -32,7 +32,7 @@ _SECRET = {"generator_api_key", "pip_command"}
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--compress", is_flag=True, help="Make it smaller; takes longer.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def backup(file: Path, compress: bool, force: bool, as_json: bool) -> None:  # noqa: FBT001
     """Write all documents, with their embeddings and index files, and the uploads that wait, into one archive.
 
@@ -56,7 +56,7 @@ def backup(file: Path, compress: bool, force: bool, as_json: bool) -> None:  # n
         )
     size = target.stat().st_size
     if as_json:
-        click.echo(json.dumps({"file": str(target), "bytes": size, **asdict(manifest)}, ensure_ascii=False))
+        print_json({"file": str(target), "bytes": size, **asdict(manifest)})
         return
     documents = plural(sum(collection.documents for collection in manifest.collections), "document")
     collections = plural(len(manifest.collections), "collection")

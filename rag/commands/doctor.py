@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -18,7 +17,8 @@ from indexer.parsing.confinement import confinement, described
 from rag import __version__
 from rag.commands.errors import EXIT_FAILED
 from rag.commands.generator_checks import generator_checks
-from rag.config import load_settings
+from rag.commands.json_output import json_option, print_json
+from rag.config import load_settings, unknown_settings, variable
 from rag.errors import RagError
 from rag.factory import open_library
 from rag.readiness import Check
@@ -26,11 +26,13 @@ from rag.readiness import Check
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rag.config import Settings
+
 _LIBRARIES = ("llama-cpp-python", "torch", "sentence-transformers", "faiss-cpu", "sqlalchemy", "litestar")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.option("--quick", is_flag=True, help="Do not load the models.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:  # noqa: FBT001
@@ -44,6 +46,7 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:  # noqa: FBT
             f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores",
         ),
         Check(name="libraries", ok=True, detail=", ".join(f"{name} {version(name)}" for name in _LIBRARIES)),
+        Check(name="settings", ok=True, detail=_set(settings)),
         Check(name="models directory", ok=settings.models_dir.is_dir(), detail=str(settings.models_dir)),
         Check(name="parsers", ok=True, detail=described(*confinement())),
     ]
@@ -63,7 +66,7 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:  # noqa: FBT
     healthy = all(check.ok for check in checks)
     if as_json:
         body = {"ok": healthy, "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]}
-        click.echo(json.dumps(body, ensure_ascii=False))
+        print_json(body)
     else:
         console = Console(file=sys.stdout, soft_wrap=True)
         for check in checks:
@@ -71,6 +74,13 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:  # noqa: FBT
             console.print(f"{mark} [bold]{escape(check.name)}[/]: {escape(check.detail)}")
     if not healthy:
         ctx.exit(EXIT_FAILED)
+
+
+def _set(settings: Settings) -> str:
+    """Which are not the default, without their values: some are secrets."""
+    names = ", ".join(sorted(map(variable, settings.model_fields_set)))
+    none = "".join(f"; {name} is no setting" for name in unknown_settings())
+    return f"{f'set: {names}' if names else 'the defaults'}{none}"
 
 
 def _loading(warm_up: Callable[[], None]) -> list[Check]:

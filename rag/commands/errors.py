@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +11,7 @@ import rich_click as click
 from rich.console import Console
 from rich.markup import escape
 
+from rag.commands.json_output import print_json
 from rag.config import load_settings
 from rag.errors import DiskFull, InvalidRequest, RagError, UnknownCollection
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # as shells say it of what SIGINT ended
 
 _Read = TypeVar("_Read")
 _Given = TypeVar("_Given")
@@ -60,7 +62,7 @@ def report(error: RagError, *, as_json: bool) -> None:
     """Print an error: an object on standard output with ``--json``, otherwise lines on standard error."""
     if as_json:
         body = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
-        click.echo(json.dumps(body, ensure_ascii=False))
+        print_json(body)
         return
     console = Console(stderr=True, soft_wrap=True)
     console.print(f"[bold red]error\\[{error.code}][/]: {escape(printable(error.message))}")
@@ -68,16 +70,30 @@ def report(error: RagError, *, as_json: bool) -> None:
         console.print(f"  {escape(printable(error.hint))}")
 
 
+def _as_json() -> bool:
+    return "--json" in sys.argv[1:]
+
+
 class ErrorHandlingGroup(click.RichGroup):
-    """A command group that turns ``RagError`` into a report and exit status 1, or 2 for ``WrongUsage``."""
+    """A command group that turns ``RagError`` into a report and exit status 1, 2 for ``WrongUsage``, 130 for Ctrl-C."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        if os.environ.get("NO_COLOR"):  # https://no-color.org; Rich heeds it, click does not
+            ctx.color = False
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            if not _as_json():
+                raise
+            hint = f"`{error.ctx.command_path} --help` says how it is called." if error.ctx else ""
+            report(WrongUsage(error.format_message(), hint=hint), as_json=True)
+            ctx.exit(EXIT_USAGE)
+        except KeyboardInterrupt:
+            ctx.exit(EXIT_INTERRUPTED)
         except RagError as error:
             if isinstance(error, UnknownCollection):  # as all are where the path is mistyped
                 error.hint = f"{error.hint} RAG_HOME is {load_settings().home}."
-            report(error, as_json="--json" in sys.argv[1:])
+            report(error, as_json=_as_json())
             ctx.exit(EXIT_USAGE if isinstance(error, WrongUsage) else EXIT_FAILED)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,11 @@ from rich.table import Table
 
 from rag.commands.fusion import fusion
 from rag.commands.gate import gate
+from rag.commands.json_output import json_option, print_json
 from rag.commands.measuring import (
     answers_limit_option,
     ask,
     directory_argument,
-    json_option,
     output_option,
     progress,
     require_some,
@@ -68,7 +67,7 @@ def retrieval(directory: Path, as_json: bool, limit: int | None, output: Path | 
             write_row(rows_file, _query_row(row))
         report = {"dataset": dataset.name, **retrieval_report(rows), **_setting(loaded, dataset)}
     if as_json:
-        click.echo(json.dumps(rounded(report), ensure_ascii=False))
+        print_json(rounded(report))
     else:
         _show_retrieval(report)
 
@@ -100,7 +99,7 @@ def answers(directory: Path, as_json: bool, limit: int | None, output: Path | No
             "min_answerability": settings.min_answerability,
         }
     if as_json:
-        click.echo(json.dumps(rounded(report), ensure_ascii=False))
+        print_json(rounded(report))
     else:
         _show(report)
 

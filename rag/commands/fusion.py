@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,8 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from rag.commands.measuring import json_option, progress, require_some, rounded
+from rag.commands.json_output import json_option, print_json
+from rag.commands.measuring import progress, require_some, rounded
 from rag.config import load_settings
 from rag.evaluation.corpus import open_corpus
 from rag.evaluation.dataset import load_dataset
@@ -44,7 +44,7 @@ def fusion(directories: tuple[Path, ...], as_json: bool, limit: int | None) -> N
         sets.append({"dataset": dataset.name, "queries": len(queries), "methods": fusion_report(tables[-1])})
     macro: dict[str, Any] = macro_report(tables)
     if as_json:
-        click.echo(json.dumps(rounded({"sets": sets, "macro": macro}), ensure_ascii=False))
+        print_json(rounded({"sets": sets, "macro": macro}))
     else:
         _show(sets, macro)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING
 
@@ -12,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rag.commands.json_output import json_option, print_json
 from rag.commands.measuring import (
     answers_limit_option,
     ask,
     directory_argument,
-    json_option,
     output_option,
     progress,
     require_some,
@@ -102,7 +101,7 @@ def gate(directory: Path, as_json: bool, limit: int | None, output: Path | None)
         "not_recorded": obstacle,
     }
     if as_json:
-        click.echo(json.dumps(rounded(report), ensure_ascii=False))
+        print_json(rounded(report))
     else:
         _show(report, exact, stitched)
 

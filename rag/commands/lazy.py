@@ -7,15 +7,16 @@ import codecs
 import gc
 import io
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
+
+import rich_click as click
 
 from rag.commands.errors import ErrorHandlingGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import rich_click as click
 
 
 # Imports make a hundred thousand objects that stay, and Python looks for cycles among them whenever there are 700 more.
@@ -48,6 +49,16 @@ class LazyGroup(ErrorHandlingGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
         return sorted(self._targets)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if near := get_close_matches(args[0], self._targets, n=1):
+                raise click.UsageError(f"{error.message} Did you mean {near[0]}?", ctx) from error
+            raise
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         target = self._targets.get(cmd_name)

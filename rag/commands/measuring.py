@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rag.evaluation.dataset import Dataset, Query
 
 directory_argument = click.argument("directory", type=click.Path(path_type=Path, readable=False))
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 output_option = click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, readable=False),

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from rag.catalog import Catalog
+from rag.commands.json_output import json_lines_option, json_option, print_json
 from rag.commands.pull_display import JsonLines, TerminalProgress, human_bytes
 from rag.config import load_settings
 from rag.errors import ModelError
 
 if TYPE_CHECKING:
     from rag.catalog import ModelEntry, ModelState
-
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 
 
 @click.group()
@@ -24,7 +22,7 @@ def models() -> None:
 
 
 @models.command("list")
-@_AS_JSON
+@json_option
 def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """List the models of the catalog and which of them are on this machine.
 
@@ -35,7 +33,7 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by 
     configured = set(catalog.default_names(settings))
     rows = [(entry, catalog.state(entry.name)) for entry in catalog.entries]
     if as_json:
-        click.echo(json.dumps({"models": [_as_object(entry, state, configured) for entry, state in rows]}))
+        print_json({"models": [_as_object(entry, state, configured) for entry, state in rows]})
         return
     name_width = max(len(entry.name) for entry, _ in rows)
     for entry, state in rows:
@@ -47,7 +45,7 @@ def list_models(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by 
 
 @models.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@_AS_JSON
+@json_lines_option
 def pull(names: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Fetch models, by default the configured ones; what is there already is only checked.
 
@@ -63,7 +61,7 @@ def pull(names: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click
 
 @models.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@_AS_JSON
+@json_option
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Read every byte of models, by default the configured ones, and compare with the catalog."""
@@ -83,19 +81,19 @@ def verify(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:  
             if "message" in result:
                 click.echo(f"  {result['message']}\n  {result['hint']}", err=True)
     if as_json:
-        click.echo(json.dumps({"models": results}))
+        print_json({"models": results})
     if any(result["state"] != "verified" for result in results):
         ctx.exit(1)
 
 
 @models.command()
 @click.argument("name")
-@_AS_JSON
+@json_option
 def path(name: str, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Print where a model lies, after making sure that it is intact."""
     model = Catalog.load(load_settings()).resolve(name)
     if as_json:
-        click.echo(json.dumps({"name": model.name, "path": str(model.path), "sha256": model.sha256}))
+        print_json({"name": model.name, "path": str(model.path), "sha256": model.sha256})
     else:
         click.echo(model.path)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Self
 
 import rich_click as click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from rag.commands.json_output import print_json
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -99,17 +100,17 @@ class JsonLines:
             self._next_line = now + _SECONDS_BETWEEN_LINES
         if event.phase == "ready":  # printed by ready(), with the path
             return
-        line: dict[str, object] = {"event": event.phase, "model": event.model}
+        line: dict[str, object] = {"type": event.phase, "model": event.model}
         line |= {key: value for key in ("source", "file", "message") if (value := getattr(event, key))}
         if event.total:
             line |= {"bytes": event.done, "bytes_total": event.total}
         if event.phase == "downloading":
             line |= self._pace(event, now)
-        click.echo(json.dumps(line, ensure_ascii=False))
+        print_json(line)
 
     def ready(self, model: ResolvedModel) -> None:
-        line = {"event": "ready", "model": model.name, "path": str(model.path), "sha256": model.sha256}
-        click.echo(json.dumps(line, ensure_ascii=False))
+        line = {"type": "ready", "model": model.name, "path": str(model.path), "sha256": model.sha256}
+        print_json(line)
 
     def _pace(self, event: PullEvent, now: float) -> dict[str, object]:
         began, at = self._began

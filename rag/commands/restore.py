@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import rich_click as click
 from rag.catalog import Catalog
 from rag.commands.archive_display import reporting
 from rag.commands.errors import printable
+from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.errors import RagError
 from rag.plurals import plural
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--force", is_flag=True, help="If there is a database already, move it aside.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
     """Bring an archive of `rag backup` up in the data directory (RAG_HOME).
 
@@ -46,7 +46,7 @@ def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001
     notes = _notes(settings, manifest)
     if as_json:
         body = {**asdict(manifest), "home": str(settings.home), "notes": notes}
-        click.echo(json.dumps(body | {"moved_aside": [str(path) for path in restored.moved_aside]}, ensure_ascii=False))
+        print_json(body | {"moved_aside": [str(path) for path in restored.moved_aside]})
         return
     documents = sum(collection.documents for collection in manifest.collections)
     click.echo(

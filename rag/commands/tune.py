@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from rag.commands.errors import on_one_line
-from rag.commands.measuring import json_option, progress, rounded
+from rag.commands.json_output import json_option, print_json
+from rag.commands.measuring import progress, rounded
 from rag.config import load_settings
 from rag.evaluation.labelled import read_labelled, require_stored, search_labelled
 from rag.evaluation.tuning import MIN_GAIN, MIN_QUERIES, require_enough, tune
@@ -57,7 +57,7 @@ def tune_collection(collection: str, path: Path | None, reset: bool, dry_run: bo
     changed = wanted != target.dense_weight and not dry_run
     if as_json:
         body = {"collection": collection, "dense_weight": wanted if changed else target.dense_weight}
-        click.echo(json.dumps(rounded({**body, "changed": changed, **_figures(tuning)}), ensure_ascii=False))
+        print_json(rounded({**body, "changed": changed, **_figures(tuning)}))
     else:
         _show(target, tuning, wanted, changed=changed)
 

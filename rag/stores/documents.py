@@ -34,6 +34,7 @@ from rag.stores.reading import (
     within,
 )
 from rag.stores.source_moves import stored_source
+from rag.stores.sqlite.column_types import rfc3339
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
 from rag.stores.versions import tenures
 from rag.stores.versions.history import require_known
@@ -387,7 +388,7 @@ class SqlDocumentStore:
             chunks=chunks,
             past_versions=past_versions,
             retention_days=row.retention_days,
-            history_begins=(row.history_floor or row.created_at).isoformat(timespec="seconds"),
+            history_begins=rfc3339(row.history_floor or row.created_at),
             generation=index,
             database_bytes=self._database.size_bytes(),
         )

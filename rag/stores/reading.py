@@ -18,6 +18,7 @@ from rag.stores.checksums import (
     version_checksum,
 )
 from rag.stores.filtering import condition
+from rag.stores.sqlite.column_types import rfc3339
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
 from rag.stores.visibility import visible
 from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Span
@@ -114,7 +115,7 @@ def to_document(row: Row[*tuple[Any, ...]], collection: Collection, *, damaged_t
         sha256=row.sha256,
         size=row.size,
         chunk_count=row.chunk_count,
-        updated_at=row.created_at.isoformat(timespec="seconds"),
+        updated_at=rfc3339(row.created_at),
         metadata=row.metadata,
         language=row.language,
     )

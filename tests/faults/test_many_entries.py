@@ -49,7 +49,7 @@ def environment(tmp_path) -> dict[str, str]:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("command", "status"), [(["ingest"], 1), (["sync"], 1), (["sync", "--dry-run"], 1), (["watch"], 0)]
+    ("command", "status"), [(["ingest"], 130), (["sync"], 130), (["sync", "--dry-run"], 130), (["watch"], 0)]
 )
 def test_one_interruption_ends_the_looking_at_once_and_nothing_is_done(docs, environment, command, status):
     started = [sys.executable, "-c", PROGRAM, *command, str(docs), "--json"]

@@ -262,7 +262,9 @@ def test_a_place_that_is_not_there(run, home, tmp_path):
     told = error(run("rag", "backup", tmp_path / "nowhere" / "b.zip", "--json", exit_code=1))
     assert told["code"] == "storage_error"
     assert "nowhere" in told["message"]
-    assert error(run("rag", "restore", tmp_path / "b.zip", "--force", "--json", exit_code=1))["code"] == "storage_error"
+    for force in (["--force"], []):  # whatever stands in its way
+        told = error(run("rag", "restore", tmp_path / "b.zip", *force, "--json", exit_code=1))
+        assert told["code"] == "storage_error"
 
 
 def test_a_data_directory_that_is_a_file(run, use, home, tmp_path):

@@ -93,7 +93,7 @@ def test_names_of_a_command_line_that_are_no_utf8_break_no_command(run, docs):
         assert "not valid UTF-8" in error["error"]["message"]
         assert "not valid UTF-8" in run(*arguments, exit_code=1).stderr
     (jobs,) = map(json.loads, run("jobs", "--json").stdout.splitlines())
-    assert [job["request"]["paths"] for job in jobs["jobs"]] == [[f"{docs}/\\xfe.txt"]]
+    assert [job["uris"] for job in jobs["jobs"]] == [[f"{docs}/\\xfe.txt"]]
 
 
 @pytest.mark.parametrize("command", ["ingest", "sync", "watch"])

@@ -102,11 +102,11 @@ def test_list_and_status(run, docs):
     table = run("list").stdout
     assert str(docs / "b.txt") in table
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
-    assert (state["documents"], state["chunks"], state["collection"]["name"]) == (2, 3, "default")
-    assert state["generation"] is None  # so few are read into memory
+    assert (state["documents"], state["chunks"], state["name"]) == (2, 3, "default")
+    assert state["index"] is None  # so few are read into memory
     run("rebuild")
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
-    assert (state["generation"]["kind"], state["generation"]["recall_at_10"]) == ("flat", 1.0)
+    assert (state["index"]["kind"], state["index"]["recall_at_10"]) == ("flat", 1.0)
     assert "2 documents, 3 chunks" in run("status").stdout
     assert "index of 3 vectors at seq 1 (flat, recall@10 1.000)" in run("status").stdout
 
@@ -145,7 +145,7 @@ def test_rebuild_writes_a_generation(run, docs):
     run("ingest", str(docs))
     assert json.loads(run("rebuild", "--json").stdout)["chunks"] == 3
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
-    assert state["generation"]["count"] == 3
+    assert state["index"]["count"] == 3
 
 
 def test_rollback_goes_back_to_the_index_before(run, docs):
@@ -155,7 +155,7 @@ def test_rollback_goes_back_to_the_index_before(run, docs):
     run("rebuild")
     assert "back to the index of" in run("rollback").stdout
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
-    assert state["generation"]["count"] == state["chunks"]
+    assert state["index"]["count"] == state["chunks"]
 
 
 def test_two_ingests_at_once(run, docs, home):
@@ -248,7 +248,7 @@ with Interruption() as interruption, interruption.working():
 def test_the_second_interruption_waits_for_no_thread():
     command = [sys.executable, "-c", INTERRUPTED_TWICE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout) == (1, "begun\n")
+    assert (done.returncode, done.stdout) == (130, "begun\n")
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["Stopping", "Stopped;"]
 
 
@@ -284,7 +284,7 @@ def test_a_guess_at_an_encoding_is_told_with_the_file(run, docs):
 def test_few_passages_need_no_index_file(run, docs, home):
     run("ingest", str(docs))
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
-    assert (state["chunks"], state["generation"]) == (3, None)
+    assert (state["chunks"], state["index"]) == (3, None)
     assert not (home / "indexes").exists()
 
 
@@ -301,7 +301,7 @@ def test_an_index_file_that_cannot_be_written_hides_nothing(run, docs, home, mon
     (home / "indexes").unlink()
     assert run("ingest", str(docs)).stderr == ""
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
-    assert state["generation"]["count"] == 3
+    assert state["index"]["count"] == 3
 
 
 def test_deleting_tells_what_is_deleted_though_the_index_cannot_be_written(run, docs, monkeypatch):
@@ -373,7 +373,7 @@ def test_an_ingest_is_a_job_that_others_see(run, docs):
     summary = lines(run("ingest", str(docs), "--meta", "team=red", "--json", exit_code=1))[-1]
     job = json.loads(run("jobs", str(summary["job"]), "--json").stdout)
     assert (job["state"], job["outcomes"]) == ("succeeded", {"ingested": 2, "failed": 1})
-    assert (job["request"]["paths"], job["request"]["metadata"]) == ([str(docs)], {"team": "red"})
+    assert (job["uris"], job["metadata"]) == ([str(docs)], {"team": "red"})
     assert [file["outcome"] for file in job["files"]] == ["ingested", "ingested", "failed"]
     again = lines(run("ingest", str(docs), "--json", exit_code=1))[-1]
     assert json.loads(run("jobs", "--json").stdout)["jobs"][0]["outcomes"] == {"unchanged": 2, "failed": 1}
@@ -399,7 +399,7 @@ def test_an_ingest_is_cancelled_while_files_are_looked_for(run, docs, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(JobQueue, "record", cancel_first)
         patched.setattr("indexer.job_run._NOTE_S", 0)
-        told = run("ingest", str(docs), exit_code=1)
+        told = run("ingest", str(docs), exit_code=130)
     assert "Stopped while looking for files; nothing was done." in told.stderr
     (job,) = json.loads(run("jobs", "--json").stdout)["jobs"]
     assert (job["state"], job["outcomes"]) == ("cancelled", {})

@@ -159,9 +159,9 @@ def test_nothing_is_left_of_a_purged_upload_in_what_jobs_tell(run, home, uploade
     assert (report["jobs"]["removed"] > 3, report["jobs"]["left"]) == (True, 0)
     assert places(home, WORD.encode()) == set()
     (last, _, first) = json.loads(run("jobs", "--json").stdout)["jobs"]
-    assert [upload["name"] for upload in first["request"]["uploads"]] == ["other.txt"]
-    assert first["request"]["metadata"] == {"team": "red"}
-    assert (last["state"], last["error"]["code"], last["request"]["metadata"]) == ("failed", "purged", None)
+    assert first["uris"] == ["upload:other.txt"]
+    assert first["metadata"] == {"team": "red"}
+    assert (last["state"], last["error"]["code"], last["metadata"]) == ("failed", "purged", None)
     files = json.loads(run("jobs", str(first["id"]), "--json").stdout)["files"]
     assert [file["uri"] for file in files] == ["upload:other.txt"]
 
@@ -182,7 +182,7 @@ def test_nothing_is_left_of_where_a_purged_document_was_before_it_moved(run, doc
     assert (report["jobs"]["removed"] > 1, report["jobs"]["left"]) == (True, 0)
     assert places(home, WORD.encode()) == set()
     jobs = json.loads(run("jobs", "--json").stdout)["jobs"]
-    assert any(str(docs / "1.txt") in job["request"]["paths"] for job in jobs)  # of the one that is there now
+    assert any(str(docs / "1.txt") in job["uris"] for job in jobs)  # of the one that is there now
 
 
 def test_what_an_upload_would_bring_again_is_not_purged_before_that_is_cancelled(run, home, uploaded):

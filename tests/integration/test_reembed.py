@@ -104,7 +104,7 @@ def test_a_collection_goes_over_to_another_embedder(run, ingested):
         "previous  hashing@64: 60 of 60 chunks",
     ]
     (state,) = json.loads(run("status", "--json").stdout)["collections"]
-    assert state["generation"]["count"] == 60  # its index was made before it served
+    assert state["index"]["count"] == 60  # its index was made before it served
     assert json.loads(run("verify", "--json").stdout)["findings"] == []
     assert "already, and whole" in run("reembed", "--embedder", "other").stdout
 

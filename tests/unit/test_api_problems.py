@@ -163,6 +163,23 @@ async def test_parameters_that_do_not_fit(query):
         response = await client.get(f"/v1/documents?{query}")
     problem = assert_problem(response, 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == [query.partition("=")[0]]
+    assert f"schema: {query.partition('=')[0]}: " in problem["detail"]
+
+
+async def test_a_parameter_that_is_missing_is_named():
+    async with serving(ScriptedLibrary()) as client:
+        problem = assert_problem(await client.delete("/v1/collections"), 422, "invalid_request")
+    assert problem["errors"] == [{"pointer": "collection", "detail": "it is missing"}]
+    assert "collection: it is missing" in problem["detail"]
+
+
+async def test_compressed_bodies_are_refused_as_such():
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    async with serving(ScriptedLibrary()) as client:
+        problem = assert_problem(
+            await client.post("/v1/query", content=b"x", headers=headers), 415, "unsupported_media_type"
+        )
+    assert "gzip" in problem["detail"]
 
 
 @pytest.mark.parametrize(

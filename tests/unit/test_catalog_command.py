@@ -55,7 +55,7 @@ def test_pull_fetches_the_configured_models_and_says_which_source_failed(share: 
 
 def test_pull_prints_json_lines(share: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in _run("pull", "tiny", "--json").stdout.splitlines()]
-    assert [line["event"] for line in lines if line["event"] != "verifying"] == [
+    assert [line["type"] for line in lines if line["type"] != "verifying"] == [
         "source",
         "failed",
         "source",
@@ -64,7 +64,7 @@ def test_pull_prints_json_lines(share: Path, tmp_path: Path) -> None:
         "ready",
     ]
     assert lines[-1] == {
-        "event": "ready",
+        "type": "ready",
         "model": "tiny",
         "path": str(tmp_path / "m" / "tiny"),
         "sha256": hashlib.sha256(CONTENT).hexdigest(),

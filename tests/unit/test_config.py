@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.config import Settings, load_settings
+from rag.config import Settings, load_settings, unknown_settings
 from rag.errors import InvalidSettings
 
 
@@ -88,6 +88,24 @@ def test_the_folder_one_works_in_cannot_name_a_command(tmp_path, monkeypatch):
     assert (settings.pip_command, settings.top_k) == (None, 3)
     monkeypatch.setenv("RAG_PIP_COMMAND", "uv pip")
     assert load_settings().pip_command == "uv pip"
+
+
+def test_a_variable_that_is_nearly_a_setting_is_told_once_with_what_it_may_mean(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RAG_EMBEDER", "another")
+    monkeypatch.setenv("RAG_TOP_K", "3")
+    monkeypatch.setenv("RAG_RERANKING_MODEL", "of another program")
+    (tmp_path / ".env").write_text("RAG_CHUNK_TOKEN=90\nCOMPOSE_PROJECT_NAME=plumbline\nRAG_PORT=8001\n")
+    settings, _again = load_settings(), load_settings()
+    assert (settings.top_k, settings.port) == (3, 8001)
+    told = capsys.readouterr().out
+    assert told.count("RAG_EMBEDER is no setting and has no effect; RAG_EMBEDDER is one") == 1
+    assert told.count("RAG_CHUNK_TOKEN is no setting and has no effect; RAG_CHUNK_TOKENS is one") == 1
+    assert not any("warning" in line and "RERANKING" in line for line in told.splitlines())
+    assert unknown_settings() == {
+        "RAG_CHUNK_TOKEN": "RAG_CHUNK_TOKENS",
+        "RAG_EMBEDER": "RAG_EMBEDDER",
+        "RAG_RERANKING_MODEL": None,
+    }
 
 
 def test_no_settings_file_is_read_where_none_is_wanted(tmp_path):

@@ -1,6 +1,7 @@
 import errno
 import io
 import json
+import logging
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,6 +17,7 @@ from indexer.commands.inventory import list_documents
 from rag.cli import main as rag
 from rag.commands.errors import ErrorHandlingGroup, on_one_line, printable
 from rag.quality_types import Quality
+from rag.telemetry import configure_logging, get_logger
 from tests.unit.builders import make_passage
 
 
@@ -28,6 +30,14 @@ def test_help_names_commands_as_they_are_called(program) -> None:
     context = click.Context(program)
     for name in program.list_commands(context):
         assert program.get_command(context, name).name == name
+
+
+@pytest.mark.parametrize(("program", "given", "meant"), [(indexer, "delet", "delete"), (rag, "serch", "search")])
+def test_a_command_that_is_misspelt_is_told_with_what_may_be_meant(program, given, meant) -> None:
+    result = CliRunner().invoke(program, [given])
+    assert result.exit_code == 2
+    assert f"Did you mean {meant}?" in " ".join(result.stderr.split())
+    assert "Did you mean" not in CliRunner().invoke(program, ["zzz"]).stderr
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [([], b"a ? b \xe4"), (["--json"], '"a › b ä"'.encode())])
@@ -45,6 +55,23 @@ def test_letters_that_the_terminal_lacks_end_no_command(monkeypatch, arguments, 
     monkeypatch.setattr(rag, "get_command", lambda context, name: say)
     rag.main(sys.argv[1:], standalone_mode=False)
     assert written.getvalue() == expected
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("wish", "colored"), [("1", False), ("", True)])
+def test_who_wants_no_color_gets_none(monkeypatch, wish, colored) -> None:
+    monkeypatch.setenv("NO_COLOR", wish)
+    say = click.Command("say", callback=lambda: click.secho("red", fg="red"))
+    said = CliRunner().invoke(ErrorHandlingGroup("program", commands=[say]), ["say"], color=True).stdout
+    assert ("\x1b[" in said) == colored
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    configure_logging(level=logging.WARNING)
+    get_logger("x").warning("told")
+    assert ("\x1b[" in sys.stderr.getvalue()) == colored
 
 
 def test_output_for_which_the_disk_has_no_room_is_an_error_of_one_line() -> None:

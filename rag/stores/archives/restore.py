@@ -63,6 +63,8 @@ def restore(
         DiskFull, StorageError: reading or writing failed.
     """
     database = places.database
+    with file_errors(f"restoring from {archive}"):
+        archive.stat()  # a name that is mistyped is told before what stands in its way
     _require_free(database, force=force)
     with file_errors(f"restoring from {archive}"), reading(archive, report) as opened_archive:
         manifest = opened_archive.manifest

@@ -21,6 +21,7 @@ from rag.job_types import Job, JobError, JobFile, JobRequest, JobState, request_
 from rag.quality_types import Quality
 from rag.stores.checksums import RowDamaged, damaged
 from rag.stores.jobs.tables import JobFileRow, JobRow
+from rag.stores.sqlite.column_types import rfc3339
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -395,4 +396,4 @@ def _to_file(row: Any) -> JobFile:  # noqa: ANN401  # a row of SQLAlchemy's
 
 
 def _shown(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if time is None else rfc3339(time)

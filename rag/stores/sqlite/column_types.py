@@ -47,6 +47,11 @@ def in_utc(time: datetime) -> datetime:
         return datetime.min.replace(tzinfo=UTC) if time.year == 1 else datetime.max.replace(tzinfo=UTC)
 
 
+def rfc3339(time: datetime, timespec: str = "seconds") -> str:
+    """As every time is written that people and programs are told."""
+    return in_utc(time).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
 class UtcDateTime(_Readable):
     """An aware time in UTC, kept naive because SQLite has no time zones."""
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased
 
 from rag.errors import HistoryGone, InvalidRequest, UnknownDocument
 from rag.stores.reading import require_version
-from rag.stores.sqlite.column_types import in_utc
+from rag.stores.sqlite.column_types import rfc3339
 from rag.stores.tables import CollectionRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.versions import tenures
 from rag.stores.visibility import KEPT
@@ -293,4 +293,4 @@ def _to_change(row: Row[*tuple[Any, ...]], collection: Collection) -> DocumentCh
 
 def _shown(time: datetime) -> str:
     """With microseconds, so that what is read can be asked for again exactly."""
-    return in_utc(time).isoformat().replace("+00:00", "Z")
+    return rfc3339(time, "microseconds")
