@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Final
 from indexer.detection.images import image_type
 from indexer.detection.json import json_type
 from indexer.detection.legacy_encodings import is_doubtful, meant_by, one_byte_encoding
+from indexer.detection.marked_text import PLAIN_SUFFIXES, is_xml, marked_text
 from indexer.detection.mixed_encodings import second_of, two_encodings
 from indexer.detection.office import office_type
 from indexer.detection.programs import program_type
 from indexer.detection.tar_headers import is_tar
 from indexer.detection.unread import ZIP_MARKS, common_name, marked_name, unread_zip
 from indexer.formats import (
-    CALENDAR,
     CODE,
-    CONTACTS,
     HTML,
     HTML_SUFFIXES,
     JSON,
@@ -32,9 +31,7 @@ from indexer.formats import (
     SUFFIX_TYPES,
     TAR,
     TEXT,
-    VTT,
     XML,
-    XML_SUFFIXES,
     ZIP,
 )
 from rag.errors import SourceBinary, SourceEmpty, SourceUnsupported
@@ -49,9 +46,9 @@ READABLE: Final = (
     "notebooks, subtitles, contacts, calendars, source code, mail, and ZIP and TAR archives of these"
 )
 
-# Data under such a name is meant to be read as it stands.
-_PLAIN_SUFFIXES: Final = frozenset({".txt", ".text", ".log"})
-_TEXT_SUFFIXES: Final = frozenset({*_PLAIN_SUFFIXES, *HTML_SUFFIXES, *SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
+# Data that is named like text is meant to be read as it stands, unless it is one line.
+_ONE_LINE_BYTES: Final = 1000
+_TEXT_SUFFIXES: Final = frozenset({*PLAIN_SUFFIXES, *HTML_SUFFIXES, *SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
 
 _BOMS: Final = (
     # The 32-bit marks begin with the 16-bit ones.
@@ -84,7 +81,6 @@ _TAG = re.compile(rb"<(?:p|div|table|h[1-6]|body|html|head|ul|ol|a|br|span)\b", 
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?+\s*+([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 _ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\([BJ]")
 _XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
-_CARDS = re.compile(rb"\s*+BEGIN:V(CARD|CALENDAR)[ \t]*+\r?\n", re.IGNORECASE)
 _HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60}):[^\n]*\n(?:[ \t][^\n]*\n)*", re.ASCII)
 _MAIL_SUFFIXES: Final = frozenset({".eml", ".mht", ".mhtml", ".mbox"})
 _MAILBOX_MARK: Final = "From "  # begins the line that a mailbox puts before each message
@@ -371,22 +367,13 @@ def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> st
         return HTML
     if SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
         return CODE
-    if start.lstrip().startswith((b"<?xml", b"<!DOCTYPE")) or (
-        suffix in XML_SUFFIXES and start.lstrip().startswith(b"<")
-    ):
+    plain = suffix in PLAIN_SUFFIXES and len(start.partition(b"\n")[0]) < _ONE_LINE_BYTES
+    if is_xml(suffix, start, plain=plain):
         return XML
-    named = _marked_text(start) or SUFFIX_TYPES.get(suffix, TEXT)
-    if suffix not in _PLAIN_SUFFIXES and (program := program_type(path, start)) is not None:
+    named = marked_text(start) or SUFFIX_TYPES.get(suffix, TEXT)
+    if suffix not in PLAIN_SUFFIXES and (program := program_type(path, start)) is not None:
         return program
-    if named == JSON or (named == TEXT and suffix not in _PLAIN_SUFFIXES):
+    if named == JSON or (named == TEXT and not plain):
         found = json_type(start.decode("utf-8", errors="replace"), whole=whole)
         return found if found is not None and (named == TEXT or found == NOTEBOOK) else named
     return named
-
-
-def _marked_text(start: bytes) -> str | None:
-    """The format of a text that says what it is in its first line."""
-    if start.startswith(b"WEBVTT") and b"-->" in start:
-        return VTT
-    cards = _CARDS.match(start)
-    return None if cards is None else CONTACTS if cards[1].upper() == b"CARD" else CALENDAR

@@ -46,6 +46,7 @@ _FORMATS: Final = tuple(
         (0, rb"!<arch>\ndebian", "a Debian package"),
         (0, rb"\x00asm", "a WebAssembly program"),
         (0, rb"PAR1", "a Parquet file"),
+        (0, rb"\x78\x9f\x3e\x22", "Outlook's bundle of attachments (TNEF)"),
         (0, rb"\x93NUMPY", "an array of NumPy"),
         (0, rb"\x03\xd9\xa2\x9ag\xfbK\xb5", "a KeePass database"),
         (0, rb"7z\xbc\xaf'\x1c", "a 7-Zip archive"),

@@ -1,6 +1,7 @@
-"""What office programs mean by classes and links in HTML that they save, made elements of HTML: titles, lists, notes.
+"""What programs mean by classes and links in HTML that they save, made elements of HTML: titles, lists, notes.
 
 Word and Outlook write lists as paragraphs with their marks; Word, Google Docs, Pandoc and GitHub put notes at the end.
+Of the bookmarks that browsers save the addresses are the text, too.
 """
 
 from __future__ import annotations
@@ -39,7 +40,19 @@ def normalise(body: HtmlElement) -> None:
             paragraph.clear(keep_tail=True)
         elif any(name.startswith(_LIST) for name in classes) and (mark := _first_text(paragraph)) is not None:
             _into_list(paragraph, mark, lists)
+    for bookmark in body.iter("a"):
+        address = bookmark.get("href") or ""
+        if bookmark.get("add_date") and address.startswith("http"):
+            bookmark.append(_text_element(f" {address}"))
     _move_notes(body)
+
+
+def _text_element(text: str) -> HtmlElement:
+    from lxml import html
+
+    element = html.Element("span")
+    element.text = text
+    return element
 
 
 def _first_text(paragraph: HtmlElement) -> HtmlElement | None:

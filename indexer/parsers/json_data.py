@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, bounded, one_line
+from indexer.parsers.chat_exports import said_once
 from indexer.parsers.decoding import TextReader, storable
 from rag.errors import SourceDamaged
 
@@ -151,6 +152,7 @@ class _Writer:
             for item in value:
                 yield from self._value(item, path, depth + 1, level)
             return
+        value = said_once(value)
         small: dict[str, Any] = {}
         large: dict[str, Any] = {}
         for key, item in value.items():
@@ -170,6 +172,7 @@ class _Writer:
         if depth > _MAX_DEPTH:
             raise _too_deep()
         if isinstance(value, dict):
+            value = said_once(value)
             keys = sorted(value, key=lambda key: _TITLE_KEYS.index(key) if key in _TITLE_KEYS else len(_TITLE_KEYS))
             found = [self._lines(value[key], _joined(path, one_line(storable(key))), depth + 1) for key in keys]
             return "\n".join(text for text in found if text)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
+# Colours and moves of a terminal (ECMA-48), and titles of its window.
+_TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 _UNDERLINE = re.compile(r"^ {0,3}(={3,}|-{3,}|~{3,})\s*$")
 _UNDERLINE_LEVELS: Final = {"=": 1, "-": 2, "~": 3}
 _SECTION_LEVEL: Final = 2
@@ -27,7 +29,8 @@ def parse_text(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield paragraphs, lists, tables and headings (underlined, in capitals, or numbered and alone on their line)."""
     opening = True
     with TextReader(file, encoding) as reader:
-        for group in _groups(reader.lines(MAX_BLOCK_CHARS)):
+        lines = (_TERMINAL.sub("", line) if "\x1b" in line else line for line in reader.lines(MAX_BLOCK_CHARS))
+        for group in _groups(lines):
             yield from _blocks(group, opening=opening)
             opening = opening and not group.strip()
         yield from reader.notices()

@@ -59,6 +59,8 @@ _KEY = re.compile(
     + _ENCODED.pattern
 )
 _SEQUENCE = re.compile(r"[acgtun]{6,}")
+# Names of targets, packages and settings: abbreviations, three and more.
+_NAME = re.compile(r"(?<![^\W_])[A-Za-z0-9]++(?:[-_][A-Za-z0-9]++){2,}")
 # Programs, formulas and tables close what they open; signs that damage put into words do not.
 _PAIRED = re.compile(r"[][(){}]")
 _INTERVAL = re.compile(r"[(\[][^][(){}]{1,30},[^][(){}]{1,30}[])]")  # may be open at one end: [0, 1)
@@ -165,14 +167,14 @@ def _garbled(text: str, pieces: list[str], solid: int) -> bool:
     least = _MOST_BROKEN * len(pieces)
     if len(pieces) >= _LEAST_WORDS and len(_BROKEN.findall(text)) > least:
         # A name that stands in every line is broken once.
-        return sum(_BROKEN.search(_KEY.sub("", each)) is not None for each in set(pieces)) > least
+        return sum(_BROKEN.search(_NAME.sub("", _KEY.sub("", each))) is not None for each in set(pieces)) > least
     if len(_PROGRAM.findall(text)) > _MOST_SIGNS * solid:
         return False
     if not text.isascii():
         apart = unicodedata.normalize("NFD", text.translate(_LETTERS))
         text = "".join(character for character in apart if not unicodedata.combining(character))
     # A name that is repeated is no more a word for it.
-    words = {word for word in _WORD.findall(text) if not _SEQUENCE.fullmatch(word)}
+    words = {word for word in _WORD.findall(_NAME.sub(" ", text)) if not _SEQUENCE.fullmatch(word)}
     pairs = sum(map(len, words)) - len(words)
     return pairs >= _LEAST_PAIRS and sum(map(_commonness, words)) < _LEAST_PLAUSIBLE * pairs
 

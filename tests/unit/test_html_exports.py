@@ -105,3 +105,13 @@ def test_notes_of_lists_and_tables_come_behind_the_item_and_the_table():
 def test_a_note_around_what_refers_to_it_stays_where_it_is():
     page = "<div id=fn1><p>Text <a href='#fn1'>1</a></p></div><p id=fn2>a <a href='#fn2'>2</a></p>"
     assert parsed(HTML, page).kinds() == [("paragraph", "Text 1"), ("paragraph", "a 2")]
+
+
+def test_bookmarks_tell_their_addresses():
+    page = """<!DOCTYPE NETSCAPE-Bookmark-file-1><TITLE>Bookmarks</TITLE><H1>Bookmarks</H1><DL><p>
+    <DT><H3 ADD_DATE="16">Boat</H3><DL><p><DT><A HREF="https://svb.example/epoxy" ADD_DATE="16">Epoxy <b>resin</b></A>
+    <DT><A HREF="javascript:void(0)" ADD_DATE="16">Mark it</A></DL><p></DL><p>"""
+    found = parsed(HTML, page)
+    assert found.of("heading") == ["Bookmarks", "Boat"]
+    assert "Epoxy resin https://svb.example/epoxy" in found.text
+    assert "javascript" not in found.text

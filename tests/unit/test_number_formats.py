@@ -23,6 +23,13 @@ def test_percentages_and_currencies(code, shown):
     assert parse_format(code).shown(0.12679) == shown
 
 
+@pytest.mark.parametrize(
+    ("code", "value", "shown"), [("00000", 1011, "01011"), ("[$-407]00000", 7.0, "00007"), ("00", 1234, "1234")]
+)
+def test_zeros_in_front_of_postal_codes(code, value, shown):
+    assert parse_format(code).shown(value) == shown
+
+
 def test_a_sign_of_minus_comes_first():
     assert parse_format("$#,##0.00").shown(-7) == "-$7.00"
 
@@ -34,6 +41,8 @@ def test_a_sign_of_minus_comes_first():
         "General",
         "@",
         "0.00",
+        "0",
+        "000-00-0000",
         "dd.mm.yyyy",
         "[h]:mm",
         "mm:ss.0",

@@ -1,4 +1,4 @@
-"""CSV, JSON, XML, subtitles, contacts, calendars and notebooks."""
+"""CSV, JSON, XML, subtitles and notebooks."""
 
 import io
 import json
@@ -7,7 +7,7 @@ import tracemalloc
 import pytest
 
 from indexer.chunking.chunker import chunk_blocks
-from indexer.formats import ASS, CALENDAR, CONTACTS, CSV, JSON, JSON_LINES, NOTEBOOK, SRT, TSV, VTT, XML
+from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, SRT, TSV, VTT, XML
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.json_data import parse_json
 from indexer.parsers.separated import parse_csv
@@ -345,77 +345,6 @@ def test_values_of_a_list_are_told_apart():
     steps = {"steps": ["Fry the onion.", "Add lentils, salt."], "days": ["2 May, noon", "3 May"], "tags": ["a", "b"]}
     told = "steps: Fry the onion. Add lentils, salt.\ndays: 2 May, noon; 3 May\ntags: a, b\n\n"
     assert parsed(JSON, json.dumps(steps)).text == told
-
-
-VCARDS = """\
-BEGIN:VCARD
-VERSION:3.0
-N:Larsen;Henrik;;;
-FN:Henrik Larsen
-ORG:Larsen Yachts;Rigging
-item1.TEL;type=CELL;type=VOICE;type=pref:+45 12 34 56 78
-ADR;TYPE=WORK:;;Havnegade 12;Svendborg;;5700;Denmark
-PHOTO;ENCODING=b;TYPE=JPEG:/9j/4AAQSkZJRgABAQEASABIAAD
- 2wBDAAgGBgcGBQgHBwcJCQgKDBQ
-NOTE:Before nine\\, never on
-  Fridays.\\nOwes us a winch.
-END:VCARD
-BEGIN:VCARD
-VERSION:2.1
-N;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:M=C3=BC=
-ller;J=C3=B6rg;;;
-TEL;CELL:0171 2345678
-END:VCARD
-"""
-
-
-def test_a_contact_is_a_record_in_words():
-    assert [block.text for block in parsed(CONTACTS, VCARDS).blocks] == [
-        (
-            "Henrik Larsen\nOrganisation: Larsen Yachts, Rigging\nPhone (cell): +45 12 34 56 78\n"
-            "Address (work): Havnegade 12, Svendborg, 5700, Denmark\n"
-            "Before nine, never on Fridays.\nOwes us a winch.\n\n"
-        ),
-        "Müller, Jörg\nPhone (cell): 0171 2345678\n\n",
-    ]
-
-
-def test_an_appointment_is_a_record_in_words_without_zones_and_alarms():
-    page = """\
-BEGIN:VCALENDAR
-X-WR-CALNAME:Kim
-BEGIN:VTIMEZONE
-TZID:Europe/Berlin
-BEGIN:DAYLIGHT
-DTSTART:19700329T020000
-END:DAYLIGHT
-END:VTIMEZONE
-BEGIN:VEVENT
-DTSTART;TZID=Europe/Berlin:20240305T090000
-DTEND:20240305T083000Z
-SUMMARY:Dentist
-ORGANIZER;CN="Weiss, Dr.":MAILTO:weiss@example.org
-DESCRIPTION:<p>Bring the <b>card</b></p>and 5 &gt\\; 4.
-BEGIN:VALARM
-DESCRIPTION:This is an event reminder
-END:VALARM
-LOCATION:Hauptstr. 5\\, Berlin
-END:VEVENT
-BEGIN:VTODO
-SUMMARY:Passport
-DUE;VALUE=DATE:20240730
-END:VTODO
-END:VCALENDAR
-"""
-    result = parsed(CALENDAR, page)
-    assert result.titles == ["Kim"]
-    assert [block.text for block in result.blocks] == [
-        (
-            "Dentist\nFrom: 2024-03-05 09:00 (Europe/Berlin)\nUntil: 2024-03-05 08:30 (UTC)\n"
-            "Place: Hauptstr. 5, Berlin\nOrganiser: Weiss, Dr. <weiss@example.org>\nBring the card\nand 5 > 4.\n\n"
-        ),
-        "Passport\nDue: 2024-07-30\n\n",
-    ]
 
 
 @pytest.mark.parametrize("gap", ["", ";;;;\n"])

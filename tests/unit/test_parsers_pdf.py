@@ -2,6 +2,8 @@ import io
 
 import pytest
 from reportlab.lib import pdfencrypt
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 
 from indexer.parsers.blocks import Block, BlockKind, Notice, Title
 from indexer.parsers.pdf.blocks import PageWriter
@@ -437,3 +439,31 @@ def test_paragraphs_of_a_letter_are_apart_where_most_lines_have_an_empty_one_abo
         "Enclosure: photographs",
     ]
     assert blocks_of(drawn_pdf(wide))[0].text.count("word") == 12
+
+
+def test_sums_below_each_other_are_rows_of_their_own():
+    rows = [
+        ("Pos", "Description", "Unit price", "Total"),
+        ("1", "Carbon mast", "2,900.00", "2,900.00"),
+        ("2", "Rope 8 mm", "1.50", "45.00"),
+        ("", "", "VAT 25%", "736.25"),
+        ("", "", "Total EUR", "3,681.25"),
+    ]
+
+    def page(canvas):
+        for number, row in enumerate(rows):
+            for x, cell in zip((72, 110, 330, 430), row, strict=True):
+                canvas.drawString(x, 660 - number * 15, cell)
+
+    (table,) = (item for item in parse(drawn_pdf(page)) if isinstance(item, Block))
+    assert table.text.splitlines()[3:] == ["|  | VAT 25% | 736.25", "|  | Total EUR | 3,681.25", ""]
+
+
+def test_lines_of_chinese_and_japanese_are_joined_without_a_space():
+    def page(canvas):
+        canvas.setFont("HeiseiMin-W3", 12)
+        text_lines(canvas, ["契約期間は二〇二四年四月一日から二年間とし更新", "することができる。"], step=14)
+
+    pdfmetrics.registerFont(UnicodeCIDFont("HeiseiMin-W3"))
+    (block,) = (item for item in parse(drawn_pdf(page)) if isinstance(item, Block))
+    assert "更新することができる" in block.text

@@ -115,3 +115,8 @@ def test_memory_does_not_grow_with_the_file():
         tracemalloc.stop()
     assert read == 8_000_000
     assert peak < 2_000_000
+
+
+def test_colours_of_a_terminal_are_no_text():
+    blocks = parse("\x1b]0;build\x07\x1b[32m✔\x1b[0m Compiled in \x1b[1;31m4.2 s\x1b[K\n")
+    assert [block.text for block in blocks] == ["✔ Compiled in 4.2 s\n"]

@@ -89,6 +89,11 @@ TUTORIAL = (
     "To see a file as text, run base64 file.bin, which prints lines such as these:\n\n"
     f"{base64.encodebytes(NOISE[:400]).decode()}\nTo undo it, run base64 -d."
 )
+TARGETS = "\n".join(
+    f"{machine}-{system}"
+    for machine in ("sparcv9", "thumbv7neon", "wasm32", "x86_64")
+    for system in "apple-darwin unknown-linux-gnu unknown-linux-musl pc-windows-msvc unknown-freebsd".split()
+)
 KEY = "The file's SHA-256 is 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08. Compare it before use."
 TEXTS = [
     PROSE,
@@ -117,6 +122,7 @@ TEXTS = [
     PEOPLE,
     CODES,
     TUTORIAL,
+    TARGETS,
     KEY,
     "",
     "Yes.",

@@ -24,6 +24,8 @@ _COLOUR: Final = re.compile(r"\[(?:black|blue|cyan|green|magenta|red|white|yello
 _BESIDE_DATES: Final = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|[_*].')
 _DATE: Final = re.compile(r"[ymdhs]")
 _ELAPSED: Final = re.compile(r"\[(?:h+|m+|s+)\]")
+# Postal codes and numbers of articles keep their zeros in front.
+_PADDED: Final = re.compile(r"00+")
 _GENERAL: Final = frozenset({"general", "standard"})
 # Of a percentage no less is shown, however roughly the sheet does.
 _MIN_DECIMALS: Final = 2
@@ -31,22 +33,23 @@ _MIN_DECIMALS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class NumberFormat:
-    """What stands before and after a number, and how many digits follow its point."""
+    """What stands before and after a number, how many digits follow its point, and how many there are at least."""
 
     before: str
     after: str
     decimals: int
     percent: bool
+    digits: int = 0
 
     def shown(self, value: float) -> str:
-        """The number with its percent sign or currency."""
+        """The number with its percent sign or currency, or with zeros in front."""
         size = abs(value)
         if self.percent:
             number = f"{round(size * 100, max(self.decimals, _MIN_DECIMALS)):.15g}"
         elif self.decimals >= _MIN_DECIMALS:
             number = f"{size:.{self.decimals}f}"
         else:
-            number = f"{size:.15g}"
+            number = f"{size:.15g}".zfill(self.digits)
         return f"{'-' if value < 0 else ''}{self.before}{number}{self.after}"
 
 
@@ -67,7 +70,10 @@ def formats_by_style(codes: Mapping[int, str], used: Iterable[int]) -> list[Numb
 
 
 def parse_format(code: str) -> NumberFormat | None:
-    """Read a format as it is for positive numbers; None if it shows no sign, or is of dates, scaled or conditional."""
+    """Read a format as it is for positive numbers.
+
+    None if it shows no sign and no zeros in front, or is of dates, scaled or conditional.
+    """
     around = ["", ""]
     number: str | None = None
     percent = False
@@ -85,9 +91,11 @@ def parse_format(code: str) -> NumberFormat | None:
         elif kind != "bracket":
             percent = percent or (kind == "sign" and text == "%")
             around[number is not None] += text
-    return (
-        None if number is None else around_number(around[0], around[1], len(number.partition(".")[2]), percent=percent)
-    )
+    if number is None:
+        return None
+    if around == ["", ""] and _PADDED.fullmatch(number):
+        return NumberFormat(before="", after="", decimals=0, percent=False, digits=len(number))
+    return around_number(around[0], around[1], len(number.partition(".")[2]), percent=percent)
 
 
 def is_date_format(code: str) -> bool:

@@ -44,6 +44,8 @@ _LAST_WORD = re.compile(r"[\w-]+$")
 _FIRST_WORD = re.compile(r"^\w+")
 # Without those that a line's end may have cut.
 _WHOLE_WORD = re.compile(r"(?<![\w-])\w+(?:-\w+)*(?![\w-])")
+# Chinese and Japanese, whose words have no spaces between them.
+_UNSPACED = re.compile("[\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff9f\U00020000-\U0003ffff]")
 _MAX_WORDS: Final = 200_000
 # The dots between an entry of a table of contents and its page.
 _LEADERS = re.compile(r"\s*(?:\.\s?){5,}(?=\s*(?:\d+|[ivxlc]+)$)")
@@ -212,7 +214,8 @@ class PageWriter:
             elif hyphenated:
                 text += self._hyphen(text, line.text) + line.text
             else:
-                text += ("\n" if row.item else " ") + line.text
+                unspaced = _UNSPACED.match(text[-1]) and _UNSPACED.match(line.text)
+                text += ("\n" if row.item else "" if unspaced else " ") + line.text
             hyphenated = line.hyphenated
         return f"{text}-" if hyphenated else text
 

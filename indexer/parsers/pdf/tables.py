@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.captions import is_caption
 from indexer.parsers.heading_words import LIST_MARK, RIGHT_TO_LEFT
 from indexer.parsers.pdf.lines import SAME_LINE
+from indexer.parsers.tables import is_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -176,7 +177,7 @@ def _table(region: Sequence[Line], pitch: float) -> Table | None:
     last: list[Line] = []
     for row in visual:
         cells = _cells(row, columns)
-        if rows and _wraps(cells, columns, last[0].base - row[0].base, pitch):
+        if rows and _wraps(cells, columns, last[0].base - row[0].base, pitch) and not _counts_on(rows[-1], cells):
             rows[-1] = _joined(rows[-1], cells)
         else:
             rows.append(cells)
@@ -248,6 +249,12 @@ def _wraps(cells: Sequence[str], columns: Sequence[tuple[float, float]], step: f
     """Whether a row only goes on with cells of the row above: its first cell is empty, and most others are."""
     filled = sum(map(bool, cells))
     return not cells[0] and filled <= max(1, len(columns) // 2) and step <= _WRAP_GAP * pitch
+
+
+def _counts_on(above: Sequence[str], below: Sequence[str]) -> bool:
+    """Whether a row has a number below one of the row above, and says what of: a sum below another."""
+    numbers = sum(is_number(a) and is_number(b) for a, b in zip(above, below, strict=True))
+    return 0 < numbers < sum(map(bool, below))
 
 
 def _header_wraps(rows: Sequence[Sequence[str]]) -> bool:
