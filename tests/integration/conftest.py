@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rag.inference.generator import LlamaGenerator
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # it keeps nothing from one use to the next
 def solo(smollm_path: Path) -> Iterator[Solo]:
     solo = Solo(smollm_path)
     yield solo

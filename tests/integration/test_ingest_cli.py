@@ -176,7 +176,7 @@ def test_ctrl_c_finishes_the_document_and_tells_what_is_left(tmp_path, models_di
     folder = tmp_path / "docs"
     folder.mkdir()
     for number in range(400):
-        (folder / f"{number:03}.txt").write_text(f"Document {number} tells of rivers and lakes. " * 40)
+        (folder / f"{number:03}.txt").write_text(f"Document {number} tells of rivers and lakes. " * 10)
     environment = {**os.environ, "RAG_HOME": str(tmp_path / "home"), "RAG_MODELS_DIR": str(models_dir)}
     command = [sys.executable, "-m", "indexer.cli", "ingest", str(folder), "--json"]
     with subprocess.Popen(

@@ -142,7 +142,7 @@ def test_weights_of_another_model_are_a_clear_error(embedder_path, tmp_path) -> 
 
 
 def test_threads_share_the_batches_and_callers_do_not_wait_for_each_other(embedder_path) -> None:
-    texts = [f"{'word ' * (number % 40)}{number}" for number in range(300)]
+    texts = [f"{'word ' * (number % 40)}{number}" for number in range(120)]
     one, several = (
         BiEncoder(embedder_path, name="m", sha256="ab" * 32, precision="float32", threads=threads) for threads in (1, 3)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,23 +39,38 @@ print([(p.document.uri, p.scores.fused) for p in found])
 """
 
 
-@pytest.fixture
-def library(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
     """A collection whose embeddings are noise: of each topic's passages, only full text knows the one asked for."""
-    monkeypatch.setenv("RAG_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        use(patch, folder)
+        with open_library(load_settings()) as library:
+            made_with = fingerprint(embedder=library.embedder.identity, dimension=DIMENSION)
+            collection = library.store.ensure_collection("default", made_with)
+            for topic in range(TOPICS):
+                words = [f"{name}{topic}" for name in ("alpha", "beta", "gamma")]
+                texts = [" ".join(words), *(f"{words[n % 3]} {words[(n + 1) % 3]} word{n} more{n}" for n in range(6))]
+                for number, text in enumerate(texts):
+                    vectors = unit_vectors(1, seed=topic * 10 + number, dimension=DIMENSION)
+                    with library.store.stage(collection, source(f"/{topic}/{number}", text)) as version:
+                        version.add_text(0, text)
+                        version.add_chunks(drafts([text]), vectors)
+                        version.activate()
+    return folder
+
+
+def use(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    patch.setenv("RAG_HOME", str(folder / "home"))
+    patch.chdir(folder)
+    patch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
+
+
+@pytest.fixture
+def library(made, tmp_path, monkeypatch):
+    shutil.copytree(made / "home", tmp_path / "home")
+    use(monkeypatch, tmp_path)
     with open_library(load_settings()) as library:
-        made_with = fingerprint(embedder=library.embedder.identity, dimension=DIMENSION)
-        collection = library.store.ensure_collection("default", made_with)
-        for topic in range(TOPICS):
-            words = [f"{name}{topic}" for name in ("alpha", "beta", "gamma")]
-            texts = [" ".join(words), *(f"{words[n % 3]} {words[(n + 1) % 3]} word{n} more{n}" for n in range(6))]
-            for number, text in enumerate(texts):
-                with library.store.stage(collection, source(f"/{topic}/{number}", text)) as version:
-                    version.add_text(0, text)
-                    version.add_chunks(drafts([text]), unit_vectors(1, seed=topic * 10 + number, dimension=DIMENSION))
-                    version.activate()
         yield library
 
 

@@ -310,10 +310,14 @@ def widest(field, operator, filler):
     return inner
 
 
-@pytest.mark.parametrize("operator", ["AND", "OR", "NOT"])
+# What is nested how, and what is compared, do not depend on each other: negations of each field, and every operator.
 @pytest.mark.parametrize(
-    ("field", "filler"),
-    [("meta.year", [*range(20), *map(str, range(26))]), ("meta.team", ["\u00ea\u0323"] * 46), ("page", range(49))],
+    ("field", "filler", "operator"),
+    [
+        ("meta.year", [*range(20), *map(str, range(26))], "NOT"),
+        ("meta.team", ["\u00ea\u0323"] * 46, "NOT"),
+        *(("page", range(49), operator) for operator in ("AND", "OR", "NOT")),
+    ],
 )
 def test_the_largest_filters_that_are_allowed_can_be_run(shelf, operator, field, filler):
     where = widest(field, operator, filler)
@@ -328,9 +332,8 @@ def test_the_largest_filters_that_are_allowed_can_be_run(shelf, operator, field,
         assert {hit.chunk_id for hit in lexical} == expected
         beside = shelf.store.neighbours(shelf.collection, ids, 2, where=read, as_of=as_of)
         assert {chunk.id for stretch in beside for chunk in stretch.chunks} == expected
-        for chunk_id in ids[:3]:
-            copies = shelf.store.copies(shelf.collection, chunk_id, where=read, as_of=as_of)
-            assert {chunk.id for chunk, _ in copies} <= expected
+        copies = shelf.store.copies(shelf.collection, ids[0], where=read, as_of=as_of)
+        assert {chunk.id for chunk, _ in copies} <= expected
 
 
 @pytest.mark.parametrize("value", [list(range(1000)), [*map(str, range(2018, 3018))], [None] * 1000, []])
