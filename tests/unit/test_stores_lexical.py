@@ -246,16 +246,18 @@ def test_numbers_of_the_averages_record_may_have_several_bytes():
 
 
 @pytest.mark.parametrize(("count", "others"), [(40, 200), (200, 40), (40, 40)])
-@pytest.mark.parametrize("length", [0, 300])
-def test_what_other_collections_hold_changes_nothing(tmp_path, count, others, length):
+@pytest.mark.parametrize(("length", "listed"), [(0, True), (300, True), (300, False)])
+def test_what_other_collections_hold_changes_nothing(tmp_path, count, others, length, listed, monkeypatch):
+    if not listed:
+        monkeypatch.setattr(lexical._Search, "_is_listed", lambda self, _: not self._small)
     with closing(Database.open(settings_in(tmp_path))) as database:
-        store, lexical = SqlDocumentStore(database), FtsIndex(database)
+        store, index = SqlDocumentStore(database), FtsIndex(database)
         collection = fill_evenly(store, "one", count, SHARES, seed=1)
-        alone = {query: lexical.search(collection, query, 50) for query in QUERIES}
+        alone = {query: index.search(collection, query, 50) for query in QUERIES}
         # What is rare in the one is frequent in the other, and chunks are of other lengths.
         fill_evenly(store, "two", others, SHARES[::-1], seed=2, longer=length)
         for query, expected in alone.items():
-            found = lexical.search(collection, query, 50)
+            found = index.search(collection, query, 50)
             assert [hit.chunk_id for hit in found] == [hit.chunk_id for hit in expected], query
             assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], abs=1e-4), query
         assert sum(bool(expected) for expected in alone.values()) == len(QUERIES)

@@ -21,7 +21,7 @@ from rag.stores.filtering import condition, matching_chunks
 from rag.stores.full_text.analysis import languages_of, scope_term
 from rag.stores.full_text.postings import Lengths, postings
 from rag.stores.full_text.query_terms import QueryTerm, query_terms
-from rag.stores.full_text.term_statistics import COUNTED, FULL_TEXT_TABLE, TermStatistics
+from rag.stores.full_text.term_statistics import COUNTED, FULL_TEXT_TABLE, TermStatistics, listed_numbers
 from rag.stores.tables import ChunkRow, ChunkTermsRow, DocumentRow, VersionRow
 from rag.stores.visibility import visible
 
@@ -120,9 +120,11 @@ class _Search:
         all_, self._own = counted.statistics, counted.of(self._scope)
         self._small = self._own < min(COUNTED, all_.chunks / 2)
         self._statistics = all_
+        if all_.shared or self._small:
+            self._first = counted.first(self._scope)  # all of them if they are few
         if all_.shared:
-            average = lengths.average(connection, counted, self._scope)
-            self._statistics = replace(all_, chunks=self._own, average_length=average)
+            average = float(lengths.of(connection, self._first).mean()) if len(self._first) else 1.0
+            self._statistics = replace(all_, chunks=self._own, average_length=max(1.0, average))
 
     def best(self, terms: Sequence[QueryTerm]) -> dict[int, float]:
         """Chunks and their scores: at least ``k``, if there are so many, and the best among them."""
@@ -187,7 +189,7 @@ class _Search:
         """All chunks that hold one of the terms, of whatever collection, and what the terms in them weigh in this one:
         two arrays of shape ``(n,)``.
         """
-        words = [] if self._small else [term.words[0] for term in terms if term.is_word]
+        words = [term.words[0] for term in terms if term.is_word and self._is_listed(term)]
         held = postings(self._connection, words) if words else {}
         parts = [self._weighed(term, held.get(term.words[0]) if term.is_word else None) for term in terms]
         ids, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -197,6 +199,10 @@ class _Search:
             return ids, scores
         return ids[order][first], np.add.reduceat(scores[order], first)
 
+    def _is_listed(self, term: QueryTerm) -> bool:
+        """Whether to read a word's whole list, and not only what FTS5 finds of it within the collection."""
+        return not self._small or self._counted.of(term.expression) < COUNTED
+
     def _weighed(self, term: QueryTerm, held: Postings | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The chunks that hold a term, and the term's part in their scores, as FTS5 would compute it if there were no
         other collection.
@@ -205,8 +211,12 @@ class _Search:
             ids, occurrences, length = self._by_fts5(term)
             rows = self._rows(term)
         else:
-            ids, occurrences, length = held.ids, held.occurrences.astype(np.float64), self._length(held.ids)
+            ids, occurrences = held.ids, held.occurrences.astype(np.float64)
             rows = self._rows(term) if self._statistics.shared else len(ids)
+            if self._small:
+                mine = np.isin(ids, self._first, assume_unique=True)
+                ids, occurrences = ids[mine], occurrences[mine]
+            length = self._length(ids)
         return ids, self._statistics.weight(rows) * self._statistics.saturated(occurrences, length)
 
     def _by_fts5(self, term: QueryTerm) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
@@ -217,7 +227,7 @@ class _Search:
         scored = self._matching(term.expression).add_columns(_SCORE.label("score")).cte().prefix_with("MATERIALIZED")
         listed = select(func.group_concat(scored.c.chunk_id), func.group_concat(scored.c.score))
         ids, scores = self._connection.execute(listed).one()
-        found, length = np.fromstring(ids or "", np.int64, sep=","), np.empty(0)
+        found, length = listed_numbers(ids), np.empty(0)
         if len(found):
             length = self._length(found)
             everywhere = self._counted.statistics

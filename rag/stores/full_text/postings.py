@@ -14,15 +14,13 @@ import numpy as np
 from sqlalchemy import text
 
 from rag.errors import DatabaseDamaged
-from rag.stores.full_text.term_statistics import AVERAGES, COUNTED, FULL_TEXT_TABLE, NEWEST, numbers
+from rag.stores.full_text.term_statistics import AVERAGES, FULL_TEXT_TABLE, NEWEST, listed_numbers, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection
-
-    from rag.stores.full_text.term_statistics import TermRows
 
 # Of this connection, and written nowhere: SQLite makes it of the index when it is read.
 _OCCURRENCES = text(
@@ -38,10 +36,6 @@ _COLUMNS: Final = 3  # of each row FTS5 keeps a number for each of them, one aft
 _SIZES = text(
     "SELECT group_concat(id), CAST(group_concat(sz, '') AS BLOB)"  # noqa: S608  # constants
     f" FROM (SELECT id, sz FROM {FULL_TEXT_TABLE}_docsize WHERE id > :known ORDER BY id LIMIT {_ROWS})"
-)
-_FIRST = text(
-    "SELECT group_concat(rowid)"  # noqa: S608  # constants
-    f" FROM (SELECT rowid FROM {FULL_TEXT_TABLE} WHERE {FULL_TEXT_TABLE} MATCH :scope ORDER BY rowid LIMIT {COUNTED})"
 )
 _LONGEST: Final = np.iinfo(np.uint16).max
 _NONE: Final = np.zeros(1, dtype=np.uint16)
@@ -79,22 +73,13 @@ class Lengths:
         known = (ids >= 0) & (ids < len(self._held))
         return np.where(known, self._held[np.where(known, ids, 0)], 0).astype(np.float64)
 
-    def average(self, connection: Connection, counted: TermRows, scope: str) -> float:
-        """Of the chunks of a collection, or of the first ``COUNTED`` of them. Raises DatabaseDamaged."""
-        average = counted.averages.get(scope)
-        if average is None:
-            listed = connection.execute(_FIRST, {"scope": scope}).scalar()
-            average = max(1.0, float(self.of(connection, _numbers(listed)).mean())) if listed else 1.0
-            counted.averages[scope] = average
-        return average
-
     def _grown(self, connection: Connection) -> NDArray[np.uint16]:
         """With all chunks that came since."""
         held, counted = self._held, np.zeros(1 + _COLUMNS, np.int64)
         newest = connection.execute(NEWEST).scalar() or 0
         while True:
             listed, sizes = connection.execute(_SIZES, {"known": len(held) - 1}).one()
-            ids, columns = _numbers(listed), _varints(sizes or b"")
+            ids, columns = listed_numbers(listed), _varints(sizes or b"")
             in_order = not np.any(np.diff(ids, prepend=len(held) - 1, append=newest + 1) <= 0)
             if len(columns) != _COLUMNS * len(ids) or not in_order:
                 raise _damaged("cannot be read")
@@ -118,13 +103,9 @@ def _damaged(how: str) -> DatabaseDamaged:
 
 
 def _postings(listed: str | None) -> Postings:
-    each = _numbers(listed)  # a number for every time that the word stands in the chunk
+    each = listed_numbers(listed)  # a number for every time that the word stands in the chunk
     first = np.flatnonzero(np.diff(each, prepend=-1))
     return Postings(each[first], np.diff(first, append=len(each)))
-
-
-def _numbers(listed: str | None) -> NDArray[np.int64]:
-    return np.fromstring(listed or "", dtype=np.int64, sep=",")
 
 
 def _varints(block: bytes) -> NDArray[np.int64]:

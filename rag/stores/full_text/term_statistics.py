@@ -44,6 +44,10 @@ def counting(limit: int) -> TextClause:
 
 
 _COUNT = counting(COUNTED)
+_FIRST = text(
+    f"SELECT group_concat(rowid) FROM (SELECT rowid FROM {FULL_TEXT_TABLE}"  # noqa: S608  # constants
+    f" WHERE {FULL_TEXT_TABLE} MATCH :term ORDER BY rowid LIMIT {COUNTED})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class TermRows:
         self._connection = connection
         self._held = held.rows
         self._exact = held.exact
-        self.averages = held.averages  # lengths of chunks, by the expression that matches these
+        self._firsts = held.firsts
 
     def of(self, expression: str) -> float:
         """How many chunks an FTS5 expression matches; an estimate from ``COUNTED`` on."""
@@ -128,6 +132,14 @@ class TermRows:
             self._exact[expression] = rows
         return rows
 
+    def first(self, expression: str) -> NDArray[np.int64]:
+        """The ids, ascending, of the first ``COUNTED`` chunks that an expression matches."""
+        ids = self._firsts.get(expression)
+        if ids is None:
+            ids = listed_numbers(self._connection.execute(_FIRST, {"term": expression}).scalar())
+            self._firsts[expression] = ids
+        return ids
+
 
 @dataclass(frozen=True, slots=True)
 class _Held:
@@ -135,7 +147,7 @@ class _Held:
     statistics: Statistics
     rows: dict[str, float]
     exact: dict[str, float]
-    averages: dict[str, float]
+    firsts: dict[str, NDArray[np.int64]]
 
 
 def _statistics(state: bytes, newest: int, *, shared: bool) -> Statistics:
@@ -152,3 +164,8 @@ def numbers(block: bytes) -> list[int]:
             numbers.append(number)
             number = 0
     return numbers
+
+
+def listed_numbers(listed: str | None) -> NDArray[np.int64]:
+    """Those of SQLite's ``group_concat``."""
+    return np.fromstring(listed or "", dtype=np.int64, sep=",")
