@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import select
 
 from indexer.chunking.outlines import outline_of
@@ -119,6 +119,9 @@ class AnyOrder(RuleBasedStateMachine):
             collection = self.libraries[0].store.ensure_collection(name, made)
             self.libraries[0].store.set_retention(collection, 30)
             self.models[name] = Model()
+            for uri in ("/a", "/b", "/c"):
+                self.ingest(0, name, uri, 2, 2023)
+        self.steps = 0
 
     def opened(self):
         library = open_library(settings_in(self.home))
@@ -223,21 +226,17 @@ class AnyOrder(RuleBasedStateMachine):
             model.floor = connection.scalar(select(CollectionRow.history_floor).where(CollectionRow.name == name))
         model.versions = [each for each in model.versions if each.ended is None or each.ended > model.floor]
 
-    @rule(who=WHO, name=WHERE, days=st.sampled_from([0, 30]))
+    @rule(who=WHO, name=WHERE, days=st.sampled_from([0, 30, 30, None]))
     def retain(self, who, name, days):
+        """So many days; or drop the collection, and make it again."""
         library, collection, model = self.at(who, name)
-        library.store.set_retention(collection, days)
-        model.keeps = bool(days)
-
-    @rule(who=WHO, name=WHERE)
-    def drop(self, who, name):
-        """And made again."""
-        if [key for key in self.staged if key[1] == name]:
-            return
-        library, collection, _ = self.at(who, name)
-        assert not [place for place in library.drop(collection).searched if place.left]
-        library.store.set_retention(library.store.ensure_collection(name, collection.fingerprint), 30)
-        self.models[name] = Model()
+        if days is not None:
+            library.store.set_retention(collection, days)
+            model.keeps = bool(days)
+        elif not [key for key in self.staged if key[1] == name]:
+            assert not [place for place in library.drop(collection).searched if place.left]
+            library.store.set_retention(library.store.ensure_collection(name, collection.fingerprint), 30)
+            self.models[name] = Model()
 
     # Other embeddings, other chunks.
 
@@ -246,16 +245,20 @@ class AnyOrder(RuleBasedStateMachine):
         name=WHERE,
         embedder=st.sampled_from(EMBEDDERS),
         chunker=st.sampled_from([None, *CHUNKERS]),
-        batches=st.sampled_from([1, 2, 100]),
+        batches=st.sampled_from([100, 100, 1, 2]),
     )
     def reembed(self, who, name, embedder, chunker, batches):
         library, collection, _ = self.at(who, name)
         embedding_sets.delete_dropped(library.database, collection)
-        with contextlib.suppress(Conflict):  # something else is under way
-            target = embedding_sets.begin(library.database, collection, embedder, DIMENSION, chunker=chunker)
-            self.swap(library, collection, target, batches)
+        wanted = (library.database, collection, embedder, DIMENSION)
+        try:
+            target = embedding_sets.begin(*wanted, chunker=chunker)
+        except Conflict:  # something else was stopped: as it says, that is cancelled
+            embedding_sets.drop(library.database, collection, SetState.BUILDING)
+            target = embedding_sets.begin(*wanted, chunker=chunker)
+        self.swap(library, collection, target, batches)
 
-    @rule(who=WHO, name=WHERE, batches=st.sampled_from([1, 100]))
+    @rule(who=WHO, name=WHERE, batches=st.sampled_from([100, 100, 1]))
     def back(self, who, name, batches):
         library, collection, _ = self.at(who, name)
         embedding_sets.delete_dropped(library.database, collection)
@@ -281,21 +284,17 @@ class AnyOrder(RuleBasedStateMachine):
 
     # Index files, and programs.
 
-    @rule(who=WHO, name=WHERE, force=st.booleans())
-    def flush(self, who, name, force):
-        library, collection, _ = self.at(who, name)
-        library.vectors.flush(collection, force=force)
-
-    @rule(who=WHO, name=WHERE)
-    def rebuild(self, who, name):
-        library, collection, _ = self.at(who, name)
-        library.vectors.rebuild(collection)
-
-    @rule(who=WHO, name=WHERE)
-    def roll_back(self, who, name):
+    @rule(who=WHO, name=WHERE, what=st.sampled_from(["flush", "flush", "rebuild", "rollback"]))
+    def index_file(self, who, name, what):
         library, collection, _ = self.at(who, name)
         with contextlib.suppress(Conflict):  # there is no file before
-            library.vectors.rollback(collection)
+            match what:
+                case "flush":
+                    library.vectors.flush(collection, force=True)
+                case "rebuild":
+                    library.vectors.rebuild(collection)
+                case "rollback":
+                    library.vectors.rollback(collection)
 
     @rule(who=WHO)
     def restart(self, who):
@@ -306,9 +305,19 @@ class AnyOrder(RuleBasedStateMachine):
 
     # What is found.
 
-    @rule(who=WHO, name=WHERE)
+    @invariant()
+    def look(self):
+        """Not after every step: a program that does not search for a while has to catch up."""
+        if not hasattr(self, "steps"):
+            return
+        self.steps += 1
+        for who, every in ((0, 2), (1, 5)):
+            if self.steps % every == 0:
+                name = ("one", "two")[self.steps // every % 2]
+                self.now(who, name)
+                self.then(who, name)
+
     def now(self, who, name):
-        """No invariant: a program that does not search for a while has to catch up."""
         library, collection, model = self.at(who, name)
         self.check(library, collection, model.active(), None)
         shown = {document.uri: document for document in library.store.documents(collection)}
@@ -316,11 +325,11 @@ class AnyOrder(RuleBasedStateMachine):
             each.document.uri: each.year for each in model.active()
         }
 
-    @rule(who=WHO, name=WHERE)
     def then(self, who, name):
         library, collection, model = self.at(who, name)
         times = {each.begun for each in model.versions} | {each.ended for each in model.versions if each.ended}
-        for moment in sorted({each for time in sorted(times)[-4:] for each in (time - ONE_TICK, time)}):
+        moments = sorted({each for time in times for each in (time - ONE_TICK, time)})
+        for moment in moments[self.steps % 4 :: 4][-2:]:
             if model.floor is None or moment >= model.floor:
                 self.check(library, collection, model.as_of(moment), moment)
             else:
@@ -338,17 +347,12 @@ class AnyOrder(RuleBasedStateMachine):
         texts = list(expected)
         made = vectors(collection.fingerprint.embedder, texts)
         scores = dict(zip(texts, (decode(encode(made), DIMENSION) @ query).tolist(), strict=True)) if texts else {}
-        for where, let_through in (
-            (None, texts),
-            (
-                Comparison(field="meta.year", operator="==", value=2024),
-                [each for each in texts if expected[each].year == 2024],
-            ),
-            (
-                Comparison(field="uri", operator="in", value=("/a", "/b")),
-                [each for each in texts if expected[each].document.uri in {"/a", "/b"}],
-            ),
-        ):
+        year = Comparison(field="meta.year", operator="==", value=2024)
+        named = Comparison(field="uri", operator="in", value=("/a", "/b"))
+        of_year = [each for each in texts if expected[each].year == 2024]
+        of_name = [each for each in texts if expected[each].document.uri in named.value]
+        filtered = ((year, of_year), (named, of_name))[self.steps % 2]
+        for where, let_through in (filtered, (None, texts)):
             hits = library.vectors.search(collection, query, 100, where=where, as_of=as_of)
             found = library.store.hydrate(collection, [hit.chunk_id for hit in hits], where=where, as_of=as_of)
             assert sorted(chunk.text for chunk, _ in found) == sorted(let_through)
@@ -372,10 +376,13 @@ class AnyOrder(RuleBasedStateMachine):
         assert damage == []
 
 
+SETTINGS = settings(max_examples=2, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(
-    max_examples=12,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestAnyOrder.settings = SETTINGS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_many_orders():
+    run_state_machine_as_test(AnyOrder, settings=settings(SETTINGS, max_examples=60, stateful_step_count=50))
