@@ -10,6 +10,7 @@ the depth of hybrid retrieval.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -97,7 +98,9 @@ def _varied(text: str, use: int) -> str:
 
 def _step(options: argparse.Namespace, step: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks.store_steps", step, str(options.work)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603  # itself
+    # Installed modules are compiled; those of a checkout would otherwise be at each start, where that is not kept.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)  # noqa: S603  # itself
 
 
 def _started(options: argparse.Namespace) -> float:

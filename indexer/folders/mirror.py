@@ -112,27 +112,26 @@ def plan_mirror(
     """
     plan = Plan()
     known_by_uri = {source.uri: source for source in known}
-    files: dict[str, FoundFile] = {}
+    seen: set[str] = set()
+    new = []
     for path in found:
         if isinstance(path.error, SourceLeftOut):
             plan.left_out.append(path)
         elif path.error is not None or (file := _stat(path)) is None:
             plan.errors.append(path)
-        else:
-            files[file.uri] = file
-    new = []
-    for file in files.values():
-        stored = known_by_uri.get(file.uri)
-        if stored is None:
-            new.append(file)
-        elif (reason := _difference(stored, file, metadata)) is None:
-            plan.unchanged += 1 + stored.members
-        else:
-            plan.change.append(replace(file, reason=reason))
+        elif file.uri not in seen:  # links may lead to one that was found already
+            seen.add(file.uri)
+            stored = known_by_uri.get(file.uri)
+            if stored is None:
+                new.append(file)
+            elif (reason := _difference(stored, file, metadata)) is None:
+                plan.unchanged += 1 + stored.members
+            else:
+                plan.change.append(replace(file, reason=reason))
     evidence = Evidence(root, [error.uri for error in plan.errors])
     gone: list[Missing] = []
     for source in known:
-        if source.uri not in files:
+        if source.uri not in seen:
             reason, proved = evidence.of(source)
             (gone if proved else plan.unsure).append(Missing(source=source, reason=reason))
     moved = _moves([missing.source for missing in gone], new, look_into)

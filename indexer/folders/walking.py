@@ -118,27 +118,28 @@ def _walk(start: _Folder, anchor: Path) -> Iterator[WalkedPath]:
 def _names(folder: _Folder, ignoring: Ignoring, anchor: Path) -> Iterator[_Entry]:
     with os.scandir(folder.path) as entries:
         for entry in entries:
-            is_folder, is_link, kind = _looked_at(entry, folder.path / entry.name, anchor)
+            is_folder, is_link, kind = _looked_at(entry, anchor)
             if _left_out(entry.name, is_folder=is_folder) is not None:
                 continue
             if ignoring.by(f"{folder.relative}{entry.name}", directory=is_folder) is None:
                 yield _Entry(entry.name, is_folder, is_link, kind)
 
 
-def _looked_at(entry: os.DirEntry[str], path: Path, anchor: Path) -> tuple[bool, bool, str | None]:
+def _looked_at(entry: os.DirEntry[str], anchor: Path) -> tuple[bool, bool, str | None]:
     """Whether it is a folder, whether it is a link, and what it is if it is not to be followed or opened."""
     is_folder = is_link = False
     try:
         is_link = entry.is_symlink()
         is_folder = entry.is_dir()
-        mode = entry.stat().st_mode
+        regular = is_folder or entry.is_file()  # as the folder has it, mostly: without a look at each
+        mode = 0 if regular else entry.stat().st_mode
     except FileNotFoundError:
         return is_folder, is_link, BROKEN_LINK if is_link else None  # a file that vanished is found out later
     except OSError:  # a link that leads back to itself, or where nobody may look
         return is_folder, is_link, BROKEN_LINK if is_link else None
-    if is_link and not _inside(path, anchor):
+    if is_link and not _inside(Path(entry.path), anchor):
         return is_folder, is_link, OUTSIDE_LINK
-    if is_folder or stat.S_ISREG(mode):
+    if regular:
         return is_folder, is_link, None
     return is_folder, is_link, _SPECIAL.get(stat.S_IFMT(mode), "device")
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rag.types import Collection
 
 _MEMBER: Final = MEMBER_MARK
+_BATCH: Final = 1000  # rows held beside what is made of them
 # Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
 _STORED: Final = (
     select(VersionRow, DocumentRow.uri)
@@ -106,7 +107,7 @@ def _sources(database: Database, collection: Collection, where: ColumnElement[bo
                 stored_at=row.created_at,
                 members=row.members,
             )
-            for row in connection.execute(query).all()
+            for row in connection.execute(query.execution_options(yield_per=_BATCH))
         ]
 
 

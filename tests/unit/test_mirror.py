@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from datetime import UTC, datetime, timedelta
@@ -226,3 +227,18 @@ def test_of_one_content_those_of_the_same_name_go_first_and_each_file_is_used_on
     plan = planned(root, known)
     assert {move.source.document_id: move.file.path.name for move in plan.move} == {0: "v", 1: "x", 3: "z"}
     assert [source.document_id for source in gone_from(plan)] == [2]
+
+
+def test_unchanged_files_are_let_go_of_one_by_one(root):
+    known = [known_of(write(root, f"{number}"), document_id=number) for number in range(20)]
+
+    def held():
+        return sum(isinstance(each, FoundFile) for each in gc.get_objects())
+
+    def found():
+        yield from expand([root])
+        most.append(held())
+
+    most, before = [], held()
+    assert plan_mirror(root, found(), known, look_into).unchanged == 20
+    assert most[0] - before <= 1
