@@ -104,7 +104,7 @@ def prune(ctx: click.Context, older_than: float | None, collection: str, as_json
         body = {
             "collection": collection,
             "deleted": count,
-            "history_begins": rfc3339(begins, "microseconds"),
+            "history_begins": rfc3339(begins, "auto"),
             "model_state": state,
         }
         print_json(body)

@@ -293,4 +293,4 @@ def _to_change(row: Row[*tuple[Any, ...]], collection: Collection) -> DocumentCh
 
 def _shown(time: datetime) -> str:
     """With microseconds, so that what is read can be asked for again exactly."""
-    return rfc3339(time, "microseconds")
+    return rfc3339(time, "auto")
