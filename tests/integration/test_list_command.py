@@ -45,7 +45,7 @@ def test_every_document_has_a_line_below_the_heading_and_nothing_is_cut(listed):
 def test_one_object_holds_the_pages(listed, library):
     (line,) = listed("--json").stdout.splitlines()
     told = json.loads(line)
-    assert json.dumps(told) == line
+    assert json.dumps(told, ensure_ascii=False) == line
     assert [each["uri"] for each in told["documents"]] == NAMES
     assert told["documents"][1]["quality"] == {"duplicates": 2, "near_duplicates": 0, "boilerplate": 0, "flaws": {}}
 
