@@ -69,7 +69,9 @@ def test_an_upload_is_taken_in_under_its_own_name(library, work):
     job_id = put(
         library, ("report.md", b"# Rivers\n\nWater runs down.\n"), ("b.txt", b"Lakes."), metadata={"team": "red"}
     )
-    assert work() == [{"job": job_id, "collection": "default", "state": "succeeded", "outcomes": {"ingested": 2}}]
+    assert work() == [
+        {"type": "job", "job": job_id, "collection": "default", "state": "succeeded", "outcomes": {"ingested": 2}}
+    ]
     documents = library.store.documents(library.store.collection("default"))
     assert [(d.uri, d.title, d.metadata) for d in documents] == [
         ("upload:report.md", "Rivers", {"team": "red"}),
