@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from indexer.embeddings import Embedded, Texts
 from indexer.mishaps import is_mishap
-from indexer.steps import Activated, Address, Passages, Pause, Ready, Soon, Stopped, Stopwatch, Waiting
+from indexer.steps import Activated, Address, Part, Passages, Pause, Ready, Soon, Stopped, Stopwatch, Waiting
 from rag.errors import RagError, StorageError
 from rag.priority import BEHIND, give_way
 from rag.stores.checksums import RowDamaged
@@ -46,17 +46,27 @@ _LONGEST_WAIT_S: Final = 1.0
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Entry:
-    """A source under way, until it has a ``result``. ``uris`` are where it was looked for and where it is.
+    """A source under way, or a part ``within`` it, until it has a ``result``.
 
-    ``begun``: some of it is embedded, or being embedded.
+    ``uris`` are where the whole source was looked for and where it is. ``begun``: some of it is embedded, or being
+    embedded. ``parts`` are under way; it waits for them if it is ``joining``, and ``incomplete`` if one was dropped.
     """
 
     uris: set[str]
-    steps: Steps[SourceResult]
+    steps: Steps[SourceResult] | Steps[SourceResult | None]
     since: float
+    within: _Entry | None = None
     begun: bool = False
+    parts: int = 0
+    joining: bool = False
+    incomplete: bool = False
     result: SourceResult | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def begin(self) -> None:
+        self.begun = True
+        if self.within is not None:
+            self.within.begin()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,8 +116,11 @@ class EmbeddingGroup:
     not been read. It is asked wherever a source comes to wait, and before anything is embedded. So is what is left when
     the group is, which waits for what is being embedded unless an interruption ended it.
 
+    The parts of a source wait as sources do and are told before it. A source is dropped with any of its parts, which
+    takes back none of the others.
+
     What the steps of any of them raise is raised by ``take`` and ``settle``. Each source's ``seconds`` are those that
-    were spent on it.
+    were spent on it and its parts.
     """
 
     def __init__(self, store: DocumentStore, tell: Callable[[SourceResult], None], *, stop: Callable[[], bool]) -> None:
@@ -120,7 +133,6 @@ class EmbeddingGroup:
         self._again: deque[_Entry] = deque()  # those that are to be read once more when nobody else is being read
         self._ready: list[tuple[_Entry, Ready]] = []  # those that are to become documents together
         self._batch: _Batch | None = None
-        self._reading = False  # a source is in the middle of being read, and others are looked after
         self._thread = _Thread()
 
     def take(self, uri: str, steps: Steps[SourceResult]) -> None:
@@ -183,13 +195,8 @@ class EmbeddingGroup:
 
     def _look_after_others(self) -> None:
         """Go on with what does not hold up the source that is being read."""
-        if self._reading or (self._batch is not None and not self._batch.vectors.done()):
-            return
-        self._reading = True
-        try:
+        if self._batch is None or self._batch.vectors.done():
             self._go_on()
-        finally:
-            self._reading = False
 
     def _read_again(self) -> None:
         while self._again:
@@ -201,36 +208,47 @@ class EmbeddingGroup:
             answer = None
             if step is Pause.AGAIN:
                 entry.begun = False
-            if not entry.begun and self._stop():
+            if entry.incomplete or (not entry.begun and self._stop()):
                 self._drop(entry)
                 return
-            if isinstance(step, Address | Soon):
-                self._prepare(entry, step)
+            if self._waits(entry, step):
+                return
+            if isinstance(step, Passages | Waiting):
+                answer = self._vectors(entry, step)
+            elif isinstance(step, Address):
+                self._hold(entry, step.uri)
+            elif isinstance(step, Soon):
+                self._thread.expect(step.embedder)
+            elif isinstance(step, Part):
+                self._take_part(entry, step)
             elif step is Pause.READING:
                 self._look_after_others()
-            elif isinstance(step, Pause):
-                if self._reading:
-                    self._again.append(entry)
-                    return
-            elif isinstance(step, Ready):
-                self._ready.append((entry, step))
-                return
-            elif isinstance(step, Passages) and step.last:
-                self._waiting.append((entry, step))
-                return
-            else:
-                answer = self._vectors(entry, step)
 
-    def _prepare(self, entry: _Entry, step: Address | Soon) -> None:
-        if isinstance(step, Address):
-            self._hold(entry, step.uri)
+    def _waits(self, entry: _Entry, step: Step) -> bool:
+        """Whether it goes on another time."""
+        if isinstance(step, Ready):
+            self._ready.append((entry, step))
+        elif isinstance(step, Passages) and step.last:
+            self._waiting.append((entry, step))
+        elif step is Pause.AGAIN:
+            self._again.append(entry)
+        elif step is Pause.PARTS and entry.parts:
+            entry.joining = True
         else:
-            self._thread.expect(step.embedder)
+            return False
+        return True
+
+    def _take_part(self, whole: _Entry, part: Part) -> None:
+        entry = _Entry(uris=whole.uris, steps=part.steps, since=time.monotonic(), within=whole)
+        self._entries.insert(self._entries.index(whole), entry)
+        whole.parts += 1
+        self._advance(entry, None)
+        self._go_on()
 
     def _vectors(self, entry: _Entry, step: Passages | Waiting) -> Embedded | Future[Embedded]:
         if isinstance(step, Waiting):
             return step.vectors.result()
-        entry.begun = True
+        entry.begin()
         return self._thread.embed(Texts(step.texts, store=self._store, embedder=step.embedder))
 
     def _next_step(self, entry: _Entry, answer: Answer) -> Step | None:
@@ -239,6 +257,9 @@ class EmbeddingGroup:
             return entry.watch.next_step(entry.steps, answer)
         except StopIteration as ended:
             entry.result = ended.value
+            if entry.result is None:
+                self._entries.remove(entry)
+            self._leave(entry)
             return None
         except Stopped:
             self._drop(entry)
@@ -270,15 +291,33 @@ class EmbeddingGroup:
         together = [each for each in self._waiting if each[1].embedder is texts.embedder]
         self._waiting = [each for each in self._waiting if each[1].embedder is not texts.embedder]
         for entry, _ in together:
-            entry.begun = True
+            entry.begin()
         return _Batch(waiting=together, vectors=self._thread.embed(texts))
 
     def _drop(self, entry: _Entry) -> None:
         entry.steps.close()
         self._waiting = [each for each in self._waiting if each[0] is not entry]
         self._entries.remove(entry)
-        self.dropped += 1
+        if entry.within is None:
+            self.dropped += 1
+        else:
+            entry.within.incomplete = True
+        self._leave(entry)
         self._tell_first()
+
+    def _leave(self, entry: _Entry) -> None:
+        """Go on with the whole if it waits for this part, the last one."""
+        whole = entry.within
+        if whole is None:
+            return
+        whole.parts -= 1
+        whole.watch.seconds += entry.watch.seconds
+        if whole.joining and not whole.parts:
+            whole.joining = False
+            if whole.incomplete:
+                self._drop(whole)
+            else:
+                self._advance(whole, None)
 
     def _end(self, batch: _Batch) -> None:
         """Give each source of the batch its vectors."""

@@ -37,7 +37,7 @@ class Filling:
         self._watcher = watcher
         self._batch: list[ChunkDraft] = []
         self._begun: _Begun | None = None
-        self._count = 0
+        self.count = 0  # of those that are written
 
     def add(self, chunk: ChunkDraft) -> Steps[None]:
         self._batch.append(chunk)
@@ -45,15 +45,12 @@ class Filling:
         if len(self._batch) >= (_SOME_CHUNKS if idle else _FLUSH_CHUNKS):
             yield from self._begin()
 
-    def end(self, *, last: bool) -> Steps[int]:
-        """Nothing more comes; returns how many chunks there were. ``last``: nothing more of the source is read."""
-        if self._batch and not last:
-            yield from self._begin()
+    def end(self) -> Steps[None]:
+        """Nothing more comes."""
         if self._begun is not None:
             self._write(self._begun.chunks, (yield from arrived(self._begun.vectors)))
         if self._batch:
             self._write(self._batch, (yield from embedded(self._texts(), self._embedder)))
-        return self._count
 
     def _begin(self) -> Steps[None]:
         vectors = yield from begun(self._texts(), self._embedder)
@@ -67,5 +64,5 @@ class Filling:
 
     def _write(self, chunks: list[ChunkDraft], found: Embedded) -> None:
         self._version.add_chunks(chunks, found.vectors, digests=found.digests)
-        self._count += len(chunks)
+        self.count += len(chunks)
         self._watcher.embedded(len(chunks))

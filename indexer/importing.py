@@ -175,7 +175,8 @@ class Import:
         with self._store.stage(self.collection, source, made_with=_makers(self.collection, document)) as version:
             filling = _Filling(self._reader, document, version, self._vectors)
             count, record = filling.run()
-            version.activate(members_failed=document.members_failed)
+            version.count_failed(document.members_failed)
+            version.activate()
         if stored:
             self.report.replaced += 1
         else:

@@ -20,9 +20,9 @@ from indexer.formats import CONTAINERS
 from indexer.members import MAX_DEPTH, Handover, RefusedMember
 from indexer.mishaps import mishaps_told
 from indexer.report import Outcome, SourceFailure, SourceResult
-from indexer.steps import Address, Pause, Soon, Stopped, Stopwatch, activated
+from indexer.steps import Address, Part, Pause, Soon, Stopped, activated
 from indexer.titles import opening_of, title_of
-from rag.errors import SourceError, SourceHasNoText, SourceLeftOut, SourceTooLarge, SourceUnreadable
+from rag.errors import EmbedderChanged, SourceError, SourceHasNoText, SourceLeftOut, SourceTooLarge, SourceUnreadable
 from rag.source_types import SourceRecord, same_metadata
 from rag.stores.checksums import RowDamaged
 from rag.types import MEMBER_MARK
@@ -72,11 +72,14 @@ class Taken:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Members:
-    """What a container held this time: the members' addresses, and how many of them could not be taken in."""
+class _Parts:
+    """What a source held this time: the members' addresses, how many of them could not be taken in, as far as that is
+    known, and the error of a part that is one of the whole.
+    """
 
     uris: set[str] = field(default_factory=set)
     failed: int = 0
+    error: RagError | None = None
 
 
 class SourceIngestion:
@@ -137,13 +140,7 @@ class SourceIngestion:
         same = current and (current.sha256, current.media_type) == (scan.sha256, detected.media_type)
         if done and same:
             return unchanged(done)
-        if current and same:
-            failed = yield from self._members_alone(target, source, scan, detected)
-            if failed == current.members_failed:
-                return Taken(
-                    outcome=Outcome.UNCHANGED, document_id=current.document_id, chunks=0, members_failed=failed
-                )
-        return (yield from self._write(target, source, scan, detected, replaces=stored.document_id if stored else None))
+        return (yield from self._write(target, source, scan, detected, stored, same=bool(same)))
 
     def go_on(self) -> None:
         """Raises Stopped: the run was asked to stop."""
@@ -192,19 +189,19 @@ class SourceIngestion:
         self.notices = handover.notices
         return handover
 
-    def _members_alone(self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected) -> Steps[int]:
-        # An error here must not leave the parser in the middle of this file.
-        with closing(self._parse(source, scan, detected)) as found:
-            handover = self._handover(found, source, detected)
-            for _pieces in handover.pieces():
-                yield Pause.READING
-            members = yield from self._take_members(target, handover)
-            return members.failed
-
     def _write(
-        self, target: Target, source: OpenSource, scan: SourceScan, detected: Detected, *, replaces: int | None
+        self,
+        target: Target,
+        source: OpenSource,
+        scan: SourceScan,
+        detected: Detected,
+        stored: StoredSource | None,
+        *,
+        same: bool,
     ) -> Steps[Taken | None]:
+        """``same``: what is stored says the same, and stays if as many members fail as before."""
         collection = target.collection
+        # An error here must not leave the parser in the middle of this file.
         with closing(self._parse(source, scan, detected)) as found:
             handover = self._handover(found, source, detected)
             pieces = handover.pieces()
@@ -217,49 +214,61 @@ class SourceIngestion:
                 size=scan.size,
                 mtime_ns=source.opened.mtime_ns if source.opened else 0,
                 metadata=self._metadata,
-                replaces=replaces,
+                replaces=stored.document_id if stored else None,
             )
             with self._store.stage(collection, record) as version:
-                chunks = yield from self._fill(version, record.title, chain(opening, pieces), handover)
-                one_of_many = self._is_one_of_many(handover)
-                members = yield from self._take_members(target, handover)
+                filling = Filling(version, title=record.title, embedder=self._embedder, watcher=self._watcher)
+                yield from self._fill(filling, version, record.title, chain(opening, pieces))
+                parts = yield from self._take_parts(target, source.uri, filling, handover)
                 if source.changed():
                     return None
-                if not chunks and not members.uris:
+                if not filling.count and not parts.uris:
                     raise _without_text(source, detected)
-                if replaces is not None:
-                    self._remove_departed(collection, source.uri, members.uris)
-                if one_of_many:
-                    document, quality = yield from activated(version, collection)
-                else:
-                    document = version.activate(members_failed=members.failed)
-                    [quality] = self._store.qualities(collection, [document.id], as_they_came=True)
+                if stored is not None and same and parts.failed == stored.members_failed:
+                    return replace(unchanged(stored), members_failed=parts.failed, members=0)  # each is told
+                if stored is not None:
+                    self._remove_departed(collection, source.uri, parts.uris)
+                version.count_failed(parts.failed)
+                document, quality = yield from activated(version, collection)
         return Taken(
-            outcome=Outcome.INGESTED if replaces is None else Outcome.REPLACED,
+            outcome=Outcome.INGESTED if stored is None else Outcome.REPLACED,
             document_id=document.id,
             chunks=document.chunk_count,
-            members_failed=members.failed,
+            members_failed=parts.failed,
             quality=quality,
         )
 
-    def _is_one_of_many(self, handover: Handover) -> bool:
-        """Whether it can wait for others, now that it is read: a member is part of a source that is being read."""
-        return not handover.has_members and not self._depth
+    def _take_parts(self, target: Target, uri: str, filling: Filling, handover: Handover) -> Steps[_Parts]:
+        """The end of the source's own text, and its members: read one after the other, embedded with all that waits."""
+        parts = _Parts()
+        with closing(self._end_text(uri, filling, parts)) as text:  # is not written if the version is given up
+            if handover.has_members:
+                yield Part(text)
+            else:
+                yield from text
+            for member in handover.members():
+                self.go_on()
+                if parts.error is not None:
+                    raise parts.error
+                parts.uris.add(member.uri)
+                self._recorder.begin(member.uri, member=True)
+                yield Part(self._take_member(target, member, parts))
+            yield Pause.PARTS
+        if parts.error is not None:
+            raise parts.error
+        return parts
 
-    def _take_members(self, target: Target, handover: Handover) -> Steps[_Members]:
-        members = _Members()
-        for member in handover.members():
-            self.go_on()
-            yield Pause.READING
-            members.uris.add(member.uri)
-            self._recorder.begin(member.uri, member=True)
-            result, failed = yield from self._take_member(target, member)
-            members.failed += failed
-            self._recorder.finish(result)
-        return members
+    def _end_text(self, uri: str, filling: Filling, parts: _Parts) -> Steps[None]:
+        try:
+            with mishaps_told(uri):
+                yield from filling.end()
+        except (SourceError, RowDamaged, EmbedderChanged) as error:
+            parts.error = error
 
-    def _take_member(self, target: Target, member: MemberSource | RefusedMember) -> Steps[tuple[SourceResult, int]]:
-        """What became of it, and how many failures that are: its own or those of its members."""
+    def _take_member(
+        self, target: Target, member: MemberSource | RefusedMember, parts: _Parts
+    ) -> Steps[SourceResult | None]:
+        """What became of it; its failures, or those of its members, are counted. None: all is to be read again."""
         ingestion = SourceIngestion(
             store=self._store,
             parsers=self._parsers.nested(),
@@ -270,19 +279,21 @@ class SourceIngestion:
             spool=self._spool,
             depth=self._depth + 1,
         )
-        watch = Stopwatch()
         try:
             if isinstance(member, RefusedMember):
                 raise member.error
             with mishaps_told(member.uri):
-                taken = yield from watch.over(ingestion.steps(target, member))
+                taken = yield from ingestion.steps(target, member)
             if taken is None:
                 raise SourceUnreadable(f"{member.path} changed while it was read.", hint="Ingest it again.")
+        except EmbedderChanged as error:
+            parts.error = error
+            return None
         except (SourceError, RowDamaged) as error:
-            failed = failed_result(member.uri, error, ingestion.notices)
-            return replace(failed, seconds=watch.seconds), 1
-        result = taken_result(member.uri, taken, ingestion.notices)
-        return replace(result, seconds=watch.seconds), taken.members_failed
+            parts.failed += 1
+            return failed_result(member.uri, error, ingestion.notices)
+        parts.failed += taken.members_failed
+        return taken_result(member.uri, taken, ingestion.notices)
 
     def _remove_departed(self, collection: Collection, uri: str, present: set[str]) -> None:
         """Take out what the container held before and holds no more."""
@@ -300,14 +311,12 @@ class SourceIngestion:
         count = self._embedder.count_tokens
         return clip_title(title_of(opening, path), count_tokens=count, max_tokens=self._embedder.max_tokens)
 
-    def _fill(self, version: StagedVersion, title: str, parsed: Iterable[Pieces], handover: Handover) -> Steps[int]:
-        filling = Filling(version, title=title, embedder=self._embedder, watcher=self._watcher)
+    def _fill(self, filling: Filling, version: StagedVersion, title: str, parsed: Iterable[Pieces]) -> Steps[None]:
         for chunk in self._chunks(version, title, parsed):
             if chunk is None:
                 yield Pause.READING
             else:
                 yield from filling.add(chunk)
-        return (yield from filling.end(last=self._is_one_of_many(handover)))
 
     def _chunks(self, version: StagedVersion, title: str, parsed: Iterable[Pieces]) -> Iterator[ChunkDraft | None]:
         """The source's chunks, with None for all that the parser hands over; its text goes to the store."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from concurrent.futures import Future
-from contextlib import closing
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from indexer.embeddings import Embedded
 
 if TYPE_CHECKING:
+    from indexer.report import SourceResult
     from rag.protocols import Embedder, StagedVersion
     from rag.quality_types import Quality
     from rag.types import Collection, Document
@@ -59,6 +59,12 @@ class Ready(NamedTuple):
     collection: Collection
 
 
+class Part(NamedTuple):
+    """Something that an ingestion holds: it is read, then goes on beside it. It has a result if it is to be told."""
+
+    steps: Steps[SourceResult | None]
+
+
 class Activated(NamedTuple):
     """What became of it: a document, of this quality beside what was there before."""
 
@@ -71,9 +77,10 @@ class Pause(Enum):
 
     READING = "in the middle of its source: nobody else may begin to read one"
     AGAIN = "about to read its source once more"
+    PARTS = "until all of its parts are done with"
 
 
-Step = Passages | Waiting | Address | Soon | Ready | Pause
+Step = Passages | Waiting | Address | Soon | Part | Ready | Pause
 Answer: TypeAlias = "Embedded | Future[Embedded] | Activated | BaseException | None"
 # Passages, the waiting for their vectors, and versions that are ready are answered with something.
 Steps = Generator[Step, Answer, _Result]
@@ -128,15 +135,3 @@ class Stopwatch:
             return steps.send(answer)
         finally:
             self.seconds += time.monotonic() - started
-
-    def over(self, steps: Steps[_Result]) -> Steps[_Result]:
-        """The same steps."""
-        answer: Answer = None
-        with closing(steps):
-            while True:
-                try:
-                    step = self.next_step(steps, answer)
-                except StopIteration as ended:
-                    result: _Result = ended.value
-                    return result
-                answer = yield step

@@ -261,7 +261,10 @@ class StagedVersion(Protocol):
     ) -> None:
         """``digests`` are the sha256 of what was embedded, for ``DocumentStore.known_vectors`` to find it by."""
 
-    def activate(self, *, members_failed: int = 0) -> Document:
+    def count_failed(self, members: int) -> None:
+        """So many documents in it could not be taken in."""
+
+    def activate(self) -> Document:
         """Make this version the document's active one and retire the version before it, in one transaction."""
 
 

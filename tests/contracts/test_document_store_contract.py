@@ -151,7 +151,8 @@ def test_members_belong_to_their_container_and_go_with_it(store, collection):
 
 def test_a_container_may_be_without_text_and_tells_what_failed_in_it(store, collection):
     with store.stage(collection, source("/a.zip", "")) as version:
-        document = version.activate(members_failed=2)
+        version.count_failed(2)
+        document = version.activate()
     assert document.chunk_count == 0
     assert store.stored_source(collection, "/a.zip").members_failed == 2
     ingest(store, collection, "/b", ["one"])

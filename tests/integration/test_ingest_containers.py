@@ -8,7 +8,7 @@ from indexer.members import Budget, Handover
 from indexer.parsing.wire import MemberBegins, MemberEnds
 from indexer.report import Outcome, Watcher
 from indexer.spooling import Spool
-from tests.integration.ingesting import StopsAfter, ingesting
+from tests.integration.ingesting import ingesting
 from tests.unit.mails import mail, tarred, zipped
 
 
@@ -188,18 +188,6 @@ def test_deleting_a_container_deletes_its_members(library, docs):
     assert [short(d.uri) for d in library.store.members(target, container.uri)] == ["a.zip!/one.txt"]
     assert library.store.delete(target, [container.id]) == 2
     assert set(stored(library)) == {"a.zipped.txt"}
-
-
-def test_stopping_between_members_keeps_them_and_reads_the_rest_next_time(library, docs):
-    (docs / "a.zip").write_bytes(zipped({f"{n}.txt": f"Text number {n}." for n in range(3)}))
-    report = library.ingest(docs, watcher=StopsAfter(1))
-    assert (report.ingested, report.skipped) == (1, 1)
-    assert outcomes(library.ingest(docs)) == {
-        "a.zip!/0.txt": "unchanged",
-        "a.zip!/1.txt": "ingested",
-        "a.zip!/2.txt": "ingested",
-        "a.zip": "ingested",
-    }
 
 
 def test_progress_knows_of_members_as_they_are_found(library, docs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, select
 
@@ -39,15 +39,8 @@ _BEFORE: Final = select(VersionRow.document_id, VersionRow.id).where(
 )
 
 
-class ReadyDraft(NamedTuple):
-    """A version that is whole. ``members_failed`` counts what it holds and could not be taken in."""
-
-    draft: VersionDraft
-    members_failed: int
-
-
-def activate(database: Database, ready: Sequence[ReadyDraft]) -> tuple[list[Document], Sequence[int]]:
-    """Make versions of one collection, of a document each, the active ones, with the end of those before them.
+def activate(database: Database, drafts: Sequence[VersionDraft]) -> tuple[list[Document], Sequence[int]]:
+    """Make whole versions of one collection, of a document each, the active ones, with the end of those before them.
 
     Where the collection keeps versions, these stay for questions about the past. All or none: what is raised is said of
     one of them, or of all.
@@ -61,53 +54,52 @@ def activate(database: Database, ready: Sequence[ReadyDraft]) -> tuple[list[Docu
         RowDamaged: the version before one of them, which says what is said of the document, is not as it was written.
         ValueError: they are not of one collection, or two are of one document.
     """
-    if not ready:
+    if not drafts:
         return [], ()
-    drafts = [each.draft for each in ready]
     if len({draft.collection.id for draft in drafts}) > 1 or len({draft.source.uri for draft in drafts}) < len(drafts):
         raise ValueError("only versions of one collection, and of a document each, are activated together")
     languages = {draft: draft.language() for draft in drafts}  # not while others wait to write
     with database.write() as connection:
-        documents, ended = _activate(connection, ready, languages)
+        documents, ended = _activate(connection, drafts, languages)
         left = prune_some(connection, ended)
     return documents, left
 
 
 def _activate(
-    connection: Connection, ready: Sequence[ReadyDraft], languages: Mapping[VersionDraft, str | None]
+    connection: Connection, drafts: Sequence[VersionDraft], languages: Mapping[VersionDraft, str | None]
 ) -> tuple[list[Document], Sequence[int]]:
     """Returns the documents in their order, and the versions whose rows are to go."""
-    collection = ready[0].draft.collection
-    row, set_id = require_embedder(connection, [each.draft for each in ready])
+    collection = drafts[0].collection
+    row, set_id = require_embedder(connection, drafts)
     change = next_change(connection, row)
-    begun = {each: require_staged(connection, each.draft, place) for each in ready if (place := each.draft.place)}
-    new = [each.draft for each in ready if each not in begun]
+    begun = {draft: require_staged(connection, draft, place) for draft in drafts if (place := draft.place)}
+    new = [draft for draft in drafts if draft not in begun]
     rows = dict(zip(new, version_rows(connection, new, languages), strict=True))
     left_over = unfinished(connection, rows.values())
-    ids = [begun[each].document_id if each in begun else rows[each.draft]["document_id"] for each in ready]
+    ids = [begun[draft].document_id if draft in begun else rows[draft]["document_id"] for draft in drafts]
     active = {row.document_id: row.id for row in connection.execute(_BEFORE, {"documents": ids})}
-    _require_there([each.draft for each in ready], active)
+    _require_there(drafts, active)
     before = list(active.values())
     if before:
         retire(connection, before, collection.id, change.seq, change.at, keep=bool(change.retention_days))
     members = member_counts(connection, ids)
-    for each, document_id in zip(ready, ids, strict=True):
+    for draft, document_id in zip(drafts, ids, strict=True):
         values = {
             "status": VersionStatus.ACTIVE,
             "activated_seq": change.seq,
-            "chunk_count": each.draft.chunk_count,
-            "members_failed": each.members_failed,
+            "chunk_count": draft.chunk_count,
+            "members_failed": draft.members_failed,
             "members": members[document_id],
             "created_at": change.at,
             "owner": None,
         }
-        if each in begun:
-            change_version(connection, begun[each].version_id, **values)
+        if draft in begun:
+            change_version(connection, begun[draft].version_id, **values)
         else:
-            rows[each.draft] = _sealed(each.draft.source.uri, rows[each.draft] | values)
+            rows[draft] = _sealed(draft.source.uri, rows[draft] | values)
     made = dict(zip(new, insert_versions(connection, rows.values()), strict=True))
     remove(connection, left_over)
-    places = {each.draft: begun[each] if each in begun else made[each.draft] for each in ready}
+    places = {draft: begun[draft] if draft in begun else made[draft] for draft in drafts}
     write_held(connection, places, set_id)
     tenures.seal(connection, [place.version_id for place in places.values()])
     return active_documents(connection, collection, ids), () if change.retention_days else before

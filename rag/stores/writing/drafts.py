@@ -23,7 +23,10 @@ class VersionPlace(NamedTuple):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class VersionDraft:
-    """``place`` is known once a part of it is on disk. ``set_id`` is the set of embeddings that served then."""
+    """``place`` is known once a part of it is on disk. ``set_id`` is the set of embeddings that served then.
+
+    ``members_failed`` counts what it holds and could not be taken in.
+    """
 
     collection: Collection
     source: SourceRecord
@@ -37,6 +40,7 @@ class VersionDraft:
     written_characters: int = 0
     written_outlines: int = 0
     chunk_count: int = 0
+    members_failed: int = 0
 
     def language(self) -> str | None:
         """Of what is in memory, which is all there is, or as much as decides."""

@@ -14,7 +14,7 @@ from rag.stores.full_text.language import begin_loading
 from rag.stores.index.vectors import encode
 from rag.stores.tables import VersionStatus
 from rag.stores.versions.retirement import prune
-from rag.stores.writing.activation import ReadyDraft, activate
+from rag.stores.writing.activation import activate
 from rag.stores.writing.chunk_rows import NewChunk
 from rag.stores.writing.drafts import VersionDraft
 from rag.stores.writing.version_rows import (
@@ -96,12 +96,16 @@ class SqlStagedVersion:
         if len(self._draft.chunks) >= _HELD_CHUNKS:
             self._spill()
 
-    def activate(self, *, members_failed: int = 0) -> Document:
+    def count_failed(self, members: int) -> None:
+        """So many documents in it could not be taken in."""
+        self._draft.members_failed = members
+
+    def activate(self) -> Document:
         """Make this version the active one, in one transaction with the end of the one before it.
 
         Errors: as ``rag.stores.writing.activation.activate``.
         """
-        [document] = activate_together(self._database, [self], members_failed=members_failed)
+        [document] = activate_together(self._database, [self])
         return document
 
     def discard(self) -> None:
@@ -134,16 +138,14 @@ class SqlStagedVersion:
         return place
 
 
-def activate_together(
-    database: Database, versions: Sequence[SqlStagedVersion], *, members_failed: int = 0
-) -> list[Document]:
+def activate_together(database: Database, versions: Sequence[SqlStagedVersion]) -> list[Document]:
     """Make versions of one collection the active ones, in one transaction: all of them, or none.
 
     Errors: as ``rag.stores.writing.activation.activate``.
     """
     for version in versions:
         version._require_open()
-    documents, left = activate(database, [ReadyDraft(version._draft, members_failed) for version in versions])
+    documents, left = activate(database, [version._draft for version in versions])
     for version in versions:
         version._closed = True
     prune(database, left)
