@@ -68,6 +68,24 @@ def test_it_finds_what_exact_search_finds(rows, base, queries):
     assert base.tuning.probes < base._index.nlist  # else it is a slow exact search
 
 
+def test_a_query_within_a_cluster_looks_through_fewer_lists_than_one_between_clusters(rows, base, monkeypatch):
+    looked_through = []
+    found = base._candidates
+
+    def candidates(vector, wanted, lists, *others):
+        looked_through.append(len(lists))
+        return found(vector, wanted, lists, *others)
+
+    monkeypatch.setattr(base, "_candidates", candidates)
+    between = rows.vectors[:50] + rows.vectors[50:100]
+    between /= np.linalg.norm(between, axis=1, keepdims=True)
+    for query in (*rows.vectors[:50], *between):
+        base.search(query, 10, skip=None, among=None)
+    assert len(looked_through) == 100
+    assert np.median(looked_through[:50]) < np.median(looked_through[50:]) / 2
+    assert max(looked_through[:50]) < base._index.nlist
+
+
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.9])
 def test_among_some_rows_it_finds_what_exact_search_finds(rows, base, queries, share):
     allowed = np.sort(np.random.default_rng(3).choice(COUNT, max(10, int(COUNT * share)), replace=False))
@@ -106,7 +124,7 @@ def test_the_vectors_are_those_that_were_stored(rows, base):
 def test_recall_is_measured_and_tuned_for(rows, base):
     measured = sample(rows)
     assert recall(base, measured) >= 0.99
-    blind = ivf_base.IvfBase(base._index, base.ids, base._vectors, ivf_base.Tuning(probes=1, candidates=10))
+    blind = ivf_base.IvfBase(base._index, base.ids, base._vectors, ivf_base.Tuning(probes=1, reach=0.0, candidates=10))
     assert recall(blind, measured) < 0.9
 
 

@@ -5,7 +5,25 @@ import math
 import numpy as np
 import pytest
 
-from rag.stores.index.reach import Spread, _beyond, enough_candidates
+from rag.stores.index.reach import Spread, _beyond, enough_candidates, gaps, threshold
+
+
+def test_with_the_reach_that_a_list_needs_it_and_nearer_ones_are_looked_through():
+    scores = np.random.default_rng(2).normal(0, 0.1, (4, 60)).astype(np.float32)
+    needed = gaps(scores)
+    assert np.all(np.diff(needed, axis=1) >= 0)
+    for row, reaches in zip(scores, needed, strict=True):
+        for rank in (0, 7, 59):
+            within = row >= threshold(row, float(reaches[rank]) + 1e-6, 10)
+            assert within.sum() == rank + 1
+
+
+def test_more_than_ten_are_looked_for_further_away():
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.1], np.float32)
+    assert threshold(scores, 0.3, 10) == pytest.approx(0.4)  # from .7, the mean of the five best
+    assert threshold(scores, 0.3, 1) == pytest.approx(0.4)
+    assert threshold(scores, 0.3, 100) == pytest.approx(0.7 - 0.3 * 10**0.08)
+    assert threshold(np.array([0.5], np.float32), 0.3, 10) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("z", [-6, -2, -0.3, 0, 0.3, 1, 2, 3, 5])

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rag.stores.index.vector_rows import VectorRows
 
 # Bump when a file of an older program must not be read as it is; it is then built anew from SQL.
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 
 _MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished-"

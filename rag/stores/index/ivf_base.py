@@ -1,9 +1,9 @@
 """The base of a large index: short codes in inverted lists find candidates, stored vectors put them in order.
 
-A search passes over the codes of the ``probes`` lists nearest to the query (inverted file, Jegou et al., "Product
-quantization for nearest neighbor search", TPAMI 2011; codes compared in registers, Andre et al., "Cache locality is
-not enough", VLDB 2015), reads the float16 vectors of the best from the file and compares these exactly. In memory are
-the codes and centroids, about a thirteenth of float32 vectors; the vectors stay on disk and in the page cache.
+A search passes over the codes of the lists nearest to the query (inverted file, Jegou et al., "Product quantization for
+nearest neighbor search", TPAMI 2011; codes compared in registers, Andre et al., "Cache locality is not enough", VLDB
+2015), reads the float16 vectors of the best from the file and compares these exactly. In memory are the codes and
+centroids, about a thirteenth of float32 vectors; the vectors stay on disk and in the page cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import faiss
 import msgspec
 import numpy as np
 
-from rag.stores.index.reach import Counted, Spread, enough_candidates
+from rag.stores.index.reach import Counted, Spread, enough_candidates, gaps, threshold
 from rag.stores.index.recall import recall
 from rag.stores.index.stored_vectors import StoredVectors
 from rag.stores.index.vector_rows import MergedRows, gathered, slices
@@ -47,6 +47,9 @@ _ITERATIONS = 8
 _CODE_TRAINING = 65_536
 _SEED = 1
 
+# The first of the numbers of lists that tuning tries, one in so many.
+_LEAST_SHARE = 256
+
 # Candidates whose vectors are read; more where codes tell neighbours apart too badly.
 _CANDIDATES, _MOST_CANDIDATES = 100, 800
 _RECALL = 0.997  # the sample that tunes is not what users ask: some more than what is promised
@@ -70,13 +73,14 @@ _SCANNED_SHARE = 0.005
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """How it is searched: lists looked through, and candidates compared exactly for the ten best.
+    """How it is searched: its ``reach`` (``rag.stores.index.reach``), and candidates compared exactly for the ten best.
 
-    ``trained``: the number of rows that lists and codes were made for; ``since``: rows that came after that; ``first``:
-    ``probes`` when they were made.
+    ``probes``: the lists which so many queries look through half of the time; ``first``: those when the lists were
+    made; ``trained``: the number of rows that lists and codes were made for; ``since``: rows that came after that.
     """
 
     probes: int
+    reach: float
     candidates: int
     trained: int = 0
     since: int = 0
@@ -152,10 +156,11 @@ class IvfBase:
         counted = skip if among is None else self._counted(among)
         if counted is not None:
             return self._search_counted(vector, k, counted)
-        probes, wanted = self.tuning.probes, self.tuning.candidates + 2 * k
-        rows, _ = self._candidates(vector, wanted, probes)
+        scores, wanted = self._centroids @ vector, self.tuning.candidates + 2 * k
+        near = np.flatnonzero(scores >= threshold(scores, self.tuning.reach, k))
+        rows, _ = self._candidates(vector, wanted, near, scores)
         if len(rows) < min(k, self.count):
-            rows, _ = self._candidates(vector, wanted, self._index.nlist)
+            rows, _ = self._candidates(vector, wanted, np.arange(len(scores)), scores)
         return _best(rows, self._vectors.take(rows) @ vector, k)
 
     def _search_counted(
@@ -166,15 +171,16 @@ class IvfBase:
         scores = self._centroids @ vector
         order = np.argsort(-scores)
         ranked, of_lists = scores[order], counted.of_lists[order]
-        nearest = order[: self.tuning.probes]
-        left_out = int(self._sizes[nearest].sum() - of_lists[: self.tuning.probes].sum())
-        # As many rows that count as tuning looked through of all.
-        probes = int(np.searchsorted(np.cumsum(of_lists), self.tuning.probes * self.count / lists)) + 1
+        near = int(np.count_nonzero(ranked >= threshold(scores, self.tuning.reach, k)))
+        looked_through = int(self._sizes[order[:near]].sum())
+        left_out = looked_through - int(of_lists[:near].sum())
+        # As many rows that count as are looked through where all do.
+        probes = int(np.searchsorted(np.cumsum(of_lists), looked_through)) + 1
         probes, wanted = min(lists, probes), self.tuning.candidates + 2 * k
         as_tuned = left_out <= _FEW * k  # the best that count are hardly further away than the best of all
         spread: Spread | None = None
         while True:
-            rows, coded = self._candidates(vector, wanted, probes, counted.selector)
+            rows, coded = self._candidates(vector, wanted, order[:probes], scores, counted.selector)
             exact = self._vectors.take(rows) @ vector
             needed, more = lists, False
             if len(rows) >= k:
@@ -195,20 +201,29 @@ class IvfBase:
         self,
         vector: NDArray[np.float32],
         wanted: int,
-        probes: int,
+        lists: NDArray[np.intp],
+        scores: NDArray[np.float32],
         selector: Any = None,  # noqa: ANN401
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """The best by their codes in the nearest lists, and their scores by these."""
+        """The best by their codes in some lists, and their scores by these. ``scores`` are those of all centroids."""
+        wanted = min(wanted, self.count)
         search_parameters: Any = faiss.SearchParametersIVF  # its Python constructor takes names its stubs do not know
-        parameters = search_parameters(nprobe=probes, sel=selector)
-        coded, rows = self._index.search(vector[np.newaxis], min(wanted, self.count), params=parameters)
-        there = rows[0] >= 0
-        return rows[0][there], coded[0][there]
+        parameters = search_parameters(nprobe=len(lists), sel=selector)
+        coded, rows = np.empty(wanted, np.float32), np.empty(wanted, np.int64)
+        arrays = (vector, lists.astype(np.int64, copy=False), scores[lists], coded, rows)
+        query, numbers, centroids, *found = (faiss.swig_ptr(array) for array in arrays)
+        self._index.search_preassigned_c(1, query, wanted, numbers, centroids, *found, False, parameters)  # noqa: FBT003  # C++
+        there = rows >= 0
+        return rows[there], coded[there]
 
     def _counted(self, rows: NDArray[np.intp]) -> Counted:
         chosen = np.zeros(self.count, np.bool_)
         chosen[rows] = True
         return Counted(_selector(chosen), np.bincount(self._lists[rows], minlength=self._index.nlist), len(rows))
+
+    @cached_property
+    def _centroids(self) -> NDArray[np.float32]:
+        return _centroids_of(self._index)
 
     # What only searches need that leave rows out, made by the first of them.
 
@@ -221,10 +236,6 @@ class IvfBase:
         return np.bincount(self._lists, minlength=self._index.nlist)
 
     @cached_property
-    def _centroids(self) -> NDArray[np.float32]:
-        return self._index.quantizer.reconstruct_n(0, self._index.nlist)  # type: ignore[no-any-return]
-
-    @cached_property
     def _some(self) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Vectors of some rows, and the lists these are in."""
         rows = np.random.default_rng(_SEED).choice(self.count, min(self.count, _SPREAD_ROWS), replace=False)
@@ -235,6 +246,10 @@ class IvfBase:
 def _best(rows: NDArray[np.intp], scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     best = np.argsort(-scores, kind="stable")[:k]
     return rows[best], scores[best]
+
+
+def _centroids_of(index: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    return index.quantizer.reconstruct_n(0, index.nlist)  # type: ignore[no-any-return]
 
 
 def _lists_of(index: Any) -> NDArray[np.int32]:  # noqa: ANN401
@@ -261,7 +276,8 @@ def write(rows: VectorRows, directory: Path, measured: Sample) -> None:
     vectors = StoredVectors.open(directory / _VECTORS, len(rows.ids), rows.dimension)
 
     def tuned(index: Any, start: Tuning) -> tuple[Any, Tuning]:  # noqa: ANN401
-        return index, _tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), index.nlist, measured, start)
+        steps = _steps(_centroids_of(index), measured)
+        return index, _tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), steps, measured, start)
 
     kept = _taken_over(rows, vectors)
     index, tuning = tuned(*(kept or _trained(vectors)))
@@ -315,7 +331,7 @@ def _trained(vectors: StoredVectors) -> tuple[Any, Tuning]:
     index.train(sample[generator.permutation(len(sample))[:_CODE_TRAINING]])
     for block in slices(vectors):
         index.add(block)
-    return index, Tuning(probes=_first_probes(lists), candidates=_CANDIDATES, trained=count)
+    return index, Tuning(probes=0, reach=0.0, candidates=_CANDIDATES, trained=count)
 
 
 def _taken_over(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning] | None:
@@ -330,40 +346,47 @@ def _taken_over(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning] 
     return base.filled_with(vectors, before), tuning
 
 
-def _first_probes(lists: int) -> int:
-    return max(1, lists // 256)
-
-
-def _tuned(searching: Callable[[Tuning], IvfBase], lists: int, measured: Sample, start: Tuning) -> Tuning:
+def _tuned(
+    searching: Callable[[Tuning], IvfBase], steps: list[tuple[int, float]], measured: Sample, start: Tuning
+) -> Tuning:
     """The least work that finds what it should; the most there is if nothing does.
 
     Recall grows with the lists looked through, so the fewest are found by halving. More candidates are tried where many
     lists are needed, and kept if they help: where they do not, it is the lists that tell neighbours apart badly.
     """
+    lists, _ = steps[-1]
 
-    def found(probes: int, candidates: int) -> float:
-        return recall(searching(msgspec.structs.replace(start, probes=probes, candidates=candidates)), measured)
+    def found(step: tuple[int, float], candidates: int) -> float:
+        probes, reach = step
+        tuning = msgspec.structs.replace(start, probes=probes, reach=reach, candidates=candidates)
+        return recall(searching(tuning), measured)
 
-    steps = _steps(lists)
     candidates = start.candidates
     while True:
         at = bisect_left(steps, _RECALL, key=partial(found, candidates=candidates))
-        if candidates >= _MOST_CANDIDATES or (at < len(steps) and steps[at] <= lists // 4):
+        if candidates >= _MOST_CANDIDATES or (at < len(steps) and steps[at][0] <= lists // 4):
             break
         fewer = steps[max(0, at - 1)]
         if found(fewer, 2 * candidates) < found(fewer, candidates) + _WORTH_MORE:
             break
         candidates *= 2
-    probes = steps[min(at, len(steps) - 1)]
-    return msgspec.structs.replace(start, probes=probes, candidates=candidates, first=start.first or probes)
+    probes, reach = steps[min(at, len(steps) - 1)]
+    return msgspec.structs.replace(
+        start, probes=probes, reach=reach, candidates=candidates, first=start.first or probes
+    )
 
 
-def _steps(lists: int) -> list[int]:
-    """Numbers of lists to look through, each about a quarter more than the one before; the last is all."""
-    steps = [_first_probes(lists)]
-    while steps[-1] < lists:
-        steps.append(min(lists, math.ceil(steps[-1] * 1.25)))
-    return steps
+def _steps(centroids: NDArray[np.float32], measured: Sample) -> list[tuple[int, float]]:
+    """Numbers of lists, each about a quarter more than the one before, and the reach with which half of the queries
+    look through as many; the last is all, with the reach at which each of them does.
+    """
+    further = gaps(measured.queries @ centroids.T)
+    probes = max(1, len(centroids) // _LEAST_SHARE)
+    steps = []
+    while probes < len(centroids):
+        steps.append((probes, float(np.median(further[:, probes - 1]))))
+        probes = math.ceil(probes * 1.25)
+    return [*steps, (len(centroids), float(further.max()))]
 
 
 def _worn(lists: int, tuning: Tuning) -> bool:
