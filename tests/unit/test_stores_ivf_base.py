@@ -11,6 +11,7 @@ import pytest
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.index import bases, ivf_base
 from rag.stores.index.recall import recall, sample
+from rag.stores.index.tuning import Tuning
 from rag.stores.index.vector_rows import ArrayRows, MergedRows
 from rag.stores.index.vectors import decode, encode
 from rag.stores.live_vectors import LiveVectors
@@ -124,7 +125,7 @@ def test_the_vectors_are_those_that_were_stored(rows, base):
 def test_recall_is_measured_and_tuned_for(rows, base):
     measured = sample(rows)
     assert recall(base, measured) >= 0.99
-    blind = ivf_base.IvfBase(base._index, base.ids, base._vectors, ivf_base.Tuning(probes=1, reach=0.0, candidates=10))
+    blind = ivf_base.IvfBase(base._index, base.ids, base._vectors, Tuning(probes=1, candidates=10))
     assert recall(blind, measured) < 0.9
 
 

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import math
 import os
-from bisect import bisect_left
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import faiss
 import msgspec
 import numpy as np
 
-from rag.stores.index.reach import Counted, Spread, enough_candidates, gaps, threshold
-from rag.stores.index.recall import recall
+from rag.stores.index.reach import Counted, Spread, enough_candidates, threshold
 from rag.stores.index.stored_vectors import StoredVectors
+from rag.stores.index.tuning import Tuning, tuned
 from rag.stores.index.vector_rows import MergedRows, gathered, slices
 from rag.stores.index.vectors import STORED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -47,21 +45,12 @@ _ITERATIONS = 8
 _CODE_TRAINING = 65_536
 _SEED = 1
 
-# The first of the numbers of lists that tuning tries, one in so many.
-_LEAST_SHARE = 256
-
-# Candidates whose vectors are read; more where codes tell neighbours apart too badly.
-_CANDIDATES, _MOST_CANDIDATES = 100, 800
-_RECALL = 0.997  # the sample that tunes is not what users ask: some more than what is promised
-
 # Where no more of the nearest are left out, in shares of what is asked for, a search goes as far as tuning found.
 _FEW = 0.5
 # Where rows are left out: candidates at most, and rows that tell how scores are spread.
 _MOST_READ = 16_384
 _SPREAD_ROWS = 2048
 
-# What twice the candidates must add to the recall to be worth reading.
-_WORTH_MORE = 0.0005
 # Lists of which so many times more must be looked through than at first are made anew.
 _WORN = 2
 
@@ -70,21 +59,6 @@ _NEW_SHARE = 0.5
 
 # Up to this share of the rows, reading the vectors of all that are wanted is faster than passing over all codes.
 _SCANNED_SHARE = 0.005
-
-
-class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """How it is searched: its ``reach`` (``rag.stores.index.reach``), and candidates compared exactly for the ten best.
-
-    ``probes``: the lists which so many queries look through half of the time; ``first``: those when the lists were
-    made; ``trained``: the number of rows that lists and codes were made for; ``since``: rows that came after that.
-    """
-
-    probes: int
-    reach: float
-    candidates: int
-    trained: int = 0
-    since: int = 0
-    first: int = 0
 
 
 class IvfBase:
@@ -190,7 +164,8 @@ class IvfBase:
                     some, their_lists = self._some
                     spread = Spread(scores[their_lists], some @ vector)
                 least = float(np.partition(exact, -k)[-k])
-                needed = spread.lists_needed(ranked, of_lists, least=least, k=k, probes=probes)
+                within = int(np.count_nonzero(ranked >= least - self.tuning.below))
+                needed = max(within, spread.lists_needed(ranked, of_lists, least=least, k=k, probes=probes))
                 full = len(rows) == wanted < min(_MOST_READ, self.count)
                 more = full and not enough_candidates(coded, exact, least=least, k=k)
             if needed == probes and not more:
@@ -275,14 +250,14 @@ def write(rows: VectorRows, directory: Path, measured: Sample) -> None:
             file.write(block.astype(STORED).tobytes())
     vectors = StoredVectors.open(directory / _VECTORS, len(rows.ids), rows.dimension)
 
-    def tuned(index: Any, start: Tuning) -> tuple[Any, Tuning]:  # noqa: ANN401
-        steps = _steps(_centroids_of(index), measured)
-        return index, _tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), steps, measured, start)
+    def measured_for(index: Any, start: Tuning) -> tuple[Any, Tuning]:  # noqa: ANN401
+        centroids = _centroids_of(index)
+        return index, tuned(lambda tuning: IvfBase(index, rows.ids, vectors, tuning), centroids, measured, start)
 
     kept = _taken_over(rows, vectors)
-    index, tuning = tuned(*(kept or _trained(vectors)))
+    index, tuning = measured_for(*(kept or _trained(vectors)))
     if kept and _worn(index.nlist, tuning):
-        index, tuning = tuned(*_trained(vectors))
+        index, tuning = measured_for(*_trained(vectors))
     faiss.write_index(index, str(directory / _INDEX))
     np.save(directory / _IDS, rows.ids)
     (directory / _TUNING).write_bytes(msgspec.json.encode(tuning))
@@ -331,7 +306,7 @@ def _trained(vectors: StoredVectors) -> tuple[Any, Tuning]:
     index.train(sample[generator.permutation(len(sample))[:_CODE_TRAINING]])
     for block in slices(vectors):
         index.add(block)
-    return index, Tuning(probes=0, reach=0.0, candidates=_CANDIDATES, trained=count)
+    return index, Tuning(trained=count)
 
 
 def _taken_over(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning] | None:
@@ -344,49 +319,6 @@ def _taken_over(rows: VectorRows, vectors: StoredVectors) -> tuple[Any, Tuning] 
     if tuning.since > _NEW_SHARE * tuning.trained or len(before) < fewest:
         return None
     return base.filled_with(vectors, before), tuning
-
-
-def _tuned(
-    searching: Callable[[Tuning], IvfBase], steps: list[tuple[int, float]], measured: Sample, start: Tuning
-) -> Tuning:
-    """The least work that finds what it should; the most there is if nothing does.
-
-    Recall grows with the lists looked through, so the fewest are found by halving. More candidates are tried where many
-    lists are needed, and kept if they help: where they do not, it is the lists that tell neighbours apart badly.
-    """
-    lists, _ = steps[-1]
-
-    def found(step: tuple[int, float], candidates: int) -> float:
-        probes, reach = step
-        tuning = msgspec.structs.replace(start, probes=probes, reach=reach, candidates=candidates)
-        return recall(searching(tuning), measured)
-
-    candidates = start.candidates
-    while True:
-        at = bisect_left(steps, _RECALL, key=partial(found, candidates=candidates))
-        if candidates >= _MOST_CANDIDATES or (at < len(steps) and steps[at][0] <= lists // 4):
-            break
-        fewer = steps[max(0, at - 1)]
-        if found(fewer, 2 * candidates) < found(fewer, candidates) + _WORTH_MORE:
-            break
-        candidates *= 2
-    probes, reach = steps[min(at, len(steps) - 1)]
-    return msgspec.structs.replace(
-        start, probes=probes, reach=reach, candidates=candidates, first=start.first or probes
-    )
-
-
-def _steps(centroids: NDArray[np.float32], measured: Sample) -> list[tuple[int, float]]:
-    """Numbers of lists, each about a quarter more than the one before, and the reach with which half of the queries
-    look through as many; the last is all, with the reach at which each of them does.
-    """
-    further = gaps(measured.queries @ centroids.T)
-    probes = max(1, len(centroids) // _LEAST_SHARE)
-    steps = []
-    while probes < len(centroids):
-        steps.append((probes, float(np.median(further[:, probes - 1]))))
-        probes = math.ceil(probes * 1.25)
-    return [*steps, (len(centroids), float(further.max()))]
 
 
 def _worn(lists: int, tuning: Tuning) -> bool:
