@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Exists, Row, SQLColumnExpression
+    from sqlalchemy import ColumnElement, Connection, Row, SQLColumnExpression
 
     from rag.types import Chunk, Collection, Document, Filter
 
@@ -46,7 +46,7 @@ _SHARED = and_(
 )
 
 
-def _known(shared: Exists) -> tuple[Any, ...]:
+def _known(shared: ColumnElement[bool]) -> tuple[Any, ...]:
     """Of a chunk: why it is left out, the key of all of it (negative: it has none), and whether one is ``shared``."""
     mine = _mine.chunk_id == ChunkRow.id
     whole = select(func.max(_mine.key)).where(mine).scalar_subquery()
@@ -54,14 +54,18 @@ def _known(shared: Exists) -> tuple[Any, ...]:
 
 
 # Made once: a search asks one of them each time, and making it takes longer than answering it. Of the present, what
-# former versions say does not count; of the past, whoever asks for the copies finds out.
+# former versions say does not count; of the past, whoever asks for the copies finds out. From the newest on: behind
+# thousands of former ones there may be one that is active.
 _KNOWN_NOW: Final = _known(
     select(_other.key)
     .join(_chunk, _chunk.id == _other.chunk_id)
     .join(VersionRow, VersionRow.id == _chunk.version_id)
     .where(_SHARED, VersionRow.collection_id == bindparam("collection_id"), visible())
     .correlate(_mine)
-    .exists()
+    .order_by(_other.chunk_id.desc())
+    .limit(1)
+    .scalar_subquery()
+    .is_not(None)
 )
 # Bytes: of a damaged text the driver would read none of the others in its batch.
 _TEXTS: Final = select(ChunkRow.id, cast(ChunkRow.text, LargeBinary).label("text")).where(THESE_CHUNKS)

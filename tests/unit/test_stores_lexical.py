@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 from rag.errors import DatabaseDamaged
 from rag.retrieval.filters import parse
 from rag.stores.documents import SqlDocumentStore
-from rag.stores.full_text import lexical, term_statistics
+from rag.stores.full_text import lexical, postings, term_statistics
 from rag.stores.full_text.lexical import FtsIndex
 from rag.stores.full_text.query_terms import query_terms
 from rag.stores.sqlite.database import Database
@@ -271,6 +271,57 @@ def fill_evenly(store, name, count, shares, *, seed, longer=0):
         padded = ["every", *words, *["filler"] * (chance.randrange(9) + longer)]
         ingest(store, collection, f"/{number}", [" ".join(padded)], seed=number)
     return collection
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The words whose lists are read from the index."""
+    words = []
+    read = postings._read
+    monkeypatch.setattr(postings, "_read", lambda connection, asked: words.extend(asked) or read(connection, asked))
+    return words
+
+
+def test_lists_are_read_once_until_the_index_changes(database, store, read):
+    collection, index = fill(store, "one", 20, seed=5), FtsIndex(database)
+    found = index.search(collection, "alpha omega", 50)
+    assert (index.search(collection, "omega alpha", 50), sorted(read)) == (found, ["alpha", "omega"])
+    assert index.search(collection, "omega beta", 50) == FtsIndex(database).search(collection, "omega beta", 50)
+    assert sorted(read) == ["alpha", "beta", "beta", "omega", "omega"]
+    ingest(store, collection, "/new", ["a new omega"])
+    assert index.search(collection, "omega", 50) == FtsIndex(database).search(collection, "omega", 50)
+    del read[:]
+    rebuild_full_text(database)  # of the same chunks: what was read before may have been damaged
+    index.search(collection, "omega", 50)
+    assert read == ["omega"]
+
+
+def test_lists_that_were_asked_for_last_are_held(database, store, read):
+    fill(store, "one", 20, seed=5)
+    size = postings._BESIDE_ARRAYS + 5 * 20
+    lists, state = postings.Lists(2 * size), term_statistics.TermStatistics()
+    with database.read() as connection:
+        state = state.read(connection).state
+        for word in ("alpha", "beta", "alpha", "gamma", "alpha", "beta"):
+            assert len(lists.of(connection, state, [word])[word].ids), word
+    assert read == ["alpha", "beta", "gamma", "beta"]
+    assert lists._bytes == sum(map(postings._bytes, lists._held.values())) <= 2 * size
+
+
+def test_a_list_that_was_read_at_another_moment_is_not_held(database, store, monkeypatch):
+    fill(store, "one", 5, seed=5)
+    lists, read, states = postings.Lists(), postings._read, ["before", "after"]
+
+    def meanwhile(connection, words):
+        if len(states) > 1:
+            states.pop(0)
+            lists.of(connection, states[0], ["beta"])  # of another thread
+        return read(connection, words)
+
+    monkeypatch.setattr(postings, "_read", meanwhile)
+    with database.read() as connection:
+        assert set(lists.of(connection, states[0], ["alpha"])) == {"alpha"}
+    assert set(lists._held) == {"beta"}
 
 
 def test_a_query_of_very_many_words_beside_another_collection(tmp_path):

@@ -153,3 +153,12 @@ def test_values_of_metadata_are_found_by_their_index(database, value):
         connection.execute(select(VersionRow.id).where(condition(where))).all()
     column = "text" if isinstance(value, str) else "number"
     assert any(f"(key=? AND {column}=?)" in step for step in plans), plans
+
+
+def test_whether_an_active_passage_is_like_one_takes_no_longer_beside_retired_ones(store, collection, steps):
+    text = "The river runs down the valley and turns the old mill wheel every day. "
+    documents = add(store, collection, list(range(400)), text=text)
+    store.delete(collection, [document.id for document in documents[:-2]])
+    last = len(documents)  # each has one passage
+    assert store.likenesses(collection, [last])[last].shared
+    assert steps(lambda: store.likenesses(collection, [last])) < 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy import bindparam, exists, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rag.stores.full_text.language import language_of
@@ -22,6 +22,8 @@ _NEW_LANGUAGES: Final = {
     dialect.__name__.rpartition(".")[2]: dialect.insert(LanguageRow).on_conflict_do_nothing()
     for dialect in (postgresql, sqlite)
 }
+# Made once, for a statement takes longer to make than this one to answer.
+_LANGUAGES: Final = select(LanguageRow.language).where(LanguageRow.collection_id == bindparam("collection_id"))
 _WITHOUT_TERMS = ~exists().where(ChunkTermsRow.chunk_id == ChunkRow.id)
 
 
@@ -42,8 +44,7 @@ def scope_term(collection_id: int) -> str:
 
 def languages_of(connection: Connection, collection_id: int) -> Sequence[str | None]:
     """The languages that texts of the collection have, or once had; ``None`` stands for those not known."""
-    known = connection.scalars(select(LanguageRow.language).where(LanguageRow.collection_id == collection_id))
-    return [*known, None]
+    return [*connection.scalars(_LANGUAGES, {"collection_id": collection_id}), None]
 
 
 def note_language(connection: Connection, collection_id: int, language: str | None) -> None:

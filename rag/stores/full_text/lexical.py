@@ -11,15 +11,15 @@ import json
 from dataclasses import replace
 from itertools import islice
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
-from sqlalchemy import Float, Integer, column, func, literal_column, select, table
+from sqlalchemy import Float, Integer, bindparam, column, func, literal_column, select, table
 
 from rag.ranking import Ranking
 from rag.stores.filtering import condition, matching_chunks
 from rag.stores.full_text.analysis import languages_of, scope_term
-from rag.stores.full_text.postings import Lengths, postings
+from rag.stores.full_text.postings import Lengths, Lists
 from rag.stores.full_text.query_terms import QueryTerm, query_terms
 from rag.stores.full_text.term_statistics import COUNTED, FULL_TEXT_TABLE, TermStatistics, listed_numbers
 from rag.stores.tables import ChunkRow, ChunkTermsRow, DocumentRow, VersionRow
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from numpy.typing import NDArray
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import Connection, Select
 
     from rag.stores.full_text.postings import Postings
     from rag.stores.full_text.term_statistics import TermRows
     from rag.stores.sqlite.database import Database
     from rag.types import Collection, Filter
+
+_Query = TypeVar("_Query", bound="Select[*tuple[Any, ...]]")
 
 __all__ = ["FULL_TEXT_TABLE", "FtsIndex"]
 
@@ -62,6 +64,27 @@ _CANDIDATES = 2
 _FTS = table(FULL_TEXT_TABLE, column("rowid", Integer))
 _SCORE = literal_column(f"-bm25({FULL_TEXT_TABLE}, {_TEXT_WEIGHT}, {_CONTEXT_WEIGHT}, {_SCOPE_WEIGHT})", Float)
 
+# In one value: SQLite takes a bounded number of them.
+_IDS = select(func.json_each(bindparam("ids")).table_valued("value").c.value)
+_ASKED = select(func.group_concat(ChunkRow.id)).where(ChunkRow.id.in_(_IDS))
+_TERMS = select(ChunkTermsRow.chunk_id, ChunkTermsRow.text, ChunkTermsRow.context).where(
+    ChunkTermsRow.chunk_id.in_(_IDS)
+)
+
+
+def _counting(query: _Query, where: Filter | None, as_of: datetime | None) -> _Query:
+    """With only the chunks that searches of the collection are about, and that the filter lets through."""
+    query = query.join(VersionRow, VersionRow.id == ChunkRow.version_id)
+    # Without its index: what was found leads to the versions, not the other way round.
+    query = query.where(VersionRow.collection_id + 0 == bindparam("collection_id"), visible(as_of))
+    if where is None:
+        return query
+    return query.join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(condition(where))
+
+
+# Made once: that takes as long as to ask of a hundred chunks.
+_ACTIVE = _counting(_ASKED, None, None)
+
 
 class FtsIndex:
     """Implements ``rag.protocols.LexicalIndex``. Scores are BM25 (k1 = 1.2, b = 0.75), higher is better."""
@@ -70,6 +93,7 @@ class FtsIndex:
         self._database = database
         self._statistics = TermStatistics()
         self._lengths = Lengths()
+        self._lists = Lists()
 
     def search(
         self,
@@ -86,7 +110,7 @@ class FtsIndex:
             if not terms or k < 1:
                 return Ranking.of(())
             counted = self._statistics.read(connection)
-            found = _Search(connection, counted, self._lengths, collection, k, where, as_of).best(terms)
+            found = _Search(connection, counted, self._lengths, self._lists, collection, k, where, as_of).best(terms)
         return Ranking.best(found, k)
 
 
@@ -103,6 +127,7 @@ class _Search:
         connection: Connection,
         counted: TermRows,
         lengths: Lengths,
+        lists: Lists,
         collection: Collection,
         k: int,
         where: Filter | None,
@@ -111,6 +136,7 @@ class _Search:
         self._connection = connection
         self._counted = counted
         self._lengths = lengths
+        self._lists = lists
         self._collection = collection
         self._k = k
         self._depth = _CANDIDATES * k
@@ -172,10 +198,10 @@ class _Search:
         asked, further = 0, wanted + wanted // _SPARE
         while len(found) < wanted and asked < len(ids):
             some = Ranking.ordered(ids, scores, further)[asked:]
-            chunks = select(ChunkRow.id).where(ChunkRow.id.in_(_listed(some.ids.tolist())))
-            counting = set(self._connection.scalars(self._counting(chunks)))
-            of_some = zip(some.ids.tolist(), some.scores.tolist(), strict=True)
-            found |= {chunk_id: score for chunk_id, score in of_some if chunk_id in counting}
+            parameters = {"ids": json.dumps(some.ids.tolist()), "collection_id": self._collection.id}
+            (counting,) = self._connection.execute(self._that_count(), parameters).one()
+            among = np.isin(some.ids, listed_numbers(counting), assume_unique=True)
+            found |= dict(zip(some.ids[among].tolist(), some.scores[among].tolist(), strict=True))
             asked, further = further, _FURTHER * further
             share = (len(found) + 1) / asked
             if len(found) < wanted and share * self._own < _ASKING * min(len(ids), wanted / share):
@@ -190,7 +216,7 @@ class _Search:
         two arrays of shape ``(n,)``.
         """
         words = [term.words[0] for term in terms if term.is_word and self._is_listed(term)]
-        held = postings(self._connection, words) if words else {}
+        held = self._lists.of(self._connection, self._counted.state, words)
         parts = [self._weighed(term, held.get(term.words[0]) if term.is_word else None) for term in terms]
         ids, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         order = np.argsort(ids, kind="stable")  # which merges: each term's ids are in order
@@ -211,7 +237,7 @@ class _Search:
             ids, occurrences, length = self._by_fts5(term)
             rows = self._rows(term)
         else:
-            ids, occurrences = held.ids, held.occurrences.astype(np.float64)
+            ids, occurrences = held.ids.astype(np.int64), held.occurrences.astype(np.float64)
             rows = self._rows(term) if self._statistics.shared else len(ids)
             if self._small:
                 mine = np.isin(ids, self._first, assume_unique=True)
@@ -243,8 +269,9 @@ class _Search:
 
     def _newest(self, expression: str, terms: Sequence[_Weighed]) -> dict[int, float]:
         """Chunks that match: the newest, for terms that so many chunks hold do not tell which are the best."""
-        counting = self._counting(_with_rows(self._matching(expression), _FTS.c.rowid))
-        newest = self._connection.scalars(counting.order_by(_FTS.c.rowid.desc()).limit(self._depth))
+        matching = self._matching(expression).join(ChunkRow, ChunkRow.id == _FTS.c.rowid)
+        counting = _counting(matching, self._where, self._as_of).order_by(_FTS.c.rowid.desc()).limit(self._depth)
+        newest = self._connection.scalars(counting, {"collection_id": self._collection.id})
         return self._scored(dict.fromkeys(newest, 0.0), terms)
 
     def _matching(self, expression: str) -> Select[*tuple[Any, ...]]:
@@ -253,21 +280,16 @@ class _Search:
         matches = literal_column(FULL_TEXT_TABLE).op("MATCH")(expression)
         return select(_FTS.c.rowid.label("chunk_id")).where(matches)
 
-    def _counting(self, query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-        """With only the chunks that searches of the collection are about, and that the filter lets through."""
-        query = query.join(VersionRow, VersionRow.id == ChunkRow.version_id)
-        # Without its index: what was found leads to the versions, not the other way round.
-        query = query.where(VersionRow.collection_id + 0 == self._collection.id, visible(self._as_of))
-        if self._where is None:
-            return query
-        return query.join(DocumentRow, DocumentRow.id == VersionRow.document_id).where(condition(self._where))
+    def _that_count(self) -> Select[*tuple[Any, ...]]:
+        if self._where is None and self._as_of is None:
+            return _ACTIVE
+        return _counting(_ASKED, self._where, self._as_of)
 
     def _scored(self, found: dict[int, float], terms: Sequence[_Weighed]) -> dict[int, float]:
         """Chunks with their scores, to which those of the terms are added."""
         if not terms or not found:
             return found
-        held = select(ChunkTermsRow.chunk_id, ChunkTermsRow.text, ChunkTermsRow.context)
-        rows = self._connection.execute(held.where(ChunkTermsRow.chunk_id.in_(_listed(list(found))))).all()
+        rows = self._connection.execute(_TERMS, {"ids": json.dumps(list(found))}).all()
         weights = [(each.term.pattern, self._statistics.weight(each.rows)) for each in terms]
         saturated = self._statistics.saturated
         scores: dict[int, float] = {}
@@ -278,15 +300,6 @@ class _Search:
             added = sum(weight * saturated(count, length) for count, weight in counts if count)
             scores[chunk_id] = found[chunk_id] + added
         return scores
-
-
-def _listed(ids: Sequence[int]) -> Select[*tuple[Any, ...]]:
-    """Ids in one value: SQLite takes a bounded number of them."""
-    return select(func.json_each(json.dumps(ids)).table_valued("value").c.value)
-
-
-def _with_rows(query: Select[*tuple[Any, ...]], chunk_id: ColumnElement[int]) -> Select[*tuple[Any, ...]]:
-    return query.join(ChunkRow, ChunkRow.id == chunk_id)
 
 
 def _fillers(terms: Sequence[QueryTerm], *, together: bool) -> Iterator[str]:

@@ -7,6 +7,7 @@ list comes from its vocabulary table in one value (https://sqlite.org/fts5.html#
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,10 +18,12 @@ from rag.errors import DatabaseDamaged
 from rag.stores.full_text.term_statistics import AVERAGES, FULL_TEXT_TABLE, NEWEST, listed_numbers, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection
+
+    from rag.stores.full_text.term_statistics import State
 
 # Of this connection, and written nowhere: SQLite makes it of the index when it is read.
 _OCCURRENCES = text(
@@ -30,6 +33,11 @@ _OCCURRENCES = text(
 _OF_WORDS = text(
     "SELECT value, (SELECT group_concat(doc) FROM temp.chunk_occurrences WHERE term = value) FROM json_each(:words)"
 )
+
+# What the lists of one state may take: of some 13 million rows. And what an entry takes beside its numbers.
+_MOST_BYTES: Final = 64 << 20
+_BESIDE_ARRAYS: Final = 500
+_SHORT: Final = 1 << 31
 
 _ROWS: Final = 500_000  # in one value
 _COLUMNS: Final = 3  # of each row FTS5 keeps a number for each of them, one after the other
@@ -44,14 +52,48 @@ _NONE: Final = np.zeros(1, dtype=np.uint16)
 class Postings(NamedTuple):
     """Chunks in the order of their ids, and how often each holds the word: two arrays of shape ``(n,)``."""
 
-    ids: NDArray[np.int64]
-    occurrences: NDArray[np.int64]
+    ids: NDArray[np.integer]
+    occurrences: NDArray[np.integer]
 
 
-def postings(connection: Connection, words: Sequence[str]) -> dict[str, Postings]:
-    """For each word, all chunks that hold it, of all collections, those that no search returns included."""
-    connection.execute(_OCCURRENCES)
-    return {word: _postings(listed) for word, listed in connection.execute(_OF_WORDS, {"words": json.dumps(words)})}
+class Lists:
+    """Words' lists, of which those that were asked for last are held, until the index changes. Safe to share between
+    threads.
+    """
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._lock = Lock()
+        self._most_bytes = most_bytes
+        self._state: State | None = None
+        self._held: OrderedDict[str, Postings] = OrderedDict()
+        self._bytes = 0
+
+    def of(self, connection: Connection, state: State, words: Sequence[str]) -> dict[str, Postings]:
+        """For each word, all chunks that hold it, of all collections, those that no search returns included, as the
+        connection's transaction sees the index, whose state this is.
+        """
+        with self._lock:
+            if state != self._state:
+                self._state, self._held, self._bytes = state, OrderedDict(), 0
+            held = self._held
+            found = {word: held[word] for word in words if word in held}
+            for word in found:
+                held.move_to_end(word)
+        missing = [word for word in words if word not in found]
+        if missing:
+            read = _read(connection, missing)
+            found |= read
+            with self._lock:
+                if held is self._held:
+                    self._hold(read)
+        return found
+
+    def _hold(self, read: Mapping[str, Postings]) -> None:
+        for word in read.keys() - self._held.keys():  # another thread may have read it, too
+            self._held[word] = read[word]
+            self._bytes += _bytes(read[word])
+        while self._bytes > self._most_bytes:
+            self._bytes -= _bytes(self._held.popitem(last=False)[1])
 
 
 class Lengths:
@@ -102,10 +144,22 @@ def _damaged(how: str) -> DatabaseDamaged:
     )
 
 
+def _read(connection: Connection, words: Sequence[str]) -> dict[str, Postings]:
+    connection.execute(_OCCURRENCES)
+    return {word: _postings(listed) for word, listed in connection.execute(_OF_WORDS, {"words": json.dumps(words)})}
+
+
 def _postings(listed: str | None) -> Postings:
     each = listed_numbers(listed)  # a number for every time that the word stands in the chunk
-    first = np.flatnonzero(np.diff(each, prepend=-1))
-    return Postings(each[first], np.diff(first, append=len(each)))
+    ends = np.append(np.flatnonzero(each[1:] != each[:-1]) + 1, len(each))[: len(each)]
+    ids, occurrences = each[ends - 1], np.diff(ends, prepend=0)
+    if not len(ids) or (ids[0] >= 0 and ids[-1] < _SHORT):
+        ids = ids.astype(np.int32)
+    return Postings(ids, occurrences.astype(np.min_scalar_type(occurrences.max(initial=0))))
+
+
+def _bytes(postings: Postings) -> int:
+    return _BESIDE_ARRAYS + postings.ids.nbytes + postings.occurrences.nbytes
 
 
 def _varints(block: bytes) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,11 @@ _LEAST_WEIGHT = 1e-6  # FTS5's, of a term that most chunks hold
 # FTS5's "averages" record: varints of the number of rows and of the tokens in each column.
 AVERAGES: Final = text(f"SELECT block FROM {FULL_TEXT_TABLE}_data WHERE id = 1")  # noqa: S608  # a constant
 NEWEST: Final = text("SELECT max(chunk_id) FROM chunk_terms")
+# Its "structure" record, too: it counts the pages that were written, so an index that was made anew has another.
+_STATE = text(
+    f"SELECT (SELECT block FROM {FULL_TEXT_TABLE}_data WHERE id = 1),"  # noqa: S608  # a constant
+    f" (SELECT block FROM {FULL_TEXT_TABLE}_data WHERE id = 10), (SELECT max(chunk_id) FROM chunk_terms)"
+)
 _SHARED = text(
     "SELECT (SELECT min(collection_id) FROM document_versions)"
     " IS NOT (SELECT max(collection_id) FROM document_versions)"
@@ -48,6 +53,14 @@ _FIRST = text(
     f"SELECT group_concat(rowid) FROM (SELECT rowid FROM {FULL_TEXT_TABLE}"  # noqa: S608  # constants
     f" WHERE {FULL_TEXT_TABLE} MATCH :term ORDER BY rowid LIMIT {COUNTED})"
 )
+
+
+class State(NamedTuple):
+    """What tells one state of the index from another: records of FTS5's, and the highest id of a chunk."""
+
+    averages: bytes | None
+    structure: bytes | None
+    newest: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +103,14 @@ class TermStatistics:
     """
 
     def __init__(self) -> None:
-        self._held = _Held(b"", Statistics(0, 1.0, 0), {}, {}, {})
+        self._held = _Held(State(None, None, None), Statistics(0, 1.0, 0), {}, {}, {})
 
     def read(self, connection: Connection) -> TermRows:
         """The statistics as the connection's transaction sees the index."""
-        state = connection.execute(AVERAGES).scalar() or b""
-        newest = connection.execute(NEWEST).scalar() or 0
-        held = self._held
-        if (state, newest) != (held.state, held.statistics.newest) or len(held.rows) > _TERMS_HELD:
+        state, held = State(*connection.execute(_STATE).one()), self._held
+        if state != held.state or len(held.rows) > _TERMS_HELD:
             shared = bool(connection.execute(_SHARED).scalar())
-            held = self._held = _Held(state, _statistics(state, newest, shared=shared), {}, {}, {})
+            held = self._held = _Held(state, _statistics(state, shared=shared), {}, {}, {})
         return TermRows(connection, held)
 
 
@@ -107,6 +118,7 @@ class TermRows:
     """How many chunks hold a term, asked within one transaction."""
 
     def __init__(self, connection: Connection, held: _Held) -> None:
+        self.state = held.state
         self.statistics = held.statistics
         self._connection = connection
         self._held = held.rows
@@ -143,16 +155,16 @@ class TermRows:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    state: bytes
+    state: State
     statistics: Statistics
     rows: dict[str, float]
     exact: dict[str, float]
     firsts: dict[str, NDArray[np.int64]]
 
 
-def _statistics(state: bytes, newest: int, *, shared: bool) -> Statistics:
-    chunks, *tokens = numbers(state) or [0]
-    return Statistics(chunks, max(1.0, sum(tokens) / max(1, chunks)), newest, shared)
+def _statistics(state: State, *, shared: bool) -> Statistics:
+    chunks, *tokens = numbers(state.averages or b"") or [0]
+    return Statistics(chunks, max(1.0, sum(tokens) / max(1, chunks)), state.newest or 0, shared)
 
 
 def numbers(block: bytes) -> list[int]:
