@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 from rag.errors import EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
@@ -21,6 +20,7 @@ from rag.generation.sentences import SentenceBuffer, is_finished
 from rag.model_types import ANYONE, SamplingParams
 from rag.query_run import QueryRun
 from rag.retrieval.parents import parents_of
+from rag.times import rfc3339
 from rag.types import (
     DEFAULT_COLLECTION,
     Answer,
@@ -216,7 +216,7 @@ class RagPipeline:
         if found.nothing_to_search:
             reason = "The collection holds no documents yet. Add some with `indexer ingest PATH` or POST /v1/documents."
             if as_of is not None:
-                reason = f"The collection held no documents at {as_of.astimezone(UTC).isoformat(timespec='seconds')}."
+                reason = f"The collection held no documents at {rfc3339(as_of, 'auto')}."
             return Refusal(code=RefusalCode.EMPTY_COLLECTION, reason=reason)
         if not found.passages:
             return Refusal(

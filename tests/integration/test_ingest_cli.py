@@ -348,7 +348,10 @@ def test_what_a_document_said_before_is_found_and_what_changed_is_told(run, docs
     versions = json.loads(run("history", str(path), "--json").stdout)["versions"]
     assert versions == json.loads(run("history", str(before["document_id"]), "--json").stdout)["versions"]
     assert versions[1]["since"] == before["at"]
-    assert "2 chunks" in run("history", str(path)).output
+    shown = run("history", str(path)).output
+    assert "2 chunks" in shown
+    assert shown.split("\n")[2].split()[0] == versions[1]["since"]  # as it is stored: a time before finds nothing of it
+    assert run("changes").output.startswith(f"{before['at']} added ")
     assert "2 past versions" in run("status").output
 
     def found(moment):
