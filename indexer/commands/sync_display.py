@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
@@ -10,6 +11,7 @@ import rich_click as click
 from indexer.report import left_out_told
 from rag.commands.errors import on_one_line
 from rag.commands.json_output import print_json
+from rag.errors import SourceLeftOut
 from rag.plurals import plural
 
 if TYPE_CHECKING:
@@ -41,8 +43,10 @@ class SyncDisplay:
         counts = _plan_counts(plan)
         if self._as_json:
             head = {"type": "plan", "folder": self._root, "collection": self._collection, "prune": prune}
-            _print(head | counts | {"dry_run": dry_run})
+            _print(head | counts | {"left_out": _left_out(plan), "dry_run": dry_run})
             return
+        if prune:
+            counts = {("delete" if kind == "gone" else kind): count for kind, count in counts.items()}
         name = on_one_line(str(self._folder))
         done = _sentence(counts) or "it holds nothing, and nothing is known of it"
         if dry_run:
@@ -95,9 +99,8 @@ class SyncDisplay:
             _print({"type": "summary", "folder": self._root, "collection": self._collection} | counts | rest)
             return
         chunks = f"; {plural(report.ingested.chunks, 'chunk')}" if report.ingested.chunks else ""
-        left_out = left_out_told(report.ingested.left_out)
-        done = "; ".join(told for told in (_sentence(counts), left_out) if told)
-        click.echo(f"{done or 'nothing to do'}{chunks} in {seconds:.1f} s")
+        left_out = f"; {told}" if (told := left_out_told(report.ingested.left_out)) else ""
+        click.echo(f"{_sentence(counts) or 'nothing to do'}{chunks} in {seconds:.1f} s{left_out}")
 
     def shown(self, uri: str) -> str:
         """A name within the folder on one line, unable to steer a terminal."""
@@ -158,6 +161,12 @@ def _plan_counts(plan: Plan) -> dict[str, int]:
     }
 
 
+def _left_out(plan: Plan) -> dict[str, int]:
+    """By what they are, as in the summary."""
+    errors = (source.error for source in plan.left_out)
+    return dict(Counter(error.kind for error in errors if isinstance(error, SourceLeftOut)))
+
+
 def _report_counts(report: SyncReport) -> dict[str, int]:
     ingested = report.ingested
     return {
@@ -178,6 +187,7 @@ _IDLE: Final = frozenset({"unchanged", "left_out"})
 _WORDS: Final = {
     "add": "to add",
     "change": "changed",
+    "delete": "to delete",
     "move": "moved",
     "errors": "not readable",
     "skipped": "not looked at",

@@ -110,7 +110,7 @@ class SyncRun:
                 self._interruption.working(),
             ):
                 report = self._sync.carry_out(plan, prune=self._prune, watcher=job)
-                job.end(report.ingested)
+                job.end(report.ingested, besides=report.besides)
         self._remember(plan, report)
         self.display.moved(report.moved)
         self.display.deleted(report.deleted)
