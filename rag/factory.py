@@ -143,6 +143,7 @@ class Library:
             store=self.store,
             retriever=self._retriever,
             generator=self._up_to_date_generator,
+            check=self.generator_source.check,
             options=PipelineOptions(
                 top_k=settings.top_k,
                 parent_tokens=settings.parent_tokens,

@@ -69,7 +69,8 @@ class PipelineOptions:
 class RagPipeline:
     """Search and grounded answers over one store and one generator.
 
-    ``generator`` is asked for only when an answer needs one, and may take seconds the first time.
+    ``generator`` is asked for only when an answer needs one, and may take seconds the first time; ``check`` is called
+    before every question, and raises if none can be had.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class RagPipeline:
         retriever: Callable[[], Retriever],
         generator: Callable[[], Generator],
         options: PipelineOptions,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._retriever = retriever
         self._generator = generator
         self._options = options
+        self._check = check
 
     async def search(
         self,
@@ -159,10 +162,11 @@ class RagPipeline:
 
         Raises:
             EmptyQuestion, QuestionTooLong, InvalidRequest, UnknownCollection, HistoryGone, EmbedderChanged,
-            GenerationFailed, Overloaded, DeadlineExceeded, UnsupportedSampling, UnknownAdapter.
+            GenerationFailed, Overloaded, DeadlineExceeded, UnsupportedSampling, UnknownAdapter, UnknownModel.
         """
         sampling = SamplingParams(deterministic=deterministic, adapter=adapter)
         run = QueryRun(question=_checked(question), caller=caller, sampling=sampling)
+        await asyncio.to_thread(self._check)  # also for a question that is refused without asking the model
         if len(run.question.encode()) > _SURELY_FITTING_BYTES:
             generator = await asyncio.to_thread(self._generator)
             await asyncio.to_thread(require_fits, run.question, generator)

@@ -81,7 +81,7 @@ def _show(job: Job, files: Iterator[JobFile]) -> None:
         if job.error.hint:
             click.echo(f"    {printable(job.error.hint)}")
     for file in files:
-        click.echo(f"  {file.outcome}: {on_one_line(file.uri)}{_contents(file)}")
+        click.echo(f"  {file.outcome.replace('_', ' ')}: {on_one_line(file.uri)}{_contents(file)}")
         for notice in file.notices:
             click.echo(f"    {on_one_line(notice)}")
         if file.error is not None:
@@ -101,12 +101,17 @@ def _line(job: Job) -> str:
     request = job.request
     sources = [upload.name for upload in request.uploads] + [*request.paths, *request.sitemaps]
     shown = ", ".join(on_one_line(source) for source in sources[:3]) + (" ..." if len(sources) > 3 else "")
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
+    counts = counted_outcomes(job)
     again = f", tried again after {job.not_before}" if job.not_before else ""
     return (
         f"{job.id}  {job.created_at}  {job.state}{' (stopping)' if _stopping(job) else ''}{again}"
         f"  {printable(request.collection)}: {shown}{f'  ({counts})' if counts else ''}"
     )
+
+
+def counted_outcomes(job: Job) -> str:
+    """In words; empty if none of its files is done."""
+    return ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in sorted(job.outcomes.items()))
 
 
 def _stopping(job: Job) -> bool:
