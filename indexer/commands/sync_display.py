@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from indexer.report import left_out_told
+from indexer.report import Outcome, left_out_told
 from rag.commands.errors import on_one_line
 from rag.commands.json_output import print_json
 from rag.errors import SourceLeftOut
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Of documents that stay though their files are gone so many are named; a dry run names all.
 _NAMED: Final = 20
+_TAKEN_IN: Final = frozenset({Outcome.INGESTED, Outcome.REPLACED})
 _COLORS: Final = {"add": "green", "change": "yellow", "move": "cyan", "delete": "red", "error": "red"}
 
 
@@ -53,6 +54,17 @@ class SyncDisplay:
             click.echo(f"{name}: {done}; nothing was done")
         elif any(count for kind, count in counts.items() if kind not in _IDLE):
             click.echo(f"{name}: {done}", err=True)
+
+    def taken_in(self, report: SyncReport) -> None:
+        """What is new or changed, for who follows a folder; objects have told it file by file."""
+        if self._as_json:
+            return
+        moved = {move.file.uri for move in report.moved}
+        done = [each for each in report.ingested.results if each.outcome in _TAKEN_IN and each.uri not in moved]
+        for each in done[:_NAMED]:
+            self._line(each.outcome, each.uri, plural(each.chunks, "chunk"))
+        if len(done) > _NAMED:
+            click.echo(f"and {len(done) - _NAMED:,} more")
 
     def moved(self, moves: Iterable[Move]) -> None:
         for move in moves:

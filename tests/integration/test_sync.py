@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from indexer.cli import main
 from indexer.commands.sync_run import SyncRun
+from indexer.folders.following import Following
 from indexer.folders.ignoring import IGNORE_FILE
 from indexer.sources import Source
 from rag.embedding.fake import HashingEmbedder
@@ -333,6 +334,19 @@ def test_a_sync_that_changes_what_it_can_is_no_failed_job(sync, run, docs, embed
     sync(exit_code=1)  # nothing is there but what cannot be read
     jobs = json.loads(run("jobs", "--json").stdout)["jobs"]
     assert [job["state"] for job in jobs] == ["failed", "succeeded", "succeeded", "succeeded"]
+
+
+def test_a_watch_names_what_comes_in_after_the_first_look(run, docs, embedder, monkeypatch):
+    def looks(_):
+        yield None
+        (docs / "new.txt").write_text("Rain falls.\n")
+        (docs / "lakes.txt").write_text("A lake is water that stands still, as a rule.\n")
+        yield None
+
+    monkeypatch.setattr(Following, "looks", looks)
+    first, then = run("watch", docs).stdout.split("3 ingested")
+    assert "ingested" not in first
+    assert {"replaced lakes.txt  (1 chunk)", "ingested new.txt  (1 chunk)"} <= set(then.splitlines())
 
 
 def test_two_syncs_at_once_and_wrong_use(sync, run, home, docs, embedder):
