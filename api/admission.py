@@ -18,15 +18,15 @@ _MAX_RETRY_AFTER_S = 60
 class Slot:
     """One admitted query's place. Releasing it again does nothing."""
 
-    __slots__ = ("_admission", "_started")
+    __slots__ = ("_admission", "started")
 
     def __init__(self, admission: Admission) -> None:
         self._admission: Admission | None = admission
-        self._started = time.monotonic()
+        self.started = time.monotonic()
 
     def release(self) -> None:
         if self._admission is not None:
-            self._admission.leave(time.monotonic() - self._started)
+            self._admission.leave(self)
             self._admission = None
 
     def __enter__(self) -> Self:
@@ -46,12 +46,12 @@ class Admission:
 
     def __init__(self, *, running: int, queued: int) -> None:
         self.limit = running + queued
-        self.active = 0
         self.rejected = 0
         self._running = running
         self._closed = False
         self._empty = asyncio.Event()
         self._empty.set()
+        self._slots: set[Slot] = set()
         self._durations: deque[float] = deque(maxlen=_REMEMBERED_DURATIONS)
 
     def enter(self) -> Slot:
@@ -72,15 +72,21 @@ class Admission:
                 retry_after_s=after,
                 queue_position=self.active - self._running + 1,
             )
-        self.active += 1
+        slot = Slot(self)
+        self._slots.add(slot)
         self._empty.clear()
-        return Slot(self)
+        return slot
 
-    def leave(self, duration_s: float) -> None:
-        self.active -= 1
-        self._durations.append(duration_s)
-        if not self.active:
+    def leave(self, slot: Slot) -> None:
+        self._slots.remove(slot)
+        self._durations.append(time.monotonic() - slot.started)
+        if not self._slots:
             self._empty.set()
+
+    @property
+    def active(self) -> int:
+        """How many are in the service."""
+        return len(self._slots)
 
     def close(self) -> None:
         """Admit nothing more."""
@@ -92,7 +98,11 @@ class Admission:
 
     @property
     def retry_after_s(self) -> int:
-        """Whole seconds until a place is likely to be free: the median query's time over the places."""
-        if not self._durations:
-            return 1
-        return min(_MAX_RETRY_AFTER_S, max(1, math.ceil(statistics.median(self._durations) / self.limit)))
+        """Whole seconds until a place is likely to be free: the median query's time over the places. Before the first
+        has ended, as long again as the first has been there.
+        """
+        if self._durations:
+            seconds = statistics.median(self._durations) / self.limit
+        else:
+            seconds = time.monotonic() - min((slot.started for slot in self._slots), default=time.monotonic())
+        return min(_MAX_RETRY_AFTER_S, max(1, math.ceil(seconds)))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rag.types import Filter
 
 _NOT_IN_THE_QUERY = frozenset({"service", "request", "data"})  # names of the routes' other arguments
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 _LOCATED = re.compile(r"^(?P<detail>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 
 
@@ -158,12 +159,14 @@ class StrictRequest(Request[Any, Any, Any]):
         except msgspec.ValidationError as error:
             found = _LOCATED.match(str(error))
             detail, path = (found["detail"], found["path"] or "") if found else (str(error), "")
-            where = FieldError(pointer=_pointer(path), detail=detail)
-            raise InvalidFields(
-                f"The request does not fit the schema: {detail}{f' at {where.pointer}' if path else ''}.",
-                errors=(where,),
-                hint="GET /schema has the schema of every request.",
-            ) from error
+            pointer, hint = _pointer(path), "GET /schema has the schema of every request."
+            told = f"{detail} at {pointer}" if path else detail
+            if field is not None and (unknown := _UNKNOWN.fullmatch(detail)):
+                pointer += "/" + unknown["name"].replace("~", "~0").replace("/", "~1")
+                known = (each.encode_name for each in msgspec.structs.fields(field.annotation))
+                hint = f"Those that are known: {', '.join(known)}."
+            where = FieldError(pointer=pointer, detail=detail)
+            raise InvalidFields(f"The request does not fit the schema: {told}.", errors=(where,), hint=hint) from error
         except RecursionError as error:
             where = FieldError(pointer="", detail="it is nested too deep")
             raise InvalidFields("The body is nested too deep to be read.", errors=(where,)) from error

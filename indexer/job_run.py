@@ -129,11 +129,14 @@ class JobRun(Watcher):
         self._note()
         return self._stop() or self._inner.stop() or self._cancelled or self._lost
 
-    def end(self, report: IngestReport) -> Job:
-        """The job with this report has ended: cancelled, failed if all of its files have, succeeded otherwise."""
+    def end(self, report: IngestReport, *, besides: int = 0) -> Job:
+        """The job with this report has ended: cancelled, failed if all of its files have, succeeded otherwise.
+
+        So many files ``besides`` are unchanged, or were moved or deleted, and are not in the report.
+        """
         if report.skipped:
             return self.cancel()
-        if report.failed and len(report.failed) == len(report.results) - report.count(Outcome.LEFT_OUT):
+        if not besides and report.failed and len(report.failed) == len(report.results) - report.count(Outcome.LEFT_OUT):
             return self.fail(told(report.failed[0]))
         return self._finish(JobState.SUCCEEDED)
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 _READ_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1 << 16
-_LEFT_OUT_HINT: Final = "It is left out of a folder; if it leads to a file that is wanted, name that file."
+_LINK_HINT: Final = "If the file that it is meant to lead to is wanted, name that file."
+_NO_FILE_HINT: Final = "It is never opened; what comes out of it can be saved as a file."
 _UNREADABLE_HINTS: Final = {
     errno.EACCES: "Check its permissions.",
     errno.EPERM: "Check its permissions.",
@@ -159,7 +160,8 @@ def _sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
         elif found.error is not None:
             error = _unreadable(found.path, found.error)
         elif found.left_out is not None:
-            error = SourceLeftOut(f"{found.path} is a {found.left_out}.", kind=found.left_out, hint=_LEFT_OUT_HINT)
+            hint = _LINK_HINT if "link" in found.left_out else _NO_FILE_HINT
+            error = SourceLeftOut(f"{found.path} is a {found.left_out}.", kind=found.left_out, hint=hint)
         yield SourcePath(path=found.path, address=found.uri, error=error, within=found.root)
 
 

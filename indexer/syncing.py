@@ -44,6 +44,11 @@ class SyncReport:
     unsure: list[Missing] = field(default_factory=list)
     unchanged: int = 0
 
+    @property
+    def besides(self) -> int:
+        """What is as it should be without having been taken in."""
+        return self.unchanged + len(self.moved) + len(self.deleted)
+
 
 class FolderSync:
     """A folder and the collection that mirrors it. ``metadata`` is said of every file; ``None`` says nothing.

@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 from rag.embedders import CollectionEmbedders
-from rag.errors import UnknownCollection
+from rag.errors import Conflict, UnknownCollection
 from rag.generators import GeneratorSource
+from rag.job_types import JobState
 from rag.once import Once
 from rag.pipeline import PipelineOptions, RagPipeline
 from rag.readiness import Check, collection_check, database_check, generator_check, inspection_check, model_check
@@ -142,6 +143,7 @@ class Library:
             store=self.store,
             retriever=self._retriever,
             generator=self._up_to_date_generator,
+            check=self.generator_source.check,
             options=PipelineOptions(
                 top_k=settings.top_k,
                 parent_tokens=settings.parent_tokens,
@@ -183,8 +185,18 @@ class Library:
                 each.start()
 
     def cancel_job(self, job_id: int) -> Job:
-        """End a job that waits, and let go of its uploads, or ask the worker that has it to stop. Raises UnknownJob."""
+        """End a job that waits, and let go of its uploads, or ask the worker that has it to stop.
+
+        Raises:
+            UnknownJob: there is none.
+            Conflict: it had succeeded or failed before.
+        """
         job = self.jobs.cancel(job_id)
+        if job.state in {JobState.SUCCEEDED, JobState.FAILED}:
+            raise Conflict(
+                f"Job {job_id} had ended before ({job.state}): nothing was cancelled.",
+                hint=f"`indexer jobs {job_id}` and GET /v1/jobs/{job_id}/files tell what came of its files.",
+            )
         if job.state.ended:
             for upload in job.request.uploads:
                 self.blobs.remove(upload.blob)

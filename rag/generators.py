@@ -73,6 +73,16 @@ class GeneratorSource:
             return effective_reuse(self._settings, gate.record, kind_allows=False)
         return placed
 
+    def check(self) -> None:
+        """Whether the settings name something that can be a generator, before anything is loaded.
+
+        Raises:
+            UnknownModel, InvalidSettings: they do not.
+            ModelMissing, ModelUnloadable: the file that they name is none.
+        """
+        if self.remote_address is None:
+            self._catalog().require(self._settings.generator, kind="generator")
+
     def open(self) -> Generator:
         """Load the model, or connect to the server. Takes seconds.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 from rag.errors import EmptyQuestion, GenerationFailed, InvalidRequest, QuestionTooLong
@@ -21,6 +20,7 @@ from rag.generation.sentences import SentenceBuffer, is_finished
 from rag.model_types import ANYONE, SamplingParams
 from rag.query_run import QueryRun
 from rag.retrieval.parents import parents_of
+from rag.times import rfc3339
 from rag.types import (
     DEFAULT_COLLECTION,
     Answer,
@@ -69,7 +69,8 @@ class PipelineOptions:
 class RagPipeline:
     """Search and grounded answers over one store and one generator.
 
-    ``generator`` is asked for only when an answer needs one, and may take seconds the first time.
+    ``generator`` is asked for only when an answer needs one, and may take seconds the first time; ``check`` is called
+    before every question, and raises if none can be had.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class RagPipeline:
         retriever: Callable[[], Retriever],
         generator: Callable[[], Generator],
         options: PipelineOptions,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._retriever = retriever
         self._generator = generator
         self._options = options
+        self._check = check
 
     async def search(
         self,
@@ -159,10 +162,11 @@ class RagPipeline:
 
         Raises:
             EmptyQuestion, QuestionTooLong, InvalidRequest, UnknownCollection, HistoryGone, EmbedderChanged,
-            GenerationFailed, Overloaded, DeadlineExceeded, UnsupportedSampling, UnknownAdapter.
+            GenerationFailed, Overloaded, DeadlineExceeded, UnsupportedSampling, UnknownAdapter, UnknownModel.
         """
         sampling = SamplingParams(deterministic=deterministic, adapter=adapter)
         run = QueryRun(question=_checked(question), caller=caller, sampling=sampling)
+        await asyncio.to_thread(self._check)  # also for a question that is refused without asking the model
         if len(run.question.encode()) > _SURELY_FITTING_BYTES:
             generator = await asyncio.to_thread(self._generator)
             await asyncio.to_thread(require_fits, run.question, generator)
@@ -216,7 +220,7 @@ class RagPipeline:
         if found.nothing_to_search:
             reason = "The collection holds no documents yet. Add some with `indexer ingest PATH` or POST /v1/documents."
             if as_of is not None:
-                reason = f"The collection held no documents at {as_of.astimezone(UTC).isoformat(timespec='seconds')}."
+                reason = f"The collection held no documents at {rfc3339(as_of, 'auto')}."
             return Refusal(code=RefusalCode.EMPTY_COLLECTION, reason=reason)
         if not found.passages:
             return Refusal(

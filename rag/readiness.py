@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rag.errors import RagError
+from rag.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ def inspection_check(last: Inspected | None) -> Check:
     """What a service has found out about what it has stored."""
     if last is None:
         return Check(name="stored data", ok=True, detail="being looked through for the first time")
-    detail = " ".join(last.problems) or f"whole at {last.at.isoformat(timespec='seconds')}"
+    detail = " ".join(last.problems) or f"whole at {rfc3339(last.at)}"
     return Check(name="stored data", ok=not last.problems, detail=detail)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from litestar import Controller, get
@@ -18,6 +18,7 @@ from api.routes.documents import collection_of
 from api.schemas import ChangesResponse, DocumentChange, DocumentVersion, FieldError, VersionsResponse
 from api.service import Library, Service
 from rag.errors import InvalidRequest
+from rag.times import rfc3339
 from rag.types import DEFAULT_COLLECTION
 from rag.version_types import Place
 
@@ -64,7 +65,7 @@ def _page(  # as the route has them
     return ChangesResponse(
         changes=tuple(plain(change, DocumentChange) for _, change in page),
         next=f"{last.seq}-{last.document_id}" if last else None,
-        history_begins=library.history.begins(target).astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        history_begins=rfc3339(library.history.begins(target), "auto"),
     )
 
 

@@ -91,8 +91,9 @@ class JobsController(Controller):
         status_code=200,
         response_description="The job as it is now.",
         summary="Cancel a job",
-        description="A job that waits is cancelled at once; one that runs finishes the files being embedded and stops.",
-        responses=problems(404, 422),
+        description="A job that waits is cancelled at once; one that runs finishes the files being embedded and stops. "
+        "One that has succeeded or failed is a `conflict`: nothing is cancelled.",
+        responses=problems(404, 409, 422),
     )
     async def cancel_job(self, service: NamedDependency[Service], job_id: _JobId) -> Job:
         return presentation.job(await asyncio.to_thread(service.library.cancel_job, job_id))

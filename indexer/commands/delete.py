@@ -52,9 +52,9 @@ def delete(
         library.finish_purges()
         target = library.store.collection(collection)
         if purge:
-            ids = list(dict.fromkeys(find_past(library.history, target, name) for name in documents))
-            report = library.purge(target, ids)
-            _tell(report, collection, ids, as_json=as_json)
+            named = {find_past(library.history, target, name): name for name in documents}
+            report = library.purge(target, list(named))
+            _tell(report, collection, named, as_json=as_json)
             ctx.exit(EXIT_FAILED if any(place.left for place in report) else 0)
         found = {document.id: document for document in (find(library.store, target, name) for name in documents)}
         count = library.store.delete(target, found)
@@ -71,12 +71,14 @@ def delete(
     ctx.exit(EXIT_FAILED if erased.problem else 0)
 
 
-def _tell(report: list[Searched], collection: str, document_ids: list[int], *, as_json: bool) -> None:
+def _tell(report: list[Searched], collection: str, named: dict[int, str], *, as_json: bool) -> None:
     if as_json:
         searched = msgspec.to_builtins(report)
         complete = not any(place.left for place in report)
-        print_json({"collection": collection, "purged": document_ids, "complete": complete, "searched": searched})
+        print_json({"collection": collection, "purged": list(named), "complete": complete, "searched": searched})
         return
+    for document_id, name in named.items():
+        click.echo(f"purged {document_id} {on_one_line(name)}")
     tell_searched(report)
 
 

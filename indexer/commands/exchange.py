@@ -71,7 +71,7 @@ def export_collection(file: Path, collection: str, form: str | None, force: bool
         body = {"file": str(file), "bytes": size, "collection": collection, "embedder": target.fingerprint.embedder}
         print_json({**body, "documents": end.documents, "chunks": end.chunks})
     else:
-        click.echo(f"{file}: {plural(end.documents, 'document')}, {plural(end.chunks, 'chunk')}, {size} bytes")
+        click.echo(f"{file}: {plural(end.documents, 'document')}, {plural(end.chunks, 'chunk')}, {size:,} bytes")
 
 
 @click.command("import")

@@ -13,12 +13,12 @@ from indexer.commands.options import Days, collection_option
 from indexer.web.urls import stored_uri
 from rag.commands.errors import EXIT_FAILED, on_one_line, usage
 from rag.commands.json_output import json_lines_option, json_option, print_json
-from rag.commands.times import shown_time, time_from
+from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
-from rag.stores.sqlite.column_types import rfc3339
 from rag.stores.versions.history import unknown_version
+from rag.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,9 +49,9 @@ def changes(since: datetime | None, until: datetime | None, collection: str, as_
         nothing = True
         for change in found:
             nothing = False
-            click.echo(f"{shown_time(change.at)} {change.kind:<8} {change.document_id} {on_one_line(change.uri)}")
+            click.echo(f"{change.at:<27} {change.kind:<8} {change.document_id} {on_one_line(change.uri)}")
         if nothing:
-            begins = shown_time(library.history.begins(target))
+            begins = rfc3339(library.history.begins(target), "auto")
             click.echo(f"Nothing has changed. The history of {collection!r} begins at {begins}.")
 
 
@@ -98,20 +98,18 @@ def prune(ctx: click.Context, older_than: float | None, collection: str, as_json
         age = None if older_than is None else timedelta(days=older_than)
         count = library.store.expire(target, older_than=age)
         erased = library.erase_deleted()
-        begins = library.history.begins(target)
+        begins = rfc3339(library.history.begins(target), "auto")
     if as_json:
         state = as_object(erased)
         body = {
             "collection": collection,
             "deleted": count,
-            "history_begins": rfc3339(begins, "auto"),
+            "history_begins": begins,
             "model_state": state,
         }
         print_json(body)
     else:
-        click.echo(
-            f"{on_one_line(collection)}: deleted {plural(count, 'version')}; the history begins at {shown_time(begins)}"
-        )
+        click.echo(f"{on_one_line(collection)}: deleted {plural(count, 'version')}; the history begins at {begins}")
     tell(erased, quiet=as_json)
     ctx.exit(EXIT_FAILED if erased.problem else 0)
 
@@ -139,5 +137,4 @@ def all_changes(
 
 
 def _period(version: DocumentVersion) -> str:
-    until = "now" if version.until is None else shown_time(version.until)
-    return f"{shown_time(version.since)} – {until:<20}"
+    return f"{version.since:<27} – {version.until or 'now':<27}"

@@ -62,7 +62,7 @@ class Interruption:
                 raise StoppedLooking
             yield
         except (KeyboardInterrupt, Stopped) as error:
-            click.echo("Stopped while looking for files; nothing was done.", err=True)
+            _say("Stopped while looking for files; nothing was done.")
             raise StoppedLooking from error
         finally:
             self._looking = False
@@ -90,7 +90,7 @@ class Interruption:
             signal.signal(number, handler)
         self._before.clear()
         if self._again and isinstance(error, KeyboardInterrupt):
-            click.echo("Stopped; what was not finished is done the next time.", err=True)
+            _say("Stopped; what was not finished is done the next time.")
             sys.stdout.flush()
             os._exit(EXIT_INTERRUPTED)  # an orderly end would wait for what is being embedded
 
@@ -104,4 +104,9 @@ class Interruption:
         if self._working:
             # A service has nobody to press it.
             again = "; press Ctrl-C again to stop now" if number == signal.SIGINT else ""
-            click.echo(f"Stopping after {self._after}{again}.", err=True)
+            _say(f"Stopping after {self._after}{again}.")
+
+
+def _say(message: str) -> None:
+    # The cursor of a terminal stands behind ^C, and where there is a bar, behind that.
+    click.echo(f"\n{message}" if sys.stderr.isatty() else message, err=True)

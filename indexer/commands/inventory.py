@@ -17,7 +17,6 @@ from indexer.commands.options import collection_option
 from indexer.commands.retain import unlike_setting
 from rag.commands.errors import on_one_line
 from rag.commands.json_output import json_line, json_option, print_json
-from rag.commands.times import shown_time
 from rag.config import load_settings
 from rag.errors import UnknownCollection
 from rag.factory import open_library
@@ -127,7 +126,7 @@ def _print_fitting(rows: list[tuple[str, ...]], *, headed: bool) -> None:
 def _cells(document: Document, quality: Quality) -> tuple[object, ...]:
     named = (document.id, document.title, document.language or "")
     counted = (document.chunk_count, quality.told(), f"{document.size:,}")
-    return *named, *counted, shown_time(document.updated_at), document.uri
+    return *named, *counted, document.updated_at, document.uri
 
 
 def _told(store: SqlDocumentStore) -> Iterator[tuple[CollectionStatus, Quality]]:
@@ -156,7 +155,7 @@ def _line(state: CollectionStatus, quality: Quality) -> str:
     index = _index(generation) if generation else "index in memory only"
     documents, chunks = plural(state.documents, "document"), plural(state.chunks, "chunk")
     past = plural(state.past_versions, "past version")
-    past = f", {past} since {shown_time(state.history_begins)}" if state.past_versions else ""
+    past = f", {past} since {state.history_begins}" if state.past_versions else ""
     told = f" ({quality.told()})" if quality.told() else ""
     kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"

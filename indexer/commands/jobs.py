@@ -36,8 +36,8 @@ _PAGE = 500
 def jobs(ctx: click.Context, job_id: int | None, cancel: bool, limit: int, as_json: bool) -> None:  # noqa: FBT001
     """List uploads and ingests that wait, run or have ended, the newest first; with a JOB, show what came of its files.
 
-    With --json, one JSON object is printed. Exits with 1 if the JOB that was asked for has failed. To cancel a job that
-    has ended does nothing, and is said.
+    With --json, one JSON object is printed. Exits with 1 if the JOB that was asked for has failed, or is to be
+    cancelled and had ended before.
     """
     settings = load_settings()
     with open_library(settings) as library:
@@ -48,14 +48,11 @@ def jobs(ctx: click.Context, job_id: int | None, cancel: bool, limit: int, as_js
                 raise InvalidRequest("There is no job to cancel.", hint="Name it: indexer jobs 12 --cancel")
             _list(queue.jobs(limit=limit), as_json=as_json)
             return
-        before = queue.job(job_id)
-        job = library.cancel_job(job_id) if cancel else before
+        job = library.cancel_job(job_id) if cancel else queue.job(job_id)
         if as_json:
             print_json(as_object(job) | {"files": msgspec.to_builtins(list(_files(queue, job_id)))})
         else:
             _show(job, _files(queue, job_id))
-        if cancel and before.state.ended:
-            click.echo(f"Job {job_id} had ended before ({before.state}): nothing was cancelled.", err=True)
     ctx.exit(EXIT_FAILED if job.state is JobState.FAILED else 0)
 
 
@@ -84,7 +81,7 @@ def _show(job: Job, files: Iterator[JobFile]) -> None:
         if job.error.hint:
             click.echo(f"    {printable(job.error.hint)}")
     for file in files:
-        click.echo(f"  {file.outcome}: {on_one_line(file.uri)}{_contents(file)}")
+        click.echo(f"  {file.outcome.replace('_', ' ')}: {on_one_line(file.uri)}{_contents(file)}")
         for notice in file.notices:
             click.echo(f"    {on_one_line(notice)}")
         if file.error is not None:
@@ -104,12 +101,17 @@ def _line(job: Job) -> str:
     request = job.request
     sources = [upload.name for upload in request.uploads] + [*request.paths, *request.sitemaps]
     shown = ", ".join(on_one_line(source) for source in sources[:3]) + (" ..." if len(sources) > 3 else "")
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
+    counts = counted_outcomes(job)
     again = f", tried again after {job.not_before}" if job.not_before else ""
     return (
         f"{job.id}  {job.created_at}  {job.state}{' (stopping)' if _stopping(job) else ''}{again}"
         f"  {printable(request.collection)}: {shown}{f'  ({counts})' if counts else ''}"
     )
+
+
+def counted_outcomes(job: Job) -> str:
+    """In words; empty if none of its files is done."""
+    return ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in sorted(job.outcomes.items()))
 
 
 def _stopping(job: Job) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rag.stores.embeddings.embedding_set import EmbeddingSet
     from rag.types import Collection
 
+_NOTHING_TO_DROP = {"building": "no embeddings are being made", "previous": "no embeddings of before are kept"}
 _ACTIONS = ("cancel", "rollback", "forget_previous", "status")
 
 
@@ -179,7 +180,7 @@ def _drop(library: Library, collection: Collection, state: str, *, as_json: bool
     from rag.stores.tables import SetState
 
     dropped = embedding_sets.drop(library.database, collection, SetState(state))
-    what = f"the embeddings by {dropped.embedder} were dropped" if dropped else f"there are no {state} embeddings"
+    what = f"the embeddings by {dropped.embedder} were dropped" if dropped else _NOTHING_TO_DROP[state]
     body = {"collection": collection.name, "dropped": dropped.embedder if dropped else None}
     _say(body, f"{collection.name}: {what}", as_json=as_json)
 

@@ -68,7 +68,9 @@ class ReembedDisplay(Watcher):
     def validated(self, validation: Validation) -> None:
         self._print({"type": "validation", **asdict(validation)})
         if not self._as_json:
+            self._bar.stop()  # a line on standard output would begin where the bar ends
             click.echo(sentence(validation))
+            self._bar.start()
 
     def stop(self) -> bool:
         return self._stop()

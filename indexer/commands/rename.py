@@ -28,4 +28,4 @@ def rename(collection: str, name: str, as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         print_json({"collection": name, "was": collection})
     else:
-        click.echo(f"renamed {on_one_line(collection)}: {on_one_line(name)}")
+        click.echo(f"renamed {on_one_line(collection)} to {on_one_line(name)}")

@@ -9,7 +9,6 @@ import rich_click as click
 from indexer.commands.options import Days, collection_option
 from rag.commands.errors import on_one_line
 from rag.commands.json_output import json_option, print_json
-from rag.commands.times import shown_time
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -41,7 +40,7 @@ def retain(days: float | None, collection: str, as_json: bool) -> None:  # noqa:
     if as_json:
         print_json({"collection": collection, "retention_days": state.retention_days, "before": before})
         return
-    past = f"{plural(state.past_versions, 'past version')} since {shown_time(state.history_begins)}"
+    past = f"{plural(state.past_versions, 'past version')} since {state.history_begins}"
     was = "" if before == state.retention_days else f", not {before:g} any more"
     click.echo(f"{on_one_line(collection)}: versions are kept for {state.retention_days:g} days{was}; {past}")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from indexer.report import left_out_told
+from indexer.report import Outcome, left_out_told
 from rag.commands.errors import on_one_line
 from rag.commands.json_output import print_json
+from rag.errors import SourceLeftOut
 from rag.plurals import plural
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 # Of documents that stay though their files are gone so many are named; a dry run names all.
 _NAMED: Final = 20
+_TAKEN_IN: Final = frozenset({Outcome.INGESTED, Outcome.REPLACED})
 _COLORS: Final = {"add": "green", "change": "yellow", "move": "cyan", "delete": "red", "error": "red"}
 
 
@@ -41,14 +44,27 @@ class SyncDisplay:
         counts = _plan_counts(plan)
         if self._as_json:
             head = {"type": "plan", "folder": self._root, "collection": self._collection, "prune": prune}
-            _print(head | counts | {"dry_run": dry_run})
+            _print(head | counts | {"left_out": _left_out(plan), "dry_run": dry_run})
             return
+        if prune:
+            counts = {("delete" if kind == "gone" else kind): count for kind, count in counts.items()}
         name = on_one_line(str(self._folder))
         done = _sentence(counts) or "it holds nothing, and nothing is known of it"
         if dry_run:
             click.echo(f"{name}: {done}; nothing was done")
         elif any(count for kind, count in counts.items() if kind not in _IDLE):
             click.echo(f"{name}: {done}", err=True)
+
+    def taken_in(self, report: SyncReport) -> None:
+        """What is new or changed, for who follows a folder; objects have told it file by file."""
+        if self._as_json:
+            return
+        moved = {move.file.uri for move in report.moved}
+        done = [each for each in report.ingested.results if each.outcome in _TAKEN_IN and each.uri not in moved]
+        for each in done[:_NAMED]:
+            self._line(each.outcome, each.uri, plural(each.chunks, "chunk"))
+        if len(done) > _NAMED:
+            click.echo(f"and {len(done) - _NAMED:,} more")
 
     def moved(self, moves: Iterable[Move]) -> None:
         for move in moves:
@@ -95,9 +111,8 @@ class SyncDisplay:
             _print({"type": "summary", "folder": self._root, "collection": self._collection} | counts | rest)
             return
         chunks = f"; {plural(report.ingested.chunks, 'chunk')}" if report.ingested.chunks else ""
-        left_out = left_out_told(report.ingested.left_out)
-        done = "; ".join(told for told in (_sentence(counts), left_out) if told)
-        click.echo(f"{done or 'nothing to do'}{chunks} in {seconds:.1f} s")
+        left_out = f"; {told}" if (told := left_out_told(report.ingested.left_out)) else ""
+        click.echo(f"{_sentence(counts) or 'nothing to do'}{chunks} in {seconds:.1f} s{left_out}")
 
     def shown(self, uri: str) -> str:
         """A name within the folder on one line, unable to steer a terminal."""
@@ -158,6 +173,12 @@ def _plan_counts(plan: Plan) -> dict[str, int]:
     }
 
 
+def _left_out(plan: Plan) -> dict[str, int]:
+    """By what they are, as in the summary."""
+    errors = (source.error for source in plan.left_out)
+    return dict(Counter(error.kind for error in errors if isinstance(error, SourceLeftOut)))
+
+
 def _report_counts(report: SyncReport) -> dict[str, int]:
     ingested = report.ingested
     return {
@@ -178,6 +199,7 @@ _IDLE: Final = frozenset({"unchanged", "left_out"})
 _WORDS: Final = {
     "add": "to add",
     "change": "changed",
+    "delete": "to delete",
     "move": "moved",
     "errors": "not readable",
     "skipped": "not looked at",

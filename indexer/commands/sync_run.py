@@ -110,8 +110,10 @@ class SyncRun:
                 self._interruption.working(),
             ):
                 report = self._sync.carry_out(plan, prune=self._prune, watcher=job)
-                job.end(report.ingested)
+                job.end(report.ingested, besides=report.besides)
         self._remember(plan, report)
+        if repeated:
+            self.display.taken_in(report)
         self.display.moved(report.moved)
         self.display.deleted(report.deleted)
         self.display.stays(report)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import rich_click as click
 
 from indexer.commands.interruption import Interruption
+from indexer.commands.jobs import counted_outcomes
 from indexer.parsing.confinement import confinement, described
 from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
@@ -63,7 +64,7 @@ def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT0
         library.finish_purges()
         _log.info("worker started", parsers=described(*confinement()))
         doing = Worker(library, pipeline, place, fetcher=fetcher, stop=interruption.requested, wait=interruption.wait)
-        wait_s = _LOOK_S
+        wait_s, worked = _LOOK_S, False
         while not interruption.requested():
             try:
                 with interruption.working():
@@ -76,16 +77,19 @@ def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT0
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
                 continue
             wait_s = _LOOK_S
+            worked = worked or job is not None
             if job is not None:
                 _tell(job, as_json=as_json)
             elif once:
                 break
             else:
                 interruption.wait(_LOOK_S)
+    if once and not worked:
+        click.echo("no job waits", err=True)
 
 
 def _tell(job: Job, *, as_json: bool) -> None:
-    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(job.outcomes.items()))
+    outcomes = counted_outcomes(job)
     told = {"type": "job", "job": job.id, "collection": job.request.collection, "state": job.state}
     line = f"job {job.id} ({printable(job.request.collection)}): {job.state}; {outcomes or 'no files'}"
     click.echo(json_line(told | {"outcomes": job.outcomes}) if as_json else line)

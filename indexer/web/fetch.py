@@ -172,7 +172,7 @@ def _require_success(url: str, reply: Reply) -> None:
     if status in {404, 410}:
         raise SourceNotFound(
             f"{url} is not there (HTTP {status}).",
-            hint=f"Check the address. If it was ingested before, it is kept; `indexer delete {url}` takes it out.",
+            hint=f"Check the address. A page that was ingested before is kept; `indexer delete {url}` takes it out.",
         )
     if status in {401, 402, 403, 407, 451}:
         raise SourceUnreadable(

@@ -102,6 +102,13 @@ class Catalog:
         """
         return self._check(name_or_path, kind, self._memory.digest)
 
+    def require(self, name_or_path: str, *, kind: ModelKind) -> None:
+        """Like ``resolve``, but quick and of a name whatever of it is on this machine."""
+        if self._is_path(name_or_path):
+            self._check(name_or_path, kind, lambda _: "")
+        else:
+            self._require_kind(self.entry(name_or_path), kind)
+
     def verify(self, name_or_path: str) -> ResolvedModel:
         """Like ``resolve``, but read and hash every byte again."""
 
@@ -158,12 +165,15 @@ class Catalog:
                 f"Model {name_or_path} cannot be read: {error}.", hint="Check the file's permissions and the disk."
             ) from error
 
-    def _check_entry(self, entry: ModelEntry, kind: ModelKind | None, digest: Callable[[Path], str]) -> ResolvedModel:
+    def _require_kind(self, entry: ModelEntry, kind: ModelKind | None) -> None:
         if kind not in (None, entry.kind):
             raise InvalidSettings(
                 f"Model {entry.name} cannot be used as {kind}: it is of kind {entry.kind}.",
                 hint=f"Known: {', '.join(other.name for other in self.entries if other.kind == kind) or 'none'}",
             )
+
+    def _check_entry(self, entry: ModelEntry, kind: ModelKind | None, digest: Callable[[Path], str]) -> ResolvedModel:
+        self._require_kind(entry, kind)
         home = self._models_dir / entry.name
         absent = [file.path for file in entry.files if not (home / file.path).is_file()]
         if absent:

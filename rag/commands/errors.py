@@ -60,6 +60,8 @@ def usage(read: Callable[[_Given], _Read]) -> Callable[[click.Context, click.Par
 
 def report(error: RagError, *, as_json: bool) -> None:
     """Print an error: an object on standard output with ``--json``, otherwise lines on standard error."""
+    if isinstance(error, UnknownCollection):  # as all are where the path is mistyped
+        error.hint = f"{error.hint} RAG_HOME is {load_settings().home}."
     if as_json:
         body = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
         print_json(body)
@@ -91,8 +93,6 @@ class ErrorHandlingGroup(click.RichGroup):
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)
         except RagError as error:
-            if isinstance(error, UnknownCollection):  # as all are where the path is mistyped
-                error.hint = f"{error.hint} RAG_HOME is {load_settings().home}."
             report(error, as_json=_as_json())
             ctx.exit(EXIT_USAGE if isinstance(error, WrongUsage) else EXIT_FAILED)
         except OSError as error:

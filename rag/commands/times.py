@@ -12,12 +12,6 @@ _AGO: Final = re.compile(r"(?P<number>\d{1,6})\s*(?P<unit>[mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def shown_time(moment: str | datetime) -> str:
-    """A moment of the store (UTC) to the second, with its zone: where one is left out, options take local time."""
-    told = moment if isinstance(moment, str) else moment.astimezone(UTC).isoformat()
-    return f"{told[:19]}Z"
-
-
 def time_from(value: str | None) -> datetime | None:
     """A moment, aware: ISO 8601 (local time unless it says otherwise), or an age: ``90m``, ``12h``, ``7d``, ``2w``.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ import msgspec
 
 from rag import __version__
 from rag.errors import DataDirectoryUnwritable
+from rag.times import now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +97,7 @@ class GateRecord:
             citation_precision_ratio=precision,
             min_ratio=MIN_RATIO,
             passed=all(ratio is not None and ratio >= MIN_RATIO for ratio in (f1, precision)),
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            date=now(),
             versions={"plumbline": __version__, "llama-cpp-python": version("llama-cpp-python")},
             settings=dict(settings),
         )

@@ -34,7 +34,6 @@ from rag.stores.reading import (
     within,
 )
 from rag.stores.source_moves import stored_source
-from rag.stores.sqlite.column_types import rfc3339
 from rag.stores.tables import DocumentRow, VersionRow, VersionStatus
 from rag.stores.versions import tenures
 from rag.stores.versions.history import require_known
@@ -43,6 +42,7 @@ from rag.stores.versions.stretches import stretches, text_of
 from rag.stores.versions.web_fetches import note_fetch
 from rag.stores.visibility import UNSEEN, visible
 from rag.stores.writing.staging import SqlStagedVersion, activate_together
+from rag.times import rfc3339
 from rag.types import CollectionStatus, EmbeddingInput
 from rag.unicode import is_storable
 
@@ -388,7 +388,7 @@ class SqlDocumentStore:
             chunks=chunks,
             past_versions=past_versions,
             retention_days=row.retention_days,
-            history_begins=rfc3339(row.history_floor or row.created_at),
+            history_begins=rfc3339(row.history_floor or row.created_at, "auto"),
             generation=index,
             database_bytes=self._database.size_bytes(),
         )

@@ -6,7 +6,6 @@ knows that nothing is missing.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -17,6 +16,7 @@ from rag.stores.collection_rows import collection_row
 from rag.stores.embeddings.embedding_sets import no_embedding, require_live_set, require_whole
 from rag.stores.reading import AGAIN, joined, outlined, require_chunk, require_version, to_collection
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, OutlineRow, TextRow, VersionRow, VersionStatus
+from rag.times import now, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +130,7 @@ def records(database: Database, collection: Collection, *, program: str) -> Iter
         yield ExportHeader(
             format_version=FORMAT_VERSION,
             program=program,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=now(),
             collection=collection.name,
             embedder=current.fingerprint.embedder,
             dimension=current.fingerprint.dimension,
@@ -166,7 +166,7 @@ def _document(version: Row[*tuple[Any, ...]], outline: tuple[bytes, ...]) -> Exp
         mtime_ns=version.mtime_ns,
         parser=version.parser,
         chunker=version.chunker,
-        updated_at=version.created_at.isoformat(timespec="seconds"),
+        updated_at=rfc3339(version.created_at),
         metadata=version.metadata,
         members_failed=version.members_failed,
         counted_by=version.counted_by,

@@ -18,9 +18,9 @@ from rag.stores.checksums import (
     version_checksum,
 )
 from rag.stores.filtering import condition
-from rag.stores.sqlite.column_types import rfc3339
 from rag.stores.tables import ChunkRow, DocumentRow, EmbeddingRow, VersionRow, VersionStatus
 from rag.stores.visibility import visible
+from rag.times import rfc3339
 from rag.types import MEMBER_MARK, Chunk, Collection, Document, Fingerprint, Span
 
 if TYPE_CHECKING:

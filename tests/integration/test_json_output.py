@@ -102,6 +102,7 @@ def test_the_fields_are_those_that_are_told(run, tmp_path) -> None:
     assert job.keys() == fields_of(job_schemas.Job) | {"files"}
     times = [state["history_begins"], listed["documents"][0]["updated_at"], job["created_at"]]
     times += [change["at"] for change in run("indexer", "changes")]
+    times += [run("rag", "backup", "first.zip")[0]["created"], run("indexer", "prune")[0]["history_begins"]]
     assert all(time.endswith("Z") for time in times)
     for arguments in (
         ["indexer", "jobs"],

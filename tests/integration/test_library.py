@@ -11,7 +11,7 @@ import pytest
 from rag.catalog import Catalog
 from rag.commands.generator_checks import generator_checks
 from rag.config import Settings
-from rag.errors import EmbedderChanged, InvalidSettings
+from rag.errors import EmbedderChanged, InvalidSettings, ModelMissing, UnknownCollection, UnknownModel
 from rag.factory import Library, open_library
 from rag.inference.generator import LlamaGenerator
 from rag.inference.options import EngineOptions
@@ -291,6 +291,20 @@ def test_adapters_of_a_remote_generator_are_refused(tmp_path, connects) -> None:
     with open_library(settings) as library, pytest.raises(InvalidSettings, match="RAG_LORA_ADAPTERS"):
         _ = library.generator
     assert connects == []
+
+
+@pytest.mark.parametrize(("name", "error"), [("nope", UnknownModel), ("no/such.gguf", ModelMissing)])
+async def test_a_generator_that_there_is_not_is_told_by_questions_that_would_be_refused_without_it(
+    tmp_path, name, error
+) -> None:
+    with open_library(Settings(_env_file=None, home=tmp_path, generator=name)) as library:
+        with pytest.raises(error, match=name):
+            await library.pipeline.answer("Who?")
+        with pytest.raises(UnknownCollection):  # a search needs none
+            await library.pipeline.search("Who?")
+    remote = Settings(_env_file=None, home=tmp_path, generator=name, generator_url=REMOTE)
+    with open_library(remote) as library, pytest.raises(UnknownCollection):  # its models are known there
+        await library.pipeline.answer("Who?")
 
 
 def test_an_address_that_is_none_is_a_setting_to_correct(tmp_path) -> None:

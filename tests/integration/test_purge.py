@@ -86,7 +86,8 @@ def test_a_document_that_was_deleted_before_can_be_purged(run, docs, home):
     vectors = vectors_of(home, WORD)
     run("delete", str(path))
     assert places(home, WORD.encode())
-    assert "full text" in run("delete", "--purge", str(path)).output
+    shown = run("delete", "--purge", str(path)).output
+    assert (shown.splitlines()[0].split(" ", 2)[::2], "full text" in shown) == (["purged", str(path)], True)
     assert places(home, WORD.encode(), *vectors) == set()
 
 

@@ -209,7 +209,7 @@ def test_another_target_is_refused_until_the_first_is_cancelled(run, ingested, m
     assert "embedded anew with other@32 already" in run("reembed", "--embedder", "short", exit_code=1).stderr
     assert "dropped" in run("reembed", "--cancel").stdout
     assert status(run) == {"live": ("hashing@64", 60)}
-    assert "there are no building embeddings" in run("reembed", "--cancel").stdout
+    assert "no embeddings are being made" in run("reembed", "--cancel").stdout
 
 
 def test_a_cancel_ends_a_run_that_is_at_work(run, ingested, monkeypatch):

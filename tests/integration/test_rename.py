@@ -60,7 +60,7 @@ def told(run, name):
 def test_all_that_is_in_it_is_there_under_the_other_name_alone(run, home, made):
     before = told(run, "hand book/1")
     assert all("NAME" in text for text in (*before[:2], *before[3:]))
-    assert run("rename", "hand book/1", "Händbuch").stdout == "renamed hand book/1: Händbuch\n"
+    assert run("rename", "hand book/1", "Händbuch").stdout == "renamed hand book/1 to Händbuch\n"
     assert told(run, "Händbuch") == before
     assert "unknown_collection" in run("list", "-c", "hand book/1", exit_code=1).output
     assert json.loads(run("verify", "--json").stdout)["findings"] == []

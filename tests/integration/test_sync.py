@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from indexer.cli import main
 from indexer.commands.sync_run import SyncRun
+from indexer.folders.following import Following
 from indexer.folders.ignoring import IGNORE_FILE
 from indexer.sources import Source
 from rag.embedding.fake import HashingEmbedder
@@ -321,6 +322,33 @@ def test_an_address_that_had_documents_before_takes_the_content_in_anew(sync, li
     assert embedder.texts_embedded <= embedded + 1  # its title, which is embedded with it, is another
 
 
+def test_a_sync_that_changes_what_it_can_is_no_failed_job(sync, run, docs, embedder):
+    (docs / "empty.txt").touch()
+    sync(exit_code=1)
+    sync(exit_code=1)  # all but one are unchanged
+    for path in (docs / "rivers.md", docs / "lakes.txt"):
+        path.unlink()
+    shutil.rmtree(docs / "sub")
+    assert "3 to delete" in run("sync", docs, "--prune", "--dry-run").stdout
+    sync("--prune", exit_code=1)
+    sync(exit_code=1)  # nothing is there but what cannot be read
+    jobs = json.loads(run("jobs", "--json").stdout)["jobs"]
+    assert [job["state"] for job in jobs] == ["failed", "succeeded", "succeeded", "succeeded"]
+
+
+def test_a_watch_names_what_comes_in_after_the_first_look(run, docs, embedder, monkeypatch):
+    def looks(_):
+        yield None
+        (docs / "new.txt").write_text("Rain falls.\n")
+        (docs / "lakes.txt").write_text("A lake is water that stands still, as a rule.\n")
+        yield None
+
+    monkeypatch.setattr(Following, "looks", looks)
+    first, then = run("watch", docs).stdout.split("3 ingested")
+    assert "ingested" not in first
+    assert {"replaced lakes.txt  (1 chunk)", "ingested new.txt  (1 chunk)"} <= set(then.splitlines())
+
+
 def test_two_syncs_at_once_and_wrong_use(sync, run, home, docs, embedder):
     sync()
     with IngestLock(home, "default"):
@@ -350,14 +378,16 @@ def test_what_a_folder_leaves_out_is_counted_with_its_reason(run, sync, docs, tm
     }  # fmt: skip
     (summary,) = told["summary"]
     assert (summary["ingested"], summary["failed"], summary["left_out"]) == (3, 0, kinds)
-    assert (told["plan"][0]["left_out"], told["plan"][0]["errors"]) == (4, 0)
+    assert (told["plan"][0]["left_out"], told["plan"][0]["errors"]) == (kinds, 0)
     words = "4 left out: 1 broken link, 2 links out of the folder, 1 named pipe"
-    assert words in run("sync", docs).stdout
+    assert run("sync", docs).stdout.endswith(f" s; {words}\n")
     shown = run("ingest", docs)
     assert words in shown.stdout
     assert "pipe is a named pipe" in shown.stderr
     (*files, summary) = map(json.loads, run("ingest", docs, "--json").stdout.splitlines())
     assert (summary["files"], summary["unchanged"], summary["left_out"]) == (3, 3, kinds)
     assert {file["error"]["code"] for file in files if file["error"]} == {"source_left_out"}
+    hints = {Path(file["uri"]).name: file["error"]["hint"] for file in files if file["error"]}
+    assert ("saved as a file" in hints["pipe"], "lead to" in hints["pipe"], "lead to" in hints["one.txt"]) == (1, 0, 1)
     job = json.loads(run("jobs", summary["job"], "--json").stdout)
     assert (job["state"], job["outcomes"]) == ("succeeded", {"left_out": 4, "unchanged": 3})

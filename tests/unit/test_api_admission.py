@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from api.admission import Admission
 from rag.errors import Overloaded, ShuttingDown
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("api.admission.time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
 
 
 def test_places_are_bounded_and_come_back():
@@ -22,11 +30,11 @@ def test_places_are_bounded_and_come_back():
     assert admission.active == 1
 
 
-def test_who_is_turned_away_learns_the_place_in_line_and_when_to_come_back():
+def test_who_is_turned_away_learns_the_place_in_line_and_when_to_come_back(clock):
     admission = Admission(running=2, queued=3)
-    for _ in range(5):
-        admission.enter()
-    admission.leave(25.0)
+    slots = [admission.enter() for _ in range(5)]
+    clock.now += 25
+    slots[0].release()
     admission.enter()
     with pytest.raises(Overloaded) as caught:
         admission.enter()
@@ -41,16 +49,25 @@ def test_releasing_twice_frees_one_place():
     assert admission.active == 1
 
 
-def test_retry_after_follows_the_durations_seen():
+def test_retry_after_follows_the_durations_seen(clock):
     admission = Admission(running=1, queued=1)
     assert admission.retry_after_s == 1
-    for duration in (1.0, 9.0, 500.0):
-        admission.active += 1
-        admission.leave(duration)
-    assert admission.retry_after_s == 5
-    for _ in range(40):
-        admission.active += 1
-        admission.leave(3600)
+    for duration in (1, 9, 500, *[3600] * 40):
+        with admission.enter():
+            clock.now += duration
+        assert duration != 500 or admission.retry_after_s == 5
+    assert admission.retry_after_s == 60
+
+
+def test_until_the_first_query_has_ended_retry_after_is_as_long_as_the_first_has_taken(clock):
+    admission = Admission(running=1, queued=1)
+    admission.enter()
+    assert admission.retry_after_s == 1
+    clock.now += 20
+    admission.enter()
+    clock.now += 11
+    assert admission.retry_after_s == 31
+    clock.now += 100
     assert admission.retry_after_s == 60
 
 

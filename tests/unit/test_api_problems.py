@@ -88,7 +88,8 @@ def test_the_documentation_lists_every_code_with_its_status():
         ("/v1/query", "null", "invalid_request", ""),
         ("/v1/query", "[" * 100_000, "invalid_request", ""),
         ("/v1/query", '{"question": ' + "[" * 100_000, "invalid_request", "/question"),
-        ("/v1/query", '{"question": "What?", "top_k": 5}', "invalid_request", ""),
+        ("/v1/query", '{"question": "What?", "top_k": 5}', "invalid_request", "/top_k"),
+        ("/v1/search", '{"query": "What?", "a/~b.c": 5}', "invalid_request", "/a~1~0b.c"),
         ("/v1/query", '{"question": "What?", "k": 0}', "invalid_request", "/k"),
         ("/v1/query", '{"question": "What?", "k": 101}', "invalid_request", "/k"),
         ("/v1/query", '{"question": "What?", "k": "5"}', "invalid_request", "/k"),
@@ -100,7 +101,7 @@ def test_the_documentation_lists_every_code_with_its_status():
         ("/v1/query", '{"question": "What?", "priority": "urgent"}', "invalid_request", "/priority"),
         ("/v1/query", '{"question": "What?", "deterministic": 1}', "invalid_request", "/deterministic"),
         ("/v1/query", '{"question": "What?", "adapter": ""}', "invalid_request", "/adapter"),
-        ("/v1/search", '{"question": "What?"}', "invalid_request", ""),
+        ("/v1/search", '{"question": "What?"}', "invalid_request", "/question"),
         ("/v1/search", '{"query": "What?", "filters": {}}', "invalid_request", "/filters/operator"),
         (
             "/v1/search",
@@ -123,6 +124,13 @@ async def test_requests_that_do_not_fit(path, body, code, pointer):
     if pointer is not None:
         assert [error["pointer"] for error in problem["errors"]] == [pointer]
     assert library.pipeline.asked == []
+
+
+async def test_a_field_that_is_not_known_is_told_with_those_that_are():
+    async with serving(ScriptedLibrary()) as client:
+        problem = (await client.post("/v1/search", json={"query": "What?", "filter": {}})).json()
+    assert "unknown field `filter`" in problem["detail"]
+    assert problem["hint"] == "Those that are known: query, collection, k, filters, as_of."
 
 
 @pytest.mark.parametrize("body", ["", "{", '{"question": "What?"', b'{"question": "\xff"}', "question=What"])

@@ -208,6 +208,12 @@ async def test_jobs_are_listed_and_cancelled(serving, real, tmp_path):
         assert len(kept(tmp_path)) == 2
         real.jobs.claim("w")
         assert (await client.delete(f"/v1/jobs/{ids[0]}")).json()["cancel_requested"] is True
+        assert (await client.delete(f"/v1/jobs/{ids[1]}")).status_code == 200  # it is cancelled, as was asked for
+        assert real.jobs.claim("w").id == ids[2]
+        real.jobs.finish(ids[2], "w", JobState.SUCCEEDED)
+        late = await client.delete(f"/v1/jobs/{ids[2]}")
+        assert (late.status_code, late.json()["code"]) == (409, "conflict")
+        assert "succeeded" in late.json()["detail"]
         assert (await client.get("/v1/jobs/999")).json()["code"] == "unknown_job"
         assert (await client.get("/v1/jobs/999/files")).json()["code"] == "unknown_job"
 

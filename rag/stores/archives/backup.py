@@ -12,7 +12,6 @@ import hashlib
 import sqlite3
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
@@ -35,6 +34,7 @@ from rag.stores.sqlite import schema
 from rag.stores.sqlite.database import sqlite_path
 from rag.stores.sqlite.errors import translated
 from rag.stores.sqlite.write_ahead import require_whole_log
+from rag.times import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,7 +134,7 @@ def back_up(
                 format_version=FORMAT_VERSION,
                 program=program,
                 revision=revision,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                created=now(),
                 settings=settings,
                 models=tuple(models),
                 collections=_collections(copy),

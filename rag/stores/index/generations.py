@@ -15,7 +15,6 @@ import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,6 +24,7 @@ from rag.errors import DataDirectoryUnwritable, DiskFull, IndexDamaged
 from rag.stores.index import bases
 from rag.stores.index.recall import recall, sample
 from rag.stores.sqlite.room import disk_full, is_full
+from rag.times import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -195,7 +195,7 @@ def _write_files(directory: Path, rows: VectorRows, *, embedder: str, seq: int) 
         files={file.name: _sha256(file) for file in files},
         recall_at_10=recall(base, measured),
         build_s=round(time.monotonic() - started, 3),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=now(),
     )
     content = msgspec.json.format(msgspec.json.encode(manifest))
     (directory / _MANIFEST).write_bytes(content)

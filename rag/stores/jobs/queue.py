@@ -21,8 +21,8 @@ from rag.job_types import Job, JobError, JobFile, JobRequest, JobState, request_
 from rag.quality_types import Quality
 from rag.stores.checksums import RowDamaged, damaged
 from rag.stores.jobs.tables import JobFileRow, JobRow
-from rag.stores.sqlite.column_types import rfc3339
 from rag.telemetry import get_logger
+from rag.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,6 +9,7 @@ from sqlalchemy import JSON, Dialect, TypeDecorator
 from sqlalchemy import DateTime as SqlDateTime
 
 from rag.stores.checksums import RowDamaged
+from rag.times import in_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,19 +38,6 @@ class _Readable(TypeDecorator[Any]):
 class StoredJson(_Readable):
     impl = JSON
     cache_ok = True
-
-
-def in_utc(time: datetime) -> datetime:
-    """An aware time in UTC; one whose year in UTC is none that there can be is the first or the last that can."""
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC) if time.year == 1 else datetime.max.replace(tzinfo=UTC)
-
-
-def rfc3339(time: datetime, timespec: str = "seconds") -> str:
-    """As every time is written that people and programs are told."""
-    return in_utc(time).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 class UtcDateTime(_Readable):

@@ -14,10 +14,10 @@ from sqlalchemy.orm import aliased
 
 from rag.errors import HistoryGone, InvalidRequest, UnknownDocument
 from rag.stores.reading import require_version
-from rag.stores.sqlite.column_types import rfc3339
 from rag.stores.tables import CollectionRow, DocumentRow, VersionRow, VersionStatus
 from rag.stores.versions import tenures
 from rag.stores.visibility import KEPT
+from rag.times import rfc3339
 from rag.unicode import is_storable
 from rag.version_types import ChangeKind, DocumentChange, DocumentVersion, Place
 
@@ -292,5 +292,4 @@ def _to_change(row: Row[*tuple[Any, ...]], collection: Collection) -> DocumentCh
 
 
 def _shown(time: datetime) -> str:
-    """With microseconds, so that what is read can be asked for again exactly."""
     return rfc3339(time, "auto")
