@@ -18,6 +18,7 @@ JSON: Final = "application/json"
 JSON_LINES: Final = "application/x-ndjson"
 NOTEBOOK: Final = "application/x-ipynb+json"
 XML: Final = "application/xml"
+DRAWIO: Final = "application/vnd.jgraph.mxfile"
 SRT: Final = "application/x-subrip"
 VTT: Final = "text/vtt"
 ASS: Final = "text/x-ssa"
@@ -84,5 +85,7 @@ SUFFIX_TYPES: Final = {
     },
 }
 # Formats that may hold blobs beside text, which their parsers leave out.
-LOOSE: Final = frozenset({HTML, MARKDOWN, XML, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX, CONTACTS, CALENDAR})
+LOOSE: Final = frozenset(
+    {HTML, MARKDOWN, XML, DRAWIO, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX, CONTACTS, CALENDAR}
+)
 PROSE: Final = frozenset({RST, ORG, LATEX, ASS})

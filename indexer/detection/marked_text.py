@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from indexer.formats import CALENDAR, CONTACTS, VTT, XML_SUFFIXES
+from indexer.formats import CALENDAR, CONTACTS, DRAWIO, VTT, XML_SUFFIXES
 
 PLAIN_SUFFIXES: Final = frozenset({".txt", ".text", ".log"})
 
 _CARDS = re.compile(rb"\s*+BEGIN:V(CARD|CALENDAR)[ \t]*+\r?\n", re.IGNORECASE)
 _ELEMENTS = re.compile(rb"\s*+<[A-Za-z][\w:.-]*+[^<>]*+>\s*+<[A-Za-z]")
+_DRAWIO = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+<(?:mxfile|mxGraphModel)\b")
 _LEAST_ELEMENTS: Final = 5
 
 
@@ -27,5 +28,7 @@ def marked_text(start: bytes) -> str | None:
     """The format of a text that says what it is in its first line."""
     if start.startswith(b"WEBVTT") and b"-->" in start:
         return VTT
+    if _DRAWIO.match(start):
+        return DRAWIO
     cards = _CARDS.match(start)
     return None if cards is None else CONTACTS if cards[1].upper() == b"CARD" else CALENDAR

@@ -15,7 +15,7 @@ from indexer.detection.mixed_encodings import second_of, two_encodings
 from indexer.detection.office import office_type
 from indexer.detection.programs import program_type
 from indexer.detection.tar_headers import is_tar
-from indexer.detection.unread import ZIP_MARKS, common_name, marked_name, unread_zip
+from indexer.detection.unread import NEXT_STEPS, ZIP_MARKS, common_name, marked_name, unread_zip
 from indexer.formats import (
     CODE,
     HTML,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from indexer.sources import SourceScan
 
 READABLE: Final = (
-    "text, Markdown, HTML, PDF, EPUB, office documents, images, reStructuredText, Org, LaTeX, CSV, JSON, XML, "
-    "notebooks, subtitles, contacts, calendars, source code, mail, and ZIP and TAR archives of these"
+    "text, Markdown, HTML, PDF, XPS, EPUB, office documents, diagrams, images, reStructuredText, Org, LaTeX, CSV, "
+    "JSON, XML, notebooks, subtitles, contacts, calendars, source code, mail, and ZIP and TAR archives of these"
 )
 
 # Data that is named like text is meant to be read as it stands, unless it is one line.
@@ -230,9 +230,8 @@ def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
         return
     if path.suffix.lower() in _TEXT_SUFFIXES and not name.startswith("a Post"):
         raise SourceBinary(f"{path} is named like a text file, but it is {name}.", hint=f"Plumbline reads {READABLE}.")
-    raise SourceUnsupported(
-        f"{path} is {name}, which no parser reads.", hint=f"Plumbline reads {READABLE}; export it to one of these."
-    )
+    hint = NEXT_STEPS.get(name, f"Plumbline reads {READABLE}; export it to one of these.")
+    raise SourceUnsupported(f"{path} is {name}, which no parser reads.", hint=hint)
 
 
 def _is_text(scan: SourceScan) -> bool:
@@ -368,9 +367,10 @@ def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> st
     if SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
         return CODE
     plain = suffix in PLAIN_SUFFIXES and len(start.partition(b"\n")[0]) < _ONE_LINE_BYTES
-    if is_xml(suffix, start, plain=plain):
+    marked = marked_text(start)
+    if marked is None and is_xml(suffix, start, plain=plain):
         return XML
-    named = marked_text(start) or SUFFIX_TYPES.get(suffix, TEXT)
+    named = marked or SUFFIX_TYPES.get(suffix, TEXT)
     if suffix not in PLAIN_SUFFIXES and (program := program_type(path, start)) is not None:
         return program
     if named == JSON or (named == TEXT and not plain):

@@ -7,13 +7,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
-from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
+from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, VSDX, XLS, XLSX, XPS
 from indexer.formats import (
     ASS,
     CALENDAR,
     CODE,
     CONTACTS,
     CSV,
+    DRAWIO,
     HTML,
     JSON,
     JSON_LINES,
@@ -58,6 +59,8 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         PDF: "indexer.parsers.pdf.parser:parse_pdf",
         DOCX: "indexer.parsers.office.docx:parse_docx",
         PPTX: "indexer.parsers.office.pptx:parse_pptx",
+        VSDX: "indexer.parsers.office.visio:parse_vsdx",
+        XPS: "indexer.parsers.xps:parse_xps",
         XLSX: "indexer.parsers.office.spreadsheet:parse_spreadsheet",
         XLS: "indexer.parsers.office.spreadsheet:parse_spreadsheet",
         DOC: "indexer.parsers.office.doc:parse_doc",
@@ -77,6 +80,7 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         JSON_LINES: "indexer.parsers.json_data:parse_json_lines",
         NOTEBOOK: "indexer.parsers.notebook:parse_notebook",
         XML: "indexer.parsers.xml_data:parse_xml",
+        DRAWIO: "indexer.parsers.drawio:parse_drawio",
         SRT: "indexer.parsers.subtitles:parse_srt",
         VTT: "indexer.parsers.subtitles:parse_vtt",
         ASS: "indexer.parsers.subtitles:parse_ass",

@@ -10,10 +10,11 @@ from html import escape
 from itertools import chain
 from textwrap import wrap
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
 
 from indexer import formats
 from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
-from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
+from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, VSDX, XLS, XLSX, XPS
 from tests.unit import office_files as office
 from tests.unit.mails import mail, tarred, zipped
 from tests.unit.outlook_files import msg, outlook
@@ -291,6 +292,25 @@ def _ppt(content: Content) -> bytes:
     return office.ppt([(_narrow(h), [_latin(text) for text in texts]) for h, texts in content.sections])
 
 
+def _vsdx(content: Content) -> bytes:
+    shapes = [office.visio_shape(n, line) for n, line in enumerate(content.lines)]
+    return office.vsdx({"A": "".join(shapes), "B": "<Connects/>"}, title=content.caption)
+
+
+def _xps(content: Content) -> bytes:
+    lines = [office.glyphs(_readable(line), 90, 100 + 20 * n) for n, line in enumerate(content.lines)]
+    return office.xps(["".join(lines[i : i + 40]) for i in range(0, len(lines), 40)])
+
+
+def _readable(text: str) -> str:
+    return escape("".join(c for c in text if c.isprintable()), quote=True)
+
+
+def _drawio(content: Content) -> str:
+    cells = "".join(f'<mxCell id="{n}" value={quoteattr(_readable(line))}/>' for n, line in enumerate(content.lines))
+    return f'<mxfile><diagram name="A"><mxGraphModel><root>{cells}</root></mxGraphModel></diagram></mxfile>'
+
+
 def _xls(content: Content) -> bytes:
     sheets = {f"S{n}": [[text] for text in texts] for n, (_h, texts) in enumerate(content.sections)}
     return office.xls({**sheets, "T": content.rows})
@@ -326,6 +346,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.JSON_LINES, Case(name="a.jsonl", make=_json_lines)
     yield formats.NOTEBOOK, Case(name="a.ipynb", make=_notebook)
     yield formats.XML, Case(name="a.xml", make=_xml)
+    yield formats.DRAWIO, Case(name="a.drawio", make=_drawio)
     yield formats.SRT, Case(name="a.srt", make=lambda content: _cues(content, ","))
     yield formats.VTT, Case(name="a.vtt", make=lambda content: _cues(content, ".", "WEBVTT\n\n"))
     yield formats.ASS, Case(name="a.ass", make=_ass)
@@ -341,7 +362,8 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.PDF, Case(name="a.pdf", make=_pdf)
     for media_type, suffix, make in (
         (DOCX, "docx", _docx), (PPTX, "pptx", _pptx), (XLSX, "xlsx", _xlsx), (ODT, "odt", _odt), (ODP, "odp", _odp),
-        (ODS, "ods", _ods), (DOC, "doc", _doc), (PPT, "ppt", _ppt), (XLS, "xls", _xls),
+        (ODS, "ods", _ods), (VSDX, "vsdx", _vsdx), (XPS, "xps", _xps), (DOC, "doc", _doc),
+        (PPT, "ppt", _ppt), (XLS, "xls", _xls),
     ):  # fmt: skip
         yield media_type, Case(name=f"a.{suffix}", make=make)
     yield RTF, Case(name="a.rtf", make=_rtf)

@@ -114,7 +114,7 @@ def page_lines(page: PdfPage) -> PageLines:
         line.turned = own_turn != turn
         line.margin = 0 if line.turned else margin(line.base - origin, height)
     return PageLines(
-        lines=_rejoined([line for line, _ in lines]),
+        lines=rejoined([line for line, _ in lines]),
         width=width,
         height=height,
         characters=sum(len(line.text) for line, _ in lines),
@@ -135,8 +135,8 @@ def _main_turn(lines: list[tuple[Line, int]]) -> int:
     return weights.index(max(weights))
 
 
-def _rejoined(lines: list[Line]) -> list[Line]:
-    """Join what PDFium broke into lines at a raised or lowered character."""
+def rejoined(lines: list[Line]) -> list[Line]:
+    """Join what was broken into lines at a raised or lowered character, or where the font changes."""
     joined: list[Line] = []
     for line in lines:
         last = joined[-1] if joined else None
