@@ -150,6 +150,10 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     if b"%PDF-" in head[:_PDF_MARK_BYTES] and _is_pdf(path, scan):
         return Detected(media_type=PDF, encoding="utf-8")
     if encoding is None:
+        unpadded = scan.without_padding()
+        if scan.padding and _is_text(unpadded) and not (_binary_name(path, head) or _magic_name(head)):
+            scan = unpadded
+            head = scan.head
         _refuse_known_binary(path, scan)
         encoding = _encoding(path, scan)
         stated = scan.utf8 or _stated_encoding(path, scan) is not None
@@ -162,8 +166,11 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
 
 def _is_pdf(path: PurePath, scan: SourceScan) -> bool:
     """Whether what holds the mark somewhere is a PDF behind other bytes, not a text or a program's file with one."""
-    known = _is_text(scan) or marked_name(path, scan.head) or common_name(path, scan.head)
-    return path.suffix.lower() == ".pdf" or not known
+    return path.suffix.lower() == ".pdf" or not (_is_text(scan) or _binary_name(path, scan.head))
+
+
+def _binary_name(path: PurePath, head: bytes) -> str | None:
+    return marked_name(path, head) or common_name(path, head)
 
 
 def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | None:
@@ -235,7 +242,7 @@ def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
 
 
 def _is_text(scan: SourceScan) -> bool:
-    if scan.nul_bytes > _MAX_NUL_SHARE * scan.size:
+    if not scan.size or scan.nul_bytes > _MAX_NUL_SHARE * scan.size:
         return False
     sample = scan.head[:_SAMPLE_BYTES]
     return len(_CONTROLS.findall(sample)) <= _MAX_CONTROL_SHARE * len(sample)
