@@ -11,6 +11,9 @@ TEXT: Final = "text/plain"
 
 RST: Final = "text/x-rst"
 ORG: Final = "text/x-org"
+ASCIIDOC: Final = "text/asciidoc"
+MEDIAWIKI: Final = "text/x-mediawiki"
+TEXTILE: Final = "text/x-textile"
 LATEX: Final = "text/x-tex"
 CSV: Final = "text/csv"
 TSV: Final = "text/tab-separated-values"
@@ -24,6 +27,8 @@ VTT: Final = "text/vtt"
 ASS: Final = "text/x-ssa"
 CONTACTS: Final = "text/vcard"
 CALENDAR: Final = "text/calendar"
+OFX: Final = "application/x-ofx"
+QIF: Final = "application/qif"
 CODE: Final = "text/x-source"
 MAIL: Final = "message/rfc822"
 MAILBOX: Final = "application/mbox"
@@ -44,6 +49,9 @@ SUFFIX_TYPES: Final = {
     ".rst": RST,
     ".rest": RST,
     ".org": ORG,
+    **dict.fromkeys((".adoc", ".asciidoc", ".asc"), ASCIIDOC),
+    **dict.fromkeys((".mediawiki", ".wiki"), MEDIAWIKI),
+    ".textile": TEXTILE,
     ".tex": LATEX,
     ".ltx": LATEX,
     ".csv": CSV,
@@ -88,4 +96,4 @@ SUFFIX_TYPES: Final = {
 LOOSE: Final = frozenset(
     {HTML, MARKDOWN, XML, DRAWIO, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX, CONTACTS, CALENDAR}
 )
-PROSE: Final = frozenset({RST, ORG, LATEX, ASS})
+PROSE: Final = frozenset({RST, ORG, MEDIAWIKI, TEXTILE, LATEX, ASS})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from indexer.formats import CALENDAR, CONTACTS, DRAWIO, VTT, XML_SUFFIXES
+from indexer.formats import CALENDAR, CONTACTS, DRAWIO, OFX, QIF, VTT, XML_SUFFIXES
 
 PLAIN_SUFFIXES: Final = frozenset({".txt", ".text", ".log"})
 
 _CARDS = re.compile(rb"\s*+BEGIN:V(CARD|CALENDAR)[ \t]*+\r?\n", re.IGNORECASE)
 _ELEMENTS = re.compile(rb"\s*+<[A-Za-z][\w:.-]*+[^<>]*+>\s*+<[A-Za-z]")
+_OFX = re.compile(rb"\s*+(?:OFXHEADER:\d|(?:<\?xml[^>]*+>\s*+)?+<\?OFX\s|<OFX>\s*+<)", re.IGNORECASE)
+_QIF = re.compile(rb"\s*+!(?:Type|Account|Option|Clear):?[^\r\n]{0,80}\r?\n[!A-Z^]", re.IGNORECASE)
 _DRAWIO = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+<(?:mxfile|mxGraphModel)\b")
 _LEAST_ELEMENTS: Final = 5
 
@@ -30,5 +32,9 @@ def marked_text(start: bytes) -> str | None:
         return VTT
     if _DRAWIO.match(start):
         return DRAWIO
+    if _OFX.match(start):
+        return OFX
+    if _QIF.match(start):
+        return QIF
     cards = _CARDS.match(start)
     return None if cards is None else CONTACTS if cards[1].upper() == b"CARD" else CALENDAR

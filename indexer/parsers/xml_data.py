@@ -23,6 +23,7 @@ from indexer.parsers.blocks import (
 )
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.html import parse_html
+from indexer.parsers.mediawiki import wiki_blocks
 from indexer.parsers.xml_parts import local_name
 from rag.errors import SourceDamaged, SourceUnsafe
 from rag.plurals import plural
@@ -61,6 +62,7 @@ _FIGURES = re.compile(r"[-+.,;:\d\s]+")
 _FIGURES_CHARS: Final = 300
 _MAX_LETTERS: Final = 0.25
 _DRAWING: Final = "svg"
+_WIKI: Final = "mediawiki"  # an export of pages with their source
 # Points of a way with their heights and times (GPX).
 _POINTS: Final = frozenset({"trkseg"})
 _MAX_LEVEL: Final = 6
@@ -225,6 +227,8 @@ class _Writer:
     def _leaf(self, element: _Element) -> tuple[list[Block] | None, bool]:
         name = _name(element)
         value = (element.text or "").strip()
+        if name == "text" and _name(self._root) == _WIKI:
+            return list(wiki_blocks(value)), True
         if _MARKUP.search(value):
             return [
                 block for block in parse_html(io.BytesIO(value.encode()), "utf-8") if isinstance(block, Block)

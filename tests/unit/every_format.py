@@ -85,6 +85,35 @@ def _org(content: Content) -> str:
     return f"{''.join(parts)}#+CAPTION: {content.caption}\n{table}"
 
 
+def _asciidoc(content: Content) -> str:
+    parts = [f"{'=' * (1 + n % 3)} {h}\n\n{_joined(texts)}" for n, (h, texts) in enumerate(content.sections)]
+    table = "".join(f"|{' |'.join(row)}\n" for row in content.rows)
+    return f"{''.join(parts)}.{content.caption}\n|===\n{table}|===\n"
+
+
+def _mediawiki(content: Content) -> str:
+    parts = [
+        f"{'=' * (1 + n % 3)} {h} {'=' * (1 + n % 3)}\n{_joined(texts)}"
+        for n, (h, texts) in enumerate(content.sections)
+    ]
+    table = "".join(f"|-\n| {' || '.join(row)}\n" for row in content.rows)
+    return f"{''.join(parts)}{{|\n|+ {content.caption}\n{table}|}}\n"
+
+
+def _textile(content: Content) -> str:
+    parts = [f"h{1 + n % 3}. {h}\n\n{_joined(texts)}" for n, (h, texts) in enumerate(content.sections)]
+    return "".join(parts) + "".join(f"|{'|'.join(row)}|\n" for row in content.rows)
+
+
+def _ofx(content: Content) -> str:
+    rows = (f"<STMTTRN><DTPOSTED>20240301<NAME>{escape(line)}</STMTTRN>" for line in content.lines)
+    return f"OFXHEADER:100\n<OFX>{''.join(rows)}</OFX>"
+
+
+def _qif(content: Content) -> str:
+    return "!Type:Bank\n" + "".join(f"D1/1/2024\nP{line}\n^\n" for line in content.lines)
+
+
 def _latex(content: Content) -> str:
     parts = [f"\\{'sub' * (n % 3)}section{{{h}}}\n{_joined(texts)}" for n, (h, texts) in enumerate(content.sections)]
     rows = "\\\\\n".join(" & ".join(row) for row in content.rows)
@@ -339,6 +368,11 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.HTML, Case(name="a.html", make=lambda content: f"<html><body>{_html(content)}</body></html>")
     yield formats.RST, Case(name="a.rst", make=_rst)
     yield formats.ORG, Case(name="a.org", make=_org)
+    yield formats.ASCIIDOC, Case(name="a.adoc", make=_asciidoc)
+    yield formats.MEDIAWIKI, Case(name="a.mediawiki", make=_mediawiki)
+    yield formats.TEXTILE, Case(name="a.textile", make=_textile)
+    yield formats.OFX, Case(name="a.ofx", make=_ofx)
+    yield formats.QIF, Case(name="a.qif", make=_qif)
     yield formats.LATEX, Case(name="a.tex", make=_latex)
     yield formats.CSV, Case(name="a.csv", make=_separated(","))
     yield formats.TSV, Case(name="a.tsv", make=_separated("\t"))

@@ -1,16 +1,20 @@
-"""CSV, JSON, XML, subtitles and notebooks."""
+"""CSV, JSON, XML, statements of accounts, subtitles and notebooks."""
 
 import io
 import json
+import re
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
 from indexer.chunking.chunker import chunk_blocks
-from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, SRT, TSV, VTT, XML
+from indexer.detection.media_types import detect
+from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, OFX, QIF, SRT, TEXT, TSV, VTT, XML
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.json_data import parse_json
 from indexer.parsers.separated import parse_csv
+from indexer.sources import scan_file
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceDamaged, SourceUnsafe
 from tests.unit.parsing import parsed
@@ -372,3 +376,75 @@ def test_figures_of_drawings_maps_and_tracks_are_no_text():
     assert found.notices == ["1 row of figures (points, coordinates, drawn lines) left out."]
     track = "<trk><name>Hike</name><trkseg>" + "<trkpt lat='5'><ele>7</ele></trkpt>" * 9 + "</trkseg></trk>"
     assert parsed(XML, f"<gpx version='1.1'>{track}</gpx>").text == "name: Hike\n\n"
+
+
+OFX_PAGE = """\
+OFXHEADER:100
+DATA:OFXSGML
+VERSION:102
+ENCODING:USASCII
+CHARSET:1252
+
+<OFX><SIGNONMSGSRSV1><SONRS><STATUS><CODE>0<SEVERITY>INFO</STATUS>
+<DTSERVER>20240401120000[-5:EST]<LANGUAGE>ENG<FI><ORG>River Bank<FID>123</FI></SONRS></SIGNONMSGSRSV1>
+<BANKMSGSRSV1><STMTTRNRS><STMTRS><CURDEF>EUR
+<BANKACCTFROM><BANKID>50010517<ACCTID>0648489890<ACCTTYPE>CHECKING</BANKACCTFROM>
+<BANKTRANLIST><DTSTART>20240301<DTEND>20240331
+<STMTTRN><TRNTYPE>DEBIT<DTPOSTED>20240302120000<TRNAMT>-12.50<FITID>1<NAME>Baker &amp; Sons<MEMO>Card 1234</STMTTRN>
+<STMTTRN><TRNTYPE>CREDIT<DTPOSTED>20240328<TRNAMT>2500.00<FITID>2<NAME>ACME Corp<MEMO>Salary March</STMTTRN>
+</BANKTRANLIST><LEDGERBAL><BALAMT>3120.22<DTASOF>20240331</LEDGERBAL></STMTRS></STMTTRNRS></BANKMSGSRSV1></OFX>
+"""
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_transactions_of_statements_are_rows(closed):
+    page = OFX_PAGE
+    if closed:  # OFX 2 is XML
+        body = page[page.index("<OFX>") :].replace("EUR\n", "EUR")
+        page = '<?xml version="1.0"?><?OFX OFXHEADER="200"?>' + re.sub(r"<(\w+)>([^<\n]+)", r"<\1>\2</\1>", body)
+    assert detected_type("a.ofx", page) == detected_type("download", page) == OFX
+    second = "<CCSTMTRS><CURDEF>USD<ACCTID>99<STMTTRN><DTPOSTED>20240401<TRNAMT>-3</STMTTRN></CCSTMTRS>"
+    result = parsed(OFX, page.replace("</OFX>", second))
+    assert result.kinds() == [
+        (
+            "paragraph",
+            (
+                "bank: River Bank\ncurrency: EUR\nbank id: 50010517\naccount: 0648489890\nkind of account: CHECKING\n"
+                "from: 2024-03-01\nto: 2024-03-31\nbalance: 3120.22\nas of: 2024-03-31"
+            ),
+        ),
+        (
+            "table",
+            (
+                "Date | Type | Amount | Payee | Memo\n2024-03-02 | DEBIT | -12.50 | Baker & Sons | Card 1234\n"
+                "2024-03-28 | CREDIT | 2500.00 | ACME Corp | Salary March"
+            ),
+        ),
+        ("paragraph", "currency: USD\naccount: 99"),
+        ("table", "Date | Amount\n2024-04-01 | -3"),
+    ]
+
+
+def test_records_of_qif_are_rows():
+    page = (
+        "!Type:Bank\nD3/2/2024\nT-12.50\nPBaker\nLFood\n^\nD3/28/2024\nT2,500.00\nPACME\nSPay\n$2,000\nSBonus\n$500\n^\n"
+        "!Type:Cash\nD1/1/2024\nT1\n^\n"
+    )
+    assert detected_type("a.qif", page) == QIF
+    assert detected_type("a.txt", "!Type: what a word\n\nof text") == TEXT
+    assert parsed(QIF, page).kinds() == [
+        ("heading", "Bank"),
+        (
+            "table",
+            (
+                "Date | Amount | Payee | Memo | Category\n3/2/2024 | -12.50 | Baker |  | Food\n"
+                "3/28/2024 | 2,500.00 | ACME | Pay 2,000 Bonus 500"
+            ),
+        ),
+        ("heading", "Cash"),
+        ("table", "Date | Amount\n1/1/2024 | 1"),
+    ]
+
+
+def detected_type(name: str, page: str) -> str:
+    return detect(Path(name), scan_file(io.BytesIO(page.encode()))).media_type
