@@ -22,6 +22,9 @@ JSON_LINES: Final = "application/x-ndjson"
 NOTEBOOK: Final = "application/x-ipynb+json"
 XML: Final = "application/xml"
 DRAWIO: Final = "application/vnd.jgraph.mxfile"
+EXCALIDRAW: Final = "application/vnd.excalidraw+json"
+CANVAS: Final = "application/x-canvas+json"
+REFERENCES: Final = "application/x-bibliography"
 SRT: Final = "application/x-subrip"
 VTT: Final = "text/vtt"
 ASS: Final = "text/x-ssa"
@@ -39,10 +42,12 @@ TAR: Final = "application/x-tar"
 # These may hold documents of their own; see docs/decisions/0023.
 CONTAINERS: Final = frozenset({MAIL, MAILBOX, OUTLOOK, ZIP, TAR})
 
-MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
+MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx", ".rmd", ".qmd", ".livemd"})
 HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
 # Without the line that says so they are XML all the same.
-XML_SUFFIXES: Final = frozenset({".xml", ".svg", ".opml", ".rss", ".atom", ".kml", ".gpx", ".tei", ".dita", ".fb2"})
+XML_SUFFIXES: Final = frozenset(
+    {".xml", ".svg", ".opml", ".rss", ".atom", ".kml", ".gpx", ".tei", ".dita", ".fb2", ".mm"}
+)
 # Formats that are text and told by their names. Source code is by language: ``CODE`` is any other one.
 SUFFIX_TYPES: Final = {
     **dict.fromkeys(MARKDOWN_SUFFIXES, MARKDOWN),
@@ -53,7 +58,7 @@ SUFFIX_TYPES: Final = {
     **dict.fromkeys((".mediawiki", ".wiki"), MEDIAWIKI),
     ".textile": TEXTILE,
     ".tex": LATEX,
-    ".ltx": LATEX,
+    **dict.fromkeys((".ltx", ".bbl", ".rnw"), LATEX),
     ".csv": CSV,
     ".tsv": TSV,
     ".tab": TSV,
@@ -62,6 +67,9 @@ SUFFIX_TYPES: Final = {
     ".jsonl": JSON_LINES,
     ".ndjson": JSON_LINES,
     ".ipynb": NOTEBOOK,
+    ".excalidraw": EXCALIDRAW,
+    ".canvas": CANVAS,
+    **dict.fromkeys((".bib", ".bibtex", ".ris", ".nbib", ".enw"), REFERENCES),
     ".srt": SRT,
     ".vtt": VTT,
     ".ass": ASS,
@@ -87,13 +95,30 @@ SUFFIX_TYPES: Final = {
             "dockerfile": "dockerfile",
             "source": "kt kts swift scala lua pl pm r jl hs ml ex exs erl clj dart groovy css scss less vue "
             "xsd xsl xslt dtd rng ps1 bat cmake gradle tf proto graphql zig nim v f90 f95 m asm s yaml yml toml "
-            "ini cfg conf",
+            "ini cfg conf properties patch diff puml plantuml mmd dot gv sty cls do ado sps sas zsh fish awk tcl el "
+            "lisp cljs fs fsx vb vbs pas adb ads vhd vhdl cu glsl hlsl wgsl sol svelte astro",
         }.items()
         for suffix in suffixes.split()
     },
 }
 # Formats that may hold blobs beside text, which their parsers leave out.
 LOOSE: Final = frozenset(
-    {HTML, MARKDOWN, XML, DRAWIO, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX, CONTACTS, CALENDAR}
+    {
+        HTML,
+        MARKDOWN,
+        XML,
+        DRAWIO,
+        EXCALIDRAW,
+        CANVAS,
+        JSON,
+        JSON_LINES,
+        NOTEBOOK,
+        CSV,
+        TSV,
+        ORG,
+        LATEX,
+        CONTACTS,
+        CALENDAR,
+    }
 )
 PROSE: Final = frozenset({RST, ORG, MEDIAWIKI, TEXTILE, LATEX, ASS})

@@ -114,6 +114,19 @@ def _qif(content: Content) -> str:
     return "!Type:Bank\n" + "".join(f"D1/1/2024\nP{line}\n^\n" for line in content.lines)
 
 
+def _excalidraw(content: Content) -> str:
+    texts = [{"id": str(n), "type": "text", "text": line} for n, line in enumerate(content.lines)]
+    return json.dumps({"type": "excalidraw", "elements": texts})
+
+
+def _canvas(content: Content) -> str:
+    return json.dumps({"nodes": [{"id": str(n), "text": line} for n, line in enumerate(content.lines)], "edges": []})
+
+
+def _ris(content: Content) -> str:
+    return "".join(f"TY  - JOUR\nTI  - {line}\nER  - \n" for line in content.lines)
+
+
 def _latex(content: Content) -> str:
     parts = [f"\\{'sub' * (n % 3)}section{{{h}}}\n{_joined(texts)}" for n, (h, texts) in enumerate(content.sections)]
     rows = "\\\\\n".join(" & ".join(row) for row in content.rows)
@@ -371,6 +384,9 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.ASCIIDOC, Case(name="a.adoc", make=_asciidoc)
     yield formats.MEDIAWIKI, Case(name="a.mediawiki", make=_mediawiki)
     yield formats.TEXTILE, Case(name="a.textile", make=_textile)
+    yield formats.EXCALIDRAW, Case(name="a.excalidraw", make=_excalidraw)
+    yield formats.CANVAS, Case(name="a.canvas", make=_canvas)
+    yield formats.REFERENCES, Case(name="a.ris", make=_ris)
     yield formats.OFX, Case(name="a.ofx", make=_ofx)
     yield formats.QIF, Case(name="a.qif", make=_qif)
     yield formats.LATEX, Case(name="a.tex", make=_latex)

@@ -10,7 +10,7 @@ import pytest
 
 from indexer.chunking.chunker import chunk_blocks
 from indexer.detection.media_types import detect
-from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, OFX, QIF, SRT, TEXT, TSV, VTT, XML
+from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, OFX, QIF, REFERENCES, SRT, TEXT, TSV, VTT, XML
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.json_data import parse_json
 from indexer.parsers.separated import parse_csv
@@ -444,6 +444,61 @@ def test_records_of_qif_are_rows():
         ("heading", "Cash"),
         ("table", "Date | Amount\n1/1/2024 | 1"),
     ]
+
+
+BIB = r"""
+% my references
+@string{jor = "Journal of " # {Rivers}}
+@comment{not, this = one}
+@article{low90,
+  author  = {Low, Ann and M{\"u}ller, K\'{\i}m and others},
+  title   = {{Piers} of the \emph{Inn}: "old" ones},
+  journal = jor,
+  year    = 1990,
+  pages = "10--12",
+  abstract = {We measure piers.
+   They are long.},
+}
+@book(kim24, author="\O{}yvind Kim", title="Water", publisher={River \& Press}, year={2024})
+"""
+
+
+def test_references_are_records_in_words():
+    assert detected_type("a.bib", BIB) == REFERENCES
+    assert parsed(REFERENCES, BIB).of("paragraph") == [
+        (
+            'Title: Piers of the Inn: "old" ones\nAuthor: Low, Ann; Müller, Kím; others\nJournal: Journal of Rivers\n'
+            "Year: 1990\nPages: 10–12\nAbstract: We measure piers. They are long.\nKey: low90"
+        ),
+        "Title: Water\nAuthor: Øyvind Kim\nPublisher: River & Press\nYear: 2024\nKey: kim24",
+    ]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        (
+            "TY  - JOUR\nAU  - Low, Ann\nAU  - Kim\nTI  - Piers\nPY  - 1990\nAB  - Long ones.\nER  - \n\nTY  - BOOK\n"
+            "TI  - Water\nER  -\n"
+        ),
+        (
+            "PMID- 1\nTI  - Piers\nAB  - Long\n      ones.\nFAU - Low, Ann\nAU  - Low A\nFAU - Kim\nDP  - 1990\n\n"
+            "PMID- 2\nTI  - Water\n"
+        ),
+        "%0 Journal Article\n%A Low, Ann\n%A Kim\n%T Piers\n%D 1990\n%X Long ones.\n\n%0 Book\n%T Water\n",
+    ],
+)
+def test_references_of_other_programs_are_the_same_records(page):
+    assert parsed(REFERENCES, page).of("paragraph") == [
+        "Title: Piers\nAuthor: Low, Ann; Kim\nYear: 1990\nAbstract: Long ones.",
+        "Title: Water",
+    ]
+
+
+def test_a_text_with_the_name_of_references_is_kept_and_what_is_never_closed_costs_no_time():
+    assert parsed(REFERENCES, "Just words.\n").text == "Just words.\n"
+    for page in ("@a{b," + "c={" * 50_000, "@a{b,c=" + '"' * 50_000, "@a{" * 50_000, "@a{b,c=" + "d#" * 50_000):
+        parsed(REFERENCES, page)
 
 
 def detected_type(name: str, page: str) -> str:

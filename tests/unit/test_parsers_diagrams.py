@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import zlib
 from pathlib import Path
 from urllib.parse import quote
@@ -10,7 +11,7 @@ import pytest
 
 from indexer.detection.media_types import detect
 from indexer.detection.office import VSDX, XPS
-from indexer.formats import DRAWIO
+from indexer.formats import CANVAS, DRAWIO, EXCALIDRAW
 from indexer.sources import scan_file
 from rag.errors import SourceDamaged, SourceHasNoText, SourceUnsupported
 from tests.unit.mails import zipped
@@ -78,6 +79,40 @@ def detected(name: str, content: bytes) -> str:
 def test_a_diagram_is_told_by_its_elements(name):
     for content in (f"<mxfile><diagram>{packed(CELLS)}</diagram></mxfile>", f"<?xml version='1.0'?>\n{CELLS}"):
         assert detected(name, content.encode()) == DRAWIO
+
+
+def test_boards_are_read_by_what_stands_on_them_and_what_is_connected():
+    elements = [
+        {"id": "a", "type": "rectangle", "boundElements": [{"id": "ta", "type": "text"}]},
+        {"id": "ta", "type": "text", "text": "Order\nservice", "originalText": "Order service", "containerId": "a"},
+        {"id": "b", "type": "text", "text": "Database"},
+        {"id": "ar", "type": "arrow", "startBinding": {"elementId": "a"}, "endBinding": {"elementId": "b"}},
+        {"id": "t", "type": "text", "text": "writes", "containerId": "ar"},
+        {"id": "gone", "type": "text", "text": "Deleted", "isDeleted": True},
+    ]
+    assert parsed(EXCALIDRAW, json.dumps({"type": "excalidraw", "elements": elements})).kinds() == [
+        ("heading", "Board"),
+        ("list", "Order service\nDatabase"),
+        ("list", "Order service → Database: writes"),
+    ]
+    nodes = [
+        {"id": "1", "type": "text", "text": "Ship the pump"},
+        {"id": "2", "type": "file", "file": "notes/Pump.md"},
+        {"id": "3", "type": "group", "label": "Autumn"},
+    ]
+    edges = [{"fromNode": "1", "toNode": "2", "label": "details"}, {"fromNode": "1", "toNode": "9"}]
+    assert parsed(CANVAS, json.dumps({"nodes": nodes, "edges": edges})).kinds() == [
+        ("heading", "Canvas"),
+        ("list", "Ship the pump\nnotes/Pump.md\nAutumn"),
+        ("list", "Ship the pump → notes/Pump.md: details"),
+    ]
+
+
+@pytest.mark.parametrize("media_type", [EXCALIDRAW, CANVAS])
+@pytest.mark.parametrize("page", ["{", "[1]", '{"elements": 3, "nodes": 3}'])
+def test_what_is_no_board_is_damaged(media_type, page):
+    with pytest.raises(SourceDamaged):
+        parsed(media_type, page)
 
 
 def test_glyphs_of_xps_are_lines_where_they_stand():
