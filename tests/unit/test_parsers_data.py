@@ -378,6 +378,24 @@ def test_figures_of_drawings_maps_and_tracks_are_no_text():
     assert parsed(XML, f"<gpx version='1.1'>{track}</gpx>").text == "name: Hike\n\n"
 
 
+def test_numbers_of_sections_and_items_in_xml_stand_before_their_text():
+    act = (
+        "<act><section><num>1.</num><heading>Duties</heading><p>Close the steps.</p></section>"
+        "<section><num>2.</num><subsection><num>(1)</num><content><p>Ships pay.</p></content>"
+        "</subsection></section></act>"
+    )
+    assert parsed(XML, act).kinds() == [
+        ("heading", "1. Duties"),
+        ("paragraph", "Close the steps."),
+        ("paragraph", "2. (1) Ships pay."),
+    ]
+    items = "<list><list-item><label>(a)</label><p>Deep.</p></list-item></list>"
+    paper = f"<sec><label>3</label><title>Depth</title>{items}</sec>"
+    assert parsed(XML, paper).kinds() == [("heading", "3 Depth"), ("paragraph", "(a) Deep.")]
+    record = "<rows><row2><num>5</num><name>Inn</name></row2><row2><num>6</num><name>Po</name></row2></rows>"
+    assert "num: 5\nname: Inn" in parsed(XML, record).text
+
+
 OFX_PAGE = """\
 OFXHEADER:100
 DATA:OFXSGML
