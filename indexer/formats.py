@@ -23,6 +23,7 @@ NOTEBOOK: Final = "application/x-ipynb+json"
 XML: Final = "application/xml"
 DRAWIO: Final = "application/vnd.jgraph.mxfile"
 EXCALIDRAW: Final = "application/vnd.excalidraw+json"
+MIND_MAP: Final = "application/x-freemind"
 CANVAS: Final = "application/x-canvas+json"
 REFERENCES: Final = "application/x-bibliography"
 SRT: Final = "application/x-subrip"
@@ -45,9 +46,7 @@ CONTAINERS: Final = frozenset({MAIL, MAILBOX, OUTLOOK, ZIP, TAR})
 MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx", ".rmd", ".qmd", ".livemd"})
 HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
 # Without the line that says so they are XML all the same.
-XML_SUFFIXES: Final = frozenset(
-    {".xml", ".svg", ".opml", ".rss", ".atom", ".kml", ".gpx", ".tei", ".dita", ".fb2", ".mm"}
-)
+XML_SUFFIXES: Final = frozenset({".xml", ".svg", ".opml", ".rss", ".atom", ".kml", ".gpx", ".tei", ".dita", ".fb2"})
 # Formats that are text and told by their names. Source code is by language: ``CODE`` is any other one.
 SUFFIX_TYPES: Final = {
     **dict.fromkeys(MARKDOWN_SUFFIXES, MARKDOWN),
@@ -110,6 +109,7 @@ LOOSE: Final = frozenset(
         DRAWIO,
         EXCALIDRAW,
         CANVAS,
+        MIND_MAP,
         JSON,
         JSON_LINES,
         NOTEBOOK,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from indexer.formats import CALENDAR, CONTACTS, DRAWIO, OFX, QIF, VTT, XML_SUFFIXES
+from indexer.formats import CALENDAR, CONTACTS, DRAWIO, MIND_MAP, OFX, QIF, VTT, XML_SUFFIXES
 
 PLAIN_SUFFIXES: Final = frozenset({".txt", ".text", ".log"})
 
@@ -14,6 +14,7 @@ _ELEMENTS = re.compile(rb"\s*+<[A-Za-z][\w:.-]*+[^<>]*+>\s*+<[A-Za-z]")
 _OFX = re.compile(rb"\s*+(?:OFXHEADER:\d|(?:<\?xml[^>]*+>\s*+)?+<\?OFX\s|<OFX>\s*+<)", re.IGNORECASE)
 _QIF = re.compile(rb"\s*+!(?:Type|Account|Option|Clear):?[^\r\n]{0,80}\r?\n[!A-Z^]", re.IGNORECASE)
 _DRAWIO = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+<(?:mxfile|mxGraphModel)\b")
+_MIND_MAP = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?><!--.*?-->\s*)*+<map\s++version=", re.DOTALL)
 _LEAST_ELEMENTS: Final = 5
 
 
@@ -32,6 +33,8 @@ def marked_text(start: bytes) -> str | None:
         return VTT
     if _DRAWIO.match(start):
         return DRAWIO
+    if _MIND_MAP.match(start):
+        return MIND_MAP
     if _OFX.match(start):
         return OFX
     if _QIF.match(start):

@@ -119,6 +119,11 @@ def _excalidraw(content: Content) -> str:
     return json.dumps({"type": "excalidraw", "elements": texts})
 
 
+def _mind_map(content: Content) -> str:
+    nodes = "".join(f"<node TEXT={quoteattr(_readable(line))}/>" for line in content.lines)
+    return f'<map version="1.0.1"><node TEXT="Middle">{nodes}</node></map>'
+
+
 def _canvas(content: Content) -> str:
     return json.dumps({"nodes": [{"id": str(n), "text": line} for n, line in enumerate(content.lines)], "edges": []})
 
@@ -384,6 +389,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.ASCIIDOC, Case(name="a.adoc", make=_asciidoc)
     yield formats.MEDIAWIKI, Case(name="a.mediawiki", make=_mediawiki)
     yield formats.TEXTILE, Case(name="a.textile", make=_textile)
+    yield formats.MIND_MAP, Case(name="a.mm", make=_mind_map)
     yield formats.EXCALIDRAW, Case(name="a.excalidraw", make=_excalidraw)
     yield formats.CANVAS, Case(name="a.canvas", make=_canvas)
     yield formats.REFERENCES, Case(name="a.ris", make=_ris)

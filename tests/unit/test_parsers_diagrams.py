@@ -11,7 +11,7 @@ import pytest
 
 from indexer.detection.media_types import detect
 from indexer.detection.office import VSDX, XPS
-from indexer.formats import CANVAS, DRAWIO, EXCALIDRAW
+from indexer.formats import CANVAS, DRAWIO, EXCALIDRAW, MIND_MAP
 from indexer.sources import scan_file
 from rag.errors import SourceDamaged, SourceHasNoText, SourceUnsupported
 from tests.unit.mails import zipped
@@ -106,6 +106,27 @@ def test_boards_are_read_by_what_stands_on_them_and_what_is_connected():
         ("list", "Ship the pump\nnotes/Pump.md\nAutumn"),
         ("list", "Ship the pump → notes/Pump.md: details"),
     ]
+
+
+def test_branches_of_a_mind_map_are_sections_with_nested_lists():
+    page = (
+        '<map version="1.0.1"><!-- of 2024 --><node TEXT="Pump"><node TEXT="Goals"><node TEXT="Move water">'
+        '<node TEXT="&#xfc;ber Land"/></node><node TEXT="No leaks"><richcontent TYPE="NOTE"><html><body><p>Since May.</p>'
+        '</body></html></richcontent></node></node><node TEXT="Risks"/></node></map>'
+    )
+    assert (
+        detected("a.mm", page.encode())
+        == detected("a.xml", b"<!-- To view this file -->\n" + page.encode())
+        == MIND_MAP
+    )
+    result = parsed(MIND_MAP, page)
+    assert result.kinds() == [
+        ("heading", "Pump"),
+        ("heading", "Goals"),
+        ("list", "- Move water\n  - über Land\n- No leaks: Since May."),
+        ("heading", "Risks"),
+    ]
+    assert [block.level for block in result.blocks] == [1, 2, 0, 2]
 
 
 @pytest.mark.parametrize("media_type", [EXCALIDRAW, CANVAS])
