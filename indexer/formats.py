@@ -10,6 +10,7 @@ MARKDOWN: Final = "text/markdown"
 TEXT: Final = "text/plain"
 
 RST: Final = "text/x-rst"
+MANUAL_PAGE: Final = "text/troff"
 ORG: Final = "text/x-org"
 ASCIIDOC: Final = "text/asciidoc"
 MEDIAWIKI: Final = "text/x-mediawiki"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from indexer.formats import CALENDAR, CONTACTS, DRAWIO, MIND_MAP, OFX, QIF, VTT, XML_SUFFIXES
+from indexer.formats import CALENDAR, CONTACTS, DRAWIO, MANUAL_PAGE, MIND_MAP, OFX, QIF, VTT, XML_SUFFIXES
 
 PLAIN_SUFFIXES: Final = frozenset({".txt", ".text", ".log"})
 
@@ -15,6 +15,9 @@ _OFX = re.compile(rb"\s*+(?:OFXHEADER:\d|(?:<\?xml[^>]*+>\s*+)?+<\?OFX\s|<OFX>\s
 _QIF = re.compile(rb"\s*+!(?:Type|Account|Option|Clear):?[^\r\n]{0,80}\r?\n[!A-Z^]", re.IGNORECASE)
 _DRAWIO = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+<(?:mxfile|mxGraphModel)\b")
 _MIND_MAP = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?><!--.*?-->\s*)*+<map\s++version=", re.DOTALL)
+_MANUAL_PAGE = re.compile(rb"^[.'][ \t]*+(TH|Dd)[ \t]++\S", re.MULTILINE)
+_MANUAL_SECTION = re.compile(rb"^[.'][ \t]*+(SH|Sh)[ \t]++\S", re.MULTILINE)
+_BEGINNINGS: Final = ((_DRAWIO, DRAWIO), (_MIND_MAP, MIND_MAP), (_OFX, OFX), (_QIF, QIF))
 _LEAST_ELEMENTS: Final = 5
 
 
@@ -31,13 +34,9 @@ def marked_text(start: bytes) -> str | None:
     """The format of a text that says what it is in its first line."""
     if start.startswith(b"WEBVTT") and b"-->" in start:
         return VTT
-    if _DRAWIO.match(start):
-        return DRAWIO
-    if _MIND_MAP.match(start):
-        return MIND_MAP
-    if _OFX.match(start):
-        return OFX
-    if _QIF.match(start):
-        return QIF
+    if (marked := next((kind for mark, kind in _BEGINNINGS if mark.match(start)), None)) is not None:
+        return marked
+    if start.lstrip().startswith((b".", b"'")) and _MANUAL_PAGE.search(start) and _MANUAL_SECTION.search(start):
+        return MANUAL_PAGE
     cards = _CARDS.match(start)
     return None if cards is None else CONTACTS if cards[1].upper() == b"CARD" else CALENDAR

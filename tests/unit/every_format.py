@@ -124,6 +124,11 @@ def _mind_map(content: Content) -> str:
     return f'<map version="1.0.1"><node TEXT="Middle">{nodes}</node></map>'
 
 
+def _manual_page(content: Content) -> str:
+    parts = [f".SH {h}\n{''.join(f'.PP{chr(10)}{chr(92)}&{text}{chr(10)}' for text in t)}" for h, t in content.sections]
+    return f".TH A 1\n{''.join(parts)}.TS\nl l.\n{''.join(chr(9).join(row) + chr(10) for row in content.rows)}.TE\n"
+
+
 def _canvas(content: Content) -> str:
     return json.dumps({"nodes": [{"id": str(n), "text": line} for n, line in enumerate(content.lines)], "edges": []})
 
@@ -390,6 +395,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.MEDIAWIKI, Case(name="a.mediawiki", make=_mediawiki)
     yield formats.TEXTILE, Case(name="a.textile", make=_textile)
     yield formats.MIND_MAP, Case(name="a.mm", make=_mind_map)
+    yield formats.MANUAL_PAGE, Case(name="a.1", make=_manual_page)
     yield formats.EXCALIDRAW, Case(name="a.excalidraw", make=_excalidraw)
     yield formats.CANVAS, Case(name="a.canvas", make=_canvas)
     yield formats.REFERENCES, Case(name="a.ris", make=_ris)

@@ -111,7 +111,8 @@ def test_boards_are_read_by_what_stands_on_them_and_what_is_connected():
 def test_branches_of_a_mind_map_are_sections_with_nested_lists():
     page = (
         '<map version="1.0.1"><!-- of 2024 --><node TEXT="Pump"><node TEXT="Goals"><node TEXT="Move water">'
-        '<node TEXT="&#xfc;ber Land"/></node><node TEXT="No leaks"><richcontent TYPE="NOTE"><html><body><p>Since May.</p>'
+        '<node TEXT="&#xfc;ber Land"/></node><node TEXT="No leaks"><richcontent TYPE="NOTE"><html><body>'
+        "<p>Since May.</p>"
         '</body></html></richcontent></node></node><node TEXT="Risks"/></node></map>'
     )
     assert (

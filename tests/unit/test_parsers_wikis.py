@@ -1,8 +1,13 @@
-"""AsciiDoc, MediaWiki and Textile."""
+"""AsciiDoc, MediaWiki, Textile and manual pages."""
+
+import io
+from pathlib import Path
 
 import pytest
 
-from indexer.formats import ASCIIDOC, MEDIAWIKI, TEXTILE, XML
+from indexer.detection.media_types import detect
+from indexer.formats import ASCIIDOC, MANUAL_PAGE, MEDIAWIKI, TEXTILE, XML
+from indexer.sources import scan_file
 from tests.unit.parsing import parsed
 
 GUIDE = """\
@@ -316,8 +321,87 @@ fn2. See the plaque.
     ]
 
 
+MAN = r'''
+.\" A comment.
+.de Vb
+.ft CW
+..
+.TH PUMP 1 "06 May 2024"
+.SH NAME
+pump \- moves \(lqwater\(rq
+.SH SYNOPSIS
+.B pump
+[\fB\-v\fR] [\fB\-o\fR \fIfile\fR]
+.SS "Some options"
+.TP
+.BR \-v ", " \-\-verbose
+Say \f[B]more\f[R].
+.TP 4
+.B \-o \fIfile\fR
+
+Write it.
+.IP \(bu 2
+a point
+.ie n .IP """key"" (string)" 4
+.el .IP "``key'' (string)" 4
+The key.
+.PP
+\-\-raw
+.RS 4
+As it \s-1IS\s0.
+.RE
+.nf
+pump \-v
+  .5 \e
+.fi
+.so man1/more.1
+.SH SEE ALSO
+.BR lake (5)
+'''
+
+
+def test_manual_pages_are_sections_and_options_with_what_they_do():
+    assert detect(Path("pump.1"), scan_file(io.BytesIO(MAN.encode()))).media_type == MANUAL_PAGE
+    result = parsed(MANUAL_PAGE, MAN)
+    assert result.titles == ["pump(1)"]
+    assert result.kinds() == [
+        ("heading", "NAME"),
+        ("paragraph", "pump - moves “water”"),
+        ("heading", "SYNOPSIS"),
+        ("paragraph", "pump [-v] [-o file]"),
+        ("heading", "Some options"),
+        ("list", "-v, --verbose: Say more."),
+        ("list", "-o file: Write it."),
+        ("list", "• a point"),
+        ("list", '"key" (string): The key.'),
+        ("list", "--raw: As it IS."),
+        ("code", "pump -v\n  .5 \\"),
+        ("heading", "SEE ALSO"),
+        ("paragraph", "lake(5)"),
+    ]
+    assert [block.level for block in result.blocks if block.kind == "heading"] == [1, 1, 2, 1]
+    assert result.notices == ["It includes other files (man1/more.1), which are not part of its text here."]
+
+
+def test_manual_pages_of_bsd_are_read_too():
+    page = (
+        ".Dd May 6, 2024\n.Dt PUMP 8\n.Os\n.Sh NAME\n.Nm pump\n.Nd moves water\n.Sh SYNOPSIS\n.Nm\n.Op Fl v\n"
+        ".Op Fl o Ar file\n.Sh DESCRIPTION\nThe\n.Nm\nmoves it, see\n.Xr lake 5 .\n.Bl -tag\n.It Fl v\nSay more.\n.El\n"
+    )
+    result = parsed(MANUAL_PAGE, page)
+    assert result.titles == ["pump(8)"]
+    assert result.kinds()[1:] == [
+        ("paragraph", "pump moves water"),
+        ("heading", "SYNOPSIS"),
+        ("paragraph", "pump [-v] [-o file]"),
+        ("heading", "DESCRIPTION"),
+        ("paragraph", "The pump moves it, see lake(5)."),
+        ("list", "-v: Say more."),
+    ]
+
+
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("media_type", [ASCIIDOC, MEDIAWIKI, TEXTILE])
+@pytest.mark.parametrize("media_type", [ASCIIDOC, MANUAL_PAGE, MEDIAWIKI, TEXTILE])
 @pytest.mark.parametrize(
     "page",
     [
@@ -339,6 +423,9 @@ fn2. See the plaque.
         "h1" + "(" * 100_000 + ". a",
         "''" * 100_000,
         "&lt;" * 50_000,
+        ".TH a 1\n.SH a\n" + "\\f[" * 50_000,
+        ".SH a\n" + ".B " + '"' * 100_000,
+        ".nf\n" * 50_000,
     ],
 )
 def test_what_is_never_closed_costs_no_time(media_type, page):
