@@ -21,6 +21,7 @@ from indexer.formats import (
     HTML,
     HTML_SUFFIXES,
     JSON,
+    LOAD_FILE,
     LOOSE,
     MAIL,
     MAILBOX,
@@ -139,17 +140,15 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     if not scan.size:
         raise SourceEmpty(f"{path} is empty.", hint="If it should not be, get it again.")
     head = scan.head
-    if _PDF_START.match(head):
-        return Detected(media_type=PDF, encoding="utf-8")
-    if (office := office_type(path, head)) is not None:
-        return Detected(media_type=office, encoding="utf-8")
-    if (image := image_type(head)) is not None and path.suffix.lower() not in _TEXT_SUFFIXES:
-        return Detected(media_type=image, encoding="utf-8")
+    if (marked := _marked_type(path, head)) is not None:
+        return Detected(media_type=marked, encoding="utf-8")
     encoding, doubtful = _marked_encoding(head), False
     if (container := _container(path, head, encoding)) is not None:
         return container
     if b"%PDF-" in head[:_PDF_MARK_BYTES] and _is_pdf(path, scan):
         return Detected(media_type=PDF, encoding="utf-8")
+    if encoding is None and marked_text(head) == LOAD_FILE:  # what is between its fields is no text
+        return Detected(media_type=LOAD_FILE, encoding="utf-8" if scan.utf8 else "cp1252")
     if encoding is None:
         unpadded = scan.without_padding()
         if scan.padding and _is_text(unpadded) and not (_binary_name(path, head) or _magic_name(head)):
@@ -163,6 +162,15 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     if media_type not in LOOSE:
         _refuse_noise(path, head, is_code=media_type.startswith("text/x-") and media_type not in PROSE)
     return Detected(media_type=media_type, encoding=encoding, doubtful=doubtful)
+
+
+def _marked_type(path: PurePath, head: bytes) -> str | None:
+    """What says in its first bytes what it is, and its encoding inside."""
+    if _PDF_START.match(head):
+        return PDF
+    if (office := office_type(path, head)) is not None:
+        return office
+    return image_type(head) if path.suffix.lower() not in _TEXT_SUFFIXES else None
 
 
 def _is_pdf(path: PurePath, scan: SourceScan) -> bool:

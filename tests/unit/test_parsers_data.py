@@ -10,7 +10,22 @@ import pytest
 
 from indexer.chunking.chunker import chunk_blocks
 from indexer.detection.media_types import detect
-from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, OFX, QIF, REFERENCES, SRT, TEXT, TSV, VTT, XML
+from indexer.formats import (
+    ASS,
+    CSV,
+    JSON,
+    JSON_LINES,
+    LOAD_FILE,
+    NOTEBOOK,
+    OFX,
+    QIF,
+    REFERENCES,
+    SRT,
+    TEXT,
+    TSV,
+    VTT,
+    XML,
+)
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.json_data import parse_json
 from indexer.parsers.separated import parse_csv
@@ -517,6 +532,18 @@ def test_a_text_with_the_name_of_references_is_kept_and_what_is_never_closed_cos
     assert parsed(REFERENCES, "Just words.\n").text == "Just words.\n"
     for page in ("@a{b," + "c={" * 50_000, "@a{b,c=" + '"' * 50_000, "@a{" * 50_000, "@a{b,c=" + "d#" * 50_000):
         parsed(REFERENCES, page)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-8-sig", "utf-16"])
+def test_load_files_of_e_discovery_are_rows(encoding):
+    rows = [("DOCID", "CUSTODIAN", "SUBJECT"), ("A1", "Miller, Ann", "Old pier®in May"), ("A2", "Kim", "Größe")]
+    page = "".join("\x14".join(f"þ{field}þ" for field in row) + "\r\n" for row in rows)
+    content = page.encode(encoding)
+    found = detect(Path("load.dat"), scan_file(io.BytesIO(content)))
+    assert found.media_type == LOAD_FILE
+    assert parsed(LOAD_FILE, content, found.encoding).of("table") == [
+        "DOCID | CUSTODIAN | SUBJECT\nA1 | Miller, Ann | Old pier in May\nA2 | Kim | Größe"
+    ]
 
 
 def detected_type(name: str, page: str) -> str:
