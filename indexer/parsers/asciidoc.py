@@ -43,7 +43,7 @@ _BEGINNINGS: Final = (
 )  # fmt: skip
 _ADMONITION = re.compile(r"^(NOTE|TIP|IMPORTANT|CAUTION|WARNING)\b")
 _LISTING = re.compile(r"^(?:source|listing|literal)\b|^,\w")
-_ALT = re.compile(r"^(?:alt=)?[\"']?([^\"',]*)")
+_ALT = re.compile(r"^(?:alt=)?[\"']?([^\"',=]+)(?![^\"',]*=)")
 
 _REFERENCE = re.compile(r"\{([\w-]{1,80})\}")
 _LABELLED: Final = r"\[([^\]\n]{0,500})\]"
@@ -54,6 +54,7 @@ _INLINE: Final = (
     (re.compile(r"<<[^<>,\n]{1,200},[ \t]*([^<>\n]{1,300})>>"), r"\1"),
     (re.compile(r"<<#?([^<>,\n]{1,200})>>"), r"\1"),
     (re.compile(rf"[ \t]?footnote:(?:[\w-]{{0,80}}){_LABELLED}"), r" (\1)"),
+    (re.compile(r"\b(?:link|xref|mailto):([^\s\[\]]{1,500})\[\]"), r"\1"),
     (re.compile(rf"\b(?:link|xref|mailto):[^\s\[\]]{{1,500}}{_LABELLED}"), r"\1"),
     (re.compile(r"(?:https?|ftp|irc)://[^\s\[\]<>]{1,500}\[([^\]\n]{1,500})\]"), r"\1"),
     (re.compile(r"((?:https?|ftp|irc)://[^\s\[\]<>]{1,500})\[\]"), r"\1"),

@@ -156,6 +156,14 @@ def test_tables_of_asciidoc_are_rows_with_their_header_and_caption():
     assert {block.header for block in blocks[1:]} == {"Model | What | Flow"}
 
 
+def test_links_of_asciidoc_without_a_label_are_their_address_and_sizes_are_no_captions():
+    page = (
+        "See link:https://example.org/a[], mailto:kim@example.org[Kim] and https://b.org[].\n\n"
+        "image::a.png[width=20]\n\nvideo::b[]\n"
+    )
+    assert parsed(ASCIIDOC, page).kinds() == [("paragraph", "See https://example.org/a, Kim and https://b.org.")]
+
+
 def test_asciidoc_of_before_has_underlined_titles_and_borders_are_none():
     page = "The Pump\n========\n\nText.\n\nParts\n-----\n\n====\nNote\n====\n\n----\ncode\n----\n\nend\n"
     assert parsed(ASCIIDOC, page).kinds() == [
