@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _READ_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1 << 16
 # No text of any encoding has so many NUL bytes in a row.
+_LEAST_PADDING: Final = bytes(16)
 _PADDING = re.compile(rb"\x00{16,}")
 _LEFT_OUT_HINT: Final = "It is left out of a folder; if it leads to a file that is wanted, name that file."
 _UNREADABLE_HINTS: Final = {
@@ -292,9 +293,8 @@ def scan_file(file: BinaryIO) -> SourceScan:
     while block := file.read(_READ_BYTES):
         digest.update(block)
         size += len(block)
-        zeros = block.count(0)
-        nul_bytes += zeros
-        kept = _PADDING.sub(b"", block) if zeros else block
+        nul_bytes += block.count(0)
+        kept = _PADDING.sub(b"", block) if _LEAST_PADDING in block else block
         padding += len(block) - len(kept)
         unpadded += kept[: _HEAD_BYTES - len(unpadded)]
         head = head or block[:_HEAD_BYTES]
