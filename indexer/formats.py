@@ -10,7 +10,11 @@ MARKDOWN: Final = "text/markdown"
 TEXT: Final = "text/plain"
 
 RST: Final = "text/x-rst"
+MANUAL_PAGE: Final = "text/troff"
 ORG: Final = "text/x-org"
+ASCIIDOC: Final = "text/asciidoc"
+MEDIAWIKI: Final = "text/x-mediawiki"
+TEXTILE: Final = "text/x-textile"
 LATEX: Final = "text/x-tex"
 CSV: Final = "text/csv"
 TSV: Final = "text/tab-separated-values"
@@ -18,11 +22,19 @@ JSON: Final = "application/json"
 JSON_LINES: Final = "application/x-ndjson"
 NOTEBOOK: Final = "application/x-ipynb+json"
 XML: Final = "application/xml"
+DRAWIO: Final = "application/vnd.jgraph.mxfile"
+EXCALIDRAW: Final = "application/vnd.excalidraw+json"
+MIND_MAP: Final = "application/x-freemind"
+CANVAS: Final = "application/x-canvas+json"
+REFERENCES: Final = "application/x-bibliography"
 SRT: Final = "application/x-subrip"
 VTT: Final = "text/vtt"
 ASS: Final = "text/x-ssa"
 CONTACTS: Final = "text/vcard"
 CALENDAR: Final = "text/calendar"
+OFX: Final = "application/x-ofx"
+QIF: Final = "application/qif"
+LOAD_FILE: Final = "application/x-concordance"
 CODE: Final = "text/x-source"
 MAIL: Final = "message/rfc822"
 MAILBOX: Final = "application/mbox"
@@ -33,7 +45,7 @@ TAR: Final = "application/x-tar"
 # These may hold documents of their own; see docs/decisions/0023.
 CONTAINERS: Final = frozenset({MAIL, MAILBOX, OUTLOOK, ZIP, TAR})
 
-MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd"})
+MARKDOWN_SUFFIXES: Final = frozenset({".md", ".markdown", ".mdown", ".mkd", ".mdx", ".rmd", ".qmd", ".livemd"})
 HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
 # Without the line that says so they are XML all the same.
 XML_SUFFIXES: Final = frozenset({".xml", ".svg", ".opml", ".rss", ".atom", ".kml", ".gpx", ".tei", ".dita", ".fb2"})
@@ -43,8 +55,11 @@ SUFFIX_TYPES: Final = {
     ".rst": RST,
     ".rest": RST,
     ".org": ORG,
+    **dict.fromkeys((".adoc", ".asciidoc", ".asc"), ASCIIDOC),
+    **dict.fromkeys((".mediawiki", ".wiki"), MEDIAWIKI),
+    ".textile": TEXTILE,
     ".tex": LATEX,
-    ".ltx": LATEX,
+    **dict.fromkeys((".ltx", ".bbl", ".rnw"), LATEX),
     ".csv": CSV,
     ".tsv": TSV,
     ".tab": TSV,
@@ -53,6 +68,9 @@ SUFFIX_TYPES: Final = {
     ".jsonl": JSON_LINES,
     ".ndjson": JSON_LINES,
     ".ipynb": NOTEBOOK,
+    ".excalidraw": EXCALIDRAW,
+    ".canvas": CANVAS,
+    **dict.fromkeys((".bib", ".bibtex", ".ris", ".nbib", ".enw"), REFERENCES),
     ".srt": SRT,
     ".vtt": VTT,
     ".ass": ASS,
@@ -78,11 +96,31 @@ SUFFIX_TYPES: Final = {
             "dockerfile": "dockerfile",
             "source": "kt kts swift scala lua pl pm r jl hs ml ex exs erl clj dart groovy css scss less vue "
             "xsd xsl xslt dtd rng ps1 bat cmake gradle tf proto graphql zig nim v f90 f95 m asm s yaml yml toml "
-            "ini cfg conf",
+            "ini cfg conf properties patch diff puml plantuml mmd dot gv sty cls do ado sps sas zsh fish awk tcl el "
+            "lisp cljs fs fsx vb vbs pas adb ads vhd vhdl cu glsl hlsl wgsl sol svelte astro",
         }.items()
         for suffix in suffixes.split()
     },
 }
 # Formats that may hold blobs beside text, which their parsers leave out.
-LOOSE: Final = frozenset({HTML, MARKDOWN, XML, JSON, JSON_LINES, NOTEBOOK, CSV, TSV, ORG, LATEX, CONTACTS, CALENDAR})
-PROSE: Final = frozenset({RST, ORG, LATEX, ASS})
+LOOSE: Final = frozenset(
+    {
+        HTML,
+        MARKDOWN,
+        XML,
+        DRAWIO,
+        EXCALIDRAW,
+        CANVAS,
+        MIND_MAP,
+        JSON,
+        JSON_LINES,
+        NOTEBOOK,
+        CSV,
+        TSV,
+        ORG,
+        LATEX,
+        CONTACTS,
+        CALENDAR,
+    }
+)
+PROSE: Final = frozenset({RST, ORG, MEDIAWIKI, TEXTILE, LATEX, ASS})

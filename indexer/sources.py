@@ -6,8 +6,9 @@ import codecs
 import errno
 import hashlib
 import os
+import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 _READ_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1 << 16
+# No text of any encoding has so many NUL bytes in a row.
+_LEAST_PADDING: Final = bytes(16)
+_PADDING = re.compile(rb"\x00{16,}")
 _LINK_HINT: Final = "If the file that it is meant to lead to is wanted, name that file."
 _NO_FILE_HINT: Final = "It is never opened; what comes out of it can be saved as a file."
 _UNREADABLE_HINTS: Final = {
@@ -57,7 +61,8 @@ class SourceStat:
 class SourceScan:
     """What one pass over a file's bytes tells. ``utf8`` holds for the whole file, not for a sample.
 
-    ``charset`` is Python's name of the encoding that whoever sent the bytes states.
+    ``charset`` is Python's name of the encoding that whoever sent the bytes states. ``padding`` is how many of its
+    bytes are in runs of NUL, as a crash leaves them in logs; ``unpadded`` is the head that it would have without.
     """
 
     sha256: str
@@ -66,6 +71,13 @@ class SourceScan:
     utf8: bool
     nul_bytes: int
     charset: str | None = None
+    padding: int = 0
+    unpadded: bytes = b""
+
+    def without_padding(self) -> SourceScan:
+        return replace(
+            self, size=self.size - self.padding, head=self.unpadded, nul_bytes=self.nul_bytes - self.padding, padding=0
+        )
 
 
 class OpenSource(Protocol):
@@ -276,18 +288,29 @@ def scan_file(file: BinaryIO) -> SourceScan:
     """Read all bytes of an open file once, from its start."""
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
-    size = nul_bytes = 0
-    head = b""
+    size = nul_bytes = padding = 0
+    head = unpadded = b""
     utf8 = True
     file.seek(0)
     while block := file.read(_READ_BYTES):
         digest.update(block)
         size += len(block)
         nul_bytes += block.count(0)
+        kept = _PADDING.sub(b"", block) if _LEAST_PADDING in block else block
+        padding += len(block) - len(kept)
+        unpadded += kept[: _HEAD_BYTES - len(unpadded)]
         head = head or block[:_HEAD_BYTES]
         utf8 = utf8 and _decodes(decoder, block)
     utf8 = utf8 and _decodes(decoder, b"", final=True)
-    return SourceScan(sha256=digest.hexdigest(), size=size, head=head, utf8=utf8, nul_bytes=nul_bytes)
+    return SourceScan(
+        sha256=digest.hexdigest(),
+        size=size,
+        head=head,
+        utf8=utf8,
+        nul_bytes=nul_bytes,
+        padding=padding,
+        unpadded=unpadded,
+    )
 
 
 def too_large(path: PurePath, size: int, max_bytes: int) -> SourceTooLarge:

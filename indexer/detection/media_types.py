@@ -15,12 +15,13 @@ from indexer.detection.mixed_encodings import second_of, two_encodings
 from indexer.detection.office import office_type
 from indexer.detection.programs import program_type
 from indexer.detection.tar_headers import is_tar
-from indexer.detection.unread import ZIP_MARKS, common_name, marked_name, unread_zip
+from indexer.detection.unread import NEXT_STEPS, ZIP_MARKS, common_name, marked_name, unread_zip
 from indexer.formats import (
     CODE,
     HTML,
     HTML_SUFFIXES,
     JSON,
+    LOAD_FILE,
     LOOSE,
     MAIL,
     MAILBOX,
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from indexer.sources import SourceScan
 
 READABLE: Final = (
-    "text, Markdown, HTML, PDF, EPUB, office documents, images, reStructuredText, Org, LaTeX, CSV, JSON, XML, "
-    "notebooks, subtitles, contacts, calendars, source code, mail, and ZIP and TAR archives of these"
+    "text, Markdown, HTML, PDF, XPS, EPUB, office documents, diagrams, images, reStructuredText, AsciiDoc, MediaWiki, "
+    "Textile, Org, LaTeX, manual pages, CSV, JSON, XML, notebooks, subtitles, contacts, calendars, references, "
+    "statements of accounts, source code, mail, and ZIP and TAR archives of these"
 )
 
 # Data that is named like text is meant to be read as it stands, unless it is one line.
@@ -138,18 +140,20 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     if not scan.size:
         raise SourceEmpty(f"{path} is empty.", hint="If it should not be, get it again.")
     head = scan.head
-    if _PDF_START.match(head):
-        return Detected(media_type=PDF, encoding="utf-8")
-    if (office := office_type(path, head)) is not None:
-        return Detected(media_type=office, encoding="utf-8")
-    if (image := image_type(head)) is not None and path.suffix.lower() not in _TEXT_SUFFIXES:
-        return Detected(media_type=image, encoding="utf-8")
+    if (marked := _marked_type(path, head)) is not None:
+        return Detected(media_type=marked, encoding="utf-8")
     encoding, doubtful = _marked_encoding(head), False
     if (container := _container(path, head, encoding)) is not None:
         return container
     if b"%PDF-" in head[:_PDF_MARK_BYTES] and _is_pdf(path, scan):
         return Detected(media_type=PDF, encoding="utf-8")
+    if encoding is None and marked_text(head) == LOAD_FILE:  # what is between its fields is no text
+        return Detected(media_type=LOAD_FILE, encoding="utf-8" if scan.utf8 else "cp1252")
     if encoding is None:
+        unpadded = scan.without_padding()
+        if scan.padding and _is_text(unpadded) and not (_binary_name(path, head) or _magic_name(head)):
+            scan = unpadded
+            head = scan.head
         _refuse_known_binary(path, scan)
         encoding = _encoding(path, scan)
         stated = scan.utf8 or _stated_encoding(path, scan) is not None
@@ -160,10 +164,22 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     return Detected(media_type=media_type, encoding=encoding, doubtful=doubtful)
 
 
+def _marked_type(path: PurePath, head: bytes) -> str | None:
+    """What says in its first bytes what it is, and its encoding inside."""
+    if _PDF_START.match(head):
+        return PDF
+    if (office := office_type(path, head)) is not None:
+        return office
+    return image_type(head) if path.suffix.lower() not in _TEXT_SUFFIXES else None
+
+
 def _is_pdf(path: PurePath, scan: SourceScan) -> bool:
     """Whether what holds the mark somewhere is a PDF behind other bytes, not a text or a program's file with one."""
-    known = _is_text(scan) or marked_name(path, scan.head) or common_name(path, scan.head)
-    return path.suffix.lower() == ".pdf" or not known
+    return path.suffix.lower() == ".pdf" or not (_is_text(scan) or _binary_name(path, scan.head))
+
+
+def _binary_name(path: PurePath, head: bytes) -> str | None:
+    return marked_name(path, head) or common_name(path, head)
 
 
 def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | None:
@@ -230,13 +246,12 @@ def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
         return
     if path.suffix.lower() in _TEXT_SUFFIXES and not name.startswith("a Post"):
         raise SourceBinary(f"{path} is named like a text file, but it is {name}.", hint=f"Plumbline reads {READABLE}.")
-    raise SourceUnsupported(
-        f"{path} is {name}, which no parser reads.", hint=f"Plumbline reads {READABLE}; export it to one of these."
-    )
+    hint = NEXT_STEPS.get(name, f"Plumbline reads {READABLE}; export it to one of these.")
+    raise SourceUnsupported(f"{path} is {name}, which no parser reads.", hint=hint)
 
 
 def _is_text(scan: SourceScan) -> bool:
-    if scan.nul_bytes > _MAX_NUL_SHARE * scan.size:
+    if not scan.size or scan.nul_bytes > _MAX_NUL_SHARE * scan.size:
         return False
     sample = scan.head[:_SAMPLE_BYTES]
     return len(_CONTROLS.findall(sample)) <= _MAX_CONTROL_SHARE * len(sample)
@@ -368,9 +383,10 @@ def _text_type(path: PurePath, head: bytes, encoding: str, *, whole: bool) -> st
     if SUFFIX_TYPES.get(suffix) == CODE:  # schemas and style sheets are programs written in XML
         return CODE
     plain = suffix in PLAIN_SUFFIXES and len(start.partition(b"\n")[0]) < _ONE_LINE_BYTES
-    if is_xml(suffix, start, plain=plain):
+    marked = marked_text(start)
+    if marked is None and is_xml(suffix, start, plain=plain):
         return XML
-    named = marked_text(start) or SUFFIX_TYPES.get(suffix, TEXT)
+    named = marked or SUFFIX_TYPES.get(suffix, TEXT)
     if suffix not in PLAIN_SUFFIXES and (program := program_type(path, start)) is not None:
         return program
     if named == JSON or (named == TEXT and not plain):

@@ -21,6 +21,8 @@ XLSX: Final = f"{_OPEN_XML}.spreadsheetml.sheet"
 ODT: Final = f"{_OPEN_DOCUMENT}.text"
 ODS: Final = f"{_OPEN_DOCUMENT}.spreadsheet"
 ODP: Final = f"{_OPEN_DOCUMENT}.presentation"
+VSDX: Final = "application/vnd.ms-visio.drawing"
+XPS: Final = "application/vnd.ms-xpsdocument"
 EPUB: Final = "application/epub+zip"
 RTF: Final = "application/rtf"
 DOC: Final = "application/msword"
@@ -33,8 +35,13 @@ _RTF_MARK = re.compile(rb"\{\\rtf[\d\\{}]")
 # A stored first member of this name holds the type itself (OpenDocument part 2, section 3.3; EPUB OCF section 4.3).
 _MIMETYPE = re.compile(rb"\APK\x03\x04.{26}mimetype(application/[a-z.+\-]+)", re.DOTALL)
 # Names in the headers of members, as far as they are in view.
-_MEMBER = re.compile(rb"PK\x03\x04.{26}(\[Content_Types\]\.xml|_rels/|docProps/|customXml/|word/|ppt/|xl/)", re.DOTALL)
-_FOLDERS: Final[Mapping[bytes, str]] = MappingProxyType({b"word/": DOCX, b"ppt/": PPTX, b"xl/": XLSX})
+_MEMBER = re.compile(
+    rb"PK\x03\x04.{26}(\[Content_Types\]\.xml|_rels/|docProps/|customXml/|Metadata/|word/|ppt/|xl/|visio/|Documents/\d)",
+    re.DOTALL,
+)
+_FOLDERS: Final[Mapping[bytes, str]] = MappingProxyType(
+    {b"word/": DOCX, b"ppt/": PPTX, b"xl/": XLSX, b"visio/": VSDX, b"Documents/": XPS}
+)
 _STREAMS: Final[Mapping[str, str]] = MappingProxyType(
     {"WordDocument": DOC, "PowerPoint Document": PPT, "Workbook": XLS, "Book": XLS}
 )
@@ -44,6 +51,8 @@ _SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
         **dict.fromkeys((".docx", ".docm", ".dotx", ".dotm"), DOCX),
         **dict.fromkeys((".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"), PPTX),
         **dict.fromkeys((".xlsx", ".xlsm", ".xltx", ".xltm", ".xlsb"), XLSX),
+        **dict.fromkeys((".vsdx", ".vsdm", ".vstx", ".vstm"), VSDX),
+        **dict.fromkeys((".xps", ".oxps"), XPS),
         **dict.fromkeys((".odt", ".ott"), ODT),
         **dict.fromkeys((".ods", ".ots"), ODS),
         **dict.fromkeys((".odp", ".otp"), ODP),
@@ -53,7 +62,7 @@ _SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
         **dict.fromkeys((".ppt", ".pps", ".pot"), PPT),
     }
 )
-_PACKAGES: Final = frozenset({DOCX, PPTX, XLSX, ODT, ODS, ODP, EPUB})
+_PACKAGES: Final = frozenset({DOCX, PPTX, XLSX, VSDX, XPS, ODT, ODS, ODP, EPUB})
 
 
 def office_type(path: PurePath, head: bytes) -> str | None:
@@ -80,9 +89,9 @@ def _package_type(head: bytes) -> str | None:
         kind = match[1].decode("ascii")
         known = (ODT, ODS, ODP)
         return next((each for each in known if kind in {each, f"{each}-template"}), EPUB if kind == EPUB else None)
-    members = {match[1] for match in _MEMBER.finditer(head)}
+    members = {match[1].rstrip(b"0123456789") for match in _MEMBER.finditer(head)}
     # Any archive may have a folder of such a name; only office packages keep these beside it.
-    if members.isdisjoint({b"[Content_Types].xml", b"_rels/", b"docProps/"}):
+    if members.isdisjoint({b"[Content_Types].xml", b"_rels/", b"docProps/", b"Metadata/"}):
         return None
     return next((kind for folder, kind in _FOLDERS.items() if folder in members), None)
 

@@ -16,11 +16,38 @@ _MARKS: Final = (
     (re.compile(rb"GGUF[\x01-\x0f]\x00\x00\x00"), "a GGUF model"),
 )
 ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
-_ZIP_MEMBERS: Final = ((b"mimetypeapplication/vnd.oasis", "an OpenDocument file that is no text, sheet or slides"),)
+_JAVA: Final = "a Java program or library (JAR)"
+_ANDROID: Final = "an Android app"
+_ZIP_MEMBERS: Final = (
+    (
+        re.compile(rb"PK\x03\x04(?s:.{26})mimetypeapplication/vnd\.oasis"),
+        "an OpenDocument file that is no text, sheet or slides",
+    ),
+    (re.compile(rb"PK\x03\x04(?s:.{26})AndroidManifest\.xml"), _ANDROID),
+    (re.compile(rb"(?:PK\x03\x04(?s:.{26})META-INF/(?s:.{0,8}))?PK\x03\x04(?s:.{26})META-INF/MANIFEST\.MF"), _JAVA),
+)
+_ZIP_PROGRAMS: Final = {
+    **dict.fromkeys((".jar", ".war", ".ear", ".aar", ".jmod"), _JAVA),
+    **dict.fromkeys((".apk", ".aab", ".xapk"), _ANDROID),
+    **dict.fromkeys((".whl", ".egg"), "a Python package"),
+    **dict.fromkeys((".nupkg", ".snupkg"), "a NuGet package"),
+    **dict.fromkeys((".vsix", ".xpi"), "an extension of another program"),
+    ".ipa": "an iOS app",
+    **dict.fromkeys((".appx", ".msix"), "a Windows app"),
+}
 _ZIP_SUFFIXES: Final = {
+    **_ZIP_PROGRAMS,
+    ".npz": "arrays of NumPy",
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".keras"), "a model's weights"),
     ".pages": "an Apple Pages document",
     ".numbers": "an Apple Numbers document",
     ".key": "an Apple Keynote presentation",
+}
+_TNEF: Final = "Outlook's bundle of attachments (TNEF)"
+# What to do where an export to another format is no answer.
+NEXT_STEPS: Final = {
+    _TNEF: "Unpack it (`tnef` and `ytnef` do), or save the message in Outlook as .msg, and ingest that.",
+    **dict.fromkeys(_ZIP_PROGRAMS.values(), "Ingest its source code or documentation; if it is data, name it .zip."),
 }
 # Where a mark stands, and the mark; the first that fits names the format.
 _FORMATS: Final = tuple(
@@ -46,8 +73,17 @@ _FORMATS: Final = tuple(
         (0, rb"!<arch>\ndebian", "a Debian package"),
         (0, rb"\x00asm", "a WebAssembly program"),
         (0, rb"PAR1", "a Parquet file"),
-        (0, rb"\x78\x9f\x3e\x22", "Outlook's bundle of attachments (TNEF)"),
+        (0, rb"\x78\x9f\x3e\x22", _TNEF),
         (0, rb"\x93NUMPY", "an array of NumPy"),
+        (0, rb"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (0, rb"CDF[\x01\x02\x05]", "a NetCDF file"),
+        (0, rb"MATLAB 5\.0 MAT-file", "a file of MATLAB's data"),
+        (0, rb"RD[ABX][23]\n|[ABX]\n\x00\x00\x00[\x02\x03]", "a file of R's data"),
+        (0, rb"<stata_dta>", "a data set of Stata"),
+        (12, rb"\xc2\xea\x81\x60\xb3\x14", "a data set of SAS"),
+        (128, rb"DICM", "a DICOM image"),
+        (344, rb"n[+i]1\x00", "a NIfTI image"),
+        (0, rb"ARROW1\x00", "an Arrow file"),
         (0, rb"\x03\xd9\xa2\x9ag\xfbK\xb5", "a KeePass database"),
         (0, rb"7z\xbc\xaf'\x1c", "a 7-Zip archive"),
         (0, rb"Rar!\x1a\x07", "a RAR archive"),
@@ -72,7 +108,7 @@ def marked_name(path: PurePath, head: bytes) -> str | None:
 
 def unread_zip(path: PurePath, head: bytes) -> str | None:
     """What a document is that is packed like an archive; its parts alone mean nothing."""
-    name = next((name for member, name in _ZIP_MEMBERS if member in head), None)
+    name = next((name for member, name in _ZIP_MEMBERS if member.match(head)), None)
     return name or _ZIP_SUFFIXES.get(path.suffix.lower())
 
 

@@ -30,7 +30,10 @@ _JUNK_FILES: Final = frozenset(
 # What Word, Excel and PowerPoint lay beside a file that is open.
 _JUNK_PREFIX: Final = "~$"
 _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
-_SOURCE_MAPS: Final = (".js.map", ".css.map")
+# Maps of programs to their source, and what LaTeX writes for its next run.
+_KEPT_SUFFIXES: Final = (
+    ".js.map", ".css.map", ".aux", ".fls", ".fdb_latexmk", ".synctex", ".synctex.gz", ".blg", ".bcf", ".run.xml",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +192,7 @@ def _left_out(name: str, *, is_folder: bool) -> str | None:
     if is_folder:
         return "a folder of another program's files" if name in _JUNK_DIRECTORIES else None
     low = name.lower()
-    if low in _JUNK_FILES or low.endswith(_SOURCE_MAPS):
+    if low in _JUNK_FILES or low.endswith(_KEPT_SUFFIXES):
         return "a file that another program keeps for itself"
     return "a temporary or backup file" if low.startswith(_JUNK_PREFIX) or low.endswith(_JUNK_SUFFIXES) else None
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _HANDLER: Final = "plumbline-told"
+# Fewer are strays between characters.
+_MANY_ZEROS: Final = 16
 
 
 class _Replacer:
@@ -40,6 +42,7 @@ class TextReader:
         # ``replace``: detection chose this encoding for the whole file; one torn character must not cost the document.
         self._stream = io.TextIOWrapper(file, encoding=encoding, errors=_HANDLER, newline=None)
         self._before, self._other = _replacer.count, read_otherwise(encoding)
+        self._zeros = 0
 
     def __enter__(self) -> Self:
         return self
@@ -50,17 +53,25 @@ class TextReader:
     def read(self, size: int = -1) -> str:
         """All of it, or about ``size`` characters; nothing at its end."""
         while text := self._stream.read(size):
-            if storable := text.replace("\x00", ""):
+            if storable := self._storable(text):
                 return storable
         return ""
 
     def lines(self, limit: int = 1 << 20) -> Iterator[str]:
         """Its lines with their ends, one longer than ``limit`` in parts."""
         while line := self._stream.readline(limit):
-            yield line.replace("\x00", "")
+            yield self._storable(line)
+
+    def _storable(self, text: str) -> str:
+        if zeros := text.count("\x00"):
+            self._zeros += zeros
+            return text.replace("\x00", "")
+        return text
 
     def notices(self) -> Iterator[Notice]:
         """What a person should know of the text that was read."""
+        if self._zeros >= _MANY_ZEROS:
+            yield Notice(message=f"{self._zeros:,} NUL bytes left out, as a crash leaves them where text was lost.")
         count = _replacer.count - self._before
         if count:
             places = "One place" if count == 1 else f"{count:,} places"

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
+from indexer.parsers.spans import Cell, grid, head_rows, span_of
 from indexer.parsers.tables import table_blocks
 from indexer.parsers.xml_parts import whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from lxml.html import HtmlElement
 
@@ -26,8 +27,6 @@ _BREAKS: Final = frozenset(
 )  # fmt: skip
 _CAPTIONS: Final = frozenset({"caption", "figcaption"})
 _CODE_IN_CELL_CHARS: Final = 200
-# Larger spans are a way of writing "all of them", or damage.
-_MAX_SPAN: Final = 100
 _POWER = re.compile(r"^[+\-−–]?\d+$")
 
 
@@ -165,8 +164,9 @@ class BlockWriter:
             yield Block(text=f"{caption}\n\n", kind=BlockKind.CAPTION)
         rows = list(element.iter("tr"))
         heads = sum(1 for row in rows if row.getparent().tag == "thead")
-        marked = heads or _head_rows(rows)
-        yield from table_blocks(_grid(rows), header_rows=marked or None, caption=caption or _figure_caption(element))
+        cells = list(map(_cells, rows))
+        marked = heads or head_rows(cells)
+        yield from table_blocks(grid(cells), header_rows=marked or None, caption=caption or _figure_caption(element))
 
 
 def _shown(text: str) -> str:
@@ -204,48 +204,17 @@ def is_data_table(table: HtmlElement) -> bool:
     return len(widths) > 1 and max(widths) > 1
 
 
-def _head_rows(rows: Sequence[HtmlElement]) -> int:
-    """Rows at the start that hold nothing but cells marked as names, over all columns; one will do for the first."""
-    heads = width = tall = 0
-    for row in rows[:-1]:
-        cells = [cell for cell in row if cell.tag in {"td", "th"}]
-        covered = sum(_span(cell, "colspan") for cell in cells) + tall
-        if not cells or covered < width or any(cell.tag != "th" for cell in cells):
-            break
-        heads, width = heads + 1, covered
-        tall += sum(_span(cell, "colspan") for cell in cells if _span(cell, "rowspan") > 1)
-    return heads or int(bool(rows) and any(cell.tag == "th" for cell in rows[0]))
-
-
-def _grid(rows: Sequence[HtmlElement]) -> Iterator[list[str]]:
-    """Texts of rows, column by column; a cell over several rows or columns says its text in each of them."""
-    # By column: how many more rows a cell above reaches into, and its text.
-    above: dict[int, tuple[int, str]] = {}
-    for row in rows:
-        texts: list[str] = []
-        below: dict[int, tuple[int, str]] = {}
-        for cell in (cell for cell in row if cell.tag in {"td", "th"}):
-            texts.extend(_reaching(above, below, len(texts)))
-            text, reach = _shown(_cell_text(cell)), _span(cell, "rowspan")
-            for _ in range(_span(cell, "colspan")):
-                below[len(texts)] = (reach - 1, text)
-                texts.append(text)
-        texts.extend(_reaching(above, below, len(texts)))
-        above = below
-        yield texts if len(set(texts)) > 1 or len(row) > 1 else texts[:1]
-
-
-def _reaching(above: dict[int, tuple[int, str]], below: dict[int, tuple[int, str]], place: int) -> Iterator[str]:
-    """Texts of cells above that reach into this row from ``place`` on."""
-    while above.get(place, (0, ""))[0] > 0:
-        left, text = above[place]
-        below[place] = (left - 1, text)
-        yield text
-        place += 1
-
-
-def _span(cell: HtmlElement, name: str) -> int:
-    return max(1, min(whole_number((cell.get(name) or "").strip(), 1), _MAX_SPAN))
+def _cells(row: HtmlElement) -> list[Cell]:
+    return [
+        Cell(
+            text=_shown(_cell_text(cell)),
+            columns=span_of(cell.get("colspan")),
+            rows=span_of(cell.get("rowspan")),
+            is_name=cell.tag == "th",
+        )
+        for cell in row
+        if cell.tag in {"td", "th"}
+    ]
 
 
 def _cell_text(cell: HtmlElement) -> str:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from indexer.parsers.blocks import Block, BlockKind
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 def notes_beside_mentions(
-    blocks: Iterable[Block], definition: re.Pattern[str], mention: re.Pattern[str]
+    blocks: Iterable[Block],
+    definition: re.Pattern[str],
+    mention: re.Pattern[str],
+    *,
+    anonymous: frozenset[str] = frozenset(),
 ) -> Iterator[Block]:
     """``beside_mentions`` for formats of which each note is a block of its own, told by how it begins.
 
-    A heading that had nothing but notes below it is left out.
+    A heading that had nothing but notes below it is left out. Of ``anonymous`` names the first mention means the first
+    note, and so on.
     """
+    defined, mentioned = _Numbered(anonymous), _Numbered(anonymous)
     others: list[Block] = []
     notes: dict[str, str] = {}
     emptied = False  # whether notes were all that the last heading had below it
     for block in blocks:
         found = definition.match(block.text) if block.kind is BlockKind.PARAGRAPH else None
-        if found is not None and found[1] not in notes:
-            notes[found[1]] = block.text.rstrip() + "\n\n"
+        name = defined.name(found[1]) if found is not None else None
+        if name is not None and name not in notes:
+            notes[name] = block.text.rstrip() + "\n\n"
             emptied = emptied or bool(others and others[-1].kind is BlockKind.HEADING)
             continue
         if emptied and block.kind is BlockKind.HEADING:
@@ -33,7 +41,7 @@ def notes_beside_mentions(
         others.append(block)
     if emptied:
         others.pop()
-    yield from beside_mentions(others, notes, mention)
+    yield from _beside(others, notes, lambda text: map(mentioned.name, mention.findall(text)))
 
 
 def beside_mentions(blocks: Iterable[Block], notes: Mapping[str, str], mention: re.Pattern[str]) -> Iterator[Block]:
@@ -41,6 +49,12 @@ def beside_mentions(blocks: Iterable[Block], notes: Mapping[str, str], mention: 
 
     Notes that nothing refers to come last.
     """
+    return _beside(blocks, notes, mention.findall)
+
+
+def _beside(
+    blocks: Iterable[Block], notes: Mapping[str, str], mentions: Callable[[str], Iterable[str]]
+) -> Iterator[Block]:
     left = dict(notes)
     waiting: list[Block] = []
     for block in blocks:
@@ -49,16 +63,30 @@ def beside_mentions(blocks: Iterable[Block], notes: Mapping[str, str], mention: 
             waiting = []
         yield block
         if left and block.kind is not BlockKind.CODE:
-            waiting += _taken(block.text, left, mention)
+            waiting += _taken(block.text, left, mentions)
     yield from waiting
     yield from (Block(text=text) for text in left.values())
 
 
-def _taken(text: str, left: dict[str, str], mention: re.Pattern[str]) -> Iterator[Block]:
+def _taken(text: str, left: dict[str, str], mentions: Callable[[str], Iterable[str]]) -> Iterator[Block]:
     """Notes that a text refers to, and those that these refer to."""
-    names = mention.findall(text)
+    names = list(mentions(text))
     while names:
         note = left.pop(names.pop(0), None)
         if note is not None:
             yield Block(text=note)
-            names = mention.findall(note) + names
+            names = [*mentions(note), *names]
+
+
+class _Numbered:
+    """Tells names that are used again and again apart, by how often they have come."""
+
+    def __init__(self, anonymous: frozenset[str]) -> None:
+        self._anonymous = anonymous
+        self._counts: Counter[str] = Counter()
+
+    def name(self, name: str) -> str:
+        if name not in self._anonymous:
+            return name
+        self._counts[name] += 1
+        return f"{name} {self._counts[name]}"

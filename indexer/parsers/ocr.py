@@ -104,8 +104,8 @@ class Recognizer:
 
             image = np.ascontiguousarray(np.rot90(image, turns))
             boxes, texts = self._read(image)
-        height, width = image.shape[:2]
-        return _page_lines(boxes, texts, width=width, height=height)
+        height = image.shape[0]
+        return _page_lines(boxes, texts, height)
 
     def _read(self, image: NDArray[np.uint8]) -> tuple[list[_Box], list[str]]:
         # Directions are told for the page, from several lines: told line by line, some are turned that stand upright.
@@ -141,7 +141,7 @@ def _box(corners: Any) -> _Box:  # noqa: ANN401 - four points, an array of 4 x 2
     return _Box(left=xs[0], top=(ys[0] + ys[1]) / 2, right=xs[3], bottom=(ys[2] + ys[3]) / 2)
 
 
-def _page_lines(boxes: list[_Box], texts: list[str], *, width: int, height: int) -> PageLines:
+def _page_lines(boxes: list[_Box], texts: list[str], height: int) -> PageLines:
     upright = [box.bottom - box.top for box in boxes if not box.is_tall]
     usual = median(upright) if upright else 1.0
     lines: list[Line] = []
@@ -170,7 +170,7 @@ def _page_lines(boxes: list[_Box], texts: list[str], *, width: int, height: int)
         )
     # Row by row: a page that lies a little askew has the ends of its rows on different heights.
     lines.sort(key=lambda line: (-line.base, line.left))
-    return PageLines(lines=lines, width=width, height=height, characters=sum(map(len, texts)))
+    return PageLines(lines=lines, characters=sum(map(len, texts)))
 
 
 def _words(text: str, box: _Box) -> list[tuple[float, float, str]]:

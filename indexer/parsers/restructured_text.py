@@ -28,9 +28,11 @@ _DIRECTIVE = re.compile(r"^\.\. +(?:\|[^|]+\| +)?([A-Za-z][\w:.+-]*)::(?: +(.*))
 # Targets, footnotes and citations; what else begins with two dots is a comment.
 _EXPLICIT = re.compile(r"^\.\. +(?:_|\[|\||__ )")
 _COMMENT = re.compile(r"^\.\.(?:\s|$)")
-# Those with a number or a name; citations stay in their list.
-_NOTE = re.compile(r"^\s*\.\. +\[(\d+|#[\w.+-]+)\]\s")
-_MENTION = re.compile(r"\[(\d+|#[\w.+-]+)\]_")
+# Those with a number or a name, and those without and targets without a name, which go by their order; citations stay
+# in their list.
+_NOTE = re.compile(r"^\s*(?:\.\. +(?:\[(?=[\d#*]))?)?(\d+(?=\])|#[\w.+-]*(?=\])|\*(?=\])|__(?=:?\s))[\]:]?\s")
+_MENTION = re.compile(r"(?:\[(?=[\d#*])|`(?=__))(\d+|#[\w.+-]*|\*|__)(?:(?<!_)\]_|(?<=__)(?![\w_]))")
+_ANONYMOUS: Final = frozenset({"#", "*", "__"})
 _LIST_ITEM = re.compile(r"^\s*(?:[-*+•‣⁃]|\(?(?:\d{1,3}|[a-z#])[.)])\s+\S")
 _TABLE_START = re.compile(r"^\s*(?:\+[-=+]{3,}\+|={2,}(?:\s+={2,})+)\s*$")
 _INLINE = re.compile(
@@ -51,7 +53,7 @@ def parse_rst(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield sections, paragraphs, lists, tables and code. Other files that it includes are told, not read."""
     with TextReader(file, encoding) as reader:
         walk = _Walk(reader.read())
-        for block in notes_beside_mentions(walk.blocks(), _NOTE, _MENTION):
+        for block in notes_beside_mentions(walk.blocks(), _NOTE, _MENTION, anonymous=_ANONYMOUS):
             yield from bounded(block)
         yield from included(walk.included)
         yield from reader.notices()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import (
@@ -23,6 +25,7 @@ from indexer.parsers.blocks import (
 )
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.html import parse_html
+from indexer.parsers.mediawiki import wiki_blocks
 from indexer.parsers.xml_parts import local_name
 from rag.errors import SourceDamaged, SourceUnsafe
 from rag.plurals import plural
@@ -47,6 +50,8 @@ _TABLES: Final = frozenset({"table-wrap", "table", "tbl", "informaltable"})
 _FLOATS: Final = _TABLES | {"fig", "figure", "fig-group", "informalfigure"}
 _CAPTION: Final = "caption"
 _LABEL: Final = "label"
+_NUMBERS: Final = frozenset({"num", "enum", _LABEL})  # of sections of laws and papers, and of items of lists
+_LOOKED_AT: Final = 20
 _ROWS: Final = frozenset({"tr", "row"})
 # Of feeds, as of others.
 _ENTRIES: Final = frozenset({"item", "entry"})
@@ -61,6 +66,7 @@ _FIGURES = re.compile(r"[-+.,;:\d\s]+")
 _FIGURES_CHARS: Final = 300
 _MAX_LETTERS: Final = 0.25
 _DRAWING: Final = "svg"
+_WIKI: Final = "mediawiki"  # an export of pages with their source
 # Points of a way with their heights and times (GPX).
 _POINTS: Final = frozenset({"trkseg"})
 _MAX_LEVEL: Final = 6
@@ -151,6 +157,7 @@ class _Writer:
         self._lines: list[str] = []
         self._label = ""  # of the table or figure that is open
         self._caption = ""  # of the tables that come
+        self._number = ""  # of the section or item that begins
         self.blobs = self.figures = 0
         self.title = _title(root)
         texts = sum(len(text) for text in _texts(root) if text.strip())
@@ -183,7 +190,7 @@ class _Writer:
             depth += _name(element) in _SECTIONS
             if block_or_none is not None:
                 yield from self._flush()
-                yield from block_or_none
+                yield from map(self._numbered, block_or_none)
         yield from self._flush()
 
     def _start(self, element: _Element, depth: int) -> tuple[list[Block] | None, bool]:
@@ -225,6 +232,8 @@ class _Writer:
     def _leaf(self, element: _Element) -> tuple[list[Block] | None, bool]:
         name = _name(element)
         value = (element.text or "").strip()
+        if name == "text" and _name(self._root) == _WIKI:
+            return list(wiki_blocks(value)), True
         if _MARKUP.search(value):
             return [
                 block for block in parse_html(io.BytesIO(value.encode()), "utf-8") if isinstance(block, Block)
@@ -261,7 +270,17 @@ class _Writer:
             return []
         if name == _CAPTION or (name in _TITLES and _float_of(element)):
             return self._captioned(element)
+        if name in _NUMBERS and _numbers_text(element):
+            self._number = one_line(f"{self._number} {_text(element)}")
+            return []
         return self._heading(element, depth) if _is_title(element) else None
+
+    def _numbered(self, block: Block) -> Block:
+        """A heading or paragraph behind the number that was read before it."""
+        if not self._number or not block.text or block.kind not in {BlockKind.HEADING, BlockKind.PARAGRAPH}:
+            return block
+        number, self._number = self._number, ""
+        return replace(block, text=f"{number} {block.text}", heading=block.heading and f"{number} {block.heading}")
 
     def _captioned(self, element: _Element) -> list[Block]:
         parts = [inner for inner in element if isinstance(inner.tag, str) and _name(inner) in _PARAGRAPHS | _TITLES]
@@ -316,6 +335,13 @@ def _float_of(element: _Element) -> bool:
     """Whether it belongs to a table or a figure directly."""
     above = element.getparent()
     return above is not None and _name(above) in _FLOATS
+
+
+def _numbers_text(element: _Element) -> bool:
+    """Whether a title or a paragraph comes next, or begins what comes next; a record's number is a value."""
+    following = element.getnext()
+    within = () if following is None else islice(following.iter("*"), _LOOKED_AT)
+    return any(_name(inner) in _TITLES | _PARAGRAPHS for inner in within)
 
 
 def _text(element: _Element) -> str:

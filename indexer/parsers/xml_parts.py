@@ -93,16 +93,24 @@ def read_xml(archive: LimitedZip, part: str) -> _Element:
     """The root of a part.
 
     Raises:
-        SourceDamaged: the part is missing, is no XML, nests deeper than 256 elements, or declares entities.
+        SourceDamaged: as ``xml_root``, or the part is missing.
+    """
+    return xml_root(archive.read(part), f"Its part {part}")
+
+
+def xml_root(data: bytes, what: str, encoding: str | None = None) -> _Element:
+    """The root of XML that an error calls ``what``; ``encoding`` counts for more than what it says itself.
+
+    Raises:
+        SourceDamaged: it is no XML, nests deeper than 256 elements, or declares entities.
     """
     from lxml import etree
 
-    data = archive.read(part)
-    _refuse_entities(data, part)
+    _refuse_entities(data, what)
     try:
-        return etree.fromstring(data, etree.XMLParser(**_limits()))
+        return etree.fromstring(data, etree.XMLParser(encoding=encoding, **_limits()))
     except etree.XMLSyntaxError as error:
-        raise _torn(part, error) from error
+        raise _torn(what, error) from error
 
 
 def top_elements(archive: LimitedZip, part: str, containers: frozenset[str]) -> Iterator[_Element]:
@@ -132,19 +140,20 @@ def _events(
 ) -> Iterator[tuple[str, _Element]]:
     from lxml import etree
 
+    what = f"Its part {part}"
     with archive.open(part) as stream:
         reader = etree.XMLPullParser(events=kinds, tag=name, **_limits())
         tail = b""
         try:
             while data := stream.read(_READ_BYTES):
-                _refuse_entities(tail + data, part)
+                _refuse_entities(tail + data, what)
                 tail = data[-2 * len(_ENTITY) :]
                 reader.feed(data)
                 yield from reader.read_events()
             reader.close()
             yield from reader.read_events()
         except etree.XMLSyntaxError as error:
-            raise _torn(part, error) from error
+            raise _torn(what, error) from error
 
 
 class _TopElements:
@@ -182,12 +191,12 @@ def _limits() -> dict[str, bool]:
     }
 
 
-def _refuse_entities(data: bytes, part: str) -> None:
+def _refuse_entities(data: bytes, what: str) -> None:
     if any(mark in data for mark in _ENTITY_MARKS):
         raise SourceDamaged(
-            f"Its part {part} declares XML entities, which no office program writes.", hint="Do not trust this file."
+            f"{what} declares XML entities, which no office program writes.", hint="Do not trust this file."
         )
 
 
-def _torn(part: str, error: Exception) -> SourceDamaged:
-    return SourceDamaged(f"Its part {part} cannot be read as XML: {error}.", hint=_DAMAGED_HINT)
+def _torn(what: str, error: Exception) -> SourceDamaged:
+    return SourceDamaged(f"{what} cannot be read as XML: {error}.", hint=_DAMAGED_HINT)

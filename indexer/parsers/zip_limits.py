@@ -6,6 +6,7 @@ program that writes documents makes them.
 
 from __future__ import annotations
 
+import re
 import stat
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ MAX_EXPANDED_BYTES: Final = 1 << 30
 _MAX_RATIO: Final = 250
 _RATIO_FROM_BYTES: Final = 1 << 23
 _ENCRYPTED_FLAG: Final = 0x1
+_PIECE = re.compile(r"(.+)/\[(\d{1,6})\](?:\.last)?\.piece")
 _DAMAGED_HINT: Final = "The file may be cut off; get or export it again."
 _BOMB_HINT: Final = "It may be a decompression bomb; if it is a real document, split it."
 
@@ -52,6 +54,9 @@ class LimitedZip:
                 f"Its contents come to {expanded:,} bytes, more than {MAX_EXPANDED_BYTES:,}.", hint=_BOMB_HINT
             )
         self._members = {member.filename: member for member in members}
+        self._pieces: dict[str, list[str]] = {}
+        for piece in sorted(filter(None, map(_PIECE.fullmatch, self._members)), key=lambda piece: int(piece[2])):
+            self._pieces.setdefault(piece[1], []).append(piece[0])
 
     def __enter__(self) -> Self:
         return self
@@ -65,20 +70,23 @@ class LimitedZip:
         return list(self._members)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._members
+        return name in self._members or name in self._pieces
 
     def size(self, name: str) -> int:
         """Bytes of a member when expanded."""
         return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
-        """All bytes of a member.
+        """All bytes of a member, or of a part that is written in pieces (ECMA-376 part 2, section 10.2.6).
 
         Raises:
             SourceDamaged: it is not there, or cannot be expanded.
         """
-        with self.open(name) as stream:
-            return stream.read()
+        data = b""
+        for piece in self._pieces.get(name, [name]):
+            with self.open(piece) as stream:
+                data += stream.read()
+        return data
 
     def holds(self, name: str, mark: bytes) -> bool:
         """Whether these bytes stand anywhere in a member. Raises as ``open``, and as reading does."""

@@ -10,10 +10,11 @@ from html import escape
 from itertools import chain
 from textwrap import wrap
 from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
 
 from indexer import formats
 from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
-from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, XLS, XLSX
+from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, VSDX, XLS, XLSX, XPS
 from tests.unit import office_files as office
 from tests.unit.mails import mail, tarred, zipped
 from tests.unit.outlook_files import msg, outlook
@@ -82,6 +83,62 @@ def _org(content: Content) -> str:
     parts = [f"{'*' * (1 + n % 3)} {h}\n{_joined(texts)}" for n, (h, texts) in enumerate(content.sections)]
     table = "".join(f"| {' | '.join(row)} |\n" for row in content.rows)
     return f"{''.join(parts)}#+CAPTION: {content.caption}\n{table}"
+
+
+def _asciidoc(content: Content) -> str:
+    parts = [f"{'=' * (1 + n % 3)} {h}\n\n{_joined(texts)}" for n, (h, texts) in enumerate(content.sections)]
+    table = "".join(f"|{' |'.join(row)}\n" for row in content.rows)
+    return f"{''.join(parts)}.{content.caption}\n|===\n{table}|===\n"
+
+
+def _mediawiki(content: Content) -> str:
+    parts = [
+        f"{'=' * (1 + n % 3)} {h} {'=' * (1 + n % 3)}\n{_joined(texts)}"
+        for n, (h, texts) in enumerate(content.sections)
+    ]
+    table = "".join(f"|-\n| {' || '.join(row)}\n" for row in content.rows)
+    return f"{''.join(parts)}{{|\n|+ {content.caption}\n{table}|}}\n"
+
+
+def _textile(content: Content) -> str:
+    parts = [f"h{1 + n % 3}. {h}\n\n{_joined(texts)}" for n, (h, texts) in enumerate(content.sections)]
+    return "".join(parts) + "".join(f"|{'|'.join(row)}|\n" for row in content.rows)
+
+
+def _ofx(content: Content) -> str:
+    rows = (f"<STMTTRN><DTPOSTED>20240301<NAME>{escape(line)}</STMTTRN>" for line in content.lines)
+    return f"OFXHEADER:100\n<OFX>{''.join(rows)}</OFX>"
+
+
+def _qif(content: Content) -> str:
+    return "!Type:Bank\n" + "".join(f"D1/1/2024\nP{line}\n^\n" for line in content.lines)
+
+
+def _excalidraw(content: Content) -> str:
+    texts = [{"id": str(n), "type": "text", "text": line} for n, line in enumerate(content.lines)]
+    return json.dumps({"type": "excalidraw", "elements": texts})
+
+
+def _mind_map(content: Content) -> str:
+    nodes = "".join(f"<node TEXT={quoteattr(_readable(line))}/>" for line in content.lines)
+    return f'<map version="1.0.1"><node TEXT="Middle">{nodes}</node></map>'
+
+
+def _manual_page(content: Content) -> str:
+    parts = [f".SH {h}\n{''.join(f'.PP{chr(10)}{chr(92)}&{text}{chr(10)}' for text in t)}" for h, t in content.sections]
+    return f".TH A 1\n{''.join(parts)}.TS\nl l.\n{''.join(chr(9).join(row) + chr(10) for row in content.rows)}.TE\n"
+
+
+def _load_file(content: Content) -> str:
+    return "þIDþ\x14þTextþ\n" + "".join(f"þ{n}þ\x14þ{line}þ\n" for n, line in enumerate(content.lines))
+
+
+def _canvas(content: Content) -> str:
+    return json.dumps({"nodes": [{"id": str(n), "text": line} for n, line in enumerate(content.lines)], "edges": []})
+
+
+def _ris(content: Content) -> str:
+    return "".join(f"TY  - JOUR\nTI  - {line}\nER  - \n" for line in content.lines)
 
 
 def _latex(content: Content) -> str:
@@ -291,6 +348,25 @@ def _ppt(content: Content) -> bytes:
     return office.ppt([(_narrow(h), [_latin(text) for text in texts]) for h, texts in content.sections])
 
 
+def _vsdx(content: Content) -> bytes:
+    shapes = [office.visio_shape(n, line) for n, line in enumerate(content.lines)]
+    return office.vsdx({"A": "".join(shapes), "B": "<Connects/>"}, title=content.caption)
+
+
+def _xps(content: Content) -> bytes:
+    lines = [office.glyphs(_readable(line), 90, 100 + 20 * n) for n, line in enumerate(content.lines)]
+    return office.xps(["".join(lines[i : i + 40]) for i in range(0, len(lines), 40)])
+
+
+def _readable(text: str) -> str:
+    return escape("".join(c for c in text if c.isprintable()), quote=True)
+
+
+def _drawio(content: Content) -> str:
+    cells = "".join(f'<mxCell id="{n}" value={quoteattr(_readable(line))}/>' for n, line in enumerate(content.lines))
+    return f'<mxfile><diagram name="A"><mxGraphModel><root>{cells}</root></mxGraphModel></diagram></mxfile>'
+
+
 def _xls(content: Content) -> bytes:
     sheets = {f"S{n}": [[text] for text in texts] for n, (_h, texts) in enumerate(content.sections)}
     return office.xls({**sheets, "T": content.rows})
@@ -319,6 +395,17 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.HTML, Case(name="a.html", make=lambda content: f"<html><body>{_html(content)}</body></html>")
     yield formats.RST, Case(name="a.rst", make=_rst)
     yield formats.ORG, Case(name="a.org", make=_org)
+    yield formats.ASCIIDOC, Case(name="a.adoc", make=_asciidoc)
+    yield formats.MEDIAWIKI, Case(name="a.mediawiki", make=_mediawiki)
+    yield formats.TEXTILE, Case(name="a.textile", make=_textile)
+    yield formats.MIND_MAP, Case(name="a.mm", make=_mind_map)
+    yield formats.MANUAL_PAGE, Case(name="a.1", make=_manual_page)
+    yield formats.LOAD_FILE, Case(name="a.dat", make=_load_file)
+    yield formats.EXCALIDRAW, Case(name="a.excalidraw", make=_excalidraw)
+    yield formats.CANVAS, Case(name="a.canvas", make=_canvas)
+    yield formats.REFERENCES, Case(name="a.ris", make=_ris)
+    yield formats.OFX, Case(name="a.ofx", make=_ofx)
+    yield formats.QIF, Case(name="a.qif", make=_qif)
     yield formats.LATEX, Case(name="a.tex", make=_latex)
     yield formats.CSV, Case(name="a.csv", make=_separated(","))
     yield formats.TSV, Case(name="a.tsv", make=_separated("\t"))
@@ -326,6 +413,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.JSON_LINES, Case(name="a.jsonl", make=_json_lines)
     yield formats.NOTEBOOK, Case(name="a.ipynb", make=_notebook)
     yield formats.XML, Case(name="a.xml", make=_xml)
+    yield formats.DRAWIO, Case(name="a.drawio", make=_drawio)
     yield formats.SRT, Case(name="a.srt", make=lambda content: _cues(content, ","))
     yield formats.VTT, Case(name="a.vtt", make=lambda content: _cues(content, ".", "WEBVTT\n\n"))
     yield formats.ASS, Case(name="a.ass", make=_ass)
@@ -341,7 +429,8 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.PDF, Case(name="a.pdf", make=_pdf)
     for media_type, suffix, make in (
         (DOCX, "docx", _docx), (PPTX, "pptx", _pptx), (XLSX, "xlsx", _xlsx), (ODT, "odt", _odt), (ODP, "odp", _odp),
-        (ODS, "ods", _ods), (DOC, "doc", _doc), (PPT, "ppt", _ppt), (XLS, "xls", _xls),
+        (ODS, "ods", _ods), (VSDX, "vsdx", _vsdx), (XPS, "xps", _xps), (DOC, "doc", _doc),
+        (PPT, "ppt", _ppt), (XLS, "xls", _xls),
     ):  # fmt: skip
         yield media_type, Case(name=f"a.{suffix}", make=make)
     yield RTF, Case(name="a.rtf", make=_rtf)

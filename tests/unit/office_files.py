@@ -103,6 +103,61 @@ def docx(body: str, *, title: str = "", parts: Mapping[str, str] | None = None) 
     )
 
 
+def vsdx(pages: Mapping[str, str], *, title: str = "") -> bytes:
+    """A Visio drawing: the names of its pages, and their shapes (``visio_shape``) and connections."""
+    visio = f'xmlns="http://schemas.microsoft.com/office/visio/2012/main" xmlns:r="{OFFICE}"'
+    listed = "".join(f"<Page ID='{i}' Name='{name}'><Rel r:id='r{i}'/></Page>" for i, name in enumerate(pages))
+    return _open_xml(
+        "visio/document.xml",
+        {
+            "visio/document.xml": f"<VisioDocument {visio}/>",
+            "visio/_rels/document.xml.rels": rels({"r1": ("pages", "pages/pages.xml")}),
+            "visio/pages/pages.xml": f"<Pages {visio}>{listed}</Pages>",
+            "visio/pages/_rels/pages.xml.rels": rels({f"r{i}": ("page", f"page{i}.xml") for i in range(len(pages))}),
+            **{
+                f"visio/pages/page{i}.xml": f"<PageContents {visio}>{content}</PageContents>"
+                for i, content in enumerate(pages.values())
+            },
+        },
+        title,
+    )
+
+
+def visio_shape(key: int, text: str, inner: str = "") -> str:
+    return f"<Shape ID='{key}'><Text><cp IX='0'/>{escape(text)}\n</Text>{inner}</Shape>"
+
+
+def xps(pages: Sequence[str]) -> bytes:
+    """An XPS document of pages of 816 by 1056 units, which are given as glyphs (``glyphs``)."""
+    namespace = 'xmlns="http://schemas.microsoft.com/xps/2005/06"'
+    listed = "".join(f'<PageContent Source="Pages/{i}.fpage"/>' for i in range(len(pages)))
+    kind = "http://schemas.microsoft.com/xps/2005/06/fixedrepresentation"
+    relation = f'<Relationship Id="r" Type="{kind}" Target="/FixedDocSeq.fdseq"/>'
+    sequence = f'<FixedDocumentSequence {namespace}><DocumentReference Source="/Documents/1/FixedDoc.fdoc"/>'
+    return zipped(
+        {
+            "[Content_Types].xml/[0].last.piece": f'<Types xmlns="{_PACKAGE}/content-types"/>',
+            "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}/relationships">{relation}</Relationships>',
+            "FixedDocSeq.fdseq": f"{sequence}</FixedDocumentSequence>",
+            "Documents/1/FixedDoc.fdoc/[0].piece": f"<FixedDocument {namespace}>",
+            "Documents/1/FixedDoc.fdoc/[1].last.piece": f"{listed}</FixedDocument>",
+            **{
+                f"Documents/1/Pages/{i}.fpage": f'<FixedPage {namespace} Width="816" Height="1056">{page}</FixedPage>'
+                for i, page in enumerate(pages)
+            },
+        }
+    )
+
+
+def glyphs(text: str, x: float, y: float, *, size: float = 14, more: str = "") -> str:
+    """A run with the advances of a font in which each character is half its size wide."""
+    advances = ";".join(",50" for _ in text)
+    return (
+        f'<Glyphs OriginX="{x}" OriginY="{y}" FontRenderingEmSize="{size}" UnicodeString="{escape(text)}" '
+        f'Indices="{advances}" {more}/>'
+    )
+
+
 def styles(**names: str) -> str:
     """Paragraph styles of Word: id to name."""
     each = "".join(

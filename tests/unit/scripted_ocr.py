@@ -18,13 +18,13 @@ class ScriptedRecognizer:
 
     def lines(self, pixels):
         self.seen.append(pixels)
-        height, width = pixels.shape[:2]
+        height = pixels.shape[0]
         lines = [
             Line(left=50, right=50 + _ADVANCE * len(text), base=height / 2 - 14 * index, size=12, text=text,
                  words=[(50, 50 + _ADVANCE * len(text), text)])
             for index, text in enumerate(self.texts)
         ]  # fmt: skip
-        return PageLines(lines=lines, width=width, height=height, characters=sum(map(len, self.texts)))
+        return PageLines(lines=lines, characters=sum(map(len, self.texts)))
 
 
 def picture(form: str = "PNG", *, mode: str = "RGB", size: tuple[int, int] = (400, 300), **options) -> bytes:

@@ -77,6 +77,11 @@ def detected(tmp_path):
         ("map.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><title>Map</title></svg>", formats.XML),
         ("list.opml", b"<opml><body><outline text='A'/></body></opml>", formats.XML),
         ("a.rst", b"Title\n=====\n", formats.RST),
+        ("a.adoc", b"= Title\n", formats.ASCIIDOC),
+        ("a.Rmd", b"# Title\n", MARKDOWN),
+        ("a.mdx", b"# Title\n", MARKDOWN),
+        ("a.patch", b"From 1234 Mon Sep 17 00:00:00 2001\nFrom: a@b\nDate: x\nSubject: y\n\n---\n", formats.CODE),
+        ("a.bbl", b"\\bibitem{a} A.", formats.LATEX),
         ("a.org", b"* Title\n", formats.ORG),
         ("a.tex", b"\\section{A}", formats.LATEX),
         ("a.csv", b"a,b\n1,2\n", formats.CSV),
@@ -224,7 +229,7 @@ def test_an_empty_file_is_refused(detected):
         ("program.md", b"\x7fELF\x02\x01\x01\x00" + bytes(200)),
         ("noise.bin", bytes(range(256)) * 20),
         ("nul.txt", b"text with\x00nul bytes\x00in it"),
-        ("tail.txt", b"words " * 20_000 + bytes(4000)),
+        ("tail.txt", b"words " * 20_000 + b"\x00\x01" * 4000),
     ],
 )
 def test_binary_posing_as_text_is_refused(detected, name, content):
@@ -271,6 +276,30 @@ def test_known_formats_are_named_in_the_refusal(detected, tmp_path):
 
 def test_stray_nul_bytes_in_a_long_text_are_forgiven(detected):
     assert detected("log.txt", b"a line of a log\n" * 1000 + b"\x00").media_type == TEXT
+
+
+@pytest.mark.parametrize("name", ["service.log", "service", "rows.csv"])
+def test_what_a_crash_left_in_a_text_is_left_out_and_told(name):
+    line = b"2026-03-01 10:00:00,pump 4,Gr\xc3\xb6\xc3\x9fe\n"
+    for content in (line * 40 + bytes(3000), bytes(200_000) + line * 40, line * 20 + bytes(4096) + line * 20):
+        found = detect(Path(name), scan_file(io.BytesIO(content)))
+        result = list(load_parser(PARSERS[found.media_type])(io.BytesIO(content), found.encoding))
+        text = "".join(item.text for item in result if isinstance(item, Block))
+        assert text.count("Größe") == 40
+        assert "\x00" not in text
+        told = f"{content.count(0):,} NUL bytes left out, as a crash leaves them where text was lost."
+        assert [item.message for item in result if isinstance(item, Notice)] == [told]
+
+
+@pytest.mark.parametrize("name", ["a.log", "a"])
+def test_zeros_alone_and_programs_with_texts_between_zeros_are_no_texts(detected, name):
+    for content in (
+        bytes(5000),
+        b"\x7fELF" + bytes(40) + b"words " * 400,
+        b"\x01\x02\x03name" + bytes(99) + b"\x01\x03" * 40,
+    ):
+        with pytest.raises((SourceBinary, SourceUnsupported)):
+            detected(name, content)
 
 
 def test_any_name_is_accepted_for_a_message(detected):
@@ -355,12 +384,24 @@ def test_what_is_read_in_a_second_encoding_is_told_and_a_torn_page_too(name):
         ("a.pyc", b"\xa7\r\r\n" + bytes(range(256)), "a compiled Python module"),
         ("winmail.dat", b"\x78\x9f\x3e\x22" + bytes(range(256)), "Outlook's bundle of attachments (TNEF)"),
         ("a.parquet", b"PAR1" + bytes(range(256)), "a Parquet file"),
+        ("a.h5", b"\x89HDF\r\n\x1a\n" + bytes(range(256)), "an HDF5 file"),
+        ("a.mat", b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(99) + bytes(range(256)), "a file of MATLAB's data"),
+        ("a", b"X\n\0\0\0\3" + bytes(range(256)), "a file of R's data"),
+        ("a.dcm", bytes(128) + b"DICM" + bytes(range(256)), "a DICOM image"),
+        ("a.sas7bdat", bytes(12) + b"\xc2\xea\x81\x60\xb3\x14" + bytes(range(256)), "a data set of SAS"),
         ("a.iso", bytes(32_768) + b"\1CD001\1\0" + bytes(4000), "an image of a disc (ISO 9660)"),
     ],
 )
 def test_what_no_parser_reads_is_told_by_its_common_name(detected, name: str, content: bytes, said: str):
     with pytest.raises(SourceUnsupported, match=rf"is {re.escape(said)}, which no parser reads"):
         detected(name, content)
+
+
+def test_what_to_do_with_attachments_in_a_bundle_is_told(detected):
+    with pytest.raises(SourceUnsupported) as caught:
+        detected("winmail.dat", b"\x78\x9f\x3e\x22" + bytes(range(256)))
+    assert "`tnef`" in caught.value.hint
+    assert ".msg" in caught.value.hint
 
 
 def test_a_text_may_begin_like_a_recording(detected):

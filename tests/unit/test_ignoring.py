@@ -74,14 +74,25 @@ def test_what_is_left_out_is_left_out_below_a_folder_that_is_walked_alone_too(tm
 
 
 def test_the_reason_names_the_file_that_left_it_out(tmp_path):
-    write(tmp_path, "sub/a.txt", "sub/b.txt", ".c", "d.tmp", "~$e.docx", "node_modules/e.md", "Yarn.lock", "a.js.map")
+    write(
+        tmp_path,
+        "sub/a.txt",
+        "sub/b.txt",
+        ".c",
+        "d.tmp",
+        "~$e.docx",
+        "node_modules/e.md",
+        "Yarn.lock",
+        "a.js.map",
+        "a.aux",
+    )
     ignore(tmp_path / "sub", "a.txt")
     assert why_left_out(tmp_path, "sub/a.txt") == f"named by sub/{IGNORE_FILE}"
     assert why_left_out(tmp_path, "sub/b.txt") is None
     reasons = [why_left_out(tmp_path, path) for path in (".c", "d.tmp", "~$e.docx", "node_modules/e.md")]
-    assert [why_left_out(tmp_path, path) for path in ("Yarn.lock", "a.js.map")] == [
+    assert [why_left_out(tmp_path, path) for path in ("Yarn.lock", "a.js.map", "a.aux")] == [
         "a file that another program keeps for itself"
-    ] * 2
+    ] * 3
     assert reasons == ["hidden", *["a temporary or backup file"] * 2, "a folder of another program's files"]
 
 

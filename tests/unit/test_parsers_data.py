@@ -1,16 +1,35 @@
-"""CSV, JSON, XML, subtitles and notebooks."""
+"""CSV, JSON, XML, statements of accounts, subtitles and notebooks."""
 
 import io
 import json
+import re
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
 from indexer.chunking.chunker import chunk_blocks
-from indexer.formats import ASS, CSV, JSON, JSON_LINES, NOTEBOOK, SRT, TSV, VTT, XML
+from indexer.detection.media_types import detect
+from indexer.formats import (
+    ASS,
+    CSV,
+    JSON,
+    JSON_LINES,
+    LOAD_FILE,
+    NOTEBOOK,
+    OFX,
+    QIF,
+    REFERENCES,
+    SRT,
+    TEXT,
+    TSV,
+    VTT,
+    XML,
+)
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.json_data import parse_json
 from indexer.parsers.separated import parse_csv
+from indexer.sources import scan_file
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceDamaged, SourceUnsafe
 from tests.unit.parsing import parsed
@@ -372,3 +391,160 @@ def test_figures_of_drawings_maps_and_tracks_are_no_text():
     assert found.notices == ["1 row of figures (points, coordinates, drawn lines) left out."]
     track = "<trk><name>Hike</name><trkseg>" + "<trkpt lat='5'><ele>7</ele></trkpt>" * 9 + "</trkseg></trk>"
     assert parsed(XML, f"<gpx version='1.1'>{track}</gpx>").text == "name: Hike\n\n"
+
+
+def test_numbers_of_sections_and_items_in_xml_stand_before_their_text():
+    act = (
+        "<act><section><num>1.</num><heading>Duties</heading><p>Close the steps.</p></section>"
+        "<section><num>2.</num><subsection><num>(1)</num><content><p>Ships pay.</p></content>"
+        "</subsection></section></act>"
+    )
+    assert parsed(XML, act).kinds() == [
+        ("heading", "1. Duties"),
+        ("paragraph", "Close the steps."),
+        ("paragraph", "2. (1) Ships pay."),
+    ]
+    items = "<list><list-item><label>(a)</label><p>Deep.</p></list-item></list>"
+    paper = f"<sec><label>3</label><title>Depth</title>{items}</sec>"
+    assert parsed(XML, paper).kinds() == [("heading", "3 Depth"), ("paragraph", "(a) Deep.")]
+    record = "<rows><row2><num>5</num><name>Inn</name></row2><row2><num>6</num><name>Po</name></row2></rows>"
+    assert "num: 5\nname: Inn" in parsed(XML, record).text
+
+
+OFX_PAGE = """\
+OFXHEADER:100
+DATA:OFXSGML
+VERSION:102
+ENCODING:USASCII
+CHARSET:1252
+
+<OFX><SIGNONMSGSRSV1><SONRS><STATUS><CODE>0<SEVERITY>INFO</STATUS>
+<DTSERVER>20240401120000[-5:EST]<LANGUAGE>ENG<FI><ORG>River Bank<FID>123</FI></SONRS></SIGNONMSGSRSV1>
+<BANKMSGSRSV1><STMTTRNRS><STMTRS><CURDEF>EUR
+<BANKACCTFROM><BANKID>50010517<ACCTID>0648489890<ACCTTYPE>CHECKING</BANKACCTFROM>
+<BANKTRANLIST><DTSTART>20240301<DTEND>20240331
+<STMTTRN><TRNTYPE>DEBIT<DTPOSTED>20240302120000<TRNAMT>-12.50<FITID>1<NAME>Baker &amp; Sons<MEMO>Card 1234</STMTTRN>
+<STMTTRN><TRNTYPE>CREDIT<DTPOSTED>20240328<TRNAMT>2500.00<FITID>2<NAME>ACME Corp<MEMO>Salary March</STMTTRN>
+</BANKTRANLIST><LEDGERBAL><BALAMT>3120.22<DTASOF>20240331</LEDGERBAL></STMTRS></STMTTRNRS></BANKMSGSRSV1></OFX>
+"""
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_transactions_of_statements_are_rows(closed):
+    page = OFX_PAGE
+    if closed:  # OFX 2 is XML
+        body = page[page.index("<OFX>") :].replace("EUR\n", "EUR")
+        page = '<?xml version="1.0"?><?OFX OFXHEADER="200"?>' + re.sub(r"<(\w+)>([^<\n]+)", r"<\1>\2</\1>", body)
+    assert detected_type("a.ofx", page) == detected_type("download", page) == OFX
+    second = "<CCSTMTRS><CURDEF>USD<ACCTID>99<STMTTRN><DTPOSTED>20240401<TRNAMT>-3</STMTTRN></CCSTMTRS>"
+    result = parsed(OFX, page.replace("</OFX>", second))
+    assert result.kinds() == [
+        (
+            "paragraph",
+            (
+                "bank: River Bank\ncurrency: EUR\nbank id: 50010517\naccount: 0648489890\nkind of account: CHECKING\n"
+                "from: 2024-03-01\nto: 2024-03-31\nbalance: 3120.22\nas of: 2024-03-31"
+            ),
+        ),
+        (
+            "table",
+            (
+                "Date | Type | Amount | Payee | Memo\n2024-03-02 | DEBIT | -12.50 | Baker & Sons | Card 1234\n"
+                "2024-03-28 | CREDIT | 2500.00 | ACME Corp | Salary March"
+            ),
+        ),
+        ("paragraph", "currency: USD\naccount: 99"),
+        ("table", "Date | Amount\n2024-04-01 | -3"),
+    ]
+
+
+def test_records_of_qif_are_rows():
+    page = (
+        "!Type:Bank\nD3/2/2024\nT-12.50\nPBaker\nLFood\n^\nD3/28/2024\nT2,500.00\nPACME\nSPay\n$2,000\nSBonus\n$500\n^\n"
+        "!Type:Cash\nD1/1/2024\nT1\n^\n"
+    )
+    assert detected_type("a.qif", page) == QIF
+    assert detected_type("a.txt", "!Type: what a word\n\nof text") == TEXT
+    assert parsed(QIF, page).kinds() == [
+        ("heading", "Bank"),
+        (
+            "table",
+            (
+                "Date | Amount | Payee | Memo | Category\n3/2/2024 | -12.50 | Baker |  | Food\n"
+                "3/28/2024 | 2,500.00 | ACME | Pay 2,000 Bonus 500"
+            ),
+        ),
+        ("heading", "Cash"),
+        ("table", "Date | Amount\n1/1/2024 | 1"),
+    ]
+
+
+BIB = r"""
+% my references
+@string{jor = "Journal of " # {Rivers}}
+@comment{not, this = one}
+@article{low90,
+  author  = {Low, Ann and M{\"u}ller, K\'{\i}m and others},
+  title   = {{Piers} of the \emph{Inn}: "old" ones},
+  journal = jor,
+  year    = 1990,
+  pages = "10--12",
+  abstract = {We measure piers.
+   They are long.},
+}
+@book(kim24, author="\O{}yvind Kim", title="Water", publisher={River \& Press}, year={2024})
+"""
+
+
+def test_references_are_records_in_words():
+    assert detected_type("a.bib", BIB) == REFERENCES
+    assert parsed(REFERENCES, BIB).of("paragraph") == [
+        (
+            'Title: Piers of the Inn: "old" ones\nAuthor: Low, Ann; Müller, Kím; others\nJournal: Journal of Rivers\n'
+            "Year: 1990\nPages: 10–12\nAbstract: We measure piers. They are long.\nKey: low90"
+        ),
+        "Title: Water\nAuthor: Øyvind Kim\nPublisher: River & Press\nYear: 2024\nKey: kim24",
+    ]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        (
+            "TY  - JOUR\nAU  - Low, Ann\nAU  - Kim\nTI  - Piers\nPY  - 1990\nAB  - Long ones.\nER  - \n\nTY  - BOOK\n"
+            "TI  - Water\nER  -\n"
+        ),
+        (
+            "PMID- 1\nTI  - Piers\nAB  - Long\n      ones.\nFAU - Low, Ann\nAU  - Low A\nFAU - Kim\nDP  - 1990\n\n"
+            "PMID- 2\nTI  - Water\n"
+        ),
+        "%0 Journal Article\n%A Low, Ann\n%A Kim\n%T Piers\n%D 1990\n%X Long ones.\n\n%0 Book\n%T Water\n",
+    ],
+)
+def test_references_of_other_programs_are_the_same_records(page):
+    assert parsed(REFERENCES, page).of("paragraph") == [
+        "Title: Piers\nAuthor: Low, Ann; Kim\nYear: 1990\nAbstract: Long ones.",
+        "Title: Water",
+    ]
+
+
+def test_a_text_with_the_name_of_references_is_kept_and_what_is_never_closed_costs_no_time():
+    assert parsed(REFERENCES, "Just words.\n").text == "Just words.\n"
+    for page in ("@a{b," + "c={" * 50_000, "@a{b,c=" + '"' * 50_000, "@a{" * 50_000, "@a{b,c=" + "d#" * 50_000):
+        parsed(REFERENCES, page)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-8-sig", "utf-16"])
+def test_load_files_of_e_discovery_are_rows(encoding):
+    rows = [("DOCID", "CUSTODIAN", "SUBJECT"), ("A1", "Miller, Ann", "Old pier®in May"), ("A2", "Kim", "Größe")]
+    page = "".join("\x14".join(f"þ{field}þ" for field in row) + "\r\n" for row in rows)
+    content = page.encode(encoding)
+    found = detect(Path("load.dat"), scan_file(io.BytesIO(content)))
+    assert found.media_type == LOAD_FILE
+    assert parsed(LOAD_FILE, content, found.encoding).of("table") == [
+        "DOCID | CUSTODIAN | SUBJECT\nA1 | Miller, Ann | Old pier in May\nA2 | Kim | Größe"
+    ]
+
+
+def detected_type(name: str, page: str) -> str:
+    return detect(Path(name), scan_file(io.BytesIO(page.encode()))).media_type

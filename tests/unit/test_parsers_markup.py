@@ -95,6 +95,25 @@ def test_footnotes_of_rst_stand_behind_what_refers_to_them():
     ]
 
 
+def test_footnotes_and_targets_of_rst_without_names_go_by_their_order():
+    page = (
+        "It is long [#]_ and old [*]_, see `the plaque`__.\n\nIt is deep [#]_, see `the map`__ and [#top]_.\n\n"
+        "__ https://example.org/plaque\n\n.. __: https://example.org/map\n\n"
+        ".. [#top] Of the hill.\n.. [#] Measured [*]_.\n.. [#] Sounded.\n.. [*] They say.\n.. [*] In May.\n"
+    )
+    assert [name for _kind, name in parsed(RST, page).kinds()] == [
+        "It is long [#]_ and old [*]_, see `the plaque`__.",
+        ".. [#] Measured [*]_.",
+        ".. [*] In May.",
+        ".. [*] They say.",
+        "__ https://example.org/plaque",
+        "It is deep [#]_, see `the map`__ and [#top]_.",
+        ".. [#] Sounded.",
+        ".. __: https://example.org/map",
+        ".. [#top] Of the hill.",
+    ]
+
+
 def test_footnotes_of_org_stand_behind_what_refers_to_them():
     page = (
         "* Pier\nIt is long[fn:1] and old[fn:age].\n* Depth\nFour metres.\n"

@@ -9,7 +9,7 @@ from indexer.parsers.blocks import Block, BlockKind, Notice, Title
 from indexer.parsers.pdf.blocks import PageWriter
 from indexer.parsers.pdf.columns import in_reading_order
 from indexer.parsers.pdf.headings import Style
-from indexer.parsers.pdf.lines import Line, _rejoined
+from indexer.parsers.pdf.lines import Line, rejoined
 from indexer.parsers.pdf.parser import parse_pdf
 from rag.errors import SourceDamaged, SourceEncrypted, SourceHasNoText
 from tests.unit.pdf_pages import drawn_pdf, make_pdf, mapped_pdf, text_lines
@@ -238,7 +238,7 @@ def test_raised_and_lowered_characters_stay_in_their_words():
 def test_the_number_of_a_note_does_not_run_into_a_figure_where_the_line_was_broken_before_it():
     number = Line(left=72, right=122, base=700, size=10, text="8,935,112", words=[(72, 122, "8,935,112")])
     note = Line(left=122.2, right=126, base=704, size=6, text="3", words=[(122.2, 126, "3")])
-    (joined,) = _rejoined([number, note])
+    (joined,) = rejoined([number, note])
     assert joined.text == "8,935,112^3"
     assert joined.words == [(72, 126, "8,935,112^3")]
 

@@ -82,15 +82,13 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class PageLines:
-    """What a page says: ``lines`` in the order of its content stream, and its size as the text is read.
+    """What a page says: ``lines`` in the order of its content stream.
 
     ``characters`` counts those that are seen, ``unmapped`` those of them that nothing tells the meaning of; ``turn`` is
     how many quarters of a turn the text is turned.
     """
 
     lines: list[Line] = field(default_factory=list)
-    width: float = 0.0
-    height: float = 0.0
     characters: int = 0
     unmapped: int = 0
     turn: int = 0
@@ -108,15 +106,13 @@ def page_lines(page: PdfPage) -> PageLines:
         text_page.close()
     left, low, right, high = page.get_bbox()
     turn = _main_turn(lines)
-    width, height = (high - low, right - left) if turn % 2 else (right - left, high - low)
+    height = right - left if turn % 2 else high - low
     origin = (low, -right, -high, left)[turn]
     for line, own_turn in lines:
         line.turned = own_turn != turn
         line.margin = 0 if line.turned else margin(line.base - origin, height)
     return PageLines(
-        lines=_rejoined([line for line, _ in lines]),
-        width=width,
-        height=height,
+        lines=rejoined([line for line, _ in lines]),
         characters=sum(len(line.text) for line, _ in lines),
         unmapped=len(_UNMAPPED.findall(text)) - sum(line.hyphenated for line, _ in lines),
         turn=turn,
@@ -135,8 +131,8 @@ def _main_turn(lines: list[tuple[Line, int]]) -> int:
     return weights.index(max(weights))
 
 
-def _rejoined(lines: list[Line]) -> list[Line]:
-    """Join what PDFium broke into lines at a raised or lowered character."""
+def rejoined(lines: list[Line]) -> list[Line]:
+    """Join what was broken into lines at a raised or lowered character, or where the font changes."""
     joined: list[Line] = []
     for line in lines:
         last = joined[-1] if joined else None

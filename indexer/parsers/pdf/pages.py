@@ -13,6 +13,7 @@ from indexer.parsers.pdf.edges import keep_tables
 from indexer.parsers.pdf.figures import mark_drawn
 from indexer.parsers.pdf.lines import PageLines, page_lines
 from indexer.parsers.pdf.rules import page_grids
+from indexer.parsers.pdf.turning import as_seen, turned_back
 from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:
@@ -59,9 +60,15 @@ def read_page(document: PdfDocument, index: int, *, recognise: bool = True) -> P
     import pypdfium2
 
     try:
-        page = document[index]
+        page = as_seen(document, index)
         try:
-            return replace(_read(page, recognise=recognise), annotated=annotated(document, page))
+            text = page_lines(page)
+            readable = _is_readable(page, text)
+            if readable and text.turn:
+                page = turned_back(document, index, page, text.turn)
+                text = page_lines(page)
+            read = _read(page, text) if readable else _recognised(page, text, recognise=recognise)
+            return replace(read, annotated=annotated(document, page))
         finally:
             page.close()
     except pypdfium2.PdfiumError as error:
@@ -70,23 +77,32 @@ def read_page(document: PdfDocument, index: int, *, recognise: bool = True) -> P
         ) from error
 
 
-def _read(page: PdfPage, *, recognise: bool) -> Page:
-    text = page_lines(page)
-    garbled = text.unmapped > _MAX_UNMAPPED * (text.characters or 1)
-    usable = PageLines() if garbled else text
-    if text.characters and not garbled and not (text.characters < _FEW_CHARACTERS and _is_image(page)):
-        # What lies on its side has other coordinates than the rules.
-        grids = [] if text.turn else page_grids(page)
-        if not text.turn:
-            mark_drawn(page, text.lines)
-        keep_tables(text.lines, grids)
-        return Page(lines=in_reading_order(text.lines), origin=Origin.TEXT, grids=grids)
+def _is_readable(page: PdfPage, text: PageLines) -> bool:
+    """Whether a page has text, and is no image with a few words on it."""
+    if not text.characters or _is_garbled(text):
+        return False
+    return text.characters >= _FEW_CHARACTERS or not _is_image(page)
+
+
+def _is_garbled(text: PageLines) -> bool:
+    return text.unmapped > _MAX_UNMAPPED * (text.characters or 1)
+
+
+def _read(page: PdfPage, text: PageLines) -> Page:
+    grids = page_grids(page)
+    mark_drawn(page, text.lines)
+    keep_tables(text.lines, grids)
+    return Page(lines=in_reading_order(text.lines), origin=Origin.TEXT, grids=grids)
+
+
+def _recognised(page: PdfPage, text: PageLines, *, recognise: bool) -> Page:
+    usable = PageLines() if _is_garbled(text) else text
     if not text.characters and not _has_content(page):
         return Page(lines=[], origin=Origin.BLANK)
     if not (recognise and ocr_installed()):
         origin = Origin.BEYOND if ocr_installed() else Origin.NEEDS_OCR
         return Page(lines=in_reading_order(usable.lines), origin=origin)
-    recognized = _recognized(page)
+    recognized = _from_image(page)
     if recognized.characters > usable.characters:
         keep_tables(recognized.lines, [])
         return Page(lines=in_reading_order(recognized.lines), origin=Origin.OCR)
@@ -109,7 +125,7 @@ def _is_image(page: PdfPage) -> bool:
     return bool(covered >= _COVERED * area)
 
 
-def _recognized(page: PdfPage) -> PageLines:
+def _from_image(page: PdfPage) -> PageLines:
     width, height = page.get_size()
     scale = min(_RENDER_DPI / _POINTS_PER_INCH, MAX_SIDE / max(width, height, 1.0))
     bitmap = page.render(scale=scale, may_draw_forms=False)  # the values of their fields are read

@@ -1,0 +1,213 @@
+r"""Manual pages in troff's macros man(7) and mdoc(7): sections, options with what they do, code, and tables.
+
+Fonts, sizes and places are left out; characters that are written as escapes are themselves (groff_char(7)).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, included, one_line
+from indexer.parsers.decoding import TextReader
+from indexer.parsers.tables import table_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
+
+_REQUEST = re.compile(r"^[.'][ \t]*([A-Za-z]{1,3}|\.)(?![A-Za-z])[ \t]*(.*)$")
+_ARGUMENT = re.compile(r'"((?:[^"]|"")*)"?|(\S+)')
+_CHARACTERS: Final = {
+    "-": "-", "e": "\\", "\\": "\\", " ": " ", "~": " ", "0": " ", "'": "'", "`": "`", ".": ".", "(bu": "•", "(em": "—",
+    "(en": "–", "(aq": "'", "(dq": '"', "(lq": "“", "(rq": "”", "(oq": "‘", "(cq": "’", "*(lq": "“", "*(rq": "”",
+    "(co": "©", "(rg": "®", "(mu": "×", "(+-": "±", "(->": "→", "(<-": "←", "(>=": "≥", "(<=": "≤", "(ha": "^",
+    "(ti": "~", "(rs": "\\", "(ga": "`", "(ss": "ß", "(:a": "ä", "(:o": "ö", "(:u": "ü", "*(Aq": "'", "(hy": "-",
+}  # fmt: skip
+_ESCAPE = re.compile(
+    r"\\(?:f(?:\(..|\[[^\]\n]{0,20}\]|.)|s[-+]?\d{1,2}|[hvw]'[^'\n]{0,40}'|m\[[^\]\n]{0,20}\]|\[u([0-9A-F]{4,5})\]"
+    r"|(\*?\(..)|\*?\[([^\]\n]{0,40})\]|n(?:\(..|.)|(.)|$)"
+)
+_FOR_TERMINALS = re.compile(r"^[.'](?:ie|if)[ \t]+n[ \t]+(?=[.'])")
+_COMMENT = re.compile(r'(?<!\\)\\["#].*$')
+_SECTIONS: Final = {"SH": 1, "Sh": 1, "SS": 2, "Ss": 2}
+_BREAKS: Final = frozenset("PP P LP Pp sp HP RS RE Bl El".split())
+# Their arguments stand beside each other in fonts that alternate.
+_ALTERNATING: Final = frozenset("BR RB BI IB IR RI".split())
+_TEXTS: Final = frozenset("B I SM SB UR MT".split())
+_DEFINITIONS: Final = frozenset({"de", "ig", "am"})
+_CODE: Final = {"nf": "fi", "EX": "EE", "Bd": "Ed"}
+# Macros of mdoc that stand within lines, and what they put around what follows.
+_MARKS: Final = {"Fl": "-", "Op": "[", "Oo": "[", "Oc": "]", "Pq": "("}
+_CLOSERS: Final = {"Op": "]", "Pq": ")"}
+_WITHIN: Final = frozenset(
+    "Nm Ar Pa Em Sy Cm Ev Va Vt Dv Er Fn Fa Ft Ic Li Ql Sq Aq Dq Qq Ns No An Mt Lk In Bx At Ux Nd Tn Ms Ad "
+    "Cd Sx St".split()
+)
+
+
+def parse_manual_page(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield sections, paragraphs, lists of options, code and tables."""
+    with TextReader(file, encoding) as reader:
+        page = _Page(reader.read().split("\n"))
+        if page.title:
+            yield Title(text=page.title)
+        for block in page.blocks():
+            yield from bounded(block)
+        yield from included(page.included)
+        yield from reader.notices()
+
+
+class _Page:
+    """Goes through the lines once."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.included: list[str] = []
+        self._lines = lines
+        self._at = 0
+        self._name = ""
+        self._text: list[str] = []
+        self._tag: str | None = None  # of an option or item whose description is read
+        self._awaits_tag = False
+        self.title = next(filter(None, (_titled(found) for found in map(_REQUEST.match, lines) if found)), "")
+
+    def blocks(self) -> Iterator[Block]:
+        while self._at < len(self._lines):
+            line = _FOR_TERMINALS.sub("", _COMMENT.sub("", self._lines[self._at]))
+            self._at += 1
+            request = _REQUEST.match(line)
+            if request is not None:
+                yield from self._request(request[1], request[2])
+            elif not line.startswith((".", "'")):
+                if not line.strip():
+                    # Between an option and what it does there may be one.
+                    yield from () if self._tag and not self._text else self._flush()
+                else:
+                    self._add(_plain(line))
+        yield from self._flush()
+
+    def _request(self, name: str, rest: str) -> Iterator[Block]:
+        words = _arguments(rest)
+        if (text := self._spoken(name, words)) is not None:
+            self._add(text)
+        elif name in _SECTIONS:
+            yield from self._flush()
+            heading = one_line(" ".join(words))
+            if 0 < len(heading) <= MAX_HEADING_CHARS:
+                yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=_SECTIONS[name], heading=heading)
+        elif name in _CODE or name == "TS":
+            yield from self._flush()
+            yield from self._whole(name)
+        elif name in {"TP", "IP", "It"}:
+            yield from self._flush()
+            self._awaits_tag = name == "TP"
+            if name != "TP":
+                self._tag = _said(words) if name == "It" else "".join(words[:1])
+        elif name in _BREAKS:
+            yield from self._parted(name)
+        elif name == "so":
+            self.included.extend(words[:1])
+        elif name in _DEFINITIONS:
+            self._skip("..")
+
+    def _spoken(self, name: str, words: list[str]) -> str | None:
+        """What a request adds to the line, if it is one that stands within text."""
+        if name in _ALTERNATING:
+            return "".join(words)
+        if name in _TEXTS:
+            return " ".join(words)
+        if name == "Xr":
+            return f"{words[0]}({words[1]})" + "".join(words[2:]) if len(words) > 1 else " ".join(words)
+        if name == "Nm":
+            self._name = self._name or "".join(words[:1])
+            words = words or [self._name]
+        return _said([name, *words]) if name in _WITHIN or name in _MARKS else None
+
+    def _parted(self, name: str) -> Iterator[Block]:
+        """What is indented is about the line above it, and of one paragraph with it."""
+        if name == "RS" and self._tag is None and self._text:
+            self._tag, self._text = " ".join(self._text), []
+        elif name != "RS" or not self._tag or self._text:
+            yield from self._flush()
+
+    def _add(self, text: str) -> None:
+        """Text of the paragraph, or the tag that was announced."""
+        if self._awaits_tag:
+            self._awaits_tag, self._tag = False, text
+        elif text:
+            self._text.append(text)
+
+    def _flush(self) -> Iterator[Block]:
+        text, tag = one_line(" ".join(self._text)), self._tag
+        self._text, self._tag, self._awaits_tag = [], None, False
+        if tag is not None and one_line(f"{tag}{text}"):
+            tag = one_line(tag)
+            shown = f"{tag} {text}" if tag in {"•", "*", "-"} or not text else f"{tag}: {text}" if tag else text
+            yield Block(text=f"{shown}\n\n", kind=BlockKind.LIST)
+        elif text:
+            yield Block(text=f"{text}\n\n")
+
+    def _whole(self, name: str) -> Iterator[Block]:
+        """Code, or a table, up to where it ends."""
+        lines = self._skip({**_CODE, "TS": "TE"}[name])
+        if name == "TS":
+            layout = next((i for i, line in enumerate(lines) if line.rstrip().endswith(".")), -1)
+            rows = [[one_line(_plain(cell)) for cell in line.split("\t")] for line in lines[layout + 1 :]]
+            yield from table_blocks(row for row in rows if len(row) > 1)
+            return
+        shown = []
+        for line in lines:
+            request = _REQUEST.match(line)
+            words = _arguments(request[2]) if request is not None else []
+            if request is None:
+                shown.append(_plain(_COMMENT.sub("", line)))
+            elif words:
+                shown.append(("" if request[1] in _ALTERNATING else " ").join(words))
+        if code := "\n".join(shown).strip("\n"):
+            yield Block(text=f"{code}\n\n", kind=BlockKind.CODE)
+
+    def _skip(self, end: str) -> list[str]:
+        """Lines up to the request that ends them."""
+        start = self._at
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            self._at += 1
+            request = _REQUEST.match(line)
+            if request is not None and request[1] in _SECTIONS and end != "..":
+                self._at -= 1
+                return list(self._lines[start : self._at])
+            if line.rstrip() == end or (request is not None and request[1] == end):
+                return list(self._lines[start : self._at - 1])
+        return list(self._lines[start:])
+
+
+def _titled(found: re.Match[str]) -> str:
+    words = _arguments(found[2]) if found[1] in {"TH", "Dt"} else []
+    return f"{words[0].lower()}({words[1]})" if len(words) > 1 else ""
+
+
+def _arguments(text: str) -> list[str]:
+    return [_plain(found[1].replace('""', '"') if found[2] is None else found[2]) for found in _ARGUMENT.finditer(text)]
+
+
+def _said(words: Sequence[str]) -> str:
+    """Words of a line of mdoc with the macros among them as the signs that they put."""
+    said: list[str] = []
+    mark, closers = "", ""
+    for word in words:
+        if word in _MARKS:
+            mark, closers = mark + _MARKS[word], _CLOSERS.get(word, "") + closers
+        elif word not in _WITHIN:
+            said.append(f"{mark}{word}")
+            mark = ""
+    return " ".join([*said, mark]).rstrip() + closers
+
+
+def _plain(text: str) -> str:
+    def character(escape: re.Match[str]) -> str:
+        if escape[1]:
+            return chr(min(int(escape[1], 16), 0xD7FF))
+        name = escape[2] or (f"({escape[3]}" if escape[3] else escape[4]) or ""
+        return _CHARACTERS.get(name, "")
+
+    return _ESCAPE.sub(character, text)

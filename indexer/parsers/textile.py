@@ -1,0 +1,133 @@
+"""Textile: headings, lists, tables, code and quotations by the marks that lines begin with; notes behind what refers
+to them. Source: textile-lang.com.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import TYPE_CHECKING, Final
+
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, bounded, one_line
+from indexer.parsers.decoding import TextReader
+from indexer.parsers.notes import notes_beside_mentions
+from indexer.parsers.spans import Cell, grid, head_rows, span_of
+from indexer.parsers.tables import table_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
+
+# Classes, styles, languages and places, in brackets of their own.
+_LOOK: Final = r"(?:\([^()\n]{0,200}\)|\{[^{}\n]{0,200}\}|\[[^\[\]\n]{0,40}\]|[<>=()~^-]){0,8}"
+_MARK = re.compile(rf"^(h[1-6]|bq|bc|pre|p|fn\d+|notextile|table|###|clear){_LOOK}(\.\.?)(?::\S+)?(?:[ \t]+|$)")
+_LIST_ITEM = re.compile(rf"^(?:[*#]{{1,6}}{_LOOK}|-)[ \t]+\S")
+_ROW = re.compile(r"^(?:[^|\n]{0,80}\.[ \t]+)?\|.*\|[ \t]*$", re.DOTALL)
+_CELL = re.compile(rf"^(?:(_)|\\(\d{{1,3}})|/(\d{{1,3}})|{_LOOK}(?<=[^|])){{1,4}}\.[ \t]+|^_\.[ \t]*")
+_COLUMNS, _ROWS = re.compile(r"\\(\d{1,3})"), re.compile(r"/(\d{1,3})")
+_PRE = re.compile(r"<(pre)\b[^<>]{0,200}>|<notextile>", re.IGNORECASE)
+_NOTE = re.compile(r"^\[(\d+)\] ")
+_MENTION = re.compile(r"\[(\d+)\]")
+_INLINE: Final = (
+    (re.compile(r"\{\{[^{}\n]{0,300}\}\}"), ""),
+    (re.compile(rf'"{_LOOK}([^"\n]{{1,500}})":(?:https?://|mailto:|/|#|\w)[^\s"<>|]{{0,1000}}'), r"\1"),
+    (re.compile(r"!(?:[<>=(][^!\n]{0,80})?[^\s!()]{1,300}\(([^()!\n]{1,300})\)!(?::\S{1,500})?"), r"\1"),
+    (re.compile(r"!(?:https?:/|[\w./-]{0,200}/)?[\w./-]{1,200}\.(?:png|jpe?g|gif|svg)!(?::\S{1,500})?"), ""),
+    (re.compile(rf"%{_LOOK}([^%\n]{{1,500}})%"), r"\1"),
+    (re.compile(r"(?<![\w@])@([^@\n]{1,500})@(?![\w@])"), r"\1"),
+    (re.compile(r"</?[a-z][^<>\n]{0,300}>", re.IGNORECASE), ""),
+)
+
+
+def parse_textile(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
+    """Yield headings, paragraphs, lists, tables and code."""
+    with TextReader(file, encoding) as reader:
+        for block in notes_beside_mentions(_blocks(reader.read()), _NOTE, _MENTION):
+            yield from bounded(block)
+        yield from reader.notices()
+
+
+def _blocks(text: str) -> Iterator[Block]:
+    """Groups of lines; one that ends with two points goes on until another begins."""
+    going_on = ""
+    for group in _groups(text):
+        mark = _MARK.match(group)
+        if _PRE.match(group):
+            yield from _code(group[group.index(">") + 1 :].removesuffix("\n").removesuffix("</pre>"))
+            continue
+        if mark is not None:
+            name, body = mark[1], group[mark.end() :]
+            going_on = name if mark[2] == ".." else ""
+        else:
+            name, body = going_on, group
+        yield from _block(name, body)
+
+
+def _groups(text: str) -> Iterator[str]:
+    """What stands between empty lines; preformatted text with the empty lines in it."""
+    lines: list[str] = []
+    preformatted = False
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
+        begins = _PRE.match(line) is not None
+        if lines and not preformatted and (begins or not line.strip()):
+            yield "".join(lines)
+            lines = []
+        preformatted = (preformatted or begins) and "</pre>" not in line and "</notextile>" not in line
+        if line.strip() or preformatted:
+            lines.append(line)
+    if lines:
+        yield "".join(lines)
+
+
+def _block(name: str, body: str) -> Iterator[Block]:
+    if name in {"bc", "pre"}:
+        yield from _code(body)
+    elif name in {"###", "clear"}:
+        return
+    elif name.startswith("fn"):
+        yield Block(text=f"[{name[2:]}] {_shown(body)}\n\n")
+    elif name.startswith("h") and 0 < len(heading := one_line(_shown(body))) <= MAX_HEADING_CHARS:
+        yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=int(name[1]), heading=heading)
+    elif name == "table" or _ROW.match(body.strip()):
+        yield from _table(body.strip().split("\n"))
+    elif shown := _shown(body).strip("\n"):
+        kind = BlockKind.LIST if _LIST_ITEM.match(body) else BlockKind.PARAGRAPH
+        yield Block(text=f"{shown}\n\n", kind=kind)
+
+
+def _code(text: str) -> Iterator[Block]:
+    code = unescape(re.sub(r"</?code[^<>\n]{0,100}>", "", text)).strip("\n")
+    if code.strip():
+        yield Block(text=f"{code}\n\n", kind=BlockKind.CODE)
+
+
+def _table(lines: Sequence[str]) -> Iterator[Block]:
+    rows: list[list[Cell]] = []
+    for line in lines:
+        if line.lstrip().startswith("|") or not rows:
+            texts = line[line.find("|") + 1 :].rstrip().removesuffix("|").split("|")
+            rows.append([_cell(text) for text in texts])
+        elif rows[-1]:  # a cell of several lines
+            last = rows[-1].pop()
+            rest = line.rstrip().removesuffix("|").split("|")
+            rows[-1].append(Cell(f"{last.text} {one_line(_shown(rest[0]))}", last.columns, last.rows, last.is_name))
+            rows[-1].extend(map(_cell, rest[1:]))
+    yield from table_blocks(grid(rows), header_rows=head_rows(rows) or None)
+
+
+def _cell(text: str) -> Cell:
+    mark = _CELL.match(text)
+    look = "" if mark is None else mark[0]
+    columns, rows = _COLUMNS.search(look), _ROWS.search(look)
+    return Cell(
+        one_line(_shown(text[len(look) :])),
+        span_of(columns[1] if columns is not None else None),
+        span_of(rows[1] if rows is not None else None),
+        "_" in look.partition(".")[0],
+    )
+
+
+def _shown(text: str) -> str:
+    for pattern, shown in _INLINE:
+        text = pattern.sub(shown, text)
+    return unescape(text)

@@ -1,0 +1,440 @@
+"""AsciiDoc, MediaWiki, Textile and manual pages."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from indexer.detection.media_types import detect
+from indexer.formats import ASCIIDOC, MANUAL_PAGE, MEDIAWIKI, TEXTILE, XML
+from indexer.sources import scan_file
+from tests.unit.parsing import parsed
+
+GUIDE = """\
+= Plumbing Guide: {product}
+Ann Miller <ann@example.org>
+v2.1, 2024-03-01
+:product: HydroMax
+:version: 4.2
+:toc:
+:icons: font
+
+[.lead]
+The {product} {version} pump moves water. See <<install,how to install>> or https://example.org/docs[the manual].
+
+// a comment
+[[install]]
+== Installation ==
+
+.Prerequisites
+* Java 17footnote:[LTS only.]
+** JDK, not JRE
+* A database
++
+[source,shell]
+.Check it
+----
+java -version # <1>
+
+psql --version
+----
+<1> Must be 17.
+
+[NOTE]
+====
+Do not run as root.
+
+Ever.
+====
+
+WARNING: Water is wet.
+
+.Pump models
+[cols="1,2a,1",options="header"]
+|===
+|Model |Description |Flow
+
+|HM-1
+|Small pump
+for gardens
+|10 l/min
+
+|HM-2 2+|Discontinued
+.2+|HM-3 |Big \\| huge |50
+|Bigger |80
+|===
+
+[%header,format=csv]
+,===
+Part,Price
+Seal,3.50
+"Bolt, long",0.20
+,===
+
+Configuration
+-------------
+
+hostname:: The name of the host.
+port:: Where it listens, kbd:[Ctrl+C] stops, menu:File[Save].
+
+ifdef::env-github[]
+GitHub only text.
+endif::[]
+
+image::pump.png[Cross-section of the pump,300]
+
+include::common/legal.adoc[]
+
+ literal text
+   indented
+
+////
+hidden block
+////
+
+[quote,Kim]
+____
+Water finds its way.
+____
+
+[source,ruby]
+puts "hi"
+
+|===
+|a |b
+|c |d
+|===
+"""
+
+
+def test_asciidoc_structure_is_found_and_attributes_and_macros_are_their_text():
+    result = parsed(ASCIIDOC, GUIDE)
+    assert [(b.level, b.heading) for b in result.blocks if b.kind == "heading"] == [
+        (1, "Plumbing Guide: HydroMax"),
+        (2, "Installation"),
+        (2, "Configuration"),
+    ]
+    assert result.of("code") == [
+        "java -version # <1>\n\npsql --version",
+        "literal text\n   indented",
+        'puts "hi"',
+    ]
+    assert result.of("list") == [
+        "* Java 17 (LTS only.)\n** JDK, not JRE\n* A database",
+        "<1> Must be 17.",
+        "hostname:: The name of the host.\nport:: Where it listens, Ctrl+C stops, File > Save.",
+    ]
+    assert result.of("paragraph") == [
+        "Ann Miller <ann@example.org>\nv2.1, 2024-03-01",
+        "The HydroMax 4.2 pump moves water. See how to install or the manual.",
+        "Prerequisites",
+        "Check it",
+        "NOTE: Do not run as root.",
+        "Ever.",
+        "WARNING: Water is wet.",
+        "GitHub only text.",
+        "Water finds its way.",
+    ]
+    assert result.of("caption") == ["Pump models", "Cross-section of the pump"]
+    assert result.notices == ["It includes other files (common/legal.adoc), which are not part of its text here."]
+
+
+def test_tables_of_asciidoc_are_rows_with_their_header_and_caption():
+    tables = [block for block in parsed(ASCIIDOC, GUIDE).blocks if block.kind == "table"]
+    assert [table.text.strip() for table in tables] == [
+        (
+            "Model | Description | Flow\nHM-1 | Small pump for gardens | 10 l/min\nHM-2 | Discontinued | Discontinued\n"
+            "HM-3 | Big | huge | 50\nHM-3 | Bigger | 80"
+        ),
+        "Part | Price\nSeal | 3.50\nBolt, long | 0.20",
+        "a | b\nc | d",
+    ]
+    assert [table.caption for table in tables] == ["Pump models", "", ""]
+    long = "".join(f"|HM-{n} |{'a pump ' * 20} |{n}\n" for n in range(200))
+    blocks = [b for b in parsed(ASCIIDOC, f"|===\n|Model |What |Flow\n\n{long}|===\n").blocks if b.kind == "table"]
+    assert len(blocks) > 1
+    assert {block.header for block in blocks[1:]} == {"Model | What | Flow"}
+
+
+def test_links_of_asciidoc_without_a_label_are_their_address_and_sizes_are_no_captions():
+    page = (
+        "See link:https://example.org/a[], mailto:kim@example.org[Kim] and https://b.org[].\n\n"
+        "image::a.png[width=20]\n\nvideo::b[]\n"
+    )
+    assert parsed(ASCIIDOC, page).kinds() == [("paragraph", "See https://example.org/a, Kim and https://b.org.")]
+
+
+def test_asciidoc_of_before_has_underlined_titles_and_borders_are_none():
+    page = "The Pump\n========\n\nText.\n\nParts\n-----\n\n====\nNote\n====\n\n----\ncode\n----\n\nend\n"
+    assert parsed(ASCIIDOC, page).kinds() == [
+        ("heading", "The Pump"),
+        ("paragraph", "Text."),
+        ("heading", "Parts"),
+        ("paragraph", "Note"),
+        ("code", "code"),
+        ("paragraph", "end"),
+    ]
+
+
+PIER = """\
+<!-- hidden -->{{Short description|A pier}}
+{{Infobox bridge
+| name = Old Pier
+| length = {{convert|120|m|ft}}
+| crosses = [[Inn (river)|Inn]]
+| image =
+}}
+[[File:Pier.jpg|thumb|200px|The pier in '''winter''' with [[ice]].]]
+The '''Old Pier''' is a [[pier]] on the [[Inn (river)|Inn]].<ref name="low">{{cite book
+|last=Low |title=Piers of the Inn |year=1990 |url=http://x.org}}</ref> It was ''mended'' twice.<ref>So the
+plaque.</ref><ref name="low" />
+
+== History ==
+{{main|History of the pier}}
+It cost 5 &euro; per pile. See [https://example.org/x the site] and [http://bare.org].
+* Built in 1880
+** by [[Kim]]
+# first
+: indented
+
+=== Code ===
+<syntaxhighlight lang="python">
+def f():
+    return [[1]] # {{x}}
+
+</syntaxhighlight>
+Use <code>x = 1</code> or <nowiki>[[raw]]</nowiki>.
+
+ preformatted
+   text
+
+{| class="wikitable" style="x"
+|+ Depths
+|-
+! Year !! Depth
+! scope="col" | Who
+|-
+| 1990 || 4 m || rowspan="2" | [[Low|Mr Low]]
+|-
+| 1991 || 5 m
+|-
+| colspan="2" | unknown
+|
+* nobody
+|}
+
+After the table.
+== References ==
+<references/>
+[[Category:Piers]]
+[[de:Pier]]
+__NOTOC__
+"""
+
+
+def test_mediawiki_is_text_with_its_structure():
+    result = parsed(MEDIAWIKI, PIER)
+    assert result.kinds() == [
+        ("paragraph", "A pier"),
+        ("paragraph", "name: Old Pier\nlength: 120 m\ncrosses: Inn"),
+        ("paragraph", "The pier in winter with ice."),
+        ("paragraph", "The Old Pier is a pier on the Inn.[1] It was mended twice.[2][1]"),
+        ("paragraph", "[1] Low, Piers of the Inn, 1990"),
+        ("paragraph", "[2] So the plaque."),
+        ("heading", "History"),
+        ("paragraph", "main: History of the pier\nIt cost 5 € per pile. See the site and http://bare.org."),
+        ("list", "* Built in 1880\n** by Kim\n# first\n: indented"),
+        ("heading", "Code"),
+        ("code", "def f():\n    return [[1]] # {{x}}"),
+        ("paragraph", "Use x = 1 or [[raw]]."),
+        ("code", "preformatted\n   text"),
+        ("caption", "Depths"),
+        ("table", "Year | Depth | Who\n1990 | 4 m | Mr Low\n1991 | 5 m | Mr Low\nunknown | unknown | * nobody"),
+        ("paragraph", "After the table."),
+        ("heading", "References"),
+    ]
+    assert [block.level for block in result.blocks if block.kind == "heading"] == [2, 3, 2]
+    assert [block.caption for block in result.blocks if block.kind == "table"] == ["Depths"]
+
+
+def test_pages_of_a_wiki_that_was_exported_are_text():
+    page = (
+        '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/"><page><title>Pier</title><revision>'
+        "<text xml:space='preserve'>It is '''old'''.&lt;ref&gt;So they say.&lt;/ref&gt;\n== Depth ==\nSee [[Inn|it]]."
+        "</text></revision></page></mediawiki>"
+    )
+    assert parsed(XML, page).kinds() == [
+        ("heading", "Pier"),
+        ("paragraph", "It is old.[1]"),
+        ("paragraph", "[1] So they say."),
+        ("heading", "Depth"),
+        ("paragraph", "See it."),
+    ]
+
+
+def test_textile_structure_is_found():
+    page = """\
+h1. The Pier
+
+h2(#history){color:red}. History[2]
+
+The *old* pier is "a pier":https://example.org/p on the Inn[1]. Use @make all@ and {{toc}}.
+!>/images/pier.png(The pier in winter)!
+
+* Built in 1880
+** by Kim
+# first
+
+|_. Year |_. Depth |_. Who |
+| 1990 | 4 m |/2. Mr Low |
+| 1991 | 5 m |
+|\\2. unknown | nobody |
+
+bc.. def f():
+    return 1
+
+def g():
+    return 2
+
+p. After the code.
+
+bq. Water finds its way.
+
+<pre><code class="ruby">
+puts "hi"
+
+puts "ho"
+</code></pre>
+
+###. a comment
+
+fn1. Measured in May.
+
+fn2. See the plaque.
+"""
+    result = parsed(TEXTILE, page)
+    assert result.kinds() == [
+        ("heading", "The Pier"),
+        ("heading", "History[2]"),
+        ("paragraph", "[2] See the plaque."),
+        ("paragraph", "The *old* pier is a pier on the Inn[1]. Use make all and .\nThe pier in winter"),
+        ("paragraph", "[1] Measured in May."),
+        ("list", "* Built in 1880\n** by Kim\n# first"),
+        ("table", "Year | Depth | Who\n1990 | 4 m | Mr Low\n1991 | 5 m | Mr Low\nunknown | unknown | nobody"),
+        ("code", "def f():\n    return 1"),
+        ("code", "def g():\n    return 2"),
+        ("paragraph", "After the code."),
+        ("paragraph", "Water finds its way."),
+        ("code", 'puts "hi"\n\nputs "ho"'),
+    ]
+
+
+MAN = r'''
+.\" A comment.
+.de Vb
+.ft CW
+..
+.TH PUMP 1 "06 May 2024"
+.SH NAME
+pump \- moves \(lqwater\(rq
+.SH SYNOPSIS
+.B pump
+[\fB\-v\fR] [\fB\-o\fR \fIfile\fR]
+.SS "Some options"
+.TP
+.BR \-v ", " \-\-verbose
+Say \f[B]more\f[R].
+.TP 4
+.B \-o \fIfile\fR
+
+Write it.
+.IP \(bu 2
+a point
+.ie n .IP """key"" (string)" 4
+.el .IP "``key'' (string)" 4
+The key.
+.PP
+\-\-raw
+.RS 4
+As it \s-1IS\s0.
+.RE
+.nf
+pump \-v
+  .5 \e
+.fi
+.so man1/more.1
+.SH SEE ALSO
+.BR lake (5)
+'''
+
+
+def test_manual_pages_are_sections_and_options_with_what_they_do():
+    assert detect(Path("pump.1"), scan_file(io.BytesIO(MAN.encode()))).media_type == MANUAL_PAGE
+    result = parsed(MANUAL_PAGE, MAN)
+    assert result.titles == ["pump(1)"]
+    assert result.kinds() == [
+        ("heading", "NAME"),
+        ("paragraph", "pump - moves “water”"),
+        ("heading", "SYNOPSIS"),
+        ("paragraph", "pump [-v] [-o file]"),
+        ("heading", "Some options"),
+        ("list", "-v, --verbose: Say more."),
+        ("list", "-o file: Write it."),
+        ("list", "• a point"),
+        ("list", '"key" (string): The key.'),
+        ("list", "--raw: As it IS."),
+        ("code", "pump -v\n  .5 \\"),
+        ("heading", "SEE ALSO"),
+        ("paragraph", "lake(5)"),
+    ]
+    assert [block.level for block in result.blocks if block.kind == "heading"] == [1, 1, 2, 1]
+    assert result.notices == ["It includes other files (man1/more.1), which are not part of its text here."]
+
+
+def test_manual_pages_of_bsd_are_read_too():
+    page = (
+        ".Dd May 6, 2024\n.Dt PUMP 8\n.Os\n.Sh NAME\n.Nm pump\n.Nd moves water\n.Sh SYNOPSIS\n.Nm\n.Op Fl v\n"
+        ".Op Fl o Ar file\n.Sh DESCRIPTION\nThe\n.Nm\nmoves it, see\n.Xr lake 5 .\n.Bl -tag\n.It Fl v\nSay more.\n.El\n"
+    )
+    result = parsed(MANUAL_PAGE, page)
+    assert result.titles == ["pump(8)"]
+    assert result.kinds()[1:] == [
+        ("paragraph", "pump moves water"),
+        ("heading", "SYNOPSIS"),
+        ("paragraph", "pump [-v] [-o file]"),
+        ("heading", "DESCRIPTION"),
+        ("paragraph", "The pump moves it, see lake(5)."),
+        ("list", "-v: Say more."),
+    ]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("media_type", [ASCIIDOC, MANUAL_PAGE, MEDIAWIKI, TEXTILE])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "= " + "a " * 100_000,
+        "== a" + " " * 100_000 + "b",
+        "{{" * 50_000 + "[[" * 50_000,
+        "<ref>" * 40_000,
+        "<pre>" * 40_000,
+        "[" * 100_000,
+        "|===\n" + "|a " * 50_000,
+        "{|\n" * 20_000 + "| a || b\n" * 20_000,
+        ":a: {b}{b}{b}\n:b: {a}{a}{a}\n" * 5_000 + "{a}" * 20_000,
+        "((" * 50_000,
+        '"' * 100_000,
+        "!" * 100_000,
+        "|" + "\\2" * 50_000 + "|",
+        "." * 100_000 + " a",
+        "link:" * 40_000,
+        "h1" + "(" * 100_000 + ". a",
+        "''" * 100_000,
+        "&lt;" * 50_000,
+        ".TH a 1\n.SH a\n" + "\\f[" * 50_000,
+        ".SH a\n" + ".B " + '"' * 100_000,
+        ".nf\n" * 50_000,
+    ],
+)
+def test_what_is_never_closed_costs_no_time(media_type, page):
+    parsed(media_type, page)
