@@ -44,9 +44,10 @@ serve: models ## serve the API on http://127.0.0.1:8000
 # Every folder below tests/ is in one of the two.
 TESTS        := tests/unit tests/contracts tests/integration tests/property
 TESTS_FAULTS := tests/e2e tests/faults
+# Without bytecode each worker, and each program that a test starts, would compile all modules again.
 define run-tests
 @$(BIN)/rag models pull smollm2-135m-instruct all-minilm-l6-v2
-OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 endef
 
 test: setup ## unit, contract, integration and property tests, with real small models

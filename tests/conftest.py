@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite: logs as at the start, and two small real models, fetched once and read ever after."""
+"""Fixtures of the whole suite: logs as at the start, new databases in little time, two small real models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import structlog
 from rag.catalog import Catalog
 from rag.config import Settings, load_settings
 from rag.errors import ModelError
+from rag.stores.sqlite import schema
+from tests.new_databases import Upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,14 @@ def logging_as_at_the_start() -> Iterator[None]:
     """A command that configures the process's logs must not decide what later tests see."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def new_databases() -> Iterator[None]:
+    """Of this process; programs that a test starts run all migrations."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "upgrade", Upgrade())
+        yield
 
 
 def _present(settings: Settings, name: str) -> Path:

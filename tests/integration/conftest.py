@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.programs import indexer
+from tests.integration.scene import Scene
 from tests.integration.solo import Solo, load
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ def make(smollm_path: Path) -> Iterator[Callable[..., LlamaGenerator]]:
     yield build
     for generator in made:
         generator.close()
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return Scene(tmp_path_factory.mktemp("scene"))
 
 
 @pytest.fixture

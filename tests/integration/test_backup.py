@@ -29,6 +29,11 @@ QUESTIONS = ("Which water stands?", "How fast is a river in the plain?", "bread"
 
 
 @pytest.fixture
+def tmp_path(scene):
+    return scene.cleared()
+
+
+@pytest.fixture
 def use(tmp_path, monkeypatch):
     """Make a data directory the one that commands use."""
 
@@ -60,17 +65,21 @@ def error(result) -> dict:
 
 
 @pytest.fixture
-def home(run, use, tmp_path):
+def home(run, use, tmp_path, scene):
     """Two collections with index files."""
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    (folder / "a.md").write_text("# Rivers\n\nWater runs down.\n\n## Speed\n\nIt is slow in the plain.\n")
-    (folder / "b.txt").write_text("LAKES\n\nWater stands.\n")
-    (folder / "c.txt").write_text("Bread is made of flour and water.\n")
-    run("indexer", "ingest", folder / "a.md", folder / "b.txt", "--meta", "year=2024")
-    run("indexer", "ingest", folder / "c.txt", "-c", "kitchen")
-    run("indexer", "rebuild")
-    run("indexer", "rebuild", "-c", "kitchen")
+
+    def make():
+        folder = tmp_path / "docs"
+        folder.mkdir()
+        (folder / "a.md").write_text("# Rivers\n\nWater runs down.\n\n## Speed\n\nIt is slow in the plain.\n")
+        (folder / "b.txt").write_text("LAKES\n\nWater stands.\n")
+        (folder / "c.txt").write_text("Bread is made of flour and water.\n")
+        run("indexer", "ingest", folder / "a.md", folder / "b.txt", "--meta", "year=2024")
+        run("indexer", "ingest", folder / "c.txt", "-c", "kitchen")
+        run("indexer", "rebuild")
+        run("indexer", "rebuild", "-c", "kitchen")
+
+    scene.set_up(make)
     return use("home")
 
 

@@ -336,10 +336,10 @@ async def test_a_prompt_longer_than_the_context_is_refused_with_the_numbers(gene
 
 
 async def test_an_answer_ends_where_the_context_does(make: Callable[..., LlamaGenerator]) -> None:
-    generator = make(context_tokens=256, kv_tokens=256)
+    generator = make(context_tokens=128, kv_tokens=128)
     reply = await say(generator, make_prompt("Tell me all."), endless(900))
     assert reply.finish == "length"
-    assert reply.usage.prompt_tokens + reply.usage.completion_tokens == 256
+    assert reply.usage.prompt_tokens + reply.usage.completion_tokens == 128
 
 
 async def test_a_prompt_of_very_many_passages_is_read(make: Callable[..., LlamaGenerator]) -> None:

@@ -189,8 +189,8 @@ def test_answers_are_measured_through_the_whole_pipeline(
 ) -> None:
     monkeypatch.setenv("RAG_GENERATOR", "smollm2-135m-instruct")
     monkeypatch.setenv("RAG_CONTEXT_TOKENS", "1024")
-    monkeypatch.setenv("RAG_MAX_ANSWER_TOKENS", "24")
-    monkeypatch.setenv("RAG_TOP_K", "2")
+    monkeypatch.setenv("RAG_MAX_ANSWER_TOKENS", "16")
+    monkeypatch.setenv("RAG_TOP_K", "1")
     monkeypatch.setenv("RAG_MIN_ANSWERABILITY", "0")
     monkeypatch.setenv("RAG_MIN_DENSE_SCORE", "0.3")
     rows_file = tmp_path / "rows.jsonl"

@@ -30,7 +30,14 @@ from rag.stores.exchange import ExportEnd
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.integration.scene import Scene
+
 QUESTIONS = ("Which water stands?", "How fast is a river in the plain?", "Jack and the beans")
+
+
+@pytest.fixture
+def tmp_path(scene: Scene) -> Path:
+    return scene.cleared()
 
 
 @pytest.fixture
@@ -65,15 +72,20 @@ def run(use, monkeypatch):
 
 
 @pytest.fixture
-def exported(run, tmp_path) -> Path:
+def exported(run, tmp_path, scene) -> Path:
     """A collection of two documents, one of them long, as an export."""
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    (folder / "a.md").write_text("# Rivers\n\nWater runs down.\n\n## Speed\n\nIt is slow in the plain.\n")
-    (folder / "b.txt").write_text("LAKES\n\n" + "".join(f"Water stands in lake {n}, says Jöns. " for n in range(2500)))
-    run("ingest", folder, "-c", "water", "--meta", "year=2024", "--meta", "deep=true")
-    told = run("export", tmp_path / "water.jsonl", "-c", "water")
-    assert (told["documents"], told["bytes"]) == (2, (tmp_path / "water.jsonl").stat().st_size)
+
+    def make() -> None:
+        folder = tmp_path / "docs"
+        folder.mkdir()
+        (folder / "a.md").write_text("# Rivers\n\nWater runs down.\n\n## Speed\n\nIt is slow in the plain.\n")
+        lakes = "".join(f"Water stands in lake {n}, says Jöns. " for n in range(2500))
+        (folder / "b.txt").write_text(f"LAKES\n\n{lakes}")
+        run("ingest", folder, "-c", "water", "--meta", "year=2024", "--meta", "deep=true")
+        told = run("export", tmp_path / "water.jsonl", "-c", "water")
+        assert (told["documents"], told["bytes"]) == (2, (tmp_path / "water.jsonl").stat().st_size)
+
+    scene.set_up(make)
     return tmp_path / "water.jsonl"
 
 

@@ -53,6 +53,11 @@ def catalog(monkeypatch):
 
 
 @pytest.fixture
+def tmp_path(scene):
+    return scene.cleared()
+
+
+@pytest.fixture
 def home(tmp_path, monkeypatch, catalog) -> Path:
     monkeypatch.setenv("RAG_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
@@ -84,8 +89,8 @@ def docs(tmp_path) -> Path:
 
 
 @pytest.fixture
-def ingested(run, docs):
-    run("ingest", str(docs))
+def ingested(run, docs, scene):
+    scene.set_up(lambda: run("ingest", str(docs)))
 
 
 def chunks(collection: str = "default") -> list[tuple[str, int, str]]:

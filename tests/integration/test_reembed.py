@@ -57,6 +57,11 @@ def catalog(monkeypatch):
 
 
 @pytest.fixture
+def tmp_path(scene):
+    return scene.cleared()
+
+
+@pytest.fixture
 def home(tmp_path, monkeypatch, catalog) -> Path:
     monkeypatch.setenv("RAG_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
@@ -75,8 +80,8 @@ def docs(tmp_path) -> Path:
 
 
 @pytest.fixture
-def ingested(run, docs):
-    run("ingest", str(docs))
+def ingested(run, docs, scene):
+    scene.set_up(lambda: run("ingest", str(docs)))
 
 
 def status(run) -> dict[str, tuple[str, int]]:

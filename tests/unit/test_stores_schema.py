@@ -24,6 +24,8 @@ from rag.stores.sqlite import schema
 from rag.stores.sqlite.database import Database, migrate
 from rag.stores.verification.findings import verify_database
 from tests.contracts.store_builders import fingerprint, ingest, settings_in
+from tests.new_databases import Upgrade
+from tests.new_databases import migrate as run_migrations
 
 NEWEST = schema.REVISIONS[-1]
 NEXT = """
@@ -34,6 +36,11 @@ def upgrade():
     op.execute("ALTER TABLE collections ADD COLUMN note TEXT")
     {then}
 """
+
+
+@pytest.fixture(autouse=True)
+def _with_migrations(monkeypatch):
+    monkeypatch.setattr(schema, "upgrade", run_migrations)
 
 
 @pytest.fixture
@@ -74,6 +81,22 @@ def test_models_and_migrations_agree(settings):
 def test_the_known_revisions_are_those_of_the_scripts():
     scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
     assert tuple(reversed([script.revision for script in scripts.walk_revisions()])) == schema.REVISIONS
+
+
+def test_the_databases_of_other_tests_are_those_that_migrations_make(tmp_path, monkeypatch):
+    whole = settings_in(tmp_path / "first")
+    Database.open(whole).close()
+    monkeypatch.setattr(schema, "upgrade", Upgrade())
+    for home in ("second", "third"):
+        Database.open(settings_in(tmp_path / home)).close()
+    made = [tmp_path / home / "plumbline.db" for home in ("first", "second", "third")]
+    layouts = [query(file, "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name") for file in made]
+    assert layouts[0] == layouts[1] == layouts[2]
+    # The first of them was used already; and how full text keeps its index, SQLite alone knows.
+    names = {name for kind, name, *_ in layouts[0] if kind == "table" and not name.endswith("_data")}
+    for name in names - {"sqlite_sequence"}:
+        rows = [query(file, f"SELECT * FROM {name}") for file in made]  # noqa: S608
+        assert rows[0] == rows[1] == rows[2], name
 
 
 def test_members_are_counted_in_databases_from_before(settings, database_file, monkeypatch):
