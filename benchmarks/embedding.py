@@ -2,14 +2,15 @@
 
 Texts are the abstracts of an evaluation folder, every second one cut to its first sentence, so that lengths are mixed.
 All sides read the same weights and run in one process, one after the other in short rounds; a side is compared with the
-baseline of its own round. ``--claims N`` also measures nDCG@10 of every side, on the folder's whole corpus and its
-first N queries; ``--ingest N`` compares ingesting N abstracts, as one document and as a document each, with embedding
-the same passages alone.
+baseline of its own round. ``--claims N`` also measures nDCG@10 of every side, of the folder's first N queries in its
+whole corpus, or in ``--passages M`` of it, those that answer them first; ``--ingest N`` compares ingesting N abstracts,
+as one document and as a document each, with embedding the same passages alone.
 
     python -m benchmarks.embedding [EMBEDDER] --data DIR [--only SIDE ...] [--claims N] [--ingest N] [--json FILE]
 
 Processors differ in what they do with eight bits. To see those without VNNI or AMX on a machine that has them, set
-ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2. ONNX Runtime takes part where it and onnx are installed.
+ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2. ONNX Runtime (with onnx), OpenVINO (with nncf for eight bits) and
+torchao take part where they are installed; which are not is said.
 """
 
 from __future__ import annotations
@@ -40,13 +41,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rag.evaluation.dataset import Dataset
+    from rag.evaluation.dataset import Dataset, Entry, Query
 
 _BASELINE, _PRODUCT = "sentence_transformers", "plumbline"
 _DEPTH = 10
 _GATE = 0.99
 # Tokens of a batch that were best for each, in runs of which no record was kept.
 _SMALL, _TINY = 1024, 512
+_ONNX = ("onnx", "onnxruntime")
+_SAMPLES = 32  # from the end of the corpus, of which the first are timed
 
 
 class _Network(Protocol):
@@ -60,13 +63,14 @@ def main() -> None:
     parser.size("--texts", Size(full=128, quick=6), "texts of a round")
     parser.size("--rounds", Size(full=5, quick=2), "rounds")
     parser.size("--claims", Size(full=0, quick=0), "queries to measure nDCG@10 with, 0 to leave it out")
+    parser.size("--passages", Size(full=0, quick=20), "passages to look for answers in, 0 for the whole corpus")
     parser.size("--ingest", Size(full=0, quick=4), "abstracts to ingest, 0 to leave it out")
     options = parser.read()
     wait_passively()
     report = Report("embedding", options)
     dataset = load_dataset(options.data)
     with tempfile.TemporaryDirectory(prefix="plumbline-embedding-") as work:
-        sides = {name: make() for name, make in _sides(options, Path(work)).items()}
+        sides = {name: make() for name, make in _sides(report, options, dataset, Path(work)).items()}
         _speed(report, options, dataset, sides)
         if options.claims:
             _quality(report, options, dataset, sides)
@@ -75,12 +79,22 @@ def main() -> None:
     report.finish()
 
 
-def _sides(options: argparse.Namespace, work: Path) -> dict[str, Callable[[], Callable[..., NDArray[np.float32]]]]:
+def _sides(
+    report: Report, options: argparse.Namespace, dataset: Dataset, work: Path
+) -> dict[str, Callable[[], Callable[..., NDArray[np.float32]]]]:
     """What embeds a list of texts, by name; made when it is asked for."""
     import gguf
 
     # They load torch, whose threads are to wait as they do in the product.
-    from benchmarks.encoders import LlamaEncoder, OnnxEncoder, QuantizedBert, RowQuantizedBert, onnx_is_there
+    from benchmarks.encoders import (
+        LlamaEncoder,
+        OnnxEncoder,
+        OpenVinoEncoder,
+        QuantizedBert,
+        RowQuantizedBert,
+        TorchaoBert,
+        missing,
+    )
 
     path, threads = options.model.path, options.threads
     tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
@@ -111,9 +125,23 @@ def _sides(options: argparse.Namespace, work: Path) -> dict[str, Callable[[], Ca
         "llama_cpp_f16": batched(llama("F16"), _TINY),
         "llama_cpp_q8_0": batched(llama("Q8_0"), _TINY),
     }
-    if onnx_is_there():
-        sides["onnx_runtime_float32"] = batched(lambda: OnnxEncoder(path, bits=32, threads=threads), _TINY)
-        sides["onnx_runtime_int8"] = batched(lambda: OnnxEncoder(path, bits=8, threads=threads), _TINY)
+    samples = [encoding.ids for encoding in tokenizer.encode_batch([e.text for e in dataset.corpus[-_SAMPLES:]])]
+    optional: dict[str, tuple[Callable[[], _Network], int, tuple[str, ...]]] = {
+        "torchao_int8": (lambda: TorchaoBert(path), _SMALL, ("torchao",)),
+        "onnx_runtime_float32": (lambda: OnnxEncoder(path, bits=32, threads=threads), _TINY, _ONNX),
+        "onnx_runtime_int8": (lambda: OnnxEncoder(path, bits=8, threads=threads), _TINY, _ONNX),
+        "openvino_float32": (lambda: OpenVinoEncoder(path, bits=32, threads=threads), _TINY, ("openvino",)),
+        "openvino_int8": (
+            lambda: OpenVinoEncoder(path, bits=8, threads=threads, samples=samples),
+            _TINY,
+            ("openvino", "nncf"),
+        ),
+    }
+    for name, (make, budget, packages) in optional.items():
+        if absent := missing(*packages):
+            report.side(name, not_installed=" ".join(absent))
+        else:
+            sides[name] = batched(make, budget)
     return {name: make for name, make in sides.items() if name == _BASELINE or not options.only or name in options.only}
 
 
@@ -182,10 +210,11 @@ def _quality(
     sides: dict[str, Callable[..., NDArray[np.float32]]],
 ) -> None:
     """nDCG@10 by exact search; also of float32 questions beside the side's passages."""
-    passages = [contextual_text(entry.title, (), entry.text) for entry in dataset.corpus]
     queries = dataset.queries[: options.claims]
+    corpus = searched(dataset, queries, options.passages)
+    passages = [contextual_text(entry.title, (), entry.text) for entry in corpus]
     asked = [query.text for query in queries]
-    names = [entry.id for entry in dataset.corpus]
+    names = [entry.id for entry in corpus]
     float32 = sides[_BASELINE](asked)
     scores: dict[str, float] = {}
     for name, embed in sides.items():
@@ -200,6 +229,14 @@ def _quality(
         report.add(f"{name}: quality", **{"ndcg@10": scores[name]})
     for label, value in scores.items():
         report.figure(f"nDCG@10, {label} / baseline", value / scores[_BASELINE], at_least=_GATE)
+
+
+def searched(dataset: Dataset, queries: Sequence[Query], passages: int) -> Sequence[Entry]:
+    """The whole corpus, or that many entries of it, of which those that answer the queries come first."""
+    if not passages:
+        return dataset.corpus
+    answers = {name for query in queries for name in dataset.qrels.get(query.id, ())}
+    return sorted(dataset.corpus, key=lambda entry: entry.id not in answers)[:passages]
 
 
 def _ingest(report: Report, options: argparse.Namespace, dataset: Dataset, work: Path) -> None:

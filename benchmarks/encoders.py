@@ -150,9 +150,76 @@ def _write_gguf(path: Path, target: Path, kind: gguf.GGMLQuantizationType) -> No
     writer.close()
 
 
-def onnx_is_there() -> bool:
-    """Whether both packages that ``OnnxEncoder`` needs are installed; they are no requirement of the benchmark."""
-    return bool(find_spec("onnx") and find_spec("onnxruntime"))
+def missing(*packages: str) -> list[str]:
+    """Those that are not installed, of packages that a side needs and the benchmark does not."""
+    return [package for package in packages if find_spec(package) is None]
+
+
+class TorchaoBert(PackedBert):
+    """The product's network with torchao's linear layers: weights of eight bits, inputs quantized row by row."""
+
+    def __init__(self, path: Path) -> None:
+        from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+        super().__init__(path)
+        self._modules = {
+            id(affine): _module(affine.weight, affine.bias)
+            for layer in self._layers
+            for affine in (layer.attend, layer.mix, layer.widen, layer.narrow)
+        }
+        for module in self._modules.values():
+            quantize_(module, Int8DynamicActivationInt8WeightConfig(), filter_fn=lambda *_: True)
+
+    def _linear(self, x: torch.Tensor, by: Any) -> torch.Tensor:  # noqa: ANN401  # a pair of the superclass
+        product: torch.Tensor = self._modules[id(by)](x)
+        return product
+
+
+def _module(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
+    module = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    module.weight = torch.nn.Parameter(weight, requires_grad=False)
+    module.bias = torch.nn.Parameter(bias, requires_grad=False)
+    return module
+
+
+class OpenVinoEncoder:
+    """OpenVINO's CPU plugin, from the network as transformers has it.
+
+    ``bits`` is 32 (float), or 8 for weights and inputs quantized by NNCF; the ranges of inputs are
+    those of ``samples``, which are token ids.
+    """
+
+    def __init__(
+        self, path: Path, *, bits: Literal[8, 32], threads: int, samples: Sequence[Sequence[int]] = ()
+    ) -> None:
+        import openvino
+        from transformers import AutoModel
+
+        module = AutoModel.from_pretrained(path, local_files_only=True).eval()
+        example = {name: torch.ones(2, 8, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+        model = openvino.convert_model(module, example_input=example)
+        if bits == 8:
+            import nncf
+
+            data = nncf.Dataset([_filled_up([sample]) for sample in samples])
+            model = nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples))
+        how = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        self._compiled = openvino.Core().compile_model(model, "CPU", how)
+
+    def encode(self, _texts: Sequence[str], ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        inputs = _filled_up(ids)
+        states = self._compiled(inputs)[0]
+        return _unit(np.einsum("bsh,bs->bh", states, inputs["attention_mask"].astype(np.float32)))
+
+
+def _filled_up(ids: Sequence[Sequence[int]]) -> dict[str, NDArray[np.int64]]:
+    """Token ids and mask of a batch, as long as its longest text."""
+    tokens = np.zeros((len(ids), max(map(len, ids))), np.int64)
+    mask = np.zeros_like(tokens)
+    for row, text in enumerate(ids):
+        tokens[row, : len(text)] = text
+        mask[row, : len(text)] = 1
+    return {"input_ids": tokens, "attention_mask": mask}
 
 
 class OnnxEncoder:
@@ -171,12 +238,8 @@ class OnnxEncoder:
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def encode(self, _texts: Sequence[str], ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        longest = max(map(len, ids))
-        tokens, mask = np.zeros((len(ids), longest), np.int64), np.zeros((len(ids), longest), np.int32)
-        for row, text in enumerate(ids):
-            tokens[row, : len(text)] = text
-            mask[row, : len(text)] = 1
-        inputs = {"tokens": tokens, "mask": mask, "places": np.arange(longest)}
+        tokens, mask = _filled_up(ids).values()
+        inputs = {"tokens": tokens, "mask": mask.astype(np.int32), "places": np.arange(tokens.shape[1])}
         (states,) = self._session.run([self._output], inputs)
         return _unit(np.einsum("bsh,bs->bh", states, mask.astype(np.float32)))
 

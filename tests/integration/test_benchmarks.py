@@ -9,9 +9,11 @@ import pytest
 
 from benchmarks.completion import Completion
 from benchmarks.document_files import is_text, sampled, taken
+from benchmarks.embedding import searched
 from benchmarks.peers import running
 from benchmarks.report import turns
 from benchmarks.workloads import Writer
+from rag.evaluation.dataset import load_dataset
 
 
 def words(text: str) -> int:
@@ -62,3 +64,12 @@ def test_a_passage_past_the_embedder_is_cut_and_a_binary_file_is_no_text(embedde
     assert (stored.passages, stored.cut, stored.unread) == (3, 1, 302 - 256)
     assert is_text("Größe,\t5 µm\n")
     assert not is_text(" -- \n")
+
+
+def test_a_part_of_a_corpus_begins_with_what_answers(tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text("".join(f'{{"_id": "{n}", "title": "", "text": "t"}}\n' for n in range(5)))
+    (tmp_path / "queries.jsonl").write_text('{"_id": "a", "text": "q"}\n{"_id": "b", "text": "q"}\n')
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\na\t3\t1\nb\t4\t1\n")
+    dataset = load_dataset(tmp_path)
+    assert [entry.id for entry in searched(dataset, dataset.queries[:1], 2)] == ["3", "0"]
+    assert searched(dataset, dataset.queries, 0) == dataset.corpus

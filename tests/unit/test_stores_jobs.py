@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
+from sqlalchemy.engine import Engine
 
 from rag.errors import JobLost, UnknownJob
 from rag.job_types import JobError, JobFile, JobRequest, JobState, Upload
@@ -201,6 +202,29 @@ def test_files_are_noted_as_they_come_and_the_last_try_counts(queue):
     assert queue.job(job_id).outcomes == {"ingested": 1, "unchanged": 1}
     first = queue.files(job_id, limit=1)
     assert [file.uri for _, file in queue.files(job_id, after=first[0][0])] == ["/a"]
+
+
+def test_files_are_noted_by_as_many_statements_as_one_is(queue):
+    job_id = queue.put(REQUEST).id
+    queue.claim("w")
+    tries = [JobFile(uri=f"/{number % 50}", outcome="ingested", chunks=number) for number in range(100)]
+
+    def statements(files):
+        asked = []
+
+        def note(*call):
+            asked.append(call[2])
+
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            queue.record(job_id, "w", files)
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        return len(asked)
+
+    assert statements(tries) == statements(tries[:1])
+    noted = {file.uri: file.chunks for _, file in queue.files(job_id)}
+    assert noted == {f"/{number}": number + 50 for number in range(1, 50)} | {"/0": 0}
 
 
 def test_what_was_noted_before_near_duplicates_were_counted_is_read(queue, database):

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from rag.errors import JobLost, UnknownJob
 from rag.job_types import Job, JobError, JobFile, JobRequest, JobState, request_from_json, request_to_json
@@ -45,6 +45,7 @@ _DAMAGED: Final = JobError(
     message="What the job was to do is not as it was written: the database is damaged.",
     hint="Upload its files again, or give its command again; `indexer verify` tells all that is damaged.",
 )
+_FORGET: Final = delete(JobFileRow).where(JobFileRow.job_id == bindparam("of"), JobFileRow.uri == bindparam("named"))
 
 _log = get_logger("stores")
 
@@ -127,9 +128,10 @@ class JobQueue:
         """
         with self._database.write() as connection:
             row = self._require_mine(connection, job_id, owner)
-            for file in files:
-                connection.execute(delete(JobFileRow).where(JobFileRow.job_id == job_id, JobFileRow.uri == file.uri))
-                connection.execute(insert(JobFileRow).values(job_id=job_id, **_file_values(file)))
+            last = {file.uri: {"job_id": job_id, **_file_values(file)} for file in files}
+            if last:
+                connection.execute(_FORGET, [{"of": job_id, "named": uri} for uri in last])
+                connection.execute(insert(JobFileRow), list(last.values()))
             connection.execute(update(JobRow).where(JobRow.id == job_id).values(unchanged=unchanged))
             return bool(row.cancel_requested)
 
@@ -377,8 +379,7 @@ def _job(connection: Connection, job_id: int) -> Job:
 
 
 def _file_values(file: JobFile) -> dict[str, Any]:
-    values = asdict(file)
-    return {**values, "notices": list(file.notices)}
+    return asdict(file) | {"notices": list(file.notices)}
 
 
 def _to_file(row: Any) -> JobFile:  # noqa: ANN401  # a row of SQLAlchemy's
