@@ -19,6 +19,8 @@ _DELIMITERS: Final = "\t;|,"
 _RARE_DELIMITERS: Final = "^~¦"
 _RARE_FIT: Final = 0.9
 _ESCAPE: Final = "\\"
+# Lines of prose have a comma as often as two cells.
+_PAIR: Final = 2
 # A cell longer than this is a quotation mark that is never closed.
 _MAX_CELL_CHARS: Final = 1 << 20
 _MARK = re.compile(r"\ufeff?sep=([^\w\s\"\\]|\t)\n?$", re.IGNORECASE)
@@ -64,13 +66,18 @@ class Dialect:
         )
 
     def fit(self, lines: Sequence[str]) -> float:
-        """The share of rows that have the usual number of cells; nothing where that is one."""
+        """The share of rows that have the usual number of cells, or that of a neighbour in a table of their own.
+
+        Nothing where the usual number is one and no two neighbours have three and more.
+        """
         try:
             widths = [len(row) for row in self.reader(iter(lines)) if any(row)]
         except csv.Error:
             return 0.0
         usual = max(set(widths), key=widths.count, default=0)
-        return widths.count(usual) / len(widths) if usual > 1 else 0.0
+        beside = zip(widths, [0, *widths], [*widths[1:], 0], strict=False)
+        alike = sum((width > _PAIR and width in others) or width == usual for width, *others in beside if width > 1)
+        return alike / len(widths) if widths else 0.0
 
 
 def header_rows(rows: Sequence[Sequence[str]]) -> int:
@@ -81,6 +88,11 @@ def header_rows(rows: Sequence[Sequence[str]]) -> int:
     if len(below) < 2 or below[0][0] or all(first) or any(map(_kind, below[0])):
         return 1
     return 2 if are_names(below[0]) else 1
+
+
+def holds_data(row: Sequence[str]) -> bool:
+    """Whether a row has a number, a date or an address in it."""
+    return any(_kind(one_line(cell)) for cell in row)
 
 
 def _column(rows: Sequence[Sequence[str]], index: int) -> list[str]:

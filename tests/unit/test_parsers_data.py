@@ -372,3 +372,60 @@ def test_figures_of_drawings_maps_and_tracks_are_no_text():
     assert found.notices == ["1 row of figures (points, coordinates, drawn lines) left out."]
     track = "<trk><name>Hike</name><trkseg>" + "<trkpt lat='5'><ele>7</ele></trkpt>" * 9 + "</trkseg></trk>"
     assert parsed(XML, f"<gpx version='1.1'>{track}</gpx>").text == "name: Hike\n\n"
+
+
+STATEMENT = "".join(f'11/{day:02}/2023,"SHOP {day}",-{day}.50,"1,{day:03}.00"\n' for day in range(1, 29))
+HEADER = "Date,Description,Amount,Running Bal."
+
+
+@pytest.mark.parametrize("gap", ["", "\n"])
+@pytest.mark.parametrize(
+    ("above", "said"),
+    [
+        ('Description,,Summary\nTotal credits,,"5,000.00"\n', "Description: Summary\nTotal credits: 5,000.00"),
+        ("Account,Checking\nBalance: $1,234.56\n", "Account: Checking\nBalance: $1,234.56"),
+        ('"Account::","12-34"\n"Period:","May"\n', "Account: 12-34\nPeriod: May"),
+        ("Account,Owner,Branch\n12-34,Ann,North\n", "Account | Owner | Branch\n12-34 | Ann | North"),
+    ],
+)
+def test_what_stands_above_a_table_is_told_before_it(above, said, gap):
+    for few in (2, 28):
+        rows = "".join(STATEMENT.splitlines(keepends=True)[:few])
+        first, *others = parsed(CSV, f"{above}{gap}{HEADER}\n{rows}").blocks
+        assert first.text.replace(" |  | ", ": ") == f"{said}\n\n"
+        assert [(other.header, other.text.partition("\n")[0]) for other in others] == [
+            (None, "Date | Description | Amount | Running Bal.")
+        ]
+
+
+def test_lines_of_one_cell_above_few_rows_are_no_table():
+    found = parsed(CSV, f"First Bank\nAccount: 12-34\nBeginning balance\nin USD\n{HEADER}\n1/2/2023,Baker,-2.50,9.00\n")
+    assert found.of("paragraph") == ["First Bank", "Account: 12-34", "Beginning balance", "in USD"]
+    assert found.blocks[-1].text == "Date | Description | Amount | Running Bal.\n1/2/2023 | Baker | -2.50 | 9.00\n\n"
+
+
+def test_semicolons_separate_where_tables_differ_and_all_amounts_have_commas():
+    first = "".join(f'"{day}.5.2023";"Rewe";"-{day},50";\n' for day in range(1, 20))
+    second = "".join(f'"{day}.5.2023";"Visa";"R{day}";"-{day},50";\n' for day in range(1, 20))
+    source = (
+        '"Giro";"30 Tage";\n"Stand";"1,00 EUR";\n\n"Tag";"Vorgang";"Umsatz";\n' + first + '\n"Alt";"2,00 EUR";\n'
+        '\n"Karte";"30 Tage";\n\n"Tag";"Vorgang";"Referenz";"Umsatz";\n' + second
+    )
+    found = parsed(CSV, source)
+    tables = [block.text.split("\n")[:2] for block in found.blocks if block.kind is BlockKind.TABLE]
+    assert tables[-2:] == [
+        ["Tag | Vorgang | Umsatz", "1.5.2023 | Rewe | -1,50"],
+        ["Tag | Vorgang | Referenz | Umsatz", "1.5.2023 | Visa | R1 | -1,50"],
+    ]
+    assert "Alt: 2,00 EUR\n" in found.text
+
+
+def test_names_of_groups_of_columns_stay_with_their_table():
+    found = parsed(CSV, "Region,2023,,2024,\n,Q1,Q2,Q1,Q2\nNorth,1,2,3,4\nSouth,5,6,7,8\n")
+    assert [block.kind for block in found.blocks] == [BlockKind.TABLE]
+
+
+def test_rows_of_words_after_a_gap_go_on_with_the_table():
+    rows = "".join(f"Ann{n},cook,Bonn\n" + "\n" * (n % 2) for n in range(120))
+    (block,) = parsed(CSV, f"name,trade,town\n{rows}").blocks
+    assert block.header is None
