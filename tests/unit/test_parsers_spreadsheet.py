@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 
-from indexer.parsers.blocks import Block, BlockKind
+from indexer.parsers.blocks import Block
 from indexer.parsers.office.sheet_rows import sheet_blocks
 from indexer.parsers.office.spreadsheet import parse_spreadsheet
 from rag.errors import SourceDamaged, SourceError
-from tests.unit.office_files import CHART, OFFICE, X, odf, rels, styled_xls, xlsb, xlsx
+from tests.unit.office_files import CHART, OFFICE, X, rels, styled_xls, xlsb, xlsx
 
 
 def blocks(content: bytes) -> list[Block]:
@@ -186,39 +186,6 @@ def test_dates_are_of_iso_and_durations_in_hours():
     look = {"A1": 3, "B1": 5, "C1": 1, "D1": 2, "E1": 2, "F1": 4}
     (_heading, found) = blocks(xlsx({"S": cells}, styles=styles, look=look))
     assert found.text == "2024-03-01 | 2024-03-01 12:00:00 | 09:15:00 | 26:30:00 | -12:00:00 | 00:01:43.680\n\n"
-
-
-def ods_cell(kind: str, value: str, text: str, extra: str = "") -> str:
-    name = {"string": "string-value", "time": "time-value"}.get(kind, "value")
-    return (
-        f'<table:table-cell office:value-type="{kind}" office:{name}="{value}" {extra}><text:p>{text}</text:p>'
-        "</table:table-cell>"
-    )
-
-
-def test_open_document_sheets_show_percentages_currencies_and_times():
-    words = "".join(ods_cell("string", word, word) for word in ("Post", "Share", "Half", "Sum", "Debt", "Old", "Time"))
-    numbers = (
-        ods_cell("string", "Rent", "Rent")
-        + ods_cell("percentage", "0.728754", "73 %", 'table:number-columns-repeated="2"')
-        + ods_cell("currency", "1250", "1.250,00 €")
-        + ods_cell("currency", "-19.9", "-€ 19.90")
-        + ods_cell("currency", "1250", "CHF 1'250")
-        + ods_cell("time", "PT26H30M00S", "26:30:00")
-    )
-    empty = '<table:table table:name="None"/>'
-    first = (
-        f'<table:table table:name="A"><table:table-row table:number-rows-repeated="2"/>'
-        f"<table:table-header-rows><table:table-row>{words}</table:table-row></table:table-header-rows>"
-        f'<table:table-row table:number-rows-repeated="2">{numbers}</table:table-row></table:table>'
-    )
-    second = (
-        '<table:table table:name="B"><table:table-row><table:table-cell table:number-columns-repeated="3"/>'
-        f"{ods_cell('percentage', '0.5', '50%')}{ods_cell('float', '0.5', '0.5')}</table:table-row></table:table>"
-    )
-    found = [b for b in blocks(odf("spreadsheet", empty + first + second)) if b.kind is not BlockKind.HEADING]
-    row = "Rent | 72.88 % | 72.88 % | 1250.00 € | -€ 19.90 | CHF 1250 | 26:30:00\n"
-    assert [b.text for b in found] == [f"Post | Share | Half | Sum | Debt | Old | Time\n{row}{row}\n", "50% | 0.5\n\n"]
 
 
 @pytest.mark.parametrize("made", [styled_xls, partial(styled_xls, old=True), xlsb, partial(xlsb, short=True)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import Block, bounded, one_line
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, bounded, one_line
 from indexer.parsers.office.side_by_side import held_rows
 from indexer.parsers.tables import TableWriter, names_columns
 
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 # Rows at the start of a table that are looked at to tell its header from its data.
 _AHEAD_ROWS: Final = 6
 _MAX_HEADER_ROWS: Final = 3
+
+
+def sheet_section(name: str, number: int, blocks: Iterable[Block | None]) -> Iterator[Block | None]:
+    """What a sheet holds, below its name as a heading; nothing where it holds nothing."""
+    heading = (one_line(name) or f"Sheet {number}")[:MAX_HEADING_CHARS]
+    opened = False
+    for block in blocks:
+        if block is not None and not opened:
+            opened = True
+            # One level below the file's name, which is the title; the first sheet's name is none.
+            yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=2, heading=heading, page=number)
+        yield block
 
 
 def sheet_blocks(rows: Iterable[Sequence[str]], *, page: int) -> Iterator[Block]:
