@@ -6,12 +6,12 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import Block, bounded, one_line
+from indexer.parsers.blocks import Block, one_line
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.separated_dialect import Dialect, header_rows, holds_data
+from indexer.parsers.separated_dialect import Dialect, header_rows
 from indexer.parsers.separated_preambles import facts, filled, rows_above
 from indexer.parsers.separated_rows import Rows
-from indexer.parsers.tables import TableWriter
+from indexer.parsers.tables import TableWriter, TitleLines, holds_data, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,20 +63,20 @@ class _Tables:
         # Rows since an empty one, until they show whether they begin a table.
         self._opening: list[Sequence[str]] = []
         self._between = True
-        self._titled = False
+        self._titles = TitleLines()
 
     def add(self, row: Sequence[str]) -> Iterator[Block]:
         count = filled(row)
         if not count:
             self._between = True
+            self._titles.gap(below_table=self._table is not None)
             return
         titled = self._between and self._width > 1 and count == 1 and any(map(str.isalpha, "".join(row)))
         if self._opening and (titled or self._is_whole()):
             yield from self._start()
         if titled:
-            self._titled = True
             yield from self._pause()
-            yield from bounded(Block(text=f"{one_line(''.join(row))}\n\n"))
+            yield from self._titles.add(one_line("".join(row)))
         elif self._opening or self._between:
             self._between = False
             self._opening.append(row)
@@ -86,6 +86,7 @@ class _Tables:
     def finish(self) -> Iterator[Block]:
         yield from self._start()
         yield from self._pause()
+        yield from self._titles.alone()
 
     def _is_whole(self) -> bool:
         """Whether the row that comes is none of the first ones. Below names alone an empty row may stand."""
@@ -103,16 +104,19 @@ class _Tables:
         self._opening = []
         if above:
             yield from self._pause()
+            yield from self._titles.alone()
             yield from facts(rows[:above])
         if not (rows := rows[above:]):
             return
         headers = header_rows(rows)
-        told = above or self._titled or len(rows[0]) != self._columns or any(map(holds_data, rows))
+        told = above or self._titles or len(rows[0]) != self._columns or any(map(holds_data, rows))
         if self._table is None or (headers and told and len(rows) > 1):
             yield from self._pause()
-            self._table = TableWriter(headers)
+            self._table = TableWriter(headers, (yield from self._titles.above_table()))
+            rows = [*spread(rows[:headers]), *rows[headers:]]
             self._columns = len(rows[0])
-        self._titled = False
+        else:
+            yield from self._titles.alone()
         for row in rows:
             yield from self._table.add(row, None)
 

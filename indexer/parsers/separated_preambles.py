@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from indexer.parsers.blocks import Block, bounded, one_line
-from indexer.parsers.separated_dialect import header_rows, holds_data
-from indexer.parsers.tables import table_blocks
+from indexer.parsers.separated_dialect import header_rows
+from indexer.parsers.tables import holds_data, table_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,7 +48,7 @@ def _are_above(above: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) ->
     One alone may be that of groups of columns, or the header itself, above rows that begin with names of their own.
     """
     width, count = len(rows[0]), filled(rows[0])
-    if not all(len(row) < width or filled(row) * 2 <= count for row in above):
+    if not all(len(row) < width or filled(row) * 2 <= count or is_label(row) for row in above):
         return False
     return len(above) > 1 or filled(above[0]) == 1 or len(above[0]) < width - 1
 
@@ -59,13 +59,18 @@ def is_fact(row: Sequence[str], width: int) -> bool:
     return count * 2 <= width and all(cell.strip() for cell in row[:count])
 
 
-def facts(rows: Sequence[Sequence[str]]) -> Iterator[Block]:
+def is_label(row: Sequence[str]) -> bool:
+    """Whether a row begins with what its value follows."""
+    return next((cell for cell in row if cell), "").rstrip().endswith(":")
+
+
+def facts(rows: Sequence[Sequence[str]], page: int | None = None) -> Iterator[Block]:
     """Rows above a table as lines, or as a table of their own where they are one."""
     counts = {filled(row) for row in rows}
     if len(rows) > 1 and len(counts) == 1 and min(counts) > 2 and header_rows(rows):
-        yield from table_blocks(rows, header_rows=1)
+        yield from table_blocks(rows, header_rows=1, page=page)
     elif text := "\n".join(filter(None, map(_fact, rows))):
-        yield from bounded(Block(text=f"{text}\n\n"))
+        yield from bounded(Block(text=f"{text}\n\n", page=page))
 
 
 def _fact(row: Sequence[str]) -> str:

@@ -62,8 +62,8 @@ def test_tables_in_text_of_all_dialects(media_type, source, expected, header):
 def test_a_table_in_text_may_have_titles_and_two_rows_of_names():
     assert parsed(CSV, "\n\n").text == ""
     result = parsed(CSV, "Cups,,\nsince 1990,,\nteam,won,\n,home,away\nInn,3,4\nPo,5,6\n")
-    assert result.of("paragraph") == ["Cups", "since 1990"]
-    assert [block.header for block in result.blocks] == [None, None, "team | won home | away"]
+    assert result.of("caption") == ["Cups\nsince 1990"]
+    assert [block.header for block in result.blocks] == [None, "team | won home | won away"]
 
 
 @pytest.mark.parametrize(("rows", "last", "read"), [(2, "z,9", "z | 9"), (12_000, 'z,"\nlast"', "z | last")])
@@ -321,7 +321,8 @@ def test_a_second_table_below_its_title_has_names_of_its_own():
     source = first + "\nHarbours,,\nCity,People,\n" + "".join(f"B{i},{i},\n" for i in range(900))
     found = parsed("text/csv", source)
     tables = [block for block in found.blocks if block.kind is BlockKind.TABLE]
-    assert found.of("paragraph") == ["Ships", "Harbours"]
+    assert found.of("caption") == ["Ships", "Harbours"]
+    assert {block.caption for block in tables[1:]} == {"Harbours"}
     assert [block.header for block in tables] == [None, None, *["City | People"] * (len(tables) - 2)]
 
 
@@ -400,7 +401,7 @@ def test_what_stands_above_a_table_is_told_before_it(above, said, gap):
 
 def test_lines_of_one_cell_above_few_rows_are_no_table():
     found = parsed(CSV, f"First Bank\nAccount: 12-34\nBeginning balance\nin USD\n{HEADER}\n1/2/2023,Baker,-2.50,9.00\n")
-    assert found.of("paragraph") == ["First Bank", "Account: 12-34", "Beginning balance", "in USD"]
+    assert found.of("caption") == ["First Bank\nAccount: 12-34\nBeginning balance\nin USD"]
     assert found.blocks[-1].text == "Date | Description | Amount | Running Bal.\n1/2/2023 | Baker | -2.50 | 9.00\n\n"
 
 

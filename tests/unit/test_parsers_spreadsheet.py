@@ -202,3 +202,47 @@ def test_damaged_formats_of_a_workbook_are_refused_or_left_out():
         for at in range(0, len(content), 7):
             with suppress(SourceError):
                 blocks(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("rows", "header"),
+    [
+        ([["Item", "Price"], ["Apples", "on request"], ["Pears", "3"], ["Plums", "4"]], "Item | Price"),
+        ([["1.1", "Voltage", "kV", "130 nominal"], ["1.2", "Rate", "Hz", "50"], ["1.3", "Phases", "", "3"]], ""),
+        ([["Name:", "Ann"], ["Unit:", "IT"], ["Hours:", "160"]], ""),
+        ([["Part", "Length", "Weight"], ["", "mm", "kg"], ["Pipe", "3", "5"]], "Part | Length mm | Weight kg"),
+        ([["Length", "Weight"], ["mm", "kg"], ["3", "5"]], "Length mm | Weight kg"),
+        (
+            [["Land", "2023", "", "2024", ""], ["", "Q1", "Q2", "Q1", "Q2"], ["North", "1", "2", "3", "4"]],
+            "Land | 2023 Q1 | 2023 Q2 | 2024 Q1 | 2024 Q2",
+        ),
+        ([["in CHF", "", "2023"], ["", "Sales", "Cost"], ["Tea", "1", "2"]], "in CHF | Sales | 2023 Cost"),
+        (
+            [["Sum", "Years", "", ""], ["Row", "2022", "2023", "Total"], ["North", "10", "20", "30"]],
+            "Sum Row | Years 2022 | Years 2023 | Years Total",
+        ),
+        ([["Cash", "2024-01-01", "2024-02-01"], ["In", "1", "2"], ["Out", "3", "4"]], "Cash | 2024-01-01 | 2024-02-01"),
+        ([["In", "2024-01-01"], ["Out", "2024-02-01"], ["Back", "2024-03-01"]], ""),
+    ],
+)
+def test_what_names_the_columns_is_told_from_data(rows, header):
+    (block,) = sheet_blocks(rows, page=1)
+    assert block.text.count("\n") == len(rows) + 1
+    assert (block.text.partition("\n")[0] if block.header is None else block.header) == header
+
+
+def test_names_with_values_above_a_table_are_lines_and_its_title_goes_along():
+    rows = [["Firm:", "Acme"], ["Day:", "2024-03-01"], ["Pos", "Thing", "Price"], ["1", "Nut", "2"], ["2", "Bolt", "3"]]
+    assert texts(rows) == [
+        ("Firm: Acme\nDay: 2024-03-01\n\n", None),
+        ("Pos | Thing | Price\n1 | Nut | 2\n2 | Bolt | 3\n\n", None),
+    ]
+    years = [[["Costs 2023"], ["in EUR"], [], ["Name", "Sum"], ["Rent", "1"], ["Power", "2"]], [[], ["net"], []]]
+    found = list(sheet_blocks([*years[0], *years[1], ["Costs 2024"], ["Name", "Sum"], ["Rent", "3"]], page=1))
+    assert [(block.kind.value, block.text, block.caption) for block in found] == [
+        ("caption", "Costs 2023\nin EUR\n\n", ""),
+        ("table", "Name | Sum\nRent | 1\nPower | 2\n\n", "Costs 2023 in EUR"),
+        ("paragraph", "net\n\n", ""),
+        ("caption", "Costs 2024\n\n", ""),
+        ("table", "Name | Sum\nRent | 3\n\n", "Costs 2024"),
+    ]
