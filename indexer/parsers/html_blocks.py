@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
+from indexer.parsers.raised import is_power
 from indexer.parsers.tables import table_blocks
 from indexer.parsers.xml_parts import whole_number
 
@@ -28,7 +28,6 @@ _CAPTIONS: Final = frozenset({"caption", "figcaption"})
 _CODE_IN_CELL_CHARS: Final = 200
 # Larger spans are a way of writing "all of them", or damage.
 _MAX_SPAN: Final = 100
-_POWER = re.compile(r"^[+\-−–]?\d+$")
 
 
 @dataclass(slots=True)
@@ -118,7 +117,7 @@ class BlockWriter:
 
     def _is_power(self, element: HtmlElement) -> bool:
         before = "".join(self._inline[-2:]).rstrip()
-        return bool(_POWER.match("".join(element.itertext()).strip())) and before[-1:].isalnum()
+        return is_power(before, "".join(element.itertext()))
 
     def _take(self) -> str:
         text = "".join(self._inline)
@@ -256,8 +255,8 @@ def _cell_text(cell: HtmlElement) -> str:
         if element.tag in _BREAKS or element.tag in {"br", "pre"}:
             parts.append(" ")
         if event == "start":
-            power = element.tag == "sup" and _POWER.match("".join(element.itertext()).strip())
-            parts.append("^" if power and "".join(parts)[-1:].isalnum() else "")
+            power = element.tag == "sup" and is_power("".join(parts), "".join(element.itertext()))
+            parts.append("^" if power else "")
             parts.append(element.text or "")
         elif element is not cell:
             parts.append(element.tail or "")
