@@ -319,7 +319,8 @@ def _encoding(path: PurePath, scan: SourceScan) -> str:
     sample = head[:_SAMPLE_BYTES]
     text = sample.decode("utf-8", errors="replace")
     foreign = sum(character > "\x7f" for character in text)
-    if text.count("\ufffd") <= max(1, _MAX_TORN_SHARE * foreign):
+    torn = text.count("\ufffd")
+    if torn <= max(1, _MAX_TORN_SHARE * foreign) and (torn < foreign or one_byte_encoding(sample) is None):
         # UTF-8 with a torn byte somewhere: any other reading would garble all the rest of it.
         return "utf-8"
     return _guessed_encoding(path, sample)

@@ -1,4 +1,4 @@
-"""Which office format a container's first bytes show: ZIP packages, compound files of older programs, Rich Text."""
+"""Which office format a container's first bytes show: ZIP packages, flat XML, compound files of older programs, RTF."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ _COMPOUND_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _RTF_MARK = re.compile(rb"\{\\rtf[\d\\{}]")
 # A stored first member of this name holds the type itself (OpenDocument part 2, section 3.3; EPUB OCF section 4.3).
 _MIMETYPE = re.compile(rb"\APK\x03\x04.{26}mimetype(application/[a-z.+\-]+)", re.DOTALL)
+# The same of a document that is a single XML file.
+_FLAT = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<office:document\s[^>]*?\boffice:mimetype=[\"'](application/[a-z.+\-]+)"
+)
 # Names in the headers of members, as far as they are in view.
 _MEMBER = re.compile(
     rb"PK\x03\x04.{26}(\[Content_Types\]\.xml|_rels/|docProps/|customXml/|Metadata/|word/|ppt/|xl/|visio/|Documents/\d)",
@@ -76,6 +80,8 @@ def office_type(path: PurePath, head: bytes) -> str | None:
     """
     if _RTF_MARK.match(head):
         return RTF
+    if (match := _FLAT.match(head)) is not None:
+        return _open_document(match)
     named = _SUFFIXES.get(path.suffix.lower())
     if head.startswith(_ZIP_MARK):
         return _package_type(head) or (named if named in _PACKAGES else None)
@@ -86,14 +92,17 @@ def office_type(path: PurePath, head: bytes) -> str | None:
 
 def _package_type(head: bytes) -> str | None:
     if (match := _MIMETYPE.match(head)) is not None:
-        kind = match[1].decode("ascii")
-        known = (ODT, ODS, ODP)
-        return next((each for each in known if kind in {each, f"{each}-template"}), EPUB if kind == EPUB else None)
+        return _open_document(match) or (EPUB if match[1].decode("ascii") == EPUB else None)
     members = {match[1].rstrip(b"0123456789") for match in _MEMBER.finditer(head)}
     # Any archive may have a folder of such a name; only office packages keep these beside it.
     if members.isdisjoint({b"[Content_Types].xml", b"_rels/", b"docProps/", b"Metadata/"}):
         return None
     return next((kind for folder, kind in _FOLDERS.items() if folder in members), None)
+
+
+def _open_document(match: re.Match[bytes]) -> str | None:
+    kind = match[1].decode("ascii").removesuffix("-template")
+    return kind if kind in {ODT, ODS, ODP} else None
 
 
 def _compound_type(path: PurePath, head: bytes, named: str | None) -> str | None:

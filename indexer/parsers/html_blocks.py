@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
+from indexer.parsers.raised import is_power
 from indexer.parsers.spans import Cell, grid, head_rows, span_of
 from indexer.parsers.tables import table_blocks
 from indexer.parsers.xml_parts import whole_number
@@ -27,7 +27,6 @@ _BREAKS: Final = frozenset(
 )  # fmt: skip
 _CAPTIONS: Final = frozenset({"caption", "figcaption"})
 _CODE_IN_CELL_CHARS: Final = 200
-_POWER = re.compile(r"^[+\-−–]?\d+$")
 
 
 @dataclass(slots=True)
@@ -117,7 +116,7 @@ class BlockWriter:
 
     def _is_power(self, element: HtmlElement) -> bool:
         before = "".join(self._inline[-2:]).rstrip()
-        return bool(_POWER.match("".join(element.itertext()).strip())) and before[-1:].isalnum()
+        return is_power(before, "".join(element.itertext()))
 
     def _take(self) -> str:
         text = "".join(self._inline)
@@ -225,8 +224,8 @@ def _cell_text(cell: HtmlElement) -> str:
         if element.tag in _BREAKS or element.tag in {"br", "pre"}:
             parts.append(" ")
         if event == "start":
-            power = element.tag == "sup" and _POWER.match("".join(element.itertext()).strip())
-            parts.append("^" if power and "".join(parts)[-1:].isalnum() else "")
+            power = element.tag == "sup" and is_power("".join(parts), "".join(element.itertext()))
+            parts.append("^" if power else "")
             parts.append(element.text or "")
         elif element is not cell:
             parts.append(element.tail or "")

@@ -80,7 +80,7 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         EPUB: "indexer.parsers.epub:parse_epub",
         ODT: "indexer.parsers.office.odf:parse_odt",
         ODP: "indexer.parsers.office.odf:parse_odp",
-        ODS: "indexer.parsers.office.spreadsheet:parse_spreadsheet",
+        ODS: "indexer.parsers.office.odf_sheets:parse_ods",
         **dict.fromkeys((PNG, JPEG, TIFF, BMP, WEBP), "indexer.parsers.image:parse_image"),
         RST: "indexer.parsers.restructured_text:parse_rst",
         MANUAL_PAGE: "indexer.parsers.manual_page:parse_manual_page",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from indexer.parsers.blocks import one_line
-from indexer.parsers.tables import are_names, is_number, is_year
+from indexer.parsers.tables import are_names, holds_data, is_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,10 +19,11 @@ _DELIMITERS: Final = "\t;|,"
 _RARE_DELIMITERS: Final = "^~¦"
 _RARE_FIT: Final = 0.9
 _ESCAPE: Final = "\\"
+# Lines of prose have a comma as often as two cells.
+_PAIR: Final = 2
 # A cell longer than this is a quotation mark that is never closed.
 _MAX_CELL_CHARS: Final = 1 << 20
 _MARK = re.compile(r"\ufeff?sep=([^\w\s\"\\]|\t)\n?$", re.IGNORECASE)
-_DATA = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ]\d\d?:\d\d.*)?|\S+@\S+\.\S+|https?://\S+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,39 +65,25 @@ class Dialect:
         )
 
     def fit(self, lines: Sequence[str]) -> float:
-        """The share of rows that have the usual number of cells; nothing where that is one."""
+        """The share of rows that have the usual number of cells, or that of a neighbour in a table of their own.
+
+        Nothing where the usual number is one and no two neighbours have three and more.
+        """
         try:
             widths = [len(row) for row in self.reader(iter(lines)) if any(row)]
         except csv.Error:
             return 0.0
         usual = max(set(widths), key=widths.count, default=0)
-        return widths.count(usual) / len(widths) if usual > 1 else 0.0
+        beside = zip(widths, [0, *widths], [*widths[1:], 0], strict=False)
+        alike = sum((width > _PAIR and width in others) or width == usual for width, *others in beside if width > 1)
+        return alike / len(widths) if widths else 0.0
 
 
 def header_rows(rows: Sequence[Sequence[str]]) -> int:
     """How many of the first rows name the columns: none if they are data, two if the second fills gaps of the first."""
     first, *below = [[one_line(cell) for cell in row] for row in rows]
-    if not are_names(first) or any(_is_data(cell, _column(below, i)) for i, cell in enumerate(first)):
+    if not are_names(first) or is_data(first, below):
         return 0
-    if len(below) < 2 or below[0][0] or all(first) or any(map(_kind, below[0])):
+    if len(below) < 2 or below[0][0] or all(first) or holds_data(below[0]):
         return 1
     return 2 if are_names(below[0]) else 1
-
-
-def _column(rows: Sequence[Sequence[str]], index: int) -> list[str]:
-    return [row[index] for row in rows if index < len(row) and row[index]]
-
-
-def _is_data(cell: str, below: Sequence[str]) -> bool:
-    """Whether a cell is what most below it are, and no word. A year above other numbers names them."""
-    kind = _kind(cell)
-    alike = {"number": ("number", "year")}.get(kind, (kind,))
-    return bool(kind) and sum(_kind(other) in alike for other in below) * 2 > len(below)
-
-
-def _kind(cell: str) -> str:
-    if _DATA.fullmatch(cell):
-        return "data"
-    if is_year(cell):
-        return "year"
-    return "number" if is_number(cell) else ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, BlockKind, bounded, one_line, short_caption
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
 # Longer headers would leave a chunk little room if it carried them along; each cell says its column's name instead.
 MAX_HEADER_CHARS: Final = 160
@@ -17,10 +18,13 @@ _MAX_LEVELS: Final = 3
 # What is longer, in one column or on the whole, is text that somebody set in columns.
 _MAX_NAME_CHARS: Final = 120
 _MEAN_NAME_CHARS: Final = 60
+# Of more lines above a table the first one is its title.
+_TITLE_LINES: Final = 3
 _SEPARATOR: Final = " | "
 _BLOCK_CHARS: Final = 8_192
 _CURRENCY: Final = "[$€£¥₹₽₺₩₪₫₴]|kr|zł|Kč|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|CAD|AUD|BRL"
 _NUMBER = re.compile(rf"^[-+(−–]?(?:{_CURRENCY})?\s?\d[\d\s.,:/'’\-]*\)?\s?(?:%|{_CURRENCY})?$")
+_DATA = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ]\d\d?:\d\d.*)?|\S+@\S+\.\S+|https?://\S+")
 _YEAR = re.compile(r"^(?:1[89]|20)\d\d$")
 
 
@@ -96,6 +100,86 @@ def is_number(cell: str) -> bool:
 
 def is_year(cell: str) -> bool:
     return _YEAR.match(cell) is not None
+
+
+def holds_data(row: Sequence[str]) -> bool:
+    """Whether a row has a number, a date or an address in it."""
+    return any(_kind(one_line(cell)) for cell in row)
+
+
+def is_data(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether some cell of a row is what most below it are, and no word. A year above other numbers names them."""
+    return any(is_like(cell, [row[i] for row in below if i < len(row) and row[i]]) for i, cell in enumerate(first))
+
+
+def is_like(cell: str, below: Sequence[str]) -> bool:
+    """The same of one cell."""
+    kind = _kind(cell)
+    alike = {"number": ("number", "year")}.get(kind, (kind,))
+    return bool(kind) and sum(_kind(other) in alike for other in below) * 2 > len(below)
+
+
+def _kind(cell: str) -> str:
+    if _DATA.fullmatch(cell):
+        return "data"
+    if is_year(cell):
+        return "year"
+    return "number" if is_number(cell) else ""
+
+
+def spread(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Rows of names with those of groups of columns in each of these, as merged cells have them."""
+    if not rows:
+        return []
+    spread: list[Sequence[str]] = []
+    for row, below in itertools.pairwise(rows):
+        cells = list(row)
+        for i in range(1, min(len(cells), len(below))):
+            if not cells[i] and below[i] and (below[i - 1] or (i > 1 and row[i - 1])):
+                cells[i] = cells[i - 1]
+        spread.append(cells)
+    return [*spread, rows[-1]]
+
+
+class TitleLines:
+    """Lines of one cell, kept until what follows them shows whether they are the title of a table.
+
+    Those before an empty row belong to the table above, if there is one.
+    """
+
+    def __init__(self, page: int | None = None) -> None:
+        self._page = page
+        self._lines: list[str] = []
+        self._gap = False
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def gap(self, *, below_table: bool) -> None:
+        self._gap = below_table
+
+    def add(self, line: str) -> Iterator[Block]:
+        if self._gap:
+            yield from self.alone()
+        self._gap = False
+        self._lines.append(line)
+
+    def above_table(self) -> Generator[Block, None, str]:
+        """Tell them, if there are any, and return what the table is called."""
+        lines, self._lines = self._lines, []
+        title = " ".join(lines if len(lines) <= _TITLE_LINES else lines[:1])
+        if lines and len(lines[0]) > _MAX_NAME_CHARS:
+            title = ""
+        if lines:
+            kind = BlockKind.CAPTION if title else BlockKind.PARAGRAPH
+            yield from bounded(Block(text="\n".join(lines) + "\n\n", kind=kind, page=self._page))
+        return title
+
+    def alone(self) -> Iterator[Block]:
+        """Tell them, if there are any, as text."""
+        lines, self._lines = self._lines, []
+        for line in lines:
+            yield from bounded(Block(text=f"{line}\n\n", page=self._page))
 
 
 class TableWriter:

@@ -46,6 +46,13 @@ _LEAST_SIGNS: Final = 0.08
 _ADDRESSES: Final = ("://", "www.")
 _PATHS: Final = ("/", "./", "../")
 _PROGRAM = re.compile(r"[][(){};=:\"<>_]")
+# Formulas have as little white space, and none of what programs are made of; sheets call functions in capitals.
+_STATEMENT = re.compile(r"[{}]|</|/>|[\"'][,:]|==|\|\||\);[a-z.]")
+_STATEMENT_CHARS: Final = 200
+_COMMAND = re.compile(r"\\[A-Za-z]{2,}")
+_COMMAND_CHARS: Final = 60
+_SHEET_FUNCTION = re.compile(r"(?<![\w.$])[A-ZÄÖÜÉ][A-ZÄÖÜÉ0-9.]+\(")
+_LEAST_FUNCTIONS: Final = 3
 
 # Words as they stand in texts: what is written in capitals or with figures may be any sequence of letters. Names in
 # programs may be, too.
@@ -156,7 +163,15 @@ def _minified(text: str, pieces: list[str], solid: int) -> bool:
     solid = sum(map(len, rest))
     if solid < _LEAST_CHARACTERS or len(rest) >= _LEAST_SPACE * (solid + len(rest)):
         return False
-    return len(_PROGRAM.findall("".join(rest))) > _LEAST_SIGNS * solid
+    return len(_PROGRAM.findall("".join(rest))) > _LEAST_SIGNS * solid and not _is_formula(text)
+
+
+def _is_formula(text: str) -> bool:
+    if len(_COMMAND.findall(text)) * _COMMAND_CHARS >= len(text):
+        return True
+    if "{" not in text and len(_SHEET_FUNCTION.findall(text)) >= _LEAST_FUNCTIONS:
+        return True
+    return len(_STATEMENT.findall(text)) * _STATEMENT_CHARS < len(text)
 
 
 def _garbled(text: str, pieces: list[str], solid: int) -> bool:

@@ -406,3 +406,8 @@ def test_what_to_do_with_attachments_in_a_bundle_is_told(detected):
 
 def test_a_text_may_begin_like_a_recording(detected):
     assert detected("a.txt", b"ID3 tags are read by players.\n").media_type == TEXT
+
+
+def test_one_letter_that_is_no_utf8_is_read_where_nothing_else_speaks_for_utf8(detected):
+    assert detected("umsatz.csv", "Ursprünglicher Betrag;Datum\n12,50;1. Mai\n".encode("cp1252")).encoding == "cp1252"
+    assert detected("umsatz.csv", "Größe, Ursprünglicher".encode() + b" Betr\xe4ge\n").encoding == "utf-8"

@@ -81,8 +81,8 @@ def test_tables_in_text_of_all_dialects(media_type, source, expected, header):
 def test_a_table_in_text_may_have_titles_and_two_rows_of_names():
     assert parsed(CSV, "\n\n").text == ""
     result = parsed(CSV, "Cups,,\nsince 1990,,\nteam,won,\n,home,away\nInn,3,4\nPo,5,6\n")
-    assert result.of("paragraph") == ["Cups", "since 1990"]
-    assert [block.header for block in result.blocks] == [None, None, "team | won home | away"]
+    assert result.of("caption") == ["Cups\nsince 1990"]
+    assert [block.header for block in result.blocks] == [None, "team | won home | won away"]
 
 
 @pytest.mark.parametrize(("rows", "last", "read"), [(2, "z,9", "z | 9"), (12_000, 'z,"\nlast"', "z | last")])
@@ -340,7 +340,8 @@ def test_a_second_table_below_its_title_has_names_of_its_own():
     source = first + "\nHarbours,,\nCity,People,\n" + "".join(f"B{i},{i},\n" for i in range(900))
     found = parsed("text/csv", source)
     tables = [block for block in found.blocks if block.kind is BlockKind.TABLE]
-    assert found.of("paragraph") == ["Ships", "Harbours"]
+    assert found.of("caption") == ["Ships", "Harbours"]
+    assert {block.caption for block in tables[1:]} == {"Harbours"}
     assert [block.header for block in tables] == [None, None, *["City | People"] * (len(tables) - 2)]
 
 
@@ -548,3 +549,60 @@ def test_load_files_of_e_discovery_are_rows(encoding):
 
 def detected_type(name: str, page: str) -> str:
     return detect(Path(name), scan_file(io.BytesIO(page.encode()))).media_type
+
+
+STATEMENT = "".join(f'11/{day:02}/2023,"SHOP {day}",-{day}.50,"1,{day:03}.00"\n' for day in range(1, 29))
+HEADER = "Date,Description,Amount,Running Bal."
+
+
+@pytest.mark.parametrize("gap", ["", "\n"])
+@pytest.mark.parametrize(
+    ("above", "said"),
+    [
+        ('Description,,Summary\nTotal credits,,"5,000.00"\n', "Description: Summary\nTotal credits: 5,000.00"),
+        ("Account,Checking\nBalance: $1,234.56\n", "Account: Checking\nBalance: $1,234.56"),
+        ('"Account::","12-34"\n"Period:","May"\n', "Account: 12-34\nPeriod: May"),
+        ("Account,Owner,Branch\n12-34,Ann,North\n", "Account | Owner | Branch\n12-34 | Ann | North"),
+    ],
+)
+def test_what_stands_above_a_table_is_told_before_it(above, said, gap):
+    for few in (2, 28):
+        rows = "".join(STATEMENT.splitlines(keepends=True)[:few])
+        first, *others = parsed(CSV, f"{above}{gap}{HEADER}\n{rows}").blocks
+        assert first.text.replace(" |  | ", ": ") == f"{said}\n\n"
+        assert [(other.header, other.text.partition("\n")[0]) for other in others] == [
+            (None, "Date | Description | Amount | Running Bal.")
+        ]
+
+
+def test_lines_of_one_cell_above_few_rows_are_no_table():
+    found = parsed(CSV, f"First Bank\nAccount: 12-34\nBeginning balance\nin USD\n{HEADER}\n1/2/2023,Baker,-2.50,9.00\n")
+    assert found.of("caption") == ["First Bank\nAccount: 12-34\nBeginning balance\nin USD"]
+    assert found.blocks[-1].text == "Date | Description | Amount | Running Bal.\n1/2/2023 | Baker | -2.50 | 9.00\n\n"
+
+
+def test_semicolons_separate_where_tables_differ_and_all_amounts_have_commas():
+    first = "".join(f'"{day}.5.2023";"Rewe";"-{day},50";\n' for day in range(1, 20))
+    second = "".join(f'"{day}.5.2023";"Visa";"R{day}";"-{day},50";\n' for day in range(1, 20))
+    source = (
+        '"Giro";"30 Tage";\n"Stand";"1,00 EUR";\n\n"Tag";"Vorgang";"Umsatz";\n' + first + '\n"Alt";"2,00 EUR";\n'
+        '\n"Karte";"30 Tage";\n\n"Tag";"Vorgang";"Referenz";"Umsatz";\n' + second
+    )
+    found = parsed(CSV, source)
+    tables = [block.text.split("\n")[:2] for block in found.blocks if block.kind is BlockKind.TABLE]
+    assert tables[-2:] == [
+        ["Tag | Vorgang | Umsatz", "1.5.2023 | Rewe | -1,50"],
+        ["Tag | Vorgang | Referenz | Umsatz", "1.5.2023 | Visa | R1 | -1,50"],
+    ]
+    assert "Alt: 2,00 EUR\n" in found.text
+
+
+def test_names_of_groups_of_columns_stay_with_their_table():
+    found = parsed(CSV, "Region,2023,,2024,\n,Q1,Q2,Q1,Q2\nNorth,1,2,3,4\nSouth,5,6,7,8\n")
+    assert [block.kind for block in found.blocks] == [BlockKind.TABLE]
+
+
+def test_rows_of_words_after_a_gap_go_on_with_the_table():
+    rows = "".join(f"Ann{n},cook,Bonn\n" + "\n" * (n % 2) for n in range(120))
+    (block,) = parsed(CSV, f"name,trade,town\n{rows}").blocks
+    assert block.header is None

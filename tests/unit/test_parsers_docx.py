@@ -183,3 +183,38 @@ def test_strict_documents_have_other_names_for_the_same():
 def test_a_container_without_the_document_is_damaged(kept):
     with pytest.raises(SourceDamaged):
         parse(zipped({kept: "<x/>"}))
+
+
+def test_fields_of_forms_say_what_is_chosen():
+    def field(data: str) -> str:
+        return run(f'<w:fldChar w:fldCharType="begin"><w:ffData>{data}</w:ffData></w:fldChar>') + run(
+            '<w:instrText> FORM </w:instrText><w:fldChar w:fldCharType="end"/>'
+        )
+
+    box = '<w:checkBox><w:default w:val="0"/>{}</w:checkBox>'
+    entries = '<w:listEntry w:val="France"/><w:listEntry w:val="Spain"/>'
+    inner = (
+        field(box.format("<w:checked/>")) + run("<w:t>yes </w:t>") + field(box.format('<w:checked w:val="0"/>'))
+        + run("<w:t>no </w:t>") + field(box.format("")) + field('<w:checkBox><w:default w:val="1"/></w:checkBox>')
+        + field(f"<w:ddList>{entries}</w:ddList>") + field(f'<w:ddList><w:result w:val="1"/>{entries}</w:ddList>')
+        + field(f'<w:ddList><w:result w:val="7"/>{entries}</w:ddList>')
+    )  # fmt: skip
+    assert shown(blocks(f"<w:p>{inner}</w:p>")) == [("paragraph", "☒yes ☐no ☐☒FranceSpain\n\n")]
+
+
+def test_signs_of_symbol_fonts_and_raised_numbers_are_what_they_show():
+    def sign(font: str, code: str) -> str:
+        return run(f'<w:sym w:font="{font}" w:char="{code}"/>')
+
+    def styled(properties: str, text: str) -> str:
+        return run(f"<w:rPr>{properties}</w:rPr><w:t>{text}</w:t>")
+
+    raised = '<w:vertAlign w:val="superscript"/>'
+    inner = (
+        sign("Symbol", "F0B1") + run("<w:t>5 </w:t>") + sign("Symbol", "61") + sign("Wingdings", "F0FE")
+        + sign("Wingdings 2", "F050") + sign("Wingdings", "F041") + sign("Wingdings", "x")
+        + styled('<w:rFonts w:ascii="Symbol"/>', "\uf06d") + run("<w:t>m, 10</w:t>") + styled(raised, "-6")
+        + run("<w:t> the 2</w:t>") + styled(raised, "nd") + run("<w:t> CO</w:t>")
+        + styled('<w:vertAlign w:val="subscript"/>', "2")
+    )  # fmt: skip
+    assert shown(blocks(f"<w:p>{inner}</w:p>")) == [("paragraph", "±5 α☒✓μm, 10^-6 the 2nd CO2\n\n")]

@@ -81,3 +81,8 @@ def test_groups_are_read_in_place_and_pictures_by_what_was_said_of_them():
 def test_the_number_of_a_first_slide_without_a_title_is_not_the_title_of_all():
     found = blocks(pptx([shape("no title here"), shape("nor here"), shape("Aims", kind="title")]))
     assert [(b.heading, b.level) for b in found if b.heading] == [("Slide 1", 2), ("Slide 2", 1), ("Aims", 1)]
+
+
+def test_raised_numbers_of_a_slide_do_not_run_into_others():
+    raised = shape("10").replace("</a:r>", '</a:r><a:r><a:rPr baseline="30000"/><a:t>21</a:t></a:r>')
+    assert shown(blocks(pptx([shape("Atoms", kind="title") + raised])))[1:] == [("paragraph", "10^21\n\n", 1)]

@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 
-from indexer.parsers.blocks import Block, BlockKind
+from indexer.parsers.blocks import Block
 from indexer.parsers.office.sheet_rows import sheet_blocks
 from indexer.parsers.office.spreadsheet import parse_spreadsheet
 from rag.errors import SourceDamaged, SourceError
-from tests.unit.office_files import CHART, OFFICE, X, odf, rels, styled_xls, xlsb, xlsx
+from tests.unit.office_files import CHART, OFFICE, X, rels, styled_xls, xlsb, xlsx
 
 
 def blocks(content: bytes) -> list[Block]:
@@ -188,39 +188,6 @@ def test_dates_are_of_iso_and_durations_in_hours():
     assert found.text == "2024-03-01 | 2024-03-01 12:00:00 | 09:15:00 | 26:30:00 | -12:00:00 | 00:01:43.680\n\n"
 
 
-def ods_cell(kind: str, value: str, text: str, extra: str = "") -> str:
-    name = {"string": "string-value", "time": "time-value"}.get(kind, "value")
-    return (
-        f'<table:table-cell office:value-type="{kind}" office:{name}="{value}" {extra}><text:p>{text}</text:p>'
-        "</table:table-cell>"
-    )
-
-
-def test_open_document_sheets_show_percentages_currencies_and_times():
-    words = "".join(ods_cell("string", word, word) for word in ("Post", "Share", "Half", "Sum", "Debt", "Old", "Time"))
-    numbers = (
-        ods_cell("string", "Rent", "Rent")
-        + ods_cell("percentage", "0.728754", "73 %", 'table:number-columns-repeated="2"')
-        + ods_cell("currency", "1250", "1.250,00 €")
-        + ods_cell("currency", "-19.9", "-€ 19.90")
-        + ods_cell("currency", "1250", "CHF 1'250")
-        + ods_cell("time", "PT26H30M00S", "26:30:00")
-    )
-    empty = '<table:table table:name="None"/>'
-    first = (
-        f'<table:table table:name="A"><table:table-row table:number-rows-repeated="2"/>'
-        f"<table:table-header-rows><table:table-row>{words}</table:table-row></table:table-header-rows>"
-        f'<table:table-row table:number-rows-repeated="2">{numbers}</table:table-row></table:table>'
-    )
-    second = (
-        '<table:table table:name="B"><table:table-row><table:table-cell table:number-columns-repeated="3"/>'
-        f"{ods_cell('percentage', '0.5', '50%')}{ods_cell('float', '0.5', '0.5')}</table:table-row></table:table>"
-    )
-    found = [b for b in blocks(odf("spreadsheet", empty + first + second)) if b.kind is not BlockKind.HEADING]
-    row = "Rent | 72.88 % | 72.88 % | 1250.00 € | -€ 19.90 | CHF 1250 | 26:30:00\n"
-    assert [b.text for b in found] == [f"Post | Share | Half | Sum | Debt | Old | Time\n{row}{row}\n", "50% | 0.5\n\n"]
-
-
 @pytest.mark.parametrize("made", [styled_xls, partial(styled_xls, old=True), xlsb, partial(xlsb, short=True)])
 def test_older_and_binary_workbooks_show_percentages_currencies_and_dates(made):
     codes = {164: '#,##0.00 "€"', 165: "dd.mm.yyyy", 166: "0.0%"}
@@ -235,3 +202,47 @@ def test_damaged_formats_of_a_workbook_are_refused_or_left_out():
         for at in range(0, len(content), 7):
             with suppress(SourceError):
                 blocks(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("rows", "header"),
+    [
+        ([["Item", "Price"], ["Apples", "on request"], ["Pears", "3"], ["Plums", "4"]], "Item | Price"),
+        ([["1.1", "Voltage", "kV", "130 nominal"], ["1.2", "Rate", "Hz", "50"], ["1.3", "Phases", "", "3"]], ""),
+        ([["Name:", "Ann"], ["Unit:", "IT"], ["Hours:", "160"]], ""),
+        ([["Part", "Length", "Weight"], ["", "mm", "kg"], ["Pipe", "3", "5"]], "Part | Length mm | Weight kg"),
+        ([["Length", "Weight"], ["mm", "kg"], ["3", "5"]], "Length mm | Weight kg"),
+        (
+            [["Land", "2023", "", "2024", ""], ["", "Q1", "Q2", "Q1", "Q2"], ["North", "1", "2", "3", "4"]],
+            "Land | 2023 Q1 | 2023 Q2 | 2024 Q1 | 2024 Q2",
+        ),
+        ([["in CHF", "", "2023"], ["", "Sales", "Cost"], ["Tea", "1", "2"]], "in CHF | Sales | 2023 Cost"),
+        (
+            [["Sum", "Years", "", ""], ["Row", "2022", "2023", "Total"], ["North", "10", "20", "30"]],
+            "Sum Row | Years 2022 | Years 2023 | Years Total",
+        ),
+        ([["Cash", "2024-01-01", "2024-02-01"], ["In", "1", "2"], ["Out", "3", "4"]], "Cash | 2024-01-01 | 2024-02-01"),
+        ([["In", "2024-01-01"], ["Out", "2024-02-01"], ["Back", "2024-03-01"]], ""),
+    ],
+)
+def test_what_names_the_columns_is_told_from_data(rows, header):
+    (block,) = sheet_blocks(rows, page=1)
+    assert block.text.count("\n") == len(rows) + 1
+    assert (block.text.partition("\n")[0] if block.header is None else block.header) == header
+
+
+def test_names_with_values_above_a_table_are_lines_and_its_title_goes_along():
+    rows = [["Firm:", "Acme"], ["Day:", "2024-03-01"], ["Pos", "Thing", "Price"], ["1", "Nut", "2"], ["2", "Bolt", "3"]]
+    assert texts(rows) == [
+        ("Firm: Acme\nDay: 2024-03-01\n\n", None),
+        ("Pos | Thing | Price\n1 | Nut | 2\n2 | Bolt | 3\n\n", None),
+    ]
+    years = [[["Costs 2023"], ["in EUR"], [], ["Name", "Sum"], ["Rent", "1"], ["Power", "2"]], [[], ["net"], []]]
+    found = list(sheet_blocks([*years[0], *years[1], ["Costs 2024"], ["Name", "Sum"], ["Rent", "3"]], page=1))
+    assert [(block.kind.value, block.text, block.caption) for block in found] == [
+        ("caption", "Costs 2023\nin EUR\n\n", ""),
+        ("table", "Name | Sum\nRent | 1\nPower | 2\n\n", "Costs 2023 in EUR"),
+        ("paragraph", "net\n\n", ""),
+        ("caption", "Costs 2024\n\n", ""),
+        ("table", "Name | Sum\nRent | 3\n\n", "Costs 2024"),
+    ]

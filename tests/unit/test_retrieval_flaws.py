@@ -77,6 +77,12 @@ SUMS = "\n".join(
 )
 TESTS = "\n".join(f"test_what_is_left_out_of_searches_by_rule_{n}_is_told_to_whoever_asks" for n in range(9))
 SLUGS = "\n".join(f"how-to-move-your-data-from-version-{n}-to-the-one-after-it" for n in range(9))
+SHEET_FORMULA = (
+    "=IF(AND(A2>5,B2<3),VLOOKUP(C2,Sheet2!$A$1:$F$200,3,FALSE),IFERROR(INDEX(Data!$B$2:$B$500,MATCH(1,(Data!$A$2:$A$500="
+    'E2)*(Data!$C$2:$C$500=F2),0)),IF(G2="red","stop",IF(G2="green","go",IF(G2="amber","wait","unknown")))))'
+)
+FORMULA = r"u_t+u\frac{\partial{}u}{\partial{}x}=-\frac{1}{\rho}\frac{\partial{}p}{\partial{}x}+\nu\nabla^{2}u+" * 3
+PLAIN_FORMULA = "x=(-b+sqrt(b^2-4*a*c))/(2*a)+(c_1*exp(-k_1*t)+c_2*exp(-k_2*t))*(1-exp(-(t-t_0)/tau))/(1+K_m/S)+" * 3
 FORM = f"Name: Signature:\n{'_' * 60}\n\n{'_' * 60}\n\nRemarks:\n" + f"{'-' * 60}\n" * 4
 DEVICES = "\n".join(f"{uuid.uuid5(uuid.NAMESPACE_DNS, str(number))} Lamp {number} kitchen" for number in range(20))
 PEOPLE = "\n".join(
@@ -117,6 +123,10 @@ TEXTS = [
     TESTS,
     SLUGS,
     FORM,
+    SHEET_FORMULA,
+    SHEET_FORMULA.replace(",", ";"),
+    FORMULA,
+    PLAIN_FORMULA,
     DEVICES,
     GENES,
     PEOPLE,

@@ -23,6 +23,12 @@ def comment_line(author: str, date: str, text: str) -> str:
     return f"Comment{by}{day}: {one_line(text)}"
 
 
+def annotation_line(annotation: _Element, text: str) -> str:
+    """The same of a comment in OpenDocument."""
+    author, date = child(annotation, "dc:creator"), child(annotation, "dc:date")
+    return comment_line("" if author is None else author.text or "", "" if date is None else date.text or "", text)
+
+
 def slide_comments(archive: LimitedZip, main: str, slide: str) -> Iterator[str]:
     """Comments on a slide with their replies, in PowerPoint's older form and in its newer one."""
     part = related(relations(archive, slide), "comments")

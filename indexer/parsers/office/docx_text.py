@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import one_line
 from indexer.parsers.office.drawings import DRAWN, alternative_text
 from indexer.parsers.office.formulas import math_text
-from indexer.parsers.xml_parts import attribute, child, name_of
+from indexer.parsers.office.symbol_fonts import shown_in, sign_of
+from indexer.parsers.raised import is_power
+from indexer.parsers.xml_parts import attribute, child, name_of, whole_number
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -22,8 +24,6 @@ _NEVER_TEXT: Final = frozenset(
 )  # fmt: skip
 _CHARACTERS: Final = {"w:tab": "\t", "w:ptab": "\t", "w:cr": "\n", "w:noBreakHyphen": "-"}
 _OFF: Final = frozenset({"0", "false", "off", "none"})
-# Symbol fonts keep their signs in a private area of Unicode; these two are what forms are made of.
-_SYMBOLS: Final = {"F0FE": "☒", "F0A8": "☐", "F06F": "☐", "F0FC": "✓", "F0E0": "→", "F0B7": "•"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,8 +99,17 @@ class _Reader:
             return
         before = len(self.parts)
         self.walk(run)
+        if properties is not None:
+            self.parts[before:] = self._set("".join(self.parts[before:]), properties)
         if text := "".join(self.parts[before:]).strip():
             self.found.runs.append((text, properties))
+
+    def _set(self, text: str, properties: _Element) -> list[str]:
+        fonts, raised = child(properties, "w:rFonts"), child(properties, "w:vertAlign")
+        if fonts is not None:
+            text = shown_in(attribute(fonts, "w:ascii") or attribute(fonts, "w:hAnsi"), text)
+        above = raised is not None and attribute(raised, "w:val") == "superscript"
+        return ["^" if above and is_power("".join(self.parts), text) else "", text]
 
     def _break(self, element: _Element) -> None:
         self.parts.append("\n" if attribute(element, "w:type") in {"", "textWrapping"} else " ")
@@ -112,7 +121,19 @@ class _Reader:
             self.found.breaks_before += 1
 
     def _symbol(self, element: _Element) -> None:
-        self.parts.append(_SYMBOLS.get(attribute(element, "w:char").upper(), ""))
+        self.parts.append(sign_of(attribute(element, "w:font"), attribute(element, "w:char")))
+
+    def _field(self, element: _Element) -> None:
+        """What is chosen in a field of a form; what is typed into one is text that follows."""
+        if (box := child(element, "w:ffData", "w:checkBox")) is not None:
+            state = child(box, "w:checked") if child(box, "w:checked") is not None else child(box, "w:default")
+            ticked = state is not None and attribute(state, "w:val") not in _OFF
+            self.parts.append("☒" if ticked else "☐")
+        elif (listed := child(element, "w:ffData", "w:ddList")) is not None:
+            entries = [attribute(entry, "w:val") for entry in listed if name_of(entry.tag) == "w:listEntry"]
+            chosen = child(listed, "w:result") if child(listed, "w:result") is not None else child(listed, "w:default")
+            place = 0 if chosen is None else whole_number(attribute(chosen, "w:val"))
+            self.parts.extend(entries[place : place + 1])
 
     def _note(self, element: _Element) -> None:
         note = (name_of(element.tag).removeprefix("w:").removesuffix("Reference"), attribute(element, "w:id"))
@@ -152,6 +173,7 @@ class _Reader:
         "w:br": _break,
         "w:lastRenderedPageBreak": _page_break,
         "w:sym": _symbol,
+        "w:fldChar": _field,
         "w:footnoteReference": _note,
         "w:endnoteReference": _note,
         "w:commentReference": _note,

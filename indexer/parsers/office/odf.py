@@ -1,4 +1,4 @@
-"""OpenDocument texts (odt) and presentations (odp); their sheets are read with the other spreadsheets.
+"""OpenDocument texts (odt, fodt) and presentations (odp, fodp); their sheets are read with the other spreadsheets.
 
 Page headers and footers, tables of contents, dates and numbers of slides are left out. Source: OpenDocument 1.3,
 part 3. Pages are those of the program that saved the text, where it wrote them down.
@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import Block, Parsed, Title, bounded, one_line, slide_heading
+from indexer.parsers.blocks import Block, Parsed, bounded, one_line, slide_heading
 from indexer.parsers.captions import by_their_words
 from indexer.parsers.office.odf_body import BodyReader
 from indexer.parsers.office.odf_headings import odf_headings
 from indexer.parsers.office.odf_objects import OdfObjects
-from indexer.parsers.office.odf_styles import OdfStyles
-from indexer.parsers.office.package import telling_title
-from indexer.parsers.xml_parts import attribute, name_of, read_xml, top_elements
-from indexer.parsers.zip_limits import LimitedZip
-from rag.errors import SourceEncrypted
+from indexer.parsers.office.odf_package import CONTENT, ROOTS, odf_package, odf_title
+from indexer.parsers.office.odf_styles import STYLES, OdfStyles
+from indexer.parsers.xml_parts import attribute, name_of, top_elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +23,10 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
-_CONTENT: Final = "content.xml"
-_MANIFEST: Final = "META-INF/manifest.xml"
-_TEXT: Final = frozenset({"office:document-content", "office:body", "office:text", "text:section"})
-_SLIDES: Final = frozenset({"office:document-content", "office:body", "office:presentation"})
+    from indexer.parsers.zip_limits import LimitedZip
+
+_TEXT: Final = ROOTS | {"office:body", "office:text", "text:section"}
+_SLIDES: Final = ROOTS | {"office:body", "office:presentation"}
 _FURNITURE: Final = frozenset({"date-time", "footer", "header", "page-number", "page", "handout"})
 _PAGE_MARK: Final = b"soft-page-break"
 
@@ -39,17 +37,17 @@ def parse_odt(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
     Raises:
         SourceDamaged, SourceEncrypted, SourceTooLarge: as the container or its XML shows.
     """
-    with LimitedZip(file) as archive:
-        yield from _title(archive)
+    with odf_package(file) as archive:
+        yield from odf_title(archive)
         yield from by_their_words(_text(archive))
 
 
 def _text(archive: LimitedZip) -> Iterator[Parsed]:
     styles = OdfStyles(archive)
-    reader = BodyReader(styles, OdfObjects(archive), page=1 if archive.holds(_CONTENT, _PAGE_MARK) else None)
-    levels = yield from odf_headings(top_elements(archive, _CONTENT, _TEXT), styles)
-    for place, element in enumerate(top_elements(archive, _CONTENT, _TEXT)):
-        if name_of(element.tag) == "office:automatic-styles":
+    reader = BodyReader(styles, OdfObjects(archive), page=1 if archive.holds(CONTENT, _PAGE_MARK) else None)
+    levels = yield from odf_headings(top_elements(archive, CONTENT, _TEXT), styles)
+    for place, element in enumerate(top_elements(archive, CONTENT, _TEXT)):
+        if name_of(element.tag) in STYLES:
             styles.add(element)
         else:
             for block in reader.blocks(element, levels.get(place)):
@@ -65,30 +63,18 @@ def parse_odp(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
     Raises:
         SourceDamaged, SourceEncrypted, SourceTooLarge: as the container or its XML shows.
     """
-    with LimitedZip(file) as archive:
-        yield from _title(archive)
+    with odf_package(file) as archive:
+        yield from odf_title(archive)
         styles, objects = OdfStyles(archive), OdfObjects(archive)
         number = 0
-        for element in top_elements(archive, _CONTENT, _SLIDES):
-            if name_of(element.tag) == "office:automatic-styles":
+        for element in top_elements(archive, CONTENT, _SLIDES):
+            if name_of(element.tag) in STYLES:
                 styles.add(element)
             elif name_of(element.tag) == "draw:page":
                 number += 1
                 for block in _slide(element, styles, objects, number):
                     yield from bounded(block)
             yield None
-
-
-def _title(archive: LimitedZip) -> Iterator[Title]:
-    """The title in the document's properties. Looks first whether the document can be read at all."""
-    if _MANIFEST in archive and b"encryption-data" in archive.read(_MANIFEST):
-        raise SourceEncrypted(
-            "This document is protected by a password.", hint="Save a copy without the password and ingest that."
-        )
-    if "meta.xml" in archive:
-        element = next((e for e in read_xml(archive, "meta.xml").iter() if name_of(e.tag) == "dc:title"), None)
-        if element is not None and (title := telling_title(element.text or "")):
-            yield Title(text=title)
 
 
 def _slide(page: _Element, styles: OdfStyles, objects: OdfObjects, number: int) -> Iterator[Block]:

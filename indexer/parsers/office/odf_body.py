@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
-from indexer.parsers.office.comments import comment_line
+from indexer.parsers.office.comments import annotation_line
 from indexer.parsers.office.drawings import useful_description
 from indexer.parsers.tables import TableWriter
 from indexer.parsers.xml_parts import attribute, child, name_of, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from lxml.etree import _Element
 
@@ -178,15 +178,9 @@ class BodyReader:
             yield from self.finish()
             yield from self.shape(element)
             yield from self.finish()
-        elif text := self._plain(element):
+        elif text := self.plain(element):
             yield from self.finish()
-            if name == "office:annotation":
-                author, date = child(element, "dc:creator"), child(element, "dc:date")
-                line = comment_line(
-                    "" if author is None else author.text or "", "" if date is None else date.text or "", text
-                )
-            else:
-                line = f"{mark} {text}"
+            line = annotation_line(element, text) if name == "office:annotation" else f"{mark} {text}"
             yield Block(text=f"{line}\n\n", page=self._page)
 
     def _read(self, element: _Element, inline: _Inline) -> None:
@@ -214,7 +208,7 @@ class BodyReader:
                 self._read(inner, inline)
             inline.parts.append(inner.tail or "")
 
-    def _plain(self, element: _Element) -> str:
+    def plain(self, element: _Element) -> str:
         texts = []
         for paragraph in element.iter():
             if name_of(paragraph.tag) in {"text:p", "text:h"}:
@@ -237,7 +231,7 @@ class BodyReader:
                     yield from self.finish()
             return
         writer = TableWriter(len(headers) or None, one_line(caption))
-        for row, texts in zip(rows, _filled(rows, self._plain), strict=True):
+        for row, texts in zip(rows, filled_cells(rows, self.plain), strict=True):
             before = row.getprevious()
             self._turn(int(before is not None and name_of(before.tag) == "text:soft-page-break"))
             yield from writer.add(texts, self._page)
@@ -248,8 +242,10 @@ class BodyReader:
             self._page += pages
 
 
-def _filled(rows: list[_Element], text_of: Callable[[_Element], str]) -> Iterator[list[str]]:
-    """Cells of a table row by row; merged ones say their text in each place that they cover."""
+def filled_cells(
+    rows: Iterable[_Element], text_of: Callable[[_Element], str], *, most: int = _MAX_REPEATED
+) -> Iterator[list[str]]:
+    """Cells of a table row by row; merged ones say their text in each place that they cover, ``most`` at most."""
     # By column: how many more rows a cell above reaches into, and its text.
     above: dict[int, tuple[int, str]] = {}
     for row in rows:
@@ -257,15 +253,16 @@ def _filled(rows: list[_Element], text_of: Callable[[_Element], str]) -> Iterato
         texts: list[str] = []
         for cell in row:
             name = name_of(cell.tag)
-            repeated = min(_count(cell, "table:number-columns-repeated"), _MAX_REPEATED)
+            repeated = min(_count(cell, "table:number-columns-repeated"), most)
             if name == "table:covered-table-cell":
                 texts.extend(above.get(len(texts) + i, (0, ""))[1] for i in range(repeated))
             elif name == "table:table-cell":
                 text = text_of(cell)
                 reach = _count(cell, "table:number-rows-spanned")
-                for i in range(min(_count(cell, "table:number-columns-spanned"), _MAX_REPEATED)):
+                for i in range(min(_count(cell, "table:number-columns-spanned"), most)):
                     above[len(texts) + i] = (reach, text)
-                texts.extend([text] * repeated)
+                if text or cell.getnext() is not None:
+                    texts.extend([text] * repeated)
         yield texts
 
 

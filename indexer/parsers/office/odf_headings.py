@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from indexer.parsers.blocks import one_line
+from indexer.parsers.office.odf_styles import STYLES
 from indexer.parsers.office.unmarked_headings import Line, unmarked_headings
 from indexer.parsers.xml_parts import attribute, name_of
 
@@ -29,7 +30,7 @@ def odf_headings(elements: Iterable[_Element], styles: OdfStyles) -> Generator[N
 
 def _lines(elements: Iterable[_Element], styles: OdfStyles) -> Iterator[Line]:
     for place, element in enumerate(elements):
-        if name_of(element.tag) == "office:automatic-styles":
+        if name_of(element.tag) in STYLES:
             styles.add(element)
         else:
             for inner in element.iter("{*}p", "{*}h"):

@@ -17,6 +17,8 @@ _MAX_PARENTS: Final = 20
 _CODE: Final = frozenset({"Preformatted_20_Text", "Source_20_Code", "Code"})
 _TITLE: Final = "Title"
 _QUOTES: Final = frozenset({"Subtitle", "Quotations"})
+# Of the programs, in one file with the document, and of the document itself.
+STYLES: Final = frozenset({"office:styles", "office:automatic-styles"})
 # In points, of letters whose size nobody says.
 _USUAL_SIZE: Final = 12.0
 _POINTS = re.compile(r"^(\d{1,4}(?:\.\d{1,6})?)pt$")
@@ -56,8 +58,8 @@ class OdfStyles:
         self._ordered: dict[tuple[str, int], bool] = {}
         if "styles.xml" in archive:
             root = read_xml(archive, "styles.xml")
-            for group in ("office:styles", "office:automatic-styles"):
-                if (styles := child(root, group)) is not None:
+            for styles in root:
+                if name_of(styles.tag) in STYLES:
                     self.add(styles)
 
     def add(self, styles: _Element) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import one_line
 from indexer.parsers.office.formulas import math_text
 from indexer.parsers.office.package import related, relations
+from indexer.parsers.raised import is_power
 from indexer.parsers.xml_parts import child, name_of, read_xml, whole_number
 
 if TYPE_CHECKING:
@@ -137,19 +138,24 @@ def _paragraphs(shape: _Element) -> Iterator[_Element]:
 
 
 def _paragraph_text(paragraph: _Element) -> str:
-    text = "".join(_pieces(paragraph))
+    text = ""
+    for piece, raised in _pieces(paragraph):
+        text += f"^{piece}" if raised and is_power(text, piece) else piece
     return "\n".join(line for part in text.split("\n") if (line := one_line(part)))
 
 
-def _pieces(element: _Element) -> Iterator[str]:
+def _pieces(element: _Element) -> Iterator[tuple[str, bool]]:
+    """The texts of a paragraph, and whether they are raised."""
     for inner in element:
         name = name_of(inner.tag)
         if name == "a:t":
-            yield inner.text or ""
+            properties = child(element, "a:rPr")
+            raised = properties is not None and whole_number(properties.get("baseline")) > 0
+            yield inner.text or "", raised
         elif name == "a:br":
-            yield "\n"
+            yield "\n", False
         elif name == "m:oMath":
-            yield math_text(inner)
+            yield math_text(inner), False
         elif name == "mc:AlternateContent":
             if len(inner):
                 yield from _pieces(inner[0])

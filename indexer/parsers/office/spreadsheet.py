@@ -1,4 +1,4 @@
-"""Spreadsheets (xlsx, xlsm, xlsb, xls, ods): every sheet is a page and a section under its name.
+"""Spreadsheets of Excel (xlsx, xlsm, xlsb, xls): every sheet is a page and a section under its name.
 
 Cells are read by calamine (MIT), with the values that the last calculation left. Charts and comments are
 read from Excel's newer formats alone. What stands around numbers (%, €) calamine does not tell; it is read beside.
@@ -11,10 +11,10 @@ from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
+from indexer.parsers.blocks import Block, Parsed, Title, bounded
 from indexer.parsers.office.biff_cells import XlsCells
 from indexer.parsers.office.compound_file import CompoundFile
-from indexer.parsers.office.sheet_rows import sheet_blocks
+from indexer.parsers.office.sheet_rows import sheet_blocks, sheet_section
 from indexer.parsers.office.workbook_parts import WorkbookParts
 from indexer.parsers.zip_limits import LimitedZip
 from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge
@@ -63,15 +63,8 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
     workbook = _opened(file)
     cells = XlsCells(stream)
     for number, name in enumerate(workbook.sheet_names, start=1):
-        heading = (one_line(name) or f"Sheet {number}")[:MAX_HEADING_CHARS]
-        opened = False
         formats = cells.formats(number) if parts is None else parts.formats(name)
-        for block in _sheet(workbook, name, number, parts, formats):
-            if block is not None and not opened:
-                opened = True
-                # One level below the file's name, which is the title; the first sheet's name is none.
-                yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=2, heading=heading, page=number)
-            yield block
+        yield from sheet_section(name, number, _sheet(workbook, name, number, parts, formats))
 
 
 def _sheet(

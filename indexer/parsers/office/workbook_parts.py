@@ -20,7 +20,6 @@ from indexer.parsers.office.biff_cells import (
 from indexer.parsers.office.comments import sheet_comments
 from indexer.parsers.office.drawings import DRAWN, Drawings
 from indexer.parsers.office.number_formats import NumberFormat, number_formats
-from indexer.parsers.office.open_document_cells import CONTENT, OpenDocumentCells
 from indexer.parsers.office.package import main_part, package_title, related, relations
 from indexer.parsers.xml_parts import attribute, child, name_of, read_xml
 
@@ -42,13 +41,12 @@ _MAX_TAG_BYTES: Final = 1 << 10
 
 
 class WorkbookParts:
-    """The package of a workbook. Of those of OpenDocument only the signs of numbers are read, of xlsb no comments."""
+    """The package of a workbook. Of xlsb no comments are read."""
 
     def __init__(self, archive: LimitedZip) -> None:
         self._archive = archive
         self._sheets: dict[str, str] = {}
         self._formats: list[NumberFormat | None] = []
-        self._cells_shown = OpenDocumentCells(archive) if CONTENT in archive else None
         self.title = ""
         if "[Content_Types].xml" not in archive:
             return
@@ -101,8 +99,6 @@ class WorkbookParts:
 
         Sheets are asked for in their order.
         """
-        if self._cells_shown is not None:
-            yield from self._cells_shown.formats(name)
         sheet = self._sheets.get(name)
         if sheet is None or not any(self._formats):
             return
