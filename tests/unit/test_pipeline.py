@@ -314,7 +314,7 @@ async def test_a_collection_that_was_empty_then_is_not_called_empty_now() -> Non
     answer = await asked.answer(QUESTION, as_of=datetime(2026, 1, 31, 12, tzinfo=UTC))
     assert answer.refusal is not None
     assert answer.refusal.code == RefusalCode.EMPTY_COLLECTION
-    assert answer.refusal.reason == "The collection held no documents at 2026-01-31T12:00:00+00:00."
+    assert answer.refusal.reason == "The collection held no documents at 2026-01-31T12:00:00Z."
 
 
 async def test_a_filter_that_lets_nothing_through_is_told_apart_from_an_empty_collection() -> None:

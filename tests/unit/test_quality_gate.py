@@ -62,7 +62,7 @@ def test_a_record_says_what_was_measured_with_what() -> None:
     assert made.citation_precision_ratio is None
     assert made.min_ratio == 0.97
     assert set(made.versions) == {"plumbline", "llama-cpp-python"}
-    assert made.date.endswith("+00:00")
+    assert made.date.endswith("Z")
     assert made.summary == "F1 0.400 of 0.500, citation precision 0.900 of none on 60 questions of made"
 
 
