@@ -38,6 +38,10 @@ _MIMETYPE = re.compile(rb"\APK\x03\x04.{26}mimetype(application/[a-z.+\-]+)", re
 _FLAT = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<office:document\s[^>]*?\boffice:mimetype=[\"'](application/[a-z.+\-]+)"
 )
+# A workbook of Excel 2003 in XML.
+_XML_WORKBOOK = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?[^>]*>\s*)*<(?:ss:)?Workbook\s[^>]*[\"']urn:schemas-microsoft-com:office:spreadsheet[\"']"
+)
 # Names in the headers of members, as far as they are in view.
 _MEMBER = re.compile(
     rb"PK\x03\x04.{26}(\[Content_Types\]\.xml|_rels/|docProps/|customXml/|Metadata/|word/|ppt/|xl/|visio/|Documents/\d)",
@@ -82,6 +86,8 @@ def office_type(path: PurePath, head: bytes) -> str | None:
         return RTF
     if (match := _FLAT.match(head)) is not None:
         return _open_document(match)
+    if _XML_WORKBOOK.match(head):
+        return XLS
     named = _SUFFIXES.get(path.suffix.lower())
     if head.startswith(_ZIP_MARK):
         return _package_type(head) or (named if named in _PACKAGES else None)

@@ -22,6 +22,7 @@ from tests.unit.office_files import compound, doc, docx, epub, odf, paragraph, p
         (ppt([("T", [])]), PPT),
         (compound({"Workbook": b""}), XLS),
         (rb"{\rtf1 x}", RTF),
+        (b"<?xml version='1.0'?><Workbook xmlns='urn:schemas-microsoft-com:office:spreadsheet'/>", XLS),
     ],
 )
 def test_contents_decide_whatever_the_name_says(content, media_type):

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from indexer.parsers.blocks import Block
+from indexer.parsers.blocks import Block, Title
 from indexer.parsers.office.sheet_rows import sheet_blocks
 from indexer.parsers.office.spreadsheet import parse_spreadsheet
 from rag.errors import SourceDamaged, SourceError
@@ -246,3 +246,40 @@ def test_names_with_values_above_a_table_are_lines_and_its_title_goes_along():
         ("caption", "Costs 2024\n\n", ""),
         ("table", "Name | Sum\nRent | 3\n\n", "Costs 2024"),
     ]
+
+
+XML_WORKBOOK = """<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?>
+<Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet" xmlns:ss="urn:schemas-microsoft-com:office:spreadsheet">
+<DocumentProperties xmlns="urn:schemas-microsoft-com:office:office"><Title>Accounts of the mill</Title>
+</DocumentProperties>
+<Styles><Style ss:ID="p"><NumberFormat ss:Format="Percent"/></Style>
+<Style ss:ID="d"><NumberFormat ss:Format="dd.mm.yyyy"/></Style></Styles>
+<Worksheet ss:Name="None"><Table/></Worksheet>
+<Worksheet ss:Name="Sales"><Table><Column/>
+<Row><Cell ss:MergeAcross="4"><Data ss:Type="String">Sales of the year</Data></Cell></Row>
+<Row ss:Index="4"><Cell><Data ss:Type="String">Land</Data></Cell><Cell><Data ss:Type="String">Day</Data></Cell>
+<Cell ss:Index="4"><Data ss:Type="String">Share</Data></Cell><Cell><Data ss:Type="String">Ok</Data></Cell>
+<Cell><Data ss:Type="String">At</Data></Cell></Row>
+<Row><Cell ss:MergeDown="1"><Data ss:Type="String">N</Data><Comment ss:Author="Ann"><Data>Ask Ben</Data></Comment>
+</Cell><Cell><Data ss:Type="DateTime">2024-03-01T00:00:00.000</Data></Cell><Cell ss:Index="4" ss:StyleID="p">
+<Data ss:Type="Number">0.25</Data></Cell><Cell><Data ss:Type="Boolean">1</Data></Cell>
+<Cell><Data ss:Type="DateTime">1899-12-31T08:30:00.000</Data></Cell></Row>
+<Row><Cell ss:StyleID="d"><Data ss:Type="Number">45353</Data></Cell><Cell ss:Index="4"><Data ss:Type="Number">5</Data>
+</Cell></Row></Table></Worksheet></Workbook>"""
+
+
+def test_workbooks_of_excel_2003_in_xml_are_read_as_sheets():
+    for content in (XML_WORKBOOK, "\ufeff" + XML_WORKBOOK):
+        found = list(parse_spreadsheet(io.BytesIO(content.encode()), "utf-8"))
+        assert [item for item in found if isinstance(item, Title)] == [Title(text="Accounts of the mill")]
+        assert [(b.kind.value, b.page, b.text, b.caption) for b in found if isinstance(b, Block)] == [
+            ("heading", 2, "Sales\n\n", ""),
+            ("caption", 2, "Sales of the year\n\n", ""),
+            (
+                "table",
+                2,
+                "Land | Day |  | Share | Ok | At\nN | 2024-03-01 |  | 25% | TRUE | 08:30:00\nN | 2024-03-02 |  | 5\n\n",
+                "Sales of the year",
+            ),
+            ("paragraph", 2, "Comment by Ann: Ask Ben\n\n", ""),
+        ]

@@ -1,4 +1,4 @@
-"""Spreadsheets of Excel (xlsx, xlsm, xlsb, xls): every sheet is a page and a section under its name.
+"""Spreadsheets of Excel (xlsx, xlsm, xlsb, xls, XML of 2003): every sheet is a page and a section under its name.
 
 Cells are read by calamine (MIT), with the values that the last calculation left. Charts and comments are
 read from Excel's newer formats alone. What stands around numbers (%, €) calamine does not tell; it is read beside.
@@ -16,6 +16,7 @@ from indexer.parsers.office.biff_cells import XlsCells
 from indexer.parsers.office.compound_file import CompoundFile
 from indexer.parsers.office.sheet_rows import sheet_blocks, sheet_section
 from indexer.parsers.office.workbook_parts import WorkbookParts
+from indexer.parsers.office.xml_workbook import parse_xml_workbook
 from indexer.parsers.zip_limits import LimitedZip
 from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge
 
@@ -47,7 +48,12 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
     """
     parts: WorkbookParts | None = None
     stream = b""
-    if file.read(len(_ZIP_MARK)) == _ZIP_MARK:
+    mark = file.read(len(_ZIP_MARK))
+    file.seek(0)
+    if mark.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        yield from parse_xml_workbook(file)
+        return
+    if mark == _ZIP_MARK:
         parts = WorkbookParts(LimitedZip(file))
         if (whole := parts.with_columns()) is not None:
             file = whole
