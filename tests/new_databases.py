@@ -15,7 +15,7 @@ migrate = schema.upgrade
 
 # SQLite makes these with the table they belong to: its statistics, and those in which an index of full text is kept.
 _MADE_ALONG = """
-    name LIKE 'sqlite_%' OR EXISTS (
+    name LIKE 'sqlite_%' OR type = 'table' AND EXISTS (
         SELECT 1 FROM sqlite_master AS whole
         WHERE whole.sql LIKE 'CREATE VIRTUAL TABLE%' AND sqlite_master.name LIKE whole.name || '_%'
     )

@@ -21,7 +21,7 @@ from rag.stores.checksums import vector_checksum
 from rag.stores.collections.ingest_lock import IngestLock
 from rag.stores.documents import SqlDocumentStore
 from rag.stores.full_text.lexical import FULL_TEXT_TABLE, FtsIndex
-from rag.stores.index import bases, ivf_base
+from rag.stores.index import bases, tuning
 from rag.stores.index.generations import writing
 from rag.stores.index.vectors import encode
 from rag.stores.live_vectors import LiveVectors
@@ -207,8 +207,8 @@ def test_a_manifest_that_tells_of_another_or_a_poor_index_is_found(home, verify,
 def poor(home, tmp_path, monkeypatch):
     """A collection whose codes tell its embeddings apart badly: few candidates are compared; and what was logged."""
     monkeypatch.setattr(bases, "FLAT_UP_TO", 100)
-    monkeypatch.setattr(ivf_base, "_CANDIDATES", 1)
-    monkeypatch.setattr(ivf_base, "_MOST_CANDIDATES", 1)
+    monkeypatch.setattr(tuning, "_CANDIDATES", 1)
+    monkeypatch.setattr(tuning, "_MOST_CANDIDATES", 1)
     home = tmp_path / "poor"  # in place of the other
     monkeypatch.setenv("RAG_HOME", str(home))
     with open_library(settings_in(home)) as library:

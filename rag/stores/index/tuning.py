@@ -47,7 +47,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     probes: int = 0
     reach: float = 0.0
     below: float = 0.0
-    candidates: int = _CANDIDATES
+    candidates: int = 0
     trained: int = 0
     since: int = 0
     first: int = 0
@@ -75,7 +75,7 @@ def tuned(
         return recall(searching(at_step(step, candidates)), measured)
 
     steps = _steps(centroids, measured)
-    candidates = start.candidates
+    candidates = start.candidates or _CANDIDATES
     while True:
         at = bisect_left(steps, _RECALL, key=partial(found, candidates=candidates))
         if candidates >= _MOST_CANDIDATES or (at < len(steps) and steps[at].probes <= len(centroids) // 4):
