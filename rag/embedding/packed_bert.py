@@ -3,8 +3,8 @@
 The matrix products run over all tokens at once, attention over the texts of one length at a time. In float32 it gives
 the vectors of sentence-transformers to six digits, in three quarters of the time and less beside other work
 (docs/lab-log.md): small batches stay in the caches, where 32 long texts move 50 MB through memory for every layer.
-In bfloat16 only the factors of products are rounded; sums, norms and the mean are float32. Vectors then differ from
-those of float32 by a cosine of .00003 (docs/decisions/0025).
+In bfloat16 the factors of products are rounded, and what attention weighs; sums, norms and the mean are float32.
+Vectors then differ from those of float32 by a cosine of .00003 (docs/decisions/0025).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _WEIGHTS: Final = "model.safetensors"
 _MODULES: Final = ["Transformer", "Pooling", "Normalize"]
 _POOLING: Final = "pooling_mode_"
 _MEAN: Final = ("pooling_mode_mean_tokens", "mean")
+# Weights of attention that are in memory at a time, if one text has not more: they stay in a core's cache.
+_WEIGHED: Final = 12 * 256 * 256
 
 
 class _Affine(NamedTuple):
@@ -144,8 +146,11 @@ class PackedBert:
         seen = projected.new_empty(len(projected), self._width)
         for start, texts, length in groups:
             rows = slice(start, start + texts * length)
-            queries, keys, values = projected[rows].view(texts, length, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-            heads = functional.scaled_dot_product_attention(queries, keys, values)
+            parts = projected[rows].view(texts, length, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+            if projected.dtype == torch.bfloat16:
+                heads = _attended(*parts.contiguous().flatten(1, 2)).view_as(parts[0])
+            else:
+                heads = functional.scaled_dot_product_attention(*parts)
             seen[rows].view(texts, length, self._heads, -1).copy_(heads.transpose(1, 2))
         return seen
 
@@ -154,6 +159,24 @@ class PackedBert:
 
     def _normed(self, x: Tensor, by: _Affine) -> Tensor:
         return functional.layer_norm(x, (self._width,), by.weight, by.bias, self._epsilon)
+
+
+def _attended(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of heads, each ``(heads, tokens, width)``, as plain products.
+
+    torch's own keeps the weights in float32, with products of 32 columns at an eighth of the speed of these.
+    """
+    heads, tokens, width = queries.shape
+    taken = torch.empty_like(queries)
+    some = max(1, _WEIGHED // tokens**2)
+    weights = queries.new_empty(min(some, heads), tokens, tokens)
+    for first in range(0, heads, some):
+        these = slice(first, first + some)
+        of = weights[: len(queries[these])]
+        torch.baddbmm(of, queries[these], keys[these].mT, beta=0, alpha=width**-0.5, out=of)
+        torch.softmax(of, -1, out=of)
+        torch.bmm(of, values[these], out=taken[these])
+    return taken
 
 
 def _groups(lengths: Sequence[int]) -> list[_Group]:
