@@ -331,11 +331,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """Passages, best first, with the stage timings of the search."""
+    """Passages, best first, with the stage timings of the search. ``refusal`` is why there are none."""
 
     passages: tuple[Passage, ...]
     timings: Timings
     trace_id: str = ""
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

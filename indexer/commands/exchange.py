@@ -98,7 +98,7 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
     from rag.stores.archives.archive import file_errors
 
     settings = load_settings()
-    with file_errors(f"the import from {file}"), file.open("rb") as opened:
+    with file_errors(f"the import from {file}", read=file), file.open("rb") as opened:
         table = opened.read(len(MAGIC)) == MAGIC
         opened.seek(0)
         reader = read_parquet(file) if table else read_json_lines(file, opened)

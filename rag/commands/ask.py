@@ -149,6 +149,8 @@ def search(
     with open_library(load_settings()) as library:
         query = " ".join(words)
         result = asyncio.run(library.pipeline.search(query, collection=collection, k=k, where=where, as_of=as_of))
+    if result.refusal is not None:
+        click.echo(f"Nothing found ({result.refusal.code}): {result.refusal.reason}", err=True)
     if as_json:
         from api.presentation import search_result
 

@@ -18,7 +18,7 @@ from rag.commands.ask import filter_from
 from rag.config import Settings
 from rag.errors import InvalidRequest
 from rag.model_types import Caller
-from rag.types import Comparison, OtherSource
+from rag.types import Comparison, OtherSource, Refusal, RefusalCode, SearchResult, Timings
 from tests.unit.api_library import ANSWERED, REFUSING, UNASKED, ScriptedLibrary
 from tests.unit.builders import make_passage
 
@@ -117,6 +117,19 @@ def test_other_sources_are_named_with_the_passage_and_with_the_citation(run, lib
     shown = " ".join(CliRunner().invoke(ask.search, ["What?"]).stdout.split())
     assert "also in Copy 1 (Copy 1.md)" in shown
     assert "more" not in shown
+
+
+@pytest.mark.parametrize("extra", [(), ("--json",)])
+def test_a_search_that_finds_nothing_says_why_beside_the_result(run, library, monkeypatch, extra):
+    async def search(*_words, **_options):
+        refusal = Refusal(code=RefusalCode.EMPTY_COLLECTION, reason="Nothing is there yet.")
+        return SearchResult(passages=(), timings=Timings(), refusal=refusal)
+
+    monkeypatch.setattr(library.pipeline, "search", search, raising=False)
+    result = CliRunner().invoke(ask.search, ["What?", *extra])
+    assert result.stderr == "Nothing found (empty_collection): Nothing is there yet.\n"
+    if extra:
+        assert json.loads(result.stdout).keys() == {"passages", "timings", "trace_id"}
 
 
 def test_a_question_may_be_given_without_quotation_marks(run, library):

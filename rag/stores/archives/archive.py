@@ -23,7 +23,15 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from rag.errors import BackupDamaged, Conflict, DatabaseTooNew, DiskFull, InvalidRequest, StorageError
+from rag.errors import (
+    BackupDamaged,
+    Conflict,
+    DatabaseTooNew,
+    DiskFull,
+    InvalidRequest,
+    SourceNotFound,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -251,18 +259,31 @@ def require_free(target: Path, *, database: Path, home: Path, force: bool) -> No
 
 
 @contextmanager
-def file_errors(doing: str) -> Iterator[None]:
-    """Raise DiskFull or StorageError for the file system's errors within the block."""
+def file_errors(doing: str, *, read: Path | None = None) -> Iterator[None]:
+    """Raise DiskFull or StorageError for the file system's errors within the block.
+
+    ``read`` is a file that is to be there: SourceNotFound if it is not.
+    """
     try:
         yield
+    except FileNotFoundError as error:
+        if read is None or error.filename is None or os.fspath(error.filename) != str(read):
+            raise _failed(doing, error) from error
+        raise SourceNotFound(
+            f"{read} does not exist.", hint="Check the path; relative paths start at the working directory."
+        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"The disk is full: {doing} was given up.", hint="Free some space and try again.") from error
-        place = f" ({error.filename})" if error.filename else ""
-        raise StorageError(
-            f"{doing[0].upper()}{doing[1:]} failed: {error.strerror or error}{place}.",
-            hint="Check that the place exists and may be read and written.",
-        ) from error
+        raise _failed(doing, error) from error
+
+
+def _failed(doing: str, error: OSError) -> StorageError:
+    place = f" ({error.filename})" if error.filename else ""
+    return StorageError(
+        f"{doing[0].upper()}{doing[1:]} failed: {error.strerror or error}{place}.",
+        hint="Check that the place exists and may be read and written.",
+    )
 
 
 def sync(path: Path) -> None:

@@ -60,10 +60,11 @@ def restore(
         DatabaseDamaged: the database in it is.
         DatabaseBusy: another process uses the data directory.
         DataDirectoryUnwritable: its place cannot be written.
+        SourceNotFound: there is no such file.
         DiskFull, StorageError: reading or writing failed.
     """
     database = places.database
-    with file_errors(f"restoring from {archive}"):
+    with file_errors(f"restoring from {archive}", read=archive):
         archive.stat()  # a name that is mistyped is told before what stands in its way
     _require_free(database, force=force)
     with file_errors(f"restoring from {archive}"), reading(archive, report) as opened_archive:
