@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rag.model_types import FinishReason, Usage
 
 DEFAULT_COLLECTION = "default"
+LONGEST_COLLECTION_NAME: Final = 200
 
 MetadataValue = str | int | float | bool
 
