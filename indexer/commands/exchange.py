@@ -75,7 +75,7 @@ def export_collection(file: Path, collection: str, form: str | None, force: bool
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, readable=False))
 @click.option(
     "-c",
     "--collection",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, readable=False))
 @click.option("--force", is_flag=True, help="If there is a database already, move it aside.")
 @json_option
 def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001

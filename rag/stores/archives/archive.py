@@ -29,7 +29,9 @@ from rag.errors import (
     DatabaseTooNew,
     DiskFull,
     InvalidRequest,
+    SourceError,
     SourceNotFound,
+    SourceUnreadable,
     StorageError,
 )
 
@@ -262,28 +264,27 @@ def require_free(target: Path, *, database: Path, home: Path, force: bool) -> No
 def file_errors(doing: str, *, read: Path | None = None) -> Iterator[None]:
     """Raise DiskFull or StorageError for the file system's errors within the block.
 
-    ``read`` is a file that is to be there: SourceNotFound if it is not.
+    ``read`` is the file that is read: SourceNotFound if it is not there, SourceUnreadable if it cannot be opened.
     """
     try:
         yield
-    except FileNotFoundError as error:
-        if read is None or error.filename is None or os.fspath(error.filename) != str(read):
-            raise _failed(doing, error) from error
-        raise SourceNotFound(
-            f"{read} does not exist.", hint="Check the path; relative paths start at the working directory."
-        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"The disk is full: {doing} was given up.", hint="Free some space and try again.") from error
-        raise _failed(doing, error) from error
+        if read is not None and str(error.filename) == str(read):
+            raise _unread(read, error) from error
+        place = f" ({error.filename})" if error.filename else ""
+        raise StorageError(
+            f"{doing[0].upper()}{doing[1:]} failed: {error.strerror or error}{place}.",
+            hint="Check that the place exists and may be read and written.",
+        ) from error
 
 
-def _failed(doing: str, error: OSError) -> StorageError:
-    place = f" ({error.filename})" if error.filename else ""
-    return StorageError(
-        f"{doing[0].upper()}{doing[1:]} failed: {error.strerror or error}{place}.",
-        hint="Check that the place exists and may be read and written.",
-    )
+def _unread(path: Path, error: OSError) -> SourceError:
+    if isinstance(error, FileNotFoundError):
+        hint = "Check the path; relative paths start at the working directory."
+        return SourceNotFound(f"{path} does not exist.", hint=hint)
+    return SourceUnreadable(f"{path} cannot be read: {error.strerror}.", hint="Check its permissions.")
 
 
 def sync(path: Path) -> None:
