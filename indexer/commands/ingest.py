@@ -14,7 +14,7 @@ from indexer.commands import erasing
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import NO_PATH, collection_option
+from indexer.commands.options import collection_option
 from indexer.job_run import ingest_lock, own_job
 from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
@@ -23,6 +23,7 @@ from indexer.web.expansion import all_sources, open_fetcher
 from indexer.web.urls import is_url
 from rag.commands.errors import EXIT_FAILED, usage
 from rag.commands.json_output import json_line, json_lines_option, print_json
+from rag.commands.paths import NO_PATH
 from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library

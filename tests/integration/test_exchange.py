@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import random
 import re
 import sqlite3
@@ -347,6 +348,10 @@ def test_files_that_cannot_be(run, exported, tmp_path):
     assert run("import", tmp_path / "nothing", exit_code=1)["code"] == "source_not_found"
     assert run("export", tmp_path / "x", "-c", "unknown", exit_code=1)["code"] == "unknown_collection"
     assert not list(tmp_path.glob(".*")), "nothing is left behind"
+    os.mkfifo(tmp_path / "pipe")
+    told = run("export", tmp_path / "pipe", "-c", "water", "--force", exit_code=1)
+    assert (told["code"], "no file" in told["message"]) == ("invalid_request", True)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.fixture

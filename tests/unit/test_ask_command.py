@@ -170,6 +170,10 @@ def test_values_of_options_that_nothing_could_make_right_are_wrong_usage(monkeyp
             ["ask"],
             ["search", "What?", "-k", "many"],
             ["search", "What?", "--top-k", "3"],
+            ["backup", ""],
+            ["restore", ""],
+            ["tune", "--queries", ""],
+            ["eval", "retrieval", ""],
         ],
         indexer_main: [
             ["jobs", "none"],
@@ -180,6 +184,9 @@ def test_values_of_options_that_nothing_could_make_right_are_wrong_usage(monkeyp
             ["list", "-c", "\udcff"],
             ["ingest", "a.txt", "--meta", "year"],
             ["sync", ".", "--meta", "a b=1"],
+            ["sync", ""],
+            ["export", ""],
+            ["import", ""],
         ],
     }
     for each in arguments[program]:

@@ -250,12 +250,14 @@ def require_free(target: Path, *, database: Path, home: Path, force: bool) -> No
 
     Raises:
         Conflict: it exists, and is not to be replaced by ``force``.
-        InvalidRequest: the data directory's own data is there, or will be.
+        InvalidRequest: the data directory's own data is there, or will be; or what is there is no file.
     """
     there, own = target.resolve(), database.resolve()
     files = {own.with_name(own.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")}
     if there in files or any(there.is_relative_to(home.resolve() / folder) for folder in _FOLDERS):
         raise InvalidRequest(f"{target} belongs to the data that is to be written to it.", hint="Choose another place.")
+    if target.exists() and not target.is_file():
+        raise InvalidRequest(f"{target} is no file, and is not replaced by one.", hint="Choose another name.")
     if target.exists() and not force:
         raise Conflict(f"{target} exists.", hint="Choose another name, or replace it with --force.")
 
