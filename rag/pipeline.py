@@ -111,7 +111,7 @@ class RagPipeline:
             passages=found.passages,
             timings=replace(run.timings, total_ms=run.ms()),
             trace_id=run.trace_id,
-            refusal=_nothing_found(found, filtered=where is not None, as_of=as_of),
+            refusal=_nothing_found(found, as_of),
         )
 
     async def answer(
@@ -174,7 +174,7 @@ class RagPipeline:
             generator = await asyncio.to_thread(self._generator)
             await asyncio.to_thread(require_fits, run.question, generator)
         found = await self._retrieve(run, collection, k, where, as_of)
-        refusal = self._retrieval_refusal(found, filtered=where is not None, as_of=as_of)
+        refusal = self._retrieval_refusal(found, as_of)
         if refusal:
             yield PassagesEvent(passages=found.passages, trace_id=run.trace_id)
             yield RefusedEvent(answer=run.refused(refusal, found.passages))
@@ -215,9 +215,9 @@ class RagPipeline:
         run.timings = replace(run.timings, embed_ms=found.embed_ms, search_ms=found.search_ms)
         return found
 
-    def _retrieval_refusal(self, found: Retrieval, *, filtered: bool, as_of: datetime | None) -> Refusal | None:
+    def _retrieval_refusal(self, found: Retrieval, as_of: datetime | None) -> Refusal | None:
         if not found.passages:
-            return _nothing_found(found, filtered=filtered, as_of=as_of)
+            return _nothing_found(found, as_of)
         threshold = self._options.min_dense_score
         if found.best_dense is not None and found.best_dense < threshold:
             return Refusal(
@@ -281,11 +281,11 @@ class RagPipeline:
         yield RefusedEvent(answer=run.refused(_unsupported(draft), context.passages, draft))
 
 
-def _nothing_found(found: Retrieval, *, filtered: bool, as_of: datetime | None) -> Refusal | None:
+def _nothing_found(found: Retrieval, as_of: datetime | None) -> Refusal | None:
     """Why there are no passages; none if there are."""
     if found.passages:
         return None
-    if found.nothing_to_search and filtered:
+    if found.filtered_out:
         return Refusal(
             code=RefusalCode.NOTHING_MATCHES_FILTER, reason="No passage in the documents matches the filter."
         )

@@ -75,6 +75,7 @@ class ScriptedRetriever:
             passages=passages,
             best_dense=best,
             nothing_to_search=best is None,
+            filtered_out=best is None and where is not None,
             embed_ms=1.0,
             search_ms=2.0,
         )
