@@ -18,12 +18,10 @@ from litestar.exceptions import InternalServerException
 from api.bodies import MAX_QUESTION_CHARACTERS
 from api.problems import ClientDisconnected, InvalidFields, MalformedJson, UnsupportedMediaType
 from api.schemas import FieldError
-from rag.errors import EmptyQuestion, QuestionTooLong, UnknownAdapter
+from rag.errors import EmptyQuestion, QuestionTooLong
 from rag.retrieval.filters import FilterProblem, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from _typeshed import DataclassInstance
     from litestar.connection import ASGIConnection
     from litestar.handlers import BaseRouteHandler
@@ -117,17 +115,6 @@ def filter_of(body: QueryRequest | SearchRequest) -> Filter | None:
         raise InvalidFields(error.message, errors=(where,), hint=error.hint) from error
 
 
-def require_adapter(name: str | None, known: Collection[str] | None) -> None:
-    """Check the name of an adapter before any work is done for it. ``known`` is None where only the generator knows.
-
-    Raises:
-        UnknownAdapter: the settings name none like it.
-    """
-    if name is not None and known is not None and name not in known:
-        there = f"those there are: {', '.join(sorted(known))}" if known else "none is configured"
-        raise UnknownAdapter(f"There is no adapter '{name}'.", hint=f"RAG_LORA_ADAPTERS names adapters; {there}.")
-
-
 def _pointer(path: str) -> str:
     return "/" + "/".join(re.findall(r"[^.\[\]]+", path)) if path else ""
 
@@ -171,4 +158,4 @@ class StrictRequest(Request[Any, Any, Any]):
             where = FieldError(pointer="", detail="it is nested too deep")
             raise InvalidFields("The body is nested too deep to be read.", errors=(where,)) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise MalformedJson(f"The body is not JSON: {error}.") from error
+            raise MalformedJson(f"The body is not JSON: {error}.", hint="Send a JSON object, as UTF-8.") from error

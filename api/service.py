@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from api import state_schemas
@@ -13,6 +14,7 @@ from api.presentation import plain
 from api.problems import NotReady
 from api.state_schemas import ReadyResponse
 from rag.errors import RagError
+from rag.generators import require_adapter
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -139,8 +141,7 @@ class Service:
         self.admission = Admission(running=settings.max_running, queued=settings.max_queued)
         self.request_timeout_s = settings.request_timeout_s
         self.max_file_bytes = settings.max_file_bytes
-        # What a remote server calls its adapters is known there only.
-        self.adapters = None if settings.generator_url else frozenset(settings.lora_adapters)
+        self.require_adapter = partial(require_adapter, settings)
         metrics.watch(self.admission, lambda: library.loaded_generator)
         metrics.watch_storage(lambda: library.inspected)
         self._ready_wait_s = ready_wait_s

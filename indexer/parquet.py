@@ -6,6 +6,7 @@ JSON in a column of text, because its values are of several types.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from pyarrow.parquet import ParquetFile
+
 MAGIC: Final = b"PAR1"
+_ARROW_SCHEMA: Final = b"ARROW:schema"
 
 _ROWS = 1024  # of a row group: some tens of megabytes at most
 _RECORDS = {
@@ -83,10 +87,19 @@ def _records(path: Path) -> Iterator[Record]:
     pa, parquet = _libraries()
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            _require_columns(file)
             for batch in file.iter_batches(batch_size=_ROWS):
                 yield from map(_record, batch.to_pylist())
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise msgspec.DecodeError(str(error)) from error
+
+
+def _require_columns(file: ParquetFile) -> None:
+    """Raises ValueError: the footer, which has no checksum, names other columns than in the copy that Arrow keeps."""
+    pa, _ = _libraries()
+    kept = (file.metadata.metadata or {}).get(_ARROW_SCHEMA)
+    if kept is not None and pa.ipc.read_schema(pa.py_buffer(b64decode(kept))).names != file.schema_arrow.names:
+        raise ValueError("its columns have other names than when it was written")
 
 
 def _record(row: dict[str, Any]) -> Record:

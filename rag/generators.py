@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from rag.errors import InvalidSettings
+from rag.errors import InvalidSettings, UnknownAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from rag.inference.quality_gate import GateFinding
     from rag.model_types import PassageReuse
     from rag.protocols import Generator
+
+
+def require_adapter(settings: Settings, name: str | None) -> None:
+    """Check the name of an adapter before any work is done for it. What a remote server calls them is known there only.
+
+    Raises:
+        UnknownAdapter: the settings name none like it.
+    """
+    known = settings.lora_adapters
+    if name is not None and not settings.generator_url and name not in known:
+        there = f"those there are: {', '.join(sorted(known))}" if known else "none is configured"
+        raise UnknownAdapter(f"There is no adapter '{name}'.", hint=f"RAG_LORA_ADAPTERS names adapters; {there}.")
 
 
 class GeneratorSource:

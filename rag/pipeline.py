@@ -108,7 +108,10 @@ class RagPipeline:
         run = QueryRun(question=_checked(query))
         found = await self._retrieve(run, collection, k, where, as_of)
         return SearchResult(
-            passages=found.passages, timings=replace(run.timings, total_ms=run.ms()), trace_id=run.trace_id
+            passages=found.passages,
+            timings=replace(run.timings, total_ms=run.ms()),
+            trace_id=run.trace_id,
+            refusal=_nothing_found(found, as_of),
         )
 
     async def answer(
@@ -171,7 +174,7 @@ class RagPipeline:
             generator = await asyncio.to_thread(self._generator)
             await asyncio.to_thread(require_fits, run.question, generator)
         found = await self._retrieve(run, collection, k, where, as_of)
-        refusal = self._retrieval_refusal(found, filtered=where is not None, as_of=as_of)
+        refusal = self._retrieval_refusal(found, as_of)
         if refusal:
             yield PassagesEvent(passages=found.passages, trace_id=run.trace_id)
             yield RefusedEvent(answer=run.refused(refusal, found.passages))
@@ -212,21 +215,9 @@ class RagPipeline:
         run.timings = replace(run.timings, embed_ms=found.embed_ms, search_ms=found.search_ms)
         return found
 
-    def _retrieval_refusal(self, found: Retrieval, *, filtered: bool, as_of: datetime | None) -> Refusal | None:
-        if found.nothing_to_search and filtered:
-            return Refusal(
-                code=RefusalCode.NOTHING_MATCHES_FILTER, reason="No passage in the documents matches the filter."
-            )
-        if found.nothing_to_search:
-            reason = "The collection holds no documents yet. Add some with `indexer ingest PATH` or POST /v1/documents."
-            if as_of is not None:
-                reason = f"The collection held no documents at {rfc3339(as_of, 'auto')}."
-            return Refusal(code=RefusalCode.EMPTY_COLLECTION, reason=reason)
+    def _retrieval_refusal(self, found: Retrieval, as_of: datetime | None) -> Refusal | None:
         if not found.passages:
-            return Refusal(
-                code=RefusalCode.NO_RELEVANT_PASSAGE,
-                reason="What was found in the documents is no text: encoded data, minified programs or noise.",
-            )
+            return _nothing_found(found, as_of)
         threshold = self._options.min_dense_score
         if found.best_dense is not None and found.best_dense < threshold:
             return Refusal(
@@ -288,6 +279,25 @@ class RagPipeline:
             yield DoneEvent(answer=run.answered(draft))
             return
         yield RefusedEvent(answer=run.refused(_unsupported(draft), context.passages, draft))
+
+
+def _nothing_found(found: Retrieval, as_of: datetime | None) -> Refusal | None:
+    """Why there are no passages; none if there are."""
+    if found.passages:
+        return None
+    if found.filtered_out:
+        return Refusal(
+            code=RefusalCode.NOTHING_MATCHES_FILTER, reason="No passage in the documents matches the filter."
+        )
+    if found.nothing_to_search:
+        reason = "The collection holds no documents yet. Add some with `indexer ingest PATH` or POST /v1/documents."
+        if as_of is not None:
+            reason = f"The collection held no documents at {rfc3339(as_of, 'auto')}."
+        return Refusal(code=RefusalCode.EMPTY_COLLECTION, reason=reason)
+    return Refusal(
+        code=RefusalCode.NO_RELEVANT_PASSAGE,
+        reason="What was found in the documents is no text: encoded data, minified programs or noise.",
+    )
 
 
 async def final_answer(events: _Events) -> Answer:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rag.model_types import FinishReason, Usage
 
 DEFAULT_COLLECTION = "default"
+LONGEST_COLLECTION_NAME: Final = 200
 
 MetadataValue = str | int | float | bool
 
@@ -331,11 +332,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """Passages, best first, with the stage timings of the search."""
+    """Passages, best first, with the stage timings of the search. ``refusal`` is why there are none."""
 
     passages: tuple[Passage, ...]
     timings: Timings
     trace_id: str = ""
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

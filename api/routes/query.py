@@ -14,7 +14,7 @@ from api import presentation
 from api.bodies import QueryRequest
 from api.callers import after, caller_of
 from api.documentation import EVENT_STREAM, problems
-from api.requests import StrictRequest, filter_of, require_adapter, require_json, require_words
+from api.requests import StrictRequest, filter_of, require_json, require_words
 from api.schemas import QueryResponse
 from api.service import Service
 from api.streaming import open_stream, until_disconnected
@@ -50,7 +50,7 @@ class QueryController(Controller):
         arrived = time.monotonic()
         require_words(data.question)
         where = filter_of(data)
-        require_adapter(data.adapter, service.adapters)
+        service.require_adapter(data.adapter)
         caller = caller_of(request, data, longest_s=service.request_timeout_s)
         with ExitStack() as place:
             slot = place.enter_context(service.admission.enter())

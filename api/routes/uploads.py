@@ -17,9 +17,10 @@ from api.schemas import FieldError
 from api.service import Library
 from rag.job_types import JobRequest, Upload
 from rag.retrieval.filters import parse_metadata
+from rag.types import LONGEST_COLLECTION_NAME
 
-_LONGEST_NAME = 200
 _LONGEST_URI = 2000
+_METADATA = """Write it like {"team": "red"}."""
 
 
 Form = Annotated[UploadForm, Body(media_type=RequestEncodingType.MULTI_PART)]
@@ -35,8 +36,8 @@ def _uris(form: UploadForm) -> list[str]:
         raise _field("file", "no file with a name was sent", "Send one: curl -F file=@report.pdf")
     if form.uri is not None and len(form.file) > 1:
         raise _field("uri", "one address was given for several files", "Upload them one by one, or leave uri out.")
-    if not 1 <= len(form.collection) <= _LONGEST_NAME:
-        raise _field("collection", f"it must have 1 to {_LONGEST_NAME} characters")
+    if not 1 <= len(form.collection) <= LONGEST_COLLECTION_NAME:
+        raise _field("collection", f"it must have 1 to {LONGEST_COLLECTION_NAME} characters")
     uris = [form.uri] if form.uri is not None else [f"upload:{file.filename}" for file in form.file]
     if len(set(uris)) < len(uris):
         raise _field("file", "two files have the same name")
@@ -54,15 +55,17 @@ def _metadata(value: str | None) -> dict[str, Any] | None:
     except RecursionError as error:
         raise _field("metadata", "it is nested too deep") from error
     except ValueError as error:
-        raise _field("metadata", f"it is not JSON: {error}") from error
+        raise _field("metadata", f"it is not JSON: {error}", _METADATA) from error
     if not isinstance(read, dict):
-        raise _field("metadata", "it is not a JSON object", """Write it like {"team": "red"}.""")
+        raise _field("metadata", "it is not a JSON object", _METADATA)
     return dict(parse_metadata(read))
 
 
 def _field(name: str, detail: str, hint: str = "") -> InvalidFields:
     return InvalidFields(
-        f"The upload cannot be taken: {detail}.", errors=(FieldError(pointer=f"/{name}", detail=detail),), hint=hint
+        f"The upload cannot be taken: {name}: {detail}.",
+        errors=(FieldError(pointer=f"/{name}", detail=detail),),
+        hint=hint,
     )
 
 

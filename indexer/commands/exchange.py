@@ -18,6 +18,7 @@ from indexer.commands.options import collection_option, storable
 from rag import __version__
 from rag.commands.errors import EXIT_FAILED
 from rag.commands.json_output import json_option, print_json
+from rag.commands.paths import NamedPath
 from rag.config import load_settings
 from rag.factory import open_library
 from rag.plurals import plural
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @click.command("export")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=NamedPath(dir_okay=False))
 @collection_option
 @click.option(
     "--format",
@@ -75,7 +76,7 @@ def export_collection(file: Path, collection: str, form: str | None, force: bool
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=NamedPath(dir_okay=False))
 @click.option(
     "-c",
     "--collection",
@@ -98,7 +99,7 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
     from rag.stores.archives.archive import file_errors
 
     settings = load_settings()
-    with file_errors(f"the import from {file}"), file.open("rb") as opened:
+    with file_errors(f"the import from {file}", read=file), file.open("rb") as opened:
         table = opened.read(len(MAGIC)) == MAGIC
         opened.seek(0)
         reader = read_parquet(file) if table else read_json_lines(file, opened)

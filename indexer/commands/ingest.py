@@ -14,15 +14,16 @@ from indexer.commands import erasing
 from indexer.commands.index_file import warn, write_index
 from indexer.commands.ingest_display import IngestDisplay
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import NO_PATH, collection_option
+from indexer.commands.options import collection_option
 from indexer.job_run import ingest_lock, own_job
 from indexer.parsing.isolation import IsolatedParsers
 from indexer.pipeline import IngestPipeline
 from indexer.report import counted, left_out_told
 from indexer.web.expansion import all_sources, open_fetcher
 from indexer.web.urls import is_url
-from rag.commands.errors import EXIT_FAILED
+from rag.commands.errors import EXIT_FAILED, usage
 from rag.commands.json_output import json_line, json_lines_option, print_json
+from rag.commands.paths import NO_PATH
 from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
@@ -38,12 +39,24 @@ if TYPE_CHECKING:
     from rag.factory import Library
     from rag.types import MetadataValue
 
+
+def metadata_from(given: tuple[str, ...]) -> dict[str, MetadataValue] | None:
+    """The metadata of ``KEY=VALUE`` options; None if there are none. Raises InvalidRequest."""
+    values: dict[str, object] = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not equals:
+            raise InvalidRequest(f"{each!r} is not metadata.", hint="Write --meta KEY=VALUE.")
+        values[key] = _read_value(value)
+    return parse_metadata(values) if given else None
+
+
 metadata_option = click.option(
     "--meta",
     "metadata",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=lambda _ctx, _param, given: metadata_from(given),
+    callback=usage(metadata_from),
     help="Say something of these files, for filters: a text, a number, true or false. Repeat for more; without it, "
     "what was said before stays.",
 )
@@ -137,17 +150,6 @@ def _put(settings: Settings, request: JobRequest, *, as_json: bool) -> None:
     line = f"job {job.id} waits for `indexer worker`; `indexer jobs {job.id}` shows how far it is"
     told = {"type": "job", "job": job.id, "collection": request.collection, "state": job.state}
     click.echo(json_line(told) if as_json else line)
-
-
-def metadata_from(given: tuple[str, ...]) -> dict[str, MetadataValue] | None:
-    """The metadata of ``KEY=VALUE`` options; None if there are none. Raises InvalidRequest."""
-    values: dict[str, object] = {}
-    for each in given:
-        key, equals, value = each.partition("=")
-        if not equals:
-            raise InvalidRequest(f"{each!r} is not metadata.", hint="Write --meta KEY=VALUE.")
-        values[key] = _read_value(value)
-    return parse_metadata(values) if given else None
 
 
 def _read_value(value: str) -> object:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from math import isnan
-from pathlib import Path
-from typing import Final
 
 import rich_click as click
 
@@ -13,8 +10,6 @@ from rag.commands.errors import WrongUsage
 from rag.config import LONGEST_RETENTION_DAYS
 from rag.types import DEFAULT_COLLECTION
 from rag.unicode import is_storable
-
-NO_PATH: Final = "A path is empty: see whether the variable that it comes from is set, and write . for this directory."
 
 
 def storable(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
@@ -36,20 +31,6 @@ collection_option = click.option(
     callback=storable,
     help="The collection to work on.",
 )
-
-
-class FolderPath(click.Path):
-    """A folder that is named: an empty text would be the working directory, which nobody meant."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, readable=False)
-
-    def convert(
-        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | bytes | os.PathLike[str]:
-        if not os.fspath(value):
-            self.fail(NO_PATH, param, ctx)
-        return super().convert(value, param, ctx)
 
 
 class Days(click.FloatRange):

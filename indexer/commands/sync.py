@@ -8,11 +8,12 @@ import rich_click as click
 
 from indexer.commands.ingest import metadata_option
 from indexer.commands.interruption import Interruption
-from indexer.commands.options import FolderPath, collection_option
+from indexer.commands.options import collection_option
 from indexer.commands.sync_run import SyncRun
 from indexer.parsing.isolation import IsolatedParsers
 from rag.commands.errors import EXIT_FAILED
 from rag.commands.json_output import json_lines_option
+from rag.commands.paths import NamedPath
 from rag.config import load_settings
 from rag.factory import open_library
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from rag.types import MetadataValue
 
-folder_argument = click.argument("folder", metavar="DIR", type=FolderPath())
+folder_argument = click.argument("folder", metavar="DIR", type=NamedPath())
 prune_option = click.option(
     "--prune", is_flag=True, help="Delete documents whose files are proved to be gone; without it they are only named."
 )

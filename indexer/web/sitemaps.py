@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.xml_parts import local_name
 from indexer.web.fetch import elsewhere
 from indexer.web.urls import normalised, same_site, shown
-from rag.errors import SourceDamaged, SourceError, SourceLeftOut, SourceNotFound, SourceTooLarge
+from rag.errors import SourceDamaged, SourceError, SourceLeftOut, SourceNotFound, SourceTooLarge, SourceUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from indexer.web.fetch import Fetcher
 
+_NOT_THERE: Final = (
+    "Check the address: a site's robots.txt often names its sitemaps. Pages that were ingested before are kept."
+)
 # As the protocol has it, of one file: bytes when unpacked, and entries.
 _FILE_BYTES: Final = 50 << 20
 _FILE_ENTRIES: Final = 50_000
@@ -166,7 +169,11 @@ class Sitemaps:
             file.write(data)
 
         self._go_on()
-        fetched = self._fetcher.fetch(url, write, site=site, max_bytes=_FILE_BYTES)
+        try:
+            fetched = self._fetcher.fetch(url, write, site=site, max_bytes=_FILE_BYTES)
+        except (SourceNotFound, SourceUnreadable) as error:
+            error.hint = _NOT_THERE
+            raise
         content = file.getvalue()
         return fetched.url, _gunzipped(fetched.url, content) if content.startswith(_GZIP_MARK) else content
 

@@ -45,9 +45,9 @@ def normalised(text: str, *, base: str | None = None) -> str:
     except (httpx2.InvalidURL, ValueError) as error:
         raise _unreadable(text, str(error)) from error
     if url.scheme not in _DEFAULT_PORTS:
+        other = f"; {url.scheme} is not fetched" if url.scheme else ""
         raise SourceAddressRefused(
-            f"{shown(text)} is not an http or https address; {url.scheme or 'no scheme'} is not fetched.",
-            hint="Files are named by their paths.",
+            f"{shown(text)} is not an http or https address{other}.", hint="Files are named by their paths."
         )
     if url.userinfo:
         raise SourceAddressRefused(

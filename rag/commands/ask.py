@@ -21,6 +21,7 @@ from rag.commands.times import time_from
 from rag.config import load_settings
 from rag.errors import EmptyQuestion, InvalidRequest, RagError
 from rag.factory import open_library
+from rag.generators import require_adapter
 from rag.model_types import Caller
 from rag.pipeline import final_answer
 from rag.plurals import plural
@@ -114,6 +115,7 @@ def ask(
         raise click.UsageError("Give either a QUESTION or --file.")
     questions = [" ".join(words)] if words else _questions(file)  # it may be given without quotation marks
     settings = load_settings()
+    require_adapter(settings, adapter)
     with open_library(settings) as library:
         stream = partial(
             library.pipeline.stream,
@@ -149,6 +151,8 @@ def search(
     with open_library(load_settings()) as library:
         query = " ".join(words)
         result = asyncio.run(library.pipeline.search(query, collection=collection, k=k, where=where, as_of=as_of))
+    if result.refusal is not None:
+        click.echo(f"Nothing found ({result.refusal.code}): {result.refusal.reason}", err=True)
     if as_json:
         from api.presentation import search_result
 

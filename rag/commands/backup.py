@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -12,6 +11,7 @@ from rag import __version__
 from rag.catalog import Catalog
 from rag.commands.archive_display import reporting
 from rag.commands.json_output import json_option, print_json
+from rag.commands.paths import NamedPath
 from rag.commands.pull_display import human_bytes
 from rag.config import load_settings
 from rag.errors import RagError
@@ -20,6 +20,7 @@ from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rag.config import Settings
     from rag.stores.archives.archive import ModelRecord
@@ -29,7 +30,7 @@ _SECRET = {"generator_api_key", "pip_command"}
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=NamedPath(dir_okay=False))
 @click.option("--compress", is_flag=True, help="Make it smaller; takes longer.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option

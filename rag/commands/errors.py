@@ -79,6 +79,17 @@ def _as_json() -> bool:
 class ErrorHandlingGroup(click.RichGroup):
     """A command group that turns ``RagError`` into a report and exit status 1, 2 for ``WrongUsage``, 130 for Ctrl-C."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own signature
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            where = error.filename or "the output"
+            full = DiskFull(f"The disk is full that {where} is written to.", hint="Free some space and try again.")
+            report(full, as_json=False)  # there is no room for it where JSON goes
+            sys.exit(EXIT_FAILED)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         if os.environ.get("NO_COLOR"):  # https://no-color.org; Rich heeds it, click does not
             ctx.color = False
@@ -95,10 +106,3 @@ class ErrorHandlingGroup(click.RichGroup):
         except RagError as error:
             report(error, as_json=_as_json())
             ctx.exit(EXIT_USAGE if isinstance(error, WrongUsage) else EXIT_FAILED)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            where = error.filename or "the output"
-            full = DiskFull(f"The disk is full that {where} is written to.", hint="Free some space and try again.")
-            report(full, as_json=False)  # there is no room for it where JSON goes
-            ctx.exit(EXIT_FAILED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from rag.commands.json_output import json_option, print_json
 from rag.commands.measuring import progress, require_some, rounded
+from rag.commands.paths import NamedPath
 from rag.config import load_settings
 from rag.evaluation.corpus import open_corpus
 from rag.evaluation.dataset import load_dataset
@@ -19,11 +19,13 @@ from rag.evaluation.fusion_report import fusion_report, macro_report, measure_fu
 from rag.plurals import plural
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag.evaluation.fusion_report import Tables
 
 
 @click.command()
-@click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
+@click.argument("directories", nargs=-1, required=True, type=NamedPath())
 @json_option
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N judged queries of each, in file order.")
 def fusion(directories: tuple[Path, ...], as_json: bool, limit: int | None) -> None:  # noqa: FBT001

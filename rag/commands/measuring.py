@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import rich_click as click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rag.commands.paths import NamedPath
 from rag.errors import InvalidRequest
 from rag.evaluation.answers import ScoredAnswer, answer_row, measure_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from rag.evaluation.corpus import LoadedCorpus
     from rag.evaluation.dataset import Dataset, Query
 
-directory_argument = click.argument("directory", type=click.Path(path_type=Path, readable=False))
+directory_argument = click.argument("directory", type=NamedPath())
 output_option = click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False, readable=False),
+    type=NamedPath(dir_okay=False),
     help="Write one JSON line per question here.",
 )
 answers_limit_option = click.option(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -13,17 +12,20 @@ from rag.catalog import Catalog
 from rag.commands.archive_display import reporting
 from rag.commands.errors import printable
 from rag.commands.json_output import json_option, print_json
+from rag.commands.paths import NamedPath
 from rag.config import load_settings
 from rag.errors import RagError
 from rag.plurals import plural
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag.config import Settings
     from rag.stores.archives.archive import Manifest, ModelRecord
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=NamedPath(dir_okay=False))
 @click.option("--force", is_flag=True, help="If there is a database already, move it aside.")
 @json_option
 def restore(file: Path, force: bool, as_json: bool) -> None:  # noqa: FBT001

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -10,6 +9,7 @@ import rich_click as click
 from rag.commands.errors import on_one_line
 from rag.commands.json_output import json_option, print_json
 from rag.commands.measuring import progress, rounded
+from rag.commands.paths import NamedPath
 from rag.config import load_settings
 from rag.evaluation.labelled import read_labelled, require_stored, search_labelled
 from rag.evaluation.tuning import MIN_GAIN, MIN_QUERIES, require_enough, tune
@@ -18,6 +18,8 @@ from rag.retrieval.fusion import DENSE_WEIGHT
 from rag.types import DEFAULT_COLLECTION
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rag.evaluation.labelled import LabelledQuery
     from rag.evaluation.tuning import Tuning
     from rag.factory import Library
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--queries",
     "path",
-    type=click.Path(path_type=Path, readable=False),
+    type=NamedPath(),
     help=f"Labelled queries, at least {MIN_QUERIES}: JSON lines, or a folder with queries.jsonl and qrels.tsv.",
 )
 @click.option("--reset", is_flag=True, help="Go back to the default weight instead.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from rag.errors import InvalidRequest
+from rag.errors import InvalidRequest, SourceNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -115,10 +115,11 @@ def load_dataset(directory: Path, *, need_answers: bool = False) -> Dataset:
     """Read an evaluation folder; ``answers.jsonl`` may be missing unless ``need_answers``.
 
     Raises:
+        SourceNotFound: there is no such folder.
         InvalidRequest: naming the file and line that cannot be used, and why.
     """
     if not directory.is_dir():
-        raise InvalidRequest(f"There is no folder {directory}.", hint=_LAYOUT)
+        raise SourceNotFound(f"There is no folder {directory}.", hint=_LAYOUT)
     corpus_file, answers_file = directory / "corpus.jsonl", directory / "answers.jsonl"
     corpus = _by_id(corpus_file, _CorpusLine)
     queries = _by_id(directory / "queries.jsonl", _QueryLine)

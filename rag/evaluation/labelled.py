@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from rag.errors import InvalidRequest
+from rag.errors import InvalidRequest, SourceNotFound
 from rag.evaluation.dataset import load_judged_queries
 from rag.evaluation.fusion import legs
 
@@ -60,6 +60,7 @@ def read_labelled(path: Path) -> list[LabelledQuery]:
     Logs repeat queries. One that counted twice would be among those that a weight is chosen on and those that judge it.
 
     Raises:
+        SourceNotFound: there is no such file.
         InvalidRequest: naming the file and line that cannot be used, and why.
     """
     different: dict[str, LabelledQuery] = {}
@@ -90,6 +91,8 @@ def _of_file(path: Path) -> Iterator[LabelledQuery]:
     decoder = msgspec.json.Decoder(_Line)
     try:
         lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError as error:
+        raise SourceNotFound(f"{path} does not exist.", hint=_SHAPE) from error
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}.", hint=_SHAPE) from error
     for number, raw in enumerate(lines, 1):

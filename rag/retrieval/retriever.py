@@ -41,13 +41,14 @@ class Retrieval:
     """Passages, best first, of the collection that was searched, and what it took. ``best_dense`` is the highest cosine
     of all that was searched, if any.
 
-    ``nothing_to_search``: the collection has no chunks, or none that the filter lets through.
+    ``nothing_to_search``: the collection has no chunks, or (``filtered_out``) none that the filter lets through.
     """
 
     collection: Collection
     passages: tuple[Passage, ...]
     best_dense: float | None
     nothing_to_search: bool
+    filtered_out: bool = False
     embed_ms: float
     search_ms: float
 
@@ -117,14 +118,20 @@ class Retriever:
             # One that is gone was replaced, moved or deleted since: another search finds what is in its place.
             if not folding.lost and len(passages) == len(folding.folds):
                 break
+        nothing = not dense and not lexical and leg != "lexical"
         return Retrieval(
             collection=collection,
             passages=tuple(passages),
             best_dense=dense[0].score if dense else None,
-            nothing_to_search=not dense and not lexical and leg != "lexical",
+            nothing_to_search=nothing,
+            filtered_out=nothing and where is not None and self._holds_any(collection, query, as_of),
             embed_ms=legs.embed_ms,
             search_ms=(time.perf_counter() - started) * 1000 - legs.embed_ms,
         )
+
+    def _holds_any(self, collection: Collection, query: str, as_of: datetime | None) -> bool:
+        dense, _ = self._legs("dense", collection, query, as_of=as_of).search(1)
+        return bool(dense)
 
     def _legs(
         self,

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, insert, select, update
 from rag.errors import Conflict, InvalidRequest, UnknownCollection
 from rag.stores.checksums import collection_checksum, damaged
 from rag.stores.tables import CollectionRow, DropRow, PurgeRow
+from rag.types import LONGEST_COLLECTION_NAME
 from rag.unicode import equivalents, is_storable
 
 if TYPE_CHECKING:
@@ -74,7 +75,15 @@ def look_alike(connection: Connection, name: str, *, of: int | None = None) -> s
 
 
 def require_free_name(connection: Connection, name: str, *, of: int | None = None) -> None:
-    """Raise Conflict if a collection, but for the one whose id is ``of``, has the name, or one that looks the same."""
+    """Raise Conflict if a collection, but for the one whose id is ``of``, has the name, or one that looks the same.
+
+    InvalidRequest if the name is longer than the service takes.
+    """
+    if len(name) > LONGEST_COLLECTION_NAME:
+        raise InvalidRequest(
+            f"The name of the collection has {len(name)} characters; at most {LONGEST_COLLECTION_NAME} are allowed.",
+            hint="Choose a shorter one.",
+        )
     other = look_alike(connection, name, of=of)
     if other == name:
         raise Conflict(f"There is a collection {name!r} already.", hint="Choose another name.")

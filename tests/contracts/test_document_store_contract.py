@@ -67,6 +67,12 @@ def test_a_collection_is_created_once(store, collection):
     assert store.collection("handbook") == collection
 
 
+def test_a_name_longer_than_the_service_takes_is_refused(store):
+    assert store.ensure_collection("n" * 200, fingerprint()).name == "n" * 200
+    with pytest.raises(InvalidRequest, match="201 characters"):
+        store.ensure_collection("n" * 201, fingerprint())
+
+
 def test_an_unknown_collection_is_named(store):
     with pytest.raises(UnknownCollection, match="'nowhere'"):
         store.collection("nowhere")

@@ -36,7 +36,7 @@ def test_the_command_line_says_what_it_cannot_read(tmp_path, program, arguments,
         "Library._load_embedder = lambda self: HashingEmbedder();"
         f"sys.argv = [{program!r}, *sys.argv[1:]]; from {program}.cli import main; main()"
     )
-    usage = "--filter" in arguments or (program, arguments[-2]) == ("indexer", "-c")
+    usage = arguments[-2] in ("--filter", "--meta") or (program, arguments[-2]) == ("indexer", "-c")
     for further in ([], ["--json"]):
         command = [sys.executable, "-c", started, *arguments, *further]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)

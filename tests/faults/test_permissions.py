@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from indexer.cli import main
+from indexer.cli import main as indexer_main
+from rag.cli import main as rag_main
 from rag.embedding.fake import HashingEmbedder
 from rag.factory import Library
 from tests.faults.permissions import heeding_permissions
+
+MAIN = {"indexer": indexer_main, "rag": rag_main}
 
 
 @pytest.fixture
@@ -20,11 +23,11 @@ def indexer(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Library, "_load_embedder", lambda self: HashingEmbedder())
 
-    def run(*arguments: str, status: int, home: Path = tmp_path / "home") -> list[dict]:
+    def run(*arguments: str, status: int, home: Path = tmp_path / "home", program: str = "indexer") -> list[dict]:
         monkeypatch.setenv("RAG_HOME", str(home))
-        monkeypatch.setattr(sys, "argv", ["indexer", *arguments, "--json"])
+        monkeypatch.setattr(sys, "argv", [program, *arguments, "--json"])
         with heeding_permissions():
-            done = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False)
+            done = CliRunner().invoke(MAIN[program], [*arguments, "--json"], catch_exceptions=False)
         assert done.exit_code == status, done.output
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -114,6 +117,16 @@ def test_who_reads_a_copy_that_may_not_be_written_is_told_to_copy_it(indexer, do
     *_, told = indexer(command, status=1, home=home)
     assert told["error"]["code"] == "data_directory_unwritable"
     assert "(a mounted copy) is copied" in told["error"]["hint"]
+
+
+@pytest.mark.parametrize("command", [("rag", "restore"), ("indexer", "import")])
+def test_a_file_of_a_collection_that_may_not_be_read_is_told_as_a_document_is(indexer, closed, tmp_path, command):
+    program, name = command
+    (tmp_path / "file").write_text("{}")
+    closed(tmp_path / "file", 0)
+    (told,) = indexer(name, "file", status=1, program=program)
+    assert told["error"]["code"] == "source_unreadable"
+    assert "file cannot be read: Permission denied." in told["error"]["message"]
 
 
 def test_documents_in_a_folder_that_may_not_be_written_are_taken_in(indexer, docs, closed):

@@ -273,7 +273,7 @@ def test_a_place_that_is_not_there(run, home, tmp_path):
     assert "nowhere" in told["message"]
     for force in (["--force"], []):  # whatever stands in its way
         told = error(run("rag", "restore", tmp_path / "b.zip", *force, "--json", exit_code=1))
-        assert told["code"] == "storage_error"
+        assert (told["code"], told["message"]) == ("source_not_found", f"{tmp_path / 'b.zip'} does not exist.")
 
 
 def test_a_data_directory_that_is_a_file(run, use, home, tmp_path):

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import random
 import re
 import sqlite3
@@ -344,9 +345,13 @@ def test_files_that_cannot_be(run, exported, tmp_path):
     assert run("export", exported, "-c", "water", exit_code=1)["code"] == "conflict"
     run("export", exported, "-c", "water", "--force")
     assert run("export", tmp_path / "no" / "x", "-c", "water", exit_code=1)["code"] == "storage_error"
-    assert run("import", tmp_path / "nothing", exit_code=1)["code"] == "storage_error"
+    assert run("import", tmp_path / "nothing", exit_code=1)["code"] == "source_not_found"
     assert run("export", tmp_path / "x", "-c", "unknown", exit_code=1)["code"] == "unknown_collection"
     assert not list(tmp_path.glob(".*")), "nothing is left behind"
+    os.mkfifo(tmp_path / "pipe")
+    told = run("export", tmp_path / "pipe", "-c", "water", "--force", exit_code=1)
+    assert (told["code"], "no file" in told["message"]) == ("invalid_request", True)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.fixture
@@ -396,6 +401,25 @@ def test_a_damaged_parquet_table_is_refused(run, use, table, damage):
     else:
         parquet.write_table(read.drop_columns(["ordinal"]), table)
     assert run("import", table, exit_code=1)["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("name", [b"counted_by", b"members_failed", b"dense_weight"])
+def test_an_optional_column_that_a_flipped_bit_renames_is_missed(run, use, table, name):
+    use("other")
+    whole = table.read_bytes()
+    place = whole.index(name, len(whole) - 8 - int.from_bytes(whole[-8:-4], "little"))  # in the schema
+    table.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    told = run("import", table, exit_code=1)
+    assert (told["code"], "columns" in told["message"]) == ("invalid_request", True)
+
+
+def test_a_table_that_another_program_wrote_without_arrows_schema_is_read(run, use, table):
+    from pyarrow import parquet
+
+    use("other")
+    read = parquet.read_table(table)
+    parquet.write_table(read.append_column("note", [["mine"] * read.num_rows]), table, store_schema=False)
+    assert run("import", table)["imported"] > 0
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])

@@ -67,7 +67,7 @@ def test_what_is_said_of_files_is_kept_until_something_else_is_said(run, docs):
     assert document() == {"year": 2024, "team": "red", "public": True, "room": "12"}
     assert lines(run("ingest", path, "--meta", "public=1", "--json"))[0]["outcome"] == "replaced"
     assert document() == {"public": 1}
-    wrong = run("ingest", path, "--meta", "a b=1", exit_code=1)
+    wrong = run("ingest", path, "--meta", "a b=1", exit_code=2)
     assert "cannot be a key" in wrong.stderr
 
 

@@ -289,6 +289,15 @@ def test_what_is_no_sitemap_is_told(ingest, site, body: bytes, code: str) -> Non
     assert (line["uri"], line["error"]["code"]) == (f"{site.base}/s.xml", code)
 
 
+@pytest.mark.parametrize(("status", "code"), [(404, "source_not_found"), (403, "source_unreadable")])
+def test_a_sitemap_that_is_not_there_is_told_what_to_do_about_a_sitemap(ingest, site, status, code) -> None:
+    site.answers["/s.xml"] = Answer(status=status)
+    (line,), _summary = ingest("--sitemap", f"{site.base}/s.xml", exit_code=1)
+    assert line["error"]["code"] == code
+    assert "robots.txt often names its sitemaps" in line["error"]["hint"]
+    assert "delete" not in line["error"]["hint"]
+
+
 def test_sitemaps_that_list_each_other_end(ingest, site) -> None:
     for name, other in (("/a.xml", "/b.xml"), ("/b.xml", "/a.xml")):
         site.answers[name] = Answer(body=INDEX.format(entry(other, kind="sitemap")).encode())

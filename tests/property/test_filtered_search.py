@@ -279,7 +279,13 @@ def test_hybrid_retrieval_returns_what_passes_and_all_of_it(shelf, condition, k)
     ids = [passage.chunk.id for passage in found.passages]
     assert set(ids) <= expected
     assert len(ids) == len(set(ids)) == min(k, len(expected))
-    assert found.nothing_to_search == (not expected)
+    assert found.nothing_to_search == found.filtered_out == (not expected)
+
+
+def test_in_an_empty_collection_it_is_not_the_filter_that_leaves_nothing(shelf):
+    empty = shelf.store.ensure_collection("empty", shelf.collection.fingerprint)
+    found = shelf.retriever.retrieve(empty, "word", 5, where=parse({"field": "page", "operator": "==", "value": 7}))
+    assert (found.nothing_to_search, found.filtered_out) == (True, False)
 
 
 @given(condition=FILTERS)

@@ -140,6 +140,7 @@ async def test_what_is_not_json(body):
     async with serving(ScriptedLibrary()) as client:
         response = await client.post("/v1/query", content=body, headers={"content-type": "application/json"})
     assert_problem(response, 400, "malformed_json")
+    assert "JSON object" in response.json()["hint"]
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])

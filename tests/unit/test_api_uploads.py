@@ -102,6 +102,7 @@ async def test_what_cannot_be_taken_is_told_and_not_kept(serving, real, tmp_path
     body = response.json()
     assert (response.status_code, body["code"]) == (422, "invalid_request")
     assert body["errors"][0]["pointer"] == pointer
+    assert f"taken: {pointer[1:]}: " in body["detail"]
     assert kept(tmp_path) == []
     assert real.jobs.jobs() == []
 

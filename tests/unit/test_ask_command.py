@@ -16,9 +16,9 @@ from rag.cli import main as rag_main
 from rag.commands import ask
 from rag.commands.ask import filter_from
 from rag.config import Settings
-from rag.errors import InvalidRequest
+from rag.errors import InvalidRequest, UnknownAdapter
 from rag.model_types import Caller
-from rag.types import Comparison, OtherSource
+from rag.types import Comparison, OtherSource, Refusal, RefusalCode, SearchResult, Timings
 from tests.unit.api_library import ANSWERED, REFUSING, UNASKED, ScriptedLibrary
 from tests.unit.builders import make_passage
 
@@ -31,7 +31,8 @@ def library():
 @pytest.fixture
 def run(monkeypatch, library):
     monkeypatch.setattr(ask, "open_library", lambda settings: nullcontext(library))
-    monkeypatch.setattr(ask, "load_settings", lambda: Settings(_env_file=None, request_timeout_s=50))
+    settings = Settings(_env_file=None, request_timeout_s=50, lora_adapters={"legal": "legal.gguf"})
+    monkeypatch.setattr(ask, "load_settings", lambda: settings)
 
     def run(*arguments):
         result = CliRunner().invoke(ask.ask, arguments)
@@ -103,6 +104,14 @@ def test_options_reach_the_pipeline(run, library, extra):
     ]
 
 
+def test_an_adapter_that_is_not_there_is_told_before_anything_is_asked(run, library):
+    run("What?")  # known to fail only for its adapter
+    result = CliRunner().invoke(ask.ask, ["What?", "--adapter", "nope"])
+    assert isinstance(result.exception, UnknownAdapter)
+    assert "legal" in result.exception.hint
+    assert len(library.pipeline.asked) == 1
+
+
 def test_other_sources_are_named_with_the_passage_and_with_the_citation(run, library, monkeypatch):
     copies = [make_passage("As before.", id=90 + number, title=f"Copy {number}") for number in range(5)]
     also_in = tuple(OtherSource(chunk=each.chunk, document=each.document) for each in copies)
@@ -117,6 +126,19 @@ def test_other_sources_are_named_with_the_passage_and_with_the_citation(run, lib
     shown = " ".join(CliRunner().invoke(ask.search, ["What?"]).stdout.split())
     assert "also in Copy 1 (Copy 1.md)" in shown
     assert "more" not in shown
+
+
+@pytest.mark.parametrize("extra", [(), ("--json",)])
+def test_a_search_that_finds_nothing_says_why_beside_the_result(run, library, monkeypatch, extra):
+    async def search(*_words, **_options):
+        refusal = Refusal(code=RefusalCode.EMPTY_COLLECTION, reason="Nothing is there yet.")
+        return SearchResult(passages=(), timings=Timings(), refusal=refusal)
+
+    monkeypatch.setattr(library.pipeline, "search", search, raising=False)
+    result = CliRunner().invoke(ask.search, ["What?", *extra])
+    assert result.stderr == "Nothing found (empty_collection): Nothing is there yet.\n"
+    if extra:
+        assert json.loads(result.stdout).keys() == {"passages", "timings", "trace_id"}
 
 
 def test_a_question_may_be_given_without_quotation_marks(run, library):
@@ -148,6 +170,10 @@ def test_values_of_options_that_nothing_could_make_right_are_wrong_usage(monkeyp
             ["ask"],
             ["search", "What?", "-k", "many"],
             ["search", "What?", "--top-k", "3"],
+            ["backup", ""],
+            ["restore", ""],
+            ["tune", "--queries", ""],
+            ["eval", "retrieval", ""],
         ],
         indexer_main: [
             ["jobs", "none"],
@@ -156,6 +182,11 @@ def test_values_of_options_that_nothing_could_make_right_are_wrong_usage(monkeyp
             ["changes", "--since", "yesterday"],
             ["changes", "--until", ""],
             ["list", "-c", "\udcff"],
+            ["ingest", "a.txt", "--meta", "year"],
+            ["sync", ".", "--meta", "a b=1"],
+            ["sync", ""],
+            ["export", ""],
+            ["import", ""],
         ],
     }
     for each in arguments[program]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.errors import InvalidRequest
+from rag.errors import InvalidRequest, SourceNotFound
 from rag.evaluation.dataset import load_dataset
 
 CORPUS = [{"_id": "d1", "title": "One", "text": "first"}, {"_id": "d2", "title": "", "text": "second"}]
@@ -77,7 +77,7 @@ def test_answers_are_needed_only_to_measure_answers(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_refused_with_the_layout(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="no folder") as caught:
+    with pytest.raises(SourceNotFound, match="no folder") as caught:
         load_dataset(tmp_path / "absent")
     assert "queries.jsonl" in caught.value.hint
 

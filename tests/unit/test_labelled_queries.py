@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.errors import InvalidRequest
+from rag.errors import InvalidRequest, SourceNotFound
 from rag.evaluation.labelled import read_labelled
 
 
@@ -70,5 +70,5 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path, line, why) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path) -> None:
-    with pytest.raises(InvalidRequest, match=r"none.jsonl cannot be read"):
+    with pytest.raises(SourceNotFound, match=r"none.jsonl does not exist"):
         read_labelled(tmp_path / "none.jsonl")

@@ -75,6 +75,7 @@ class ScriptedRetriever:
             passages=passages,
             best_dense=best,
             nothing_to_search=best is None,
+            filtered_out=best is None and where is not None,
             embed_ms=1.0,
             search_ms=2.0,
         )
@@ -425,6 +426,26 @@ async def test_search_uses_the_default_depth_and_no_model() -> None:
     assert result.passages == (LORA, ENERGY)
     assert (result.timings.embed_ms, result.timings.search_ms) == (1.0, 2.0)
     assert model.asked_probability == 0
+
+
+@pytest.mark.parametrize(
+    ("best", "options", "code", "reason"),
+    [
+        (None, {}, "empty_collection", "`indexer ingest PATH`"),
+        (None, {"as_of": datetime(2026, 1, 31, 12, tzinfo=UTC)}, "empty_collection", "at 2026-01-31T12:00:00Z"),
+        (None, {"where": Comparison(field="page", operator="==", value=7)}, "nothing_matches_filter", "filter"),
+        (0.9, {}, "no_relevant_passage", "no text"),
+    ],
+)
+async def test_a_search_that_finds_nothing_says_why(best, options, code, reason) -> None:
+    found = await pipeline(Model(), (), best=best).search(QUESTION, **options)
+    assert found.passages == ()
+    assert found.refusal.code == code
+    assert reason in found.refusal.reason
+
+
+async def test_passages_that_are_hardly_close_are_found_by_a_search_all_the_same() -> None:
+    assert (await pipeline(Model(), best=0.01).search(QUESTION)).refusal is None
 
 
 async def test_a_citation_names_the_other_sources_that_say_its_quote() -> None:

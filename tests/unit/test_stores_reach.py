@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from rag.stores.index.reach import Spread, _beyond, enough_candidates, gaps, threshold
+from rag.stores.index.recall import Sample
+from rag.stores.index.tuning import _steps
 
 
 def test_with_the_reach_that_a_list_needs_it_and_nearer_ones_are_looked_through():
@@ -13,9 +15,24 @@ def test_with_the_reach_that_a_list_needs_it_and_nearer_ones_are_looked_through(
     needed = gaps(scores)
     assert np.all(np.diff(needed, axis=1) >= 0)
     for row, reaches in zip(scores, needed, strict=True):
-        for rank in (0, 7, 59):
+        for rank in (4, 7, 59):
             within = row >= threshold(row, float(reaches[rank]) + 1e-6, 10)
             assert within.sum() == rank + 1
+
+
+def test_a_reach_below_nothing_leaves_some_list_and_no_fewer_for_more():
+    scores = np.array([0.71, 0.7, 0.7, 0.7, 0.69, 0.1], np.float32)
+    looked_through = [int((scores >= threshold(scores, -0.02, k)).sum()) for k in (1, 10, 50, 200)]
+    assert looked_through == [4, 4, 4, 4]  # from .7 on, the mean of the five best
+
+
+def test_no_less_is_tried_than_what_is_looked_through_without_any_reach():
+    generator = np.random.default_rng(4)
+    centroids, queries = (generator.standard_normal((count, 8)).astype(np.float32) for count in (64, 20))
+    steps = _steps(centroids, Sample(queries, np.zeros(20, np.float32), 10))
+    assert steps[0].probes > 1
+    assert [step.probes for step in steps] == sorted({step.probes for step in steps})
+    assert all(step.reach >= 0 for step in steps)
 
 
 def test_more_than_ten_are_looked_for_further_away():

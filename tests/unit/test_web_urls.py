@@ -45,6 +45,11 @@ def test_what_is_no_address_is_refused(refused: str) -> None:
         normalised(refused)
 
 
+def test_an_address_without_a_scheme_is_told_as_that() -> None:
+    with pytest.raises(SourceAddressRefused, match=r"^docs is not an http or https address\. "):
+        normalised("docs")
+
+
 @pytest.mark.parametrize("url", ["https://me:hunter2@h.example/", "https://hunter2@h.example/x", "ftp://a:hunter2@h/"])
 def test_a_password_is_refused_and_shown_nowhere(url: str) -> None:
     (address,) = addresses([url])

@@ -23,7 +23,17 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from rag.errors import BackupDamaged, Conflict, DatabaseTooNew, DiskFull, InvalidRequest, StorageError
+from rag.errors import (
+    BackupDamaged,
+    Conflict,
+    DatabaseTooNew,
+    DiskFull,
+    InvalidRequest,
+    SourceError,
+    SourceNotFound,
+    SourceUnreadable,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -240,29 +250,43 @@ def require_free(target: Path, *, database: Path, home: Path, force: bool) -> No
 
     Raises:
         Conflict: it exists, and is not to be replaced by ``force``.
-        InvalidRequest: the data directory's own data is there, or will be.
+        InvalidRequest: the data directory's own data is there, or will be; or what is there is no file.
     """
     there, own = target.resolve(), database.resolve()
     files = {own.with_name(own.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")}
     if there in files or any(there.is_relative_to(home.resolve() / folder) for folder in _FOLDERS):
         raise InvalidRequest(f"{target} belongs to the data that is to be written to it.", hint="Choose another place.")
+    if target.exists() and not target.is_file():
+        raise InvalidRequest(f"{target} is no file, and is not replaced by one.", hint="Choose another name.")
     if target.exists() and not force:
         raise Conflict(f"{target} exists.", hint="Choose another name, or replace it with --force.")
 
 
 @contextmanager
-def file_errors(doing: str) -> Iterator[None]:
-    """Raise DiskFull or StorageError for the file system's errors within the block."""
+def file_errors(doing: str, *, read: Path | None = None) -> Iterator[None]:
+    """Raise DiskFull or StorageError for the file system's errors within the block.
+
+    ``read`` is the file that is read: SourceNotFound if it is not there, SourceUnreadable if it cannot be opened.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"The disk is full: {doing} was given up.", hint="Free some space and try again.") from error
+        if read is not None and str(error.filename) == str(read):
+            raise _unread(read, error) from error
         place = f" ({error.filename})" if error.filename else ""
         raise StorageError(
             f"{doing[0].upper()}{doing[1:]} failed: {error.strerror or error}{place}.",
             hint="Check that the place exists and may be read and written.",
         ) from error
+
+
+def _unread(path: Path, error: OSError) -> SourceError:
+    if isinstance(error, FileNotFoundError):
+        hint = "Check the path; relative paths start at the working directory."
+        return SourceNotFound(f"{path} does not exist.", hint=hint)
+    return SourceUnreadable(f"{path} cannot be read: {error.strerror}.", hint="Check its permissions.")
 
 
 def sync(path: Path) -> None:

@@ -60,13 +60,14 @@ def restore(
         DatabaseDamaged: the database in it is.
         DatabaseBusy: another process uses the data directory.
         DataDirectoryUnwritable: its place cannot be written.
+        SourceNotFound, SourceUnreadable: there is no such file, or it cannot be opened.
         DiskFull, StorageError: reading or writing failed.
     """
     database = places.database
-    with file_errors(f"restoring from {archive}"):
+    with file_errors(f"restoring from {archive}", read=archive):
         archive.stat()  # a name that is mistyped is told before what stands in its way
     _require_free(database, force=force)
-    with file_errors(f"restoring from {archive}"), reading(archive, report) as opened_archive:
+    with file_errors(f"restoring from {archive}", read=archive), reading(archive, report) as opened_archive:
         manifest = opened_archive.manifest
         schema.require_known(manifest.revision, f"in {archive}")
         for directory in (database.parent, places.indexes.parent):

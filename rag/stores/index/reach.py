@@ -46,9 +46,13 @@ class Counted:
 
 
 def threshold(scores: NDArray[np.float32], reach: float, k: int) -> float:
-    """The score that a list's centroid must have for the list to be looked through for the ``k`` best."""
+    """The score that a list's centroid must have for the list to be looked through for the ``k`` best.
+
+    It is never above the mean of the best centroids, as older tunings have it: no list may reach that, and the larger
+    ``k``, the fewer.
+    """
     best = float(_best(scores[np.newaxis])[0])
-    return best - reach * math.pow(max(1.0, k / _TUNED_FOR), _DEEPER)
+    return best - max(reach, 0.0) * math.pow(max(1.0, k / _TUNED_FOR), _DEEPER)
 
 
 def gaps(scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -90,7 +90,7 @@ def tuned(
 
 def _steps(centroids: NDArray[np.float32], measured: Sample) -> list[_Step]:
     """Numbers of lists, and the reach with which half of the queries look through as many; the last is all, with the
-    reach at which each of them does.
+    reach at which each of them does. The first is of the lists that are looked through without any reach.
     """
     scores = measured.queries @ centroids.T
     further = gaps(scores)
@@ -103,6 +103,7 @@ def _steps(centroids: NDArray[np.float32], measured: Sample) -> list[_Step]:
     probes = max(1, len(centroids) // _LEAST_SHARE)
     steps = []
     while probes < len(centroids):
-        steps.append(step(probes, float(np.median(further[:, probes - 1]))))
+        if (reach := float(np.median(further[:, probes - 1]))) >= 0:
+            steps.append(step(probes, reach))
         probes = math.ceil(probes * _GROWTH)
     return [*steps, step(len(centroids), float(further.max()))]
