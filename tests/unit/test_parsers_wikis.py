@@ -156,6 +156,37 @@ def test_tables_of_asciidoc_are_rows_with_their_header_and_caption():
     assert {block.header for block in blocks[1:]} == {"Model | What | Flow"}
 
 
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("|===\n|===\n\nend\n", [("paragraph", "end")]),
+        ("|===\ninclude::rows.adoc[]\n|===\nend\n", [("paragraph", "end")]),
+        ("|===\none {a}\n\ntwo\n:a: b\n", [("paragraph", "one b"), ("paragraph", "two :a: b")]),
+        ("|===\nfirst |b\n|c\n|===\n", [("paragraph", "first"), ("table", "b\nc")]),
+        (',===\nPart,Note\nSeal,"open\nBolt,0.2\n,===\n', [("table", 'Part | Note\nSeal | "open\nBolt | 0.2')]),
+    ],
+)
+def test_tables_of_asciidoc_that_are_damaged_lose_no_text(page, expected):
+    result = parsed(ASCIIDOC, page)
+    assert result.kinds() == expected
+    assert bool(result.notices) == ("include::" in page)
+
+
+def test_a_mark_that_is_never_closed_in_a_long_table_of_asciidoc_costs_nothing():
+    result = parsed(ASCIIDOC, f',===\nPart,"{"long " * 500_000}\nSeal,3.50\n,===\n')
+    assert result.text.count("long") == 500_000
+    assert "Seal | 3.50" in result.text
+
+
+def test_lines_of_asciidoc_that_begin_with_a_bracket_are_text_unless_they_say_how_a_block_looks():
+    page = (
+        "[1] Knuth, The Art [vol. 1]\n\n[2024-05-01]\n\n[ ] open\n[x] done [late]\n\n[.lead]\nA\n\n[#id%opt]\nB\n\n"
+        "[]\n[\"quote\", 'Kim']\nC\n\n[{style}]\n[[id]]\n[horizontal,labelwidth=10]\nD\n"
+    )
+    text = "[1] Knuth, The Art [vol. 1]|[2024-05-01]|[ ] open\n[x] done [late]|A|B|C|D"
+    assert parsed(ASCIIDOC, page).kinds() == [("paragraph", each) for each in text.split("|")]
+
+
 def test_links_of_asciidoc_without_a_label_are_their_address_and_sizes_are_no_captions():
     page = (
         "See link:https://example.org/a[], mailto:kim@example.org[Kim] and https://b.org[].\n\n"
@@ -434,6 +465,9 @@ def test_manual_pages_of_bsd_are_read_too():
         ".TH a 1\n.SH a\n" + "\\f[" * 50_000,
         ".SH a\n" + ".B " + '"' * 100_000,
         ".nf\n" * 50_000,
+        ".a" + " " * 200_000 + "b",
+        "image::a[" + "a" * 200_000 + "=b]",
+        "image:a[" * 100_000,
     ],
 )
 def test_what_is_never_closed_costs_no_time(media_type, page):
