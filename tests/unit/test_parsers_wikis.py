@@ -288,6 +288,33 @@ def test_mediawiki_is_text_with_its_structure():
     assert [block.caption for block in result.blocks if block.kind == "table"] == ["Depths"]
 
 
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{quote|1=To be|2=Kim}} end", "To be Kim end"),
+        ("{{quote|2=Kim|1=To be}}", "To be Kim"),
+        ("{{quote|text=To be|author=Kim|class=x|date=May 2020}}", "To be (author: Kim)"),
+        ("It {{Infobox river|name=Inn|length=517 km|bg_color=red|wrap=yes}}", "It name: Inn; length: 517 km"),
+        ("{{cite book|Piers of the Inn|last=Low}}", "Piers of the Inn, Low"),
+        ("{{convert|10|to|20|km|mi|abbr=on}}", "10 to 20 km"),
+        ("{{main|1=Pier|2=Inn}}", "main: Pier, Inn"),
+        ("[[File:a.jpg|thumb|The pier|alt=A pier]]", "The pier"),
+        ("See [[War: a history]] and [[RFC:2119]].", "See War: a history and RFC:2119."),
+        ("ping <host name> <b>now</b><br />a<td>b</td> 1 <2> 3", "ping <host name> now a b  1 <2> 3"),
+        ("icon \ue0005\ue001 &#xe000;0&#xe001; \ufdd07\ufdd1", "icon \ue0005\ue001 \ue0000\ue001 7"),
+        ("a<nowiki>\ue000</nowiki>&#xfdd0;0&#xfdd1;", "a\ue0000"),
+        ("{|\nabove\n|+ Depths\n|-\nbetween\n| a || b\nc\n| d\n|}", "above\nbetween\n\nDepths\n\na | b c | d"),
+    ],
+)
+def test_what_a_reader_of_a_wiki_sees_is_kept(template, text):
+    assert parsed(MEDIAWIKI, template).text.strip() == text
+
+
+def test_notes_of_a_wiki_with_one_name_in_two_groups_are_two():
+    page = 'a<ref name=x group=g>One.</ref> b<ref name="x">Two.</ref> c<ref group="g" name=\'x\'/> d<ref name=x />'
+    assert parsed(MEDIAWIKI, page).text == "a[1] b[2] c[1] d[2]\n\n[1] One.\n\n[2] Two.\n\n"
+
+
 def test_pages_of_a_wiki_that_was_exported_are_text():
     page = (
         '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/"><page><title>Pier</title><revision>'
@@ -468,6 +495,9 @@ def test_manual_pages_of_bsd_are_read_too():
         ".a" + " " * 200_000 + "b",
         "image::a[" + "a" * 200_000 + "=b]",
         "image:a[" * 100_000,
+        "{{a|" + " " * 100_000 + "}}",
+        "{{a|b" * 200_000 + "}}" * 200_000,
+        "<ref>a</ref>" * 200_000,
     ],
 )
 def test_what_is_never_closed_costs_no_time(media_type, page):
