@@ -162,6 +162,34 @@ def test_org_structure_is_found_and_drawers_are_left_out():
     assert all(block.text in ORG_PAGE for block in result.blocks)
 
 
+def test_drawers_of_org_that_are_shown_are_text_and_none_reaches_beyond_a_heading():
+    page = (
+        "* A\n:NOTES:\nSeen in May.\n:END:\n:LOGBOOK:\n- hidden\n:END:\n:PROPERTIES:\nkept\n* B\n:END:\n"
+        "DEADLINE: a word\nDEADLINE: <2024-05-01>\n"
+    )
+    assert parsed(ORG, page).kinds() == [
+        ("heading", "A"),
+        ("paragraph", "Seen in May."),
+        ("paragraph", ":PROPERTIES:\nkept"),
+        ("heading", "B"),
+        ("paragraph", "DEADLINE: a word\nDEADLINE: <2024-05-01>"),
+    ]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "page",
+    [
+        "#+begin_src\n" * 50_000,
+        "* " + ":b" * 50_000,
+        "* a" + " " * 100_000 + "b",
+        "#+a: b" + " " * 200_000 + "c",
+    ],
+)
+def test_marks_of_org_that_never_end_cost_no_time(page):
+    parsed(ORG, page)
+
+
 LATEX_PAGE = r"""
 \documentclass[12pt]{article}
 \usepackage{graphicx} % for pictures

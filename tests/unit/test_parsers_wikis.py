@@ -387,6 +387,22 @@ fn2. See the plaque.
     ]
 
 
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("<pre>a</pre> rest\nh1. no\n", [("code", "a"), ("paragraph", "rest\nh1. no")]),
+        ("<PRE>a\n\nb</PRE>\nh1. Pier\n", [("code", "a\n\nb"), ("heading", "Pier")]),
+        ("<notextile>\n*a* <b>b</b>\n\nc\n</notextile>below\n", [("paragraph", "*a* b\n\nc"), ("paragraph", "below")]),
+        ("Use @<host>@ and <code>a < b</code> <b>now</b>.\n", [("paragraph", "Use <host> and a < b now.")]),
+        ("clear. Water.\n", [("paragraph", "Water.")]),
+        ("Known pumps. |a|b|\n", [("paragraph", "Known pumps. |a|b|")]),
+        ("{color:red}. |a|b|\n|c|d|\n", [("table", "a | b\nc | d")]),
+    ],
+)
+def test_textile_loses_no_text(page, expected):
+    assert parsed(TEXTILE, page).kinds() == expected
+
+
 MAN = r'''
 .\" A comment.
 .de Vb
