@@ -286,3 +286,8 @@ def test_rules_without_an_end_cost_no_time():
 def test_headings_in_html_that_never_end_cost_no_time():
     text = "<h1>a" * 60_000
     assert "".join(block.text for block in parse(text) if isinstance(block, Block)) == text
+
+
+def test_a_drawn_grid_with_an_empty_header_is_a_table_without_one():
+    found = [block for block in parse("+---+---+\n+===+===+\n| a | b |\n+---+---+\n") if isinstance(block, Block)]
+    assert [(block.kind, block.header) for block in found] == [(BlockKind.TABLE, "")]

@@ -65,6 +65,11 @@ def test_rst_structure_is_found_and_text_is_verbatim():
     assert all(block.text in RST_PAGE for block in result.blocks)
 
 
+def test_text_of_rst_below_what_it_is_to_look_like_is_kept():
+    page = "A\n\n.. class:: lead\n\n   Water runs down.\n\n.. container:: x\n\n   - slow\n"
+    assert parsed(RST, page).kinds() == [("paragraph", "A"), ("paragraph", "Water runs down."), ("list", "- slow")]
+
+
 def test_rst_files_that_it_includes_are_told_once():
     result = parsed(RST, "".join(f".. include:: {number}.txt\n" for number in range(1000)) + "\nText.\n")
     assert result.notices == [
