@@ -20,8 +20,8 @@ _HEADING = re.compile(r"^(={1,6}|#{1,6})[ \t]+(\S.*?)(?:[ \t]+\1)?[ \t]*$")
 _UNDERLINE = re.compile(r"^(=+|-+|~+|\^+|\++)[ \t]*$")
 _LEVELS: Final = {mark: level for level, mark in enumerate("=-~^+", start=1)}
 _ATTRIBUTE = re.compile(r"^:(!?)([\w-]{1,80})(!?):(?:[ \t]+(.*))?$")
-_STYLE = re.compile(r"^\[(?!\[)(.*)\][ \t]*$|^\[\[[^\]]*\]\][ \t]*$")
-_TITLE = re.compile(r"^\.(?=[^\s.])(.+?)[ \t]*$")
+_STYLE = re.compile(r"^\[((?:[^\W\d]|[.#%{,\"'])(?:[^\]]|\](?=\S))*)?\][ \t]*$|^\[\[[^\]]*\]\][ \t]*$")
+_TITLE = re.compile(r"^\.([^\s.].*)$")
 _CODE = re.compile(r"^(-{4,}|\.{4,}|`{3,})[\w+#-]*[ \t]*$")
 _COMMENT = re.compile(r"^/{4,}[ \t]*$")
 _FORMULA = re.compile(r"^\+{4,}[ \t]*$")
@@ -43,7 +43,7 @@ _BEGINNINGS: Final = (
 )  # fmt: skip
 _ADMONITION = re.compile(r"^(NOTE|TIP|IMPORTANT|CAUTION|WARNING)\b")
 _LISTING = re.compile(r"^(?:source|listing|literal)\b|^,\w")
-_ALT = re.compile(r"^(?:alt=)?[\"']?([^\"',=]+)(?![^\"',]*=)")
+_ALT = re.compile(r"^(?:alt=)?(?:\"([^\"]*)\"|'([^']*)'|([^,=]++)(?!=))")
 
 _REFERENCE = re.compile(r"\{([\w-]{1,80})\}")
 _LABELLED: Final = r"\[([^\]\n]{0,500})\]"
@@ -60,7 +60,7 @@ _INLINE: Final = (
     (re.compile(r"((?:https?|ftp|irc)://[^\s\[\]<>]{1,500})\[\]"), r"\1"),
     (re.compile(r"\bmenu:([^\[\]\n]{1,80})\[([^\]\n]{1,200})\]"), r"\1 > \2"),
     (re.compile(rf"\b(?:kbd|btn|pass|stem|latexmath|asciimath):(?:[\w,]{{0,20}}){_LABELLED}"), r"\1"),
-    (re.compile(r"\b(?:image|icon):[^\s\[\]]{1,300}\[([^\],\n]{0,300})[^\]\n]{0,300}\]"), r"\1"),
+    (re.compile(r"\b(?:image|icon):[^\s\[\]]{1,300}\[([^\],\n]{0,300}+)[^\]\n]{0,300}+\]"), r"\1"),
     (re.compile(r"\[[.#][\w.#-]{1,80}\]#([^#\n]{1,300})#"), r"\1"),
     (re.compile(r"\+\+\+([^+\n]{1,300})\+\+\+"), r"\1"),
     (re.compile(r"[ \t]\+$", re.MULTILINE), ""),
@@ -119,7 +119,7 @@ class _Walk:
         elif (style := _STYLE.match(line)) is not None:
             self._style = style[1] or self._style
         elif (title := _TITLE.match(line)) is not None and not _LIST_ITEM.match(line):
-            self._title = self._inline(title[1])
+            self._title = self._inline(title[1].rstrip())
         elif _COMMENT.match(line):
             self._until(_COMMENT)
             return True
@@ -159,12 +159,13 @@ class _Walk:
         if (table := _TABLE.match(line)) is not None:
             if title:
                 yield Block(text=f"{title}\n\n", kind=BlockKind.CAPTION)
-            body = self._until(re.compile(rf"^{re.escape(line.rstrip())}[ \t]*$"))
+            body = self._body(re.compile(rf"^{re.escape(line.rstrip())}[ \t]*$"))
             yield from asciidoc_table(body, self._style, table[1], caption=title, inline=self._shown)
         elif (picture := _PICTURE.match(line)) is not None:
             self._at += 1
             named = _ALT.match(picture[2])
-            if text := one_line(f"{title} {self._inline(named[1]) if named is not None else ''}"):
+            alt = next(filter(None, named.groups()), "") if named is not None else ""
+            if text := one_line(f"{title} {self._inline(alt)}"):
                 yield Block(text=f"{text}\n\n", kind=BlockKind.CAPTION)
         else:
             if title:
@@ -174,7 +175,7 @@ class _Walk:
     def _text(self, line: str) -> Iterator[Block]:
         kind = BlockKind.CODE
         if (code := _CODE.match(line)) is not None:
-            body = "".join(self._until(re.compile(rf"^{re.escape(code[1])}[ \t]*$"))).strip("\n")
+            body = "".join(self._body(re.compile(rf"^{re.escape(code[1])}[ \t]*$"))).strip("\n")
         elif _FORMULA.match(line):
             kind, body = BlockKind.PARAGRAPH, "".join(self._until(_FORMULA)).strip("\n")
         elif _LISTING.match(self._style) or (line[0] in " \t" and not _LIST_ITEM.match(line)):
@@ -232,6 +233,12 @@ class _Walk:
                 break
             self._at += 1
         return self._lines[start : self._at]
+
+    def _body(self, end: re.Pattern[str]) -> list[str]:
+        """Lines up to one that ends them, without conditions, and without other files, which are told."""
+        body = self._until(end)
+        self.included.extend(found[1] for found in map(_INCLUDE.match, body) if found is not None)
+        return [line for line in body if not _INCLUDE.match(line) and not _CONDITION.match(line)]
 
     def _until(self, end: re.Pattern[str]) -> list[str]:
         """Lines after this one up to one that ends them, or all that there are."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from indexer.parsers.blocks import Block
+from indexer.parsers.separated_dialect import Dialect
+from indexer.parsers.separated_rows import Rows
 from indexer.parsers.spans import Cell, grid, head_rows, span_of
 from indexer.parsers.tables import table_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from indexer.parsers.blocks import Block
 
 # What may stand before the bar of a cell: spans or copies, the place of its text, its style.
 _BAR: Final = (
@@ -28,6 +28,8 @@ _HEADER = re.compile(r"%[\w%]*header|\b(?:options|opts)=(?:\"[^\"]*|'[^']*)?\bhe
 _NO_HEADER = re.compile(r"%[\w%]*noheader|\bnoheader\b")
 _SEPARATORS: Final = {"csv": ",", "tsv": "\t", "dsv": ":", ",": ",", ":": ":"}
 _MAX_COLUMNS: Final = 200
+# A line as ``Rows`` takes them.
+_PIECE = re.compile(r"[^\n]{1,500000}\n?")
 
 
 @dataclass(slots=True)
@@ -43,17 +45,26 @@ class _Bar:
 def asciidoc_table(
     lines: Sequence[str], style: str, mark: str, *, caption: str, inline: Callable[[str], str]
 ) -> Iterator[Block]:
-    """Yield a table: ``lines`` stand between its borders, ``style`` is what stands in brackets above it."""
+    """Yield a table: ``lines`` stand between its borders, ``style`` is what stands in brackets above it.
+
+    Text before its first bar is told in paragraphs.
+    """
     stated = _FORMAT.search(style)
     kind = stated[1] if stated is not None else mark
     separator = _SEPARATOR.search(style)
     by = separator[1].replace("\\t", "\t") if separator is not None else _SEPARATORS.get(kind, mark)
     body = [line for line in lines if not line.startswith("//")]
     if kind in _SEPARATORS:
-        written = csv.reader((line for line in body if line.strip()), delimiter=by)
-        rows = [[Cell(inline(cell)) for cell in row] for row in written]
+        pieces = (piece for line in body if line.strip() for piece in _PIECE.findall(line))
+        rows = [[Cell(inline(cell)) for cell in row] for row in Rows(pieces, Dialect(delimiter=by))]
     else:
-        rows = _rows(body, _stated_columns(style), by, inline)
+        bar = re.compile(_BAR + r"(?<!\\)" + re.escape(by))
+        text = "".join(body)
+        first = bar.search(text)
+        for above in re.split(r"\n\s*\n", text if first is None else text[: first.start()]):
+            if above.strip():
+                yield Block(text=f"{inline(above)}\n\n")
+        rows = [] if first is None else _rows(text, bar, _stated_columns(style), by, inline)
     names = 0 if _NO_HEADER.search(style) else int(bool(_HEADER.search(style)) or _is_header(body))
     yield from table_blocks(grid(rows), header_rows=names or head_rows(rows) or None, caption=caption)
 
@@ -74,12 +85,12 @@ def _stated_columns(style: str) -> int:
     return min(count, _MAX_COLUMNS)
 
 
-def _rows(body: Sequence[str], columns: int, separator: str, inline: Callable[[str], str]) -> list[list[Cell]]:
-    bar = re.compile(_BAR + r"(?<!\\)" + re.escape(separator))
+def _rows(
+    text: str, bar: re.Pattern[str], columns: int, separator: str, inline: Callable[[str], str]
+) -> list[list[Cell]]:
     if not columns:
-        first = next((line for line in body if line.strip()), "")
+        first = next((line for line in text.split("\n") if line.strip()), "")
         columns = min(sum(found.columns * found.copies for found in map(_bar, bar.finditer(first))), _MAX_COLUMNS)
-    text = "".join(body)
     bars = list(map(_bar, bar.finditer(text)))
     rows: list[list[Cell]] = [[]]
     used = 0  # columns of the last row

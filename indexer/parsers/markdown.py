@@ -43,7 +43,8 @@ _CONTENTS = re.compile(r"\A\s*\[(?:\[_TOC_\]|TOC)\]\s*\Z")
 
 # What Pandoc, Kramdown and Docusaurus take for a heading's identifier and its classes.
 _ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.-][^{}]*\}$")
-_HTML_HEADING = re.compile(r"<h([1-6])\b[^>]*>(.*?)</h\1\s*>", re.DOTALL | re.IGNORECASE)
+_HTML_HEADING = re.compile(r"<h([1-6])\b[^<>]*>((?:(?!<h[1-6]\b).)*?)</h\1\s*>", re.DOTALL | re.IGNORECASE)
+_MAX_HTML_HEADING: Final = 1 << 14
 _HTML_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^>]*>", re.DOTALL)
 
 _KINDS: Final = {
@@ -168,7 +169,7 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
 
 def _html_heading(text: str) -> Block | None:
     """A heading in HTML, as the titles of many projects are, if it is all that a block says."""
-    found = _HTML_HEADING.search(text)
+    found = _HTML_HEADING.search(text) if len(text) <= _MAX_HTML_HEADING else None
     title = _html_text(found[2]) if found else ""
     if not found or not title or len(title) > MAX_HEADING_CHARS or title != _html_text(text):
         return None

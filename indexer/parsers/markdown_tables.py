@@ -139,7 +139,7 @@ def _names(header: Sequence[str], rule: str) -> str | None:
     """What several lines call each column; a single one can be read from the text."""
     if len(header) == 1:
         return None
-    borders = [0, *(run.start() for run in list(_RUN.finditer(rule))[1:]), max(map(len, header))]
+    borders = [0, *(run.start() for run in list(_RUN.finditer(rule))[1:]), max(map(len, header), default=0)]
     columns = (" ".join(line[start:end] for line in header) for start, end in pairwise(borders))
     joined = " | ".join(filter(None, map(one_line, columns)))
     return joined if len(joined) <= MAX_HEADER_CHARS else ""

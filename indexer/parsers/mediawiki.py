@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _REGION = re.compile(r"<(ref|syntaxhighlight|source|pre|nowiki|!--)(?:\s[^<>]{0,500}?)?(/)?>|<!--", re.IGNORECASE)
-_NAME = re.compile(r"name\s*=\s*[\"']?([^\"'>/]{1,200})")
+_STATED: Final = r"\b{}\s*=\s*(?:\"([^\"]{{1,200}})\"|'([^']{{1,200}})'|([^\s\"'>/]{{1,200}}))"
+_NAME, _GROUP = re.compile(_STATED.format("name")), re.compile(_STATED.format("group"))
 _CODE: Final = frozenset({"syntaxhighlight", "source", "pre"})
-# Stands for a region that is put back when the text around it has been read; no text has these.
-_HELD = re.compile("\ue000(\\d+)\ue001")
+# Stands for a region that is put back when the text around it has been read. Both signs are what Unicode calls
+# noncharacters, and no entity stands for them.
+_HELD = re.compile("\ufdd0(\\d+)\ufdd1")
+_NO_CHARACTERS: Final = dict.fromkeys(map(ord, "\ufdd0\ufdd1"))
 _NOTE_MARK = re.compile(r"\[(\d+)\]")
 _HEADING = re.compile(r"^(={1,6})(.{1,400}?)\1[ \t]*$")
 _LIST_ITEM = re.compile(r"^[*#:;]")
@@ -33,7 +36,7 @@ _TABLE = re.compile(r"^:*\{\|")
 _TABLE_END = re.compile(r"^\|\}")
 _RULE = re.compile(r"^-{4,}")
 _MAGIC = re.compile(r"__[A-Z]{3,20}__")
-_ATTRIBUTES = re.compile(r"^[^|\[\]{}]{0,500}?=[^|\[\]{}]{0,500}\|(?!\|)")
+_ATTRIBUTES = re.compile(r"^[^|\[\]{}=]{0,500}=[^|\[\]{}]{0,500}+\|(?!\|)")
 _SPAN: Final = r"{}\s*=\s*[\"']?\s*(\d{{1,4}})"
 _COLUMNS, _ROWS = re.compile(_SPAN.format("colspan")), re.compile(_SPAN.format("rowspan"))
 
@@ -59,7 +62,7 @@ class _Page:
         self.notes: dict[str, str] = {}
         self._numbers: dict[str, str] = {}  # of notes with a name
         self._held: list[str] = []
-        self._lines = plain(_MAGIC.sub("", self._without_regions(text))).split("\n")
+        self._lines = plain(_MAGIC.sub("", self._without_regions(text.translate(_NO_CHARACTERS)))).split("\n")
         self._at = 0
 
     def blocks(self) -> Iterator[Block]:
@@ -107,12 +110,14 @@ class _Page:
         if name == "ref":
             return self._note(tag, inner)
         self._held.append(unescape(inner))
-        mark = f"\ue000{len(self._held) - 1}\ue001"
+        mark = f"\ufdd0{len(self._held) - 1}\ufdd1"
         return f"\n\n{mark}\n\n" if name in _CODE and "\n" in inner.strip() else mark
 
     def _note(self, tag: str, inner: str) -> str:
-        name = _NAME.search(tag)
-        key = name[1].strip() if name is not None else f"\n{len(self._numbers)}"
+        name, group = (
+            next(filter(None, found.groups()), "") if found else "" for found in (_NAME.search(tag), _GROUP.search(tag))
+        )
+        key = f"{group.strip()}\n{name.strip()}" if name else f"{len(self._numbers)}"
         number = self._numbers.setdefault(key, str(len(self._numbers) + 1))
         if text := one_line(plain(inner)):
             self.notes.setdefault(number, f"[{number}] {text}\n\n")
@@ -151,19 +156,22 @@ class _Page:
             if not depth:
                 break
             body.append(line)
-        caption, rows = self._rows(body[1:])
+        caption, outside, rows = self._rows(body[1:])
+        if outside:
+            yield Block(text=f"{outside}\n\n")
         if caption:
             yield Block(text=f"{caption}\n\n", kind=BlockKind.CAPTION)
         yield from table_blocks(grid(rows), header_rows=head_rows(rows) or None, caption=caption)
 
-    def _rows(self, body: Sequence[str]) -> tuple[str, list[list[Cell]]]:
-        """The caption of a table, and its rows."""
+    def _rows(self, body: Sequence[str]) -> tuple[str, str, list[list[Cell]]]:
+        """The caption of a table, lines that stand in none of its cells, and its rows."""
         caption = ""
+        outside: list[str] = []
         rows: list[list[Cell]] = []
-        cells: list[list[str]] = []  # of the row that is read: its sign, and its text so far
+        cells: list[list[str]] = []  # of the row that is read: its sign, and its lines
 
         def end_row() -> None:
-            rows.append([self._cell(sign, text) for sign, text in cells])
+            rows.append([self._cell(sign, " ".join(lines)) for sign, *lines in cells])
             cells.clear()
 
         for line in body:
@@ -174,10 +182,13 @@ class _Page:
             elif line.startswith(("|", "!")) and not _TABLE_END.match(line):
                 marks = r"\|\||!!" if line[0] == "!" else r"\|\|"
                 cells.extend([line[0], text] for text in re.split(marks, line[1:]))
-            elif cells and not _TABLE.match(line) and not _TABLE_END.match(line):
-                cells[-1][1] += f" {line}"
+            elif line and not _TABLE.match(line) and not _TABLE_END.match(line):
+                if cells:
+                    cells[-1].append(line)
+                else:
+                    outside.append(self._shown(line))
         end_row()
-        return caption, [row for row in rows if row]
+        return caption, "\n".join(outside), [row for row in rows if row]
 
     def _cell(self, sign: str, text: str) -> Cell:
         attributes = _ATTRIBUTES.match(text)

@@ -10,10 +10,21 @@ from indexer.parsers.blocks import one_line
 
 _BRACKET = re.compile(r"\{\{|\}\}|\[\[|\]\]")
 _CLOSES: Final = {"}}": "{{", "]]": "[["}
-_EXTERNAL = re.compile(r"\[((?:https?:|ftp:|mailto:)?//[^\s\[\]<>]{1,1000})(?:[ \t]+([^\[\]\n]{1,1000}))?\]")
+_EXTERNAL = re.compile(r"\[((?:https?:|ftp:|mailto:)?//[^\s\[\]<>]{1,1000})(?:[ \t]++([^\[\]\n]{1,1000}))?\]")
 _WEIGHT = re.compile(r"'{2,5}")
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_TAG = re.compile(r"</?[a-z][^<>]{0,500}>", re.IGNORECASE)
+# Words before and after them are apart; at a line's beginning a space would make code of it.
+_BREAK = re.compile(
+    r"(?<=\S)</?(?:br|hr|p|div|center|blockquote|poem|table|caption|tr|td|th|[dou]l|li|d[dt])\b[^<>]{0,500}>",
+    re.IGNORECASE,
+)
+# Others are text.
+_TAG = re.compile(
+    r"</?(?:abbr|b|bd[io]|big|blockquote|br|caption|center|chem|cite|code|dat[ae]|d[dlt]|del|dfn|div|em|fig(?:ure|caption)"
+    r"|font|gallery|h[1-6r]|i|imagemap|includeonly|ins|inputbox|kbd|li|math|mark|no(?:include|wiki)|[ou]l|onlyinclude|p"
+    r"|poem|pre|q|r[bpt]|ruby|ref|references|s|samp|score|section|small|source|span|strike|strong|style|su[bp]"
+    r"|syntaxhighlight|table|tbody|t[dhrt]|templatestyles|time|timeline|translate|tvar|u|var|wbr)\b[^<>]{0,500}>",
+    re.IGNORECASE,
+)
 _PICTURES: Final = frozenset(
     "file image media datei bild fichier archivo imagen ficheiro bestand immagine plik fil файл ファイル 文件".split()
 )
@@ -31,7 +42,21 @@ _NOT_CITED = re.compile(
     r"^(?:url|archive|access|abruf|ref$|name-list|df$|mode$|.*-?(?:link|url|status)$)", re.IGNORECASE
 )
 _POINTS_TO: Final = frozenset("main|see also|further|see|hauptartikel|siehe auch|article détaillé".split("|"))
-_FIELD = re.compile(r"^\s*([^=\n{}\[\]<>]{1,80}?)\s*=(.*)$", re.DOTALL)
+_NOT_NAMED = re.compile(r"[\n{}\[\]<>]")
+_MAX_NAME_CHARS: Final = 80
+# What a template within a line is to look like, where its page is kept, and when somebody checked it.
+_LOOKS = re.compile(
+    r"^(?:abbr|adj|align|archive.*|background.*|bg.*|border|bot|cat.*|class|clear|colou?r|dat[ae]|disp(?:lay)?|fixed.*|float"
+    r"|font.*|format|group|height|id|image_?size|italic.*|lang(?:uage)?|link|lk|margin|mode|nocat|noicon|padding|pos"
+    r"|position|ref|rowspan|colspan|scope|sfn|sigfig|size|sort.*|style|url|valign|width|wrap|.*[-_]?(?:date|link|url|status"
+    r"|style|class|color|size|width))$",
+    re.IGNORECASE,
+)
+_SWITCHES: Final = frozenset("yes no y n on off true false auto none left right center 0 1".split())
+_SAID_ITSELF: Final = frozenset("text quote content contents body title caption label".split())
+_BETWEEN_VALUES: Final = frozenset("to and by x × - – or +".split())
+# MediaWiki has a limit like it; what is open beyond it, further out, is taken for text.
+_MAX_DEPTH: Final = 100
 
 
 def plain(text: str) -> str:
@@ -52,6 +77,9 @@ def _bracketed(text: str) -> str:
         sign = found[0]
         if sign not in _CLOSES:
             open_at.append((sign, []))
+            if len(open_at) > _MAX_DEPTH:
+                outer, parts = open_at.pop(1)
+                open_at[0][1].extend([outer, *parts])
         elif open_at[-1][0] == _CLOSES[sign]:
             inner = "".join(open_at.pop()[1])
             open_at[-1][1].append(_template(inner) if sign == "}}" else _link(inner))
@@ -62,12 +90,13 @@ def _bracketed(text: str) -> str:
 
 def _link(inner: str) -> str:
     target, *more = inner.split("|")
-    space, colon, _name = target.partition(":")
+    space, colon, page = target.partition(":")
     kind = space.strip().lower()
     if colon and kind in _PICTURES:
-        caption = more[-1].strip() if more and not _PICTURE_OPTION.match(more[-1].strip()) else ""
+        caption = next((part.strip() for part in reversed(more) if not _PICTURE_OPTION.match(part.strip())), "")
         return f"\n\n{caption}\n\n" if caption else ""
-    if colon and (kind in _ASIDE or (_LANGUAGE.match(kind) and not more)):
+    in_language = _LANGUAGE.match(space) and not page.startswith(" ") and not more
+    if colon and (kind in _ASIDE or in_language):
         return ""
     return more[-1] if more and more[-1].strip() else target.strip().lstrip(":#")
 
@@ -77,16 +106,44 @@ def _template(inner: str) -> str:
     name = one_line(name)
     if name.startswith(("#", "DISPLAYTITLE", "DEFAULTSORT", "{")):
         return ""
-    named = [(found[1], one_line(found[2])) for part in parts if (found := _FIELD.match(part))]
-    texts = [part.strip() for part in parts if not _FIELD.match(part) and part.strip()]
+    named, texts = _arguments(parts)
     if _CITES.match(name):
-        return ", ".join(value for key, value in named if value and not _NOT_CITED.match(key))
+        return ", ".join([*texts, *(value for key, value in named if value and not _NOT_CITED.match(key))])
     if "\n" in inner:
         fields = [f"{key}: {value}" for key, value in named if value]
         return "\n\n" + "\n".join([*fields, *texts]) + "\n\n"
-    if name.lower() == "lang" and len(texts) > 1:
-        return texts[-1]
+    if name.lower() == "lang":
+        return " ".join(texts[-1:])
+    if name.lower() in _POINTS_TO:
+        return f"{name}: {', '.join(texts)}" if texts else ""
     if name.lower() in {"convert", "val", "cvt"}:
-        return " ".join(texts[:2])
-    shown = ", ".join(texts) if name.lower() in _POINTS_TO else " ".join(texts)
-    return f"{name}: {shown}" if shown and name.lower() in _POINTS_TO else shown
+        named, texts = [], _measure(texts)
+    said = [(key, value) for key, value in named if not _LOOKS.match(key) and value.lower() not in _SWITCHES]
+    texts += [value for key, value in said if key.lower() in _SAID_ITSELF]
+    fields = [f"{key}: {value}" for key, value in said if value and key.lower() not in _SAID_ITSELF]
+    return " ".join(texts) + (f" ({'; '.join(fields)})" if texts and fields else "; ".join(fields))
+
+
+def _measure(texts: list[str]) -> list[str]:
+    """Values with their unit, without what they are to be converted to."""
+    count = 2
+    while texts[count : count + 1] and texts[count - 1] in _BETWEEN_VALUES:
+        count += 2
+    return texts[:count]
+
+
+def _arguments(parts: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Arguments that have a name, and the texts of others; a number is the place of one of these."""
+    named: list[tuple[str, str]] = []
+    places: dict[int, str] = {}
+    unnamed = 0
+    for part in parts:
+        key, sign, value = (each.strip() for each in part.partition("="))
+        if not sign or not key or len(key) > _MAX_NAME_CHARS or _NOT_NAMED.search(key):
+            unnamed += 1
+            places[unnamed] = part.strip()
+        elif key.isdecimal():
+            places[int(key)] = value
+        else:
+            named.append((key, one_line(value)))
+    return named, [places[place] for place in sorted(places) if places[place]]

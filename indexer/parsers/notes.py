@@ -70,12 +70,12 @@ def _beside(
 
 def _taken(text: str, left: dict[str, str], mentions: Callable[[str], Iterable[str]]) -> Iterator[Block]:
     """Notes that a text refers to, and those that these refer to."""
-    names = list(mentions(text))
+    names = [*mentions(text)][::-1]
     while names:
-        note = left.pop(names.pop(0), None)
+        note = left.pop(names.pop(), None)
         if note is not None:
             yield Block(text=note)
-            names = [*mentions(note), *names]
+            names += [*mentions(note)][::-1]
 
 
 class _Numbered:

@@ -46,7 +46,9 @@ _DIRECTIVES: Final = {
     **dict.fromkeys(_CODE, BlockKind.CODE),
     "figure": BlockKind.CAPTION,
 }
-_SILENT: Final = frozenset({"toctree", "contents", "index", "raw", "meta", "default-role", "sectnum", "class", "role"})
+_SILENT: Final = frozenset({"toctree", "contents", "index", "raw", "meta", "default-role", "sectnum", "role"})
+# What is indented below them is text.
+_LOOKS: Final = frozenset({"class", "rst-class", "container", "cssclass"})
 
 
 def parse_rst(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
@@ -108,8 +110,12 @@ class _Walk:
         directive = _DIRECTIVE.match(line)
         if directive is not None and directive[2] and directive[1].lower() in _TABLES:
             return self._captioned(directive[2])
-        text = self._take(1) + self._indented()
         self._literal_follows = False
+        if directive is not None and directive[1].lower() in _LOOKS:
+            self._take(1)
+            self._blank_lines()
+            return Block(text="")
+        text = self._take(1) + self._indented()
         if directive is None:
             return Block(text=text) if _EXPLICIT.match(line) else Block(text="")
         name = directive[1].lower()

@@ -22,20 +22,24 @@ if TYPE_CHECKING:
 _LOOK: Final = r"(?:\([^()\n]{0,200}\)|\{[^{}\n]{0,200}\}|\[[^\[\]\n]{0,40}\]|[<>=()~^-]){0,8}"
 _MARK = re.compile(rf"^(h[1-6]|bq|bc|pre|p|fn\d+|notextile|table|###|clear){_LOOK}(\.\.?)(?::\S+)?(?:[ \t]+|$)")
 _LIST_ITEM = re.compile(rf"^(?:[*#]{{1,6}}{_LOOK}|-)[ \t]+\S")
-_ROW = re.compile(r"^(?:[^|\n]{0,80}\.[ \t]+)?\|.*\|[ \t]*$", re.DOTALL)
+_ROW = re.compile(rf"^(?:{_LOOK}\.[ \t]+)?\|.*\|[ \t]*$", re.DOTALL)
+_ROW_LOOK = re.compile(rf"^{_LOOK}\.[ \t]+(?=\|)")
 _CELL = re.compile(rf"^(?:(_)|\\(\d{{1,3}})|/(\d{{1,3}})|{_LOOK}(?<=[^|])){{1,4}}\.[ \t]+|^_\.[ \t]*")
 _COLUMNS, _ROWS = re.compile(r"\\(\d{1,3})"), re.compile(r"/(\d{1,3})")
-_PRE = re.compile(r"<(pre)\b[^<>]{0,200}>|<notextile>", re.IGNORECASE)
+_PRE = re.compile(r"<(pre|notextile)\b[^<>]{0,200}>", re.IGNORECASE)
+_PRE_END: Final = {name: re.compile(f"</{name}>", re.IGNORECASE) for name in ("pre", "notextile")}
 _NOTE = re.compile(r"^\[(\d+)\] ")
 _MENTION = re.compile(r"\[(\d+)\]")
+# Within it are no tags.
+_CODE = re.compile(r"(?<![\w@])@([^@\n]{1,500})@(?![\w@])|<code>([^\n]{0,500}?)</code>")
+_TAG = re.compile(r"</?[a-z][^<>\n]{0,300}>", re.IGNORECASE)
 _INLINE: Final = (
     (re.compile(r"\{\{[^{}\n]{0,300}\}\}"), ""),
     (re.compile(rf'"{_LOOK}([^"\n]{{1,500}})":(?:https?://|mailto:|/|#|\w)[^\s"<>|]{{0,1000}}'), r"\1"),
     (re.compile(r"!(?:[<>=(][^!\n]{0,80})?[^\s!()]{1,300}\(([^()!\n]{1,300})\)!(?::\S{1,500})?"), r"\1"),
     (re.compile(r"!(?:https?:/|[\w./-]{0,200}/)?[\w./-]{1,200}\.(?:png|jpe?g|gif|svg)!(?::\S{1,500})?"), ""),
     (re.compile(rf"%{_LOOK}([^%\n]{{1,500}})%"), r"\1"),
-    (re.compile(r"(?<![\w@])@([^@\n]{1,500})@(?![\w@])"), r"\1"),
-    (re.compile(r"</?[a-z][^<>\n]{0,300}>", re.IGNORECASE), ""),
+    (_TAG, ""),
 )
 
 
@@ -51,10 +55,16 @@ def _blocks(text: str) -> Iterator[Block]:
     """Groups of lines; one that ends with two points goes on until another begins."""
     going_on = ""
     for group in _groups(text):
-        mark = _MARK.match(group)
-        if _PRE.match(group):
-            yield from _code(group[group.index(">") + 1 :].removesuffix("\n").removesuffix("</pre>"))
+        at = 0
+        while (begun := _PRE.match(group, at)) is not None:
+            end = _PRE_END[begun[1].lower()].search(group, begun.end())
+            inner = group[begun.end() : end.start() if end is not None else len(group)]
+            at = end.end() if end is not None else len(group)
+            yield from _code(inner) if begun[1].lower() == "pre" else _whole(inner)
+        group = group[at:].lstrip("\n") if at else group  # noqa: PLW2901 - what is left of it
+        if not group.strip():
             continue
+        mark = _MARK.match(group)
         if mark is not None:
             name, body = mark[1], group[mark.end() :]
             going_on = name if mark[2] == ".." else ""
@@ -72,7 +82,7 @@ def _groups(text: str) -> Iterator[str]:
         if lines and not preformatted and (begins or not line.strip()):
             yield "".join(lines)
             lines = []
-        preformatted = (preformatted or begins) and "</pre>" not in line and "</notextile>" not in line
+        preformatted = (preformatted or begins) and not any(end.search(line) for end in _PRE_END.values())
         if line.strip() or preformatted:
             lines.append(line)
     if lines:
@@ -82,7 +92,7 @@ def _groups(text: str) -> Iterator[str]:
 def _block(name: str, body: str) -> Iterator[Block]:
     if name in {"bc", "pre"}:
         yield from _code(body)
-    elif name in {"###", "clear"}:
+    elif name == "###":
         return
     elif name.startswith("fn"):
         yield Block(text=f"[{name[2:]}] {_shown(body)}\n\n")
@@ -101,11 +111,18 @@ def _code(text: str) -> Iterator[Block]:
         yield Block(text=f"{code}\n\n", kind=BlockKind.CODE)
 
 
+def _whole(text: str) -> Iterator[Block]:
+    """What stands as it is, but for its tags."""
+    if shown := unescape(_TAG.sub("", text)).strip("\n"):
+        yield Block(text=f"{shown}\n\n")
+
+
 def _table(lines: Sequence[str]) -> Iterator[Block]:
     rows: list[list[Cell]] = []
     for line in lines:
-        if line.lstrip().startswith("|") or not rows:
-            texts = line[line.find("|") + 1 :].rstrip().removesuffix("|").split("|")
+        row = _ROW_LOOK.sub("", line.lstrip())
+        if row.startswith("|") or not rows:
+            texts = row.removeprefix("|").rstrip().removesuffix("|").split("|")
             rows.append([_cell(text) for text in texts])
         elif rows[-1]:  # a cell of several lines
             last = rows[-1].pop()
@@ -128,6 +145,7 @@ def _cell(text: str) -> Cell:
 
 
 def _shown(text: str) -> str:
+    text = _CODE.sub(lambda code: (code[1] or code[2] or "").replace("<", "&lt;"), text)
     for pattern, shown in _INLINE:
         text = pattern.sub(shown, text)
     return unescape(text)

@@ -280,3 +280,14 @@ def test_drawn_tables_are_tables_with_their_headers():
 def test_rules_without_an_end_cost_no_time():
     text = "\n\n".join(f"{'-' * (number % 900 + 2)} {'-' * (number // 900 + 2)}\na    b" for number in range(3000))
     assert "".join(block.text for block in parse(text) if isinstance(block, Block)) == text
+
+
+@pytest.mark.timeout(20)
+def test_headings_in_html_that_never_end_cost_no_time():
+    text = "<h1>a" * 60_000
+    assert "".join(block.text for block in parse(text) if isinstance(block, Block)) == text
+
+
+def test_a_drawn_grid_with_an_empty_header_is_a_table_without_one():
+    found = [block for block in parse("+---+---+\n+===+===+\n| a | b |\n+---+---+\n") if isinstance(block, Block)]
+    assert [(block.kind, block.header) for block in found] == [(BlockKind.TABLE, "")]

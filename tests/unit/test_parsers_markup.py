@@ -65,6 +65,11 @@ def test_rst_structure_is_found_and_text_is_verbatim():
     assert all(block.text in RST_PAGE for block in result.blocks)
 
 
+def test_text_of_rst_below_what_it_is_to_look_like_is_kept():
+    page = "A\n\n.. class:: lead\n\n   Water runs down.\n\n.. container:: x\n\n   - slow\n"
+    assert parsed(RST, page).kinds() == [("paragraph", "A"), ("paragraph", "Water runs down."), ("list", "- slow")]
+
+
 def test_rst_files_that_it_includes_are_told_once():
     result = parsed(RST, "".join(f".. include:: {number}.txt\n" for number in range(1000)) + "\nText.\n")
     assert result.notices == [
@@ -160,6 +165,34 @@ def test_org_structure_is_found_and_drawers_are_left_out():
     assert "PROPERTIES" not in result.text
     assert "a comment" not in result.text
     assert all(block.text in ORG_PAGE for block in result.blocks)
+
+
+def test_drawers_of_org_that_are_shown_are_text_and_none_reaches_beyond_a_heading():
+    page = (
+        "* A\n:NOTES:\nSeen in May.\n:END:\n:LOGBOOK:\n- hidden\n:END:\n:PROPERTIES:\nkept\n* B\n:END:\n"
+        "DEADLINE: a word\nDEADLINE: <2024-05-01>\n"
+    )
+    assert parsed(ORG, page).kinds() == [
+        ("heading", "A"),
+        ("paragraph", "Seen in May."),
+        ("paragraph", ":PROPERTIES:\nkept"),
+        ("heading", "B"),
+        ("paragraph", "DEADLINE: a word\nDEADLINE: <2024-05-01>"),
+    ]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "page",
+    [
+        "#+begin_src\n" * 50_000,
+        "* " + ":b" * 50_000,
+        "* a" + " " * 100_000 + "b",
+        "#+a: b" + " " * 200_000 + "c",
+    ],
+)
+def test_marks_of_org_that_never_end_cost_no_time(page):
+    parsed(ORG, page)
 
 
 LATEX_PAGE = r"""

@@ -156,6 +156,37 @@ def test_tables_of_asciidoc_are_rows_with_their_header_and_caption():
     assert {block.header for block in blocks[1:]} == {"Model | What | Flow"}
 
 
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("|===\n|===\n\nend\n", [("paragraph", "end")]),
+        ("|===\ninclude::rows.adoc[]\n|===\nend\n", [("paragraph", "end")]),
+        ("|===\none {a}\n\ntwo\n:a: b\n", [("paragraph", "one b"), ("paragraph", "two :a: b")]),
+        ("|===\nfirst |b\n|c\n|===\n", [("paragraph", "first"), ("table", "b\nc")]),
+        (',===\nPart,Note\nSeal,"open\nBolt,0.2\n,===\n', [("table", 'Part | Note\nSeal | "open\nBolt | 0.2')]),
+    ],
+)
+def test_tables_of_asciidoc_that_are_damaged_lose_no_text(page, expected):
+    result = parsed(ASCIIDOC, page)
+    assert result.kinds() == expected
+    assert bool(result.notices) == ("include::" in page)
+
+
+def test_a_mark_that_is_never_closed_in_a_long_table_of_asciidoc_costs_nothing():
+    result = parsed(ASCIIDOC, f',===\nPart,"{"long " * 500_000}\nSeal,3.50\n,===\n')
+    assert result.text.count("long") == 500_000
+    assert "Seal | 3.50" in result.text
+
+
+def test_lines_of_asciidoc_that_begin_with_a_bracket_are_text_unless_they_say_how_a_block_looks():
+    page = (
+        "[1] Knuth, The Art [vol. 1]\n\n[2024-05-01]\n\n[ ] open\n[x] done [late]\n\n[.lead]\nA\n\n[#id%opt]\nB\n\n"
+        "[]\n[\"quote\", 'Kim']\nC\n\n[{style}]\n[[id]]\n[horizontal,labelwidth=10]\nD\n"
+    )
+    text = "[1] Knuth, The Art [vol. 1]|[2024-05-01]|[ ] open\n[x] done [late]|A|B|C|D"
+    assert parsed(ASCIIDOC, page).kinds() == [("paragraph", each) for each in text.split("|")]
+
+
 def test_links_of_asciidoc_without_a_label_are_their_address_and_sizes_are_no_captions():
     page = (
         "See link:https://example.org/a[], mailto:kim@example.org[Kim] and https://b.org[].\n\n"
@@ -257,6 +288,33 @@ def test_mediawiki_is_text_with_its_structure():
     assert [block.caption for block in result.blocks if block.kind == "table"] == ["Depths"]
 
 
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{quote|1=To be|2=Kim}} end", "To be Kim end"),
+        ("{{quote|2=Kim|1=To be}}", "To be Kim"),
+        ("{{quote|text=To be|author=Kim|class=x|date=May 2020}}", "To be (author: Kim)"),
+        ("It {{Infobox river|name=Inn|length=517 km|bg_color=red|wrap=yes}}", "It name: Inn; length: 517 km"),
+        ("{{cite book|Piers of the Inn|last=Low}}", "Piers of the Inn, Low"),
+        ("{{convert|10|to|20|km|mi|abbr=on}}", "10 to 20 km"),
+        ("{{main|1=Pier|2=Inn}}", "main: Pier, Inn"),
+        ("[[File:a.jpg|thumb|The pier|alt=A pier]]", "The pier"),
+        ("See [[War: a history]] and [[RFC:2119]].", "See War: a history and RFC:2119."),
+        ("ping <host name> <b>now</b><br />a<td>b</td> 1 <2> 3", "ping <host name> now a b  1 <2> 3"),
+        ("icon \ue0005\ue001 &#xe000;0&#xe001; \ufdd07\ufdd1", "icon \ue0005\ue001 \ue0000\ue001 7"),
+        ("a<nowiki>\ue000</nowiki>&#xfdd0;0&#xfdd1;", "a\ue0000"),
+        ("{|\nabove\n|+ Depths\n|-\nbetween\n| a || b\nc\n| d\n|}", "above\nbetween\n\nDepths\n\na | b c | d"),
+    ],
+)
+def test_what_a_reader_of_a_wiki_sees_is_kept(template, text):
+    assert parsed(MEDIAWIKI, template).text.strip() == text
+
+
+def test_notes_of_a_wiki_with_one_name_in_two_groups_are_two():
+    page = 'a<ref name=x group=g>One.</ref> b<ref name="x">Two.</ref> c<ref group="g" name=\'x\'/> d<ref name=x />'
+    assert parsed(MEDIAWIKI, page).text == "a[1] b[2] c[1] d[2]\n\n[1] One.\n\n[2] Two.\n\n"
+
+
 def test_pages_of_a_wiki_that_was_exported_are_text():
     page = (
         '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/"><page><title>Pier</title><revision>'
@@ -327,6 +385,22 @@ fn2. See the plaque.
         ("paragraph", "Water finds its way."),
         ("code", 'puts "hi"\n\nputs "ho"'),
     ]
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("<pre>a</pre> rest\nh1. no\n", [("code", "a"), ("paragraph", "rest\nh1. no")]),
+        ("<PRE>a\n\nb</PRE>\nh1. Pier\n", [("code", "a\n\nb"), ("heading", "Pier")]),
+        ("<notextile>\n*a* <b>b</b>\n\nc\n</notextile>below\n", [("paragraph", "*a* b\n\nc"), ("paragraph", "below")]),
+        ("Use @<host>@ and <code>a < b</code> <b>now</b>.\n", [("paragraph", "Use <host> and a < b now.")]),
+        ("clear. Water.\n", [("paragraph", "Water.")]),
+        ("Known pumps. |a|b|\n", [("paragraph", "Known pumps. |a|b|")]),
+        ("{color:red}. |a|b|\n|c|d|\n", [("table", "a | b\nc | d")]),
+    ],
+)
+def test_textile_loses_no_text(page, expected):
+    assert parsed(TEXTILE, page).kinds() == expected
 
 
 MAN = r'''
@@ -434,6 +508,12 @@ def test_manual_pages_of_bsd_are_read_too():
         ".TH a 1\n.SH a\n" + "\\f[" * 50_000,
         ".SH a\n" + ".B " + '"' * 100_000,
         ".nf\n" * 50_000,
+        ".a" + " " * 200_000 + "b",
+        "image::a[" + "a" * 200_000 + "=b]",
+        "image:a[" * 100_000,
+        "{{a|" + " " * 100_000 + "}}",
+        "{{a|b" * 200_000 + "}}" * 200_000,
+        "<ref>a</ref>" * 200_000,
     ],
 )
 def test_what_is_never_closed_costs_no_time(media_type, page):
