@@ -529,6 +529,29 @@ def test_references_of_other_programs_are_the_same_records(page):
     ]
 
 
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (
+            "PMID- 1\nTI  - Piers\nAB  - We found\nDNA-binding ones\n%5 of them.\n",
+            "Title: Piers\nAbstract: We found DNA-binding ones %5 of them.",
+        ),
+        (
+            "TY  - JOUR\nTI  - Piers\nSP  - 10\nEP  - 12\nAB  - We found\nRNA - and\nDNA-binding ones.\nER  - \n",
+            "Title: Piers\nPages: 10–12\nAbstract: We found RNA - and DNA-binding ones.",
+        ),
+        ("TY - JOUR\nTI - Piers\nSP - 10-12\nEP - 12\nER -\n", "Title: Piers\nPages: 10-12"),
+        ("%0 Book\n%T Water\n%X Long\nAB  - ones.\n", "Title: Water\nAbstract: Long AB - ones."),
+        (
+            r"@misc{a, title={A--B~C}, url={http://a.b/~kim/x--y\_z\~{}}, doi = {10.1/a\_b--c}}",
+            "Title: A–B C\nDOI: 10.1/a_b--c\nAddress: http://a.b/~kim/x--y_z~\nKey: a",
+        ),
+    ],
+)
+def test_references_keep_addresses_pages_and_lines_that_only_look_like_fields(page, said):
+    assert parsed(REFERENCES, page).of("paragraph") == [said]
+
+
 def test_a_text_with_the_name_of_references_is_kept_and_what_is_never_closed_costs_no_time():
     assert parsed(REFERENCES, "Just words.\n").text == "Just words.\n"
     for page in ("@a{b," + "c={" * 50_000, "@a{b,c=" + '"' * 50_000, "@a{" * 50_000, "@a{b,c=" + "d#" * 50_000):
