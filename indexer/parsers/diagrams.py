@@ -44,7 +44,8 @@ class Diagram:
         A label beside an arrow that leads from nowhere to nowhere is a label as others are.
         """
         joined = [each for each in self.connections if each.source in self.labels and each.target in self.labels]
-        loose = [each.label for each in self.connections if each.label and each not in joined]
+        known = set(joined)
+        loose = [each.label for each in self.connections if each.label and each not in known]
         texts = [*self.labels.values(), *loose]
         if not texts:
             return
