@@ -288,6 +288,12 @@ def test_srt_and_ass_subtitles_are_read():
     assert parsed(ASS, ass).text == "[00:00:05] Ann: Hi you, there\n\n"
 
 
+@pytest.mark.timeout(10)
+def test_cues_of_many_lines_cost_no_time():
+    cues = ("00:01.000 --> 00:02.000\n" + f"{word}\n" * 200_000 + "\n" for word in ("a", "b"))
+    assert parsed(VTT, "WEBVTT\n\n" + "".join(cues)).text.count("b") == 200_000
+
+
 def test_notebooks_keep_cells_and_cut_long_outputs():
     cells = [
         {"cell_type": "markdown", "source": ["# Rivers\n", "They run."]},
@@ -312,6 +318,19 @@ def test_notebooks_keep_cells_and_cut_long_outputs():
     assert result.of("paragraph") == ["They run.", "raw text"]
     assert "iVBOR" not in result.text
     assert result.notices == ["1 output of more than 4,000 characters cut off."]
+
+
+@pytest.mark.parametrize("odd", [None, 7, 10**9, "x", [], [1], {"a": 1}])
+def test_odd_values_in_notebooks_cost_no_other_cell(odd):
+    cells = [
+        {"cell_type": "code", "source": "x = 1", "outputs": odd},
+        {"cell_type": "code", "outputs": [{"output_type": odd, "text": "1"}]},
+        {"cell_type": "heading", "level": odd, "source": "Pier"},
+        {"cell_type": odd, "source": odd},
+        {"cell_type": "markdown", "source": "Last."},
+    ]
+    sheets = [odd, {"cells": odd}, {"cells": cells}]
+    assert parsed(NOTEBOOK, json.dumps({"worksheets": sheets})).text.strip().endswith("Last.")
 
 
 @pytest.mark.parametrize("source", ["{", "[1]", '{"cells": 3}', "[" * 100_000])

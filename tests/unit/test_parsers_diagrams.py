@@ -194,6 +194,11 @@ def test_long_runs_many_runs_and_many_arrows_cost_no_time():
     parsed(CANVAS, json.dumps({"nodes": [{"id": "1", "text": "a"}], "edges": edges}))
 
 
+def test_labels_without_an_id_of_their_own_are_kept():
+    nodes = [{"text": "a"}, {"text": "b"}, {"id": "1", "text": "c"}, {"id": "1", "text": "d"}]
+    assert parsed(CANVAS, json.dumps({"nodes": nodes})).of("list") == ["a\nb\nc\nd"]
+
+
 def test_xps_without_characters_has_no_text():
     with pytest.raises(SourceHasNoText):
         parsed(XPS, xps(['<Path Data="M 0,0 L 9,9"/><Glyphs OriginX="1" OriginY="1" Indices="3;4"/>']))
