@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -158,7 +159,7 @@ def _seconds(time: str) -> float:
             total = total * 60 + float(part)
         except ValueError:
             return 0.0
-    return total
+    return total if math.isfinite(total) else 0.0
 
 
 def _clock(seconds: float) -> str:

@@ -123,7 +123,7 @@ def _run(run: _Element, moves: dict[_Element, _Matrix]) -> Iterator[Line]:
         (left + places[word.start()] * size, left + places[word.end()] * size, word[0]) for word in _WORD.finditer(text)
     ]
     yield Line(
-        left=words[0][0], right=words[-1][1], base=-y * _POINTS, size=round(size * 2) / 2,
+        left=words[0][0], right=words[-1][1], base=-y * _POINTS, size=max(0.5, round(size * 2) / 2),
         bold="Bold" in (run.get("StyleSimulations") or ""), text=" ".join(word for _, _, word in words), words=words,
         turned=turned,
     )  # fmt: skip

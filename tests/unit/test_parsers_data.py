@@ -288,6 +288,12 @@ def test_srt_and_ass_subtitles_are_read():
     assert parsed(ASS, ass).text == "[00:00:05] Ann: Hi you, there\n\n"
 
 
+@pytest.mark.parametrize("time", ["1e999", "nan", "9" * 400])
+def test_times_of_subtitles_beyond_measure_cost_no_text(time):
+    page = f"[Events]\nFormat: Start, End, Text\nDialogue: {time},{time},Hello\n"
+    assert parsed(ASS, page).text == "[00:00:00] Hello\n\n"
+
+
 @pytest.mark.timeout(10)
 def test_cues_of_many_lines_cost_no_time():
     cues = ("00:01.000 --> 00:02.000\n" + f"{word}\n" * 200_000 + "\n" for word in ("a", "b"))

@@ -175,7 +175,7 @@ def test_numbers_of_xps_are_read_as_long_and_as_short_as_they_are_written():
     assert parsed(XPS, xps([page])).of("table") == ["\n".join(" | ".join(row) for row in rows)]
 
 
-@pytest.mark.parametrize("number", ["1e99", "-1e308", "nan", "inf", "1e-300", "", "x"])
+@pytest.mark.parametrize("number", ["1e99", "-1e308", "0.1", "nan", "inf", "1e-300", "", "x"])
 def test_numbers_of_xps_beyond_measure_cost_no_text(number):
     around = f'<Canvas RenderTransform="{number},0,0,{number},{number},{number}">'
     page = around * 50 + glyphs("The pier.", number, number, size=number) + "</Canvas>" * 50
