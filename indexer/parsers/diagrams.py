@@ -32,8 +32,9 @@ class Diagram:
     connections: list[Connection] = field(default_factory=list)
 
     def add(self, shape: str, label: str) -> None:
+        """An id that is missing or given twice costs no label: the first keeps its connections."""
         if label := one_line(label):
-            self.labels[shape] = label
+            self.labels[shape if shape and shape not in self.labels else f"\n{len(self.labels)}"] = label
 
     def connect(self, source: str, target: str, label: str) -> None:
         self.connections.append(Connection(source=source, target=target, label=one_line(label)))
@@ -44,7 +45,8 @@ class Diagram:
         A label beside an arrow that leads from nowhere to nowhere is a label as others are.
         """
         joined = [each for each in self.connections if each.source in self.labels and each.target in self.labels]
-        loose = [each.label for each in self.connections if each.label and each not in joined]
+        known = set(joined)
+        loose = [each.label for each in self.connections if each.label and each not in known]
         texts = [*self.labels.values(), *loose]
         if not texts:
             return

@@ -27,6 +27,8 @@ _BREAKS: Final = frozenset(
 )  # fmt: skip
 _CAPTIONS: Final = frozenset({"caption", "figcaption"})
 _CODE_IN_CELL_CHARS: Final = 200
+# As much text of a cell as a raised number may belong to.
+_PARTS_BEFORE: Final = 16
 
 
 @dataclass(slots=True)
@@ -224,7 +226,7 @@ def _cell_text(cell: HtmlElement) -> str:
         if element.tag in _BREAKS or element.tag in {"br", "pre"}:
             parts.append(" ")
         if event == "start":
-            power = element.tag == "sup" and is_power("".join(parts), "".join(element.itertext()))
+            power = element.tag == "sup" and is_power("".join(parts[-_PARTS_BEFORE:]), "".join(element.itertext()))
             parts.append("^" if power else "")
             parts.append(element.text or "")
         elif element is not cell:

@@ -1,6 +1,6 @@
 r"""Manual pages in troff's macros man(7) and mdoc(7): sections, options with what they do, code, and tables.
 
-Fonts, sizes and places are left out; characters that are written as escapes are themselves (groff_char(7)).
+Fonts, sizes and places are left out.
 """
 
 from __future__ import annotations
@@ -10,33 +10,31 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, included, one_line
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.manual_characters import arguments, plain_text
 from indexer.parsers.tables import table_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
-_REQUEST = re.compile(r"^[.'][ \t]*([A-Za-z]{1,3}|\.)(?![A-Za-z])[ \t]*(.*)$")
-_ARGUMENT = re.compile(r'"((?:[^"]|"")*)"?|(\S+)')
-_CHARACTERS: Final = {
-    "-": "-", "e": "\\", "\\": "\\", " ": " ", "~": " ", "0": " ", "'": "'", "`": "`", ".": ".", "(bu": "•", "(em": "—",
-    "(en": "–", "(aq": "'", "(dq": '"', "(lq": "“", "(rq": "”", "(oq": "‘", "(cq": "’", "*(lq": "“", "*(rq": "”",
-    "(co": "©", "(rg": "®", "(mu": "×", "(+-": "±", "(->": "→", "(<-": "←", "(>=": "≥", "(<=": "≤", "(ha": "^",
-    "(ti": "~", "(rs": "\\", "(ga": "`", "(ss": "ß", "(:a": "ä", "(:o": "ö", "(:u": "ü", "*(Aq": "'", "(hy": "-",
-}  # fmt: skip
-_ESCAPE = re.compile(
-    r"\\(?:f(?:\(..|\[[^\]\n]{0,20}\]|.)|s[-+]?\d{1,2}|[hvw]'[^'\n]{0,40}'|m\[[^\]\n]{0,20}\]|\[u([0-9A-F]{4,5})\]"
-    r"|(\*?\(..)|\*?\[([^\]\n]{0,40})\]|n(?:\(..|.)|(.)|$)"
-)
-_FOR_TERMINALS = re.compile(r"^[.'](?:ie|if)[ \t]+n[ \t]+(?=[.'])")
+_REQUEST = re.compile(r"^[.'][ \t]*([A-Za-z]{1,3}|\.)(?![A-Za-z])1?[ \t]*(.*)$")
+_FOR_TERMINALS = re.compile(r"^[.'](?:ie|if)[ \t]+(?:n|\\n\(\.g|\\n\[\.g\])[ \t]+(?=[.'])")
 _COMMENT = re.compile(r'(?<!\\)\\["#].*$')
 _SECTIONS: Final = {"SH": 1, "Sh": 1, "SS": 2, "Ss": 2}
-_BREAKS: Final = frozenset("PP P LP Pp sp HP RS RE Bl El".split())
+_BREAKS: Final = frozenset("PP P LP Pp sp Sp HP RS RE Bl El".split())
 # Their arguments stand beside each other in fonts that alternate.
 _ALTERNATING: Final = frozenset("BR RB BI IB IR RI".split())
-_TEXTS: Final = frozenset("B I SM SB UR MT".split())
+_TEXTS: Final = frozenset("B I SM SB UR MT URL MTO SY".split())
 _DEFINITIONS: Final = frozenset({"de", "ig", "am"})
-_CODE: Final = {"nf": "fi", "EX": "EE", "Bd": "Ed"}
+_STRING = re.compile(r'(\S+)[ \t]+"?(.*)')
+_STRING_CHARS: Final = 80
+_CODE: Final = {"nf": "fi", "EX": "EE", "Bd": "Ed", "Vb": "Ve"}
+_ENDS: Final = frozenset({*_CODE.values(), "TE"})
+# Of tbl(1): what parts cells, lines drawn between rows, and a cell on lines of its own.
+_TAB = re.compile(r"\btab[ \t]*\((.)\)")
+_RULE = re.compile(r"[ \t]*(?:\\?[_=]|\\\^)?[ \t]*")
+_OPENED, _CLOSED = "T{", "T}"
+_SHOWN: Final = frozenset({"D", "Dl"})  # D1 and Dl: one line of code
 # Macros of mdoc that stand within lines, and what they put around what follows.
 _MARKS: Final = {"Fl": "-", "Op": "[", "Oo": "[", "Oc": "]", "Pq": "("}
 _CLOSERS: Final = {"Op": "]", "Pq": ")"}
@@ -69,6 +67,8 @@ class _Page:
         self._text: list[str] = []
         self._tag: str | None = None  # of an option or item whose description is read
         self._awaits_tag = False
+        # What pod2man defines is a dash by way of a sign that it replaces later.
+        self._strings: dict[str, str] = {"--": "—", "PI": "π"}
         self.title = next(filter(None, (_titled(found) for found in map(_REQUEST.match, lines) if found)), "")
 
     def blocks(self) -> Iterator[Block]:
@@ -83,11 +83,11 @@ class _Page:
                     # Between an option and what it does there may be one.
                     yield from () if self._tag and not self._text else self._flush()
                 else:
-                    self._add(_plain(line))
+                    self._add(plain_text(line, self._strings))
         yield from self._flush()
 
     def _request(self, name: str, rest: str) -> Iterator[Block]:
-        words = _arguments(rest)
+        words = arguments(rest, self._strings)
         if (text := self._spoken(name, words)) is not None:
             self._add(text)
         elif name in _SECTIONS:
@@ -95,9 +95,9 @@ class _Page:
             heading = one_line(" ".join(words))
             if 0 < len(heading) <= MAX_HEADING_CHARS:
                 yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=_SECTIONS[name], heading=heading)
-        elif name in _CODE or name == "TS":
+        elif name in _CODE or name in {"TS", *_SHOWN}:
             yield from self._flush()
-            yield from self._whole(name)
+            yield from self._whole(name, words)
         elif name in {"TP", "IP", "It"}:
             yield from self._flush()
             self._awaits_tag = name == "TP"
@@ -105,10 +105,18 @@ class _Page:
                 self._tag = _said(words) if name == "It" else "".join(words[:1])
         elif name in _BREAKS:
             yield from self._parted(name)
-        elif name == "so":
+        else:
+            self._noted(name, words, rest)
+
+    def _noted(self, name: str, words: list[str], rest: str) -> None:
+        """What is no text where it stands."""
+        if name == "so":
             self.included.extend(words[:1])
+        elif name == "ds" and (string := _STRING.match(rest)) is not None:
+            # Of two kinds of device the page names the terminal first.
+            self._strings.setdefault(string[1], plain_text(string[2], self._strings)[:_STRING_CHARS])
         elif name in _DEFINITIONS:
-            self._skip("..")
+            self._skip((words[name != "ig" :] or ["."])[0])
 
     def _spoken(self, name: str, words: list[str]) -> str | None:
         """What a request adds to the line, if it is one that stands within text."""
@@ -116,6 +124,8 @@ class _Page:
             return "".join(words)
         if name in _TEXTS:
             return " ".join(words)
+        if name == "OP":
+            return f"[{' '.join(words)}]"
         if name == "Xr":
             return f"{words[0]}({words[1]})" + "".join(words[2:]) if len(words) > 1 else " ".join(words)
         if name == "Nm":
@@ -147,24 +157,59 @@ class _Page:
         elif text:
             yield Block(text=f"{text}\n\n")
 
-    def _whole(self, name: str) -> Iterator[Block]:
+    def _whole(self, name: str, words: list[str]) -> Iterator[Block]:
         """Code, or a table, up to where it ends."""
+        if name in _SHOWN:
+            yield from (Block(text=f"{said}\n\n", kind=BlockKind.CODE) for said in filter(None, [_said(words)]))
+            return
         lines = self._skip({**_CODE, "TS": "TE"}[name])
         if name == "TS":
-            layout = next((i for i, line in enumerate(lines) if line.rstrip().endswith(".")), -1)
-            rows = [[one_line(_plain(cell)) for cell in line.split("\t")] for line in lines[layout + 1 :]]
-            yield from table_blocks(row for row in rows if len(row) > 1)
-            return
-        shown = []
-        for line in lines:
-            request = _REQUEST.match(line)
-            words = _arguments(request[2]) if request is not None else []
-            if request is None:
-                shown.append(_plain(_COMMENT.sub("", line)))
-            elif words:
-                shown.append(("" if request[1] in _ALTERNATING else " ").join(words))
-        if code := "\n".join(shown).strip("\n"):
+            yield from table_blocks(self._rows(lines))
+        elif code := "\n".join(self._bare(lines)).strip("\n"):
             yield Block(text=f"{code}\n\n", kind=BlockKind.CODE)
+
+    def _bare(self, lines: Sequence[str]) -> Iterator[str]:
+        """The text of lines as they stand, without what only places them."""
+        for line in lines:
+            shown = _COMMENT.sub("", line)
+            request = _REQUEST.match(shown)
+            if request is None:
+                yield plain_text(shown, self._strings)
+            elif (text := self._spoken(request[1], arguments(request[2], self._strings))) is not None:
+                yield text
+            elif request[1] in _BREAKS:
+                yield ""
+
+    def _rows(self, lines: Sequence[str]) -> Iterator[list[str]]:
+        """Rows of tbl(1), whose layout comes before them, and again where it changes."""
+        tab = _TAB.search(lines[0]) if lines and lines[0].rstrip().endswith(";") else None
+        sign = "\t" if tab is None else tab[1]
+        in_layout = any(line.rstrip().endswith(".") for line in lines)
+        row: list[str] = []
+        within: list[str] | None = None  # a cell that is open
+        for line in lines:
+            if within is not None:
+                if not line.startswith(_CLOSED):
+                    within.append(line)
+                    continue
+                row.append(" ".join(self._bare(within)))
+                within, cells = None, line.removeprefix(_CLOSED).split(sign)[1:]
+            elif in_layout:
+                in_layout = not line.rstrip().endswith(".")
+                continue
+            elif _REQUEST.match(line):
+                in_layout = line.startswith(".T&")
+                continue
+            else:
+                row, cells = [], line.split(sign)
+            if cells and cells[-1].rstrip() == _OPENED:
+                within = []
+                cells.pop()
+            row += ["" if _RULE.fullmatch(cell) else one_line(plain_text(cell, self._strings)) for cell in cells]
+            if within is None:
+                yield row
+        if within is not None:
+            yield [*row, " ".join(self._bare(within))]
 
     def _skip(self, end: str) -> list[str]:
         """Lines up to the request that ends them."""
@@ -173,21 +218,17 @@ class _Page:
             line = self._lines[self._at]
             self._at += 1
             request = _REQUEST.match(line)
-            if request is not None and request[1] in _SECTIONS and end != "..":
+            if request is not None and request[1] in _SECTIONS and end in _ENDS:
                 self._at -= 1
                 return list(self._lines[start : self._at])
-            if line.rstrip() == end or (request is not None and request[1] == end):
+            if request is not None and request[1] == end:
                 return list(self._lines[start : self._at - 1])
         return list(self._lines[start:])
 
 
 def _titled(found: re.Match[str]) -> str:
-    words = _arguments(found[2]) if found[1] in {"TH", "Dt"} else []
+    words = arguments(found[2], {}) if found[1] in {"TH", "Dt"} else []
     return f"{words[0].lower()}({words[1]})" if len(words) > 1 else ""
-
-
-def _arguments(text: str) -> list[str]:
-    return [_plain(found[1].replace('""', '"') if found[2] is None else found[2]) for found in _ARGUMENT.finditer(text)]
 
 
 def _said(words: Sequence[str]) -> str:
@@ -201,13 +242,3 @@ def _said(words: Sequence[str]) -> str:
             said.append(f"{mark}{word}")
             mark = ""
     return " ".join([*said, mark]).rstrip() + closers
-
-
-def _plain(text: str) -> str:
-    def character(escape: re.Match[str]) -> str:
-        if escape[1]:
-            return chr(min(int(escape[1], 16), 0xD7FF))
-        name = escape[2] or (f"({escape[3]}" if escape[3] else escape[4]) or ""
-        return _CHARACTERS.get(name, "")
-
-    return _ESCAPE.sub(character, text)

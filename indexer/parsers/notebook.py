@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PLACEHOLDER = re.compile(r"<[^<>\n]*>")
+_LEVELS: Final = (1, 2, 3, 4, 5, 6)
 # Longer outputs are logs and dumps; their beginning tells what they are.
 _MAX_OUTPUT_CHARS: Final = 4000
 
@@ -57,7 +58,8 @@ def _cells(notebook: object) -> list[dict[str, Any]]:
     if isinstance(notebook, dict):
         cells = notebook.get("cells")
         if cells is None and isinstance(notebook.get("worksheets"), list):  # nbformat 3
-            cells = [cell for sheet in notebook["worksheets"] for cell in sheet.get("cells", [])]
+            sheets = [sheet for sheet in notebook["worksheets"] if isinstance(sheet, dict)]
+            cells = [cell for sheet in sheets for cell in _listed(sheet.get("cells"))]
         if isinstance(cells, list):
             return [cell for cell in cells if isinstance(cell, dict)]
     raise SourceDamaged("This is not a notebook: it has no cells.", hint="Open it in Jupyter and save it.")
@@ -65,18 +67,19 @@ def _cells(notebook: object) -> list[dict[str, Any]]:
 
 def _cell(cell: dict[str, Any]) -> Iterator[Parsed | int]:
     source = _text(cell.get("source", cell.get("input", "")))
-    kind = cell.get("cell_type")
+    kind = _text(cell.get("cell_type"))
     if kind == "code":
         if source.strip():
             yield from bounded(Block(text=source.rstrip("\n") + "\n\n", kind=BlockKind.CODE))
-        for output in cell.get("outputs") or ():
+        for output in _listed(cell.get("outputs")):
             text = _output(output) if isinstance(output, dict) else ""
             yield len(text) > _MAX_OUTPUT_CHARS
             if text.strip():
                 yield Block(text=text[:_MAX_OUTPUT_CHARS].rstrip() + "\n\n", kind=BlockKind.CODE)
     elif kind in {"markdown", "heading"}:
         if kind == "heading":  # nbformat 3
-            source = f"{'#' * int(cell.get('level') or 1)} {source}"
+            level = cell.get("level")
+            source = f"{'#' * (level if level in _LEVELS else 1)} {source}"
         # Each cell is Markdown of its own, so that an open code fence ends with it.
         for block in parse_markdown(io.BytesIO(f"{source.rstrip()}\n\n".encode()), "utf-8"):
             if isinstance(block, Block):
@@ -86,7 +89,7 @@ def _cell(cell: dict[str, Any]) -> Iterator[Parsed | int]:
 
 
 def _output(output: dict[str, Any]) -> str:
-    if output.get("output_type") in {"error", "pyerr"}:
+    if _text(output.get("output_type")) in {"error", "pyerr"}:
         return storable(f"{output.get('ename', '')}: {output.get('evalue', '')}")
     data = output.get("data") if isinstance(output.get("data"), dict) else output
     found = data.get("text/plain", data.get("text", "")) if isinstance(data, dict) else ""
@@ -94,6 +97,10 @@ def _output(output: dict[str, Any]) -> str:
     # What stands for a picture where none can be shown: "<Figure size 640x480 with 1 Axes>".
     is_picture = isinstance(data, dict) and any(kind.startswith("image/") for kind in data)
     return "" if is_picture and _PLACEHOLDER.fullmatch(text.strip()) else text
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _text(source: object) -> str:

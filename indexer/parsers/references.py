@@ -23,8 +23,13 @@ _PIECE = re.compile(r"\s*+(?:\"|\{|([^\s,#{}()\"]{1,200}))")
 _BRACE = re.compile(r"[{}]")
 _QUOTE_OR_BRACE = re.compile(r"[{}\"]")
 _STRING_CHARS: Final = 500
-_TAGGED = re.compile(r"^([A-Z][A-Z0-9]{1,3}) *- ?(.*)$")
-_PERCENT = re.compile(r"^%([0-9A-Z@!?&$~^<>\[\]+*]) ?(.*)$")
+# Lines that begin a field: of RIS, of EndNote, and of PubMed, whose names fill four columns.
+_RIS = re.compile(r"^([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
+_ENDNOTE = re.compile(r"^(%[0-9A-Z@!?&$~^<>\[\]+*]) ?(.*)$")
+_PUBMED = re.compile(r"^(?=.{4}-)([A-Z][A-Z0-9]{1,3}) *-(?: (.*)|)$")
+_TYPE = re.compile(r"^TY {1,2}- ", re.MULTILINE)
+_ADDRESSES: Final = frozenset({"url", "doi"})
+_ESCAPED = re.compile(r"\\(?:url)?(?=[&%_#$~{}])")
 _ACCENT = re.compile(r"\{?\\(?:([`'^\"~=.])|([uvHcdbrk])(?=[ {\\]))\s?\{?\\?([A-Za-z])\}?\}?")
 _COMBINING: Final = "\u0300\u0301\u0302\u0308\u0303\u0304\u0307\u0306\u030c\u030b\u0327\u0323\u0331\u030a\u0328"
 _ACCENTS: Final = dict(zip("`'^\"~=.uvHcdbrk", _COMBINING, strict=True))
@@ -71,6 +76,8 @@ def _written(record: Mapping[str, list[str]]) -> Iterator[Block]:
     said = []
     for called, names in _SAID.items():
         values = next((record[name] for name in names if record.get(name)), [])
+        if called == "Pages" and len(values) == 1 and values[0].isalnum():
+            values = ["–".join([*values, *record.get("ep", [])[:1]])]
         if values:
             said.append(f"{called}: {'; '.join(values)}")
     said += [f"Key: {key}" for key in record.get("", [])[:1]] if said else []
@@ -90,9 +97,9 @@ def _bibtex(text: str) -> Iterator[dict[str, list[str]]]:
         at = at if key is None else key.end()
         record = {} if key is None else {"": [one_line(key[1])]}
         while (name := _NAME.match(text, at)) is not None:
+            called = name[1].lower()
             value, at = _value(text, name.end(), strings)
-            if value:
-                called = name[1].lower()
+            if value := one_line(_address(value) if called in _ADDRESSES else _plain(value)):
                 record[called] = _people(value) if called in {"author", "editor"} else [value]
             at += text[at : at + 1] == ","
         if kind == "string":
@@ -118,7 +125,7 @@ def _value(text: str, at: int, strings: Mapping[str, str]) -> tuple[str, int]:
         if text[at : at + 1] != "#":
             break
         at += 1
-    return one_line(_plain("".join(parts))), at
+    return "".join(parts), at
 
 
 def _end(text: str, at: int, *, quoted: bool) -> int:
@@ -147,21 +154,30 @@ def _plain(text: str) -> str:
     return _COMMAND.sub("", text).replace("{", "").replace("}", "").replace("~", " ").replace("--", "–")
 
 
+def _address(text: str) -> str:
+    """One that TeX does not set: signs of it are its own."""
+    return _ESCAPED.sub("", text).replace("{", "").replace("}", "")
+
+
 def _lines(text: str) -> Iterator[dict[str, list[str]]]:
     """Records of lines that begin with a tag; those that are indented go on with the one before."""
     record: dict[str, list[str]] = {}
-    last = ""
-    for line in text.split("\n"):
-        tagged, percent = _TAGGED.match(line), _PERCENT.match(line)
-        tag = tagged[1].lower() if tagged is not None else f"%{percent[1].lower()}" if percent is not None else ""
+    shape = _RIS if _TYPE.search(text) else _ENDNOTE if text.lstrip("\ufeff \n").startswith("%") else _PUBMED
+    for tag, value in _fields(text, shape):
         if tag in {"ty", "pmid", "%0", "er"}:
             yield record
-            record, last = {}, ""
-        elif tag:
-            found = tagged or percent
-            last = tag
-            if found is not None and (value := one_line(found[2])):
-                record.setdefault(tag, []).append(value)
-        elif last and line.strip() and record.get(last):
-            record[last][-1] += f" {line.strip()}"
+            record = {}
+        elif value:
+            record.setdefault(tag, []).append(value)
     yield record
+
+
+def _fields(text: str, shape: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+    tag, parts = "", [""]
+    for line in text.split("\n"):
+        if (found := shape.match(line)) is not None:
+            yield tag, one_line(" ".join(parts))
+            tag, parts = found[1].lower(), [found[2] or ""]
+        elif tag:
+            parts.append(line)
+    yield tag, one_line(" ".join(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,8 @@ _NOT_CUES = re.compile(r"^(?:NOTE|STYLE|REGION)\b")
 # As much as is said in about half a minute.
 _PARAGRAPH_CHARS: Final = 500
 _PAUSE_S: Final = 8.0
+# More do not stand on a screen.
+_ROLLED_LINES: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,8 @@ def _paragraphs(cues: Iterator[_Cue]) -> Iterator[Block]:
 
 def _shown_before(before: Sequence[str], lines: Sequence[str]) -> int:
     """How many lines at the top are the last ones of the cue before: captions that roll show each line twice."""
-    return next((n for n in range(min(len(before), len(lines)), 0, -1) if before[-n:] == lines[:n]), 0)
+    most = min(len(before), len(lines), _ROLLED_LINES)
+    return next((n for n in range(most, 0, -1) if before[-n:] == lines[:n]), 0)
 
 
 def _lines(text: str) -> tuple[str, ...]:
@@ -155,7 +159,7 @@ def _seconds(time: str) -> float:
             total = total * 60 + float(part)
         except ValueError:
             return 0.0
-    return total
+    return total if math.isfinite(total) else 0.0
 
 
 def _clock(seconds: float) -> str:

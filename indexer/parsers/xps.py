@@ -5,8 +5,10 @@ Source: ECMA-388. How wide a run is stands in its markup where a printer driver 
 
 from __future__ import annotations
 
+import math
 import posixpath
 import re
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -34,7 +36,9 @@ _POINTS: Final = 0.75  # a unit is 1/96 inch
 # Of a font's size, where nothing says how wide a character is.
 _USUAL_WIDTH: Final = 0.5
 _WORD = re.compile(r"\S+")
-_NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?(?:[eE]-?\d{1,2})?")
+_BETWEEN = re.compile(r"[\s,]+")
+# Of units and of scales: what is larger lies on no page.
+_MAX_NUMBER: Final = 1e6
 _Matrix = tuple[float, ...]
 
 
@@ -46,7 +50,7 @@ def parse_xps(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
         SourceHasNoText: its pages are pictures, or show characters without saying which.
     """
     with LimitedZip(file) as archive:
-        pages = list(_pages(archive))
+        pages = list(dict.fromkeys(_pages(archive)))  # none may be there twice (ECMA-388)
         if title := package_title(archive):
             yield Title(text=title)
         yield from beside_tables(_parsed(archive, pages))
@@ -73,7 +77,7 @@ def _pages(archive: LimitedZip) -> Iterator[str]:
     sequence = related(relations(archive), "fixedrepresentation")
     if sequence not in archive:
         raise SourceDamaged("It does not say what its pages are.", hint="Print it again.")
-    for document in _sources(archive, sequence, "DocumentReference"):
+    for document in dict.fromkeys(_sources(archive, sequence, "DocumentReference")):
         yield from _sources(archive, document, "PageContent")
 
 
@@ -87,7 +91,8 @@ def _sources(archive: LimitedZip, part: str, name: str) -> Iterator[str]:
 def _lines(archive: LimitedZip, part: str) -> list[Line]:
     page = read_xml(archive, part)
     height = _numbers(page.get("Height"), 1)[0] * _POINTS
-    lines = [line for run in page.iter("{*}Glyphs") for line in _run(run)]
+    moves: dict[_Element, _Matrix] = {}
+    lines = [line for run in page.iter("{*}Glyphs") for line in _run(run, moves)]
     for line in lines:
         line.base += height
         line.margin = margin(line.base, height)
@@ -96,28 +101,29 @@ def _lines(archive: LimitedZip, part: str) -> list[Line]:
     return in_reading_order(lines)
 
 
-def _run(run: _Element) -> Iterator[Line]:
+def _run(run: _Element, moves: dict[_Element, _Matrix]) -> Iterator[Line]:
     """The words of a run on its baseline, which is below zero: pages count from their upper edge."""
     text = (run.get("UnicodeString") or "").removeprefix("{}")
     if not text.strip():
         return
     x, y = _numbers(run.get("OriginX"), 1)[0], _numbers(run.get("OriginY"), 1)[0]
     size = _numbers(run.get("FontRenderingEmSize"), 1)[0]
-    widths = _widths(run.get("Indices") or "", len(text))
+    places = [0.0, *accumulate(_widths(run.get("Indices") or "", len(text)))]
     scale, turned = 1.0, run.get("IsSideways") == "true"
     for around in (run, *run.iterancestors()):
-        a, b, c, d, e, f = _matrix(around)
-        x, y = a * x + c * y + e, b * x + d * y + f
-        scale *= a if b == 0 else 1.0
+        if around not in moves:
+            moves[around] = _matrix(around)
+        a, b, c, d, e, f = moves[around]
+        x, y = _limited(a * x + c * y + e), _limited(b * x + d * y + f)
+        scale = _limited(scale * a) if b == 0 else scale
         turned = turned or b != 0 or a <= 0
     size *= scale * _POINTS
-    left = x * _POINTS - (sum(widths) * size if _is_leftward(run) else 0.0)
+    left = x * _POINTS - (places[-1] * size if _is_leftward(run) else 0.0)
     words = [
-        (left + sum(widths[: word.start()]) * size, left + sum(widths[: word.end()]) * size, word[0])
-        for word in _WORD.finditer(text)
+        (left + places[word.start()] * size, left + places[word.end()] * size, word[0]) for word in _WORD.finditer(text)
     ]
     yield Line(
-        left=words[0][0], right=words[-1][1], base=-y * _POINTS, size=round(size * 2) / 2,
+        left=words[0][0], right=words[-1][1], base=-y * _POINTS, size=max(0.5, round(size * 2) / 2),
         bold="Bold" in (run.get("StyleSimulations") or ""), text=" ".join(word for _, _, word in words), words=words,
         turned=turned,
     )  # fmt: skip
@@ -145,6 +151,18 @@ def _matrix(element: _Element) -> _Matrix:
 
 
 def _numbers(text: str | None, count: int) -> list[float]:
-    """The first numbers of a text; 0 for each that is not there."""
-    found = [float(number) for number in _NUMBER.findall(text or "")[:count]]
+    """The first numbers of a text; 0 for each that is not there or is none."""
+    found = [_number(number) for number in _BETWEEN.split((text or "").strip(), maxsplit=count)[:count]]
     return found + [0.0] * (count - len(found))
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return _limited(number) if math.isfinite(number) else 0.0
+
+
+def _limited(number: float) -> float:
+    return max(-_MAX_NUMBER, min(_MAX_NUMBER, number))

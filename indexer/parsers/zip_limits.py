@@ -57,6 +57,9 @@ class LimitedZip:
         self._pieces: dict[str, list[str]] = {}
         for piece in sorted(filter(None, map(_PIECE.fullmatch, self._members)), key=lambda piece: int(piece[2])):
             self._pieces.setdefault(piece[1], []).append(piece[0])
+        for part, pieces in self._pieces.items():
+            members = [self._members[piece] for piece in pieces]
+            _check_growth(part, sum(m.compress_size for m in members), sum(m.file_size for m in members))
 
     def __enter__(self) -> Self:
         return self
@@ -82,11 +85,11 @@ class LimitedZip:
         Raises:
             SourceDamaged: it is not there, or cannot be expanded.
         """
-        data = b""
+        data: list[bytes] = []
         for piece in self._pieces.get(name, [name]):
             with self.open(piece) as stream:
-                data += stream.read()
-        return data
+                data.append(stream.read())
+        return b"".join(data)
 
     def holds(self, name: str, mark: bytes) -> bool:
         """Whether these bytes stand anywhere in a member. Raises as ``open``, and as reading does."""
@@ -141,10 +144,12 @@ def _check(member: zipfile.ZipInfo) -> None:
         )
     if leads_out(name) or is_link(member):
         raise SourceDamaged(f"Its part {name!r} points out of the archive.", hint="Do not trust this file.")
-    if member.file_size > _RATIO_FROM_BYTES and member.file_size > _MAX_RATIO * member.compress_size:
-        raise SourceTooLarge(
-            f"Its part {name} grows from {member.compress_size:,} to {member.file_size:,} bytes.", hint=_BOMB_HINT
-        )
+    _check_growth(name, member.compress_size, member.file_size)
+
+
+def _check_growth(name: str, packed: int, expanded: int) -> None:
+    if expanded > _RATIO_FROM_BYTES and expanded > _MAX_RATIO * packed:
+        raise SourceTooLarge(f"Its part {name} grows from {packed:,} to {expanded:,} bytes.", hint=_BOMB_HINT)
 
 
 def leads_out(name: str) -> bool:

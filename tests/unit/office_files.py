@@ -127,10 +127,10 @@ def visio_shape(key: int, text: str, inner: str = "") -> str:
     return f"<Shape ID='{key}'><Text><cp IX='0'/>{escape(text)}\n</Text>{inner}</Shape>"
 
 
-def xps(pages: Sequence[str]) -> bytes:
-    """An XPS document of pages of 816 by 1056 units, which are given as glyphs (``glyphs``)."""
+def xps(pages: Sequence[str], *, times: int = 1) -> bytes:
+    """An XPS document of pages of 816 by 1056 units, which are given as glyphs (``glyphs``) and listed so often."""
     namespace = 'xmlns="http://schemas.microsoft.com/xps/2005/06"'
-    listed = "".join(f'<PageContent Source="Pages/{i}.fpage"/>' for i in range(len(pages)))
+    listed = "".join(f'<PageContent Source="Pages/{i}.fpage"/>' for i in range(len(pages))) * times
     kind = "http://schemas.microsoft.com/xps/2005/06/fixedrepresentation"
     relation = f'<Relationship Id="r" Type="{kind}" Target="/FixedDocSeq.fdseq"/>'
     sequence = f'<FixedDocumentSequence {namespace}><DocumentReference Source="/Documents/1/FixedDoc.fdoc"/>'
@@ -149,7 +149,7 @@ def xps(pages: Sequence[str]) -> bytes:
     )
 
 
-def glyphs(text: str, x: float, y: float, *, size: float = 14, more: str = "") -> str:
+def glyphs(text: str, x: float | str, y: float | str, *, size: float | str = 14, more: str = "") -> str:
     """A run with the advances of a font in which each character is half its size wide."""
     advances = ";".join(",50" for _ in text)
     return (

@@ -288,6 +288,18 @@ def test_srt_and_ass_subtitles_are_read():
     assert parsed(ASS, ass).text == "[00:00:05] Ann: Hi you, there\n\n"
 
 
+@pytest.mark.parametrize("time", ["1e999", "nan", "9" * 400])
+def test_times_of_subtitles_beyond_measure_cost_no_text(time):
+    page = f"[Events]\nFormat: Start, End, Text\nDialogue: {time},{time},Hello\n"
+    assert parsed(ASS, page).text == "[00:00:00] Hello\n\n"
+
+
+@pytest.mark.timeout(10)
+def test_cues_of_many_lines_cost_no_time():
+    cues = ("00:01.000 --> 00:02.000\n" + f"{word}\n" * 200_000 + "\n" for word in ("a", "b"))
+    assert parsed(VTT, "WEBVTT\n\n" + "".join(cues)).text.count("b") == 200_000
+
+
 def test_notebooks_keep_cells_and_cut_long_outputs():
     cells = [
         {"cell_type": "markdown", "source": ["# Rivers\n", "They run."]},
@@ -312,6 +324,19 @@ def test_notebooks_keep_cells_and_cut_long_outputs():
     assert result.of("paragraph") == ["They run.", "raw text"]
     assert "iVBOR" not in result.text
     assert result.notices == ["1 output of more than 4,000 characters cut off."]
+
+
+@pytest.mark.parametrize("odd", [None, 7, 10**9, "x", [], [1], {"a": 1}])
+def test_odd_values_in_notebooks_cost_no_other_cell(odd):
+    cells = [
+        {"cell_type": "code", "source": "x = 1", "outputs": odd},
+        {"cell_type": "code", "outputs": [{"output_type": odd, "text": "1"}]},
+        {"cell_type": "heading", "level": odd, "source": "Pier"},
+        {"cell_type": odd, "source": odd},
+        {"cell_type": "markdown", "source": "Last."},
+    ]
+    sheets = [odd, {"cells": odd}, {"cells": cells}]
+    assert parsed(NOTEBOOK, json.dumps({"worksheets": sheets})).text.strip().endswith("Last.")
 
 
 @pytest.mark.parametrize("source", ["{", "[1]", '{"cells": 3}', "[" * 100_000])
@@ -527,6 +552,29 @@ def test_references_of_other_programs_are_the_same_records(page):
         "Title: Piers\nAuthor: Low, Ann; Kim\nYear: 1990\nAbstract: Long ones.",
         "Title: Water",
     ]
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (
+            "PMID- 1\nTI  - Piers\nAB  - We found\nDNA-binding ones\n%5 of them.\n",
+            "Title: Piers\nAbstract: We found DNA-binding ones %5 of them.",
+        ),
+        (
+            "TY  - JOUR\nTI  - Piers\nSP  - 10\nEP  - 12\nAB  - We found\nRNA - and\nDNA-binding ones.\nER  - \n",
+            "Title: Piers\nPages: 10–12\nAbstract: We found RNA - and DNA-binding ones.",
+        ),
+        ("TY - JOUR\nTI - Piers\nSP - 10-12\nEP - 12\nER -\n", "Title: Piers\nPages: 10-12"),
+        ("%0 Book\n%T Water\n%X Long\nAB  - ones.\n", "Title: Water\nAbstract: Long AB - ones."),
+        (
+            r"@misc{a, title={A--B~C}, url={http://a.b/~kim/x--y\_z\~{}}, doi = {10.1/a\_b--c}}",
+            "Title: A–B C\nDOI: 10.1/a_b--c\nAddress: http://a.b/~kim/x--y_z~\nKey: a",
+        ),
+    ],
+)
+def test_references_keep_addresses_pages_and_lines_that_only_look_like_fields(page, said):
+    assert parsed(REFERENCES, page).of("paragraph") == [said]
 
 
 def test_a_text_with_the_name_of_references_is_kept_and_what_is_never_closed_costs_no_time():

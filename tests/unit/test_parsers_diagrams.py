@@ -164,6 +164,41 @@ def test_cells_of_xps_are_a_table():
     assert parsed(XPS, xps(["".join(cells)])).of("table") == ["\n".join(" | ".join(row) for row in rows)]
 
 
+def test_numbers_of_xps_are_read_as_long_and_as_short_as_they_are_written():
+    rows = [("Name", "Depth", "Since"), ("Inn", "3 m", "1880"), ("Isar", "2 m", "1901"), ("Lech", "4 m", "1920")]
+    cells = "".join(
+        glyphs(cell, x, f".{10 + 2 * r}E+3")
+        for r, row in enumerate(rows)
+        for cell, x in zip(row, (".96E+2", "2.46e2", "396.00000000000001"), strict=True)
+    )
+    page = f'<Canvas RenderTransform="1,.0,0,1 9.000000000000001 1E+2">{cells}</Canvas>'
+    assert parsed(XPS, xps([page])).of("table") == ["\n".join(" | ".join(row) for row in rows)]
+
+
+@pytest.mark.parametrize("number", ["1e99", "-1e308", "0.1", "nan", "inf", "1e-300", "", "x"])
+def test_numbers_of_xps_beyond_measure_cost_no_text(number):
+    around = f'<Canvas RenderTransform="{number},0,0,{number},{number},{number}">'
+    page = around * 50 + glyphs("The pier.", number, number, size=number) + "</Canvas>" * 50
+    assert parsed(XPS, xps([page])).text.strip() == "The pier."
+
+
+def test_a_page_of_xps_that_is_listed_again_is_read_once():
+    assert parsed(XPS, xps([glyphs("Once.", 96, 100)], times=3)).text.strip() == "Once."
+
+
+@pytest.mark.timeout(20)
+def test_long_runs_many_runs_and_many_arrows_cost_no_time():
+    parsed(XPS, xps([glyphs("a " * 50_000, 96, 100)]))
+    parsed(XPS, xps(["".join(glyphs("a", 96, n) for n in range(20_000))]))
+    edges = [{"fromNode": "1", "toNode": "1", "label": str(n)} for n in range(30_000)]
+    parsed(CANVAS, json.dumps({"nodes": [{"id": "1", "text": "a"}], "edges": edges}))
+
+
+def test_labels_without_an_id_of_their_own_are_kept():
+    nodes = [{"text": "a"}, {"text": "b"}, {"id": "1", "text": "c"}, {"id": "1", "text": "d"}]
+    assert parsed(CANVAS, json.dumps({"nodes": nodes})).of("list") == ["a\nb\nc\nd"]
+
+
 def test_xps_without_characters_has_no_text():
     with pytest.raises(SourceHasNoText):
         parsed(XPS, xps(['<Path Data="M 0,0 L 9,9"/><Glyphs OriginX="1" OriginY="1" Indices="3;4"/>']))

@@ -2,9 +2,11 @@ import io
 
 import pytest
 
+from indexer.formats import HTML
 from indexer.parsers.blocks import Block, BlockKind, Title
 from indexer.parsers.html import parse_html
 from rag.errors import SourceDamaged
+from tests.unit.parsing import parsed
 
 
 def parse(page: str, encoding: str = "utf-8"):
@@ -211,3 +213,9 @@ def test_the_terms_of_a_list_of_definitions_stand_above_them():
 
 def test_buttons_to_share_a_page_are_left_out():
     assert text_of("<p>text and text</p><div class='share-buttons'><a href=x>Tweet</a></div>") == "text and text\n\n"
+
+
+@pytest.mark.timeout(10)
+def test_a_cell_of_many_raised_numbers_costs_no_time():
+    page = "<table><tr><td>x<td>y<tr><td>b<td>" + "a<sup>2</sup>" * 50_000 + "</table>"
+    assert parsed(HTML, page).text.count("a^2") == 50_000

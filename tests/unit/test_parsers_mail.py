@@ -447,3 +447,10 @@ def test_a_message_to_somebody_is_no_saved_page(read):
     assert found.of("heading") == ["Locks"]
     assert "To: jan@example.org" in found.text
     assert list(found.members) == ["attachment.css"]
+
+
+@pytest.mark.parametrize("more", ["", "Content-Transfer-Encoding: 8bit\n", "Content-Transfer-Encoding: base64\n"])
+def test_a_charset_with_nul_in_its_name_costs_no_text(more):
+    raw = f"Subject: Pier\nContent-Type: text/plain; charset=utf\0\n{more}\n".encode()
+    raw += b"SGVsbG8=" if "base64" in more else b"Hello \xc3\xbc"
+    assert "Hello" in Result(list(parse_mail(io.BytesIO(raw), "latin-1", LIMITS))).text

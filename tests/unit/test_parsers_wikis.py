@@ -482,6 +482,35 @@ def test_manual_pages_of_bsd_are_read_too():
     ]
 
 
+def test_tables_of_manual_pages_have_cells_of_many_lines_and_any_sign_between_them():
+    page = (
+        ".TH A 1\n.SH B\n.TS\nallbox tab(;);\nlb lb\nl l.\nName;What it does\n_\nopen;T{\nOpens it,\n.BR close (2)\n"
+        "apart.\nT};x\nT{\nshut\nT};T{\nShuts.\nT}\n.T&\nc s.\nAlone\n.TE\n.PP\nAfter.\n"
+    )
+    assert parsed(MANUAL_PAGE, page).kinds()[1:] == [
+        ("table", "Name | What it does\nopen | Opens it, close(2) apart. | x\nshut | Shuts.\nAlone"),
+        ("paragraph", "After."),
+    ]
+    assert parsed(MANUAL_PAGE, ".TS\nl.\na\tT{\nnever closed").text.strip() == "a | never closed"
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (r"a\[u0000]b \[u1F600] \[uD800] \[u0065_0301]", "ab 😀 \ufffd é"),
+        (r"\(sl\(at \('e\(*a \(Eu\[char233] \N'233' \s0x", "/@ éα €é é x"),
+        (r".BR \-n\ \fIname\fR ,", "-n name,"),
+        (".ds xL Lake \\(em\n.ds xL other\nThe \\*(xL here", "The Lake — here"),
+        (".Vb 1\n\\&  a b\n.in +4n\n.B c\n.Ve", "  a b\nc"),
+        (".de1 URL\n.  ad l\n.  .\n.am XX YY\nno\n..\n.YY\n.URL http://a.b c", "http://a.b c"),
+        (".ie \\n(.g .ds - x\n.el .ds - y\na\\*-b", "axb"),
+        (".Op Fl v\n.OP \\-x file\n.Dl pump Ar file", "[-v] [-x file]\n\npump file"),
+    ],
+)
+def test_what_manual_pages_write_in_other_ways_is_shown(page, said):
+    assert parsed(MANUAL_PAGE, page).text.strip("\n") == said
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("media_type", [ASCIIDOC, MANUAL_PAGE, MEDIAWIKI, TEXTILE])
 @pytest.mark.parametrize(

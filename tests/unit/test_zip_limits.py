@@ -28,6 +28,8 @@ def test_members_are_read_by_name():
 def test_a_bomb_is_refused_before_anything_is_expanded(monkeypatch):
     with pytest.raises(SourceTooLarge, match="grows from"):
         opened({"a": bytes(1 << 24)})
+    with pytest.raises(SourceTooLarge, match="grows from"):
+        opened({f"a/[{n}].piece": bytes(1 << 22) for n in range(4)})
     monkeypatch.setattr(zip_limits, "MAX_ENTRIES", 3)
     with pytest.raises(SourceTooLarge, match="4 files"):
         opened(dict.fromkeys("abcd", ""))

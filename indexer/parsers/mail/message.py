@@ -262,7 +262,7 @@ def _body(parts: _Parts) -> Iterator[Block]:
 
 def _enclosed(part: Message) -> list[Message]:
     """The parts within a part; none within one that has bytes of its own."""
-    inside = part.get_payload()
+    inside = part.get_payload() if part.is_multipart() else None
     return [each for each in inside if not isinstance(each, str)] if isinstance(inside, list) else []
 
 
@@ -283,7 +283,7 @@ def _text(data: bytes, charset: str | None) -> str:
         if name:
             try:
                 return data.decode(name)
-            except (UnicodeDecodeError, LookupError):
+            except (ValueError, LookupError):
                 continue
     return data.decode(one_byte_encoding(data) or "cp1252", errors="replace")
 
