@@ -59,6 +59,14 @@ def test_a_gap_below_the_header_does_not_part_it_from_its_rows():
     assert texts(rows) == [("CHF | Sales\nRegion | 2023\nNorth | 1\nSouth | 2\n\n", "CHF Region | Sales 2023")]
 
 
+def test_rows_of_other_widths_than_the_header_are_rows_of_its_table():
+    cells = {"A1": "Name", "B1": "City", "C1": "Notes", "A2": "Ann", "B2": "Rome", "C2": "x", "A3": "Group A"}
+    (_heading, found) = blocks(xlsx({"S": cells | {"A4": "Bob", "B4": "Paris", "C4": "y"}}, merged="A3:C3"))
+    assert found.text == "Name | City | Notes\nAnn | Rome | x\nGroup A\nBob | Paris | y\n\n"
+    (wider,) = texts([["Name", "City"], ["", "at birth", "Notes"], ["Ann", "Rome", "x"]])
+    assert wider == ("Name | City\n | at birth | Notes\nAnn | Rome | x\n\n", "Name | City at birth | Notes")
+
+
 def test_tables_side_by_side_are_read_from_left_to_right():
     both = [
         ["Sales of 2024", "", "", "Staff", ""],
