@@ -108,6 +108,10 @@ def test_numbers_of_any_length_are_as_the_sheet_shows_them():
     number = ods_cell("float", "12345678901234567890", "0012345678901234567890")
     (_heading, found) = sheets(table(row(*(ods_cell(*each) for each in values), longer, number)))
     assert found.text == f"{digits} | much | 1e999 | 1 | 0012345678901234567890\n\n"
+    (_heading, found) = sheets(table(row(word("a", 'table:number-columns-repeated="0"'), word("b"))))
+    assert found.text == "a | b\n\n"
+    (_heading, found) = sheets(table('<table:table-row table:number-rows-repeated="0">' + row(word("a"))[17:]))
+    assert found.text == "a\n\n"
 
 
 def test_merged_cells_of_a_sheet_say_their_text_in_each_place_and_empty_columns_are_none():
