@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -82,6 +83,8 @@ def office_type(path: PurePath, head: bytes) -> str | None:
     Raises:
         SourceEncrypted: a package of a newer program behind a password, which is kept in a compound file.
     """
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        head = head.decode("utf-16", errors="replace").encode()
     if _RTF_MARK.match(head):
         return RTF
     if (match := _FLAT.match(head)) is not None:

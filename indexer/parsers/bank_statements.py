@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-_TAG = re.compile(r"<(/?)([A-Za-z][\w.]{0,40})>([^<\r\n]*)")
+_TAG = re.compile(r"<(/?)([A-Za-z][\w.]{0,40})>([^<]*(?:<(?![/!?A-Za-z])[^<]*)*)")
 _DATE = re.compile(r"^(\d{4})(\d\d)(\d\d)(?:\d{6})?")
 _TRANSACTION: Final = "STMTTRN"
 _STATEMENT: Final = "STMTRS"  # of a credit card or of investments after two or three more letters
@@ -35,8 +35,11 @@ _COLUMNS: Final = {
 }  # fmt: skip
 _QIF: Final = {
     "Date": "D", "Amount": "TU", "Payee": "P", "Memo": "M", "Category": "L", "Number": "N", "Security": "Y",
-    "Quantity": "Q", "Price": "I",
+    "Quantity": "Q", "Price": "I", "Address": "A",
 }  # fmt: skip
+# Of records that are no transactions: accounts, categories, classes.
+_NAMED: Final = {"Name": "N", "Description": "D", "Type": "T"}
+_KINDS_NAMED: Final = frozenset({"Account", "Cat", "Class"})
 
 
 def parse_ofx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
@@ -50,15 +53,17 @@ def parse_ofx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
 def _ofx_blocks(text: str) -> Iterator[Block]:
     facts: list[str] = []
     rows: list[dict[str, str]] = []
-    inside = False
+    stated = inside = False
     for closes, written, content in _TAG.findall(text):
         tag, value = written.upper(), one_line(unescape(content))
         if tag == _TRANSACTION:
             inside = not closes
             rows.extend([{}] if inside else [])
-        elif tag.endswith(_STATEMENT) and rows and not closes:
-            yield from _account(facts, rows)
-            facts, rows = [], []
+        elif tag.endswith(_STATEMENT):
+            if stated:
+                yield from _account(facts, rows)
+                facts, rows = [], []
+            stated, inside = not closes, False
         elif closes or not value or tag in _SILENT or tag.startswith("INTU."):
             continue
         elif inside:
@@ -72,39 +77,43 @@ def _ofx_blocks(text: str) -> Iterator[Block]:
 def _account(facts: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Iterator[Block]:
     if facts:
         yield Block(text="\n".join(facts) + "\n\n")
-    written = [[next((row[tag] for tag in tags if tag in row), "") for tags in _COLUMNS.values()] for row in rows]
-    yield from _statement(list(_COLUMNS), written)
+    yield from _statement(_COLUMNS, rows)
 
 
 def parse_qif(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield a table of the records below each line that says of what kind they are."""
     with TextReader(file, encoding) as reader:
-        rows: list[list[str]] = []
-        record: dict[str, str] = {}
-        for line in reader.lines():
-            sign, value = line[:1], one_line(line[1:])
+        columns = _QIF
+        records: list[dict[str, str]] = [{}]
+        for line in map(one_line, reader.lines()):
+            sign, value = line[:1], line[1:].strip()
             if sign == "^":
-                rows.append([next((record[s] for s in signs if s in record), "") for signs in _QIF.values()])
-                record = {}
+                records.append({})
             elif sign == "!":
-                yield from _statement(list(_QIF), rows)
-                rows = []
+                yield from _statement(columns, records)
+                records = [{}]
                 kind = value.partition(":")[2] or value
-                yield Block(text=f"{kind}\n\n", kind=BlockKind.HEADING, level=2, heading=kind)
-            elif value and sign in "SE$":  # parts of a sum: category, memo, amount
-                record["M"] = f"{record.get('M', '')} {value}".strip()
+                columns = _NAMED if kind in _KINDS_NAMED else _QIF
+                if kind:
+                    yield from bounded(Block(text=f"{kind}\n\n", kind=BlockKind.HEADING, level=2, heading=kind))
             elif value:
-                record.setdefault(sign, value)
-        yield from _statement(list(_QIF), rows)
+                # Parts of a sum: category, memo, amount.
+                field, between = ("M", " ") if sign in "SE$" else (sign, ", ")
+                said = records[-1].get(field)
+                if said is None or field in "MA":
+                    records[-1][field] = value if said is None else f"{said}{between}{value}"
+        yield from _statement(columns, records)
         yield from reader.notices()
 
 
-def _statement(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Block]:
-    """Rows under the names of those columns that hold something."""
-    filled = [i for i in range(len(names)) if any(row[i] for row in rows)]
+def _statement(columns: Mapping[str, Sequence[str]], records: Sequence[Mapping[str, str]]) -> Iterator[Block]:
+    """Records as rows under the names of those columns that hold something: the first of its tags that is there."""
+    filled = {name: tags for name, tags in columns.items() if any(record.keys() & set(tags) for record in records)}
+    rows = [
+        [next((record[tag] for tag in tags if tag in record), "") for tags in filled.values()] for record in records
+    ]
     if filled:
-        kept = [[row[i] for i in filled] for row in rows]
-        yield from table_blocks([[names[i] for i in filled], *kept], header_rows=1)
+        yield from table_blocks([list(filled), *rows], header_rows=1)
 
 
 def _dated(value: str) -> str:

@@ -505,6 +505,37 @@ def test_records_of_qif_are_rows():
     ]
 
 
+def test_statements_of_accounts_stay_apart_in_whatever_order_their_parts_come():
+    page = (
+        "<OFX><FI><ORG>Bank</FI><STMTRS><ACCTID>1<BALAMT>5</STMTRS><STMTRS><ACCTID>2<BANKTRANLIST><STMTTRN><TRNAMT>3"
+        "<STMTRS>\n<ACCTID>\n3\n<BALAMT>7</STMTRS><STMTTRN><TRNAMT>4<MEMO>a < b</STMTTRN></OFX>"
+    )
+    assert parsed(OFX, page).kinds() == [
+        ("paragraph", "bank: Bank\naccount: 1\nbalance: 5"),
+        ("paragraph", "account: 2"),
+        ("table", "Amount\n3"),
+        ("paragraph", "account: 3\nbalance: 7"),
+        ("table", "Amount | Memo\n4 | a < b"),
+    ]
+
+
+def test_records_of_qif_that_are_not_ended_are_rows_of_their_own():
+    page = "!Type:Bank\nD3/2/2024\nT-1\n!Type:Cash\nD3/3/2024\nT5\n^\n D3/4/2024\nT6\nPZoe\nA1 Mill Road\nARome"
+    assert parsed(QIF, page).kinds() == [
+        ("heading", "Bank"),
+        ("table", "Date | Amount\n3/2/2024 | -1"),
+        ("heading", "Cash"),
+        ("table", "Date | Amount | Payee | Address\n3/3/2024 | 5\n3/4/2024 | 6 | Zoe | 1 Mill Road, Rome"),
+    ]
+    accounts = "!Account\nNSavings\nDFor the roof\nTBank\n^\n!Type:Cat\nNFood\nDWhat we eat\nE\n^\n"
+    assert parsed(QIF, accounts).kinds() == [
+        ("heading", "Account"),
+        ("table", "Name | Description | Type\nSavings | For the roof | Bank"),
+        ("heading", "Cat"),
+        ("table", "Name | Description\nFood | What we eat"),
+    ]
+
+
 BIB = r"""
 % my references
 @string{jor = "Journal of " # {Rivers}}

@@ -8,7 +8,9 @@ import pytest
 
 from indexer.detection.office import ODP, ODS, ODT, office_type
 from indexer.parsers.blocks import Block, BlockKind
+from indexer.parsers.office import odf_package
 from indexer.parsers.office.odf_sheets import parse_ods
+from rag.errors import SourceDamaged
 from tests.unit.office_files import ODF, odf
 from tests.unit.parsing import parsed
 
@@ -99,6 +101,19 @@ def test_cells_of_all_kinds_are_read_with_white_space_between_their_elements():
     )
 
 
+def test_numbers_of_any_length_are_as_the_sheet_shows_them():
+    digits = "0" + "7" * 5000
+    values = [("float", "7" * 5000, digits), ("float", "1e999", "much"), ("percentage", "1e999", "")]
+    longer = ods_cell("float", "1", "1", f'table:number-columns-repeated="{digits}"')
+    number = ods_cell("float", "12345678901234567890", "0012345678901234567890")
+    (_heading, found) = sheets(table(row(*(ods_cell(*each) for each in values), longer, number)))
+    assert found.text == f"{digits} | much | 1e999 | 1 | 0012345678901234567890\n\n"
+    (_heading, found) = sheets(table(row(word("a", 'table:number-columns-repeated="0"'), word("b"))))
+    assert found.text == "a | b\n\n"
+    (_heading, found) = sheets(table('<table:table-row table:number-rows-repeated="0">' + row(word("a"))[17:]))
+    assert found.text == "a\n\n"
+
+
 def test_merged_cells_of_a_sheet_say_their_text_in_each_place_and_empty_columns_are_none():
     gap = '<table:table-cell table:number-columns-repeated="2"/>'
     body = table(
@@ -158,3 +173,21 @@ def test_documents_of_a_single_file_are_read_as_packages_are(kind):
         (block.kind, block.text, block.page) for block in package.blocks
     ]
     assert len(found.blocks) == 2
+
+
+def test_pictures_of_any_size_within_a_single_file_cost_it_nothing():
+    data = ("iVBORw0KGgo" * 6 + "\n") * 160_000
+    frame = f"<draw:frame><draw:image><office:binary-data>{data}</office:binary-data></draw:image></draw:frame>"
+    found = parsed(ODT, flat("text", f"<text:p>{frame}A mill</text:p>{frame}<text:p>It turns.</text:p>"))
+    assert found.text == "A mill\n\nIt turns.\n\n"
+    with pytest.raises(SourceDamaged):
+        parsed(ODT, flat("text", f"<text:p>{data}</text:p>"))
+
+
+@pytest.mark.parametrize("read", range(1, 30))
+def test_pictures_are_left_out_of_a_single_file_wherever_it_is_parted(read, monkeypatch):
+    monkeypatch.setattr(odf_package, "_READ_BYTES", read)
+    picture = "<office:binary-data>{}</office:binary-data>"
+    content = f"<office:document>{picture.format('iV BO')}<<office:binary{picture.format('')}x{picture}<office:binary-d"
+    found = odf_package.odf_package(io.BytesIO(content.format("iV" * 40).encode())).read("content.xml")
+    assert found.decode() == content.replace("iV BO", "").format("")

@@ -1,9 +1,11 @@
 import io
 from contextlib import suppress
 from functools import partial
+from pathlib import PurePath
 
 import pytest
 
+from indexer.detection.office import XLS, office_type
 from indexer.parsers.blocks import Block, Title
 from indexer.parsers.office.sheet_rows import sheet_blocks
 from indexer.parsers.office.spreadsheet import parse_spreadsheet
@@ -57,6 +59,14 @@ def test_a_table_goes_on_after_a_gap_unless_a_new_header_follows():
 def test_a_gap_below_the_header_does_not_part_it_from_its_rows():
     rows = [["CHF", "Sales"], ["Region", "2023"], [""], ["North", "1"], ["South", "2"]]
     assert texts(rows) == [("CHF | Sales\nRegion | 2023\nNorth | 1\nSouth | 2\n\n", "CHF Region | Sales 2023")]
+
+
+def test_rows_of_other_widths_than_the_header_are_rows_of_its_table():
+    cells = {"A1": "Name", "B1": "City", "C1": "Notes", "A2": "Ann", "B2": "Rome", "C2": "x", "A3": "Group A"}
+    (_heading, found) = blocks(xlsx({"S": cells | {"A4": "Bob", "B4": "Paris", "C4": "y"}}, merged="A3:C3"))
+    assert found.text == "Name | City | Notes\nAnn | Rome | x\nGroup A\nBob | Paris | y\n\n"
+    (wider,) = texts([["Name", "City"], ["", "at birth", "Notes"], ["Ann", "Rome", "x"]])
+    assert wider == ("Name | City\n | at birth | Notes\nAnn | Rome | x\n\n", "Name | City at birth | Notes")
 
 
 def test_tables_side_by_side_are_read_from_left_to_right():
@@ -269,8 +279,11 @@ XML_WORKBOOK = """<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?>
 
 
 def test_workbooks_of_excel_2003_in_xml_are_read_as_sheets():
-    for content in (XML_WORKBOOK, "\ufeff" + XML_WORKBOOK):
-        found = list(parse_spreadsheet(io.BytesIO(content.encode()), "utf-8"))
+    wide = "\ufeff" + XML_WORKBOOK.replace("?>", ' encoding="UTF-16"?>', 1)
+    encoded = [wide.encode("utf-16-le"), wide.encode("utf-16-be")]
+    for content in (XML_WORKBOOK.encode(), f"\ufeff{XML_WORKBOOK}".encode(), *encoded):
+        assert office_type(PurePath("a.txt"), content) == XLS
+        found = list(parse_spreadsheet(io.BytesIO(content), "utf-8"))
         assert [item for item in found if isinstance(item, Title)] == [Title(text="Accounts of the mill")]
         assert [(b.kind.value, b.page, b.text, b.caption) for b in found if isinstance(b, Block)] == [
             ("heading", 2, "Sales\n\n", ""),
@@ -283,3 +296,35 @@ def test_workbooks_of_excel_2003_in_xml_are_read_as_sheets():
             ),
             ("paragraph", 2, "Comment by Ann: Ask Ben\n\n", ""),
         ]
+
+
+def xml_row(*cells: tuple[str, str, str]) -> str:
+    """Cells as their attributes, their type and their content."""
+    written = (f'<Cell {look}><Data ss:Type="{kind}">{text}</Data></Cell>' for look, kind, text in cells)
+    return f"<Row>{''.join(written)}</Row>"
+
+
+def xml_rows(*rows: str) -> str:
+    start, end = XML_WORKBOOK.index('<Worksheet ss:Name="None">'), XML_WORKBOOK.index("</Workbook>")
+    sheet = f'<Worksheet ss:Name="S"><Table>{"".join(rows)}</Table></Worksheet>'
+    (_heading, found) = blocks((XML_WORKBOOK[:start] + sheet + XML_WORKBOOK[end:]).encode())
+    return found.text
+
+
+def test_moments_of_a_workbook_in_xml_are_rounded_to_seconds_and_numbers_without_end_are_as_written():
+    look, percent = 'ss:StyleID="d"', 'ss:StyleID="p"'
+    times = [str((day * 86_400 + 7 * 3600 + 59 * 60 + 59 - 1e-5) / 86_400) for day in (0, 45_352)]
+    assert xml_rows(xml_row(*((look, "Number", each) for each in (*times, "2958465.9999999", "0", "1e400")))) == (
+        "07:59:59 | 2024-03-01 07:59:59 | 2958465.9999999 | 00:00:00 | 1e400\n\n"
+    )
+    assert xml_rows(xml_row((percent, "Number", "1e999"), (percent, "Number", "-1e307"), ("", "Boolean", "yes"))) == (
+        "1e999 | -1e+307 | yes\n\n"
+    )
+
+
+def test_cells_of_a_workbook_in_xml_whose_places_make_no_sense_are_kept():
+    word = [(f'ss:Index="{place}"', "String", f"w{place}") for place in (0, 2, 2, 1, 99_999_999, -1)]
+    assert xml_rows(xml_row(*word)) == "w0 | w2 | w2 | w1 | w99999999 | w-1\n\n"
+    assert xml_rows("<Row ss:Index='0'><Cell/></Row>", xml_row(("ss:MergeDown='1'", "String", "a"), word[1])) == (
+        "a | w2\n\n"
+    )

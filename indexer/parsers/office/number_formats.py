@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.tables import is_number
+from indexer.parsers.xml_parts import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +29,8 @@ _ELAPSED: Final = re.compile(r"\[(?:h+|m+|s+)\]")
 # Postal codes and numbers of articles keep their zeros in front.
 _PADDED: Final = re.compile(r"00+")
 _GENERAL: Final = frozenset({"general", "standard"})
+# As Excel allows; each zero of a longer one would stand in every cell.
+_MAX_CODE_CHARS: Final = 255
 # Of a percentage no less is shown, however roughly the sheet does.
 _MIN_DECIMALS: Final = 2
 
@@ -44,6 +48,8 @@ class NumberFormat:
     def shown(self, value: float) -> str:
         """The number with its percent sign or currency, or with zeros in front."""
         size = abs(value)
+        if self.percent and not math.isfinite(size * 100):
+            return f"{value:.15g}"
         if self.percent:
             number = f"{round(size * 100, max(self.decimals, _MIN_DECIMALS)):.15g}"
         elif self.decimals >= _MIN_DECIMALS:
@@ -58,8 +64,8 @@ def number_formats(styles: _Element) -> list[NumberFormat | None]:
     spaces = {"x": styles.nsmap.get(styles.prefix) or ""}
     codes = {}
     for element in styles.iterfind("x:numFmts/x:numFmt", spaces):
-        codes[_number(element.get("numFmtId"))] = element.get("formatCode") or ""
-    used = [_number(element.get("numFmtId")) for element in styles.iterfind("x:cellXfs/x:xf", spaces)]
+        codes[whole_number(element.get("numFmtId"), -1)] = element.get("formatCode") or ""
+    used = [whole_number(element.get("numFmtId"), -1) for element in styles.iterfind("x:cellXfs/x:xf", spaces)]
     return formats_by_style(codes, used)
 
 
@@ -74,6 +80,8 @@ def parse_format(code: str) -> NumberFormat | None:
 
     None if it shows no sign and no zeros in front, or is of dates, scaled or conditional.
     """
+    if len(code) > _MAX_CODE_CHARS:
+        return None
     around = ["", ""]
     number: str | None = None
     percent = False
@@ -111,7 +119,3 @@ def around_number(before: str, after: str, decimals: int, *, percent: bool) -> N
     if not (before + after).strip("+-() ") or not is_number(f"{before}1{after}"):
         return None
     return NumberFormat(before=before, after=after, decimals=decimals, percent=percent)
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.isdecimal() else -1

@@ -276,4 +276,4 @@ def _rows(table: _Element) -> Iterator[_Element]:
 
 
 def _count(cell: _Element, name: str) -> int:
-    return whole_number(attribute(cell, name), 1)
+    return whole_number(attribute(cell, name)) or 1

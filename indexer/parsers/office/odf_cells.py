@@ -6,6 +6,7 @@ Source: OpenDocument 1.3, part 3, 19.389.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -42,13 +43,14 @@ def cell_text(cell: _Element, shown: str) -> str:
         return shown or cell.get(f"{_OFFICE}time-value") or ""
     value = cell.get(f"{_OFFICE}value") or ""
     if kind in {"float", "percentage", "currency"} and _NUMBER.fullmatch(value):
-        return _number(kind, float(value), shown)
+        number = float(value)
+        return _number(kind, number, shown) if math.isfinite(number) else shown or value
     return shown or cell.get(f"{_OFFICE}string-value") or ""
 
 
 def _number(kind: str, value: float, shown: str) -> str:
     if kind == "float":
-        if _PADDED.fullmatch(shown) and int(shown) == value:
+        if _PADDED.fullmatch(shown) and float(shown) == value:
             return shown
         if 0 < value <= _LAST_DAY and _DATE.fullmatch(shown):
             return (_FIRST_DAY + dt.timedelta(days=int(value))).isoformat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,9 @@ ROOTS: Final = frozenset({"office:document-content", "office:document"})
 _MANIFEST: Final = "META-INF/manifest.xml"
 _META: Final = "meta.xml"
 _ZIP_MARK: Final = b"PK"
+_READ_BYTES: Final = 1 << 16
+_PICTURE: Final = b"<office:binary-data>"
+_PICTURE_DATA = re.compile(_PICTURE + rb"[^<]+")
 
 
 def odf_package(file: BinaryIO) -> LimitedZip:
@@ -33,9 +37,21 @@ def odf_package(file: BinaryIO) -> LimitedZip:
     if not flat:
         return LimitedZip(file)
     package = BytesIO()
-    with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr(CONTENT, file.read())
+    with zipfile.ZipFile(package, "w") as archive, archive.open(CONTENT, "w") as part:
+        part.writelines(_without_pictures(file))
     return LimitedZip(package)
+
+
+def _without_pictures(file: BinaryIO) -> Iterator[bytes]:
+    """The bytes of a single file without those of pictures, which may be longer than a text of XML."""
+    tail = b""
+    while data := file.read(_READ_BYTES):
+        text = _PICTURE_DATA.sub(_PICTURE, tail + data)
+        # The tag may go on in what comes, or the picture behind it.
+        end = max(text.rfind(b"<"), len(text) - len(_PICTURE))
+        yield text[:end]
+        tail = text[end:]
+    yield tail
 
 
 def odf_title(archive: LimitedZip) -> Iterator[Title]:

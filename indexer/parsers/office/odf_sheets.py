@@ -97,7 +97,7 @@ class _Sheet:
         def noted(of_sheet: Iterable[_Element]) -> Iterator[_Element]:
             nonlocal repeated, merged
             for row in of_sheet:
-                repeated = whole_number(row.get(f"{_TABLE}number-rows-repeated"), 1)
+                repeated = whole_number(row.get(f"{_TABLE}number-rows-repeated")) or 1
                 merged = any(cell.tag == _COVERED or cell.get(_SPANNED, "1") != "1" for cell in row)
                 yield row
 

@@ -139,8 +139,9 @@ def _header_rows(rows: Sequence[Sequence[str]]) -> int:
 
     Dates do so above what is no date, and no row that is like those below it, or says a value beside its name.
     """
-    first, *below = rows
-    columns = [[row[i] for row in below if i < len(row) and row[i]] for i in range(len(first))]
+    width = max(map(len, rows))
+    first, *below = rows = [[*row, *[""] * (width - len(row))] for row in rows]
+    columns = [[row[i] for row in below if row[i]] for i in range(width)]
     named = ["date" if _DATE.match(cell) and not is_like(cell, columns[i]) else cell for i, cell in enumerate(first)]
     if not names_columns(named) or is_data(first, below) or is_label(first):
         return 0

@@ -6,6 +6,7 @@ read from Excel's newer formats alone. What stands around numbers (%, €) calam
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 from collections import defaultdict
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     _CellFormat = tuple[int, int, NumberFormat | str]
 
 _ZIP_MARK: Final = b"PK\x03\x04"
+_BEFORE_XML: Final = codecs.BOM_UTF8 + b" \t\r\n"
 _HINT: Final = "The file may be damaged; get or export it again."
 _ROWS_PER_SIGN_OF_LIFE: Final = 1000
 # Calamine holds the rectangle around all cells, 32 bytes for each.
@@ -50,7 +52,7 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
     stream = b""
     mark = file.read(len(_ZIP_MARK))
     file.seek(0)
-    if mark.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+    if mark.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or mark.lstrip(_BEFORE_XML).startswith(b"<"):
         yield from parse_xml_workbook(file)
         return
     if mark == _ZIP_MARK:

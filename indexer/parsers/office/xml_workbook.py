@@ -6,6 +6,7 @@ Source: Microsoft's XML Spreadsheet Reference. Every sheet is a page and a secti
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,7 @@ _NAMED: Final = {"Percent": "0.00%", "Short Date": "m/d/yyyy", "Medium Date": "d
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _FIRST_DAY: Final = dt.datetime.fromisoformat("1899-12-30")
 _LAST_DAY: Final = 2_958_465
+_DAY_SECONDS: Final = 86_400
 # A time of day is one of the first day; midnight is a day without one.
 _MOMENT: Final = re.compile(r"(?:1899-12-3[01]T)?(.+?)(?:T00:00:00)?(?:\.0+)?")
 _MAX_COLUMNS: Final = 1 << 14
@@ -93,7 +95,7 @@ def _rows(rows: Iterable[_Element], formats: _Formats, comments: list[str]) -> I
     # By column: the last row that a cell above reaches into, and its text.
     above: dict[int, tuple[int, str]] = {}
     for row in rows:
-        number = whole_number(row.get(_INDEX), last + 1)
+        number = whole_number(row.get(_INDEX)) or last + 1
         if number > last + 1:
             yield []
         last = number
@@ -101,11 +103,15 @@ def _rows(rows: Iterable[_Element], formats: _Formats, comments: list[str]) -> I
         place = 0
         merged = bool(cells)
         for cell in row.iterchildren(f"{_SHEETS}Cell"):
-            place = min(whole_number(cell.get(_INDEX), place + 1), _MAX_COLUMNS)
-            while cell.get(_INDEX) is None and place in cells:
+            told = whole_number(cell.get(_INDEX))
+            if place < told <= _MAX_COLUMNS:
+                place = told
+            else:
                 place += 1
+                while place in cells:
+                    place += 1
             text = _text(cell, formats)
-            end = min(place + whole_number(cell.get(f"{_SHEETS}MergeAcross")), _MAX_COLUMNS)
+            end = max(place, min(place + whole_number(cell.get(f"{_SHEETS}MergeAcross")), _MAX_COLUMNS))
             down = whole_number(cell.get(f"{_SHEETS}MergeDown"))
             for covered in range(place, end + 1):
                 cells[covered] = text
@@ -131,14 +137,17 @@ def _text(cell: _Element, formats: _Formats) -> str:
     text = "".join(map(str, data.itertext()))
     kind = data.get(f"{_SHEETS}Type")
     if kind == "Boolean":
-        return "TRUE" if text == "1" else "FALSE"
+        return {"1": "TRUE", "0": "FALSE"}.get(text, text)
     if kind == "DateTime":
         found = _MOMENT.fullmatch(text)
         return text if found is None else found[1].replace("T", " ")
-    if kind != "Number" or not _NUMBER.fullmatch(text):
-        return text
-    value = float(text)
-    around = formats.get(cell.get(f"{_SHEETS}StyleID") or "")
-    if around == "date" and 1 <= value <= _LAST_DAY:
-        return (_FIRST_DAY + dt.timedelta(days=value)).isoformat(sep=" ", timespec="seconds").removesuffix(" 00:00:00")
+    if kind == "Number" and _NUMBER.fullmatch(text) and math.isfinite(value := float(text)):
+        return _shown(value, formats.get(cell.get(f"{_SHEETS}StyleID") or ""))
+    return text
+
+
+def _shown(value: float, around: NumberFormat | str | None) -> str:
+    if around == "date" and 0 <= value <= _LAST_DAY:
+        moment = _FIRST_DAY + dt.timedelta(seconds=round(value * _DAY_SECONDS))
+        return str(moment).removesuffix(" 00:00:00") if value >= 1 else str(moment.time())
     return around.shown(value) if isinstance(around, NumberFormat) else f"{value:.15g}"
