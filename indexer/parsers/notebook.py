@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PLACEHOLDER = re.compile(r"<[^<>\n]*>")
-_LEVELS: Final = (1, 2, 3, 4, 5, 6)
+_LEVELS: Final = range(1, 7)
 # Longer outputs are logs and dumps; their beginning tells what they are.
 _MAX_OUTPUT_CHARS: Final = 4000
 
@@ -79,7 +79,7 @@ def _cell(cell: dict[str, Any]) -> Iterator[Parsed | int]:
     elif kind in {"markdown", "heading"}:
         if kind == "heading":  # nbformat 3
             level = cell.get("level")
-            source = f"{'#' * (level if level in _LEVELS else 1)} {source}"
+            source = f"{'#' * next((each for each in _LEVELS if each == level), 1)} {source}"
         # Each cell is Markdown of its own, so that an open code fence ends with it.
         for block in parse_markdown(io.BytesIO(f"{source.rstrip()}\n\n".encode()), "utf-8"):
             if isinstance(block, Block):

@@ -326,11 +326,12 @@ def test_notebooks_keep_cells_and_cut_long_outputs():
     assert result.notices == ["1 output of more than 4,000 characters cut off."]
 
 
-@pytest.mark.parametrize("odd", [None, 7, 10**9, "x", [], [1], {"a": 1}])
+@pytest.mark.parametrize("odd", [None, 7, 2.0, True, 10**9, "x", [], [1], {"a": 1}])
 def test_odd_values_in_notebooks_cost_no_other_cell(odd):
     cells = [
         {"cell_type": "code", "source": "x = 1", "outputs": odd},
         {"cell_type": "code", "outputs": [{"output_type": odd, "text": "1"}]},
+        {"cell_type": "code", "outputs": [{"output_type": "error", "ename": "E", "evalue": odd}, {"data": odd}]},
         {"cell_type": "heading", "level": odd, "source": "Pier"},
         {"cell_type": odd, "source": odd},
         {"cell_type": "markdown", "source": "Last."},

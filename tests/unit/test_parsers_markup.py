@@ -281,6 +281,8 @@ def test_latex_without_a_preamble_and_with_broken_braces_is_read():
 def test_latex_that_nests_or_expands_without_end_ends():
     deep = "{" * 50_000 + "core" + "}" * 50_000
     assert "core" in parsed(LATEX, deep).text
+    assert "core" in parsed(LATEX, "\\section{" * 500 + "core" + "}" * 500).text
+    assert parsed(LATEX, r"\newcommand{\a}{\section{\a}} \a last").text == "last\n\n"
     doubling = "".join(
         rf"\newcommand{{\{b}}}{{\{a}\{a}}}" for a, b in zip("abcdefghijklmno", "bcdefghijklmnop", strict=True)
     )
@@ -292,6 +294,26 @@ def test_latex_dollars_without_partners_cost_no_time():
     parsed(LATEX, "$ a \\begin{equation} " * 3000)
     # Two searches of bounded length each; a quadratic one would take minutes.
     assert time.process_time() - began < 60
+
+
+UNCLOSED = [r"\( a ", r"\[ a ", r"\iffalse a ", r"\begin{verbatim} a ", r"\begin{align*} a ", r"\begin{axis} a "]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("opening", UNCLOSED)
+def test_regions_of_latex_that_never_close_cost_no_time(opening):
+    assert parsed(LATEX, opening * 50_000 + " last").text.endswith("last\n\n")
+
+
+@pytest.mark.timeout(20)
+def test_signs_around_code_of_latex_that_never_close_cost_no_time():
+    signs = (chr(number) for number in range(0x4E00, 0x9000))
+    assert parsed(LATEX, "".join(rf"\verb{sign}aaaaaaaa" for sign in signs)).text.endswith("aaa\n\n")
+
+
+def test_regions_of_latex_end_at_the_next_mark_of_their_kind():
+    page = r"\(a \) b \[ c \( d \] e \) f \iffalse g \fii \fi h \begin{comment} i \end{comment*} j \end{comment} k"
+    assert parsed(LATEX, page).text == "\\(a \\) b\n\n\\[ c \\( d \\]\n\ne ) f h k\n\n"
 
 
 def latex_table(rows: str) -> list[str]:

@@ -29,6 +29,18 @@ def test_a_header_of_two_pages_that_counts_them_is_left_out():
     assert "Handbook" not in text_of(make_pdf([PROSE, PROSE], header="The Handbook, page {page}"))
 
 
+def test_endless_numbers_at_the_edges_of_two_pages_are_compared():
+    def page(number):
+        def draw(canvas):
+            text_lines(canvas, PROSE)
+            canvas.setFont("Helvetica", 0.1)
+            canvas.drawString(72, 40, f"No. {number}")
+
+        return draw
+
+    assert "Sentence 5" in text_of(drawn_pdf(page("1" * 5000), page("1" * 4999 + "2")))
+
+
 def test_what_is_the_same_on_both_of_two_pages_is_kept_once():
     assert text_of(make_pdf([PROSE, PROSE], header="The Handbook of 1889")).count("The Handbook of 1889") == 1
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _BARE_NAME = re.compile(r"\s*\S+")
+_MAX_ARGUMENT_DEPTH: Final = 20
 _DASHES: Final = (("---", "—"), ("--", "–"), ("``", "“"), ("''", "”"))
 
 
@@ -63,7 +64,8 @@ def parse_latex(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
 class _Writer:
     """Goes through the tokens once, collects text, and hands out a block at every border."""
 
-    def __init__(self, arguments: Arguments, macros: Macros) -> None:
+    def __init__(self, arguments: Arguments, macros: Macros, depth: int = 0) -> None:
+        self._depth = depth  # of arguments within arguments
         self._arguments = arguments
         self._tokens = arguments.tokens
         self.title = ""
@@ -339,12 +341,12 @@ class _Writer:
         """The text of the next group as one line, and where it ends; thanks in it are put apart where that is asked."""
         at = self._arguments.after_options(at)
         close = self._arguments.group_end(at)
-        if close is None:
+        if close is None or self._depth > _MAX_ARGUMENT_DEPTH:
             return "", at
         return self._plain(at + 1, close, thanks), close + 1
 
     def _plain(self, start: int, end: int, thanks: list[str] | None = None) -> str:
-        inner = _Writer(self._arguments, self._macros)
+        inner = _Writer(self._arguments, self._macros, self._depth + 1)
         inner._thanks = thanks
         return one_line(" ".join(block.text for block in inner._all(start, end)))
 

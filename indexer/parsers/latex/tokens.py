@@ -39,13 +39,17 @@ _SIZE: Final = r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)[ ]*+(?:pt|em|ex|mm|cm|in|pc|bp|
 # What has no end within so many characters is no formula and no environment; it also bounds the search.
 _REACH: Final = 1 << 16
 
+_REGION = re.compile(
+    rf"(?P<code>\\begin\{{(?:{_CODE_ENVIRONMENTS})\*?\}})|\\begin\{{(?:{_SILENT_ENVIRONMENTS})\*?\}}|\\iffalse\b"
+    rf"|(?P<formula>\\begin\{{(?:{_MATH_ENVIRONMENTS})\*?\}}|\\\[|\\\(|\$\$)"
+)
+# Of other regions it is the opening mark itself, or its end.
+_CLOSING: Final = {"\\iffalse": r"\\fi\b", "\\[": r"\\\]", "\\(": r"\\\)"}
+_CODE_OPTIONS = re.compile(r"\A(?:\[[^\]]*\])?(?:\{[^}\n]*\})?[ \t]*\n")
+
 _TOKEN = re.compile(
     rf"""
       (?P<comment> %[^\n]*(?:\n[ \t]*(?!\n))? )
-    | \\begin\{{(?P<code>{_CODE_ENVIRONMENTS})(?P<cs>\*?)\}} (?P<listing>.{{0,{_REACH}}}?) \\end\{{(?P=code)(?P=cs)\}}
-    | (?P<formula> \\begin\{{(?P<fm>{_MATH_ENVIRONMENTS})(?P<fs>\*?)\}} .{{0,{_REACH}}}? \\end\{{(?P=fm)(?P=fs)\}} )
-    | (?P<silent> \\begin\{{(?P<se>{_SILENT_ENVIRONMENTS})(?P<ss>\*?)\}} .{{0,{_REACH}}}? \\end\{{(?P=se)(?P=ss)\}} )
-    | (?P<off> \\iffalse\b .{{0,{_REACH}}}? \\fi\b )
     | (?P<rule> \\cmidrule[ ]*+(?:\[[^\]\n]{{0,80}}\])?[ ]*+\([^()\n]{{0,80}}\)[ ]*+\{{[^{{}}\n]{{0,80}}\}} )
     | (?P<length> \\(?:setlength|addtolength)[ ]*+\\[A-Za-z@]++[ ]*+\{{[^{{}}\n]{{0,400}}\}}
         | \\(?!(?:small|med|big)skip)[A-Za-z]*(?:skip|sep|kern|indent|width|height)[ ]*+=?[ ]*+
@@ -53,10 +57,9 @@ _TOKEN = re.compile(
         | \\[a-z]*(?:looseness|penalty|penalties|tolerance|badness|demerits)[ ]*+=?[ ]*+[-+]?\d++ )
     | (?P<captionof> \\captionof\*?[ ]*+\{{[^{{}}\n]*\}} )
     | \\begin[ ]*\{{(?P<begin>[^{{}}\n]*)\}} | \\end[ ]*\{{(?P<end>[^{{}}\n]*)\}}
-    | \\(?:verb|lstinline)\*?(?P<bar>[^A-Za-z*\s{{\[])(?P<verb>[^\n]*?)(?P=bar)
+    | \\(?:verb|lstinline)\*?(?P<bar>[^A-Za-z*\s{{\[])(?P<verb>[^\n]{{0,4000}}?)(?P=bar)
     | \\(?:url|nolinkurl|path)[ ]*\{{(?P<url>[^{{}}\n]*)\}} | (?P<href> \\href[ ]*\{{[^{{}}\n]*\}} )
-    | (?P<math> \\\[.{{0,{_REACH}}}?\\\] | \\\(.{{0,{_REACH}}}?\\\) | \$\$.{{0,{_REACH}}}?\$\$
-        | \$(?:\\.|[^$\\\n]|\n(?![ \t]*\n)){{1,4000}}\$ )
+    | (?P<math> \$(?:\\.|[^$\\\n]|\n(?![ \t]*\n)){{1,4000}}\$ )
     | \\(?P<word>[A-Za-z@]+)\*?[ \t]*(?:\n[ \t]*(?!\n))? | \\(?P<sign>.|\n|\Z)
     | (?P<par> \n[ \t]*\n\s* ) | (?P<open>\{{) | (?P<close>\}}) | (?P<align>&) | (?P<tie>~) | (?P<bracket>[\[\]])
     | (?P<text> [^\\{{}}$&~%\n\[\]]+ | \n | \$ )
@@ -93,7 +96,15 @@ SYMBOLS: Final = {
 
 def tokens(source: str) -> list[Token]:
     """The tokens of a source. Every character belongs to one, or to a comment or something that is not text."""
-    return [token for match in _TOKEN.finditer(_accented(source)) if (token := _token(match)) is not None]
+    source = _accented(source)
+    regions = _Regions(source)
+    found: list[Token] = []
+    at = 0
+    while (match := _TOKEN.match(source, at)) is not None:
+        token, at = regions.at(at) or (_token(match), match.end())
+        if token is not None:
+            found.append(token)
+    return found
 
 
 def spaced(text: str) -> str:
@@ -113,6 +124,38 @@ def partners(found: Sequence[Token]) -> dict[int, int]:
     return pairs
 
 
+class _Regions:
+    """What is taken whole, from its opening mark to its closing one: code, formulas, and what is not shown.
+
+    Each closing mark is looked for once, from left to right, however often it is missing.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._closing: dict[str, tuple[int, int] | None] = {}  # the next one of each, if there is one
+
+    def at(self, start: int) -> tuple[Token | None, int] | None:
+        """The token of the region that opens here, None if it is not shown, and where the text goes on."""
+        opening = _REGION.match(self._source, start)
+        closing = None if opening is None else self._next(opening[0], opening.end())
+        if opening is None or closing is None or closing[0] - opening.end() > _REACH:
+            return None
+        end = closing[1]
+        if opening["code"] is not None:
+            body = _CODE_OPTIONS.sub("", self._source[opening.end() : closing[0]])
+            return Token(Kind.CODE, body.strip("\n")), end
+        shown = opening["formula"] is not None
+        return Token(Kind.MATH, self._source[start:end]) if shown else None, end
+
+    def _next(self, opening: str, at: int) -> tuple[int, int] | None:
+        known = self._closing.get(opening, (-1, -1))
+        if known is not None and known[0] < at:
+            closing = _CLOSING.get(opening) or re.escape(opening.replace("begin", "end", 1))
+            found = re.compile(closing).search(self._source, at)
+            known = self._closing[opening] = None if found is None else found.span()
+        return known
+
+
 def _accented(source: str) -> str:
     def accented(match: re.Match[str]) -> str:
         mark, letter = match[1] or match[2] or match[4], match[3] or match[5]
@@ -125,14 +168,9 @@ def _accented(source: str) -> str:
 
 def _token(match: re.Match[str]) -> Token | None:  # noqa: PLR0911 - one line a kind
     kind = match.lastgroup or ""
-    if match["listing"] is not None:
-        body = re.sub(r"\A(?:\[[^\]]*\])?(?:\{[^}\n]*\})?[ \t]*\n", "", match["listing"])
-        return Token(Kind.CODE, body.strip("\n"))
-    if match["formula"] is not None:
-        return Token(Kind.MATH, match["formula"])
     if kind in _BY_GROUP:
         return Token(_BY_GROUP[kind], match[kind])
-    if kind in {"comment", "ss", "se", "silent", "off", "href", "rule", "length"}:
+    if kind in {"comment", "href", "rule", "length"}:
         return None
     if kind == "captionof":
         return Token(Kind.MACRO, "caption")

@@ -30,6 +30,8 @@ _MIN_LETTERS: Final = 3
 # A lone number is this far from the text, in font sizes; a header that its page's number begins or ends, this far.
 _NUMBER_GAP: Final = 2.5
 _HEADER_GAP: Final = 1.8
+# Longer ones count no pages, and Python reads none of more than 4,300 digits.
+_MAX_NUMBER_DIGITS: Final = 18
 _SHOWN: Final = 4
 _SHOWN_CHARS: Final = 60
 _NUMBER = r"(?:\d+|[ivxlc]+)"
@@ -196,7 +198,9 @@ def _beside_its_number(lines: Sequence[Line], page: int) -> list[Line]:
 def _counts_on(first: str, second: str) -> bool:
     """Whether lines of two pages differ only in one number, which is one more on the second."""
     pairs = zip(_DIGITS.findall(first), _DIGITS.findall(second), strict=True)
-    return [int(b) - int(a) for a, b in pairs if a != b] == [1]
+    differing = [pair for pair in pairs if pair[0] != pair[1]]
+    is_short = all(len(number) <= _MAX_NUMBER_DIGITS for pair in differing for number in pair)
+    return is_short and [int(b) - int(a) for a, b in differing] == [1]
 
 
 def _text(line: Line) -> str:
