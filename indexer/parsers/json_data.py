@@ -10,6 +10,7 @@ from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, 
 from indexer.parsers.chat_exports import said_once
 from indexer.parsers.decoding import TextReader, storable
 from rag.errors import SourceDamaged
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # What is longer is given a section of its own under its key.
 _SECTION_CHARS: Final = 600
 _MAX_LEVEL: Final = 4
+# What is nested deeper stays together: each level of parts is measured whole.
+_MAX_PARTED_DEPTH: Final = 16
 # Nobody reads deeper ones, and what writes them means harm.
 _MAX_DEPTH: Final = 200
 _BLOB = re.compile(r"^(?:data:[\w/+.;=-]+,)?[A-Za-z0-9+/=_\r\n-]{512,}$")
@@ -139,13 +142,12 @@ class _Writer:
 
     def notices(self) -> Iterator[Notice]:
         if self._blobs:
-            yield Notice(message=f"{self._blobs:,} values are encoded data (base64 or the like) and are left out.")
+            yield Notice(message=f"{plural(self._blobs, 'value')} of encoded data (base64 or the like) left out.")
 
     def _value(self, value: Any, path: str, depth: int, level: int) -> Iterator[Block]:  # noqa: ANN401
         """Small values as one block, large ones by their parts, those under keys as sections."""
-        text = self._lines(value, path, depth)
-        if len(text) <= _SECTION_CHARS or not isinstance(value, dict | list) or depth > _MAX_DEPTH:
-            if text:
+        if depth > _MAX_PARTED_DEPTH or not self._is_large(value, path, depth):
+            if text := self._lines(value, path, depth):
                 yield Block(text=f"{text}\n\n")
             return
         if isinstance(value, list):
@@ -156,8 +158,7 @@ class _Writer:
         small: dict[str, Any] = {}
         large: dict[str, Any] = {}
         for key, item in value.items():
-            is_large = isinstance(item, dict | list) and len(self._lines(item, "", depth + 1)) > _SECTION_CHARS
-            (large if is_large else small)[key] = item
+            (large if self._is_large(item, "", depth + 1) else small)[key] = item
         if small and (text := self._lines(small, path, depth)):
             yield Block(text=f"{text}\n\n")
         for key, item in large.items():
@@ -167,6 +168,15 @@ class _Writer:
                 continue
             yield Block(text=f"{name}\n\n", kind=BlockKind.HEADING, level=level, heading=name)
             yield from self._value(item, "", depth + 1, level + 1)
+
+    def _is_large(self, value: Any, path: str, depth: int) -> bool:  # noqa: ANN401
+        """Whether a value has parts and its lines are too long for one block."""
+        if not isinstance(value, dict | list):
+            return False
+        blobs = self._blobs
+        size = len(self._lines(value, path, depth))
+        self._blobs = blobs
+        return size > _SECTION_CHARS
 
     def _lines(self, value: Any, path: str, depth: int) -> str:  # noqa: ANN401
         if depth > _MAX_DEPTH:

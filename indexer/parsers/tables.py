@@ -22,6 +22,8 @@ _MEAN_NAME_CHARS: Final = 60
 _TITLE_LINES: Final = 3
 _SEPARATOR: Final = " | "
 _BLOCK_CHARS: Final = 8_192
+# Of a row with the copies that merged cells make of a text.
+_MAX_ROW_CHARS: Final = 1 << 18
 _CURRENCY: Final = "[$€£¥₹₽₺₩₪₫₴]|kr|zł|Kč|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|CAD|AUD|BRL"
 _NUMBER = re.compile(rf"^[-+(−–]?(?:{_CURRENCY})?\s?\d[\d\s.,:/'’\-]*\)?\s?(?:%|{_CURRENCY})?$")
 _DATA = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([T ]\d\d?:\d\d.*)?|\S+@\S+\.\S+|https?://\S+")
@@ -36,6 +38,14 @@ def table_blocks(
     for row in rows:
         yield from writer.add(row, page)
     yield from writer.finish()
+
+
+def lines_of(row: Sequence[str]) -> list[str]:
+    """The cells of a row as one line each. Where all are very long, what several say stands in the first alone."""
+    if sum(map(len, row)) > _MAX_ROW_CHARS:
+        first: dict[str, int] = {}
+        row = [cell if first.setdefault(cell, i) == i else "" for i, cell in enumerate(row)]
+    return [one_line(cell) for cell in row]
 
 
 def names_columns(cells: Sequence[str]) -> bool:
@@ -209,7 +219,7 @@ class TableWriter:
         self._chars = 0
 
     def add(self, row: Sequence[str], page: int | None) -> Iterator[Block]:
-        cells = [one_line(cell) for cell in row]
+        cells = lines_of(row)
         if not any(cells):
             return
         if len(cells) == 1 and not (self._started or self._caption or self._title) and len(cells[0]) <= _MAX_NAME_CHARS:

@@ -73,6 +73,18 @@ def test_days_after_the_last_year_stay_numbers():
     assert blocks(since_1904) == [("table", "2958465 | 1\n\n")]
 
 
+def test_moments_of_a_chart_are_rounded_to_seconds():
+    before_eight = 8 / 24 - 1e-9
+    moments = [str(value) for value in (before_eight, 45_352 + before_eight, 45_352 + 30 / 86_400, 45_353 - 1e-9)]
+    content = (
+        f"<c:chartSpace {C}><c:chart><c:plotArea><c:lineChart><c:ser>"
+        f"<c:cat>{points('num', moments, 'd.m.yy h:mm')}</c:cat><c:val>{points('num', ['1', '2', '3', '4'])}</c:val>"
+        "</c:ser></c:lineChart></c:plotArea></c:chart></c:chartSpace>"
+    )
+    told = "08:00 | 1\n2024-03-01 08:00 | 2\n2024-03-01 00:00:30 | 3\n2024-03-02 | 4\n\n"
+    assert blocks(content) == [("table", told)]
+
+
 def test_categories_of_several_levels_are_named_from_outside_in():
     levels = (
         "<c:multiLvlStrRef><c:multiLvlStrCache><c:lvl><c:pt idx='0'><c:v>Q1</c:v></c:pt><c:pt idx='1'>"

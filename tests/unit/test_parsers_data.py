@@ -162,6 +162,17 @@ def test_blobs_in_json_are_left_out_and_told():
     assert len(result.notices) == 1
 
 
+@pytest.mark.timeout(10)
+def test_json_below_many_keys_costs_no_time_and_its_encoded_data_is_counted_once():
+    data = [{"id": n, "name": "word " * 8} for n in range(10_000)]
+    value = {"records": data, "picture": "iVBORw0KGgo" * 1000}
+    for n in range(190):
+        value = {f"k{n}": value}
+    result = parsed(JSON, json.dumps(value))
+    assert result.text.count("word word") == 4 * 10_000
+    assert result.notices == ["1 value of encoded data (base64 or the like) left out."]
+
+
 def test_a_huge_line_of_json_becomes_blocks_of_bounded_size():
     result = parsed(JSON, json.dumps({f"key{n}": {"value": n, "text": "words " * 30} for n in range(5000)}))
     assert max(len(block.text) for block in result.blocks) <= 16_384

@@ -129,6 +129,16 @@ def test_merged_cells_of_a_sheet_say_their_text_in_each_place_and_empty_columns_
     ]  # fmt: skip
 
 
+def test_long_texts_that_a_sheet_repeats_are_said_once_and_none_goes_beyond_its_last_column():
+    told = "long words " * 2000
+    many = 'table:number-columns-repeated="16384"'
+    (_heading, *found) = sheets(table(row(word(told, many), word("last")), row(word("7", many) * 3)))
+    text = "".join(block.text for block in found)
+    assert text.count(told.strip()) == 1
+    assert "last" in text
+    assert text.count("7") == 16384 + 2
+
+
 def test_comments_and_what_is_drawn_on_a_sheet_follow_its_tables():
     chart = (
         "<draw:frame><draw:object><office:document><office:body><office:chart><chart:chart xmlns:chart='c'>"

@@ -328,3 +328,13 @@ def test_cells_of_a_workbook_in_xml_whose_places_make_no_sense_are_kept():
     assert xml_rows("<Row ss:Index='0'><Cell/></Row>", xml_row(("ss:MergeDown='1'", "String", "a"), word[1])) == (
         "a | w2\n\n"
     )
+
+
+def test_long_texts_of_cells_that_a_workbook_in_xml_merges_are_said_once():
+    told = "long words " * 2000
+    start, end = XML_WORKBOOK.index('<Worksheet ss:Name="None">'), XML_WORKBOOK.index("</Workbook>")
+    rows = xml_row(("ss:MergeAcross='16000'", "String", told), ("", "String", "last")) + xml_row(("", "String", "b"))
+    sheet = f'<Worksheet ss:Name="S"><Table>{rows}</Table></Worksheet>'
+    text = "".join(block.text for block in blocks((XML_WORKBOOK[:start] + sheet + XML_WORKBOOK[end:]).encode()))
+    assert text.count(told.strip()) == 1
+    assert "last" in text

@@ -46,6 +46,13 @@ def test_cells_say_their_column_where_the_header_is_too_long_to_be_carried_along
     assert all(chunk.heading_path == () for chunk in chunks([found]))
 
 
+def test_a_row_that_copies_make_very_long_says_each_text_once():
+    told = "long words " * 2000
+    text = "".join(block.text for block in table_blocks([["a", "b"], [*[told] * 1000, "last"], ["c", "c"]]))
+    assert text.count("words") == 2000
+    assert text.endswith("last\nc | c\n\n")
+
+
 def test_a_table_of_numbers_has_no_header():
     (found,) = table_blocks([["1.5", "2"], ["3", "4"]])
     assert (found.text, found.header) == ("1.5 | 2\n3 | 4\n\n", "")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _CATEGORY_AXES: Final = frozenset({"c:catAx", "c:dateAx"})
 _EPOCH: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - sheets know no time zones
 _EPOCH_OF_1904: Final = datetime(1904, 1, 1)  # noqa: DTZ001
+_DAY_SECONDS: Final = 86_400
 _LAST_DAY: Final = datetime(9999, 12, 31)  # noqa: DTZ001
 
 
@@ -157,10 +158,11 @@ def _shown(text: str, code: str, epoch: datetime) -> str:
     if not math.isfinite(value):
         return text
     if is_date_format(code) and 0 <= value <= (_LAST_DAY - epoch).days:
-        at = epoch + timedelta(days=value)
+        at = epoch + timedelta(seconds=round(value * _DAY_SECONDS))
+        exact = "seconds" if at.second else "minutes"
         if value < 1:
-            return at.time().isoformat(timespec="minutes")
-        return at.date().isoformat() if value == int(value) else at.isoformat(sep=" ", timespec="minutes")
+            return at.time().isoformat(timespec=exact)
+        return at.isoformat(sep=" ", timespec=exact).removesuffix(" 00:00")
     if (around := parse_format(code)) is not None:
         return around.shown(value)
     return f"{value:.12g}" if "." in text and "e" not in text.lower() else text

@@ -253,7 +253,7 @@ def filled_cells(
         texts: list[str] = []
         for cell in row:
             name = name_of(cell.tag)
-            repeated = min(_count(cell, "table:number-columns-repeated"), most)
+            repeated = min(_count(cell, "table:number-columns-repeated"), max(1, most - len(texts)))
             if name == "table:covered-table-cell":
                 texts.extend(above.get(len(texts) + i, (0, ""))[1] for i in range(repeated))
             elif name == "table:table-cell":

@@ -15,6 +15,7 @@ from indexer.parsers.tables import (
     is_data,
     is_like,
     is_number,
+    lines_of,
     names_columns,
     names_further,
     spread,
@@ -49,8 +50,7 @@ def sheet_blocks(rows: Iterable[Sequence[str]], *, page: int) -> Iterator[Block]
     are handed out from left to right.
     """
     writer = _SheetWriter(page)
-    lines = ([one_line(cell) for cell in row] for row in rows)
-    for filled, run in groupby(lines, key=any):
+    for filled, run in groupby(map(lines_of, rows), key=any):
         if not filled:
             yield from writer.add([])
             continue
