@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import Final
 
 # The least share of the cores that the scheduler has, for what nobody waits for; and, beside somebody else's work, a
@@ -18,3 +19,15 @@ def give_way(niceness: int = LEAST) -> None:
     if sys.platform == "linux":
         thread = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread)))
+
+
+def compute_behind() -> None:
+    """`give_way` for a thread that computes and holds no lock that others wait for.
+
+    Where the process has the least share already, the thread takes only what nobody else wants (``SCHED_IDLE``,
+    sched(7)): whatever wakes up takes its core at once, where a thread of the least share ends its slice first.
+    """
+    give_way(BEHIND)
+    if sys.platform == "linux" and os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == LEAST:
+        with suppress(OSError):  # kernels that know one policy, as gVisor: the least share it is
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread
