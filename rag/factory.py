@@ -49,10 +49,19 @@ if TYPE_CHECKING:
 class Library:
     """Everything a program needs, opened over one data directory."""
 
-    def __init__(self, settings: Settings, database: Database, *, measured_reuse: PassageReuse | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        measured_reuse: PassageReuse | None = None,
+        embeds_apart: bool = False,
+    ) -> None:
         self.settings = settings
         self.database = database
         self.generator_source = GeneratorSource(settings, lambda: self.catalog, measured_reuse=measured_reuse)
+        self._embeds_apart = embeds_apart
+        self._opened_embedders: list[BiEncoder] = []
         self._embedder = Once(self._load_embedder)
         self._embedders = CollectionEmbedders(configured=self._embedder, open_named=self._open_embedder)
         self._follower: DeletionFollower | None = None
@@ -279,7 +288,9 @@ class Library:
         return checks
 
     def close(self) -> None:
-        """Stop the model's thread and close the database."""
+        """Stop the model's thread and the processes that embed, and close the database."""
+        for embedder in self._opened_embedders:
+            embedder.close()
         if self._generator.value is not None:
             self._generator.value.close()
         if self._follower is not None:
@@ -347,18 +358,34 @@ class Library:
         from rag.embedding.bi_encoder import BiEncoder
 
         model, settings = self.catalog.resolve(name, kind="embedder"), self.settings
-        named = {"name": model.name, "sha256": model.sha256}
-        return BiEncoder(model.path, **named, threads=settings.threads, precision=settings.embedder_precision)
+        embedder = BiEncoder(
+            model.path,
+            name=model.name,
+            sha256=model.sha256,
+            threads=settings.threads,
+            precision=settings.embedder_precision,
+            apart=self._embeds_apart,
+        )
+        self._opened_embedders.append(embedder)
+        return embedder
 
 
-def open_library(settings: Settings, *, measured_reuse: PassageReuse | None = None, migrate: bool = True) -> Library:
+def open_library(
+    settings: Settings,
+    *,
+    measured_reuse: PassageReuse | None = None,
+    migrate: bool = True,
+    embeds_apart: bool = False,
+) -> Library:
     """Open (and where needed create or migrate, unless ``migrate`` is off) the data directory.
 
     ``measured_reuse`` places passages that way whatever setting and gate say; it is for measuring the gate itself.
+    ``embeds_apart``: in a process of its own, for programs that take documents in.
 
     Raises:
         DataDirectoryUnwritable, DatabaseTooNew, DatabaseOutdated, DatabaseBusy, DatabaseDamaged.
     """
     from rag.stores.sqlite.database import Database
 
-    return Library(settings, Database.open(settings, migrate=migrate), measured_reuse=measured_reuse)
+    database = Database.open(settings, migrate=migrate)
+    return Library(settings, database, measured_reuse=measured_reuse, embeds_apart=embeds_apart)

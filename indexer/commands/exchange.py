@@ -105,7 +105,7 @@ def import_collection(ctx: click.Context, file: Path, collection: str | None, as
         reader = read_parquet(file) if table else read_json_lines(file, opened)
         header = read_header(reader)
         name = collection or header.collection
-        with open_library(settings) as library, ingest_lock(library, name):
+        with open_library(settings, embeds_apart=True) as library, ingest_lock(library, name):
             with _counting("importing", header.documents) as advance:
                 importing = Import(
                     header,

@@ -112,7 +112,7 @@ def ingest(
         _put(settings, request, as_json=as_json)
         return
     with (
-        open_library(settings) as library,
+        open_library(settings, embeds_apart=True) as library,
         ingest_lock(library, collection),
         open_fetcher(settings) if sitemaps or any(map(is_url, sources)) else nullcontext() as fetcher,
     ):

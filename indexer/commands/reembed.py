@@ -82,7 +82,7 @@ def reembed(
     settings = load_settings()
     if embedder:
         settings = settings.model_copy(update={"embedder": embedder})
-    with open_library(settings) as library:
+    with open_library(settings, embeds_apart=True) as library:
         target = library.store.collection(collection)
         match chosen:
             case ["status"]:

@@ -57,7 +57,7 @@ def sync(
     """
     settings = load_settings()
     parsers = IsolatedParsers.limited_by(settings)
-    with open_library(settings) as library, parsers, Interruption() as interruption:
+    with open_library(settings, embeds_apart=True) as library, parsers, Interruption() as interruption:
         run = SyncRun(
             library,
             parsers,

@@ -57,7 +57,7 @@ def watch(
     settings = load_settings()
     parsers = IsolatedParsers.limited_by(settings)
     _refuse_own_files(folder, settings.home)
-    with open_library(settings) as library, parsers, Interruption() as interruption:
+    with open_library(settings, embeds_apart=True) as library, parsers, Interruption() as interruption:
         run = SyncRun(
             library,
             parsers,

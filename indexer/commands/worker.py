@@ -53,7 +53,7 @@ def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT0
         os.nice(LEAST)
     parsers = IsolatedParsers.limited_by(settings)
     with (
-        open_library(settings) as library,
+        open_library(settings, embeds_apart=True) as library,
         WorkerPlace(settings.home) as place,
         open_fetcher(settings) as fetcher,
         parsers,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
-from rag.embedding.batches import token_budget_batches
+from rag.embedding.encoder import LocalEncoder
+from rag.embedding.encoder_process import EncoderProcess
 from rag.embedding.token_ids import TokenIds
 from rag.errors import ModelUnloadable
-from rag.openmp import wait_passively
 from rag.telemetry import get_logger
 from rag.threads import available_threads
 
@@ -24,35 +21,33 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from rag.embedding.packed_bert import PackedBert
-    from rag.embedding.padded import PaddedNetwork
+    from rag.embedding.encoder import Encoder, Precision
 
 _log = get_logger("embedding")
-
-# Four long texts: their activations, some 6 MB a layer, stay in the caches (docs/lab-log.md).
-_BATCH_TOKENS = 1024
-# Less is not worth a thread.
-_LEAST_TOKENS = 256
 
 
 class BiEncoder:
     """Implements ``rag.protocols.Embedder``. Safe to share between threads.
 
     The tokenizer is read at once (milliseconds), the network on the first embedding (seconds): counting tokens and
-    listing documents never wait for torch. BERT models are computed without padding (``rag.embedding.packed_bert``) on
-    the processor, a batch by each thread: threads that share a batch wait for the one that other work has held up.
-    Others, and all of them on an accelerator, are computed by sentence-transformers, one batch after the other.
+    listing documents never wait for torch.
     """
 
     def __init__(
-        self, path: Path, *, name: str, sha256: str, threads: int = 0, precision: Literal["auto", "float32"] = "auto"
+        self,
+        path: Path,
+        *,
+        name: str,
+        sha256: str,
+        threads: int = 0,
+        precision: Precision = "auto",
+        apart: bool = False,
     ) -> None:
-        """``precision`` is of the products in ``PackedBert``: bfloat16 where the processor computes it, or float32."""
-        self._path = path
-        self._precision = precision
-        self._threads = threads or available_threads()
-        self._network: PackedBert | PaddedNetwork | None = None
-        self._lock = threading.Lock()
+        """``precision`` is of the products in ``PackedBert``: bfloat16 where the processor computes it, or float32.
+        ``apart``: they are computed in a process of its own.
+        """
+        encoder = EncoderProcess if apart else LocalEncoder
+        self._encoder: Encoder = encoder(path, threads=threads or available_threads(), precision=precision)
         try:
             self._tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
             self._max_tokens, self._dimension = _limits(path)
@@ -91,12 +86,15 @@ class BiEncoder:
     @property
     def loaded(self) -> bool:
         """Whether the network is in memory."""
-        return self._network is not None
+        return self._encoder.loaded
 
     def load(self) -> None:
         """Load the network now instead of at the first embedding."""
-        with self._lock:
-            self._load()
+        self._encoder.load()
+
+    def close(self) -> None:
+        """Let go of a process that embeds."""
+        self._encoder.close()
 
     def _windows(self, text: str) -> list[str]:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
@@ -113,65 +111,13 @@ class BiEncoder:
         if cut:
             _log.warning("texts longer than the embedder reads are cut", texts=cut, max_tokens=self._max_tokens)
             ids = [self._cut(text) for text in ids]
-        vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
-        with self._lock:
-            network = self._load()
-        threads = self._threads if network.parallel else 1
-        share = sum(map(len, ids)) // threads
-        budget = min(max(share, _LEAST_TOKENS), _BATCH_TOKENS)
-        batches = list(token_budget_batches([len(text) for text in ids], budget))
-
-        def embed(batch: list[int]) -> None:
-            vectors[batch] = self._encoded(network, [texts[i] for i in batch], [ids[i] for i in batch])
-
-        if min(threads, len(batches)) < 2:  # one thread is this one
-            for batch in batches:
-                embed(batch)
-        else:
-            # For this call only: threads take over the priority of the one that makes them, here an ingest's.
-            with ThreadPoolExecutor(min(threads, len(batches)), thread_name_prefix="batch") as pool:
-                list(pool.map(embed, batches))
-        return vectors
-
-    def _encoded(
-        self, network: PackedBert | PaddedNetwork, texts: Sequence[str], ids: Sequence[Sequence[int]]
-    ) -> NDArray[np.float32]:
-        import torch
-
-        if network.parallel:
-            torch.set_num_threads(1)  # of the thread that calls
-            return network.encode(texts, ids)
-        with self._lock:
-            torch.set_num_threads(self._threads)
-            return network.encode(texts, ids)
+        if not texts:
+            return np.empty((0, self._dimension), dtype=np.float32)
+        return self._encoder.encode(texts, ids)
 
     def _cut(self, ids: Sequence[int]) -> Sequence[int]:
         """The first tokens and the one that ends a text."""
         return ids if len(ids) <= self._max_tokens else [*ids[: self._max_tokens - 1], ids[-1]]
-
-    def _load(self) -> PackedBert | PaddedNetwork:
-        if self._network is None:
-            wait_passively()
-            import torch
-
-            try:
-                self._network = self._open(on_processor=not torch.accelerator.is_available())
-            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-                raise ModelUnloadable(
-                    f"The embedding model at {self._path} cannot be loaded: {error}.",
-                    hint=f"Run: rag models verify {self._path.name}",
-                ) from error
-        return self._network
-
-    def _open(self, *, on_processor: bool) -> PackedBert | PaddedNetwork:
-        import torch
-
-        from rag.embedding.packed_bert import PackedBert, fastest_precision, is_packable
-        from rag.embedding.padded import PaddedNetwork
-
-        if not on_processor or not is_packable(self._path):
-            return PaddedNetwork(self._path)
-        return PackedBert(self._path, precision=fastest_precision() if self._precision == "auto" else torch.float32)
 
 
 def _limits(path: Path) -> tuple[int, int]:

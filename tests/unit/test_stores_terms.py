@@ -157,3 +157,10 @@ def test_threads_stem_at_the_same_time():
             assert together == [terms(text, "en") for text in texts]
     finally:
         sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize("beginning", [0, 150, 600])
+def test_the_language_of_a_text_with_a_beginning_in_another(beginning):
+    english = "The committee met in the morning and read the report of the year before. " * 9
+    german = "Der Ausschuss trat am Morgen zusammen und las den Bericht des vergangenen Jahres. " * 40
+    assert language_of(english[:beginning] + german) == "de"

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 _SAMPLE_CHARACTERS = 4000
+# Three pieces say the same in a third of the time, where they say it clearly (docs/lab-log.md).
+_PIECE_CHARACTERS = 200
+_CLEAR = 0.97
 _CONFIDENCE = 0.5  # of the identifier, whose probabilities are over a hundred languages
 
 
@@ -24,8 +27,21 @@ def begin_loading() -> None:
 
 def language_of(text: str) -> str | None:
     """The ISO 639-1 code of the language, if it is one whose words can be stemmed; the beginning is looked at."""
-    language, confidence = _identifier().classify(text[:_SAMPLE_CHARACTERS])
+    sample = text[:_SAMPLE_CHARACTERS]
+    pieces = _pieces_of(sample)
+    language, confidence = _identifier().classify(pieces)
+    if confidence < _CLEAR and pieces != sample:
+        language, confidence = _identifier().classify(sample)
     return language if confidence >= _CONFIDENCE and language in STEMMED else None
+
+
+def _pieces_of(sample: str) -> str:
+    """Its beginning, middle and end."""
+    size = _PIECE_CHARACTERS
+    if len(sample) <= 4 * size:
+        return sample
+    middle = (len(sample) - size) // 2
+    return f"{sample[:size]} {sample[middle : middle + size]} {sample[-size:]}"
 
 
 def _open() -> LanguageIdentifier:
