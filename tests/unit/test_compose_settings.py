@@ -89,3 +89,9 @@ def test_every_service_is_named_where_services_are(service: str) -> None:
     assert service in re.findall(r"[a-z-]+", line.partition(" ")[2])
     start = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").split("\n## ")[1]
     assert f"`{service}`" in start
+
+
+def test_services_that_answer_come_before_those_that_take_documents_in() -> None:
+    default = 1024
+    shares = {service: COMPOSE["services"][service].get("cpu_shares", default) for service in COMPOSE["services"]}
+    assert shares["worker"] < shares["ingest"] < min(shares["api"], shares["api-gpu"])
