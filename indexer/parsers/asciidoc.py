@@ -28,7 +28,9 @@ _FORMULA = re.compile(r"^\+{4,}[ \t]*$")
 # Blocks that hold others: examples, sidebars, quotations, open ones.
 _HOLDER = re.compile(r"^(?:={4,}|\*{4,}|_{4,}|--)[ \t]*$")
 _TABLE = re.compile(r"^([|,:!])={3,}[ \t]*$")
-_CONDITION = re.compile(r"^(?:ifn?def|ifeval|endif)::[^\[\s]*\[(.*)\][ \t]*$")
+_CONDITION = re.compile(r"^(?:ifn?def|ifeval|endif)::[^\[\s]*\[.*\][ \t]*$")
+# What a condition of one line shows.
+_SHOWN_IF = re.compile(r"^ifn?def::[^\[\s]*\[(.+)\][ \t]*$")
 _INCLUDE = re.compile(r"^include::([^\[]+)\[.*\][ \t]*$")
 _PICTURE = re.compile(r"^(?:image|video|audio)::([^\[\s]*)\[(.*)\][ \t]*$")
 _ASIDE = re.compile(r"^(?:\+|'{3,}|<{3,}|-{3}|\*{3}|toc::\[\])[ \t]*$|^//(?!/)")
@@ -107,10 +109,10 @@ class _Walk:
 
     def _noted(self, line: str) -> bool:
         """Whether a line is no text itself: it says something of what comes, or holds nothing to read."""
-        if (condition := _CONDITION.match(line)) is not None and condition[1] and not line.startswith("ifeval"):
-            self._lines[self._at] = f"{condition[1]}\n"
+        if (shown := _SHOWN_IF.match(line)) is not None:
+            self._lines[self._at] = f"{shown[1]}\n"
             return True
-        if condition is not None:
+        if _CONDITION.match(line):
             pass
         elif (attribute := _ATTRIBUTE.match(line)) is not None:
             self._define(attribute)
@@ -236,7 +238,7 @@ class _Walk:
 
     def _body(self, end: re.Pattern[str]) -> list[str]:
         """Lines up to one that ends them, without conditions, and without other files, which are told."""
-        body = self._until(end)
+        body = [_SHOWN_IF.sub(r"\1", line) for line in self._until(end)]
         self.included.extend(found[1] for found in map(_INCLUDE.match, body) if found is not None)
         return [line for line in body if not _INCLUDE.match(line) and not _CONDITION.match(line)]
 
