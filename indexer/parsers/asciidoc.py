@@ -44,6 +44,8 @@ _BEGINNINGS: Final = (
     _CODE, _COMMENT, _HOLDER, _TABLE, _FORMULA, _ASIDE, _STYLE, _INCLUDE, _PICTURE, _CONDITION, _ATTRIBUTE,
 )  # fmt: skip
 _ADMONITION = re.compile(r"^(NOTE|TIP|IMPORTANT|CAUTION|WARNING)\b")
+# By whom, and from what.
+_QUOTED = re.compile(r"^[\"']?(?:quote|verse)[\w.#%-]*[\"']?[ \t]*,(.+)$")
 _LISTING = re.compile(r"^(?:source|listing|literal)\b|^,\w")
 _ALT = re.compile(r"^(?:alt=)?(?:\"([^\"]*)\"|'([^']*)'|([^,=]++)(?!=))")
 
@@ -92,7 +94,7 @@ class _Walk:
         self._references = 0
         self._style = ""  # in brackets above what comes
         self._title = ""
-        self._label = ""  # of an admonition that begins
+        self._label = ""  # of an admonition or a quotation that begins
         self._open: list[str] = []  # borders of blocks that hold others
         # Titles use attributes that are set below them.
         for found in filter(None, map(_ATTRIBUTE.match, self._lines)):
@@ -138,9 +140,17 @@ class _Walk:
             del self._open[self._open.index(border) :]
             return
         self._open.append(border)
-        admonition = _ADMONITION.match(self._style)
-        self._label = f"{admonition[1]}: " if admonition is not None else self._label
+        self._label = self._stated_label() or self._label
         self._style = ""
+
+    def _stated_label(self) -> str:
+        """What an admonition is, and whose a quotation, as its style says it."""
+        if (admonition := _ADMONITION.match(self._style)) is not None:
+            return f"{admonition[1]}: "
+        quoted = _QUOTED.match(self._style)
+        stated = [] if quoted is None else [part.strip(" \t\"'") for part in quoted[1].split(",")]
+        whose = ", ".join(part for part in stated if part and "=" not in part)
+        return f"{self._shown(whose)}: " if whose else ""
 
     def _define(self, attribute: re.Match[str]) -> None:
         value = (attribute[4] or "").rstrip()
@@ -219,8 +229,7 @@ class _Walk:
         if all(map(_BARS.match, lines)):
             kind = BlockKind.TABLE
         label, self._label = self._label, ""
-        if (admonition := _ADMONITION.match(self._style)) is not None:
-            label = f"{admonition[1]}: "
+        label = self._stated_label() or label
         text = self._inline("".join(lines)).strip("\n")
         if text.strip():
             yield Block(text=f"{label}{text}\n\n", kind=kind)

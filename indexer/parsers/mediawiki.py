@@ -151,6 +151,8 @@ class _Page:
             self._at += 1
             depth += bool(_TABLE.match(line)) - bool(_TABLE_END.match(line))
             if not depth:
+                self._at -= 1
+                self._lines[self._at] = line[2:].lstrip()  # what stands behind its end
                 break
             body.append(line)
         caption, outside, rows = self._rows(body[1:])
@@ -171,15 +173,15 @@ class _Page:
             rows.append([self._cell(sign, " ".join(lines)) for sign, *lines in cells])
             cells.clear()
 
-        for line in body:
+        for line in (_TABLE_END.sub("", line).strip() for line in body):
             if line.startswith("|-"):
                 end_row()
             elif line.startswith("|+"):
                 caption = one_line(self._shown(_ATTRIBUTES.sub("", line[2:])))
-            elif line.startswith(("|", "!")) and not _TABLE_END.match(line):
+            elif line.startswith(("|", "!")):
                 marks = r"\|\||!!" if line[0] == "!" else r"\|\|"
                 cells.extend([line[0], text] for text in re.split(marks, line[1:]))
-            elif line and not _TABLE.match(line) and not _TABLE_END.match(line):
+            elif line and not _TABLE.match(line):
                 if cells:
                     cells[-1].append(line)
                 else:

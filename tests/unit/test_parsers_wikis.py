@@ -133,7 +133,7 @@ def test_asciidoc_structure_is_found_and_attributes_and_macros_are_their_text():
         "Ever.",
         "WARNING: Water is wet.",
         "GitHub only text.",
-        "Water finds its way.",
+        "Kim: Water finds its way.",
     ]
     assert result.of("caption") == ["Pump models", "Cross-section of the pump"]
     assert result.notices == ["It includes other files (common/legal.adoc), which are not part of its text here."]
@@ -205,8 +205,17 @@ def test_lines_of_asciidoc_that_begin_with_a_bracket_are_text_unless_they_say_ho
         "[1] Knuth, The Art [vol. 1]\n\n[2024-05-01]\n\n[ ] open\n[x] done [late]\n\n[.lead]\nA\n\n[#id%opt]\nB\n\n"
         "[]\n[\"quote\", 'Kim']\nC\n\n[{style}]\n[[id]]\n[horizontal,labelwidth=10]\nD\n"
     )
-    text = "[1] Knuth, The Art [vol. 1]|[2024-05-01]|[ ] open\n[x] done [late]|A|B|C|D"
+    text = "[1] Knuth, The Art [vol. 1]|[2024-05-01]|[ ] open\n[x] done [late]|A|B|Kim: C|D"
     assert parsed(ASCIIDOC, page).kinds() == [("paragraph", each) for each in text.split("|")]
+
+
+def test_quotations_of_asciidoc_say_whose_they_are():
+    page = (
+        ":who: Kim\n\n[quote#id.big,{who},'Water, 2nd ed.',role=x]\n____\nIt runs.\n\nDown.\n____\n\nNo.\n\n"
+        "[verse, Ann]\nIt runs\n\n[quote]\nIt.\n\n[quote,role=x]\nRuns.\n"
+    )
+    texts = ["Kim, Water, 2nd ed.: It runs.", "Down.", "No.", "Ann: It runs", "It.", "Runs."]
+    assert parsed(ASCIIDOC, page).kinds() == [("paragraph", text) for text in texts]
 
 
 def test_links_of_asciidoc_without_a_label_are_their_address_and_sizes_are_no_captions():
@@ -334,6 +343,8 @@ def test_mediawiki_is_text_with_its_structure():
         ("{{#tag:div|in it|class=x}} {{#invoke:a|b}}{{#expr:1 + 1}}", "in it"),
         ("icon \ue0005\ue001 &#xe000;0&#xe001; \ufdd07\ufdd1", "icon \ue0005\ue001 \ue0000\ue001 7"),
         ("a<nowiki>\ue000</nowiki>&#xfdd0;0&#xfdd1;", "a\ue0000"),
+        ("{|\n| a\n|} b [[c]]\n|} d", "a\n\nb c\n|} d"),
+        ("{|\n| a\n{|\n| b\n|} c\n| d\n|}\ne", "a | b c | d\n\ne"),
         ("{|\nabove\n|+ Depths\n|-\nbetween\n| a || b\nc\n| d\n|}", "above\nbetween\n\nDepths\n\na | b c | d"),
     ],
 )
