@@ -28,7 +28,9 @@ _FORMULA = re.compile(r"^\+{4,}[ \t]*$")
 # Blocks that hold others: examples, sidebars, quotations, open ones.
 _HOLDER = re.compile(r"^(?:={4,}|\*{4,}|_{4,}|--)[ \t]*$")
 _TABLE = re.compile(r"^([|,:!])={3,}[ \t]*$")
-_CONDITION = re.compile(r"^(?:ifn?def|ifeval|endif)::[^\[\s]*\[(.*)\][ \t]*$")
+_CONDITION = re.compile(r"^(?:ifn?def|ifeval|endif)::[^\[\s]*\[.*\][ \t]*$")
+# What a condition of one line shows.
+_SHOWN_IF = re.compile(r"^ifn?def::[^\[\s]*\[(.+)\][ \t]*$")
 _INCLUDE = re.compile(r"^include::([^\[]+)\[.*\][ \t]*$")
 _PICTURE = re.compile(r"^(?:image|video|audio)::([^\[\s]*)\[(.*)\][ \t]*$")
 _ASIDE = re.compile(r"^(?:\+|'{3,}|<{3,}|-{3}|\*{3}|toc::\[\])[ \t]*$|^//(?!/)")
@@ -42,6 +44,8 @@ _BEGINNINGS: Final = (
     _CODE, _COMMENT, _HOLDER, _TABLE, _FORMULA, _ASIDE, _STYLE, _INCLUDE, _PICTURE, _CONDITION, _ATTRIBUTE,
 )  # fmt: skip
 _ADMONITION = re.compile(r"^(NOTE|TIP|IMPORTANT|CAUTION|WARNING)\b")
+# By whom, and from what.
+_QUOTED = re.compile(r"^[\"']?(?:quote|verse)[\w.#%-]*[\"']?[ \t]*,(.+)$")
 _LISTING = re.compile(r"^(?:source|listing|literal)\b|^,\w")
 _ALT = re.compile(r"^(?:alt=)?(?:\"([^\"]*)\"|'([^']*)'|([^,=]++)(?!=))")
 
@@ -90,7 +94,7 @@ class _Walk:
         self._references = 0
         self._style = ""  # in brackets above what comes
         self._title = ""
-        self._label = ""  # of an admonition that begins
+        self._label = ""  # of an admonition or a quotation that begins
         self._open: list[str] = []  # borders of blocks that hold others
         # Titles use attributes that are set below them.
         for found in filter(None, map(_ATTRIBUTE.match, self._lines)):
@@ -107,10 +111,10 @@ class _Walk:
 
     def _noted(self, line: str) -> bool:
         """Whether a line is no text itself: it says something of what comes, or holds nothing to read."""
-        if (condition := _CONDITION.match(line)) is not None and condition[1] and not line.startswith("ifeval"):
-            self._lines[self._at] = f"{condition[1]}\n"
+        if (shown := _SHOWN_IF.match(line)) is not None:
+            self._lines[self._at] = f"{shown[1]}\n"
             return True
-        if condition is not None:
+        if _CONDITION.match(line):
             pass
         elif (attribute := _ATTRIBUTE.match(line)) is not None:
             self._define(attribute)
@@ -136,9 +140,17 @@ class _Walk:
             del self._open[self._open.index(border) :]
             return
         self._open.append(border)
-        admonition = _ADMONITION.match(self._style)
-        self._label = f"{admonition[1]}: " if admonition is not None else self._label
+        self._label = self._stated_label() or self._label
         self._style = ""
+
+    def _stated_label(self) -> str:
+        """What an admonition is, and whose a quotation, as its style says it."""
+        if (admonition := _ADMONITION.match(self._style)) is not None:
+            return f"{admonition[1]}: "
+        quoted = _QUOTED.match(self._style)
+        stated = [] if quoted is None else [part.strip(" \t\"'") for part in quoted[1].split(",")]
+        whose = ", ".join(part for part in stated if part and "=" not in part)
+        return f"{self._shown(whose)}: " if whose else ""
 
     def _define(self, attribute: re.Match[str]) -> None:
         value = (attribute[4] or "").rstrip()
@@ -217,8 +229,7 @@ class _Walk:
         if all(map(_BARS.match, lines)):
             kind = BlockKind.TABLE
         label, self._label = self._label, ""
-        if (admonition := _ADMONITION.match(self._style)) is not None:
-            label = f"{admonition[1]}: "
+        label = self._stated_label() or label
         text = self._inline("".join(lines)).strip("\n")
         if text.strip():
             yield Block(text=f"{label}{text}\n\n", kind=kind)
@@ -236,7 +247,7 @@ class _Walk:
 
     def _body(self, end: re.Pattern[str]) -> list[str]:
         """Lines up to one that ends them, without conditions, and without other files, which are told."""
-        body = self._until(end)
+        body = [_SHOWN_IF.sub(r"\1", line) for line in self._until(end)]
         self.included.extend(found[1] for found in map(_INCLUDE.match, body) if found is not None)
         return [line for line in body if not _INCLUDE.match(line) and not _CONDITION.match(line)]
 

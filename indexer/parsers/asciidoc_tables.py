@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import Block
 from indexer.parsers.separated_dialect import Dialect
 from indexer.parsers.separated_rows import Rows
-from indexer.parsers.spans import Cell, grid, head_rows, span_of
+from indexer.parsers.spans import Cell, Copies, grid, head_rows, span_of
 from indexer.parsers.tables import table_blocks
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _FORMAT = re.compile(r"format=[\"']?(csv|tsv|dsv)\b")
 _SEPARATOR = re.compile(r"separator=[\"']?(\\t|.)")
 _HEADER = re.compile(r"%[\w%]*header|\b(?:options|opts)=(?:\"[^\"]*|'[^']*)?\bheader\b")
 _NO_HEADER = re.compile(r"%[\w%]*noheader|\bnoheader\b")
+# An empty line follows the first one, which is right below the border.
+_FIRST_ALONE = re.compile(r"(?=[^\n]*\S)[^\n]*+\n[^\S\n]*+\n.", re.DOTALL)
 _SEPARATORS: Final = {"csv": ",", "tsv": "\t", "dsv": ":", ",": ",", ":": ":"}
 _MAX_COLUMNS: Final = 200
 # A line as ``Rows`` takes them.
@@ -53,25 +55,20 @@ def asciidoc_table(
     kind = stated[1] if stated is not None else mark
     separator = _SEPARATOR.search(style)
     by = separator[1].replace("\\t", "\t") if separator is not None else _SEPARATORS.get(kind, mark)
-    body = [line for line in lines if not line.startswith("//")]
+    text = "".join(line for line in lines if not line.startswith("//"))
     if kind in _SEPARATORS:
-        pieces = (piece for line in body if line.strip() for piece in _PIECE.findall(line))
+        pieces = (piece for piece in _PIECE.findall(text) if piece.strip())
         rows = [[Cell(inline(cell)) for cell in row] for row in Rows(pieces, Dialect(delimiter=by))]
     else:
         bar = re.compile(_BAR + r"(?<!\\)" + re.escape(by))
-        text = "".join(body)
         first = bar.search(text)
         for above in re.split(r"\n\s*\n", text if first is None else text[: first.start()]):
             if above.strip():
                 yield Block(text=f"{inline(above)}\n\n")
-        rows = [] if first is None else _rows(text, bar, _stated_columns(style), by, inline)
-    names = 0 if _NO_HEADER.search(style) else int(bool(_HEADER.search(style)) or _is_header(body))
+        text = "" if first is None else text[first.start() :]
+        rows = _rows(text, bar, _stated_columns(style), by, inline) if text else []
+    names = 0 if _NO_HEADER.search(style) else int(bool(_HEADER.search(style) or _FIRST_ALONE.match(text)))
     yield from table_blocks(grid(rows), header_rows=names or head_rows(rows) or None, caption=caption)
-
-
-def _is_header(body: Sequence[str]) -> bool:
-    """Whether an empty line follows the first one, which is right below the border."""
-    return len(body) > 2 and bool(body[0].strip()) and not body[1].strip()
 
 
 def _stated_columns(style: str) -> int:
@@ -95,9 +92,12 @@ def _rows(
     rows: list[list[Cell]] = [[]]
     used = 0  # columns of the last row
     reached: dict[int, int] = {}  # by row: columns that cells of rows above take
+    copies = Copies()
     for found, ends in zip(bars, [each.start for each in bars[1:]] + [len(text)], strict=True):
         shown = inline(text[found.end : ends].replace(f"\\{separator}", separator))
-        for _ in range(found.copies):
+        count = 1 if copies.spent else found.copies
+        copies.count(1, count)
+        for _ in range(count):
             while used >= max(1, columns):
                 rows.append([])
                 used = reached.pop(len(rows), 0)
@@ -114,7 +114,7 @@ def _bar(found: re.Match[str]) -> _Bar:
         start=found.start(),
         end=found.end(),
         columns=1 if copied else columns,
-        rows=span_of(found["rows"]),
+        rows=1 if copied else span_of(found["rows"]),
         copies=columns if copied else 1,
         is_name=found["style"] == "h",
     )

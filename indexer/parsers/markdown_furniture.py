@@ -28,7 +28,7 @@ def is_contents(tokens: Sequence[Token], index: int) -> bool:
     if not tokens[index].type.endswith("_list_open"):
         return False
     links = 0
-    for token in tokens[index:]:
+    for token in map(tokens.__getitem__, range(index, len(tokens))):
         if token.type == "inline":
             if not _is_own_link(token):
                 return False

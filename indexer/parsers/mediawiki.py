@@ -1,7 +1,8 @@
 """Pages of MediaWiki: sections, lists, tables and code as text; notes stand behind what refers to them.
 
 Links are their labels, pictures their captions. A template over several lines is what its fields say, one within a line
-what stands in it. Categories, comments and what only a wiki can work out are left out.
+what stands in it; of conditions, all that they may show. Categories, comments and what only a wiki can work out are
+left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, bounded, one_line
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.held import HELD, Held, without_marks
 from indexer.parsers.mediawiki_inline import plain
 from indexer.parsers.notes import beside_mentions
 from indexer.parsers.spans import Cell, grid, head_rows, span_of
@@ -25,10 +27,6 @@ _REGION = re.compile(r"<(ref|syntaxhighlight|source|pre|nowiki|!--)(?:\s[^<>]{0,
 _STATED: Final = r"\b{}\s*=\s*(?:\"([^\"]{{1,200}})\"|'([^']{{1,200}})'|([^\s\"'>/]{{1,200}}))"
 _NAME, _GROUP = re.compile(_STATED.format("name")), re.compile(_STATED.format("group"))
 _CODE: Final = frozenset({"syntaxhighlight", "source", "pre"})
-# Stands for a region that is put back when the text around it has been read. Both signs are what Unicode calls
-# noncharacters, and no entity stands for them.
-_HELD = re.compile("\ufdd0(\\d+)\ufdd1")
-_NO_CHARACTERS: Final = dict.fromkeys(map(ord, "\ufdd0\ufdd1"))
 _NOTE_MARK = re.compile(r"\[(\d+)\]")
 _HEADING = re.compile(r"^(={1,6})(.{1,400}?)\1[ \t]*$")
 _LIST_ITEM = re.compile(r"^[*#:;]")
@@ -61,8 +59,8 @@ class _Page:
     def __init__(self, text: str) -> None:
         self.notes: dict[str, str] = {}
         self._numbers: dict[str, str] = {}  # of notes with a name
-        self._held: list[str] = []
-        self._lines = plain(_MAGIC.sub("", self._without_regions(text.translate(_NO_CHARACTERS)))).split("\n")
+        self._held = Held()
+        self._lines = plain(_MAGIC.sub("", self._without_regions(without_marks(text)))).split("\n")
         self._at = 0
 
     def blocks(self) -> Iterator[Block]:
@@ -76,9 +74,9 @@ class _Page:
                 yield self._heading(len(heading[1]), one_line(self._shown(heading[2])))
             elif _TABLE.match(line):
                 yield from self._table()
-            elif (code := _HELD.fullmatch(line.strip())) is not None:
+            elif HELD.fullmatch(line.strip()):
                 self._at += 1
-                yield Block(text=self._held[int(code[1])].strip("\n") + "\n\n", kind=BlockKind.CODE)
+                yield Block(text=self._shown(line.strip()).strip("\n") + "\n\n", kind=BlockKind.CODE)
             else:
                 yield self._group()
 
@@ -109,8 +107,7 @@ class _Page:
             return ""
         if name == "ref":
             return self._note(tag, inner)
-        self._held.append(unescape(inner))
-        mark = f"\ufdd0{len(self._held) - 1}\ufdd1"
+        mark = self._held.hold(unescape(inner))
         return f"\n\n{mark}\n\n" if name in _CODE and "\n" in inner.strip() else mark
 
     def _note(self, tag: str, inner: str) -> str:
@@ -144,7 +141,7 @@ class _Page:
     def _kind(self, line: str) -> BlockKind:
         if _LIST_ITEM.match(line):
             return BlockKind.LIST
-        return BlockKind.CODE if line.startswith(" ") and not _HELD.search(line) else BlockKind.PARAGRAPH
+        return BlockKind.CODE if line.startswith(" ") and not HELD.search(line) else BlockKind.PARAGRAPH
 
     def _table(self) -> Iterator[Block]:
         body: list[str] = []
@@ -154,6 +151,8 @@ class _Page:
             self._at += 1
             depth += bool(_TABLE.match(line)) - bool(_TABLE_END.match(line))
             if not depth:
+                self._at -= 1
+                self._lines[self._at] = line[2:].lstrip()  # what stands behind its end
                 break
             body.append(line)
         caption, outside, rows = self._rows(body[1:])
@@ -174,15 +173,15 @@ class _Page:
             rows.append([self._cell(sign, " ".join(lines)) for sign, *lines in cells])
             cells.clear()
 
-        for line in body:
+        for line in (_TABLE_END.sub("", line).strip() for line in body):
             if line.startswith("|-"):
                 end_row()
             elif line.startswith("|+"):
                 caption = one_line(self._shown(_ATTRIBUTES.sub("", line[2:])))
-            elif line.startswith(("|", "!")) and not _TABLE_END.match(line):
+            elif line.startswith(("|", "!")):
                 marks = r"\|\||!!" if line[0] == "!" else r"\|\|"
                 cells.extend([line[0], text] for text in re.split(marks, line[1:]))
-            elif line and not _TABLE.match(line) and not _TABLE_END.match(line):
+            elif line and not _TABLE.match(line):
                 if cells:
                     cells[-1].append(line)
                 else:
@@ -202,4 +201,4 @@ class _Page:
         )
 
     def _shown(self, text: str) -> str:
-        return _HELD.sub(lambda held: self._held[int(held[1])], text)
+        return self._held.put_back(text)

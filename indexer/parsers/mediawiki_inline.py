@@ -14,7 +14,7 @@ _EXTERNAL = re.compile(r"\[((?:https?:|ftp:|mailto:)?//[^\s\[\]<>]{1,1000})(?:[ 
 _WEIGHT = re.compile(r"'{2,5}")
 # Words before and after them are apart; at a line's beginning a space would make code of it.
 _BREAK = re.compile(
-    r"(?<=\S)</?(?:br|hr|p|div|center|blockquote|poem|table|caption|tr|td|th|[dou]l|li|d[dt])\b[^<>]{0,500}>",
+    r"(?<=\S)</?(?:br|hr|p|div|center|blockquote|poem|table|caption|tr|td|th|[dou]l|li|d[dt])(?=[\s/>])[^<>]{0,500}>",
     re.IGNORECASE,
 )
 # Others are text.
@@ -22,7 +22,7 @@ _TAG = re.compile(
     r"</?(?:abbr|b|bd[io]|big|blockquote|br|caption|center|chem|cite|code|dat[ae]|d[dlt]|del|dfn|div|em|fig(?:ure|caption)"
     r"|font|gallery|h[1-6r]|i|imagemap|includeonly|ins|inputbox|kbd|li|math|mark|no(?:include|wiki)|[ou]l|onlyinclude|p"
     r"|poem|pre|q|r[bpt]|ruby|ref|references|s|samp|score|section|small|source|span|strike|strong|style|su[bp]"
-    r"|syntaxhighlight|table|tbody|t[dhrt]|templatestyles|time|timeline|translate|tvar|u|var|wbr)\b[^<>]{0,500}>",
+    r"|syntaxhighlight|table|tbody|t[dhrt]|templatestyles|time|timeline|translate|tvar|u|var|wbr)(?=[\s/>])[^<>]{0,500}>",
     re.IGNORECASE,
 )
 _PICTURES: Final = frozenset(
@@ -55,6 +55,12 @@ _LOOKS = re.compile(
 _SWITCHES: Final = frozenset("yes no y n on off true false auto none left right center 0 1".split())
 _SAID_ITSELF: Final = frozenset("text quote content contents body title caption label".split())
 _BETWEEN_VALUES: Final = frozenset("to and by x × - – or +".split())
+# Which of their parts functions show; the first one, the condition, stands in their name.
+_BRANCHES: Final = {
+    **dict.fromkeys(("#if", "#ifexist", "#ifexpr", "#iferror"), (0, 2)),
+    "#ifeq": (1, 3),
+    "#tag": (0, 1),
+}
 # MediaWiki has a limit like it; what is open beyond it, further out, is taken for text.
 _MAX_DEPTH: Final = 100
 
@@ -105,7 +111,7 @@ def _template(inner: str) -> str:
     name, *parts = inner.split("|")
     name = one_line(name)
     if name.startswith(("#", "DISPLAYTITLE", "DEFAULTSORT", "{")):
-        return ""
+        return _branches(name, parts)
     named, texts = _arguments(parts)
     if _CITES.match(name):
         return ", ".join([*texts, *(value for key, value in named if value and not _NOT_CITED.match(key))])
@@ -122,6 +128,22 @@ def _template(inner: str) -> str:
     texts += [value for key, value in said if key.lower() in _SAID_ITSELF]
     fields = [f"{key}: {value}" for key, value in said if value and key.lower() not in _SAID_ITSELF]
     return " ".join(texts) + (f" ({'; '.join(fields)})" if texts and fields else "; ".join(fields))
+
+
+def _branches(name: str, parts: list[str]) -> str:
+    """What a function of the wiki may show; nothing of most.
+
+    Which branch of a condition a page shows only a wiki can work out, so all of them are its text.
+    """
+    function = name.partition(":")[0].lower()
+    if function == "#switch":
+        last = [part for part in parts[-1:] if "=" not in part]
+        parts = [part.partition("=")[2] for part in parts if "=" in part] + last
+    else:
+        start, end = _BRANCHES.get(function, (0, 0))
+        parts = parts[start:end]
+    texts = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    return "\n".join(["", *texts, ""]) if any("\n" in text for text in texts) else " ".join(texts)
 
 
 def _measure(texts: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Org: structure by its lines, text verbatim. Comments, drawers and planning lines are left out."""
+"""Org: structure by its lines, text verbatim. Comments, properties, log books and planning lines are left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line, short_caption
+from indexer.parsers.blocks import (
+    MAX_HEADING_CHARS,
+    Block,
+    BlockKind,
+    Parsed,
+    Title,
+    bounded,
+    included,
+    one_line,
+    short_caption,
+)
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.notes import notes_beside_mentions
 
@@ -25,6 +35,7 @@ _LINK = re.compile(r"\[\[[^\]]*\](?:\[([^\]]*)\])?\]")
 _BEGIN = re.compile(r"^[ \t]*#\+begin_(\w+)", re.IGNORECASE)
 _END = re.compile(r"^[ \t]*#\+end_(\w+)", re.IGNORECASE)
 _KEYWORD = re.compile(r"^[ \t]*#\+(\w+)(?:\[[^\]\n]*\])?:[ \t]*+(.*)$")
+_INCLUDE = re.compile(r"^[ \t]*#\+include:[ \t]*+(?:\"([^\"\n]*)\"|(\S+))?", re.IGNORECASE)
 _COMMENT = re.compile(r"^[ \t]*#(?:[ \t]|$)")
 _DRAWER = re.compile(r"^[ \t]*:([\w-]+):[ \t]*$")
 _DRAWER_END = re.compile(r"^[ \t]*:END:[ \t]*$", re.IGNORECASE)
@@ -40,23 +51,31 @@ _OF_DRAWERS: Final = ":"
 
 
 def parse_org(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
-    """Yield headings, paragraphs, lists, tables and code of an Org file; ``#+TITLE`` is its title."""
+    """Yield headings, paragraphs, lists, tables and code of an Org file; ``#+TITLE`` is its title.
+
+    Other files that it includes are told, not read.
+    """
     with TextReader(file, encoding) as reader:
         lines = re.findall(r"[^\n]*\n|[^\n]+", reader.read())
         titles = [found[2] for line in lines if (found := _KEYWORD.match(line)) and found[1].lower() == "title"]
         if titles:
             yield Title(text=one_line(" ".join(titles)))
-        for block in notes_beside_mentions(_blocks(lines), _NOTE, _MENTION):
+        names: list[str] = []
+        for block in notes_beside_mentions(_blocks(lines, names), _NOTE, _MENTION):
             yield from bounded(block)
+        yield from included(names)
         yield from reader.notices()
 
 
-def _blocks(lines: list[str]) -> Iterator[Block]:
+def _blocks(lines: list[str], names: list[str]) -> Iterator[Block]:
+    """The blocks; ``names`` get those of files that are included."""
     at = 0
     ends = _ends(lines)
     captions: list[str] = []  # of what comes next
     while at < len(lines):
         end, block = _block(lines, at, ends)
+        if block is None and (include := _INCLUDE.match(lines[at])) is not None:
+            names.append((include[1] or include[2] or "?").partition("::")[0])
         following = end
         while following < len(lines) and not lines[following].strip():
             following += 1

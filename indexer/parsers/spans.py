@@ -14,6 +14,26 @@ if TYPE_CHECKING:
 _MAX_SPAN: Final = 100
 
 
+# What spans may copy of the texts of cells: so much in any table, and so much more for each cell that is there.
+_COPIES: Final = 1 << 16
+_COPIES_PER_CELL: Final = 64
+
+
+class Copies:
+    """How many places of a table spans may still take. A few lines can claim more than any table has."""
+
+    def __init__(self) -> None:
+        self._left = _COPIES
+
+    @property
+    def spent(self) -> bool:
+        return self._left < 0
+
+    def count(self, cells: int, places: int) -> None:
+        """A row of so many cells, on so many places."""
+        self._left += cells * _COPIES_PER_CELL - places
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """``is_name``: it is marked as the name of a column or row."""
@@ -25,19 +45,25 @@ class Cell:
 
 
 def grid(rows: Iterable[Sequence[Cell]]) -> Iterator[list[str]]:
-    """Texts of rows, column by column; a cell over several rows or columns says its text in each of them."""
+    """Texts of rows, column by column; a cell over several rows or columns says its text in each of them.
+
+    As far as ``Copies`` go; then each cell says it once.
+    """
+    copies = Copies()
     # By column: how many more rows a cell above reaches into, and its text.
     above: dict[int, tuple[int, str]] = {}
     for row in rows:
+        above = {} if copies.spent else above
         texts: list[str] = []
         below: dict[int, tuple[int, str]] = {}
         for cell in row:
             texts.extend(_reaching(above, below, len(texts)))
-            for _ in range(cell.columns):
+            for _ in range(1 if copies.spent else cell.columns):
                 below[len(texts)] = (cell.rows - 1, cell.text)
                 texts.append(cell.text)
         texts.extend(_reaching(above, below, len(texts)))
         above = below
+        copies.count(len(row), len(texts))
         yield texts if len(set(texts)) > 1 or len(row) > 1 else texts[:1]
 
 

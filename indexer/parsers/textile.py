@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, bounded, one_line
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.held import Held, without_marks
 from indexer.parsers.notes import notes_beside_mentions
 from indexer.parsers.spans import Cell, grid, head_rows, span_of
 from indexer.parsers.tables import table_blocks
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # Classes, styles, languages and places, in brackets of their own.
 _LOOK: Final = r"(?:\([^()\n]{0,200}\)|\{[^{}\n]{0,200}\}|\[[^\[\]\n]{0,40}\]|[<>=()~^-]){0,8}"
 _MARK = re.compile(rf"^(h[1-6]|bq|bc|pre|p|fn\d+|notextile|table|###|clear){_LOOK}(\.\.?)(?::\S+)?(?:[ \t]+|$)")
+_CODE_MARKS: Final = frozenset({"bc", "pre"})
 _LIST_ITEM = re.compile(rf"^(?:[*#]{{1,6}}{_LOOK}|-)[ \t]+\S")
 _ROW = re.compile(rf"^(?:{_LOOK}\.[ \t]+)?\|.*\|[ \t]*$", re.DOTALL)
 _ROW_LOOK = re.compile(rf"^{_LOOK}\.[ \t]+(?=\|)")
@@ -30,11 +32,13 @@ _PRE = re.compile(r"<(pre|notextile)\b[^<>]{0,200}>", re.IGNORECASE)
 _PRE_END: Final = {name: re.compile(f"</{name}>", re.IGNORECASE) for name in ("pre", "notextile")}
 _NOTE = re.compile(r"^\[(\d+)\] ")
 _MENTION = re.compile(r"\[(\d+)\]")
-# Within it are no tags.
+# Macros of Redmine, with lines of text in them; what ``collapse`` is called is shown.
+_MACRO = re.compile(r"^(?:\{\{(?:collapse(?:\(([^\n]*)\))?|\w{1,80}(?:\([^\n]*\))?)|\}\})[ \t]*$", re.MULTILINE)
 _CODE = re.compile(r"(?<![\w@])@([^@\n]{1,500})@(?![\w@])|<code>([^\n]{0,500}?)</code>")
 _TAG = re.compile(r"</?[a-z][^<>\n]{0,300}>", re.IGNORECASE)
 _INLINE: Final = (
-    (re.compile(r"\{\{[^{}\n]{0,300}\}\}"), ""),
+    (re.compile(r"\{\{collapse(?:\(([^()\n]{0,300})\))?((?![\w(])[^{}\n]{0,300})\}\}"), r"\1\2"),
+    (re.compile(r"\{\{[<>]?\w{1,80}(?:\([^{}\n]{0,300}\))?\}\}"), ""),
     (re.compile(rf'"{_LOOK}([^"\n]{{1,500}})":(?:https?://|mailto:|/|#|\w)[^\s"<>|]{{0,1000}}'), r"\1"),
     (re.compile(r"!(?:[<>=(][^!\n]{0,80})?[^\s!()]{1,300}\(([^()!\n]{1,300})\)!(?::\S{1,500})?"), r"\1"),
     (re.compile(r"!(?:https?:/|[\w./-]{0,200}/)?[\w./-]{1,200}\.(?:png|jpe?g|gif|svg)!(?::\S{1,500})?"), ""),
@@ -65,12 +69,18 @@ def _blocks(text: str) -> Iterator[Block]:
         if not group.strip():
             continue
         mark = _MARK.match(group)
-        if mark is not None:
-            name, body = mark[1], group[mark.end() :]
-            going_on = name if mark[2] == ".." else ""
-        else:
-            name, body = going_on, group
-        yield from _block(name, body)
+        is_code = (going_on if mark is None else mark[1]) in _CODE_MARKS
+        for part in [group] if is_code else _without_macros(group):
+            if (mark := _MARK.match(part)) is not None:
+                going_on = mark[1] if mark[2] == ".." else ""
+            yield from _block(going_on if mark is None else mark[1], part[0 if mark is None else mark.end() :])
+
+
+def _without_macros(group: str) -> Iterator[str]:
+    """What stands before, in and after macros."""
+    for part in _MACRO.split(group):
+        if part is not None and part.strip():
+            yield part.lstrip("\n")
 
 
 def _groups(text: str) -> Iterator[str]:
@@ -90,7 +100,7 @@ def _groups(text: str) -> Iterator[str]:
 
 
 def _block(name: str, body: str) -> Iterator[Block]:
-    if name in {"bc", "pre"}:
+    if name in _CODE_MARKS:
         yield from _code(body)
     elif name == "###":
         return
@@ -145,7 +155,8 @@ def _cell(text: str) -> Cell:
 
 
 def _shown(text: str) -> str:
-    text = _CODE.sub(lambda code: (code[1] or code[2] or "").replace("<", "&lt;"), text)
+    held = Held()
+    text = _CODE.sub(lambda code: held.hold(unescape(code[1] or code[2] or "")), without_marks(text))
     for pattern, shown in _INLINE:
         text = pattern.sub(shown, text)
-    return unescape(text)
+    return held.put_back(unescape(text))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections import Counter
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -44,7 +46,8 @@ def _csv(rows: Rows) -> Result:
 
 def _xlsx(rows: Rows) -> Result:
     cells = {f"{chr(65 + c)}{r}": cell for r, row in enumerate(rows, 1) for c, cell in enumerate(row) if cell}
-    return parsed(XLSX, xlsx({"S": cells}, merged="A3:F3"))
+    # Cells below a merged one are not shown.
+    return parsed(XLSX, xlsx({"S": cells}, merged="" if any(row[1:] for row in rows[2:3]) else "A3:F3"))
 
 
 def _xml(rows: Rows) -> Result:
@@ -75,4 +78,5 @@ def _odt(rows: Rows) -> Result:
 def test_ragged_rows_are_grouped_and_keep_every_cell(read: Callable[[Rows], Result], rows: Rows) -> None:
     found = read(rows)
     require_verbatim(found.blocks, HashingEmbedder(max_tokens=128))
-    assert all(cell.rstrip(":") in found.text for row in rows for cell in row)
+    for cell, count in Counter(cell.rstrip(":") for row in rows for cell in row if cell).items():
+        assert len(re.findall(rf"(?<![\w.-]){re.escape(cell)}(?![\w.-])", found.text)) >= count

@@ -1,9 +1,12 @@
 import io
+from collections import UserList
 
 import pytest
+from markdown_it import MarkdownIt
 
 from indexer.parsers.blocks import Block, BlockKind, Title
 from indexer.parsers.markdown import parse_markdown
+from indexer.parsers.markdown_furniture import is_contents
 
 DOCUMENT = """\
 # The *title* with `code`
@@ -291,3 +294,18 @@ def test_headings_in_html_that_never_end_cost_no_time():
 def test_a_drawn_grid_with_an_empty_header_is_a_table_without_one():
     found = [block for block in parse("+---+---+\n+===+===+\n| a | b |\n+---+---+\n") if isinstance(block, Block)]
     assert [(block.kind, block.header) for block in found] == [(BlockKind.TABLE, "")]
+
+
+def test_a_list_is_looked_through_no_further_than_it_goes():
+    class Seen(UserList):
+        count = 0
+
+        def __getitem__(self, place):
+            found = super().__getitem__(place)
+            self.count += len(found) if isinstance(place, slice) else 1
+            return found
+
+    tokens = Seen(MarkdownIt().parse("- [a](#a)\n- [b](#b)\n\nText.\n\n" * 100))
+    starts = [i for i, token in enumerate(list(tokens)) if token.type == "bullet_list_open"]
+    assert [is_contents(tokens, at) for at in starts] == [True] * 100
+    assert tokens.count <= 2 * len(tokens)

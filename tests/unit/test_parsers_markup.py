@@ -181,6 +181,17 @@ def test_drawers_of_org_that_are_shown_are_text_and_none_reaches_beyond_a_headin
     ]
 
 
+def test_files_that_org_includes_are_told():
+    page = (
+        '#+INCLUDE: "~/a b.org::#depth" :lines "1-5"\n# #+include: c.org\n'
+        "#+begin_src org\n#+include: d.org\n#+end_src\n"
+        "Text.\n  #+include: e.c src c\n:LOGBOOK:\n#+include: f.org\n:END:\n#+include:\n"
+    )
+    result = parsed(ORG, page)
+    assert [kind for kind, _text in result.kinds()] == ["code", "paragraph"]
+    assert result.notices == ["It includes other files (~/a b.org, e.c, ?), which are not part of its text here."]
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "page",

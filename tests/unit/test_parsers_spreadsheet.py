@@ -307,8 +307,8 @@ def xml_row(*cells: tuple[str, str, str]) -> str:
 def xml_rows(*rows: str) -> str:
     start, end = XML_WORKBOOK.index('<Worksheet ss:Name="None">'), XML_WORKBOOK.index("</Workbook>")
     sheet = f'<Worksheet ss:Name="S"><Table>{"".join(rows)}</Table></Worksheet>'
-    (_heading, found) = blocks((XML_WORKBOOK[:start] + sheet + XML_WORKBOOK[end:]).encode())
-    return found.text
+    (_heading, *found) = blocks((XML_WORKBOOK[:start] + sheet + XML_WORKBOOK[end:]).encode())
+    return "".join(block.text for block in found)
 
 
 def test_moments_of_a_workbook_in_xml_are_rounded_to_seconds_and_numbers_without_end_are_as_written():
@@ -330,11 +330,26 @@ def test_cells_of_a_workbook_in_xml_whose_places_make_no_sense_are_kept():
     )
 
 
+@pytest.mark.parametrize(
+    "places", ["ss:MergeAcross='16383' ss:MergeDown='99999'", "ss:MergeAcross='16383'", "ss:Index='16384'"]
+)
+def test_places_of_a_workbook_in_xml_that_claim_more_than_there_is_are_none_in_the_end(places):
+    wide = xml_row(("", "Number", "7"), (places, "Number", "5"))
+    rows = xml_rows(*[wide, "<Row/>"] * 500)
+    assert rows.count("7") >= 500
+    assert 500 <= rows.count("5") < 300_000
+    assert len(rows) < 1_000_000
+
+
+def test_a_merge_of_a_workbook_in_xml_ends_where_it_says():
+    merged = xml_row(("ss:MergeDown='2'", "String", "a"), ("", "String", "x"))
+    others = [xml_row(("", "String", f"b{number}")) for number in range(4)]
+    assert xml_rows(merged, *others) == "a | x\na | b0\na | b1\nb2\nb3\n\n"
+
+
 def test_long_texts_of_cells_that_a_workbook_in_xml_merges_are_said_once():
     told = "long words " * 2000
-    start, end = XML_WORKBOOK.index('<Worksheet ss:Name="None">'), XML_WORKBOOK.index("</Workbook>")
-    rows = xml_row(("ss:MergeAcross='16000'", "String", told), ("", "String", "last")) + xml_row(("", "String", "b"))
-    sheet = f'<Worksheet ss:Name="S"><Table>{rows}</Table></Worksheet>'
-    text = "".join(block.text for block in blocks((XML_WORKBOOK[:start] + sheet + XML_WORKBOOK[end:]).encode()))
+    wide = xml_row(("ss:MergeAcross='16000'", "String", told), ("", "String", "last"))
+    text = xml_rows(wide, xml_row(("", "String", "b")))
     assert text.count(told.strip()) == 1
     assert "last" in text

@@ -133,7 +133,7 @@ def test_asciidoc_structure_is_found_and_attributes_and_macros_are_their_text():
         "Ever.",
         "WARNING: Water is wet.",
         "GitHub only text.",
-        "Water finds its way.",
+        "Kim: Water finds its way.",
     ]
     assert result.of("caption") == ["Pump models", "Cross-section of the pump"]
     assert result.notices == ["It includes other files (common/legal.adoc), which are not part of its text here."]
@@ -163,6 +163,7 @@ def test_tables_of_asciidoc_are_rows_with_their_header_and_caption():
         ("|===\ninclude::rows.adoc[]\n|===\nend\n", [("paragraph", "end")]),
         ("|===\none {a}\n\ntwo\n:a: b\n", [("paragraph", "one b"), ("paragraph", "two :a: b")]),
         ("|===\nfirst |b\n|c\n|===\n", [("paragraph", "first"), ("table", "b\nc")]),
+        ("|===\nabove\n\n|a |b\n|1 |2\n|===\n", [("paragraph", "above"), ("table", "a | b\n1 | 2")]),
         (',===\nPart,Note\nSeal,"open\nBolt,0.2\n,===\n', [("table", 'Part | Note\nSeal | "open\nBolt | 0.2')]),
     ],
 )
@@ -178,13 +179,43 @@ def test_a_mark_that_is_never_closed_in_a_long_table_of_asciidoc_costs_nothing()
     assert "Seal | 3.50" in result.text
 
 
+@pytest.mark.parametrize("bar", ["99.99*|", "99.99+|", "99*|"])
+def test_copies_in_tables_of_asciidoc_are_no_more_than_a_table_has(bar):
+    text = parsed(ASCIIDOC, "|===\n" + f"{bar}5\n" * 4000 + "|===\n").text
+    assert 4000 <= text.count("5") < 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["ifdef", "ifndef"])
+def test_lines_of_asciidoc_that_stand_under_a_condition_are_shown_in_code_and_tables_too(kind):
+    page = (
+        f"{kind}::a[In text.]\n\n----\none\n{kind}::a[two [2\\]]\nifeval::[{{a}} == 1]\nthree\nendif::[]\n----\n\n"
+        f"|===\n|a |b\n{kind}::a[|c |d]\n{kind}::a[include::e.adoc[]]\n|===\n"
+    )
+    result = parsed(ASCIIDOC, page)
+    assert result.kinds() == [
+        ("paragraph", "In text."),
+        ("code", "one\ntwo [2\\]\nthree"),
+        ("table", "a | b\nc | d"),
+    ]
+    assert result.notices == ["It includes other files (e.adoc), which are not part of its text here."]
+
+
 def test_lines_of_asciidoc_that_begin_with_a_bracket_are_text_unless_they_say_how_a_block_looks():
     page = (
         "[1] Knuth, The Art [vol. 1]\n\n[2024-05-01]\n\n[ ] open\n[x] done [late]\n\n[.lead]\nA\n\n[#id%opt]\nB\n\n"
         "[]\n[\"quote\", 'Kim']\nC\n\n[{style}]\n[[id]]\n[horizontal,labelwidth=10]\nD\n"
     )
-    text = "[1] Knuth, The Art [vol. 1]|[2024-05-01]|[ ] open\n[x] done [late]|A|B|C|D"
+    text = "[1] Knuth, The Art [vol. 1]|[2024-05-01]|[ ] open\n[x] done [late]|A|B|Kim: C|D"
     assert parsed(ASCIIDOC, page).kinds() == [("paragraph", each) for each in text.split("|")]
+
+
+def test_quotations_of_asciidoc_say_whose_they_are():
+    page = (
+        ":who: Kim\n\n[quote#id.big,{who},'Water, 2nd ed.',role=x]\n____\nIt runs.\n\nDown.\n____\n\nNo.\n\n"
+        "[verse, Ann]\nIt runs\n\n[quote]\nIt.\n\n[quote,role=x]\nRuns.\n"
+    )
+    texts = ["Kim, Water, 2nd ed.: It runs.", "Down.", "No.", "Ann: It runs", "It.", "Runs."]
+    assert parsed(ASCIIDOC, page).kinds() == [("paragraph", text) for text in texts]
 
 
 def test_links_of_asciidoc_without_a_label_are_their_address_and_sizes_are_no_captions():
@@ -301,13 +332,31 @@ def test_mediawiki_is_text_with_its_structure():
         ("[[File:a.jpg|thumb|The pier|alt=A pier]]", "The pier"),
         ("See [[War: a history]] and [[RFC:2119]].", "See War: a history and RFC:2119."),
         ("ping <host name> <b>now</b><br />a<td>b</td> 1 <2> 3", "ping <host name> now a b  1 <2> 3"),
+        ("a <p-value> of the <i-th> <s-expr> <br-x><b\n>c</b><hr/>", "a <p-value> of the <i-th> <s-expr> <br-x>c"),
+        ("{{#if:{{{a|}}}|then [[b|c]]|else}} end", "then c else end"),
+        ("{{#ifeq:a|b|then|else}} {{#ifexist:Inn|{{main|Inn}}}} {{#ifexpr:1 > 0|x = 1}}", "then else main: Inn x = 1"),
+        ("{{#iferror:{{#expr:1/0}}|wrong|right}}", "wrong right"),
+        ("{{#switch:{{{a}}}|b|c=first|d=second|#default=third}}", "first second third"),
+        ("{{#switch:a|b=first|c|other}} {{#switch:a|b=|b=}}", "first other"),
+        ("{{#if:a|\n* one\n* two\n|{{x|three}}\n}}", "* one\n* two\n\nthree"),
+        ("a {{#if:b|* one\n* two}} c", "a\n\n* one\n* two\n\n c"),
+        ("{{#tag:div|in it|class=x}} {{#invoke:a|b}}{{#expr:1 + 1}}", "in it"),
         ("icon \ue0005\ue001 &#xe000;0&#xe001; \ufdd07\ufdd1", "icon \ue0005\ue001 \ue0000\ue001 7"),
         ("a<nowiki>\ue000</nowiki>&#xfdd0;0&#xfdd1;", "a\ue0000"),
+        ("{|\n| a\n|} b [[c]]\n|} d", "a\n\nb c\n|} d"),
+        ("{|\n| a\n{|\n| b\n|} c\n| d\n|}\ne", "a | b c | d\n\ne"),
         ("{|\nabove\n|+ Depths\n|-\nbetween\n| a || b\nc\n| d\n|}", "above\nbetween\n\nDepths\n\na | b c | d"),
     ],
 )
 def test_what_a_reader_of_a_wiki_sees_is_kept(template, text):
     assert parsed(MEDIAWIKI, template).text.strip() == text
+
+
+def test_spans_of_a_wiki_that_claim_more_than_there_is_are_no_spans_in_the_end():
+    rows = "|-\n| rowspan=9999 colspan=99 | 5\n| 7\n" * 4000
+    text = parsed(MEDIAWIKI, f"{{|\n{rows}|}}").text
+    assert text.count("7") >= 4000
+    assert 4000 <= text.count("5") < 1_000_000
 
 
 def test_notes_of_a_wiki_with_one_name_in_two_groups_are_two():
@@ -394,12 +443,45 @@ fn2. See the plaque.
         ("<PRE>a\n\nb</PRE>\nh1. Pier\n", [("code", "a\n\nb"), ("heading", "Pier")]),
         ("<notextile>\n*a* <b>b</b>\n\nc\n</notextile>below\n", [("paragraph", "*a* b\n\nc"), ("paragraph", "below")]),
         ("Use @<host>@ and <code>a < b</code> <b>now</b>.\n", [("paragraph", "Use <host> and a < b now.")]),
+        (
+            'Use @{{x}}@, @!a.png!@, @%{b}c%@ and <code>"a":b</code>.\n',
+            [("paragraph", 'Use {{x}}, !a.png!, %{b}c% and "a":b.')],
+        ),
+        ('"See @<a>@":http://b.org and !c.png(@d@)!\n', [("paragraph", "See <a> and d")]),
+        ("|@a@|\ufdd00\ufdd1|\n", [("table", "a | 0")]),
         ("clear. Water.\n", [("paragraph", "Water.")]),
         ("Known pumps. |a|b|\n", [("paragraph", "Known pumps. |a|b|")]),
         ("{color:red}. |a|b|\n|c|d|\n", [("table", "a | b\nc | d")]),
     ],
 )
 def test_textile_loses_no_text(page, expected):
+    assert parsed(TEXTILE, page).kinds() == expected
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("{{toc}} {{>toc}} a {{include(Other page)}} {{thumbnail(a.png, size=30)}}b\n", [("paragraph", "a  b")]),
+        (
+            "a {{ user }} {{collapse(More) within the line}} {{b c}}\n",
+            [("paragraph", "a {{ user }} More within the line {{b c}}")],
+        ),
+        (
+            "Above.\n{{collapse(Details (all), Hide)\nh2. Depth\n\n* four\n* five\n}}\nBelow.\n",
+            [
+                ("paragraph", "Above."),
+                ("paragraph", "Details (all), Hide"),
+                ("heading", "Depth"),
+                ("list", "* four\n* five"),
+                ("paragraph", "Below."),
+            ],
+        ),
+        ("{{collapse\nIn it.\n\n}}\n}}\n", [("paragraph", "In it.")]),
+        ("{{note(1)\nIn it.", [("paragraph", "In it.")]),
+        ("<pre>\n{{collapse(a)\nb\n}}\n</pre>\n", [("code", "{{collapse(a)\nb\n}}")]),
+    ],
+)
+def test_macros_of_textile_are_what_stands_in_them(page, expected):
     assert parsed(TEXTILE, page).kinds() == expected
 
 

@@ -17,6 +17,7 @@ from indexer.parsers.office.number_formats import NumberFormat, is_date_format, 
 from indexer.parsers.office.odf_package import CONTENT, odf_package
 from indexer.parsers.office.package import telling_title
 from indexer.parsers.office.sheet_rows import sheet_blocks, sheet_section
+from indexer.parsers.spans import Copies
 from indexer.parsers.xml_parts import elements_named, whole_number
 
 if TYPE_CHECKING:
@@ -94,17 +95,19 @@ def _rows(rows: Iterable[_Element], formats: _Formats, comments: list[str]) -> I
     last = 0
     # By column: the last row that a cell above reaches into, and its text.
     above: dict[int, tuple[int, str]] = {}
+    copies = Copies()
     for row in rows:
         number = whole_number(row.get(_INDEX)) or last + 1
         if number > last + 1:
             yield []
         last = number
-        cells = {place: text for place, (end, text) in above.items() if number <= end}
-        place = 0
+        above = {} if copies.spent else {place: (end, text) for place, (end, text) in above.items() if number <= end}
+        cells = {place: text for place, (_end, text) in above.items()}
+        place = count = 0
         merged = bool(cells)
         for cell in row.iterchildren(f"{_SHEETS}Cell"):
             told = whole_number(cell.get(_INDEX))
-            if place < told <= _MAX_COLUMNS:
+            if place < told <= _MAX_COLUMNS and not copies.spent:
                 place = told
             else:
                 place += 1
@@ -112,16 +115,20 @@ def _rows(rows: Iterable[_Element], formats: _Formats, comments: list[str]) -> I
                     place += 1
             text = _text(cell, formats)
             end = max(place, min(place + whole_number(cell.get(f"{_SHEETS}MergeAcross")), _MAX_COLUMNS))
+            end = place if copies.spent else end
             down = whole_number(cell.get(f"{_SHEETS}MergeDown"))
             for covered in range(place, end + 1):
                 cells[covered] = text
                 above[covered] = (number + down, text)
+            count += 1
             merged = merged or end > place
             place = end
             comments.extend(_comments(cell))
+        width = max(cells, default=0)
+        copies.count(count, width)
         said = {text for text in cells.values() if text}
         # A title over several columns is one.
-        whole = [cells.get(place, "") for place in range(1, max(cells, default=0) + 1)]
+        whole = [cells.get(place, "") for place in range(1, width + 1)]
         yield list(said) if merged and len(said) == 1 else whole
 
 
