@@ -6,11 +6,14 @@ Fonts, sizes and places are left out.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, included, one_line
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.manual_characters import arguments, plain_text
+from indexer.parsers.manual_characters import arguments, exchanged, plain_text
+from indexer.parsers.manual_macros import expanded
+from indexer.parsers.strings import Strings
 from indexer.parsers.tables import table_blocks
 
 if TYPE_CHECKING:
@@ -18,16 +21,14 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _REQUEST = re.compile(r"^[.'][ \t]*([A-Za-z]{1,3}|\.)(?![A-Za-z])1?[ \t]*(.*)$")
-_FOR_TERMINALS = re.compile(r"^[.'](?:ie|if)[ \t]+(?:n|\\n\(\.g|\\n\[\.g\])[ \t]+(?=[.'])")
-_COMMENT = re.compile(r'(?<!\\)\\["#].*$')
 _SECTIONS: Final = {"SH": 1, "Sh": 1, "SS": 2, "Ss": 2}
+_ITEMS: Final = frozenset({"TP", "IP", "It"})
 _BREAKS: Final = frozenset("PP P LP Pp sp Sp HP RS RE Bl El".split())
 # Their arguments stand beside each other in fonts that alternate.
 _ALTERNATING: Final = frozenset("BR RB BI IB IR RI".split())
 _TEXTS: Final = frozenset("B I SM SB UR MT URL MTO SY".split())
-_DEFINITIONS: Final = frozenset({"de", "ig", "am"})
 _STRING = re.compile(r'(\S+)[ \t]+"?(.*)')
-_STRING_CHARS: Final = 80
+_STRING_CHARS: Final = 500
 _CODE: Final = {"nf": "fi", "EX": "EE", "Bd": "Ed", "Vb": "Ve"}
 _ENDS: Final = frozenset({*_CODE.values(), "TE"})
 # Of tbl(1): what parts cells, lines drawn between rows, and a cell on lines of its own.
@@ -42,16 +43,34 @@ _WITHIN: Final = frozenset(
     "Nm Ar Pa Em Sy Cm Ev Va Vt Dv Er Fn Fa Ft Ic Li Ql Sq Aq Dq Qq Ns No An Mt Lk In Bx At Ux Nd Tn Ms Ad "
     "Cd Sx St".split()
 )
+_KNOWN: Final = frozenset(
+    {
+        *_SECTIONS,
+        *_ITEMS,
+        *_BREAKS,
+        *_ALTERNATING,
+        *_TEXTS,
+        *_CODE,
+        *_ENDS,
+        *_SHOWN,
+        *_MARKS,
+        *_WITHIN,
+        "OP",
+        "TQ",
+        "TS",
+        "Xr",
+    }
+)
 
 
 def parse_manual_page(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield sections, paragraphs, lists of options, code and tables."""
     with TextReader(file, encoding) as reader:
-        page = _Page(reader.read().split("\n"))
+        page = _Page(reader.read())
         if page.title:
             yield Title(text=page.title)
         for block in page.blocks():
-            yield from bounded(block)
+            yield from bounded(page.exchanged(block))
         yield from included(page.included)
         yield from reader.notices()
 
@@ -59,21 +78,28 @@ def parse_manual_page(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
 class _Page:
     """Goes through the lines once."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
+    def __init__(self, text: str) -> None:
         self.included: list[str] = []
-        self._lines = lines
+        self._lines = list(expanded(text, _KNOWN))
         self._at = 0
         self._name = ""
         self._text: list[str] = []
         self._tag: str | None = None  # of an option or item whose description is read
         self._awaits_tag = False
+        self._signs: dict[int, str] = {}  # that stand for others where text is put out
         # What pod2man defines is a dash by way of a sign that it replaces later.
-        self._strings: dict[str, str] = {"--": "—", "PI": "π"}
-        self.title = next(filter(None, (_titled(found) for found in map(_REQUEST.match, lines) if found)), "")
+        self._strings = Strings(text)
+        self._strings.update({"--": "—", "PI": "π"})
+        self.title = next(filter(None, map(self._titled, self._lines)), "")
+
+    def _titled(self, line: str) -> str:
+        found = _REQUEST.match(line)
+        words = arguments(found[2], self._strings) if found is not None and found[1] in {"TH", "Dt"} else []
+        return f"{words[0].lower()}({words[1]})" if len(words) > 1 else ""
 
     def blocks(self) -> Iterator[Block]:
         while self._at < len(self._lines):
-            line = _FOR_TERMINALS.sub("", _COMMENT.sub("", self._lines[self._at]))
+            line = self._lines[self._at]
             self._at += 1
             request = _REQUEST.match(line)
             if request is not None:
@@ -85,6 +111,13 @@ class _Page:
                 else:
                     self._add(plain_text(line, self._strings))
         yield from self._flush()
+
+    def exchanged(self, block: Block) -> Block:
+        """With the characters that ``.tr`` has named."""
+        if not self._signs:
+            return block
+        heading = block.heading and block.heading.translate(self._signs)
+        return replace(block, text=block.text.translate(self._signs), heading=heading)
 
     def _request(self, name: str, rest: str) -> Iterator[Block]:
         words = arguments(rest, self._strings)
@@ -98,13 +131,15 @@ class _Page:
         elif name in _CODE or name in {"TS", *_SHOWN}:
             yield from self._flush()
             yield from self._whole(name, words)
-        elif name in {"TP", "IP", "It"}:
+        elif name in _ITEMS:
             yield from self._flush()
             self._awaits_tag = name == "TP"
             if name != "TP":
-                self._tag = _said(words) if name == "It" else "".join(words[:1])
+                self._tag = _item(name, words)
         elif name in _BREAKS:
             yield from self._parted(name)
+        elif name == "TQ":
+            self._awaits_tag = True
         else:
             self._noted(name, words, rest)
 
@@ -112,11 +147,13 @@ class _Page:
         """What is no text where it stands."""
         if name == "so":
             self.included.extend(words[:1])
+        elif name == "tr":
+            self._signs.update(exchanged(rest, self._strings))
+        elif name == "PS":
+            self._skip("PE")
         elif name == "ds" and (string := _STRING.match(rest)) is not None:
             # Of two kinds of device the page names the terminal first.
             self._strings.setdefault(string[1], plain_text(string[2], self._strings)[:_STRING_CHARS])
-        elif name in _DEFINITIONS:
-            self._skip((words[name != "ig" :] or ["."])[0])
 
     def _spoken(self, name: str, words: list[str]) -> str | None:
         """What a request adds to the line, if it is one that stands within text."""
@@ -143,7 +180,7 @@ class _Page:
     def _add(self, text: str) -> None:
         """Text of the paragraph, or the tag that was announced."""
         if self._awaits_tag:
-            self._awaits_tag, self._tag = False, text
+            self._awaits_tag, self._tag = False, text if self._tag is None else f"{self._tag}, {text}"
         elif text:
             self._text.append(text)
 
@@ -171,12 +208,15 @@ class _Page:
     def _bare(self, lines: Sequence[str]) -> Iterator[str]:
         """The text of lines as they stand, without what only places them."""
         for line in lines:
-            shown = _COMMENT.sub("", line)
-            request = _REQUEST.match(shown)
+            request = _REQUEST.match(line)
             if request is None:
-                yield plain_text(shown, self._strings)
-            elif (text := self._spoken(request[1], arguments(request[2], self._strings))) is not None:
+                yield plain_text(line, self._strings)
+                continue
+            words = arguments(request[2], self._strings)
+            if (text := self._spoken(request[1], words)) is not None:
                 yield text
+            elif request[1] in _ITEMS:
+                yield from filter(None, [_item(request[1], words)])
             elif request[1] in _BREAKS:
                 yield ""
 
@@ -197,7 +237,7 @@ class _Page:
             elif in_layout:
                 in_layout = not line.rstrip().endswith(".")
                 continue
-            elif _REQUEST.match(line):
+            elif line.startswith(".") and _REQUEST.match(line):
                 in_layout = line.startswith(".T&")
                 continue
             else:
@@ -226,9 +266,8 @@ class _Page:
         return list(self._lines[start:])
 
 
-def _titled(found: re.Match[str]) -> str:
-    words = arguments(found[2], {}) if found[1] in {"TH", "Dt"} else []
-    return f"{words[0].lower()}({words[1]})" if len(words) > 1 else ""
+def _item(name: str, words: Sequence[str]) -> str:
+    return _said(words) if name == "It" else "".join(words[:1]) if name == "IP" else ""
 
 
 def _said(words: Sequence[str]) -> str:

@@ -505,10 +505,51 @@ def test_tables_of_manual_pages_have_cells_of_many_lines_and_any_sign_between_th
         (".de1 URL\n.  ad l\n.  .\n.am XX YY\nno\n..\n.YY\n.URL http://a.b c", "http://a.b c"),
         (".ie \\n(.g .ds - x\n.el .ds - y\na\\*-b", "axb"),
         (".Op Fl v\n.OP \\-x file\n.Dl pump Ar file", "[-v] [-x file]\n\npump file"),
+        (".Bd\n.It Fl a Ar file\nx\n.Ed", "-a file\nx"),
+        (".nf\n.IP \\-a 4\nx\n.in +4n\n.SS", "-a\nx"),
+        ('.nf\na\n.\\" b\n\'\\" c\n.\\# d\n.5 e\n.fi', "a\n.5 e"),
+        (".TS\nl l.\na\tb\n.\\\" c\n'\\\" d\n'a'\t.5\n.TE", "a | b\n'a' | .5"),
+        (".ig >>\nno\n..\n.>>\na\n.de XX ENDIT\nno\n.ENDIT\nb", "a b"),
     ],
 )
 def test_what_manual_pages_write_in_other_ways_is_shown(page, said):
     assert parsed(MANUAL_PAGE, page).text.strip("\n") == said
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ('.de Quoted\n.B \\\\$1\n(\\\\$2)\n..\n.Quoted "a b" c', "a b (c)"),
+        (".de bP\n.ie n  .IP \\(bu 4\n.el    .IP \\(bu 2\n..\n.bP\na point", "• a point"),
+        (".de NS\n.nf\n..\n.de NE\n.fi\n..\n.NS\na\n  b\n.NE\nc", "a\n  b\n\nc"),
+        (".de Vb\n\\fB\\\\$1\\fP \\\\$2\n..\n.Vb a b", "a b"),
+        ('.de X\n.ie \\\\n(.$-1 \\\n.  RI "\\\\$1" ( \\\\$2 )\n.el \\\n.  RI <\\\\$*>\n..\n.X a b\n.X c', "a(b) <c>"),
+        ('.de X\n.ie !"\\\\$2"" a\n.el b\n..\n.X 1 2\n.X 1', "a b"),
+        (".de X\na\n.am X\nb\n..\n.X", "a"),
+        (".de X\na\n..\n.am X\nb\n..\n.X", "a b"),
+        (".if t no\n.if n yes\n.ie t \\{\\\nno\n.if n \\{ no\n.\\}\n.\\}\n.el \\{\\\nto\n.\\}\nit", "yes to it"),
+        (".nr x 1\n.nr x +1\n.if \\nx=2 a\n.if \\nx<2 b\n.if !\\ny c\n.if !rx d\n.if dX e", "a c"),
+        (".ie \\n(.l>99 a\n.el b", "a b"),
+        (".if t \\{\nno\n.SH a\nb", "a\n\nb"),
+        ("in\\\nside \\\\\nit", "inside \\ it"),
+        (".tr %.#\\(em\na%b #", "a.b —"),
+        ('.PS\nbox "no"\n.PE\na', "a"),
+        (".TP\n.B a\n.TQ\n.B b\nc", "a, b: c"),
+    ],
+)
+def test_manual_pages_may_define_macros_of_their_own(page, said):
+    assert parsed(MANUAL_PAGE, page).text.strip("\n") == said
+
+
+def test_macros_that_call_themselves_come_to_an_end():
+    assert len(parsed(MANUAL_PAGE, ".de X\na \\\\$1\n.X \\\\$1 \\\\$1\n.X\n..\n.X b\n").text) < 1_000_000
+
+
+def test_strings_of_manual_pages_stand_for_no_more_text_than_the_page_has():
+    page = f".ds x {'long ' * 16}\n" + "\\*x\n" * 100_000
+    text = parsed(MANUAL_PAGE, page).text
+    assert text.startswith("long long ")
+    assert len(text) < 2 * len(page)
 
 
 @pytest.mark.timeout(20)
