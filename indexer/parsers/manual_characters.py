@@ -30,7 +30,11 @@ _ACCENTS: Final = {
     "'": "\u0301", "`": "\u0300", "^": "\u0302", ":": "\u0308", "~": "\u0303", ",": "\u0327", "v": "\u030c",
     "o": "\u030a",
 }  # fmt: skip
-_STRINGS: Final = {"lq": "“", "rq": "”", "Aq": "'", "R": "®", "Tm": "™"}  # that the macros themselves define
+_STRINGS: Final = {  # that the macros themselves define
+    "lq": "“", "rq": "”", "Aq": "'", "R": "®", "Tm": "™", "Lq": "“", "Rq": "”", "q": '"', "lp": "(", "rp": ")",
+    "Lt": "<", "Gt": ">", "Le": "≤", "Ge": "≥", "<=": "≤", ">=": "≥", "Ne": "≠", "Pm": "±", "If": "∞", "Pi": "π",
+    "Na": "NaN", "Ba": "|", "Am": "&", "aa": "´", "ga": "`", "ua": "^",
+}  # fmt: skip
 _CODE: Final = r"[0-9A-F]{4,6}"
 _ESCAPE = re.compile(
     r"\\(?:[fFmMY](?:\(..|\[[^\]\n]{0,20}\]|.)|s(?:[-+]?\d{1,2}|[-+]?\(..|[-+]?\[[^\]\n]{0,9}\]|'[^'\n]{0,9}')"

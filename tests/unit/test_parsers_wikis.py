@@ -541,6 +541,39 @@ def test_manual_pages_may_define_macros_of_their_own(page, said):
     assert parsed(MANUAL_PAGE, page).text.strip("\n") == said
 
 
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (
+            ".Nm cat ,\n.Fl a b , c\n.Op Fl o Ns Ar x ;\n.Nm\n.Fl Fl all\n.Ar",
+            "cat, -a -b, -c [-ox]; cat --all file ...",
+        ),
+        ('.Fn f "int a" "char *b" ,\n.Fn g .\n.Fn ( h )\n.Xr lake 5 ,', "f(int a, char *b), g(). (h()) lake(5),"),
+        ('.Fo f\n.Fa "int a"\n.Fa "int b"\n.Fc ;', "f(int a, int b);"),
+        (".Dq a Pq b ,\n.Sq c\n.Aq d\n.Do e Dc f\n.Po g , h Pc", "“a (b)”, ‘c’ <d> “e” f (g, h)"),
+        (".Ox 7\n.An -nosplit\n.An Ann Aq Mt a@b.c\n.Pf ( Ar x )\n.Ic let Ap s", "OpenBSD 7 Ann <a@b.c> (x) let's"),
+        (".Bl -tag\n.It Xo\n.Fl a\n.Ar b\n.Xc\nc\n.It Fl d Xo\n.Op e Xc\nf\n.El", "-a b: c\n\n-d [e]: f"),
+        (".Bl -enum\n.It\na\n.Bl -bullet\n.It\nb\n.El\n.It\nc\n.El\n.It d", "1. a\n\n• b\n\n2. c\n\nd"),
+        (".Bl -column\n.It a Ta b\n.El", "a | b"),
+        (".Rs\n.%A A. Low\n.%T Piers\n.Re", "A. Low, Piers,"),
+        (".Bd -filled\na\nb\n.Ed\nc", "a b\n\nc"),
+        (".Sh SYNOPSIS\n.In a.h\n.Ft int\n.Fn f a", "SYNOPSIS\n\n#include <a.h>\n\nint f(a)"),
+        (".Dq \\*[Lt]\\*(Ba", "“<|”"),
+        (".Oo\n.Fl a\n.Oc Ns\n.Ar b\n.Ns c\nd\\c\ne", "[-a]bc de"),
+        (".UR http://a.b\nsee\n.UE .", "http://a.b see."),
+        (".IP 1. 4\na\n.nf\n.tr %.\n%b\n.fi", "1. a\n\n.b"),
+    ],
+)
+def test_lines_of_mdoc_are_read_with_the_macros_within_them(page, said):
+    assert parsed(MANUAL_PAGE, page).text.strip("\n") == said
+
+
+def test_sentences_that_mdoc_has_for_exit_codes_are_written_out():
+    text = parsed(MANUAL_PAGE, ".Nm a\n.Ex -std\n.Rv -std f g").text
+    assert "The a utility exits 0 on success, and >0 if an error occurs." in text
+    assert "The f(), g() functions return the value 0 if successful; otherwise the value -1 is returned" in text
+
+
 def test_macros_that_call_themselves_come_to_an_end():
     assert len(parsed(MANUAL_PAGE, ".de X\na \\\\$1\n.X \\\\$1 \\\\$1\n.X\n..\n.X b\n").text) < 1_000_000
 
