@@ -117,7 +117,9 @@ class _Page:
             yield from self._flush()
             heading = one_line(" ".join(words))
             self._synopsis = heading == "SYNOPSIS"
-            if 0 < len(heading) <= MAX_HEADING_CHARS:
+            if len(heading) > MAX_HEADING_CHARS:
+                yield Block(text=f"{heading}\n\n")
+            elif heading:
                 yield Block(text=f"{heading}\n\n", kind=BlockKind.HEADING, level=_SECTIONS[name], heading=heading)
         elif (name in _CODE and not (name == "Bd" and _RUNNING & {*words})) or name in {"TS", *_SHOWN}:
             yield from self._flush()
@@ -139,13 +141,14 @@ class _Page:
 
     def _placed(self, name: str, words: list[str]) -> None:
         """What belongs to text or a tag before it."""
+        self._glued = False
         if name == "TQ":
             self._awaits_tag = True
         elif name == "Xc":
             self._add(self._mdoc.said(words))
             self._named([name])
         elif name in {"UE", "ME"}:
-            self._glued = True
+            self._glued = bool(words)
             self._add("".join(words))
 
     def _named(self, words: Sequence[str]) -> None:

@@ -560,6 +560,8 @@ def test_manual_pages_may_define_macros_of_their_own(page, said):
         (".Sh SYNOPSIS\n.In a.h\n.Ft int\n.Fn f a", "SYNOPSIS\n\n#include <a.h>\n\nint f(a)"),
         (".Dq \\*[Lt]\\*(Ba", "“<|”"),
         (".Oo\n.Fl a\n.Oc Ns\n.Ar b\n.Ns c\nd\\c\ne", "[-a]bc de"),
+        (".UR http://a.b\n.UE\nc\\c\n.br\nd", "http://a.b c d"),
+        (".SS " + "ab " * 100, "ab " * 99 + "ab"),
         (".UR http://a.b\nsee\n.UE .", "http://a.b see."),
         (".IP 1. 4\na\n.nf\n.tr %.\n%b\n.fi", "1. a\n\n.b"),
     ],
