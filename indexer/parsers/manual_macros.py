@@ -42,7 +42,7 @@ class _Lines:
         self._ahead = text.split("\n")[::-1]
         self._known = known
         self._macros: dict[str, list[str]] = {}
-        self._numbers: dict[str, int] = {".g": 1}
+        self._numbers: dict[str, int] = {".g": 1, ".H": 24, ".V": 40}
         self._branches: list[bool | None] = []
         self._room = max(len(text), _LEAST_ROOM)
 

@@ -116,7 +116,7 @@ class _Line:
         self._page = page
         self._said: list[str] = []
         self._macro = ""
-        self._before = ""  # what the next word begins with
+        self._before: list[str] = []  # what the next word begins with
         self._glued = False
         self._closers: list[str] = []
         self._words = 0  # behind the macro
@@ -125,10 +125,10 @@ class _Line:
         self._leave()
         self._macro = name
         if name in _AROUND:
-            self._before += _AROUND[name][0]
+            self._before.append(_AROUND[name][0])
             self._closers.append(_AROUND[name][1])
         elif name in _OPENED:
-            self._before += _OPENED[name]
+            self._before.append(_OPENED[name])
         elif name in _CLOSED or name == "Ap":
             self._glued = True
             self._put(_CLOSED.get(name, "'"))
@@ -140,7 +140,7 @@ class _Line:
         elif alone and name in {"Ar", "Nm"}:
             self._put("file ..." if name == "Ar" else self._page)
         elif alone and name == "Fl":
-            self._before += "-"
+            self._before.append("-")
 
     def word(self, word: str) -> None:
         if word in _CLOSING:
@@ -150,7 +150,7 @@ class _Line:
             self._glued = True
             self._put(word)
         elif word in {"(", "["}:
-            self._before += word
+            self._before.append(word)
         elif self._macro == "An" and word in {"-nosplit", "-split"}:
             return
         else:
@@ -177,18 +177,15 @@ class _Line:
         self._leave()
         if self._before:
             self._put("")
-        return " ".join(self._said) + "".join(reversed(self._closers))
+        return "".join([*self._said, *reversed(self._closers)])
 
     def _put(self, text: str) -> None:
-        text, self._before = self._before + text, ""
-        if self._glued and self._said:
-            self._said[-1] += text
-        else:
-            self._said.append(text)
+        text, self._before = "".join([*self._before, text]), []
+        self._said.append(text if self._glued or not self._said else f" {text}")
         self._glued = False
 
     def _leave(self) -> None:
         """What a macro that reaches up to the next one ends with."""
         if self._macro == "Fn" and self._words:
-            self._said[-1] += ")"
+            self._said.append(")")
         self._macro, self._words = "", 0

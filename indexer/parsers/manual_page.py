@@ -30,6 +30,7 @@ _ALTERNATING: Final = frozenset("BR RB BI IB IR RI".split())
 _TEXTS: Final = frozenset("B I SM SB UR MT URL MTO SY".split())
 _POINT = re.compile(r"[•*-]|\(?\w{1,3}[.)]")
 _STRING = re.compile(r'(\S+)[ \t]+"?(.*)')
+_TAG_CHARS: Final = 1_000
 _STRING_CHARS: Final = 500
 _CODE: Final = {"nf": "fi", "EX": "EE", "Bd": "Ed", "Vb": "Ve"}
 _ENDS: Final = frozenset({*_CODE.values(), "TE"})
@@ -162,8 +163,8 @@ class _Page:
             self.included.extend(words[:1])
         elif name == "tr":
             self._signs.update(exchanged(rest, self._strings))
-        elif name == "ds" and (string := _STRING.match(rest)) is not None:
-            # Of two kinds of device the page names the terminal first.
+        elif name == "ds" and (string := _STRING.match(rest)) is not None and "\\k" not in string[2]:
+            # What goes back in the line is for printers. Of two kinds of device the page names the terminal first.
             self._strings.setdefault(string[1], plain_text(string[2], self._strings)[:_STRING_CHARS])
 
     def _spoken(self, name: str, words: list[str]) -> str | None:
@@ -194,8 +195,9 @@ class _Page:
 
     def _add(self, text: str) -> None:
         """Text of the paragraph, or the tag that was announced."""
-        if self._awaits_tag:
-            self._awaits_tag, self._tag = False, text if self._tag is None else f"{self._tag}, {text}"
+        awaited, self._awaits_tag = self._awaits_tag, False
+        if awaited and len(self._tag or "") < _TAG_CHARS:
+            self._tag = text if self._tag is None else f"{self._tag}, {text}"
         elif text:
             self._text.append(text if self._glued else f" {text}")
             self._glued = False
