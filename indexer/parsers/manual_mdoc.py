@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from indexer.parsers.strings import Strings
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,22 +35,23 @@ _RETURNS: Final = (
 class Mdoc:
     """What lines of a page say, of which some depend on those before them."""
 
-    def __init__(self) -> None:
-        self._name = ""
+    def __init__(self, text: str) -> None:
+        self._own = Strings(text)  # what macros stand for by themselves
+        self._own.update({"Ex": _EXITS, "Rv": _RETURNS})
         self._lists: list[str] = []  # that are open, and their items so far
         self._items: list[int] = []
         self._function: list[str] | None = None  # and its arguments, which a line each names
 
     def spoken(self, name: str, words: list[str]) -> str | None:
         """The text of a request; None for one that stands for none."""
-        if name == "Nm":
-            self._name = self._name or "".join(words[:1])
+        if name == "Nm" and words:
+            self._own.setdefault(name, words[0])
         if name in {"Fo", "Fa", "Fc"} and (name == "Fo" or self._function is not None):
             return self._of_function(name, words)
         if name.startswith("%"):
             return f"{self.said(words)},"
         if name in {"Ex", "Rv"}:
-            return _sentence(name, words[1:] or [self._name])
+            return _sentence(name, words[1:] or [self._own.shown("Nm", "")], self._own.shown(name, ""))
         if name == "In":
             return f"#include <{' '.join(words)}>"
         return self.said([name, *words]) if name in _CALLED and name not in {"Xo", "Xc"} else None
@@ -58,7 +61,7 @@ class Mdoc:
         end = len(words)
         while end and words[end - 1] in _CLOSING:
             end -= 1
-        line = _Line(self._name)
+        line = _Line(self._own)
         for at, word in enumerate(words[:end]):
             if word in _CALLED:
                 line.macro(word, alone=at + 1 == end or words[at + 1] in _CLOSING or words[at + 1] in _CALLED)
@@ -102,18 +105,18 @@ def glued_after(words: Sequence[str]) -> bool:
     return words[-1] in _OPENED or words[-1] in {"Ns", "Ap"}
 
 
-def _sentence(name: str, about: Sequence[str]) -> str:
+def _sentence(name: str, about: Sequence[str], what: str) -> str:
     """What the macros of return values stand for."""
     several = len(about) > 1
     if name == "Ex":
-        return f"The {', '.join(about)} {'utilities exit' if several else 'utility exits'} {_EXITS}"
+        return f"The {', '.join(about)} {'utilities exit' if several else 'utility exits'} {what}"
     called = ", ".join(f"{each}()" for each in about)
-    return f"The {called} {'functions return' if several else 'function returns'} {_RETURNS}"
+    return f"The {called} {'functions return' if several else 'function returns'} {what}"
 
 
 class _Line:
-    def __init__(self, page: str) -> None:
-        self._page = page
+    def __init__(self, own: Strings) -> None:
+        self._own = own
         self._said: list[str] = []
         self._macro = ""
         self._before: list[str] = []  # what the next word begins with
@@ -138,7 +141,7 @@ class _Line:
         elif name in _SYSTEMS or name == "Ta":
             self._put(_SYSTEMS.get(name, "|"))
         elif alone and name in {"Ar", "Nm"}:
-            self._put("file ..." if name == "Ar" else self._page)
+            self._put("file ..." if name == "Ar" else self._own.shown(name, ""))
         elif alone and name == "Fl":
             self._before.append("-")
 

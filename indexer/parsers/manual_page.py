@@ -65,7 +65,7 @@ class _Page:
         self.included: list[str] = []
         self._lines = list(expanded(text, _KNOWN))
         self._at = 0
-        self._mdoc = Mdoc()
+        self._mdoc = Mdoc(text)
         self._text: list[str] = []
         self._tag: str | None = None  # of an option or item whose description is read
         self._awaits_tag = False
