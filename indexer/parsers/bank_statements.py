@@ -37,9 +37,13 @@ _QIF: Final = {
     "Date": "D", "Amount": "TU", "Payee": "P", "Memo": "M", "Category": "L", "Number": "N", "Security": "Y",
     "Quantity": "Q", "Price": "I", "Address": "A",
 }  # fmt: skip
-# Of records that are no transactions: accounts, categories, classes.
-_NAMED: Final = {"Name": "N", "Description": "D", "Type": "T"}
-_KINDS_NAMED: Final = frozenset({"Account", "Cat", "Class"})
+# Of records that are no transactions.
+_CATEGORY: Final = {"Name": "N", "Description": "D", "Budget": "B", "Tax schedule": "R"}
+_NAMED: Final[Mapping[str, Mapping[str, str]]] = {
+    "Account": {"Name": "N", "Description": "D", "Type": "T", "Balance": "$B", "As of": "/", "Limit": "L"},
+    "Cat": _CATEGORY, "Class": _CATEGORY, "Tag": _CATEGORY,
+    "Security": {"Name": "N", "Symbol": "S", "Type": "T", "Goal": "G"},
+}  # fmt: skip
 
 
 def parse_ofx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
@@ -83,7 +87,7 @@ def _account(facts: Sequence[str], rows: Sequence[Mapping[str, str]]) -> Iterato
 def parse_qif(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield a table of the records below each line that says of what kind they are."""
     with TextReader(file, encoding) as reader:
-        columns = _QIF
+        columns: Mapping[str, str] = _QIF
         records: list[dict[str, str]] = [{}]
         for line in map(one_line, reader.lines()):
             sign, value = line[:1], line[1:].strip()
@@ -93,12 +97,12 @@ def parse_qif(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
                 yield from _statement(columns, records)
                 records = [{}]
                 kind = value.partition(":")[2] or value
-                columns = _NAMED if kind in _KINDS_NAMED else _QIF
+                columns = _NAMED.get(kind, _QIF)
                 if kind:
                     yield from bounded(Block(text=f"{kind}\n\n", kind=BlockKind.HEADING, level=2, heading=kind))
             elif value:
                 # Parts of a sum: category, memo, amount.
-                field, between = ("M", " ") if sign in "SE$" else (sign, ", ")
+                field, between = ("M", " ") if columns is _QIF and sign in "SE$" else (sign, ", ")
                 said = records[-1].get(field)
                 if said is None or field in "MA":
                     records[-1][field] = value if said is None else f"{said}{between}{value}"

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.decoding import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
+
+    from indexer.parsers.strings import Strings
 
 _NAMED: Final = (
     "bu• em— en– aq' dq\" lq“ rq” oq‘ cq’ Fo« Fc» fo‹ fc› Bq„ bq‚ co© rg® tm™ mu× di÷ +-± ->→ <-← <>↔ uA↑ dA↓ rA⇒ lA⇐ "
@@ -28,19 +30,24 @@ _ACCENTS: Final = {
     "'": "\u0301", "`": "\u0300", "^": "\u0302", ":": "\u0308", "~": "\u0303", ",": "\u0327", "v": "\u030c",
     "o": "\u030a",
 }  # fmt: skip
-_STRINGS: Final = {"lq": "“", "rq": "”", "Aq": "'", "R": "®", "Tm": "™"}  # that the macros themselves define
+_STRINGS: Final = {  # that the macros themselves define
+    "lq": "“", "rq": "”", "Aq": "'", "R": "®", "Tm": "™", "Lq": "“", "Rq": "”", "q": '"', "lp": "(", "rp": ")",
+    "Lt": "<", "Gt": ">", "Le": "≤", "Ge": "≥", "<=": "≤", ">=": "≥", "Ne": "≠", "Pm": "±", "If": "∞", "Pi": "π",
+    "Na": "NaN", "Ba": "|", "Am": "&", "aa": "´", "ga": "`", "ua": "^",
+}  # fmt: skip
 _CODE: Final = r"[0-9A-F]{4,6}"
 _ESCAPE = re.compile(
-    r"\\(?:[fFmMY](?:\(..|\[[^\]\n]{0,20}\]|.)|s(?:[-+]?\d{1,2}|[-+]?\(..|[-+]?\[[^\]\n]{0,9}\]|'[^'\n]{0,9}')"
+    r"\\(?:[fFkmMY](?:\(..|\[[^\]\n]{0,20}\]|.)|s(?:[-+]?\d{1,2}|[-+]?\(..|[-+]?\[[^\]\n]{0,9}\]|'[^'\n]{0,9}')"
     r"|[hvwlLDSHxX]'[^'\n]{0,40}'|n[-+]?(?:\(..|\[[^\]\n]{0,40}\]|.)"
     rf"|\[u(?P<codes>{_CODE}(?:_{_CODE}){{0,4}})\]|(?:\[char|N')(?P<number>\d{{1,6}})[\]']"
     r"|\*(?:\((?P<two>..)|\[(?P<string>[^\]\n]{0,40})\]|(?P<one>.))"
     r"|\((?P<pair>..)|\[(?P<name>[^\]\n]{0,40})\]|(?P<sign>.)|$)"
 )
+_SIGN = re.compile(rf"{_ESCAPE.pattern}|.")
 _ARGUMENT = re.compile(r'"((?:[^"]|"")*)"?|((?:\\.?|[^\s\\])+)')
 
 
-def plain_text(text: str, strings: Mapping[str, str]) -> str:
+def plain_text(text: str, strings: Strings) -> str:
     """A line as it is shown; ``strings``: those that the page has defined."""
 
     def shown(escape: re.Match[str]) -> str:
@@ -49,16 +56,28 @@ def plain_text(text: str, strings: Mapping[str, str]) -> str:
             return unicodedata.normalize("NFC", storable("".join(chr(code) for code in codes if code < 0x110000)))
         string = escape["two"] or escape["string"] or escape["one"]
         if string:
-            return strings.get(string, _STRINGS.get(string, ""))
+            return strings.shown(string, _STRINGS.get(string, ""))
         return _character(escape["sign"] or f"({escape['pair'] or escape['name'] or ''}")
 
     return _ESCAPE.sub(shown, text)
 
 
-def arguments(text: str, strings: Mapping[str, str]) -> list[str]:
+def arguments(text: str, strings: Strings) -> list[str]:
     """What stands behind a request: words, and what is between quotation marks."""
+    return [plain_text(each, strings) for each in split_arguments(text)]
+
+
+def split_arguments(text: str) -> list[str]:
+    """The same as they are written."""
     found = _ARGUMENT.finditer(text)
-    return [plain_text(each[1].replace('""', '"') if each[2] is None else each[2], strings) for each in found]
+    return [each[1].replace('""', '"') if each[2] is None else each[2] for each in found]
+
+
+def exchanged(text: str, strings: Strings) -> Iterator[tuple[int, str]]:
+    """Pairs of ``.tr``: what stands for a character from then on."""
+    signs = [plain_text(found[0], strings) for found in _SIGN.finditer(text)]
+    pairs = zip(signs[::2], [*signs[1::2], " "], strict=False)
+    return ((ord(sign), other) for sign, other in pairs if len(sign) == len(other) == 1)
 
 
 def _character(name: str) -> str:

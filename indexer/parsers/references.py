@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, Parsed, bounded, one_line
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.strings import Strings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,10 +25,10 @@ _BRACE = re.compile(r"[{}]")
 _QUOTE_OR_BRACE = re.compile(r"[{}\"]")
 _STRING_CHARS: Final = 500
 # Lines that begin a field: of RIS, of EndNote, and of PubMed, whose names fill four columns.
-_RIS = re.compile(r"^([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
+_RIS = re.compile(r"^([A-Z][A-Z0-9])(?:  -| -(?= |$))[ \t]?(.*)$")
 _ENDNOTE = re.compile(r"^(%[0-9A-Z@!?&$~^<>\[\]+*]) ?(.*)$")
 _PUBMED = re.compile(r"^(?=.{4}-)([A-Z][A-Z0-9]{1,3}) *-(?: (.*)|)$")
-_TYPE = re.compile(r"^TY {1,2}- ", re.MULTILINE)
+_TYPE = re.compile(r"^TY(?:  -| - )", re.MULTILINE)
 _ADDRESSES: Final = frozenset({"url", "doi"})
 _ESCAPED = re.compile(r"\\(?:url)?(?=[&%_#$~{}])")
 _ACCENT = re.compile(r"\{?\\(?:([`'^\"~=.])|([uvHcdbrk])(?=[ {\\]))\s?\{?\\?([A-Za-z])\}?\}?")
@@ -86,7 +87,7 @@ def _written(record: Mapping[str, list[str]]) -> Iterator[Block]:
 
 
 def _bibtex(text: str) -> Iterator[dict[str, list[str]]]:
-    strings: dict[str, str] = {}
+    strings = Strings(text)
     at = 0
     while (entry := _ENTRY.search(text, at)) is not None:
         at = entry.end()
@@ -108,12 +109,12 @@ def _bibtex(text: str) -> Iterator[dict[str, list[str]]]:
             yield record
 
 
-def _value(text: str, at: int, strings: Mapping[str, str]) -> tuple[str, int]:
+def _value(text: str, at: int, strings: Strings) -> tuple[str, int]:
     """A value of pieces that ``#`` joins, and where it ends."""
     parts: list[str] = []
     while (piece := _PIECE.match(text, at)) is not None:
         if piece[1] is not None:
-            parts.append(strings.get(piece[1].lower(), piece[1]))
+            parts.append(strings.shown(piece[1].lower(), piece[1]))
             at = piece.end()
         else:
             end = _end(text, piece.end(), quoted=text[piece.end() - 1] == '"')

@@ -539,12 +539,23 @@ def test_records_of_qif_that_are_not_ended_are_rows_of_their_own():
         ("heading", "Cash"),
         ("table", "Date | Amount | Payee | Address\n3/3/2024 | 5\n3/4/2024 | 6 | Zoe | 1 Mill Road, Rome"),
     ]
-    accounts = "!Account\nNSavings\nDFor the roof\nTBank\n^\n!Type:Cat\nNFood\nDWhat we eat\nE\n^\n"
+    accounts = (
+        "!Account\nNSavings\nDFor the roof\nTBank\n$100\n/1/1/2024\n^\nNCard\nTCCard\nL2,000\nB-7\n^\n"
+        "!Type:Cat\nNFood\nDWhat we eat\nE\nB90\n^\n!Type:Security\nNAcme\nSACM\nTStock\n^\n"
+    )
     assert parsed(QIF, accounts).kinds() == [
         ("heading", "Account"),
-        ("table", "Name | Description | Type\nSavings | For the roof | Bank"),
+        (
+            "table",
+            (
+                "Name | Description | Type | Balance | As of | Limit\nSavings | For the roof | Bank | 100 | 1/1/2024\n"
+                "Card |  | CCard | -7 |  | 2,000"
+            ),
+        ),
         ("heading", "Cat"),
-        ("table", "Name | Description\nFood | What we eat"),
+        ("table", "Name | Description | Budget\nFood | What we eat | 90"),
+        ("heading", "Security"),
+        ("table", "Name | Symbol | Type\nAcme | ACM | Stock"),
     ]
 
 
@@ -609,6 +620,10 @@ def test_references_of_other_programs_are_the_same_records(page):
             "Title: Piers\nPages: 10–12\nAbstract: We found RNA - and DNA-binding ones.",
         ),
         ("TY - JOUR\nTI - Piers\nSP - 10-12\nEP - 12\nER -\n", "Title: Piers\nPages: 10-12"),
+        (
+            "TY  -JOUR\nTI  -Piers\nAU  -\tLow\nAB  - DNA\nAB -x\nER  -\n",
+            "Title: Piers\nAuthor: Low\nAbstract: DNA AB -x",
+        ),
         ("%0 Book\n%T Water\n%X Long\nAB  - ones.\n", "Title: Water\nAbstract: Long AB - ones."),
         (
             r"@misc{a, title={A--B~C}, url={http://a.b/~kim/x--y\_z\~{}}, doi = {10.1/a\_b--c}}",
@@ -624,6 +639,13 @@ def test_a_text_with_the_name_of_references_is_kept_and_what_is_never_closed_cos
     assert parsed(REFERENCES, "Just words.\n").text == "Just words.\n"
     for page in ("@a{b," + "c={" * 50_000, "@a{b,c=" + '"' * 50_000, "@a{" * 50_000, "@a{b,c=" + "d#" * 50_000):
         parsed(REFERENCES, page)
+
+
+def test_strings_of_references_stand_for_no_more_text_than_there_is():
+    page = f"@string{{a = {{{'long ' * 99}}}}}@misc{{b, note = a{'#a' * 100_000}}}"
+    text = parsed(REFERENCES, page).text
+    assert text.startswith("Note: long long ")
+    assert len(text) < 2 * len(page)
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-8-sig", "utf-16"])

@@ -587,10 +587,96 @@ def test_tables_of_manual_pages_have_cells_of_many_lines_and_any_sign_between_th
         (".de1 URL\n.  ad l\n.  .\n.am XX YY\nno\n..\n.YY\n.URL http://a.b c", "http://a.b c"),
         (".ie \\n(.g .ds - x\n.el .ds - y\na\\*-b", "axb"),
         (".Op Fl v\n.OP \\-x file\n.Dl pump Ar file", "[-v] [-x file]\n\npump file"),
+        (".Bd\n.It Fl a Ar file\nx\n.Ed", "-a file\nx"),
+        (".nf\n.IP \\-a 4\nx\n.in +4n\n.SS", "-a\nx"),
+        ('.nf\na\n.\\" b\n\'\\" c\n.\\# d\n.5 e\n.fi', "a\n.5 e"),
+        (".TS\nl l.\na\tb\n.\\\" c\n'\\\" d\n'a'\t.5\n.TE", "a | b\n'a' | .5"),
+        (".ig >>\nno\n..\n.>>\na\n.de XX ENDIT\nno\n.ENDIT\nb", "a b"),
     ],
 )
 def test_what_manual_pages_write_in_other_ways_is_shown(page, said):
     assert parsed(MANUAL_PAGE, page).text.strip("\n") == said
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ('.de Quoted\n.B \\\\$1\n(\\\\$2)\n..\n.Quoted "a b" c', "a b (c)"),
+        (".de bP\n.ie n  .IP \\(bu 4\n.el    .IP \\(bu 2\n..\n.bP\na point", "• a point"),
+        (".de NS\n.nf\n..\n.de NE\n.fi\n..\n.NS\na\n  b\n.NE\nc", "a\n  b\n\nc"),
+        (".de Vb\n\\fB\\\\$1\\fP \\\\$2\n..\n.Vb a b", "a b"),
+        ('.de X\n.ie \\\\n(.$-1 \\\n.  RI "\\\\$1" ( \\\\$2 )\n.el \\\n.  RI <\\\\$*>\n..\n.X a b\n.X c', "a(b) <c>"),
+        ('.de X\n.ie !"\\\\$2"" a\n.el b\n..\n.X 1 2\n.X 1', "a b"),
+        (".de X\na\n.am X\nb\n..\n.X", "a"),
+        (".de X\na\n..\n.am X\nb\n..\n.X", "a b"),
+        (".if t no\n.if n yes\n.ie t \\{\\\nno\n.if n \\{ no\n.\\}\n.\\}\n.el \\{\\\nto\n.\\}\nit", "yes to it"),
+        (".nr x 1\n.nr x +1\n.if \\nx=2 a\n.if \\nx<2 b\n.if !\\ny c\n.if !rx d\n.if dX e", "a c"),
+        (".ie \\n(.l>99 a\n.el b", "a b"),
+        (".ds : \\k:\\z.\\h'|\\n:u'\n.if \\n(.H>23 .if \\n(.V>19 \\\n\\{\\\n.ds : e\n.\\}\nra\\*:k\\kx", "raek"),
+        (".if t \\{\nno\n.SH a\nb", "a\n\nb"),
+        ("in\\\nside \\\\\nit", "inside \\ it"),
+        (".tr %.#\\(em\na%b #", "a.b —"),
+        ('.PS\nbox "no"\n.PE\na', "a"),
+        (".TP\n.B a\n.TQ\n.B b\nc", "a, b: c"),
+    ],
+)
+def test_manual_pages_may_define_macros_of_their_own(page, said):
+    assert parsed(MANUAL_PAGE, page).text.strip("\n") == said
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (
+            ".Nm cat ,\n.Fl a b , c\n.Op Fl o Ns Ar x ;\n.Nm\n.Fl Fl all\n.Ar",
+            "cat, -a -b, -c [-ox]; cat --all file ...",
+        ),
+        ('.Fn f "int a" "char *b" ,\n.Fn g .\n.Fn ( h )\n.Xr lake 5 ,', "f(int a, char *b), g(). (h()) lake(5),"),
+        ('.Fo f\n.Fa "int a"\n.Fa "int b"\n.Fc ;', "f(int a, int b);"),
+        (".Dq a Pq b ,\n.Sq c\n.Aq d\n.Do e Dc f\n.Po g , h Pc", "“a (b)”, ‘c’ <d> “e” f (g, h)"),
+        (".Ox 7\n.An -nosplit\n.An Ann Aq Mt a@b.c\n.Pf ( Ar x )\n.Ic let Ap s", "OpenBSD 7 Ann <a@b.c> (x) let's"),
+        (".Bl -tag\n.It Xo\n.Fl a\n.Ar b\n.Xc\nc\n.It Fl d Xo\n.Op e Xc\nf\n.El", "-a b: c\n\n-d [e]: f"),
+        (".Bl -enum\n.It\na\n.Bl -bullet\n.It\nb\n.El\n.It\nc\n.El\n.It d", "1. a\n\n• b\n\n2. c\n\nd"),
+        (".Bl -column\n.It a Ta b\n.El", "a | b"),
+        (".Rs\n.%A A. Low\n.%T Piers\n.Re", "A. Low, Piers,"),
+        (".Bd -filled\na\nb\n.Ed\nc", "a b\n\nc"),
+        (".Sh SYNOPSIS\n.In a.h\n.Ft int\n.Fn f a", "SYNOPSIS\n\n#include <a.h>\n\nint f(a)"),
+        (".Dq \\*[Lt]\\*(Ba", "“<|”"),
+        (".Oo\n.Fl a\n.Oc Ns\n.Ar b\n.Ns c\nd\\c\ne", "[-a]bc de"),
+        (".UR http://a.b\n.UE\nc\\c\n.br\nd", "http://a.b c d"),
+        (".TP\na\n" + ".TQ\na\n" * 400, "a" + ", a" * 333 + ": a" + " a" * 66),
+        (".SS " + "ab " * 100, "ab " * 99 + "ab"),
+        (".UR http://a.b\nsee\n.UE .", "http://a.b see."),
+        (".IP 1. 4\na\n.nf\n.tr %.\n%b\n.fi", "1. a\n\n.b"),
+    ],
+)
+def test_lines_of_mdoc_are_read_with_the_macros_within_them(page, said):
+    assert parsed(MANUAL_PAGE, page).text.strip("\n") == said
+
+
+def test_sentences_that_mdoc_has_for_exit_codes_are_written_out():
+    text = parsed(MANUAL_PAGE, ".Nm a\n.Ex -std\n.Rv -std f g").text
+    assert "The a utility exits 0 on success, and >0 if an error occurs." in text
+    assert "The f(), g() functions return the value 0 if successful; otherwise the value -1 is returned" in text
+
+
+def test_macros_that_call_themselves_come_to_an_end():
+    assert len(parsed(MANUAL_PAGE, ".de X\na \\\\$1\n.X \\\\$1 \\\\$1\n.X\n..\n.X b\n").text) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("above", "line", "begins"),
+    [
+        (f".ds x {'long ' * 16}", "\\*x", "long long "),
+        (f'.Nm "{"long " * 16}"', ".Nm", "long long "),
+        (".Nm a", ".Ex -std", "a The a utility exits 0 on"),
+    ],
+)
+def test_what_manual_pages_name_stands_for_no_more_text_than_the_page_has(above, line, begins):
+    page = f"{above}\n" + f"{line}\n" * 100_000
+    text = parsed(MANUAL_PAGE, page).text
+    assert text.startswith(begins)
+    assert len(text) < 3.5 * len(page)
 
 
 @pytest.mark.timeout(20)
