@@ -129,7 +129,7 @@ def test_small_json_is_one_block_and_large_json_has_sections():
 def test_json_lines_are_records_and_broken_ones_are_told():
     result = parsed(JSON_LINES, '{"a": 1}\n\n{"b": \n{"c": "x\\ud800y"}\n')
     assert result.of("paragraph") == ["a: 1", "c: x\ufffdy"]
-    assert result.notices == ["1 of 3 lines are not JSON and are left out."]
+    assert result.notices == ["1 of 3 lines left out, not being JSON."]
     with pytest.raises(SourceDamaged, match="None of its lines"):
         parsed(JSON_LINES, "no\nno\n")
 

@@ -397,7 +397,7 @@ def test_messages_that_were_deleted_are_told():
     kept, gone = (f"X-Mozilla-Status: {status}\nSubject: {status}\n\ntext\n".encode() for status in ("0001", "0009"))
     found = Result(read_mailbox(mailbox(kept, gone, b"X-Mozilla-Status: no\nSubject: odd\n\ntext\n")))
     assert list(found.members) == ["0001.eml", "odd.eml"]
-    assert found.notices == ["1 messages were deleted and are left out."]
+    assert found.notices == ["1 deleted message left out."]
 
 
 def test_a_mailbox_is_within_the_limits_of_containers():
