@@ -162,6 +162,12 @@ def test_blobs_in_json_are_left_out_and_told():
     assert len(result.notices) == 1
 
 
+def test_a_blob_in_xml_is_left_out_and_told():
+    result = parsed("application/xml", f"<record><name>picture</name><data>{'iVBORw0KGgo' * 1000}</data></record>")
+    assert "iVBOR" not in result.text
+    assert result.notices == ["1 value of encoded data (base64 or the like) left out."]
+
+
 @pytest.mark.timeout(10)
 def test_json_below_many_keys_costs_no_time_and_its_encoded_data_is_counted_once():
     data = [{"id": n, "name": "word " * 8} for n in range(10_000)]

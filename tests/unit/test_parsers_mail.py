@@ -56,6 +56,33 @@ def test_a_long_table_of_an_html_mail_keeps_the_names_of_its_columns(read):
     assert [block.kind.value for block in read(message).blocks][2:] == ["paragraph", "table", "table"]
 
 
+@pytest.mark.parametrize("field", ["Content-Type: text/plain; ", "Content-Disposition: inline; "])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        b"filename*=utf-8''a; filename*0=b; charset*=utf-8''a; charset*0=b; name*0=b; name*=c",
+        b"filename*=\0''a; name*=\0''a; charset*=\0''a",
+        b"boundary*=a; boundary*0=b",
+    ],
+)
+def test_parameters_that_make_no_sense_cost_no_message(read, field, parameters):
+    result = read(b"Subject: Rivers\n" + field.encode() + parameters + b"\n\nThey run.\n")
+    assert result.titles == ["Rivers"]
+    assert "They run." in result.text
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("field", ["Content-Type: application/pdf; ", "content-disposition: attachment; "])
+def test_parameters_by_the_hundred_thousand_cost_no_time(read, field):
+    part = field.encode() + b"filename=a.pdf; name=a.pdf;" + b"filename*0=a;" * 300_000 + b"\n\n%PDF\n"
+    lines = (
+        b'Subject: Rivers\nContent-Type: multipart/mixed; boundary="b"\n\n--b\n\nThey run down.\n--b\n',
+        part,
+        b"--b--\n",
+    )
+    assert list(read(b"".join(lines)).members) == ["a.pdf"]
+
+
 @pytest.mark.parametrize(
     "line",
     [
