@@ -1,5 +1,6 @@
 import io
 import re
+import struct
 from dataclasses import replace
 from email.message import EmailMessage, Message
 from email.mime.application import MIMEApplication
@@ -481,3 +482,14 @@ def test_a_charset_with_nul_in_its_name_costs_no_text(more):
     raw = f"Subject: Pier\nContent-Type: text/plain; charset=utf\0\n{more}\n".encode()
     raw += b"SGVsbG8=" if "base64" in more else b"Hello \xc3\xbc"
     assert "Hello" in Result(list(parse_mail(io.BytesIO(raw), "latin-1", LIMITS))).text
+
+
+@pytest.mark.timeout(10)
+def test_a_message_whose_parts_lead_in_circles_is_refused_before_they_are_read():
+    raw = bytearray(outlook(msg("Seas", "They are salt.")))
+    (table,) = struct.unpack_from("<I", raw, 76)
+    (small,) = struct.unpack_from("<I", raw, 60)
+    struct.pack_into("<I", raw, 512 * (table + 1) + 4 * small, small)  # the table of small parts goes on in itself
+    struct.pack_into("<I", raw, 64, 1 << 22)  # and has so many sectors
+    with pytest.raises(SourceDamaged, match="its parts are larger than it is"):
+        list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS))
