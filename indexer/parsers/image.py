@@ -76,7 +76,8 @@ def _pages(file: BinaryIO) -> Iterator[Parsed]:
         ) from error
     except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError, EOFError) as error:
         raise SourceDamaged(
-            f"This image cannot be decoded: {error}", hint="The file may be cut off; get or export it again."
+            f"This image cannot be decoded: {str(error).rstrip('.')}.",
+            hint="The file may be cut off; get or export it again.",
         ) from error
     if not found:
         raise SourceHasNoText("No text was recognised in this image.", hint="If it shows text, scan it more finely.")

@@ -114,7 +114,7 @@ def _no_text(count: int, origins: dict[Origin, list[int]]) -> SourceError:
             hint=f"Install it with {INSTALL} and ingest this again.",
         )
     return SourceHasNoText(
-        f"This PDF of {plural(count, 'page')} holds no text.", hint="If they show text, scan them more finely."
+        f"This PDF of {plural(count, 'page')} holds no text.", hint="If its pages show text, scan them more finely."
     )
 
 
