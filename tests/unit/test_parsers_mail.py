@@ -72,6 +72,12 @@ def test_parameters_that_make_no_sense_cost_no_message(read, field, parameters):
     assert "They run." in result.text
 
 
+def test_a_picture_whose_identifier_is_no_ascii_costs_no_message(read):
+    lines = b'Subject: Rivers\nContent-Type: multipart/mixed; boundary="b"\n\n--b\n\nThey run down.\n--b\n'
+    picture = "Content-Type: image/png\nContent-ID: <größe@a>\n\nx\n--b--\n"
+    assert "They run down." in read(lines + picture.encode("latin-1")).text
+
+
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("field", ["Content-Type: application/pdf; ", "content-disposition: attachment; "])
 def test_parameters_by_the_hundred_thousand_cost_no_time(read, field):

@@ -258,7 +258,7 @@ class _Parts:
 
     def _is_shown(self, part: Message) -> bool:
         """Whether a page before it shows the picture in its text, under the name that the part has for that."""
-        name = (part.get("Content-ID") or "").strip("<> ")
+        name = str(part.get("Content-ID") or "").strip("<> ")
         return bool(name) and any(f"cid:{name}" in page for page in self._pages)
 
 
