@@ -35,7 +35,8 @@ class JobFile(Response, frozen=True, kw_only=True):
 class Job(Response, frozen=True, kw_only=True):
     """Work that is queued or was done. Times are RFC 3339 in UTC; `outcomes` counts its files by what came of them.
 
-    `metadata` is said of all of them; null keeps what was said before.
+    `metadata` is said of all of them; null keeps what was said before. `error` is that of the first file where all have
+    failed, whose entries have their own.
     """
 
     id: int

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from rag.plurals import plural
 from rag.stores.embeddings import reembedding
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ class SampleQueries:
             least, than = before - _ACCEPTED_LOSS, f"{before:.0%} with those that serve"
         if found >= least:
             return None
-        return f"{found:.0%} of {len(self)} sample queries find their passage among the first {self.k}, {than}"
+        return (
+            f"{found:.0%} of {plural(len(self), 'sample query')} found their passage among the first {self.k}, {than}"
+        )
 
     def _share(
         self,

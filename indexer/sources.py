@@ -44,6 +44,7 @@ _UNREADABLE_HINTS: Final = {
     errno.EPERM: "Check its permissions.",
     errno.EIO: "The disk or network drive that holds it reports an error: check it, or ingest a copy from elsewhere.",
     errno.ELOOP: "Its link leads back to itself: name the file that it should lead to.",
+    errno.ENOTDIR: "Check the path: a part of it that should be a folder is a file.",
     errno.ENAMETOOLONG: "Check the path; its name is longer than this file system allows.",
 }
 

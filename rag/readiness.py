@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rag.errors import RagError
+from rag.plurals import plural
 from rag.times import rfc3339
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def collection_check(collection: Collection, embedder_of: Callable[[Collection],
 def generator_check(generator: Generator, address: str | None) -> Check:
     """Of a generator that is loaded; ``address`` is that of a remote one."""
     info = generator.info
-    where = f"{info.gpu_layers} layers on GPU" if info.gpu_layers else "CPU"
-    runs = f"{where}, {info.threads} threads, context {info.context_tokens} ({info.backend})"
+    where = f"{plural(info.gpu_layers, 'layer')} on GPU" if info.gpu_layers else "CPU"
+    runs = f"{where}, {plural(info.threads, 'thread')}, context {info.context_tokens} ({info.backend})"
     if address is not None:
         runs = f"context {info.context_tokens}, at {address}"
     return Check(name="generator", ok=generator.failure is None, detail=generator.failure or f"{info.model}: {runs}")

@@ -23,7 +23,7 @@ from indexer.web.expansion import all_sources, open_fetcher
 from indexer.web.urls import is_url
 from rag.commands.errors import EXIT_FAILED, usage
 from rag.commands.json_output import json_line, json_lines_option, print_json
-from rag.commands.paths import NO_PATH
+from rag.commands.paths import misnamed
 from rag.config import load_settings
 from rag.errors import InvalidRequest
 from rag.factory import open_library
@@ -96,8 +96,8 @@ def ingest(
     """
     if not sources and not sitemaps:
         raise click.UsageError("Name files, folders or URLs to take in, or a --sitemap.")
-    if not all(sources):
-        raise click.UsageError(NO_PATH)
+    if wrong := [why for source in sources if (why := misnamed(source)) is not None]:
+        raise click.UsageError(wrong[0])
     settings = load_settings()
     request = JobRequest(
         collection=collection,

@@ -20,7 +20,7 @@ from rag.commands.json_output import json_line, json_option, print_json
 from rag.config import load_settings
 from rag.errors import UnknownCollection
 from rag.factory import open_library
-from rag.plurals import plural
+from rag.plurals import plural, plural_days
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -157,7 +157,7 @@ def _line(state: CollectionStatus, quality: Quality) -> str:
     past = plural(state.past_versions, "past version")
     past = f", {past} since {state.history_begins}" if state.past_versions else ""
     told = f" ({quality.told()})" if quality.told() else ""
-    kept = f", versions kept {state.retention_days:g} days" if state.retention_days else ", no versions kept"
+    kept = f", versions kept {plural_days(state.retention_days)}" if state.retention_days else ", no versions kept"
     weight = "default" if collection.dense_weight is None else f"{collection.dense_weight:g}"
     return (
         f"{on_one_line(collection.name)}: {documents}, {chunks}{told}, seq {collection.seq}, {index}, "

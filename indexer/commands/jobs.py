@@ -19,7 +19,7 @@ from rag.plurals import plural
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rag.job_types import Job, JobFile
+    from rag.job_types import Job, JobError, JobFile
     from rag.stores.jobs.queue import JobQueue
 
 _PAGE = 500
@@ -76,18 +76,22 @@ def as_object(job: Job) -> dict[str, Any]:
 
 def _show(job: Job, files: Iterator[JobFile]) -> None:
     click.echo(_line(job))
-    if job.error is not None:
-        click.echo(f"  {job.error.code}: {on_one_line(job.error.message)}")
-        if job.error.hint:
-            click.echo(f"    {printable(job.error.hint)}")
+    told = job.error is None
     for file in files:
         click.echo(f"  {file.outcome.replace('_', ' ')}: {on_one_line(file.uri)}{_contents(file)}")
         for notice in file.notices:
             click.echo(f"    {on_one_line(notice)}")
         if file.error is not None:
-            click.echo(f"    {file.error.code}: {on_one_line(file.error.message)}")
-            if file.error.hint:
-                click.echo(f"      {on_one_line(file.error.hint)}")
+            _show_error(file.error, "    ")
+            told = told or file.error == job.error  # a job whose files have all failed has the error of the first
+    if job.error is not None and not told:
+        _show_error(job.error, "  ")
+
+
+def _show_error(error: JobError, margin: str) -> None:
+    click.echo(f"{margin}{error.code}: {on_one_line(error.message)}")
+    if error.hint:
+        click.echo(f"{margin}  {on_one_line(error.hint)}")
 
 
 def _contents(file: JobFile) -> str:

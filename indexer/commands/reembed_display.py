@@ -112,7 +112,7 @@ def sentence(validation: Validation) -> str:
     if validation.found is not None:
         before = "not measured" if validation.found_before is None else f"{validation.found_before:.1%}"
         parts.append(
-            f"{validation.queries} sample queries find their passage in the first {validation.k}: "
-            f"{validation.found:.1%} (before: {before})"
+            f"{validation.found:.1%} of {plural(validation.queries, 'sample query')} found their passage in the first "
+            f"{validation.k} (before: {before})"
         )
     return "validated: " + "; ".join(parts)

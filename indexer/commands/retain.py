@@ -11,7 +11,7 @@ from rag.commands.errors import on_one_line
 from rag.commands.json_output import json_option, print_json
 from rag.config import load_settings
 from rag.factory import open_library
-from rag.plurals import plural
+from rag.plurals import plural, plural_days
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ def retain(days: float | None, collection: str, as_json: bool) -> None:  # noqa:
         return
     past = f"{plural(state.past_versions, 'past version')} since {state.history_begins}"
     was = "" if before == state.retention_days else f", not {before:g} any more"
-    click.echo(f"{on_one_line(collection)}: versions are kept for {state.retention_days:g} days{was}; {past}")
+    click.echo(f"{on_one_line(collection)}: versions are kept for {plural_days(state.retention_days)}{was}; {past}")
 
 
 def unlike_setting(settings: Settings, states: Iterable[CollectionStatus]) -> str | None:

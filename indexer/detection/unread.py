@@ -62,6 +62,8 @@ _FORMATS: Final = tuple(
         (0, rb"FORM....AIF[FC]", "an AIFF recording"),
         (0, rb"MThd\x00\x00\x00\x06", "a MIDI file"),
         (4, rb"ftypM4[AB] ", "an MPEG-4 recording"),
+        (4, rb"ftyp(?:hei[cmsx]|hev[cx]|mif1|msf1)", "a HEIF image"),
+        (4, rb"ftypavi[fs]", "an AVIF image"),
         (4, rb"ftypqt  ", "a QuickTime video"),
         (4, rb"ftyp(?:3g|avc1|dash|iso[\dm]|mp4[12]|M4V)", "an MP4 video"),
         (0, rb"\x1aE\xdf\xa3(?=.{0,60}webm)", "a WebM video"),
@@ -93,6 +95,7 @@ _FORMATS: Final = tuple(
 # Marks too short to trust without the name.
 _NAMED: Final = {
     ".mp3": (re.compile(rb"\xff[\xe2-\xff]"), "an MP3 recording"),
+    ".m4a": (re.compile(rb".{4}ftyp", re.DOTALL), "an MPEG-4 recording"),
     ".aac": (re.compile(rb"\xff[\xf0-\xff]"), "an AAC recording"),
     ".pyc": (re.compile(rb"..\r\n", re.DOTALL), "a compiled Python module"),
     ".exe": (re.compile(rb"MZ"), "a Windows program or library"),

@@ -15,6 +15,7 @@ from indexer.parsers.pdf.blocks import PageWriter
 from indexer.parsers.pdf.columns import in_reading_order
 from indexer.parsers.pdf.headings import Style
 from rag.errors import SourceDamaged, SourceHasNoText, SourceTooLarge
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,7 @@ def _pages(file: BinaryIO) -> Iterator[Parsed]:
                         yield from bounded(block)
                     yield None
                 if paged and count > MAX_PAGES:
-                    yield Notice(message=f"{count - MAX_PAGES:,} pages after the first {MAX_PAGES:,} are left out.")
+                    yield Notice(message=f"{plural(count - MAX_PAGES, 'page')} after the first {MAX_PAGES:,} left out.")
                 elif not paged and count > 1:
                     yield Notice(message=f"The first of its {count:,} pictures is read; the others are left out.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -75,7 +76,8 @@ def _pages(file: BinaryIO) -> Iterator[Parsed]:
         ) from error
     except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError, EOFError) as error:
         raise SourceDamaged(
-            f"This image cannot be decoded: {error}", hint="The file may be cut off; get or export it again."
+            f"This image cannot be decoded: {str(error).rstrip('.')}.",
+            hint="The file may be cut off; get or export it again.",
         ) from error
     if not found:
         raise SourceHasNoText("No text was recognised in this image.", hint="If it shows text, scan it more finely.")

@@ -81,7 +81,7 @@ def parse_json_lines(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         if bad and not good:
             raise SourceDamaged("None of its lines is JSON.", hint="Correct it, or name it .txt.")
         if bad:
-            yield Notice(message=f"{bad:,} of {good + bad:,} lines are not JSON and are left out.")
+            yield Notice(message=f"{bad:,} of {good + bad:,} lines left out, not being JSON.")
         yield from writer.notices()
         yield from reader.notices()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -11,11 +12,13 @@ from markdown_it import MarkdownIt
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.captions import beside_tables, is_marked_caption
 from indexer.parsers.decoding import TextReader
+from indexer.parsers.html import parse_html
 from indexer.parsers.markdown_front import below_heading, front_matter
 from indexer.parsers.markdown_furniture import is_badges, is_contents, is_contents_title
 from indexer.parsers.markdown_notes import MENTION, part_notes, without_marks
 from indexer.parsers.markdown_tables import part_tables
 from indexer.parsers.notes import beside_mentions
+from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +47,7 @@ _CONTENTS = re.compile(r"\A\s*\[(?:\[_TOC_\]|TOC)\]\s*\Z")
 # What Pandoc, Kramdown and Docusaurus take for a heading's identifier and its classes.
 _ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.-][^{}]*\}$")
 _HTML_HEADING = re.compile(r"<h([1-6])\b[^<>]*>((?:(?!<h[1-6]\b).)*?)</h\1\s*>", re.DOTALL | re.IGNORECASE)
+_HTML_TABLE = re.compile(r"\A\s*<table\b.*</table\s*>\s*\Z", re.DOTALL | re.IGNORECASE)
 _MAX_HTML_HEADING: Final = 1 << 14
 _HTML_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^>]*>", re.DOTALL)
 
@@ -128,6 +132,9 @@ def _blocks(reader: MarkdownIt, text: str) -> Iterator[Block]:
         if held is not None and not contents:
             yield held
         held = None
+        if tokens[index].type == "html_block" and (tables := _html_tables(text[begin:end])):
+            yield from tables
+            continue
         block = None if contents else _block(tokens, index, text[begin:end])
         if block is not None and block.kind is BlockKind.HEADING and is_contents_title(block.heading):
             held = block
@@ -165,6 +172,16 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
     if not heading or len(heading) > MAX_HEADING_CHARS:
         return Block(text=text)
     return Block(text=text, kind=BlockKind.HEADING, level=int(token.tag[1:]), heading=heading)
+
+
+def _html_tables(text: str) -> list[Block]:
+    """Of a table in HTML, as text recognition writes them into Markdown; nothing where it cannot be read as one."""
+    if not _HTML_TABLE.match(text):
+        return []
+    try:
+        return [item for item in parse_html(io.BytesIO(text.encode()), "utf-8") if isinstance(item, Block)]
+    except SourceDamaged:
+        return []
 
 
 def _html_heading(text: str) -> Block | None:

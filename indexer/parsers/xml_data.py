@@ -115,7 +115,7 @@ def parse_xml(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
         yield Notice(message=f"{what}.")
     yield from reader.notices()
     if writer.blobs:
-        yield Notice(message=f"{writer.blobs:,} values are encoded data (base64 or the like) and are left out.")
+        yield Notice(message=f"{plural(writer.blobs, 'value')} of encoded data (base64 or the like) left out.")
     if writer.figures:
         yield Notice(message=f"{plural(writer.figures, 'row')} of figures (points, coordinates, drawn lines) left out.")
 

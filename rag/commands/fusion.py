@@ -58,7 +58,7 @@ def _show(sets: list[dict[str, Any]], macro: dict[str, Any]) -> None:
         for method, figures in measured["methods"].items():
             equal, best = figures["equal"], figures["best"]
             table.add_row(method, *_figure(equal), f"{best['dense_weight']:g}", *_figure(best))
-        console.print(f"[bold]{measured['dataset']}[/]: ndcg@10 over {measured['queries']} queries")
+        console.print(f"[bold]{measured['dataset']}[/]: ndcg@10 over {plural(measured['queries'], 'query')}")
         console.print(table)
     if len(sets) > 1:
         table = Table("method", "equal weights", "best weight for all", "ndcg@10", "each set's own best")

@@ -71,7 +71,8 @@ def _notes(settings: Settings, manifest: Manifest) -> list[str]:
         note = _embedder_note(catalog, embedder, names, missing_is_told=embedder.partition("@")[0] in told)
         notes += [note] if note else []
     if manifest.left_out:
-        notes.append(f"{len(manifest.left_out)} index files were not in the backup; the first searches make them anew.")
+        left_out = plural(len(manifest.left_out), "index file")
+        notes.append(f"{left_out} left out of the backup: the first searches make anew what is missing.")
     return notes
 
 

@@ -14,6 +14,7 @@ from rag.config import load_settings
 from rag.evaluation.labelled import read_labelled, require_stored, search_labelled
 from rag.evaluation.tuning import MIN_GAIN, MIN_QUERIES, require_enough, tune
 from rag.factory import open_library
+from rag.plurals import plural
 from rag.retrieval.fusion import DENSE_WEIGHT
 from rag.types import DEFAULT_COLLECTION
 
@@ -105,7 +106,7 @@ def _figures(tuning: Tuning | None) -> dict[str, object]:
 def _show(collection: Collection, tuning: Tuning | None, wanted: float | None, *, changed: bool) -> None:
     if tuning is not None:
         before, best, gain = tuning.before_interval, tuning.best_interval, tuning.gain_interval
-        click.echo(f"{tuning.queries} labelled queries, ndcg@10 with 95% intervals, the gain with a 99% one")
+        click.echo(f"{plural(tuning.queries, 'labelled query')}, ndcg@10 with 95% intervals, the gain with a 99% one")
         click.echo(f"now   weight {tuning.before:g}: {tuning.before_ndcg:.3f} ({before[0]:.3f} – {before[1]:.3f})")
         click.echo(f"best  weight {tuning.best:g}: {tuning.best_ndcg:.3f} ({best[0]:.3f} – {best[1]:.3f})")
         click.echo(f"gain on queries left out: {tuning.gain:+.3f} ({gain[0]:+.3f} – {gain[1]:+.3f})")

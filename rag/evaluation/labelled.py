@@ -28,6 +28,10 @@ _SHAPE: Final = (
     'Each line is like {"query": "how long is the warranty", "uris": ["/docs/terms.pdf"]}; instead of or beside uris, '
     "chunk_ids and contains (words that stand in a relevant passage) may be given. `indexer list` shows the uris."
 )
+_FOLDER: Final = (
+    "A folder for tuning holds queries.jsonl {_id, text} and qrels.tsv (query-id, corpus-id, score), with documents' "
+    "uris for corpus ids: `indexer list` shows them."
+)
 
 _Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
 _Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]  # what the database can hold
@@ -81,7 +85,10 @@ def _together(one: LabelledQuery, other: LabelledQuery) -> LabelledQuery:
 
 
 def _of_folder(directory: Path) -> Iterator[LabelledQuery]:
-    queries, qrels = load_judged_queries(directory)
+    try:
+        queries, qrels = load_judged_queries(directory)
+    except InvalidRequest as error:
+        raise InvalidRequest(error.message, hint=_FOLDER) from error
     for query in queries:
         place = f"{directory / 'qrels.tsv'}, query {query.id!r}"
         yield LabelledQuery(place=place, text=query.text, uris=qrels[query.id], chunk_ids=(), contains=())

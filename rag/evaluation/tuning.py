@@ -15,6 +15,7 @@ import numpy as np
 from rag.errors import InvalidRequest
 from rag.evaluation.fusion import WEIGHTS, ndcg_table
 from rag.evaluation.intervals import mean_interval
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,8 @@ def require_enough(queries: int) -> None:
     """Raises InvalidRequest if so few queries tell nothing."""
     if queries < MIN_QUERIES:
         raise InvalidRequest(
-            f"With {queries} labelled queries, each counted once, nothing is tuned: it takes at least {MIN_QUERIES}.",
+            f"Nothing is tuned with {plural(queries, 'labelled query')}: it takes at least {MIN_QUERIES}, each counted "
+            "once.",
             hint="With fewer, chance decides. Label others, or leave the weight as it is.",
         )
 

@@ -18,6 +18,7 @@ import msgspec
 
 from rag import __version__
 from rag.errors import DataDirectoryUnwritable
+from rag.plurals import plural
 from rag.times import now
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class GateRecord:
         return (
             f"F1 {_shown(self.stitched.f1)} of {_shown(self.exact.f1)}, citation precision "
             f"{_shown(self.stitched.citation_precision)} of {_shown(self.exact.citation_precision)} "
-            f"on {self.questions} questions of {self.dataset}"
+            f"on {plural(self.questions, 'question')} of {self.dataset}"
         )
 
 

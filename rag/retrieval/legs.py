@@ -65,14 +65,19 @@ class Legs:
             wait((beside,))  # no search goes on once its caller has an answer, an error or not
         return dense, beside.result()
 
+    def find_without_filter(self) -> bool:
+        """Whether the collection holds anything to compare with, as it was then, whatever the filter lets through."""
+        return self._embedder is not None and bool(self._compared(self._embedder, 1, None))
+
     def _dense(self, depth: int) -> Ranking:
-        if self._embedder is None:
-            return Ranking.of(())
+        return Ranking.of(()) if self._embedder is None else self._compared(self._embedder, depth, self._where)
+
+    def _compared(self, embedder: Embedder, depth: int, where: Filter | None) -> Ranking:
         if self._vector is None:
             started = time.perf_counter()
-            self._vector = _whole(self._embedder.embed_query(self._query), self._embedder)
+            self._vector = _whole(embedder.embed_query(self._query), embedder)
             self.embed_ms = 1000 * (time.perf_counter() - started)
-        return self._vectors.search(self._collection, self._vector, depth, where=self._where, as_of=self._as_of)
+        return self._vectors.search(self._collection, self._vector, depth, where=where, as_of=self._as_of)
 
     def _full_text(self, depth: int) -> Ranking:
         if self._lexical is None:

@@ -124,14 +124,10 @@ class Retriever:
             passages=tuple(passages),
             best_dense=dense[0].score if dense else None,
             nothing_to_search=nothing,
-            filtered_out=nothing and where is not None and self._holds_any(collection, query, as_of),
+            filtered_out=nothing and where is not None and legs.find_without_filter(),
             embed_ms=legs.embed_ms,
             search_ms=(time.perf_counter() - started) * 1000 - legs.embed_ms,
         )
-
-    def _holds_any(self, collection: Collection, query: str, as_of: datetime | None) -> bool:
-        dense, _ = self._legs("dense", collection, query, as_of=as_of).search(1)
-        return bool(dense)
 
     def _legs(
         self,

@@ -276,6 +276,14 @@ def test_a_place_that_is_not_there(run, home, tmp_path):
         assert (told["code"], told["message"]) == ("source_not_found", f"{tmp_path / 'b.zip'} does not exist.")
 
 
+def test_a_path_through_a_file_is_told_as_that(run, home, tmp_path):
+    (tmp_path / "file").touch()
+    for command, code in (("backup", "storage_error"), ("restore", "source_unreadable")):
+        told = error(run("rag", command, tmp_path / "file" / "b.zip", "--json", exit_code=1))
+        assert (told["code"], "Not a directory" in told["message"]) == (code, True)
+        assert told["hint"] == "Check the path: a part of it that should be a folder is a file."
+
+
 def test_a_data_directory_that_is_a_file(run, use, home, tmp_path):
     run("rag", "backup", tmp_path / "b.zip", "--json")
     (tmp_path / "file").touch()
@@ -324,7 +332,7 @@ def test_index_files_that_are_no_good_are_made_anew(run, use, home, tmp_path, da
     assert json.loads(result.stdout)["left_out"] == [f"1/{victim.name}"]
     use("other")
     notes = json.loads(run("rag", "restore", tmp_path / "b.zip", "--json").stdout)["notes"]
-    assert any("1 index files were not in the backup" in note for note in notes)
+    assert any("1 index file left out of the backup" in note for note in notes)
     assert not list((tmp_path / "other" / "indexes").glob(f"1/{victim.name}"))
     after = found()
     assert ranked(after) == ranked(before)

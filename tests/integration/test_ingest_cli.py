@@ -385,6 +385,16 @@ def test_an_ingest_is_a_job_that_others_see(run, docs):
     assert "source_binary" in shown
 
 
+def test_a_failed_job_tells_each_error_once(run, docs, monkeypatch):
+    (docs / "picture.md").write_bytes(bytes(range(256)) * 9)
+    job = lines(run("ingest", str(docs / "picture.md"), "--json", exit_code=1))[-1]["job"]
+    shown = run("jobs", str(job), exit_code=1).output
+    assert shown.count("picture.md holds binary data") == 1
+    assert json.loads(run("jobs", str(job), "--json", exit_code=1).stdout)["error"]["code"] == "source_binary"
+    monkeypatch.setattr("rag.stores.jobs.queue.JobQueue.files", lambda *_, **__: [])
+    assert "picture.md holds binary data" in run("jobs", str(job), exit_code=1).output
+
+
 def test_an_ingest_is_cancelled_from_elsewhere(run, docs, monkeypatch):
     monkeypatch.setattr("indexer.job_run._NOTE_S", 0)
     monkeypatch.setattr(JobRun, "found", lambda self, _sources: self._queue.cancel(self.id))

@@ -256,7 +256,7 @@ def test_pages_without_text_are_noted(library: Ingesting, tmp_path):
     (tmp_path / "some.pdf").write_bytes(make_pdf([["Words."], [], ["More words."]]))
     (result,) = library.ingest(tmp_path / "some.pdf").results
     assert result.outcome is Outcome.INGESTED
-    assert result.notices == ("1 of 3 pages hold no text: 2",)
+    assert result.notices == ("1 of 3 pages without text: 2",)
 
 
 class _Writer(Watcher):

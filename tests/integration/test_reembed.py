@@ -241,7 +241,7 @@ def test_embeddings_that_find_less_are_refused_unless_forced(run, ingested):
     result = run("reembed", "--embedder", "careless", "--json", exit_code=1)
     *_, validation, told = lines(result)
     assert validation["found"] < 0.5 < validation["found_before"]
-    assert "sample queries find their passage" in told["error"]["message"]
+    assert "sample queries found their passage" in told["error"]["message"]
     assert status(run)["live"] == ("hashing@64", 60)
     *_, summary = lines(run("reembed", "--embedder", "careless", "--force", "--json"))
     assert (summary["outcome"], summary["embedded"]) == ("swapped", 0)

@@ -177,7 +177,9 @@ def test_an_interrupted_tuning_changes_nothing(library, labelled, monkeypatch):
 
 def test_labels_that_cannot_be_used_are_errors(library, labelled, tmp_path, monkeypatch):
     few = written(tmp_path / "few.jsonl", [{"query": "alpha1", "uris": ["/1/0"]}] * 90)
-    assert "With 1 labelled queries" in run(monkeypatch, "--queries", few, exit_code=1)["error"]["message"]
+    assert (
+        "Nothing is tuned with 1 labelled query:" in run(monkeypatch, "--queries", few, exit_code=1)["error"]["message"]
+    )
     gone = written(tmp_path / "gone.jsonl", labels(uris=["/nowhere"]))
     assert "gone.jsonl:1" in run(monkeypatch, "--queries", gone, exit_code=1)["error"]["message"]
     gone = written(tmp_path / "gone.jsonl", labels(chunk_ids=[10**6]))

@@ -288,6 +288,14 @@ def test_in_an_empty_collection_it_is_not_the_filter_that_leaves_nothing(shelf):
     assert (found.nothing_to_search, found.filtered_out) == (True, False)
 
 
+def test_a_question_that_the_filter_leaves_nothing_to_is_embedded_once(shelf, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Given, "embed_query", lambda _self, text: asked.append(text) or QUERY)
+    where = parse({"field": "page", "operator": "==", "value": -1})
+    assert shelf.retriever.retrieve(shelf.collection, "word", 5, where=where).filtered_out
+    assert asked == ["word"]
+
+
 @given(condition=FILTERS)
 @settings(max_examples=80, deadline=None, derandomize=True)
 def test_a_base_in_lists_misses_nothing_that_passes(lists, condition):

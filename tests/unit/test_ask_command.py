@@ -171,7 +171,9 @@ def test_values_of_options_that_nothing_could_make_right_are_wrong_usage(monkeyp
             ["search", "What?", "-k", "many"],
             ["search", "What?", "--top-k", "3"],
             ["backup", ""],
+            ["backup", "-"],
             ["restore", ""],
+            ["restore", "-"],
             ["tune", "--queries", ""],
             ["eval", "retrieval", ""],
         ],
@@ -186,7 +188,10 @@ def test_values_of_options_that_nothing_could_make_right_are_wrong_usage(monkeyp
             ["sync", ".", "--meta", "a b=1"],
             ["sync", ""],
             ["export", ""],
+            ["export", "-"],
             ["import", ""],
+            ["import", "-"],
+            ["ingest", "a.txt", "-"],
         ],
     }
     for each in arguments[program]:

@@ -55,5 +55,5 @@ def test_where_all_weights_are_equal_none_is_moved_to() -> None:
 
 
 def test_too_few_queries_are_refused() -> None:
-    with pytest.raises(InvalidRequest, match="With 49 labelled queries"):
+    with pytest.raises(InvalidRequest, match="tuned with 49 labelled queries:"):
         tune(queries(1, dense=0.8, lexical=0, count=MIN_QUERIES - 1), 0.5)

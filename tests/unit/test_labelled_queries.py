@@ -69,6 +69,13 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path, line, why) -> None:
         read_labelled(file)
 
 
+def test_a_folder_that_cannot_be_used_is_told_what_it_needs(tmp_path) -> None:
+    with pytest.raises(InvalidRequest, match=r"queries\.jsonl cannot be read") as refused:
+        read_labelled(tmp_path)
+    assert "queries.jsonl {_id, text} and qrels.tsv" in refused.value.hint
+    assert "corpus.jsonl" not in refused.value.hint
+
+
 def test_a_missing_file_is_named(tmp_path) -> None:
     with pytest.raises(SourceNotFound, match=r"none.jsonl does not exist"):
         read_labelled(tmp_path / "none.jsonl")

@@ -129,7 +129,7 @@ def test_small_json_is_one_block_and_large_json_has_sections():
 def test_json_lines_are_records_and_broken_ones_are_told():
     result = parsed(JSON_LINES, '{"a": 1}\n\n{"b": \n{"c": "x\\ud800y"}\n')
     assert result.of("paragraph") == ["a: 1", "c: x\ufffdy"]
-    assert result.notices == ["1 of 3 lines are not JSON and are left out."]
+    assert result.notices == ["1 of 3 lines left out, not being JSON."]
     with pytest.raises(SourceDamaged, match="None of its lines"):
         parsed(JSON_LINES, "no\nno\n")
 
@@ -160,6 +160,12 @@ def test_blobs_in_json_are_left_out_and_told():
     result = parsed(JSON, json.dumps({"name": "picture", "data": "iVBORw0KGgo" * 1000}))
     assert result.text == "name: picture\n\n"
     assert len(result.notices) == 1
+
+
+def test_a_blob_in_xml_is_left_out_and_told():
+    result = parsed("application/xml", f"<record><name>picture</name><data>{'iVBORw0KGgo' * 1000}</data></record>")
+    assert "iVBOR" not in result.text
+    assert result.notices == ["1 value of encoded data (base64 or the like) left out."]
 
 
 @pytest.mark.timeout(10)

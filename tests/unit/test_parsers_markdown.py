@@ -65,6 +65,18 @@ def test_a_heading_in_html_is_one_if_it_is_all_that_a_block_says():
     assert [(b.level, b.heading) for b in blocks if b.kind is BlockKind.HEADING] == [(1, "Nuts & bolts"), (2, "Use")]
 
 
+def test_a_table_in_html_is_one():
+    rows = "".join(f"<tr><td>lake {n}</td><td>{n} m &amp; more</td></tr>" for n in range(40))
+    rest = "More.\n\n<table>\n\n<tr><td>a</td></tr>\n"
+    text = f"Depths.\n\n<table><tr><th>name</th><th>depth</th></tr>{rows}</table>\n\n{rest}"
+    before, table, *after = parse(text)
+    assert (before.text, table.kind) == ("Depths.\n\n", BlockKind.TABLE)
+    assert table.text.startswith("name | depth\nlake 0 | 0 m & more\nlake 1 | 1 m & more\n")
+    assert "".join(block.text for block in after) == rest
+    deep = f"{'<table><tr><td>' * 5000}x{'</td></tr></table>' * 5000}\n"
+    assert "".join(block.text for block in parse(deep)) == deep
+
+
 def test_identifiers_of_headings_are_no_part_of_them():
     text = "# Use {#use .unnumbered}\n\n## {braces} {-}\n\n### Set {a, b}\n\nNotes[^1]\n===\n"
     assert [block.heading for block in parse(text)] == ["Use", "{braces}", "Set {a, b}", "Notes"]

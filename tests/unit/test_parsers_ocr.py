@@ -117,12 +117,12 @@ def test_no_more_than_so_many_pages_are_recognised(recognizer, monkeypatch):
     pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
     items = parsed(parse_image, buffer.getvalue())
     assert [page for page, _ in texts(items)] == [1, 2]
-    assert "3 pages after the first 2 are left out." in [item.message for item in items if isinstance(item, Notice)]
+    assert "3 pages after the first 2 left out." in [item.message for item in items if isinstance(item, Notice)]
     drawn = drawn_pdf(*[lambda canvas: canvas.rect(100, 100, 300, 300, fill=1)] * 5)
     items = parsed(parse_pdf, drawn)
     assert {page for page, _ in texts(items)} == {1, 2}
     assert len(recognizer.seen) == 4
-    assert any("3 of 5 pages are images" in item.message for item in items if isinstance(item, Notice))
+    assert any("3 of 5 pages not read, being images" in item.message for item in items if isinstance(item, Notice))
 
 
 def test_a_damaged_or_huge_or_empty_image_is_told(recognizer, monkeypatch):
@@ -149,16 +149,16 @@ def test_without_the_extra_the_other_pages_are_read_and_the_scans_told(without_t
     items = parsed(parse_pdf, scan_and_text())
     assert texts(items) == [(1, "Text of the first page."), (4, "stamp")]
     told, blank = notices(items)
-    assert "2 of 4 pages are images and were not read: 2, 4." in told
+    assert "2 of 4 pages not read, being images: 2, 4." in told
     assert "pip install 'plumbline[ocr]'" in told
-    assert blank == "1 of 4 pages hold no text: 3"
+    assert blank == "1 of 4 pages without text: 3"
 
 
 def test_scanned_pages_between_others_are_recognised(recognizer):
     items = parsed(parse_pdf, scan_and_text())
     said = "What the scan says on two lines."
     assert texts(items) == [(1, "Text of the first page."), (2, said), (4, said)]
-    assert notices(items) == ["2 of 4 pages were read by text recognition: 2, 4", "1 of 4 pages hold no text: 3"]
+    assert notices(items) == ["2 of 4 pages read by text recognition: 2, 4", "1 of 4 pages without text: 3"]
     assert len(recognizer.seen) == 2
 
 

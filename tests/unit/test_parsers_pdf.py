@@ -380,7 +380,7 @@ def test_damage_is_an_error_of_its_own():
 
 def test_pages_without_text_are_told():
     items = parse(make_pdf([["text"], [], ["text"], [], [], ["text"]]))
-    assert [item.message for item in items if isinstance(item, Notice)] == ["3 of 6 pages hold no text: 2, 4-5"]
+    assert [item.message for item in items if isinstance(item, Notice)] == ["3 of 6 pages without text: 2, 4-5"]
 
 
 def test_halves_of_characters_are_left_out():

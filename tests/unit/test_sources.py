@@ -140,9 +140,14 @@ def test_an_address_is_absolute_and_does_not_depend_on_how_it_was_written(tmp_pa
 def test_a_path_that_cannot_be_followed_is_unreadable(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     write(tmp_path, "file")
-    for path in (tmp_path / "loop", tmp_path / "file" / "below", tmp_path / ("n" * 300)):
+    for path, hint in {
+        tmp_path / "loop": "Its link leads back",
+        tmp_path / "file" / "below": "Check the path",
+        tmp_path / ("n" * 300): "Check the path",
+    }.items():
         (source,) = expand([path])
         assert isinstance(source.error, SourceUnreadable)
+        assert source.error.hint.startswith(hint)
         with pytest.raises(SourceUnreadable), Source(path, max_bytes=100):
             pass
 

@@ -79,6 +79,9 @@ def test_output_for_which_the_disk_has_no_room_is_an_error_of_one_line() -> None
     result = CliRunner().invoke(ErrorHandlingGroup("program", commands=[full]), ["list"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert "error[disk_full]: The disk is full that the output is written to." in result.stderr
+    other = click.Command("list", callback=lambda: fail(PermissionError("Not permitted")))
+    result = CliRunner().invoke(ErrorHandlingGroup("program", commands=[other]), ["list"])
+    assert isinstance(result.exception, PermissionError)
 
 
 @pytest.mark.parametrize("program", [rag, indexer])
@@ -87,9 +90,6 @@ def test_help_that_finds_no_room_is_told_without_a_traceback(program, monkeypatc
     result = CliRunner().invoke(program, ["--help"])
     assert result.exit_code == 1
     assert "error[disk_full]: " in result.stderr
-    other = click.Command("list", callback=lambda: fail(PermissionError("Not permitted")))
-    result = CliRunner().invoke(ErrorHandlingGroup("program", commands=[other]), ["list"])
-    assert isinstance(result.exception, PermissionError)
 
 
 @pytest.mark.parametrize("width", [40, 80])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.archives.unpacking import PART_BYTES, Account, check_size
 from indexer.parsers.blocks import Member, Notice
 from indexer.parsers.mail.message import header, message_name, parse_mail
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,7 @@ def parse_mailbox(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Par
         else:
             yield Member(name=message_name(header(headers, "Subject")), content=_content(file, message, limits))
     if deleted:
-        yield Notice(message=f"{deleted:,} messages were deleted and are left out.")
+        yield Notice(message=f"{plural(deleted, 'deleted message')} left out.")
 
 
 def _messages(file: BinaryIO) -> Iterator[_Message | None]:

@@ -9,6 +9,7 @@ import mimetypes
 import re
 from email.errors import CloseBoundaryNotFoundDefect, HeaderParseError
 from email.header import decode_header
+from email.message import Message
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,6 @@ from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from email.message import Message
     from typing import BinaryIO
 
     from indexer.parsers.blocks import Limits
@@ -37,6 +37,8 @@ _ENCRYPTED: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mi
 # HTML is read where the plain text beside it is a stub such as "your program cannot show this message".
 _STUB_SHARE: Final = 4
 _MAX_PARTS: Final = 1000
+# Names of 255 characters take 3 KB (RFC 2231).
+_LONGEST_PARAMETERS: Final = 4096
 _TAG = re.compile(r"<[^<>]*>")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -134,9 +136,30 @@ def _message(raw: bytes, encoding: str) -> Message:
     if raw.startswith(b"From "):
         raw = raw.partition(b"\n")[2]
     try:
-        return email.message_from_bytes(raw, policy=email.policy.compat32)
+        return email.message_from_bytes(raw, policy=_SoundParameters())
     except RecursionError as error:
         raise _too_deep() from error
+
+
+class _SoundParameters(email.policy.Compat32):
+    """Leaves out of headers what the library parts in time that grows with the square, or fails on when it is asked."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        if name.lower() not in {"content-type", "content-disposition"}:
+            return name, value
+        if len(value) > _LONGEST_PARAMETERS:
+            value = value[:_LONGEST_PARAMETERS].rpartition(";")[0]
+        return name, value if _can_be_parted(value) else value.partition(";")[0]
+
+
+def _can_be_parted(value: str) -> bool:
+    probe = Message()
+    probe["Content-Type"] = probe["Content-Disposition"] = value
+    try:
+        return bool((probe.get_filename(), probe.get_content_charset(), probe.get_boundary()))
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _too_deep() -> SourceDamaged:
@@ -235,7 +258,7 @@ class _Parts:
 
     def _is_shown(self, part: Message) -> bool:
         """Whether a page before it shows the picture in its text, under the name that the part has for that."""
-        name = (part.get("Content-ID") or "").strip("<> ")
+        name = str(part.get("Content-ID") or "").strip("<> ")
         return bool(name) and any(f"cid:{name}" in page for page in self._pages)
 
 
@@ -290,10 +313,7 @@ def _text(data: bytes, charset: str | None) -> str:
 
 def _file_name(part: Message) -> str:
     """Its own name, or one from what it is. Names of folders that a sender gives mean nothing here."""
-    try:
-        name = part.get_filename() or ""
-    except (ValueError, LookupError, TypeError):
-        name = ""
+    name = part.get_filename() or ""
     if name:
         name = one_line(storable("".join(_decoded(piece, charset) for piece, charset in _words(name))))
         name = re.split(r"[/\\]", name)[-1]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from indexer.parsers.blocks import one_line
 from indexer.parsers.decoding import storable
 from indexer.parsers.mail.message import decoded_words
+from indexer.parsers.office.compound_file import open_streams
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,11 +44,10 @@ def torn_errors() -> tuple[type[Exception], ...]:
 
 def open_message(file: BinaryIO) -> OutlookMessage:
     """Raises what ``torn_errors`` lists: it is no message."""
-    from olefile import OleFileIO
     from oxmsg.storage import Storage
 
     logging.getLogger("olefile").setLevel(logging.CRITICAL)
-    with OleFileIO(file) as opened:
+    with open_streams(file) as opened:
         return OutlookMessage(Storage.from_ole(opened))
 
 

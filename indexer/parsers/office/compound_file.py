@@ -11,8 +11,28 @@ from rag.errors import SourceDamaged
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from olefile import OleFileIO
+
+# Of the file's own size, what its streams may come to together, so that one that was cut is read as far as it goes.
+_MOST_OF_SIZE: Final = 8
 HINT: Final = "The file may be cut off; get or export it again."
 _TITLE_CHARSET: Final = "cp1252"
+
+
+def open_streams(file: BinaryIO) -> OleFileIO:
+    """Open a compound file whose streams fit into it; of one that leads in circles olefile reads all that it states.
+
+    Raises:
+        OSError, ValueError, IndexError, struct.error: it cannot be read as one.
+    """
+    from olefile import OleFileIO
+
+    opened = OleFileIO(file)
+    stated = [entry.size for entry in opened.direntries if entry is not None]
+    stated.append(opened.num_mini_fat_sectors * opened.sector_size)
+    if sum(stated) > _MOST_OF_SIZE * len(opened.fat) * opened.sector_size:
+        raise OSError("its parts are larger than it is")
+    return opened
 
 
 class CompoundFile:
@@ -23,10 +43,8 @@ class CompoundFile:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        import olefile
-
         try:
-            self._file = olefile.OleFileIO(file)
+            self._file = open_streams(file)
         except (OSError, ValueError, IndexError, struct.error) as error:
             raise SourceDamaged(f"Its container cannot be read: {error}.", hint=HINT) from error
 

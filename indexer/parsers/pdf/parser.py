@@ -114,25 +114,25 @@ def _no_text(count: int, origins: dict[Origin, list[int]]) -> SourceError:
             hint=f"Install it with {INSTALL} and ingest this again.",
         )
     return SourceHasNoText(
-        f"This PDF of {plural(count, 'page')} holds no text.", hint="If they show text, scan them more finely."
+        f"This PDF of {plural(count, 'page')} holds no text.", hint="If its pages show text, scan them more finely."
     )
 
 
 def _notices(count: int, origins: dict[Origin, list[int]]) -> Iterator[Notice]:
+    pages = plural(count, "page")
     if unread := origins[Origin.NEEDS_OCR]:
         yield Notice(
-            message=f"{len(unread)} of {count} pages are images and were not read: {_ranges(unread)}."
+            message=f"{len(unread)} of {pages} not read, being images: {_ranges(unread)}."
             f" Text recognition (OCR) is not installed: {INSTALL}"
         )
     if beyond := origins[Origin.BEYOND]:
         yield Notice(
-            message=f"{len(beyond)} of {count} pages are images after {MAX_PAGES:,} others and were not read:"
-            f" {_ranges(beyond)}"
+            message=f"{len(beyond)} of {pages} not read, being images after {MAX_PAGES:,} others: {_ranges(beyond)}"
         )
     if recognized := origins[Origin.OCR]:
-        yield Notice(message=f"{len(recognized)} of {count} pages were read by text recognition: {_ranges(recognized)}")
+        yield Notice(message=f"{len(recognized)} of {pages} read by text recognition: {_ranges(recognized)}")
     if blank := origins[Origin.BLANK]:
-        yield Notice(message=f"{len(blank)} of {count} pages hold no text: {_ranges(blank)}")
+        yield Notice(message=f"{len(blank)} of {pages} without text: {_ranges(blank)}")
 
 
 def _title(title: str) -> str:

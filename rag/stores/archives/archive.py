@@ -57,6 +57,7 @@ _PIECE = 1 << 20
 _LONGEST_MANIFEST = 64 << 20
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)  # that the format can hold; a clock may have been lost
 _LEVEL = 1  # text shrinks at any level, embeddings at none
+_THROUGH_A_FILE = "Check the path: a part of it that should be a folder is a file."
 _AGAIN = "Nothing was changed. Copy it again from where it was made, or use another one."
 
 
@@ -276,9 +277,10 @@ def file_errors(doing: str, *, read: Path | None = None) -> Iterator[None]:
         if read is not None and str(error.filename) == str(read):
             raise _unread(read, error) from error
         place = f" ({error.filename})" if error.filename else ""
+        through_a_file = isinstance(error, NotADirectoryError)
         raise StorageError(
             f"{doing[0].upper()}{doing[1:]} failed: {error.strerror or error}{place}.",
-            hint="Check that the place exists and may be read and written.",
+            hint=_THROUGH_A_FILE if through_a_file else "Check that the place exists and may be read and written.",
         ) from error
 
 
@@ -286,7 +288,8 @@ def _unread(path: Path, error: OSError) -> SourceError:
     if isinstance(error, FileNotFoundError):
         hint = "Check the path; relative paths start at the working directory."
         return SourceNotFound(f"{path} does not exist.", hint=hint)
-    return SourceUnreadable(f"{path} cannot be read: {error.strerror}.", hint="Check its permissions.")
+    hint = _THROUGH_A_FILE if isinstance(error, NotADirectoryError) else "Check its permissions."
+    return SourceUnreadable(f"{path} cannot be read: {error.strerror}.", hint=hint)
 
 
 def sync(path: Path) -> None:
