@@ -1,9 +1,9 @@
 """What a question costs while documents are taken in beside it: a service is asked when idle, and beside a worker.
 
 In turns, on the same service: searches and answers over HTTP with nothing else running, then the same while `indexer
-worker` (with ``--by ingest``, `indexer ingest`) embeds documents that the service has not seen, into the collection
-that is searched. Answers are asked of another one, to which nothing comes, for with other passages they are other
-answers. Latencies are the client's.
+worker` (with ``--by ingest``, `indexer ingest`), in a session of its own as in another terminal, embeds documents that
+the service has not seen, into the collection that is searched. Answers are asked of another one, to which nothing
+comes, for with other passages they are other answers. Latencies are the client's.
 
     python -m benchmarks.beside [EMBEDDER] --data DIR [--by worker|ingest] [--answers N] [--json FILE]
 """
@@ -107,7 +107,9 @@ def _worker_at(client: httpx2.Client, folder: Path) -> Iterator[None]:
     command = [str(_PROGRAMS / "indexer"), "ingest", "--queue", "--json", str(folder)]
     queued = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603  # this program
     job = f"/v1/jobs/{json.loads(queued.stdout)['job']}"
-    worker = subprocess.Popen([_PROGRAMS / "indexer", "worker", "--once"], stdout=subprocess.DEVNULL)  # noqa: S603
+    worker = subprocess.Popen(  # noqa: S603  # this program
+        [_PROGRAMS / "indexer", "worker", "--once"], stdout=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         deadline = time.monotonic() + _BEGUN_S
         while not client.get(job).json()["outcomes"]:
@@ -130,7 +132,7 @@ def _ingest_of(folder: Path) -> Iterator[None]:
     """An ingest that is in the middle of a folder, and still is when the block ends; then it stops."""
     command, log = [str(_PROGRAMS / "indexer"), "ingest", "--json", str(folder)], folder.with_suffix(".log")
     with log.open("w") as written:
-        ingest = subprocess.Popen(command, stdout=written)  # noqa: S603  # this program
+        ingest = subprocess.Popen(command, stdout=written, start_new_session=True)  # noqa: S603  # this program
     try:
         deadline = time.monotonic() + _BEGUN_S
         while not any(json.loads(line)["type"] == "file" for line in log.read_text().splitlines()):

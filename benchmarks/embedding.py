@@ -18,6 +18,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -145,10 +146,12 @@ def _sides(
     return {name: make for name, make in sides.items() if name == _BASELINE or not options.only or name in options.only}
 
 
-def _product(options: argparse.Namespace, *, precision: Literal["auto", "float32"] = "auto") -> BiEncoder:
+def _product(
+    options: argparse.Namespace, *, precision: Literal["auto", "float32"] = "auto", apart: bool = False
+) -> BiEncoder:
     model = options.model
     named = {"name": model.name, "sha256": model.sha256}
-    return BiEncoder(model.path, **named, threads=options.threads, precision=precision)
+    return BiEncoder(model.path, **named, threads=options.threads, precision=precision, apart=apart)
 
 
 def _defaults(path: Path) -> Callable[..., NDArray[np.float32]]:
@@ -250,7 +253,8 @@ def _ingest(report: Report, options: argparse.Namespace, dataset: Dataset, work:
     (together / "all.md").write_text(f"# Abstracts\n\n{joined}", encoding="utf-8")
     for name, folder in (("one document", together), ("a document each", apart)):
         for number in range(max(2, options.rounds // 2)):
-            share = _ingested(report, name, folder, work / f"home-{folder.name}-{number}", _product(options))
+            with closing(_product(options, apart=True)) as embedder:
+                share = _ingested(report, name, folder, work / f"home-{folder.name}-{number}", embedder)
             report.add(f"ingest: {name}", of_embedding_alone=share)
         median = report.median(f"ingest: {name}", "of_embedding_alone")
         report.figure(f"ingest / embedding alone, {name}", median, at_least=0.85)

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 # The least share of the cores that the scheduler has, for what nobody waits for; and, beside somebody else's work, a
@@ -31,3 +32,14 @@ def compute_behind() -> None:
     if sys.platform == "linux" and os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == LEAST:
         with suppress(OSError):  # kernels that know one policy, as gVisor: the least share it is
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread
+
+
+def session_gives_way() -> None:
+    """Let the session of this process give way as the process does.
+
+    Where Linux groups processes by session (autogroups, sched(7)), niceness counts within a session only: a program in
+    another terminal has as much of the cores. For processes with a session of their own.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # kernels without autogroups, and those that just heard of another one
+            Path("/proc/self/autogroup").write_text(f"{os.getpriority(os.PRIO_PROCESS, 0)}\n")

@@ -38,7 +38,7 @@ from indexer.parsing.wire import (
     frame_length,
 )
 from rag.errors import ParserOutOfMemory, SourceError
-from rag.priority import BEHIND, give_way
+from rag.priority import BEHIND, give_way, session_gives_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,6 +94,7 @@ def limit_process(memory_bytes: int) -> None:
     others come first.
     """
     give_way(BEHIND)
+    session_gives_way()
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from rag.embedding.encoder import LocalEncoder
 from rag.errors import ModelError, ModelUnloadable
-from rag.priority import compute_behind
+from rag.priority import compute_behind, session_gives_way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,8 @@ class _Child:
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
-                process_group=0,  # Ctrl-C is for the parent to handle: it finishes what is being embedded first
+                # Ctrl-C is for the parent to handle: it finishes what is being embedded first.
+                start_new_session=True,
             )
         self._finalizer = weakref.finalize(self, _end, self._process)
 
@@ -116,6 +117,7 @@ def main() -> None:
     """Serve the connection whose descriptor is the first argument until its other end is closed."""
     descriptor, path, threads, precision = sys.argv[1:]
     compute_behind()
+    session_gives_way()
     encoder = LocalEncoder(Path(path), threads=int(threads), precision=cast("Precision", precision))
     with Connection(int(descriptor)) as connection:
         while True:

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from indexer.parsers.blocks import Block, BlockKind, Notice, Title
@@ -24,6 +25,12 @@ _PLENTY = 1 << 18
 def well_behaved(file: BinaryIO, encoding: str) -> Iterator[Block | Notice]:
     yield Notice(message=f"process {os.getpid()}")
     yield Block(text=file.read().decode(encoding))
+
+
+def tells_its_priority(file: BinaryIO, encoding: str) -> Iterator[Notice]:
+    yield Notice(message=str(os.getpriority(os.PRIO_PROCESS, 0)))
+    with suppress(FileNotFoundError):
+        yield Notice(message=Path("/proc/self/autogroup").read_text())
 
 
 def hangs(file: BinaryIO, encoding: str) -> Iterator[Block]:

@@ -54,6 +54,13 @@ def test_the_process_is_kept_for_the_next_file(parse):
     assert process_of(parse("well_behaved")) == process_of(parse("well_behaved"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="sessions are weighed on Linux only")
+def test_it_gives_way_to_other_programs_and_to_other_sessions(parse):
+    niceness, *session = [notice for pieces in parse("tells_its_priority") for notice in pieces.notices]
+    assert int(niceness) >= 10
+    assert all(told.endswith(f" nice {niceness}") for told in map(str.strip, session))
+
+
 @pytest.mark.parametrize(
     ("name", "error", "cause"),
     [

@@ -128,14 +128,15 @@ def test_one_that_nobody_has_any_more_is_ended(embedder_path):
     assert gone(child)
 
 
-def test_ctrl_c_is_for_the_parent(apart):
+def test_ctrl_c_is_for_the_parent_and_other_sessions_come_first(apart):
     apart.load()
-    assert os.getpgid(child_of()) != os.getpgid(0)
-
-
-def test_it_gives_way_to_its_parent(apart):
-    apart.load()
-    assert os.getpriority(os.PRIO_PROCESS, child_of()) >= max(10, os.getpriority(os.PRIO_PROCESS, 0))
+    child = child_of()
+    assert os.getsid(child) == child
+    niceness = os.getpriority(os.PRIO_PROCESS, child)
+    assert niceness >= 10
+    group = Path(f"/proc/{child}/autogroup")
+    if group.exists():
+        assert group.read_text().endswith(f" nice {niceness}\n")
 
 
 def test_a_damaged_model_is_told_as_such(embedder_path, tmp_path):
