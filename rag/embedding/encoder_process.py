@@ -75,6 +75,10 @@ class EncoderProcess:
         except _GONE as error:
             self._child = None
             raise ModelError(f"The process that embeds has ended ({child.end()}).", hint=_END_HINT) from error
+        except BaseException:  # the answer that is on its way would be taken for that to the next request
+            self._child = None
+            child.end()
+            raise
         if told == "unloadable":
             message, hint = found
             raise ModelUnloadable(message, hint=hint)

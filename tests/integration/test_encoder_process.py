@@ -120,6 +120,23 @@ def test_closing_ends_what_is_being_embedded(apart):
     assert gone(child)
 
 
+def test_an_answer_that_nobody_waited_for_is_not_that_to_the_next_text(apart):
+    vectors = apart.embed_passages(TEXTS)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            apart.embed_passages(["many words " * 120] * 4000)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    np.testing.assert_array_equal(apart.embed_passages(TEXTS), vectors)
+
+
 def test_one_that_nobody_has_any_more_is_ended(embedder_path):
     encoder = BiEncoder(embedder_path, name="m", sha256="ab" * 32, threads=1, apart=True)
     encoder.load()
