@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _LOAD: Final = None
 _END_HINT: Final = "What was taken in before is stored: run the command again, with more memory free if it was that."
-_GONE: Final = (EOFError, ConnectionError)
+_GONE: Final = (EOFError, OSError)
+_SIGNALS: Final = {each.value: each.name for each in signal.Signals}
 
 _Told = Literal["loaded", "encoded", "unloadable", "failed"]
 
@@ -43,10 +44,11 @@ class EncoderProcess:
         self._arguments = (str(path), str(threads), precision)
         self._lock = threading.Lock()
         self._child: _Child | None = None
+        self._closed = False
 
     @property
     def loaded(self) -> bool:
-        return self._child is not None
+        return self._child is not None and self._child.loaded
 
     def load(self) -> None:
         with self._lock:
@@ -57,15 +59,18 @@ class EncoderProcess:
             return cast("NDArray[np.float32]", self._answer(self._loaded(), (texts, ids)))
 
     def close(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process, whatever it is at. What is embedded afterwards fails."""
+        self._closed = True
         if (child := self._child) is not None:
             child.end()
 
     def _loaded(self) -> _Child:
-        if self._child is None:
-            child = _Child(self._arguments)
-            self._answer(child, _LOAD)
-            self._child = child
+        if self._child is None or self._child.ended:
+            self._child = _Child(self._arguments)
+            if self._closed:
+                self._child.end()
+            self._answer(self._child, _LOAD)
+            self._child.loaded = True
         return self._child
 
     def _answer(self, child: _Child, request: object) -> object:
@@ -80,6 +85,7 @@ class EncoderProcess:
             child.end()
             raise
         if told == "unloadable":
+            self._child = None
             message, hint = found
             raise ModelUnloadable(message, hint=hint)
         if told == "failed":
@@ -91,6 +97,7 @@ class _Child:
     """The process and the connection to it; it ends when this is collected, and with the process that has it."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
+        self.loaded = False
         self.connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this Python and a module of this package
@@ -105,11 +112,15 @@ class _Child:
             )
         self._finalizer = weakref.finalize(self, _end, self._process)
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def end(self) -> str:
         """How it ended, now or before."""
         self._finalizer()
         status = self._process.wait()  # another thread may have it ended
-        return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        return f"signal {_SIGNALS.get(-status, -status)}" if status < 0 else f"exit status {status}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -119,6 +130,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def main() -> None:
     """Serve the connection whose descriptor is the first argument until its other end is closed."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # as service managers send to all of a group
+        signal.signal(each, signal.SIG_IGN)
     descriptor, path, threads, precision = sys.argv[1:]
     compute_behind()
     session_gives_way()

@@ -88,36 +88,93 @@ def test_the_program_itself_never_loads_torch_and_its_end_ends_the_process(embed
     assert gone(child)
 
 
-def test_a_process_that_was_ended_is_told_and_the_next_text_starts_another(apart):
+def test_a_process_that_ended_while_nothing_was_embedded_is_replaced(apart):
     vectors = apart.embed_passages(TEXTS)
     killed = child_of()
     os.kill(killed, signal.SIGKILL)
-    with pytest.raises(ModelError, match=r"has ended \(signal SIGKILL\)") as told:
-        apart.embed_passages(TEXTS)
-    assert "is stored" in told.value.hint
+    assert gone(killed)
     np.testing.assert_array_equal(apart.embed_passages(TEXTS), vectors)
     assert child_of() != killed
 
 
-def test_closing_ends_what_is_being_embedded(apart):
-    apart.load()
-    child = child_of()
-    errors = []
+def embedding(apart: BiEncoder) -> tuple[threading.Thread, list[ModelError]]:
+    """A thread that embeds for long, and what it raises."""
+    errors: list[ModelError] = []
 
     def embed() -> None:
         try:
             apart.embed_passages(["many words " * 120] * 4000)
         except ModelError as error:
-            errors.append(error.code)
+            errors.append(error)
 
     thread = threading.Thread(target=embed)
     thread.start()
     thread.join(timeout=0.5)
     assert thread.is_alive()
+    return thread, errors
+
+
+def test_a_process_that_is_ended_is_told_and_the_next_text_starts_another(apart):
+    vectors = apart.embed_passages(TEXTS)
+    thread, errors = embedding(apart)
+    os.kill(child_of(), signal.SIGKILL)
+    thread.join(timeout=30)
+    (error,) = errors
+    assert "has ended (signal SIGKILL)" in error.message
+    assert "is stored" in error.hint
+    np.testing.assert_array_equal(apart.embed_passages(TEXTS), vectors)
+
+
+def test_an_answer_that_was_cut_off_is_told_as_an_end(apart, monkeypatch):
+    apart.load()
+    child = child_of()
+
+    def receive(_connection: object) -> object:
+        os.kill(child, signal.SIGKILL)
+        raise OSError("got end of file during message")
+
+    monkeypatch.setattr("rag.embedding.encoder_process.Connection.recv", receive)
+    with pytest.raises(ModelError, match="has ended"):
+        apart.embed_passages(TEXTS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_to_all_of_a_group_are_for_the_parent(apart, number):
+    apart.load()
+    child = child_of()
+    os.kill(child, number)
+    assert apart.embed_passages(TEXTS).shape == (4, 384)
+    assert child_of() == child
+
+
+def test_closing_ends_what_is_being_embedded(apart):
+    apart.load()
+    child = child_of()
+    thread, errors = embedding(apart)
+    apart.close()
+    thread.join(timeout=30)
+    assert [error.code for error in errors] == ["model_error"]
+    assert gone(child)
+
+
+@pytest.mark.parametrize("after_s", [0, 0.05, 0.3])
+def test_closing_ends_what_is_being_loaded(apart, after_s):
+    errors = []
+
+    def load() -> None:
+        try:
+            apart.load()
+        except ModelError as error:
+            errors.append(error.code)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join(timeout=after_s)
+    assert thread.is_alive()
     apart.close()
     thread.join(timeout=30)
     assert errors == ["model_error"]
-    assert gone(child)
+    assert not children_of(os.getpid())
 
 
 def test_an_answer_that_nobody_waited_for_is_not_that_to_the_next_text(apart):
