@@ -499,3 +499,13 @@ def test_a_message_whose_parts_lead_in_circles_is_refused_before_they_are_read()
     struct.pack_into("<I", raw, 64, 1 << 22)  # and has so many sectors
     with pytest.raises(SourceDamaged, match="its parts are larger than it is"):
         list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS))
+
+
+def test_a_size_that_a_storage_states_counts_for_nothing():
+    raw = bytearray(outlook(msg("Seas", "They are salt.", attached=[("a.txt", b"salt")])))
+    (directory,) = struct.unpack_from("<I", raw, 48)
+    name = "__attach_version1.0_#00000000".encode("utf-16-le")
+    struct.pack_into("<I", raw, raw.index(name, 512 * (directory + 1)) + 120, 1 << 21)
+    found = Result(list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS)))
+    assert "They are salt." in found.text
+    assert content(found, "a.txt") == b"salt"
