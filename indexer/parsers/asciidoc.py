@@ -31,6 +31,7 @@ _TABLE = re.compile(r"^([|,:!])={3,}[ \t]*$")
 _CONDITION = re.compile(r"^(?:ifn?def|ifeval|endif)::[^\[\s]*\[.*\][ \t]*$")
 # What a condition of one line shows.
 _SHOWN_IF = re.compile(r"^ifn?def::[^\[\s]*\[(.+)\][ \t]*$")
+_OPENED_IF = re.compile(r"ifn?def::[^\[\s]*\[")
 _INCLUDE = re.compile(r"^include::([^\[]+)\[.*\][ \t]*$")
 _PICTURE = re.compile(r"^(?:image|video|audio)::([^\[\s]*)\[(.*)\][ \t]*$")
 _ASIDE = re.compile(r"^(?:\+|'{3,}|<{3,}|-{3}|\*{3}|toc::\[\])[ \t]*$|^//(?!/)")
@@ -111,8 +112,8 @@ class _Walk:
 
     def _noted(self, line: str) -> bool:
         """Whether a line is no text itself: it says something of what comes, or holds nothing to read."""
-        if (shown := _SHOWN_IF.match(line)) is not None:
-            self._lines[self._at] = f"{shown[1]}\n"
+        if shown := _shown_if(line):
+            self._lines[self._at] = f"{shown}\n"
             return True
         if _CONDITION.match(line):
             pass
@@ -278,3 +279,16 @@ class _Walk:
 
     def _line(self, number: int) -> str:
         return self._lines[number].rstrip("\n") if number < len(self._lines) else ""
+
+
+def _shown_if(line: str) -> str:
+    """What conditions of one line, within one another, show; empty where there are none."""
+    start, end = 0, len(line)
+    while (opened := _OPENED_IF.match(line, start, end)) is not None:
+        last = end - 1
+        while line[last] in " \t":
+            last -= 1
+        if line[last] != "]" or last <= opened.end():
+            break
+        start, end = opened.end(), last
+    return line[start:end] if start else ""

@@ -90,6 +90,30 @@ def test_parameters_by_the_hundred_thousand_cost_no_time(read, field):
     assert list(read(b"".join(lines)).members) == ["a.pdf"]
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "others",
+    [
+        *(kind * count for kind in ("x=a;", 'x="a;b";') for count in (1, 2000, 100_000)),
+        f"name={'a' * 5000};",
+        "name*=\0''a;",
+        "boundary*=\0''a; charset*=b; x*0=b; x*=c; name*0=b; name*=c; ",
+    ],
+)
+def test_a_boundary_and_a_charset_count_wherever_they_stand(read, others):
+    inner = f"Content-Type: text/plain; {others} charset=koi8-r\n\n".encode() + "Реки текут.".encode("koi8-r")
+    head = f'Subject: Rivers\nContent-Type: multipart/mixed; {others} boundary="b;"\n\n'.encode()
+    found = read(head + b"--b;\n" + inner + b"\n--b;\nContent-Type: text/plain; name=a.txt\n\nNote.\n--b;--\n")
+    assert "Реки текут." in found.text
+    assert list(found.members) == ["a.txt"]
+
+
+def test_a_name_in_two_forms_that_make_no_sense_together_costs_only_the_name(read):
+    bad = b"Content-Disposition: attachment; x*0=a; x*=b; filename*=utf-8''gr%C3%B6%C3%9Fe.pdf\n"
+    lines = b'Subject: Rivers\nContent-Type: multipart/mixed; boundary="b"\n\n--b\nContent-Type: application/pdf\n'
+    assert list(read(lines + bad + b"\n%PDF\n--b--\n").members) == ["größe.pdf"]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -499,3 +523,13 @@ def test_a_message_whose_parts_lead_in_circles_is_refused_before_they_are_read()
     struct.pack_into("<I", raw, 64, 1 << 22)  # and has so many sectors
     with pytest.raises(SourceDamaged, match="its parts are larger than it is"):
         list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS))
+
+
+def test_a_size_that_a_storage_states_counts_for_nothing():
+    raw = bytearray(outlook(msg("Seas", "They are salt.", attached=[("a.txt", b"salt")])))
+    (directory,) = struct.unpack_from("<I", raw, 48)
+    name = "__attach_version1.0_#00000000".encode("utf-16-le")
+    struct.pack_into("<I", raw, raw.index(name, 512 * (directory + 1)) + 120, 1 << 21)
+    found = Result(list(parse_outlook(io.BytesIO(raw), "utf-8", LIMITS)))
+    assert "They are salt." in found.text
+    assert content(found, "a.txt") == b"salt"

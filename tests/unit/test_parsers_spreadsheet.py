@@ -330,15 +330,19 @@ def test_cells_of_a_workbook_in_xml_whose_places_make_no_sense_are_kept():
     )
 
 
-@pytest.mark.parametrize(
-    "places", ["ss:MergeAcross='16383' ss:MergeDown='99999'", "ss:MergeAcross='16383'", "ss:Index='16384'"]
-)
+@pytest.mark.parametrize("places", ["ss:MergeAcross='16383' ss:MergeDown='99999'", "ss:MergeAcross='16383'"])
 def test_places_of_a_workbook_in_xml_that_claim_more_than_there_is_are_none_in_the_end(places):
     wide = xml_row(("", "Number", "7"), (places, "Number", "5"))
     rows = xml_rows(*[wide, "<Row/>"] * 500)
     assert rows.count("7") >= 500
     assert 500 <= rows.count("5") < 300_000
     assert len(rows) < 1_000_000
+
+
+def test_a_cell_of_a_workbook_in_xml_that_says_its_column_stands_there_in_every_row():
+    header = xml_row(*(("", "String", f"D{column}") for column in range(1, 368)))
+    row = xml_row(("", "Number", "7"), ("ss:Index='299'", "Number", "5"))
+    assert xml_rows(header, *[row] * 700).count("D1: 7; D299: 5\n") == 700
 
 
 def test_a_merge_of_a_workbook_in_xml_ends_where_it_says():

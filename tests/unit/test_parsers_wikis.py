@@ -200,6 +200,12 @@ def test_lines_of_asciidoc_that_stand_under_a_condition_are_shown_in_code_and_ta
     assert result.notices == ["It includes other files (e.adoc), which are not part of its text here."]
 
 
+@pytest.mark.timeout(10)
+def test_conditions_of_asciidoc_within_one_another_on_one_line_cost_no_more_than_others():
+    assert parsed(ASCIIDOC, "ifdef::a[" * 200_000 + "In [text]." + "] " * 200_000 + "\n").text == "In [text].\n\n"
+    assert parsed(ASCIIDOC, "ifdef::a[ifndef::b[]]\n\nOn.\n").text == "On.\n\n"
+
+
 def test_lines_of_asciidoc_that_begin_with_a_bracket_are_text_unless_they_say_how_a_block_looks():
     page = (
         "[1] Knuth, The Art [vol. 1]\n\n[2024-05-01]\n\n[ ] open\n[x] done [late]\n\n[.lead]\nA\n\n[#id%opt]\nB\n\n"

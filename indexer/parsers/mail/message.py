@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import email
-import email.policy
 import io
 import mimetypes
 import re
 from email.errors import CloseBoundaryNotFoundDefect, HeaderParseError
 from email.header import decode_header
-from email.message import Message
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -19,12 +17,14 @@ from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Member, 
 from indexer.parsers.decoding import storable
 from indexer.parsers.html import parse_html
 from indexer.parsers.mail.newsletters import is_only_links
+from indexer.parsers.mail.parameters import SoundParameters
 from indexer.parsers.text import parse_text
 from rag.errors import SourceDamaged, SourceEncrypted
 from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from email.message import Message
     from typing import BinaryIO
 
     from indexer.parsers.blocks import Limits
@@ -37,8 +37,6 @@ _ENCRYPTED: Final = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mi
 # HTML is read where the plain text beside it is a stub such as "your program cannot show this message".
 _STUB_SHARE: Final = 4
 _MAX_PARTS: Final = 1000
-# Names of 255 characters take 3 KB (RFC 2231).
-_LONGEST_PARAMETERS: Final = 4096
 _TAG = re.compile(r"<[^<>]*>")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
@@ -136,30 +134,9 @@ def _message(raw: bytes, encoding: str) -> Message:
     if raw.startswith(b"From "):
         raw = raw.partition(b"\n")[2]
     try:
-        return email.message_from_bytes(raw, policy=_SoundParameters())
+        return email.message_from_bytes(raw, policy=SoundParameters())
     except RecursionError as error:
         raise _too_deep() from error
-
-
-class _SoundParameters(email.policy.Compat32):
-    """Leaves out of headers what the library parts in time that grows with the square, or fails on when it is asked."""
-
-    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
-        name, value = super().header_source_parse(sourcelines)
-        if name.lower() not in {"content-type", "content-disposition"}:
-            return name, value
-        if len(value) > _LONGEST_PARAMETERS:
-            value = value[:_LONGEST_PARAMETERS].rpartition(";")[0]
-        return name, value if _can_be_parted(value) else value.partition(";")[0]
-
-
-def _can_be_parted(value: str) -> bool:
-    probe = Message()
-    probe["Content-Type"] = probe["Content-Disposition"] = value
-    try:
-        return bool((probe.get_filename(), probe.get_content_charset(), probe.get_boundary()))
-    except (ValueError, LookupError, TypeError):
-        return False
 
 
 def _too_deep() -> SourceDamaged:

@@ -25,10 +25,12 @@ def open_streams(file: BinaryIO) -> OleFileIO:
     Raises:
         OSError, ValueError, IndexError, struct.error: it cannot be read as one.
     """
-    from olefile import OleFileIO
+    from olefile import STGTY_ROOT, STGTY_STREAM, OleFileIO
 
     opened = OleFileIO(file)
-    stated = [entry.size for entry in opened.direntries if entry is not None]
+    # Storages state sizes, too, that mean nothing.
+    read = {STGTY_ROOT, STGTY_STREAM}
+    stated = [entry.size for entry in opened.direntries if entry is not None and entry.entry_type in read]
     stated.append(opened.num_mini_fat_sectors * opened.sector_size)
     if sum(stated) > _MOST_OF_SIZE * len(opened.fat) * opened.sector_size:
         raise OSError("its parts are larger than it is")

@@ -107,7 +107,7 @@ def _rows(rows: Iterable[_Element], formats: _Formats, comments: list[str]) -> I
         merged = bool(cells)
         for cell in row.iterchildren(f"{_SHEETS}Cell"):
             told = whole_number(cell.get(_INDEX))
-            if place < told <= _MAX_COLUMNS and not copies.spent:
+            if place < told <= _MAX_COLUMNS:
                 place = told
             else:
                 place += 1
@@ -124,8 +124,8 @@ def _rows(rows: Iterable[_Element], formats: _Formats, comments: list[str]) -> I
             merged = merged or end > place
             place = end
             comments.extend(_comments(cell))
+        copies.count(count, len(cells))
         width = max(cells, default=0)
-        copies.count(count, width)
         said = {text for text in cells.values() if text}
         # A title over several columns is one.
         whole = [cells.get(place, "") for place in range(1, width + 1)]
