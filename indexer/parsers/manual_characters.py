@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.decoding import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from indexer.parsers.strings import Strings
 
@@ -62,13 +62,12 @@ def plain_text(text: str, strings: Strings) -> str:
     return _ESCAPE.sub(shown, text)
 
 
-def arguments(text: str, strings: Strings) -> list[str]:
-    """What stands behind a request: words, and what is between quotation marks."""
-    return [plain_text(each, strings) for each in split_arguments(text)]
+def plain_words(words: Iterable[str], strings: Strings) -> list[str]:
+    return [plain_text(each, strings) for each in words]
 
 
 def split_arguments(text: str) -> list[str]:
-    """The same as they are written."""
+    """What stands behind a request, as it is written: words, and what is between quotation marks."""
     found = _ARGUMENT.finditer(text)
     return [each[1].replace('""', '"') if each[2] is None else each[2] for each in found]
 

@@ -648,6 +648,9 @@ def test_manual_pages_may_define_macros_of_their_own(page, said):
         (".SS " + "ab " * 100, "ab " * 99 + "ab"),
         (".UR http://a.b\nsee\n.UE .", "http://a.b see."),
         (".IP 1. 4\na\n.nf\n.tr %.\n%b\n.fi", "1. a\n\n.b"),
+        (".Dq \\&Do not\n.Sq \\&So\n.Em \\&At\n.Li \\&No x", "“Do not” ‘So’ At No x"),
+        (".Em a \\&.\n.Em b \\.\n.Ql \\&;\n.Nm \\-c\n.Nm", "a . b. ‘;’ -c -c"),
+        (".Bl -tag\n.It \\&Op \\&Xo\na\n.El\n.Fo \\&Fn\n.Fa \\-a\n.Fc \\.", "Op Xo: a\n\nFn(-a)."),
     ],
 )
 def test_lines_of_mdoc_are_read_with_the_macros_within_them(page, said):
