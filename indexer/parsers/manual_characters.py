@@ -38,7 +38,7 @@ _STRINGS: Final = {  # that the macros themselves define
 _CODE: Final = r"[0-9A-F]{4,6}"
 _ESCAPE = re.compile(
     r"\\(?:[fFkmMY](?:\(..|\[[^\]\n]{0,20}\]|.)|s(?:[-+]?\d{1,2}|[-+]?\(..|[-+]?\[[^\]\n]{0,9}\]|'[^'\n]{0,9}')"
-    r"|[hvwlLDSHxX]'[^'\n]{0,40}'|n[-+]?(?:\(..|\[[^\]\n]{0,40}\]|.)"
+    r"|(?P<space>h'\+?0*[1-9][^'\n]{0,40}')|[hvwlLDSHxX]'[^'\n]{0,40}'|n[-+]?(?:\(..|\[[^\]\n]{0,40}\]|.)"
     rf"|\[u(?P<codes>{_CODE}(?:_{_CODE}){{0,4}})\]|(?:\[char|N')(?P<number>\d{{1,6}})[\]']"
     r"|\*(?:\((?P<two>..)|\[(?P<string>[^\]\n]{0,40})\]|(?P<one>.))"
     r"|\((?P<pair>..)|\[(?P<name>[^\]\n]{0,40})\]|(?P<sign>.)|$)"
@@ -57,7 +57,7 @@ def plain_text(text: str, strings: Strings) -> str:
         string = escape["two"] or escape["string"] or escape["one"]
         if string:
             return strings.shown(string, _STRINGS.get(string, ""))
-        return _character(escape["sign"] or f"({escape['pair'] or escape['name'] or ''}")
+        return " " if escape["space"] else _character(escape["sign"] or f"({escape['pair'] or escape['name'] or ''}")
 
     return _ESCAPE.sub(shown, text)
 

@@ -29,6 +29,8 @@ _BREAKS: Final = frozenset("PP P LP Pp sp Sp HP RS RE Bl El Bd Ed".split())
 _ALTERNATING: Final = frozenset("BR RB BI IB IR RI".split())
 _TEXTS: Final = frozenset("B I SM SB UR MT URL MTO SY".split())
 _POINT = re.compile(r"[•*-]|\(?\w{1,3}[.)]")
+# What DocBook and AsciiDoc write for a terminal: one that is moved into the margin.
+_MOVED_POINT = re.compile(r"\\h'-\d{1,3}'(.{1,40}?)\\h'\+\d{1,3}'\\c$")
 _STRING = re.compile(r'(\S+)[ \t]+"?(.*)')
 _TAG_CHARS: Final = 1_000
 _STRING_CHARS: Final = 500
@@ -91,7 +93,10 @@ class _Page:
             if request is not None:
                 yield from self._request(request[1], request[2])
             elif not line.startswith((".", "'")):
-                if not line.strip():
+                if (point := _MOVED_POINT.match(line)) is not None:
+                    yield from self._flush()
+                    self._tag = plain_text(point[1], self._strings)
+                elif not line.strip():
                     # Between an option and what it does there may be one.
                     yield from () if self._tag and not self._text else self._flush()
                 else:
