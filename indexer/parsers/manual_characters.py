@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.decoding import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from indexer.parsers.strings import Strings
 
@@ -38,7 +38,7 @@ _STRINGS: Final = {  # that the macros themselves define
 _CODE: Final = r"[0-9A-F]{4,6}"
 _ESCAPE = re.compile(
     r"\\(?:[fFkmMY](?:\(..|\[[^\]\n]{0,20}\]|.)|s(?:[-+]?\d{1,2}|[-+]?\(..|[-+]?\[[^\]\n]{0,9}\]|'[^'\n]{0,9}')"
-    r"|[hvwlLDSHxX]'[^'\n]{0,40}'|n[-+]?(?:\(..|\[[^\]\n]{0,40}\]|.)"
+    r"|(?P<space>h'\+?0*[1-9][^'\n]{0,40}')|[hvwlLDSHxX]'[^'\n]{0,40}'|n[-+]?(?:\(..|\[[^\]\n]{0,40}\]|.)"
     rf"|\[u(?P<codes>{_CODE}(?:_{_CODE}){{0,4}})\]|(?:\[char|N')(?P<number>\d{{1,6}})[\]']"
     r"|\*(?:\((?P<two>..)|\[(?P<string>[^\]\n]{0,40})\]|(?P<one>.))"
     r"|\((?P<pair>..)|\[(?P<name>[^\]\n]{0,40})\]|(?P<sign>.)|$)"
@@ -57,18 +57,17 @@ def plain_text(text: str, strings: Strings) -> str:
         string = escape["two"] or escape["string"] or escape["one"]
         if string:
             return strings.shown(string, _STRINGS.get(string, ""))
-        return _character(escape["sign"] or f"({escape['pair'] or escape['name'] or ''}")
+        return " " if escape["space"] else _character(escape["sign"] or f"({escape['pair'] or escape['name'] or ''}")
 
     return _ESCAPE.sub(shown, text)
 
 
-def arguments(text: str, strings: Strings) -> list[str]:
-    """What stands behind a request: words, and what is between quotation marks."""
-    return [plain_text(each, strings) for each in split_arguments(text)]
+def plain_words(words: Iterable[str], strings: Strings) -> list[str]:
+    return [plain_text(each, strings) for each in words]
 
 
 def split_arguments(text: str) -> list[str]:
-    """The same as they are written."""
+    """What stands behind a request, as it is written: words, and what is between quotation marks."""
     found = _ARGUMENT.finditer(text)
     return [each[1].replace('""', '"') if each[2] is None else each[2] for each in found]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from indexer.parsers.manual_characters import plain_text, plain_words
 from indexer.parsers.strings import Strings
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _SIMPLE: Final = frozenset(
     "Ta Tg".split()
 )
 _CALLED: Final = frozenset({*_AROUND, *_OPENED, *_CLOSED, *_SYSTEMS, *_SIMPLE})
-_CLOSING: Final = frozenset(".,:;)]?!")
+_CLOSING: Final = frozenset({*".,:;)]?!", "\\."})
 _LISTS: Final = {"-enum": "1.", "-bullet": "•", "-dash": "-", "-hyphen": "-"}
 _EXITS: Final = "0 on success, and >0 if an error occurs."
 _RETURNS: Final = (
@@ -33,9 +34,13 @@ _RETURNS: Final = (
 
 
 class Mdoc:
-    """What lines of a page say, of which some depend on those before them."""
+    r"""What lines of a page say, of which some depend on those before them.
 
-    def __init__(self, text: str) -> None:
+    Words are given as they are written: with ``\&`` before it one is no macro.
+    """
+
+    def __init__(self, text: str, strings: Strings) -> None:
+        self._strings = strings  # that the page defines
         self._own = Strings(text)  # what macros stand for by themselves
         self._own.update({"Ex": _EXITS, "Rv": _RETURNS})
         self._lists: list[str] = []  # that are open, and their items so far
@@ -44,16 +49,17 @@ class Mdoc:
 
     def spoken(self, name: str, words: list[str]) -> str | None:
         """The text of a request; None for one that stands for none."""
-        if name == "Nm" and words:
-            self._own.setdefault(name, words[0])
+        if name == "Nm" and words and name not in self._own:
+            self._own[name] = plain_text(words[0], self._strings)
         if name in {"Fo", "Fa", "Fc"} and (name == "Fo" or self._function is not None):
             return self._of_function(name, words)
         if name.startswith("%"):
             return f"{self.said(words)},"
         if name in {"Ex", "Rv"}:
-            return _sentence(name, words[1:] or [self._own.shown("Nm", "")], self._own.shown(name, ""))
+            about = self._plain(words[1:]) or [self._own.shown("Nm", "")]
+            return _sentence(name, about, self._own.shown(name, ""))
         if name == "In":
-            return f"#include <{' '.join(words)}>"
+            return f"#include <{' '.join(self._plain(words))}>"
         return self.said([name, *words]) if name in _CALLED and name not in {"Xo", "Xc"} else None
 
     def said(self, words: Sequence[str]) -> str:
@@ -61,13 +67,13 @@ class Mdoc:
         end = len(words)
         while end and words[end - 1] in _CLOSING:
             end -= 1
-        line = _Line(self._own)
+        line = _Line(self._own, self._strings)
         for at, word in enumerate(words[:end]):
             if word in _CALLED:
                 line.macro(word, alone=at + 1 == end or words[at + 1] in _CLOSING or words[at + 1] in _CALLED)
             else:
                 line.word(word)
-        return line.whole() + "".join(words[end:])
+        return line.whole() + "".join(self._plain(words[end:]))
 
     def opens(self, words: Sequence[str]) -> None:
         """A list whose items are numbered or have points, or have words of their own."""
@@ -89,10 +95,13 @@ class Mdoc:
             return ""
         arguments = self._function or [""]
         if name == "Fa":
-            arguments.extend(words)
+            arguments.extend(self._plain(words))
             return ""
         self._function = None
-        return f"{arguments[0]}({', '.join(arguments[1:])})" + "".join(words)
+        return f"{arguments[0]}({', '.join(arguments[1:])})" + "".join(self._plain(words))
+
+    def _plain(self, words: Sequence[str]) -> list[str]:
+        return plain_words(words, self._strings)
 
 
 def glued_before(name: str) -> bool:
@@ -115,8 +124,9 @@ def _sentence(name: str, about: Sequence[str], what: str) -> str:
 
 
 class _Line:
-    def __init__(self, own: Strings) -> None:
+    def __init__(self, own: Strings, strings: Strings) -> None:
         self._own = own
+        self._strings = strings
         self._said: list[str] = []
         self._macro = ""
         self._before: list[str] = []  # what the next word begins with
@@ -151,14 +161,14 @@ class _Line:
             self._leave()
             self._macro = "Fl" if macro == "Fl" else ""
             self._glued = True
-            self._put(word)
+            self._put(plain_text(word, self._strings))
         elif word in {"(", "["}:
             self._before.append(word)
         elif self._macro == "An" and word in {"-nosplit", "-split"}:
             return
         else:
             self._words += 1
-            self._worded(word)
+            self._worded(plain_text(word, self._strings))
 
     def _worded(self, word: str) -> None:
         macro, first = self._macro, self._words == 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, included, one_line
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.manual_characters import arguments, exchanged, plain_text
+from indexer.parsers.manual_characters import exchanged, plain_text, plain_words, split_arguments
 from indexer.parsers.manual_macros import expanded
 from indexer.parsers.manual_mdoc import Mdoc, glued_after, glued_before
 from indexer.parsers.strings import Strings
@@ -29,6 +29,8 @@ _BREAKS: Final = frozenset("PP P LP Pp sp Sp HP RS RE Bl El Bd Ed".split())
 _ALTERNATING: Final = frozenset("BR RB BI IB IR RI".split())
 _TEXTS: Final = frozenset("B I SM SB UR MT URL MTO SY".split())
 _POINT = re.compile(r"[•*-]|\(?\w{1,3}[.)]")
+# What DocBook and AsciiDoc write for a terminal: one that is moved into the margin.
+_MOVED_POINT = re.compile(r"\\h'-\d{1,3}'(.{1,40}?)\\h'\+\d{1,3}'\\c$")
 _STRING = re.compile(r'(\S+)[ \t]+"?(.*)')
 _TAG_CHARS: Final = 1_000
 _STRING_CHARS: Final = 500
@@ -65,7 +67,6 @@ class _Page:
         self.included: list[str] = []
         self._lines = list(expanded(text, _KNOWN))
         self._at = 0
-        self._mdoc = Mdoc(text)
         self._text: list[str] = []
         self._tag: str | None = None  # of an option or item whose description is read
         self._awaits_tag = False
@@ -76,11 +77,12 @@ class _Page:
         # What pod2man defines is a dash by way of a sign that it replaces later.
         self._strings = Strings(text)
         self._strings.update({"--": "—", "PI": "π"})
+        self._mdoc = Mdoc(text, self._strings)
         self.title = next(filter(None, map(self._titled, self._lines)), "")
 
     def _titled(self, line: str) -> str:
         found = _REQUEST.match(line)
-        words = arguments(found[2], self._strings) if found is not None and found[1] in {"TH", "Dt"} else []
+        words = self._plain(split_arguments(found[2])) if found is not None and found[1] in {"TH", "Dt"} else []
         return f"{words[0].lower()}({words[1]})" if len(words) > 1 else ""
 
     def blocks(self) -> Iterator[Block]:
@@ -91,7 +93,10 @@ class _Page:
             if request is not None:
                 yield from self._request(request[1], request[2])
             elif not line.startswith((".", "'")):
-                if not line.strip():
+                if (point := _MOVED_POINT.match(line)) is not None:
+                    yield from self._flush()
+                    self._tag = plain_text(point[1], self._strings)
+                elif not line.strip():
                     # Between an option and what it does there may be one.
                     yield from () if self._tag and not self._text else self._flush()
                 else:
@@ -107,7 +112,7 @@ class _Page:
         return replace(block, text=block.text.translate(self._signs), heading=heading)
 
     def _request(self, name: str, rest: str) -> Iterator[Block]:
-        words = arguments(rest, self._strings)
+        words = split_arguments(rest)
         if (text := self._spoken(name, words)) is not None:
             yield from self._flush() if self._synopsis and name in _PROTOTYPES else ()
             self._glued = self._glued or glued_before(name)
@@ -116,7 +121,7 @@ class _Page:
             self._named(words)
         elif name in _SECTIONS:
             yield from self._flush()
-            heading = one_line(" ".join(words))
+            heading = one_line(" ".join(self._plain(words)))
             self._synopsis = heading == "SYNOPSIS"
             if len(heading) > MAX_HEADING_CHARS:
                 yield Block(text=f"{heading}\n\n")
@@ -150,7 +155,7 @@ class _Page:
             self._named([name])
         elif name in {"UE", "ME"}:
             self._glued = bool(words)
-            self._add("".join(words))
+            self._add("".join(self._plain(words)))
 
     def _named(self, words: Sequence[str]) -> None:
         """End a tag of many lines."""
@@ -160,7 +165,7 @@ class _Page:
     def _noted(self, name: str, words: list[str], rest: str) -> None:
         """What is no text where it stands."""
         if name == "so":
-            self.included.extend(words[:1])
+            self.included.extend(self._plain(words[:1]))
         elif name == "tr":
             self._signs.update(exchanged(rest, self._strings))
         elif name == "ds" and (string := _STRING.match(rest)) is not None and "\\k" not in string[2]:
@@ -170,15 +175,18 @@ class _Page:
     def _spoken(self, name: str, words: list[str]) -> str | None:
         """What a request adds to the line, if it is one that stands within text."""
         if name in _ALTERNATING:
-            return "".join(words)
+            return "".join(self._plain(words))
         if name in _TEXTS:
-            return " ".join(words)
+            return " ".join(self._plain(words))
         if name == "OP":
-            return f"[{' '.join(words)}]"
+            return f"[{' '.join(self._plain(words))}]"
         return self._mdoc.spoken(name, words)
 
     def _item(self, name: str, words: list[str]) -> str:
-        return self._mdoc.item(words) if name == "It" else "".join(words[:1]) if name == "IP" else ""
+        return self._mdoc.item(words) if name == "It" else "".join(self._plain(words[:1])) if name == "IP" else ""
+
+    def _plain(self, words: Sequence[str]) -> list[str]:
+        return plain_words(words, self._strings)
 
     def _parted(self, name: str) -> Iterator[Block]:
         """What is indented is about the line above it, and of one paragraph with it."""
@@ -233,7 +241,7 @@ class _Page:
             if request is None:
                 yield plain_text(line, self._strings)
                 continue
-            words = arguments(request[2], self._strings)
+            words = split_arguments(request[2])
             if (text := self._spoken(request[1], words)) is not None:
                 yield text
             elif request[1] in _ITEMS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from markdown_it import MarkdownIt
@@ -49,6 +50,7 @@ _ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.-][^{}]*\}$")
 _HTML_HEADING = re.compile(r"<h([1-6])\b[^<>]*>((?:(?!<h[1-6]\b).)*?)</h\1\s*>", re.DOTALL | re.IGNORECASE)
 _HTML_TABLE = re.compile(r"\A\s*<table\b.*</table\s*>\s*\Z", re.DOTALL | re.IGNORECASE)
 _MAX_HTML_HEADING: Final = 1 << 14
+_HTML_MARKUP = re.compile(r"""<!--.*?(?:-->|\Z)|</?[a-zA-Z](?:[^<>"']|"[^"]*"|'[^']*')*>?""", re.DOTALL)
 _HTML_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^>]*>", re.DOTALL)
 
 _KINDS: Final = {
@@ -175,13 +177,23 @@ def _block(tokens: list[Token], index: int, text: str) -> Block | None:
 
 
 def _html_tables(text: str) -> list[Block]:
-    """Of a table in HTML, as text recognition writes them into Markdown; nothing where it cannot be read as one."""
-    if not _HTML_TABLE.match(text):
+    """Of a table in HTML, as text recognition writes them into Markdown; nothing where it cannot be read as one.
+
+    Nor where words would be lost, as those of buttons. A heading in a cell is none of the document.
+    """
+    if not _HTML_TABLE.match(text) or _html_heading(text):
         return []
     try:
-        return [item for item in parse_html(io.BytesIO(text.encode()), "utf-8") if isinstance(item, Block)]
+        parsed = [item for item in parse_html(io.BytesIO(text.encode()), "utf-8") if isinstance(item, Block)]
     except SourceDamaged:
         return []
+    if _letters(html.unescape(_HTML_MARKUP.sub("", text))) - _letters("".join(block.text for block in parsed)):
+        return []
+    return [Block(text=item.text) if item.kind is BlockKind.HEADING else item for item in parsed]
+
+
+def _letters(text: str) -> Counter[str]:
+    return Counter(filter(str.isalpha, text))
 
 
 def _html_heading(text: str) -> Block | None:

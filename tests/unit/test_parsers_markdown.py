@@ -77,6 +77,35 @@ def test_a_table_in_html_is_one():
     assert "".join(block.text for block in parse(deep)) == deep
 
 
+def test_a_table_in_html_begins_no_section():
+    table = "<table><tr><td><h1>Small</h1><p>a</p></td><td><h3>Big</h3><p>b</p></td></tr></table>"
+    blocks = [item for item in parse(f"# Title\n\n## Usage\n\n{table}\n\nParagraph\n") if isinstance(item, Block)]
+    assert [(b.level, b.heading) for b in blocks if b.level or b.heading] == [(1, "Title"), (2, "Usage")]
+    assert [word for word in ("Small", "Big", "Paragraph") if word not in "".join(b.text for b in blocks)] == []
+    (title,) = parse("<table><tr><td><h1>Small</h1></td></tr></table>\n")
+    assert (title.level, title.heading) == (1, "Small")
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "<nav>words</nav>",
+        "<footer>words</footer>",
+        "<p hidden>words</p>",
+        "<button>words</button>",
+        "<select><option>words</option></select>",
+        "<textarea>words</textarea>",
+        '<div role="search">words</div>',
+        '<ul class="menu"><li>words</li></ul>',
+    ],
+)
+def test_a_table_in_html_is_as_it_was_where_words_would_be_lost(lost):
+    text = f"<table>\n<tr><td>It is <b>lo</b>ng &amp; more of it</td><td>{lost}</td></tr>\n</table>\n"
+    assert [(block.kind, block.text) for block in parse(text)] == [(BlockKind.PARAGRAPH, text)]
+    kept = parse(text.replace(lost, "<!-- <b>no</b> --><i title='a > b'></i><button>+</button> 10<sup>2</sup>"))
+    assert "".join(block.text for block in kept).split() == "It is long & more of it 10^2".split()
+
+
 def test_identifiers_of_headings_are_no_part_of_them():
     text = "# Use {#use .unnumbered}\n\n## {braces} {-}\n\n### Set {a, b}\n\nNotes[^1]\n===\n"
     assert [block.heading for block in parse(text)] == ["Use", "{braces}", "Set {a, b}", "Notes"]

@@ -624,6 +624,7 @@ def test_what_manual_pages_write_in_other_ways_is_shown(page, said):
         (".tr %.#\\(em\na%b #", "a.b —"),
         ('.PS\nbox "no"\n.PE\na', "a"),
         (".TP\n.B a\n.TQ\n.B b\nc", "a, b: c"),
+        ("a\\h'+03'b\\h'2n'c\\h'-04'd\\h'0'e\\h'|1i'f", "a b cdef"),
     ],
 )
 def test_manual_pages_may_define_macros_of_their_own(page, said):
@@ -654,10 +655,25 @@ def test_manual_pages_may_define_macros_of_their_own(page, said):
         (".SS " + "ab " * 100, "ab " * 99 + "ab"),
         (".UR http://a.b\nsee\n.UE .", "http://a.b see."),
         (".IP 1. 4\na\n.nf\n.tr %.\n%b\n.fi", "1. a\n\n.b"),
+        (".Dq \\&Do not\n.Sq \\&So\n.Em \\&At\n.Li \\&No x", "“Do not” ‘So’ At No x"),
+        (".Em a \\&.\n.Em b \\.\n.Ql \\&;\n.Nm \\-c\n.Nm", "a . b. ‘;’ -c -c"),
+        (".Bl -tag\n.It \\&Op \\&Xo\na\n.El\n.Fo \\&Fn\n.Fa \\-a\n.Fc \\.", "Op Xo: a\n\nFn(-a)."),
     ],
 )
 def test_lines_of_mdoc_are_read_with_the_macros_within_them(page, said):
     assert parsed(MANUAL_PAGE, page).text.strip("\n") == said
+
+
+def test_points_and_numbers_of_lists_in_manual_pages_may_be_moved_into_the_margin():
+    point = ".sp\n.RS 4\n.ie n \\{\\\n\\h'-04'{0}\\c\n.\\}\n.el \\{\\\n.sp -1\n.IP {1} 2.3\n.\\}\n{2}\n.RE\n"
+    points = [("\\(bu\\h'+03'", "\\(bu", "Adds\nall"), (" 1.\\h'+01'", '" 1."', "If"), ("12.\\h'+01'", "12.", "Then")]
+    page = "Above\n" + "".join(point.replace("{0}", a).replace("{1}", b).replace("{2}", c) for a, b, c in points)
+    assert parsed(MANUAL_PAGE, page).kinds() == [
+        ("paragraph", "Above"),
+        ("list", "• Adds all"),
+        ("list", "1. If"),
+        ("list", "12. Then"),
+    ]
 
 
 def test_sentences_that_mdoc_has_for_exit_codes_are_written_out():
