@@ -50,6 +50,8 @@ _ATTRIBUTES = re.compile(r"\s*\{:?\s*[#.-][^{}]*\}$")
 _HTML_HEADING = re.compile(r"<h([1-6])\b[^<>]*>((?:(?!<h[1-6]\b).)*?)</h\1\s*>", re.DOTALL | re.IGNORECASE)
 _HTML_TABLE = re.compile(r"\A\s*<table\b.*</table\s*>\s*\Z", re.DOTALL | re.IGNORECASE)
 _MAX_HTML_HEADING: Final = 1 << 14
+# Whose words the text of a page goes without.
+_HTML_UNREAD = re.compile(r"<(?:nav|footer|button|option|textarea)\b|<[a-z][^<>]*\shidden\b", re.IGNORECASE)
 _HTML_MARKUP = re.compile(r"""<!--.*?(?:-->|\Z)|</?[a-zA-Z](?:[^<>"']|"[^"]*"|'[^']*')*>?""", re.DOTALL)
 _HTML_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^>]*>", re.DOTALL)
 
@@ -181,7 +183,7 @@ def _html_tables(text: str) -> list[Block]:
 
     Nor where words would be lost, as those of buttons. A heading in a cell is none of the document.
     """
-    if not _HTML_TABLE.match(text) or _html_heading(text):
+    if not _HTML_TABLE.match(text) or _HTML_UNREAD.search(text) or _html_heading(text):
         return []
     try:
         parsed = [item for item in parse_html(io.BytesIO(text.encode()), "utf-8") if isinstance(item, Block)]

@@ -102,8 +102,16 @@ def test_a_table_in_html_begins_no_section():
 def test_a_table_in_html_is_as_it_was_where_words_would_be_lost(lost):
     text = f"<table>\n<tr><td>It is <b>lo</b>ng &amp; more of it</td><td>{lost}</td></tr>\n</table>\n"
     assert [(block.kind, block.text) for block in parse(text)] == [(BlockKind.PARAGRAPH, text)]
-    kept = parse(text.replace(lost, "<!-- <b>no</b> --><i title='a > b'></i><button>+</button> 10<sup>2</sup>"))
+    kept = parse(text.replace(lost, "<!-- <b>no</b> --><i title='a > b'></i> 10<sup>2</sup>"))
     assert "".join(block.text for block in kept).split() == "It is long & more of it 10^2".split()
+
+
+@pytest.mark.parametrize("lost", ["<nav>a</nav>", "<button>5</button>", '<i class="c" hidden>b</i>', "<OPTION>1"])
+def test_no_words_of_a_table_in_html_are_lost_where_its_cells_are_repeated(lost):
+    rows = "<tr><td rowspan=2>a b</td><td>c</td></tr><tr><td>d</td></tr>"
+    text = f"<table><tr><th>e</th><th>f{lost}</th></tr>{rows}</table>\n"
+    assert [block.text for block in parse(text)] == [text]
+    assert [block.kind for block in parse(text.replace(lost, ""))] == [BlockKind.TABLE]
 
 
 def test_identifiers_of_headings_are_no_part_of_them():
