@@ -16,7 +16,7 @@ from indexer.embeddings import Embedded, Texts
 from indexer.mishaps import is_mishap
 from indexer.steps import Activated, Address, Part, Passages, Pause, Ready, Soon, Stopped, Stopwatch, Waiting
 from rag.errors import RagError, StorageError
-from rag.priority import compute_behind
+from rag.priority import BEHIND, give_way
 from rag.stores.checksums import RowDamaged
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ class _Thread:
     """Embeds one thing after the other beside everything else. What comes last is known before it is stored."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedding", initializer=compute_behind)
+        self._executor = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="embedding", initializer=give_way, initargs=(BEHIND,)
+        )
         self._expected: Embedder | None = None
         self._embedder: Embedder | None = None
         self._last: dict[bytes, NDArray[np.float32]] = {}

@@ -23,7 +23,7 @@ def give_way(niceness: int = LEAST) -> None:
 
 
 def compute_behind() -> None:
-    """`give_way` for a thread that computes and holds no lock that others wait for.
+    """`give_way` for what computes in a process of its own, where it holds no lock that others wait for.
 
     Where the process has the least share already, the thread takes only what nobody else wants (``SCHED_IDLE``,
     sched(7)): whatever wakes up takes its core at once, where a thread of the least share ends its slice first.

@@ -9,7 +9,6 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from rag.embedding.encoder import LocalEncoder
-from rag.embedding.encoder_process import EncoderProcess
 from rag.embedding.token_ids import TokenIds
 from rag.errors import ModelUnloadable
 from rag.telemetry import get_logger
@@ -46,8 +45,7 @@ class BiEncoder:
         """``precision`` is of the products in ``PackedBert``: bfloat16 where the processor computes it, or float32.
         ``apart``: they are computed in a process of its own.
         """
-        encoder = EncoderProcess if apart else LocalEncoder
-        self._encoder: Encoder = encoder(path, threads=threads or available_threads(), precision=precision)
+        self._encoder = _encoder(path, threads=threads or available_threads(), precision=precision, apart=apart)
         try:
             self._tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
             self._max_tokens, self._dimension = _limits(path)
@@ -118,6 +116,14 @@ class BiEncoder:
     def _cut(self, ids: Sequence[int]) -> Sequence[int]:
         """The first tokens and the one that ends a text."""
         return ids if len(ids) <= self._max_tokens else [*ids[: self._max_tokens - 1], ids[-1]]
+
+
+def _encoder(path: Path, *, threads: int, precision: Precision, apart: bool) -> Encoder:
+    if not apart:
+        return LocalEncoder(path, threads=threads, precision=precision)
+    from rag.embedding.encoder_process import EncoderProcess  # a hundredth of a second that no search needs
+
+    return EncoderProcess(path, threads=threads, precision=precision)
 
 
 def _limits(path: Path) -> tuple[int, int]:
