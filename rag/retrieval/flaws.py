@@ -29,7 +29,8 @@ _WORDS_EACH: Final = 2
 _LEAST_CHARACTERS: Final = 200
 _PATH: Final = 0.06  # of a run, the slashes: base64 has one in 64 characters
 _JOINED: Final = 0.1  # and what joins words or is drawn, _, - and =: base64 for URLs has one in 32
-_ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{40,}")
+_LEAST_RUN: Final = 40
+_ENCODED = re.compile(rf"[A-Za-z0-9+/=_-]{{{_LEAST_RUN},}}")
 _DUMPED = re.compile(r"\b(?:[0-9a-f]{2}|[0-9a-f]{4}|[0-9a-f]{8})\b", re.IGNORECASE)
 _DUMPED_LETTER = re.compile(r"[a-f]", re.IGNORECASE)
 _FIGURE = re.compile(r"[0-9]")
@@ -57,7 +58,7 @@ _LEAST_FUNCTIONS: Final = 3
 # Words as they stand in texts: what is written in capitals or with figures may be any sequence of letters. Names in
 # programs may be, too.
 _WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]?[a-z]{2,}(?![A-Za-z0-9])")
-_BROKEN = re.compile(r"(?<=[a-z])[0135-9|!;~^*@#%`$](?=[a-z])")  # 2 and 4 are words in names
+_BROKEN = re.compile(r"[0135-9|!;~^*@#%`$](?<=[a-z].)(?=[a-z])")  # 2 and 4 are words in names
 _BRACKETS = re.compile(r"[][(){}<>\"]")
 _MOST_SIGNS: Final = 0.04
 # Checksums, keys and addresses, whose figures and signs stand between letters and break no word; sequences of genes.
@@ -68,6 +69,7 @@ _KEY = re.compile(
 _SEQUENCE = re.compile(r"[acgtun]{6,}")
 # Names of targets, packages and settings: abbreviations, three and more.
 _NAME = re.compile(r"(?<![^\W_])[A-Za-z0-9]++(?:[-_][A-Za-z0-9]++){2,}")
+_IN_NAME = re.compile(r"[-_][A-Za-z0-9]++[-_]")  # sought first: most texts have none, and this is quick
 # Programs, formulas and tables close what they open; signs that damage put into words do not.
 _PAIRED = re.compile(r"[][(){}]")
 _INTERVAL = re.compile(r"[(\[][^][(){}]{1,30},[^][(){}]{1,30}[])]")  # may be open at one end: [0, 1)
@@ -123,15 +125,16 @@ def flaw_of(text: str) -> Flaw | None:
     """The reason, if a passage is no text; none for prose, code and tables."""
     pieces = text.split()
     solid = sum(map(len, pieces))
-    if _encoded(text, solid):
+    if _encoded(text, pieces, solid):
         return Flaw.ENCODED
     if _minified(text, pieces, solid):
         return Flaw.MINIFIED
     return Flaw.GARBLED if _garbled(text, pieces, solid) else None
 
 
-def _encoded(text: str, solid: int) -> bool:
-    runs = [run for run in _ENCODED.findall(text) if not run.isalpha() and not _is_joined(run)]
+def _encoded(text: str, pieces: list[str], solid: int) -> bool:
+    found = _ENCODED.findall(text) if any(len(piece) >= _LEAST_RUN for piece in pieces) else ()
+    runs = [run for run in found if not run.isalpha() and not _is_joined(run)]
     encoded = sum(map(len, runs))
     if encoded >= _LEAST_CHARACTERS and encoded > _SHARE * solid:
         words = len(_ANY_WORD.findall(_ENCODED.sub(" ", text)))
@@ -189,7 +192,8 @@ def _garbled(text: str, pieces: list[str], solid: int) -> bool:
         apart = unicodedata.normalize("NFD", text.translate(_LETTERS))
         text = "".join(character for character in apart if not unicodedata.combining(character))
     # A name that is repeated is no more a word for it.
-    words = {word for word in _WORD.findall(_NAME.sub(" ", text)) if not _SEQUENCE.fullmatch(word)}
+    unnamed = _NAME.sub(" ", text) if _IN_NAME.search(text) else text
+    words = {word for word in _WORD.findall(unnamed) if not _SEQUENCE.fullmatch(word)}
     pairs = sum(map(len, words)) - len(words)
     return pairs >= _LEAST_PAIRS and sum(map(_commonness, words)) < _LEAST_PLAUSIBLE * pairs
 

@@ -52,8 +52,39 @@ def test_words_come_from_memory(tokenizer):
     counting = _Counting(tokenizer)
     ids = TokenIds(counting)
     text = "Rivers carry water, and water carries rivers."
+    words = {"Rivers", "carry", "water", ",", "and", "carries", "rivers", "."}
+    assert ids.of([text, f"{text} {text}"]) == [tokenizer.encode(text).ids, tokenizer.encode(f"{text} {text}").ids]
+    assert counting.tokenized == len(words)
+
+
+def test_texts_come_from_memory(tokenizer, monkeypatch):
+    """Of tokenizers of any kind, for as long as they are among the last."""
+    monkeypatch.setattr(token_ids, "_MOST_CHARS", 40)
+    monkeypatch.setattr(token_ids, "_around", lambda _: None)
+    counting = _Counting(tokenizer)
+    ids = TokenIds(counting)
+    for text, tokenized in [
+        ("Rivers carry water.", 1),
+        ("Rivers carry water.", 1),
+        ("", 2),
+        ("Rain fills rivers.", 3),
+        ("Wind carries rain.", 4),  # the first three are those before
+        ("Rivers carry water.", 4),
+        ("Clouds carry water.", 5),
+        ("Water carries silt.", 6),
+        ("Rivers carry water.", 7),
+    ]:
+        assert ids.of([text, text]) == [tokenizer.encode(text).ids] * 2
+        assert counting.tokenized == tokenized, text
+
+
+def test_long_texts_are_not_remembered(tokenizer, monkeypatch):
+    monkeypatch.setattr(token_ids, "_around", lambda _: None)
+    counting = _Counting(tokenizer)
+    ids = TokenIds(counting)
+    text = "water " * 2000
     assert ids.of([text]) == ids.of([text]) == [tokenizer.encode(text).ids]
-    assert counting.tokenized == len({"Rivers", "carry", "water", ",", "and", "carries", "rivers", "."})
+    assert counting.tokenized == 2
 
 
 @pytest.mark.parametrize("change", ["normalizer", "splitter", "token"])

@@ -6,9 +6,10 @@ it is purged, cannot be found here any more.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, exists, func, select
 
 from rag.stores.checksums import vector_checksum
 from rag.stores.index.vectors import LENGTH_TOLERANCE, decode, stored_lengths
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
 
     from rag.stores.sqlite.database import Database
 
-# Made once: see ``rag.stores.reading.ACTIVE_PASSAGES``. Asked for each text by itself: of many in one statement all
-# chunks would be looked at, and a line may stand in every document there is.
+# Made once: see ``rag.stores.reading.ACTIVE_PASSAGES``. Most texts are new. Of the others each is asked for by itself:
+# of many in one statement all chunks would be looked at, and a line may stand in every document there is.
+_DIGEST_BYTES: Final = 32
+_begin = func.json_each(bindparam("begins")).table_valued("value").c.value  # of each digest in all of them
+_MADE_BEFORE: Final = select(_begin).where(
+    exists().where(ChunkRow.embedded_sha256 == func.substr(bindparam("digests"), _begin, _DIGEST_BYTES))
+)
 _FIRST: Final = (
     select(EmbeddingRow.set_id, EmbeddingRow.chunk_id, EmbeddingRow.vector, EmbeddingRow.checksum)
     .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
@@ -46,8 +52,11 @@ def known_vectors(
     A damaged one is left out: it must not spread.
     """
     found: dict[bytes, bytes] = {}
+    begins = {1 + _DIGEST_BYTES * number: digest for number, digest in enumerate(digests)}
+    asked = {"digests": b"".join(digests), "begins": json.dumps(list(begins))}
     with database.read() as connection:
-        for digest in digests:
+        before = connection.scalars(_MADE_BEFORE, asked).all()
+        for digest in map(begins.__getitem__, before):
             row = connection.execute(_FIRST, {"digest": digest, "embedder": embedder, "dimension": dimension}).first()
             if row is not None and vector_checksum(row.set_id, row.chunk_id, row.vector) == row.checksum:
                 found[digest] = row.vector
