@@ -117,7 +117,7 @@ def _sides(
         _BASELINE: lambda: _defaults(path),
         "sentence_transformers_batched": batched(lambda: PaddedNetwork(path), _SMALL),
         _PRODUCT: lambda: product.embed_passages,
-        "plumbline_one_by_one": lambda: lambda texts: np.concatenate([product.embed_passages([one]) for one in texts]),
+        "plumbline_one_by_one": lambda: _one_by_one(_product(options)),
         "plumbline_float32": lambda: _product(options, precision="float32").embed_passages,
         "torch_int8_rows": batched(lambda: RowQuantizedBert(path), _SMALL),
         "torch_int8": batched(lambda: QuantizedBert(path, weight_bits=8), _SMALL),
@@ -154,6 +154,10 @@ def _product(
     return BiEncoder(model.path, **named, threads=options.threads, precision=precision, apart=apart)
 
 
+def _one_by_one(product: BiEncoder) -> Callable[..., NDArray[np.float32]]:
+    return lambda texts: np.concatenate([product.embed_passages([one]) for one in texts])
+
+
 def _defaults(path: Path) -> Callable[..., NDArray[np.float32]]:
     from sentence_transformers import SentenceTransformer
 
@@ -177,12 +181,13 @@ def _speed(
     dataset: Dataset,
     sides: dict[str, Callable[..., NDArray[np.float32]]],
 ) -> None:
-    texts = list(_mixed(dataset, options.texts))
+    texts = list(_mixed(dataset, options.texts, 0))
     reference = sides[_BASELINE](texts)
     for name, embed in sides.items():
         cosines = (embed(texts) * reference).sum(axis=1)  # also warms it up
         report.side(name, cosine_least=f"{cosines.min():.6f}", cosine_mean=f"{cosines.mean():.6f}")
     for number in range(options.rounds):
+        texts = list(_mixed(dataset, options.texts, number + 1))  # others each time: some sides remember texts
         for name in turns(tuple(sides), number):
             wall, cpu = time.perf_counter(), time.process_time()
             sides[name](texts)
@@ -201,8 +206,10 @@ def _ratio(report: Report, side: str, key: str) -> float:
     return statistics.median(mine / base for mine, base in pairs)
 
 
-def _mixed(dataset: Dataset, count: int) -> Iterator[str]:
-    for number, entry in enumerate(dataset.corpus[:count]):
+def _mixed(dataset: Dataset, count: int, part: int) -> Iterator[str]:
+    corpus = dataset.corpus
+    for number in range(count):
+        entry = corpus[(part * count + number) % len(corpus)]
         yield entry.text if number % 2 else entry.text.partition(". ")[0]
 
 
