@@ -78,9 +78,8 @@ class LocalEncoder:
         with self._lock:
             network = self._load()
         threads = self._threads if network.parallel else 1
-        share = sum(map(len, ids)) // threads
-        budget = min(max(share, _LEAST_TOKENS), _BATCH_TOKENS)
-        batches = list(token_budget_batches([len(text) for text in ids], budget))
+        lengths = [len(text) for text in ids]
+        batches = list(token_budget_batches(lengths, _BATCH_TOKENS, workers=threads, least=_LEAST_TOKENS))
 
         def encoded(batch: list[int]) -> NDArray[np.float32]:
             return self._encoded(network, [texts[i] for i in batch], [ids[i] for i in batch])

@@ -32,3 +32,18 @@ def test_every_text_is_in_one_batch_that_keeps_to_the_budget(lengths: list[int],
         assert batch
         assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= budget
         assert [lengths[i] for i in batch] == sorted((lengths[i] for i in batch), reverse=True)
+
+
+def test_the_last_batches_of_several_workers_are_smaller() -> None:
+    batches = list(token_budget_batches([4] * 20, 16, workers=2, least=8))
+    assert [len(batch) for batch in batches] == [4, 4, 4, 4, 2, 2]
+
+
+@given(st.lists(st.integers(1, 300)), st.integers(2, 8))
+def test_no_worker_waits_long_for_another(lengths: list[int], workers: int) -> None:
+    least, done = 256, [0] * workers
+    for batch in token_budget_batches(lengths, 1024, workers=workers, least=least):
+        first = min(range(workers), key=done.__getitem__)
+        done[first] += sum(lengths[i] for i in batch)
+    fair = sum(lengths) / workers
+    assert max(done) - fair <= least + max(lengths, default=0)
