@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Set
     from pathlib import Path
 
     from rag.evaluation.dataset import Dataset
@@ -41,8 +41,10 @@ class Taken:
     unread: int
 
 
-def sampled(root: Path, into: Path, *, limit: int, largest: int, seed: int) -> list[Path]:
-    """Copy ``limit`` documents, of each format in turn; the copies' names tell them apart without their folders.
+def sampled(
+    root: Path, into: Path, *, limit: int, largest: int, seed: int, formats: Set[str] = DOCUMENTS
+) -> list[Path]:
+    """Copy ``limit`` documents, of each of the formats in turn; the copies' names tell them apart without their folders.
 
     Files that are empty, larger than ``largest`` bytes, hidden, or the same as another by content stay out.
     """
@@ -50,7 +52,7 @@ def sampled(root: Path, into: Path, *, limit: int, largest: int, seed: int) -> l
     seen: set[bytes] = set()
     for path in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if hidden or path.suffix.lower() not in DOCUMENTS or not path.is_file():
+        if hidden or path.suffix.lower() not in formats or not path.is_file():
             continue
         digest = hashlib.sha256(path.read_bytes()).digest()
         if digest not in seen and 0 < path.stat().st_size <= largest:

@@ -5,7 +5,7 @@ and threads; the sides take turns. Peers run as their guides write it, with all 
 looked at afterwards, outside the time. A document is lost if its store has no text of it, for whatever reason; bytes of
 a binary file read as text are none.
 
-    python -m benchmarks.ingest_peers [EMBEDDER] --files DIR [--limit N] [--peer-python PATH] [--json FILE]
+    python -m benchmarks.ingest_peers [EMBEDDER] --files DIR [--common] [--limit N] [--peer-python PATH] [--json FILE]
 
 ``llama_index_fitted`` is LlamaIndex with passages short enough for the embedder, which reads 256 tokens of its default
 of 1,024. ``python -m benchmarks.build_peers --only llama-index`` and ``--only haystack`` install the peers.
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import ingest_sides
-from benchmarks.document_files import COMMON, PLAIN, sampled, taken, written
+from benchmarks.document_files import COMMON, DOCUMENTS, PLAIN, sampled, taken, written
 from benchmarks.options import Options, Size
 from benchmarks.peers import BUILT, INGEST_PYTHON
 from benchmarks.report import Report, turns
@@ -55,6 +55,7 @@ def main() -> None:
         metavar="DIR",
         help="documents of all kinds, or an evaluation folder, whose texts become Markdown",
     )
+    parser.add_argument("--common", action="store_true", help="only documents of formats that all sides say they read")
     parser.add_argument(
         "--peer-python", type=Path, metavar="PATH", help="a Python that has the peers, if not built here"
     )
@@ -90,7 +91,8 @@ def _files(options: argparse.Namespace, into: Path) -> list[Path]:
     if (options.files / "corpus.jsonl").is_file():
         return written(load_dataset(options.files), into, limit=options.limit, seed=options.seed)
     largest = options.largest_kib * 1024
-    return sampled(options.files, into, limit=options.limit, largest=largest, seed=options.seed)
+    formats = COMMON if options.common else DOCUMENTS
+    return sampled(options.files, into, limit=options.limit, largest=largest, seed=options.seed, formats=formats)
 
 
 def _round(report: Report, options: argparse.Namespace, side: str, files: Sequence[Path], store: Path) -> int:

@@ -54,6 +54,8 @@ def test_a_sample_of_files_goes_round_the_formats(tmp_path: Path) -> None:
     drawn = [sampled(tmp_path, tmp_path / f".{n}", limit=4, largest=20, seed=seed) for n, seed in enumerate((1, 1, 2))]
     assert [path.suffix for path in drawn[0]] == [".csv", ".txt", ".txt", ".txt"]
     assert [path.name for path in drawn[0]] == [path.name for path in drawn[1]] != [path.name for path in drawn[2]]
+    csv = sampled(tmp_path, tmp_path / ".3", limit=4, largest=20, seed=1, formats={".csv", ".pdf"})
+    assert [path.name for path in csv] == ["0000-a.csv"]
 
 
 def test_a_passage_past_the_embedder_is_cut_and_a_binary_file_is_no_text(embedder_path: Path, tmp_path: Path) -> None:
