@@ -613,7 +613,7 @@ def test_what_manual_pages_write_in_other_ways_is_shown(page, said):
         (".de Vb\n\\fB\\\\$1\\fP \\\\$2\n..\n.Vb a b", "a b"),
         ('.de X\n.ie \\\\n(.$-1 \\\n.  RI "\\\\$1" ( \\\\$2 )\n.el \\\n.  RI <\\\\$*>\n..\n.X a b\n.X c', "a(b) <c>"),
         ('.de X\n.ie !"\\\\$2"" a\n.el b\n..\n.X 1 2\n.X 1', "a b"),
-        (".de X\na\n.am X\nb\n..\n.X", "a"),
+        (".de X\na\n.am X\nb\n..\n.X", "a b"),
         (".de X\na\n..\n.am X\nb\n..\n.X", "a b"),
         (".if t no\n.if n yes\n.ie t \\{\\\nno\n.if n \\{ no\n.\\}\n.\\}\n.el \\{\\\nto\n.\\}\nit", "yes to it"),
         (".nr x 1\n.nr x +1\n.if \\nx=2 a\n.if \\nx<2 b\n.if !\\ny c\n.if !rx d\n.if dX e", "a c"),
@@ -624,6 +624,21 @@ def test_what_manual_pages_write_in_other_ways_is_shown(page, said):
         (".tr %.#\\(em\na%b #", "a.b —"),
         ('.PS\nbox "no"\n.PE\na', "a"),
         (".TP\n.B a\n.TQ\n.B b\nc", "a, b: c"),
+        (".de X\na\n.B b\nc", "a b c"),
+        (".de X ZZ\na\n..\n.SH b\n.de Y\nno\n..\nc\n.Y", "a\n\nb\n\nc no"),
+        (".ig\na\n.SH b\nc", "a\n\nb\n\nc"),
+        (".cc !\n!B a\n.B b\n!de X\n!I \\\\$1\n!.\n!X c\n!cc\n.B d\n!e", "a .B b c d !e"),
+        (".c2 !\n!B a\n'B b\n.B c\n.c2\n'B d", "a 'B b c d"),
+        (".cc !\n!if t \\{\n.B no\n!\\}\n!nf\n.B a\n!fi", ".B a"),
+        (
+            ".de X\n.while \\\\n(.$ \\{\\\n.B <\\\\$1>\n.shift\n.\\}\n(\\\\n(.$)\n..\n.X a b c\n.X",
+            "<a> <b> <c> (0) (0)",
+        ),
+        (".de X\n.while \\\\n[.$]>1 .Y \\\\$*\n..\n.de Y\n..\n.X a", ""),
+        (".de X\n.shift 2\n\\\\$1 \\\\$*\n..\n.X a b c d\ne\n.shift", "c c d e"),
+        (".nr i 0 1\n.while \\n+i<4 \\{\na\n.nr j +1\n.\\}\n.if \\nj=3 b", "a a a b"),
+        (".nr i 3\n.while \\ni \\{ a\\ni\n.nr i \\ni-1\n.if \\ni=1 .break\n.\\}\nb", "a a b"),
+        (".while \\n(xx>0 no\na\n.while \\n(.l b\n.break\nc", "a b c"),
         ("a\\h'+03'b\\h'2n'c\\h'-04'd\\h'0'e\\h'|1i'f", "a b cdef"),
     ],
 )
@@ -658,6 +673,10 @@ def test_manual_pages_may_define_macros_of_their_own(page, said):
         (".Dq \\&Do not\n.Sq \\&So\n.Em \\&At\n.Li \\&No x", "“Do not” ‘So’ At No x"),
         (".Em a \\&.\n.Em b \\.\n.Ql \\&;\n.Nm \\-c\n.Nm", "a . b. ‘;’ -c -c"),
         (".Bl -tag\n.It \\&Op \\&Xo\na\n.El\n.Fo \\&Fn\n.Fa \\-a\n.Fc \\.", "Op Xo: a\n\nFn(-a)."),
+        ('.Em "No" change\n.Dq "Fl" , "Op" Fl "At" .\n.Em "No"', "No change “Fl, Op -At”. No"),
+        ('.Bl -tag\n.It "Xo" Fl a\nb\n.El\n.Bd -literal\n.Em "Oo"\n.Ed\n.Em "Oo"\nc', "Xo -a: b\n\nOo\n\nOo c"),
+        ("a\n.Sm off\n.Ar b , c Fl d\n.Op Fl e Ar f\ng h\n.Sm on\n.Ar i j\nk", "a b,c-d[-ef]g h i j k"),
+        (".Sm off\n.Ar b c\n.Sm\n.Ar d e\n.Sm\n.Ar f g", "bc d e fg"),
     ],
 )
 def test_lines_of_mdoc_are_read_with_the_macros_within_them(page, said):
@@ -680,6 +699,13 @@ def test_sentences_that_mdoc_has_for_exit_codes_are_written_out():
     text = parsed(MANUAL_PAGE, ".Nm a\n.Ex -std\n.Rv -std f g").text
     assert "The a utility exits 0 on success, and >0 if an error occurs." in text
     assert "The f(), g() functions return the value 0 if successful; otherwise the value -1 is returned" in text
+
+
+@pytest.mark.parametrize(
+    "loop", [".while 1 \\{\na\n.\\}\n", ".while 1 \\{\n", ".while 1 .while 1 a\n", ".de X\na\n" * 9_000]
+)
+def test_loops_and_definitions_without_an_end_come_to_one(loop):
+    assert len(parsed(MANUAL_PAGE, f"{loop}.SH b\n").text) < 400_000
 
 
 def test_macros_that_call_themselves_come_to_an_end():
