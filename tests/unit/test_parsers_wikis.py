@@ -495,6 +495,15 @@ def test_macros_of_textile_are_what_stands_in_them(page, expected):
     assert parsed(TEXTILE, page).kinds() == expected
 
 
+def test_pages_that_textile_includes_are_told():
+    page = (
+        "See {{include(Pumps)}} and @{{include(no)}}@.\n\n{{collapse(More)\n|a|{{include(docs:Lake shore)}}|\n}}\n\n"
+        "<pre>{{include(no)}}</pre>\n\nbc. {{include(no)}}\n\n<notextile>{{include(no)}}</notextile>\n"
+    )
+    result = parsed(TEXTILE, page)
+    assert result.notices == ["It includes other files (Pumps, docs:Lake shore), which are not part of its text here."]
+
+
 MAN = r'''
 .\" A comment.
 .de Vb
