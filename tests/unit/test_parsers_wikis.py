@@ -188,13 +188,14 @@ def test_copies_in_tables_of_asciidoc_are_no_more_than_a_table_has(bar):
 @pytest.mark.parametrize("kind", ["ifdef", "ifndef"])
 def test_lines_of_asciidoc_that_stand_under_a_condition_are_shown_in_code_and_tables_too(kind):
     page = (
-        f"{kind}::a[In text.]\n\n----\none\n{kind}::a[two [2\\]]\nifeval::[{{a}} == 1]\nthree\nendif::[]\n----\n\n"
-        f"|===\n|a |b\n{kind}::a[|c |d]\n{kind}::a[include::e.adoc[]]\n|===\n"
+        f"{kind}::a[In text.]\n\n----\none\n{kind}::a[two [2\\]]\nifeval::[{{a}} == 1]\nthree\nendif::[]\n"
+        f"{kind}::a[ifdef::b[ifndef::c[four]]] \n{kind}::a[ifdef::b[]]\n----\n\n"
+        f"|===\n|a |b\n{kind}::a[|c |d]\n{kind}::a[{kind}::b[include::e.adoc[]]]\n|===\n"
     )
     result = parsed(ASCIIDOC, page)
     assert result.kinds() == [
         ("paragraph", "In text."),
-        ("code", "one\ntwo [2\\]\nthree"),
+        ("code", "one\ntwo [2\\]\nthree\nfour"),
         ("table", "a | b\nc | d"),
     ]
     assert result.notices == ["It includes other files (e.adoc), which are not part of its text here."]
