@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 READABLE: Final = (
     "text, Markdown, HTML, PDF, XPS, EPUB, office documents, diagrams, images, reStructuredText, AsciiDoc, MediaWiki, "
-    "Textile, Org, LaTeX, manual pages, CSV, JSON, XML, notebooks, subtitles, contacts, calendars, references, "
+    "Textile, Org, LaTeX, manual pages, POD, CSV, JSON, XML, notebooks, subtitles, contacts, calendars, references, "
     "statements of accounts, source code, mail, and ZIP and TAR archives of these"
 )
 
