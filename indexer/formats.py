@@ -16,6 +16,7 @@ ASCIIDOC: Final = "text/asciidoc"
 MEDIAWIKI: Final = "text/x-mediawiki"
 TEXTILE: Final = "text/x-textile"
 POD: Final = "text/x-pod"
+TEXINFO: Final = "text/x-texinfo"
 LATEX: Final = "text/x-tex"
 CSV: Final = "text/csv"
 TSV: Final = "text/tab-separated-values"
@@ -60,6 +61,7 @@ SUFFIX_TYPES: Final = {
     **dict.fromkeys((".mediawiki", ".wiki"), MEDIAWIKI),
     ".textile": TEXTILE,
     ".pod": POD,
+    **dict.fromkeys((".texi", ".texinfo", ".txi"), TEXINFO),
     ".tex": LATEX,
     **dict.fromkeys((".ltx", ".bbl", ".rnw"), LATEX),
     ".csv": CSV,
@@ -125,4 +127,4 @@ LOOSE: Final = frozenset(
         CALENDAR,
     }
 )
-PROSE: Final = frozenset({RST, ORG, MEDIAWIKI, TEXTILE, POD, LATEX, ASS})
+PROSE: Final = frozenset({RST, ORG, MEDIAWIKI, TEXTILE, POD, TEXINFO, LATEX, ASS})
