@@ -52,12 +52,12 @@ _BORDERS: Final = frozenset(
 _TEXTS: Final = frozenset({"center", "author", "subtitle", "exdent", "abstract"})
 _SILENT: Final = frozenset(
     "node setfilename settitle shorttitlepage documentencoding documentlanguage paragraphindent exampleindent page sp "
-    "setchapternewpage syncodeindex synindex defindex defcodeindex footnotestyle finalout headings everyheading vskip "
+    "setchapternewpage footnotestyle finalout headings everyheading vskip "
     "everyfooting evenheading evenfooting oddheading oddfooting need contents shortcontents summarycontents bye alias "
     "dircategory firstparagraphindent afourpaper afivepaper bsixpaper smallbook kbdinputstyle allowcodebreaks clear "
     "codequoteundirected codequotebacktick xrefautomaticsectiontitle microtype urefbreakstyle lowersections indent "
-    "raisesections noindent refill clickstyle unmacro listoffloats printindex insertcopying definfoenclose cindex "
-    "findex vindex kindex pindex tindex deftypefnnewline frenchspacing pagesizes setcontentsaftertitlepage "
+    "raisesections noindent refill clickstyle unmacro listoffloats insertcopying definfoenclose "
+    "deftypefnnewline frenchspacing pagesizes setcontentsaftertitlepage "
     "novalidate nodedescription pagestyle".split()
 )
 # What their first word is, where they do not name it themselves, and how many words stand before a name.
@@ -173,7 +173,7 @@ class _Walk:
             self._set(rest)
         elif name in {"include", "verbatiminclude"}:
             self.included.append(self._says.shown(rest))
-        elif name not in _SILENT:
+        elif name not in _SILENT and not name.endswith("index"):  # of which pages have more of their own
             return None
         return iter(())
 
@@ -249,7 +249,11 @@ class _Walk:
         lines = self._until(name)
         if lines is None:
             return
-        body = "\n".join(lines) if name == "verbatim" else self._says.shown("\n".join(self._bare(lines)))
+        body = (
+            "\n".join(lines)
+            if name == "verbatim"
+            else self._says.shown("\n".join(self._bare(lines)), code=name in _CODE)
+        )
         if body := body.strip("\n"):
             yield Block(text=f"{body}\n\n", kind=BlockKind.CODE if name in _CODE else BlockKind.PARAGRAPH)
 
@@ -291,4 +295,11 @@ class _Walk:
 
 
 def _is_placing(name: str) -> bool:
-    return name in _SILENT or name in _BORDERS or name in _SKIPPED or name in _QUOTATIONS or name in {"end", *_LISTS}
+    return (
+        name in _SILENT
+        or name.endswith("index")
+        or name in _BORDERS
+        or name in _SKIPPED
+        or name in _QUOTATIONS
+        or name in {"end", *_LISTS}
+    )

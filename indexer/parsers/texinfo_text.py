@@ -34,6 +34,7 @@ _ACCENTS: Final = {
     "ringaccent": "\u030a", "v": "\u030c", "u": "\u0306", "H": "\u030b", "dotaccent": "\u0307", "ogonek": "\u0328",
     "udotaccent": "\u0323",
 }  # fmt: skip
+_CODE: Final = frozenset("code command env file kbd key math option samp t verb".split())
 _SILENT: Final = frozenset("anchor cindex findex hyphenation shortcaption errormsg sortas seeentry seealso".split())
 _REFERENCES: Final = {"xref": "See ", "pxref": "see ", "ref": "", "inforef": "See "}
 _FORMATS: Final = frozenset({"info", "plaintext"})
@@ -56,22 +57,24 @@ class TexinfoText:
     def define(self, name: str, parameters: Sequence[str], body: str) -> None:
         self._macros[name] = ([*parameters], body)
 
-    def shown(self, text: str) -> str:
-        """Text with its commands as what they say, from the inside out."""
+    def shown(self, text: str, *, code: bool = False) -> str:
+        """Text with its commands as what they say, from the inside out; in ``code`` quotation marks are as written."""
         open_at: list[tuple[str, list[str]]] = [("", [])]
-        at = 0
+        at = codes = 0  # how many commands for code are open
         for found in _TOKEN.finditer(text):
             parts = open_at[-1][1]
-            parts.append(text[at : found.start()])
+            parts.append(text[at : found.start()] if code or codes else _quoted(text[at : found.start()]))
             at = found.end()
             verbatim, name, brace, accent, letter, before, sign, border = found.groups()[1:]
             if brace or before or border == "{":
                 opened = name or before or _GROUP
                 if len(open_at) <= _MAX_DEPTH:
                     open_at.append((opened, []))
+                    codes += opened in _CODE
             elif border:
                 if len(open_at) > 1:
                     closed, inner = open_at.pop()
+                    codes -= closed in _CODE
                     open_at[-1][1].append(self._said(closed, "".join(inner), open_at[-1][0]))
             elif name:
                 parts.append(self._alone(name))
@@ -79,7 +82,8 @@ class TexinfoText:
                 parts.append(_accented(accent, letter))
             else:
                 parts.append(verbatim if sign is None else _CHARACTERS.get(sign, sign))
-        return "".join("".join(parts) for _name, parts in open_at) + text[at:]
+        rest = text[at:] if code or codes else _quoted(text[at:])
+        return "".join("".join(parts) for _name, parts in open_at) + rest
 
     def _alone(self, name: str) -> str:
         return self._put(name, []) if name in self._macros else _SIGNS.get(name, "")
@@ -113,6 +117,10 @@ class TexinfoText:
         said = self.shown(text)
         self._depth -= 1
         return said
+
+
+def _quoted(text: str) -> str:
+    return text.replace("``", "“").replace("''", "”")
 
 
 def _of_arguments(name: str, inner: str) -> str:

@@ -289,6 +289,8 @@ def test_texinfo_is_sections_lists_definitions_tables_and_code():
         ("@defvr {User Option} x-y\n@end defvr\n@defcv Option w z\n@end defcv", "x-y [User Option]\n\nw z [Option]"),
         ("@enumerate\n@item a\n@item b\n@end enumerate\n@item c", "1. a\n\n2. b\n\nc"),
         ("@example\na\n@ifset x\nb\n@end ifset\n@exdent c", "a\n\nb\n\nc"),
+        ("@defindex op\n@opindex no\na ``b'' @code{``c''}\n@opindex no\n@example\n``d''\n@end example",
+         "a “b” ``c''\n\n``d''"),
         ("@set x a@@b\n@value{x} @value{none}!", "a@b !"),
         ("@multitable {a} {b}\n@item 1 @tab 2", "1 2"),
     ],
