@@ -218,11 +218,14 @@ class _Walk:
         yield from self._tagged(one_line(self._says.shown(rest)), further=name == "itemx")
 
     def _definition(self, name: str, rest: str, *, further: bool) -> Iterator[Block]:
+        while rest.endswith("@") and not rest.endswith("@@") and self._at < len(self._lines):  # goes on below
+            rest = rest[:-1] + _COMMENT.sub(r"\1", self._lines[self._at]).strip()
+            self._at += 1
         kind, named = _KINDS.get(name, ""), rest
         if not kind and (found := _KIND.match(rest)) is not None:
-            kind, named = found[1] or found[2], rest[found.end() :]
-        shown = one_line(self._says.shown(named))
-        yield from self._tagged(f"{shown} [{one_line(self._says.shown(kind))}]", further=further)
+            kind, named = found[1] or found[2] or "", rest[found.end() :]
+        shown, kind = (one_line(self._says.shown(each)) for each in (named, kind))
+        yield from self._tagged(f"{shown} [{kind}]" if kind else shown, further=further)
 
     def _tagged(self, tag: str, *, further: bool) -> Iterator[Block]:
         """Begin what is about a tag; a further one is about the same."""
@@ -271,14 +274,16 @@ class _Walk:
         yield from self._flush()
         rows: list[list[str]] = []
         heads = 0
-        for line in self._bare(self._until("multitable") or ()):
+        nested = 0  # lists in cells
+        for line in self._until("multitable") or ():
             command = _COMMAND.match(line)
-            if command is not None and command[1] in {"item", "headitem"}:
-                heads += command[1] == "headitem" and heads == len(rows)
+            name, rest = (command[1], command[2]) if command is not None else ("", line)
+            nested += (name in _LISTS) - (name == "end" and rest.strip() in _LISTS)
+            if not nested and name in {"item", "headitem"}:
+                heads += name == "headitem" and heads == len(rows)
                 rows.append([""])
-                line = command[2]  # noqa: PLW2901 - what is left of it
             if rows:
-                first, *others = _TAB.split(line)
+                first, *others = _TAB.split("\n".join(self._bare([line if name not in {"item", "headitem"} else rest])))
                 rows[-1][-1] += f"{first}\n"
                 rows[-1].extend(others)
         shown = [[one_line(self._says.shown(cell)) for cell in row] for row in rows]

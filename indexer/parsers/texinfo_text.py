@@ -35,7 +35,7 @@ _ACCENTS: Final = {
     "udotaccent": "\u0323",
 }  # fmt: skip
 _CODE: Final = frozenset("code command env file kbd key math option samp t verb".split())
-_SILENT: Final = frozenset("anchor cindex findex hyphenation shortcaption errormsg sortas seeentry seealso".split())
+_SILENT: Final = frozenset("anchor cindex findex hyphenation shortcaption errormsg sortas".split())
 _REFERENCES: Final = {"xref": "See ", "pxref": "see ", "ref": "", "inforef": "See "}
 _FORMATS: Final = frozenset({"info", "plaintext"})
 _GROUP: Final = "{"

@@ -292,6 +292,11 @@ def test_texinfo_is_sections_lists_definitions_tables_and_code():
         ("@defindex op\n@opindex no\na ``b'' @code{``c''}\n@opindex no\n@example\n``d''\n@end example",
          "a “b” ``c''\n\n``d''"),
         ("@set x a@@b\n@value{x} @value{none}!", "a@b !"),
+        ("@deftypefn {} {@var{y} =} f @\n (@var{x}) @c no\n@deftypefnx {} {} g @@\nz\n@deffn\n@deffn {a b} c@",
+         "y = f (x), g @: z\n\nc [a b]"),
+        ("@multitable {a} {b}\n@item 1 @tab a @tab\n@itemize\n@item b\n@end itemize\n@item 2 @tab c\n@end multitable",
+         "1 | a | b\n2 | c"),
+        ("a @seealso{b, c}", "a b, c"),
         ("@multitable {a} {b}\n@item 1 @tab 2", "1 2"),
     ],
 )  # fmt: skip
