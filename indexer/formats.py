@@ -15,6 +15,8 @@ ORG: Final = "text/x-org"
 ASCIIDOC: Final = "text/asciidoc"
 MEDIAWIKI: Final = "text/x-mediawiki"
 TEXTILE: Final = "text/x-textile"
+POD: Final = "text/x-pod"
+TEXINFO: Final = "text/x-texinfo"
 LATEX: Final = "text/x-tex"
 CSV: Final = "text/csv"
 TSV: Final = "text/tab-separated-values"
@@ -58,6 +60,8 @@ SUFFIX_TYPES: Final = {
     **dict.fromkeys((".adoc", ".asciidoc", ".asc"), ASCIIDOC),
     **dict.fromkeys((".mediawiki", ".wiki"), MEDIAWIKI),
     ".textile": TEXTILE,
+    ".pod": POD,
+    **dict.fromkeys((".texi", ".texinfo", ".txi"), TEXINFO),
     ".tex": LATEX,
     **dict.fromkeys((".ltx", ".bbl", ".rnw"), LATEX),
     ".csv": CSV,
@@ -123,4 +127,4 @@ LOOSE: Final = frozenset(
         CALENDAR,
     }
 )
-PROSE: Final = frozenset({RST, ORG, MEDIAWIKI, TEXTILE, LATEX, ASS})
+PROSE: Final = frozenset({RST, ORG, MEDIAWIKI, TEXTILE, POD, TEXINFO, LATEX, ASS})

@@ -12,7 +12,9 @@ PLAIN_SUFFIXES: Final = frozenset({".txt", ".text", ".log"})
 _CARDS = re.compile(rb"\s*+BEGIN:V(CARD|CALENDAR)[ \t]*+\r?\n", re.IGNORECASE)
 _ELEMENTS = re.compile(rb"\s*+<[A-Za-z][\w:.-]*+[^<>]*+>\s*+<[A-Za-z]")
 _OFX = re.compile(rb"\s*+(?:OFXHEADER:\d|(?:<\?xml[^>]*+>\s*+)?+<\?OFX\s|<OFX>\s*+<)", re.IGNORECASE)
-_QIF = re.compile(rb"\s*+!(?:Type|Account|Option|Clear):?[^\r\n]{0,80}\r?\n[!A-Z^]", re.IGNORECASE)
+_QIF = re.compile(
+    rb"\s*+!(?:Type:Prices[ \t]*+\r?\n|(?:Type|Account|Option|Clear):?[^\r\n]{0,80}\r?\n[!A-Z^])", re.IGNORECASE
+)
 _DRAWIO = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+<(?:mxfile|mxGraphModel)\b")
 _MIND_MAP = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?><!--.*?-->\s*)*+<map\s++version=", re.DOTALL)
 _MANUAL_PAGE = re.compile(rb"^[.'][ \t]*+(TH|Dd)[ \t]++\S", re.MULTILINE)

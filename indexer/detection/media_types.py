@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 READABLE: Final = (
     "text, Markdown, HTML, PDF, XPS, EPUB, office documents, diagrams, images, reStructuredText, AsciiDoc, MediaWiki, "
-    "Textile, Org, LaTeX, manual pages, CSV, JSON, XML, notebooks, subtitles, contacts, calendars, references, "
-    "statements of accounts, source code, mail, and ZIP and TAR archives of these"
+    "Textile, Org, LaTeX, manual pages, POD, Texinfo, CSV, JSON, XML, notebooks, subtitles, contacts, calendars, "
+    "references, statements of accounts, source code, mail, and ZIP and TAR archives of these"
 )
 
 # Data that is named like text is meant to be read as it stands, unless it is one line.

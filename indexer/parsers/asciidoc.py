@@ -29,8 +29,6 @@ _FORMULA = re.compile(r"^\+{4,}[ \t]*$")
 _HOLDER = re.compile(r"^(?:={4,}|\*{4,}|_{4,}|--)[ \t]*$")
 _TABLE = re.compile(r"^([|,:!])={3,}[ \t]*$")
 _CONDITION = re.compile(r"^(?:ifn?def|ifeval|endif)::[^\[\s]*\[.*\][ \t]*$")
-# What a condition of one line shows.
-_SHOWN_IF = re.compile(r"^ifn?def::[^\[\s]*\[(.+)\][ \t]*$")
 _OPENED_IF = re.compile(r"ifn?def::[^\[\s]*\[")
 _INCLUDE = re.compile(r"^include::([^\[]+)\[.*\][ \t]*$")
 _PICTURE = re.compile(r"^(?:image|video|audio)::([^\[\s]*)\[(.*)\][ \t]*$")
@@ -248,7 +246,7 @@ class _Walk:
 
     def _body(self, end: re.Pattern[str]) -> list[str]:
         """Lines up to one that ends them, without conditions, and without other files, which are told."""
-        body = [_SHOWN_IF.sub(r"\1", line) for line in self._until(end)]
+        body = [f"{shown}\n" if (shown := _shown_if(line.rstrip("\n"))) else line for line in self._until(end)]
         self.included.extend(found[1] for found in map(_INCLUDE.match, body) if found is not None)
         return [line for line in body if not _INCLUDE.match(line) and not _CONDITION.match(line)]
 

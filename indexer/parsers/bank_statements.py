@@ -43,7 +43,9 @@ _NAMED: Final[Mapping[str, Mapping[str, str]]] = {
     "Account": {"Name": "N", "Description": "D", "Type": "T", "Balance": "$B", "As of": "/", "Limit": "L"},
     "Cat": _CATEGORY, "Class": _CATEGORY, "Tag": _CATEGORY,
     "Security": {"Name": "N", "Symbol": "S", "Type": "T", "Goal": "G"},
+    "Prices": {"Security": "0", "Price": "1", "Date": "2"},  # by place: each is a line between commas
 }  # fmt: skip
+_FIELD = re.compile(r'((?:"(?:[^"]|"")*+"?+|[^",]++)*+)(?:,|$)')
 
 
 def parse_ofx(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
@@ -93,6 +95,8 @@ def parse_qif(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
             sign, value = line[:1], line[1:].strip()
             if sign == "^":
                 records.append({})
+            elif line and columns is _NAMED["Prices"] and sign != "!":
+                records.append(_price(line))
             elif sign == "!":
                 yield from _statement(columns, records)
                 records = [{}]
@@ -108,6 +112,13 @@ def parse_qif(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
                     records[-1][field] = value if said is None else f"{said}{between}{value}"
         yield from _statement(columns, records)
         yield from reader.notices()
+
+
+def _price(line: str) -> dict[str, str]:
+    fields = [field.strip() for field in _FIELD.findall(line)]
+    values = [field.removeprefix('"').removesuffix('"').replace('""', '"').strip() for field in fields]
+    security, price, *date = [*values, "", ""]
+    return {"0": security, "1": price, "2": ", ".join(filter(None, date))}
 
 
 def _statement(columns: Mapping[str, Sequence[str]], records: Sequence[Mapping[str, str]]) -> Iterator[Block]:

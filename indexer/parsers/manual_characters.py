@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.decoding import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from indexer.parsers.strings import Strings
 
@@ -66,10 +66,18 @@ def plain_words(words: Iterable[str], strings: Strings) -> list[str]:
     return [plain_text(each, strings) for each in words]
 
 
-def split_arguments(text: str) -> list[str]:
-    """What stands behind a request, as it is written: words, and what is between quotation marks."""
+def split_arguments(text: str, called: Container[str] = ()) -> list[str]:
+    r"""What stands behind a request, as it is written: words, and what is between quotation marks.
+
+    Of these, names of macros that would be ``called`` begin with ``\&``, as words that are none do.
+    """
     found = _ARGUMENT.finditer(text)
-    return [each[1].replace('""', '"') if each[2] is None else each[2] for each in found]
+    words = ((each[2], each[2] is None, each[1]) for each in found)
+    return [_quoted(quoted, called) if is_quoted else word for word, is_quoted, quoted in words]
+
+
+def _quoted(text: str, called: Container[str]) -> str:
+    return f"\\&{text}" if text in called else text.replace('""', '"')
 
 
 def exchanged(text: str, strings: Strings) -> Iterator[tuple[int, str]]:

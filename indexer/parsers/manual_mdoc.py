@@ -23,7 +23,7 @@ _SIMPLE: Final = frozenset(
     "Nm Ar Pa Em Sy Cm Ev Va Vt Dv Er Fn Fa Ft Fd Fo Ic Li Ns No Ap Pf An Mt Lk Lb In Nd Tn Ms Ad Cd Sx St Fl Xr Xo Xc "
     "Ta Tg".split()
 )
-_CALLED: Final = frozenset({*_AROUND, *_OPENED, *_CLOSED, *_SYSTEMS, *_SIMPLE})
+CALLED: Final = frozenset({*_AROUND, *_OPENED, *_CLOSED, *_SYSTEMS, *_SIMPLE})
 _CLOSING: Final = frozenset({*".,:;)]?!", "\\."})
 _LISTS: Final = {"-enum": "1.", "-bullet": "•", "-dash": "-", "-hyphen": "-"}
 _EXITS: Final = "0 on success, and >0 if an error occurs."
@@ -45,6 +45,7 @@ class Mdoc:
         self._own.update({"Ex": _EXITS, "Rv": _RETURNS})
         self._lists: list[str] = []  # that are open, and their items so far
         self._items: list[int] = []
+        self.spaced = True  # between macros and words
         self._function: list[str] | None = None  # and its arguments, which a line each names
 
     def spoken(self, name: str, words: list[str]) -> str | None:
@@ -53,6 +54,8 @@ class Mdoc:
             self._own[name] = plain_text(words[0], self._strings)
         if name in {"Fo", "Fa", "Fc"} and (name == "Fo" or self._function is not None):
             return self._of_function(name, words)
+        if name == "Sm":
+            self.spaced = not self.spaced if words not in (["on"], ["off"]) else words == ["on"]
         if name.startswith("%"):
             return f"{self.said(words)},"
         if name in {"Ex", "Rv"}:
@@ -60,17 +63,17 @@ class Mdoc:
             return _sentence(name, about, self._own.shown(name, ""))
         if name == "In":
             return f"#include <{' '.join(self._plain(words))}>"
-        return self.said([name, *words]) if name in _CALLED and name not in {"Xo", "Xc"} else None
+        return self.said([name, *words]) if name in CALLED and name not in {"Xo", "Xc"} else None
 
     def said(self, words: Sequence[str]) -> str:
         """Words with the macros among them as the signs that they put."""
         end = len(words)
         while end and words[end - 1] in _CLOSING:
             end -= 1
-        line = _Line(self._own, self._strings)
+        line = _Line(self._own, self._strings, spaced=self.spaced)
         for at, word in enumerate(words[:end]):
-            if word in _CALLED:
-                line.macro(word, alone=at + 1 == end or words[at + 1] in _CLOSING or words[at + 1] in _CALLED)
+            if word in CALLED:
+                line.macro(word, alone=at + 1 == end or words[at + 1] in _CLOSING or words[at + 1] in CALLED)
             else:
                 line.word(word)
         return line.whole() + "".join(self._plain(words[end:]))
@@ -124,7 +127,8 @@ def _sentence(name: str, about: Sequence[str], what: str) -> str:
 
 
 class _Line:
-    def __init__(self, own: Strings, strings: Strings) -> None:
+    def __init__(self, own: Strings, strings: Strings, *, spaced: bool) -> None:
+        self._spaced = spaced
         self._own = own
         self._strings = strings
         self._said: list[str] = []
@@ -194,7 +198,7 @@ class _Line:
 
     def _put(self, text: str) -> None:
         text, self._before = "".join([*self._before, text]), []
-        self._said.append(text if self._glued or not self._said else f" {text}")
+        self._said.append(text if self._glued or not (self._said and self._spaced) else f" {text}")
         self._glued = False
 
     def _leave(self) -> None:

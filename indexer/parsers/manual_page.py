@@ -13,7 +13,7 @@ from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, 
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.manual_characters import exchanged, plain_text, plain_words, split_arguments
 from indexer.parsers.manual_macros import expanded
-from indexer.parsers.manual_mdoc import Mdoc, glued_after, glued_before
+from indexer.parsers.manual_mdoc import CALLED, Mdoc, glued_after, glued_before
 from indexer.parsers.strings import Strings
 from indexer.parsers.tables import table_blocks
 
@@ -101,7 +101,7 @@ class _Page:
                     yield from () if self._tag and not self._text else self._flush()
                 else:
                     self._add(plain_text(line, self._strings))
-                    self._glued = line.endswith("\\c")
+                    self._glued = line.endswith("\\c") or not self._mdoc.spaced
         yield from self._flush()
 
     def exchanged(self, block: Block) -> Block:
@@ -112,12 +112,12 @@ class _Page:
         return replace(block, text=block.text.translate(self._signs), heading=heading)
 
     def _request(self, name: str, rest: str) -> Iterator[Block]:
-        words = split_arguments(rest)
+        words = split_arguments(rest, CALLED)
         if (text := self._spoken(name, words)) is not None:
             yield from self._flush() if self._synopsis and name in _PROTOTYPES else ()
             self._glued = self._glued or glued_before(name)
             self._add(text)
-            self._glued = glued_after([name, *words])
+            self._glued = glued_after([name, *words]) or not self._mdoc.spaced
             self._named(words)
         elif name in _SECTIONS:
             yield from self._flush()
@@ -241,7 +241,7 @@ class _Page:
             if request is None:
                 yield plain_text(line, self._strings)
                 continue
-            words = split_arguments(request[2])
+            words = split_arguments(request[2], CALLED)
             if (text := self._spoken(request[1], words)) is not None:
                 yield text
             elif request[1] in _ITEMS:

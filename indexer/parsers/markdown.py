@@ -53,6 +53,10 @@ _MAX_HTML_HEADING: Final = 1 << 14
 # Whose words the text of a page goes without.
 _HTML_UNREAD = re.compile(r"<(?:nav|footer|button|option|textarea)\b|<[a-z][^<>]*\shidden\b", re.IGNORECASE)
 _HTML_MARKUP = re.compile(r"""<!--.*?(?:-->|\Z)|</?[a-zA-Z](?:[^<>"']|"[^"]*"|'[^']*')*>?""", re.DOTALL)
+# What is no text of a page, up to its end if it has one.
+_HTML_SILENT = re.compile(
+    r"<(script|style|annotation-xml|annotation)\b[^<>]*+>.*?(?:(</\1\s*+>)|\Z)", re.DOTALL | re.IGNORECASE
+)
 _HTML_TAG = re.compile(r"<!--.*?-->|</?[a-zA-Z][^>]*>", re.DOTALL)
 
 _KINDS: Final = {
@@ -183,13 +187,16 @@ def _html_tables(text: str) -> list[Block]:
 
     Nor where words would be lost, as those of buttons. A heading in a cell is none of the document.
     """
-    if not _HTML_TABLE.match(text) or _HTML_UNREAD.search(text) or _html_heading(text):
+    if not _HTML_TABLE.match(text) or _html_heading(text):
+        return []
+    read = _HTML_SILENT.sub(lambda silent: "" if silent[2] else silent[0], text)
+    if _HTML_UNREAD.search(read):
         return []
     try:
         parsed = [item for item in parse_html(io.BytesIO(text.encode()), "utf-8") if isinstance(item, Block)]
     except SourceDamaged:
         return []
-    if _letters(html.unescape(_HTML_MARKUP.sub("", text))) - _letters("".join(block.text for block in parsed)):
+    if _letters(html.unescape(_HTML_MARKUP.sub("", read))) - _letters("".join(block.text for block in parsed)):
         return []
     return [Block(text=item.text) if item.kind is BlockKind.HEADING else item for item in parsed]
 

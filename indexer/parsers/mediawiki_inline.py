@@ -8,8 +8,8 @@ from typing import Final
 
 from indexer.parsers.blocks import one_line
 
-_BRACKET = re.compile(r"\{\{|\}\}|\[\[|\]\]")
-_CLOSES: Final = {"}}": "{{", "]]": "[["}
+_BRACKET = re.compile(r"\{{2,}|\}{2,}|\[\[|\]\]")
+_PARAMETER: Final = 3  # braces around one; two are around a template
 _EXTERNAL = re.compile(r"\[((?:https?:|ftp:|mailto:)?//[^\s\[\]<>]{1,1000})(?:[ \t]++([^\[\]\n]{1,1000}))?\]")
 _WEIGHT = re.compile(r"'{2,5}")
 # Words before and after them are apart; at a line's beginning a space would make code of it.
@@ -81,17 +81,38 @@ def _bracketed(text: str) -> str:
         open_at[-1][1].append(text[at : found.start()])
         at = found.end()
         sign = found[0]
-        if sign not in _CLOSES:
+        if sign[0] in "{[":
             open_at.append((sign, []))
             if len(open_at) > _MAX_DEPTH:
                 outer, parts = open_at.pop(1)
                 open_at[0][1].extend([outer, *parts])
-        elif open_at[-1][0] == _CLOSES[sign]:
+        elif sign == "]]" and open_at[-1][0] == "[[":
             inner = "".join(open_at.pop()[1])
-            open_at[-1][1].append(_template(inner) if sign == "}}" else _link(inner))
+            open_at[-1][1].append(_link(inner))
         else:
-            open_at[-1][1].append(sign)
+            rest = sign if sign == "]]" else _closed(open_at, sign)
+            open_at[-1][1].append(rest)
     return "".join(sign + "".join(parts) for sign, parts in open_at) + text[at:]
+
+
+def _closed(open_at: list[tuple[str, list[str]]], sign: str) -> str:
+    """Say what as many braces close, from the inside out, and return those that close nothing."""
+    while len(sign) > 1 and open_at[-1][0].startswith("{"):
+        opened, parts = open_at.pop()
+        count = min(len(opened), len(sign), _PARAMETER)
+        inner = "".join(parts)
+        said = _default(inner) if count == _PARAMETER else _template(inner)
+        sign, opened = sign[count:], opened[count:]
+        if len(opened) > 1:
+            open_at.append((opened, [said]))
+        else:
+            open_at[-1][1].extend([opened, said])
+    return sign
+
+
+def _default(inner: str) -> str:
+    """What a parameter of a template says where none is given."""
+    return "".join(inner.split("|")[1:2])
 
 
 def _link(inner: str) -> str:
@@ -110,7 +131,7 @@ def _link(inner: str) -> str:
 def _template(inner: str) -> str:
     name, *parts = inner.split("|")
     name = one_line(name)
-    if name.startswith(("#", "DISPLAYTITLE", "DEFAULTSORT", "{")):
+    if name.startswith(("#", "DISPLAYTITLE", "DEFAULTSORT")):
         return _branches(name, parts)
     named, texts = _arguments(parts)
     if _CITES.match(name):

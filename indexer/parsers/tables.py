@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, BlockKind, bounded, one_line, short_caption
@@ -22,6 +23,8 @@ _MEAN_NAME_CHARS: Final = 60
 _TITLE_LINES: Final = 3
 _SEPARATOR: Final = " | "
 _BLOCK_CHARS: Final = 8_192
+# Where more empty cells stand between others, these say their columns' names instead.
+_MAX_GAP: Final = 32
 # Of a row with the copies that merged cells make of a text.
 _MAX_ROW_CHARS: Final = 1 << 18
 _CURRENCY: Final = "[$€£¥₹₽₺₩₪₫₴]|kr|zł|Kč|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|CAD|AUD|BRL"
@@ -45,7 +48,7 @@ def lines_of(row: Sequence[str]) -> list[str]:
     if sum(map(len, row)) > _MAX_ROW_CHARS:
         first: dict[str, int] = {}
         row = [cell if first.setdefault(cell, i) == i else "" for i, cell in enumerate(row)]
-    return [one_line(cell) for cell in row]
+    return [cell and one_line(cell) for cell in row]
 
 
 def names_columns(cells: Sequence[str]) -> bool:
@@ -196,7 +199,8 @@ class TableWriter:
     """Hands out a table in pieces, soon after their rows have come. Rows without text are left out.
 
     Rows are written as cells between bars. Where the header is longer than ``MAX_HEADER_CHARS``, and names columns
-    rather than being text, the rows below it are written as ``name: value`` for each cell that holds something.
+    rather than being text, the rows below it are written as ``name: value`` for each cell that holds something. So are
+    rows that reach over a long gap, of their own or of the header.
     ``header_rows`` is how many rows at the start name the columns; ``None`` asks the first row itself. Where merged
     cells show that the row below goes on with names, it is one of them. ``caption`` is what a block beside the table
     says of it; without one, a first row of one cell above rows of several is written as a block that does.
@@ -215,6 +219,7 @@ class TableWriter:
         self._header: str | None = ""
         self._below = ""
         self._as_records = False
+        self._near: int | None = None  # columns before a gap of the header
         self._lines: list[str] = []
         self._chars = 0
 
@@ -232,7 +237,7 @@ class TableWriter:
         if goes_on and self._top and names_further(self._top[-1], cells):
             self._header_rows += 1
         in_header = self._in_header = len(self._top) < self._header_rows
-        line = self._record(cells) if self._as_records and not in_header else _line(cells)
+        line = self._record(cells) if not in_header and self._needs_names(cells) else _line(cells)
         if self._lines and (self._chars + len(line) > _BLOCK_CHARS or page != self._page):
             yield from self._flush()
         self._page = page
@@ -262,12 +267,16 @@ class TableWriter:
 
     def _name_columns(self) -> None:
         self._names = _joined_names(self._top)
-        header = _SEPARATOR.join(self._names).strip(_SEPARATOR)
+        self._near = _gap(self._names)
+        header = _line(self._names).strip(_SEPARATOR)
         carried = len(header) <= MAX_HEADER_CHARS
         self._as_records = not carried and are_names(self._names)
         self._below = header if carried else ""
         # A header of several rows cannot be read from the text's first line.
         self._header = None if carried and len(self._top) == 1 else self._below
+
+    def _needs_names(self, cells: Sequence[str]) -> bool:
+        return self._as_records or _gap(cells) is not None or (self._near is not None and any(cells[self._near :]))
 
     def _record(self, cells: Sequence[str]) -> str:
         names = [*self._names, *[""] * len(cells)]
@@ -291,4 +300,16 @@ def _joined_names(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _line(cells: Sequence[str]) -> str:
     end = next((i for i in range(len(cells), 0, -1) if cells[i - 1]), 0)
+    if _gap(cells) is not None:
+        return _SEPARATOR.join(filter(None, cells))
     return _SEPARATOR.join(cells[:end])
+
+
+def _gap(cells: Sequence[str]) -> int | None:
+    """Where the first long run of empty cells before others begins."""
+    start = 0
+    for i in compress(range(len(cells)), cells) if len(cells) > _MAX_GAP else ():
+        if i - start > _MAX_GAP:
+            return start
+        start = i + 1
+    return None

@@ -8,7 +8,7 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, bounded, one_line
+from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, bounded, included, one_line
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.held import Held, without_marks
 from indexer.parsers.notes import notes_beside_mentions
@@ -35,6 +35,7 @@ _MENTION = re.compile(r"\[(\d+)\]")
 # Macros of Redmine, with lines of text in them; what ``collapse`` is called is shown.
 _MACRO = re.compile(r"^(?:\{\{(?:collapse(?:\(([^\n]*)\))?|\w{1,80}(?:\([^\n]*\))?)|\}\})[ \t]*$", re.MULTILINE)
 _CODE = re.compile(r"(?<![\w@])@([^@\n]{1,500})@(?![\w@])|<code>([^\n]{0,500}?)</code>")
+_INCLUDE = re.compile(r"\{\{include\([ \t]*([^(){}\n,]{1,200})[^(){}\n]{0,200}\)\}\}")
 _TAG = re.compile(r"</?[a-z][^<>\n]{0,300}>", re.IGNORECASE)
 _INLINE: Final = (
     (re.compile(r"\{\{collapse(?:\(([^()\n]{0,300})\))?((?![\w(])[^{}\n]{0,300})\}\}"), r"\1\2"),
@@ -50,13 +51,15 @@ _INLINE: Final = (
 def parse_textile(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
     """Yield headings, paragraphs, lists, tables and code."""
     with TextReader(file, encoding) as reader:
-        for block in notes_beside_mentions(_blocks(reader.read()), _NOTE, _MENTION):
+        names: list[str] = []
+        for block in notes_beside_mentions(_blocks(reader.read(), names), _NOTE, _MENTION):
             yield from bounded(block)
+        yield from included(names)
         yield from reader.notices()
 
 
-def _blocks(text: str) -> Iterator[Block]:
-    """Groups of lines; one that ends with two points goes on until another begins."""
+def _blocks(text: str, names: list[str]) -> Iterator[Block]:
+    """Groups of lines; one that ends with two points goes on until another begins. ``names``: of included pages."""
     going_on = ""
     for group in _groups(text):
         at = 0
@@ -73,7 +76,9 @@ def _blocks(text: str) -> Iterator[Block]:
         for part in [group] if is_code else _without_macros(group):
             if (mark := _MARK.match(part)) is not None:
                 going_on = mark[1] if mark[2] == ".." else ""
-            yield from _block(going_on if mark is None else mark[1], part[0 if mark is None else mark.end() :])
+            name = going_on if mark is None else mark[1]
+            names.extend(_INCLUDE.findall(_CODE.sub("", part)) if name not in _CODE_MARKS else [])
+            yield from _block(name, part[0 if mark is None else mark.end() :])
 
 
 def _without_macros(group: str) -> Iterator[str]:

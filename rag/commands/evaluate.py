@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from rich.console import Console
@@ -30,6 +30,7 @@ from rag.evaluation.answer_report import answer_report
 from rag.evaluation.corpus import LoadedCorpus, open_corpus
 from rag.evaluation.dataset import Dataset, load_dataset
 from rag.evaluation.retrieval import QueryScores, measure_retrieval, retrieval_report
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,18 +118,17 @@ def _query_row(row: QueryScores) -> dict[str, object]:
     return {"_id": row.query.id, "leg": row.leg, **row.measures, "ranking": row.ranking}
 
 
-def _show_retrieval(report: dict[str, object]) -> None:
+def _show_retrieval(report: dict[str, Any]) -> None:
     table = Table("", "ndcg@10", "95% interval", "recall@10", "recall@100", "mrr@10")
     for leg in ("dense", "lexical", "hybrid"):
         figures = report[leg]
-        assert isinstance(figures, dict)  # noqa: S101 - retrieval_report's shape
         low, high = figures["ndcg@10_ci95"]
         numbers = [f"{figures[name]:.3f}" for name in ("ndcg@10", "recall@10", "recall@100", "mrr@10")]
         table.add_row(leg, numbers[0], f"{low:.3f} – {high:.3f}", *numbers[1:])
     console = Console()
     console.print(table)
     console.print(
-        f"[dim]{report['dataset']}: {report['queries']} queries over {report['corpus']} documents, "
+        f"[dim]{report['dataset']}: {plural(report['queries'], 'query')} over {plural(report['corpus'], 'document')}, "
         f"{report['truncated_passages']} of them embedded only in part[/]"
     )
 

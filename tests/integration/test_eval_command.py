@@ -153,6 +153,7 @@ def test_a_limit_takes_the_first_judged_queries(folder: Path) -> None:
 def test_the_table_for_people_names_every_leg(folder: Path) -> None:
     shown = run("retrieval", folder).stdout
     assert all(word in shown for word in ("dense", "lexical", "hybrid", "4 queries over 6 documents"))
+    assert ": 1 query over 6 documents" in run("retrieval", folder, "--limit", 1).stdout
 
 
 def test_all_ways_of_fusion_are_compared(folder: Path) -> None:

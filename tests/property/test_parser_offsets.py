@@ -33,7 +33,10 @@ MARKS = st.sampled_from(
      "\\end{table}", "\\begin{longtable}{l}", "<table>", "</table>", "<row><c>a</c><c>b</c></row>", "<fig>", "</fig>",
      "CREATE TABLE t (", "INSERT INTO t ", "BEGIN\n", "END;\n", "GO\n", "$$", "COPY t FROM STDIN;\n", "\\.\n",
      "DELIMITER $$\n", "a: b\n", "define a\n", "endef\n", "FROM a AS b\n", "RUN <<EOF\n", "EOF\n", "\\\n", "--", "# ",
-     "<label>l</label>", "<title>t</title>", "<caption>c</caption>"]
+     "<label>l</label>", "<title>t</title>", "<caption>c</caption>", "=head1 ", "=item ", "=begin a\n\n", "=end a\n\n",
+     "B<", "C<< ", " >>", ">", "@chapter ", "@item ", "@table @b\n", "@end table\n", "@example\n", "@end example\n",
+     "@multitable\n", " @tab ", "@end multitable\n", "@deffn A b\n", "@b{", "@xref{", "@c ", "@macro x{a}\n",
+     "\\a\\", "@end macro\n", "@x{"]
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(WORDS, MARKS), max_size=40).map("".join)
 JSON_VALUES = st.recursive(
@@ -63,7 +66,12 @@ def test_code_is_kept_to_the_last_character(media_type, source):
 
 
 @SLOW
-@given(st.sampled_from([formats.RST, formats.ORG, formats.LATEX, formats.SRT, formats.VTT, formats.ASS]), TEXTS)
+@given(
+    st.sampled_from(
+        [formats.RST, formats.ORG, formats.LATEX, formats.POD, formats.TEXINFO, formats.SRT, formats.VTT, formats.ASS]
+    ),
+    TEXTS,
+)
 def test_markup_of_any_kind_gives_slices(media_type, source):
     check(media_type, source)
 

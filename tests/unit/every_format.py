@@ -129,6 +129,19 @@ def _manual_page(content: Content) -> str:
     return f".TH A 1\n{''.join(parts)}.TS\nl l.\n{''.join(chr(9).join(row) + chr(10) for row in content.rows)}.TE\n"
 
 
+def _pod(content: Content) -> str:
+    parts = [f"=head{1 + n % 3} {h}\n\n{_joined(texts)}" for n, (h, texts) in enumerate(content.sections)]
+    items = "".join(f"=item {row[0]}\n\n{' '.join(row[1:])}\n\n" for row in content.rows)
+    return f"{''.join(parts)}=over\n\n{items}=back\n"
+
+
+def _texinfo(content: Content) -> str:
+    sections = ("chapter", "section", "subsection")
+    parts = [f"@{sections[n % 3]} {h}\n\n{_joined(texts)}" for n, (h, texts) in enumerate(content.sections)]
+    rows = "".join(f"@item {' @tab '.join(row)}\n" for row in content.rows)
+    return f"{''.join(parts)}@multitable {{a}} {{b}}\n{rows}@end multitable\n"
+
+
 def _load_file(content: Content) -> str:
     return "þIDþ\x14þTextþ\n" + "".join(f"þ{n}þ\x14þ{line}þ\n" for n, line in enumerate(content.lines))
 
@@ -400,6 +413,8 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.TEXTILE, Case(name="a.textile", make=_textile)
     yield formats.MIND_MAP, Case(name="a.mm", make=_mind_map)
     yield formats.MANUAL_PAGE, Case(name="a.1", make=_manual_page)
+    yield formats.POD, Case(name="a.pod", make=_pod)
+    yield formats.TEXINFO, Case(name="a.texi", make=_texinfo)
     yield formats.LOAD_FILE, Case(name="a.dat", make=_load_file)
     yield formats.EXCALIDRAW, Case(name="a.excalidraw", make=_excalidraw)
     yield formats.CANVAS, Case(name="a.canvas", make=_canvas)

@@ -565,6 +565,24 @@ def test_records_of_qif_that_are_not_ended_are_rows_of_their_own():
     ]
 
 
+def test_prices_of_qif_are_rows():
+    page = (
+        '!Type:Prices\n"IBM",105.5,"1/1\'97"\n^\n!Type:Prices\n"A ""B"", C",7 1/4, " 2/ 3/97"\n"ACM",9\n'
+        'X,1,1/2/97,"more"\n^\n'
+        "!Type:Cash\nT1\n^\n"
+    )
+    assert detected_type("a.qif", page) == QIF
+    assert parsed(QIF, page).kinds() == [
+        ("heading", "Prices"),
+        ("table", "Security | Price | Date\nIBM | 105.5 | 1/1'97"),
+        ("heading", "Prices"),
+        ("table", 'Security | Price | Date\nA "B", C | 7 1/4 | 2/ 3/97\nACM | 9\nX | 1 | 1/2/97, more'),
+        ("heading", "Cash"),
+        ("table", "Amount\n1"),
+    ]
+    assert "5" in parsed(QIF, '!Type:Prices\n"IBM, 5\n').text
+
+
 BIB = r"""
 % my references
 @string{jor = "Journal of " # {Rivers}}

@@ -114,6 +114,25 @@ def test_no_words_of_a_table_in_html_are_lost_where_its_cells_are_repeated(lost)
     assert [block.kind for block in parse(text.replace(lost, ""))] == [BlockKind.TABLE]
 
 
+def test_a_table_in_html_is_one_with_scripts_and_with_formulas_that_are_written_twice():
+    formula = (
+        "<math><semantics><mrow><mi>x</mi><mo>=</mo><mn>1</mn></mrow>"
+        '<annotation encoding="application/x-tex">x = 1 \\alpha</annotation>'
+        '<annotation-xml encoding="MathML-Content"><ci>beta</ci></annotation-xml></semantics></math>'
+    )
+    script = "<SCRIPT>if (a < b) { sort('<button hidden>') }</SCRIPT ><style>td { color: red }</style>"
+    text = f"<table>\n<tr><th>Rule</th><th>Of</th></tr>\n<tr><td>{formula}</td><td>{script}lakes</td></tr>\n</table>\n"
+    assert [(block.kind, block.text) for block in parse(text)] == [(BlockKind.TABLE, "Rule | Of\nx=1 | lakes\n\n")]
+    torn = text.replace("</SCRIPT ><style>", "")
+    assert [(block.kind, block.text) for block in parse(torn)] == [(BlockKind.PARAGRAPH, torn)]
+
+
+@pytest.mark.timeout(20)
+def test_scripts_in_html_that_never_end_cost_no_time():
+    text = f"<table>{'<script>a<annotation>b' * 20_000}</table>\n"
+    assert "".join(block.text for block in parse(text)) == text
+
+
 def test_identifiers_of_headings_are_no_part_of_them():
     text = "# Use {#use .unnumbered}\n\n## {braces} {-}\n\n### Set {a, b}\n\nNotes[^1]\n===\n"
     assert [block.heading for block in parse(text)] == ["Use", "{braces}", "Set {a, b}", "Notes"]

@@ -5,12 +5,13 @@ from pathlib import PurePath
 
 import pytest
 
-from indexer.detection.office import XLS, office_type
+from indexer.detection.office import ODS, XLS, XLSX, office_type
 from indexer.parsers.blocks import Block, Title
 from indexer.parsers.office.sheet_rows import sheet_blocks
 from indexer.parsers.office.spreadsheet import parse_spreadsheet
 from rag.errors import SourceDamaged, SourceError
-from tests.unit.office_files import CHART, OFFICE, X, rels, styled_xls, xlsb, xlsx
+from tests.unit.office_files import CHART, OFFICE, X, odf, rels, styled_xls, xlsb, xlsx
+from tests.unit.parsing import Result, parsed
 
 
 def blocks(content: bytes) -> list[Block]:
@@ -343,6 +344,49 @@ def test_a_cell_of_a_workbook_in_xml_that_says_its_column_stands_there_in_every_
     header = xml_row(*(("", "String", f"D{column}") for column in range(1, 368)))
     row = xml_row(("", "Number", "7"), ("ss:Index='299'", "Number", "5"))
     assert xml_rows(header, *[row] * 700).count("D1: 7; D299: 5\n") == 700
+
+
+def far_xml(rows: list[dict[int, str]]) -> Result:
+    written = (xml_row(*((f'ss:Index="{at}"', "String", text) for at, text in row.items())) for row in rows)
+    start, end = XML_WORKBOOK.index("<Table>"), XML_WORKBOOK.index("</Table>")
+    return parsed(XLS, XML_WORKBOOK[:start] + f"<Table>{''.join(written)}" + XML_WORKBOOK[end:])
+
+
+def far_xlsx(rows: list[dict[int, str]]) -> Result:
+    names = {1: "A", 2: "B", 300: "KN", 16_384: "XFD"}
+    return parsed(
+        XLSX, xlsx({"S": {f"{names[at]}{n}": text for n, row in enumerate(rows, 1) for at, text in row.items()}})
+    )
+
+
+def far_ods(rows: list[dict[int, str]]) -> Result:
+    body = ""
+    for row in rows:
+        body += "<table:table-row>"
+        for before, (at, text) in zip([0, *row], row.items(), strict=False):
+            if at > before + 1:
+                body += f'<table:table-cell table:number-columns-repeated="{at - before - 1}"/>'
+            body += f"<table:table-cell><text:p>{text}</text:p></table:table-cell>"
+        body += "</table:table-row>"
+    return parsed(ODS, odf("spreadsheet", f"<table:table>{body}</table:table>"))
+
+
+@pytest.mark.parametrize("read", [far_xml, far_xlsx, far_ods])
+def test_a_value_far_to_the_right_of_its_row_says_its_column_and_not_the_empty_cells_before_it(read):
+    rows = [{1: f"name {number}", 2: "here", 16_384: f"far {number}"} for number in range(500)]
+    rows[7] = {1: "name 7", 2: "near"}
+    rows[8] = {1: "name 8", 2: "here", 300: "nearer", 16_384: "far 8"}
+    unnamed = read([{1: "Name", 2: "Place"}, *rows])
+    assert "Name | Place\nName: name 0; Place: here; far 0\nName: name 1" in unnamed.text
+    assert "\nname 7 | near\nName: name 8; Place: here; far 8; nearer\n" in unnamed.text
+    named = read([{1: "Name", 2: "Place", 16_384: "Remark"}, *rows])
+    assert "Name | Place | Remark\nName: name 0; Place: here; Remark: far 0\n" in named.text
+    assert "\nname 7 | near\nName: name 8; Place: here; Remark: far 8; nearer\n" in named.text
+    for result, header in ((unnamed, "Name | Place"), (named, "Name | Place | Remark")):
+        tables = [block for block in result.blocks if block.kind == "table"]
+        assert len(tables) > 1
+        assert [block.header for block in tables] == [None, *[header] * (len(tables) - 1)]
+        assert len(result.text) < 30_000
 
 
 def test_a_merge_of_a_workbook_in_xml_ends_where_it_says():

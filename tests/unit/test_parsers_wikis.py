@@ -188,13 +188,14 @@ def test_copies_in_tables_of_asciidoc_are_no_more_than_a_table_has(bar):
 @pytest.mark.parametrize("kind", ["ifdef", "ifndef"])
 def test_lines_of_asciidoc_that_stand_under_a_condition_are_shown_in_code_and_tables_too(kind):
     page = (
-        f"{kind}::a[In text.]\n\n----\none\n{kind}::a[two [2\\]]\nifeval::[{{a}} == 1]\nthree\nendif::[]\n----\n\n"
-        f"|===\n|a |b\n{kind}::a[|c |d]\n{kind}::a[include::e.adoc[]]\n|===\n"
+        f"{kind}::a[In text.]\n\n----\none\n{kind}::a[two [2\\]]\nifeval::[{{a}} == 1]\nthree\nendif::[]\n"
+        f"{kind}::a[ifdef::b[ifndef::c[four]]] \n{kind}::a[ifdef::b[]]\n----\n\n"
+        f"|===\n|a |b\n{kind}::a[|c |d]\n{kind}::a[{kind}::b[include::e.adoc[]]]\n|===\n"
     )
     result = parsed(ASCIIDOC, page)
     assert result.kinds() == [
         ("paragraph", "In text."),
-        ("code", "one\ntwo [2\\]\nthree"),
+        ("code", "one\ntwo [2\\]\nthree\nfour"),
         ("table", "a | b\nc | d"),
     ]
     assert result.notices == ["It includes other files (e.adoc), which are not part of its text here."]
@@ -347,6 +348,10 @@ def test_mediawiki_is_text_with_its_structure():
         ("{{#if:a|\n* one\n* two\n|{{x|three}}\n}}", "* one\n* two\n\nthree"),
         ("a {{#if:b|* one\n* two}} c", "a\n\n* one\n* two\n\n c"),
         ("{{#tag:div|in it|class=x}} {{#invoke:a|b}}{{#expr:1 + 1}}", "in it"),
+        ("a {{{1|b}}} {{{x}}}c {{{1|[[d|e]]|f}}} {{{y|}}}.", "a b c e ."),
+        ("{{#if:{{{a|b}}}|{{{c|d}}}}} {{quote|{{{e|f}}}}} {{{g|{{{h|i}}}}}}", "d f i"),
+        ("{{{{{a|quote}}}|b}} {{{{quote}}|c}} {{{{d|e}}}} {a {b}} {{{f", "b c {e} {a {b}} {{{f"),
+        ("{{{a|\n* b\n* c\n}}}", "* b\n* c"),
         ("icon \ue0005\ue001 &#xe000;0&#xe001; \ufdd07\ufdd1", "icon \ue0005\ue001 \ue0000\ue001 7"),
         ("a<nowiki>\ue000</nowiki>&#xfdd0;0&#xfdd1;", "a\ue0000"),
         ("{|\n| a\n|} b [[c]]\n|} d", "a\n\nb c\n|} d"),
@@ -491,6 +496,15 @@ def test_macros_of_textile_are_what_stands_in_them(page, expected):
     assert parsed(TEXTILE, page).kinds() == expected
 
 
+def test_pages_that_textile_includes_are_told():
+    page = (
+        "See {{include(Pumps)}} and @{{include(no)}}@.\n\n{{collapse(More)\n|a|{{include(docs:Lake shore)}}|\n}}\n\n"
+        "<pre>{{include(no)}}</pre>\n\nbc. {{include(no)}}\n\n<notextile>{{include(no)}}</notextile>\n"
+    )
+    result = parsed(TEXTILE, page)
+    assert result.notices == ["It includes other files (Pumps, docs:Lake shore), which are not part of its text here."]
+
+
 MAN = r'''
 .\" A comment.
 .de Vb
@@ -613,7 +627,7 @@ def test_what_manual_pages_write_in_other_ways_is_shown(page, said):
         (".de Vb\n\\fB\\\\$1\\fP \\\\$2\n..\n.Vb a b", "a b"),
         ('.de X\n.ie \\\\n(.$-1 \\\n.  RI "\\\\$1" ( \\\\$2 )\n.el \\\n.  RI <\\\\$*>\n..\n.X a b\n.X c', "a(b) <c>"),
         ('.de X\n.ie !"\\\\$2"" a\n.el b\n..\n.X 1 2\n.X 1', "a b"),
-        (".de X\na\n.am X\nb\n..\n.X", "a"),
+        (".de X\na\n.am X\nb\n..\n.X", "a b"),
         (".de X\na\n..\n.am X\nb\n..\n.X", "a b"),
         (".if t no\n.if n yes\n.ie t \\{\\\nno\n.if n \\{ no\n.\\}\n.\\}\n.el \\{\\\nto\n.\\}\nit", "yes to it"),
         (".nr x 1\n.nr x +1\n.if \\nx=2 a\n.if \\nx<2 b\n.if !\\ny c\n.if !rx d\n.if dX e", "a c"),
@@ -624,6 +638,21 @@ def test_what_manual_pages_write_in_other_ways_is_shown(page, said):
         (".tr %.#\\(em\na%b #", "a.b —"),
         ('.PS\nbox "no"\n.PE\na', "a"),
         (".TP\n.B a\n.TQ\n.B b\nc", "a, b: c"),
+        (".de X\na\n.B b\nc", "a b c"),
+        (".de X ZZ\na\n..\n.SH b\n.de Y\nno\n..\nc\n.Y", "a\n\nb\n\nc no"),
+        (".ig\na\n.SH b\nc", "a\n\nb\n\nc"),
+        (".cc !\n!B a\n.B b\n!de X\n!I \\\\$1\n!.\n!X c\n!cc\n.B d\n!e", "a .B b c d !e"),
+        (".c2 !\n!B a\n'B b\n.B c\n.c2\n'B d", "a 'B b c d"),
+        (".cc !\n!if t \\{\n.B no\n!\\}\n!nf\n.B a\n!fi", ".B a"),
+        (
+            ".de X\n.while \\\\n(.$ \\{\\\n.B <\\\\$1>\n.shift\n.\\}\n(\\\\n(.$)\n..\n.X a b c\n.X",
+            "<a> <b> <c> (0) (0)",
+        ),
+        (".de X\n.while \\\\n[.$]>1 .Y \\\\$*\n..\n.de Y\n..\n.X a", ""),
+        (".de X\n.shift 2\n\\\\$1 \\\\$*\n..\n.X a b c d\ne\n.shift", "c c d e"),
+        (".nr i 0 1\n.while \\n+i<4 \\{\na\n.nr j +1\n.\\}\n.if \\nj=3 b", "a a a b"),
+        (".nr i 3\n.while \\ni \\{ a\\ni\n.nr i \\ni-1\n.if \\ni=1 .break\n.\\}\nb", "a a b"),
+        (".while \\n(xx>0 no\na\n.while \\n(.l b\n.break\nc", "a b c"),
         ("a\\h'+03'b\\h'2n'c\\h'-04'd\\h'0'e\\h'|1i'f", "a b cdef"),
     ],
 )
@@ -658,6 +687,10 @@ def test_manual_pages_may_define_macros_of_their_own(page, said):
         (".Dq \\&Do not\n.Sq \\&So\n.Em \\&At\n.Li \\&No x", "“Do not” ‘So’ At No x"),
         (".Em a \\&.\n.Em b \\.\n.Ql \\&;\n.Nm \\-c\n.Nm", "a . b. ‘;’ -c -c"),
         (".Bl -tag\n.It \\&Op \\&Xo\na\n.El\n.Fo \\&Fn\n.Fa \\-a\n.Fc \\.", "Op Xo: a\n\nFn(-a)."),
+        ('.Em "No" change\n.Dq "Fl" , "Op" Fl "At" .\n.Em "No"', "No change “Fl, Op -At”. No"),
+        ('.Bl -tag\n.It "Xo" Fl a\nb\n.El\n.Bd -literal\n.Em "Oo"\n.Ed\n.Em "Oo"\nc', "Xo -a: b\n\nOo\n\nOo c"),
+        ("a\n.Sm off\n.Ar b , c Fl d\n.Op Fl e Ar f\ng h\n.Sm on\n.Ar i j\nk", "a b,c-d[-ef]g h i j k"),
+        (".Sm off\n.Ar b c\n.Sm\n.Ar d e\n.Sm\n.Ar f g", "bc d e fg"),
     ],
 )
 def test_lines_of_mdoc_are_read_with_the_macros_within_them(page, said):
@@ -680,6 +713,13 @@ def test_sentences_that_mdoc_has_for_exit_codes_are_written_out():
     text = parsed(MANUAL_PAGE, ".Nm a\n.Ex -std\n.Rv -std f g").text
     assert "The a utility exits 0 on success, and >0 if an error occurs." in text
     assert "The f(), g() functions return the value 0 if successful; otherwise the value -1 is returned" in text
+
+
+@pytest.mark.parametrize(
+    "loop", [".while 1 \\{\na\n.\\}\n", ".while 1 \\{\n", ".while 1 .while 1 a\n", ".de X\na\n" * 9_000]
+)
+def test_loops_and_definitions_without_an_end_come_to_one(loop):
+    assert len(parsed(MANUAL_PAGE, f"{loop}.SH b\n").text) < 400_000
 
 
 def test_macros_that_call_themselves_come_to_an_end():
@@ -732,6 +772,8 @@ def test_what_manual_pages_name_stands_for_no_more_text_than_the_page_has(above,
         "image:a[" * 100_000,
         "{{a|" + " " * 100_000 + "}}",
         "{{a|b" * 200_000 + "}}" * 200_000,
+        "{{{a|b" * 200_000 + "}}}" * 200_000,
+        "{" * 300_000 + "a|b" + "}" * 300_000,
         "<ref>a</ref>" * 200_000,
     ],
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, Parsed, bounded
 from indexer.parsers.office.comments import annotation_line
+from indexer.parsers.office.far_columns import FarColumns
 from indexer.parsers.office.odf_body import BodyReader, filled_cells
 from indexer.parsers.office.odf_cells import cell_text
 from indexer.parsers.office.odf_objects import OdfObjects
@@ -19,7 +20,7 @@ from indexer.parsers.office.sheet_rows import sheet_blocks, sheet_section
 from indexer.parsers.xml_parts import elements_named, name_of, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
     from lxml.etree import _Element
@@ -57,9 +58,9 @@ def parse_ods(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG00
                 yield from sheet_section(name, number, sheet.blocks(table, of_table, number))
 
 
-def _from_first_column(rows: Iterator[tuple[list[str], bool]]) -> Iterator[list[str]]:
+def _from_first_column(rows: Iterator[tuple[Sequence[str], bool]]) -> Iterator[Sequence[str]]:
     """Rows without the columns on the left that are empty in all of those that can be held."""
-    held: list[tuple[list[str], bool]] = []
+    held: list[tuple[Sequence[str], bool]] = []
     size = 0
     while size < _MAX_HELD and (found := next(rows, None)) is not None:
         held.append(found)
@@ -90,9 +91,10 @@ class _Sheet:
         for line in self._comments:
             yield from bounded(Block(text=f"{line}\n\n", page=number))
 
-    def _rows(self, rows: Iterable[_Element]) -> Iterator[tuple[list[str], bool]]:
+    def _rows(self, rows: Iterable[_Element]) -> Iterator[tuple[Sequence[str], bool]]:
         """Cells of every row, and whether some of them are merged."""
         repeated, merged = 1, False
+        columns = FarColumns()
 
         def noted(of_sheet: Iterable[_Element]) -> Iterator[_Element]:
             nonlocal repeated, merged
@@ -101,7 +103,7 @@ class _Sheet:
                 merged = any(cell.tag == _COVERED or cell.get(_SPANNED, "1") != "1" for cell in row)
                 yield row
 
-        for cells in filled_cells(noted(rows), self._text, most=_MAX_COLUMNS):
+        for cells in map(columns.row, filled_cells(noted(rows), self._text, most=_MAX_COLUMNS)):
             for _ in range(min(repeated, _MAX_ROWS) if any(cells) else 1):
                 yield cells, merged
 

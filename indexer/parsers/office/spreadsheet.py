@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import codecs
 import datetime as dt
+import operator
 from collections import defaultdict
 from contextlib import contextmanager
+from itertools import compress, repeat
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, Parsed, Title, bounded
 from indexer.parsers.office.biff_cells import XlsCells
 from indexer.parsers.office.compound_file import CompoundFile
+from indexer.parsers.office.far_columns import FarColumns
 from indexer.parsers.office.sheet_rows import sheet_blocks, sheet_section
 from indexer.parsers.office.workbook_parts import WorkbookParts
 from indexer.parsers.office.xml_workbook import parse_xml_workbook
@@ -22,7 +25,7 @@ from indexer.parsers.zip_limits import LimitedZip
 from rag.errors import SourceDamaged, SourceEncrypted, SourceTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from python_calamine import CalamineSheet, CalamineWorkbook
@@ -98,23 +101,26 @@ def _opened(file: BinaryIO) -> CalamineWorkbook:
         return python_calamine.CalamineWorkbook.from_filelike(file)
 
 
-def _rows(workbook: CalamineWorkbook, name: str, formats: Iterator[_CellFormat]) -> Iterator[list[str]]:
+def _rows(workbook: CalamineWorkbook, name: str, formats: Iterator[_CellFormat]) -> Iterator[Sequence[str]]:
     sheet = _loaded(workbook, name)
     if sheet is None or sheet.start is None:
         return
     merged = _Merged(sheet)
     shown = _Formats(formats, sheet.start[1])
+    columns = FarColumns()
     for number, row in enumerate(sheet.iter_rows()):
         if number not in merged.rows and row.count("") == len(row):
             # Most rows of a sheet that reaches to the last one possible.
             yield []
             continue
         around = shown.of(number)
-        cells = [_shown(value, around.get(i)) for i, value in enumerate(row)]
+        cells = [""] * len(row)
+        for i, value in compress(enumerate(row), map(operator.ne, row, repeat(""))):
+            cells[i] = _shown(value, around.get(i))
         merged.fill(number, cells)
-        filled = {cell for cell in cells if cell}
+        filled = set(filter(None, cells))
         # A title over several columns is one.
-        yield list(filled) if len(filled) == 1 and number in merged.rows else cells
+        yield list(filled) if len(filled) == 1 and number in merged.rows else columns.row(cells)
 
 
 def _loaded(workbook: CalamineWorkbook, name: str) -> CalamineSheet | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, Parsed, Title, bounded
 from indexer.parsers.office.comments import comment_line
+from indexer.parsers.office.far_columns import FarColumns
 from indexer.parsers.office.number_formats import NumberFormat, is_date_format, parse_format
 from indexer.parsers.office.odf_package import CONTENT, odf_package
 from indexer.parsers.office.package import telling_title
@@ -96,6 +97,7 @@ def _rows(rows: Iterable[_Element], formats: _Formats, comments: list[str]) -> I
     # By column: the last row that a cell above reaches into, and its text.
     above: dict[int, tuple[int, str]] = {}
     copies = Copies()
+    columns = FarColumns()
     for row in rows:
         number = whole_number(row.get(_INDEX)) or last + 1
         if number > last + 1:
@@ -125,10 +127,9 @@ def _rows(rows: Iterable[_Element], formats: _Formats, comments: list[str]) -> I
             place = end
             comments.extend(_comments(cell))
         copies.count(count, len(cells))
-        width = max(cells, default=0)
         said = {text for text in cells.values() if text}
         # A title over several columns is one.
-        whole = [cells.get(place, "") for place in range(1, width + 1)]
+        whole = columns.moved((place - 1, text) for place, text in sorted(cells.items()) if text)
         yield list(said) if merged and len(said) == 1 else whole
 
 
