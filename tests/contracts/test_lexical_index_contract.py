@@ -179,6 +179,12 @@ def test_phrases_and_beginnings(store, index, library, query, found):
     assert texts(store, library, hits) == [LANGUAGES[language] for language in found]
 
 
+def test_the_beginning_of_a_word_finds_it_though_its_stem_ends_before(store, index, collection):
+    ingest(store, collection, "/dogs", ["A fast running dog.", "Nothing moves."])
+    for query in ["runn*", "runnin*", '"fast runn*"', '"a fast runni*"']:
+        assert texts(store, collection, index.search(collection, query, 5)) == ["A fast running dog."], query
+
+
 def test_identifiers_are_found_whole_and_in_part(store, index, collection):
     wanted = ["Error E-4021: the disk is full.", "Call open_file(path) first.", "Write to help@example.org."]
     ingest(

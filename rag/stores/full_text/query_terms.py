@@ -27,6 +27,10 @@ _PUNCTUATION = ".,;:!?'()[]{}"
 # The letters that a stem may be shorter than the beginning of a word that somebody asks for.
 _STEM_ENDINGS = 3
 _SHORTEST_STEM = 4
+# English stems may not be what the word begins with (running: run; using: use), or be far shorter. So what a beginning
+# is when it has gone on to one of these endings is looked for, too.
+_ENDINGS = ("ing", "ed", "ly", "ive", "ful", "ment", "ness", "ation", "ational", "ility", "ities")
+_SHORTEST_OF_ENDED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,5 +104,18 @@ def _beginnings(beginning: str, languages: Sequence[str | None]) -> Iterator[Que
     first = [tuple(reading) for reading in word_terms(beginning, languages)]
     for words in dict.fromkeys([(whole,), *first]):
         yield QueryTerm(words, beginning=True)
-    for end in range(max(_SHORTEST_STEM, len(whole) - _STEM_ENDINGS), len(whole)):
-        yield QueryTerm((whole[:end],))
+    shorter = [whole[:end] for end in range(max(_SHORTEST_STEM, len(whole) - _STEM_ENDINGS), len(whole))]
+    for stem in dict.fromkeys([*shorter, *_stems_of_ended(whole)]):
+        yield QueryTerm((stem,))
+
+
+def _stems_of_ended(whole: str) -> Iterator[str]:
+    """Stems, which do not begin so, of the English words that a beginning may become."""
+    if not (whole.isascii() and whole.isalnum()):  # ``⑴`` folds to what is two terms
+        return
+    for ending in _ENDINGS:
+        for begun in range(len(ending)):
+            if whole.endswith(ending[:begun]):
+                for (stem,) in word_terms(whole + ending[begun:], [None]):
+                    if len(stem) >= _SHORTEST_OF_ENDED and not stem.startswith(whole):
+                        yield stem
