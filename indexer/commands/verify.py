@@ -51,7 +51,7 @@ def verify(ctx: click.Context, collection: str | None, repair: bool, as_json: bo
     lost = _mend_log(settings) if repair else []
     # What is not there is not repaired by making it: the path may be mistyped.
     with open_library(settings, migrate=repair and _database_of(settings).exists()) as library:
-        collections = [library.store.collection(collection)] if collection else library.store.collections()
+        collections = _collections(library, collection)
         found = _verify(library, collections)
         left = _repair(library, collections, found) if repair else found
     repaired = lost + [finding for finding in found if finding.repairable and finding not in left]
@@ -105,10 +105,21 @@ def _mend_log(settings: Settings) -> list[Finding]:
     return []
 
 
+def _collections(library: Library, name: str | None) -> list[Collection]:
+    """All that can be verified, or the one of this name. Raises UnknownCollection unless a damaged one may be it."""
+    from rag.stores.verification.collections import whole_collections
+
+    whole, damaged = whole_collections(library.database)
+    if name is None:
+        return whole
+    return [each for each in whole if each.name == name] or ([] if damaged else [library.store.collection(name)])
+
+
 def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
-    """What is found. Collections that were dropped since they were listed are taken from the list."""
+    """What is found. Collections that could not be verified, or were dropped since, are taken from the list."""
     from rag.stores.jobs.waiting_uploads import verify_uploads
     from rag.stores.removal.stray_files import find_strays
+    from rag.stores.verification.collections import whole_collections
     from rag.stores.verification.findings import verify_database
 
     console = Console(stderr=True)
@@ -116,7 +127,9 @@ def _verify(library: Library, collections: list[Collection]) -> list[Finding]:
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         found = list(verify_database(library.database))
         if any(finding.area == "database" for finding in found):
-            return found  # nothing that is read from it could be trusted
+            collections.clear()  # nothing that is read from it could be trusted
+            return found
+        found += whole_collections(library.database)[1]
         found += find_strays(library.database, library.settings.home, library.index_directory)
         found += verify_uploads(library.jobs, library.blobs)
         for collection in tuple(collections):

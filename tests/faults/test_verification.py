@@ -462,6 +462,23 @@ def test_a_broken_page_of_the_database_is_told(home, verify, share):
     findings = verify("--repair", ok=False)
     assert {finding["area"] for finding in findings} == {"database"}
     assert "Restore a backup" in findings[0]["advice"]
+    told = CliRunner().invoke(main, ["verify"], catch_exceptions=False).stdout.splitlines()
+    assert told[-1].startswith(f"{home}: 0 collections verified: ")
+
+
+@pytest.mark.parametrize("change", ["embedder = 'other@1'", "created_at = 'yesterday'", "name = CAST(x'80' AS TEXT)"])
+@pytest.mark.parametrize("arguments", [(), ("--repair",), ("-c", "empty"), ("-c", "handbook")])
+def test_a_collection_that_is_not_as_it_was_written_is_told_beside_the_others(home, verify, change, arguments):
+    index_files(home)[0].unlink()
+    damage(home, f"UPDATE collections SET {change} WHERE name = 'empty'")  # noqa: S608
+    findings = verify(*arguments, ok=False)
+    told = next(finding for finding in findings if finding["area"] == "collection")
+    assert any(words in told["message"] for words in ("not as it was written", "cannot be read", "is damaged"))
+    assert (told["advice"], told["repairable"]) == ("Restore a backup.", False)
+    assert ("index" in {finding["area"] for finding in findings}) == ("empty" not in arguments)
+    result = CliRunner().invoke(main, ["verify", *arguments], catch_exceptions=False)
+    verified = "0 collections" if "empty" in arguments else "1 collection"
+    assert f"{home}: {verified} verified: " in result.stdout
 
 
 def test_an_embedding_that_is_missing_is_one_finding_with_what_clears_it(home, verify):

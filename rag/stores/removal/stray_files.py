@@ -13,6 +13,7 @@ from filelock import Timeout
 from sqlalchemy import select
 
 from rag.errors import Conflict, StorageError, UnknownCollection
+from rag.stores.checksums import RowDamaged
 from rag.stores.collections.holding import alone
 from rag.stores.collections.ingest_lock import ReembeddingLock
 from rag.stores.embeddings.reembedding import BUILDING
@@ -81,20 +82,27 @@ def _index_folders(database: Database, home: Path, indexes: Path) -> Iterator[Pa
     if not indexes.is_dir():
         return
     with database.read() as connection:
-        names = {str(row.id): row.name for row in connection.execute(select(CollectionRow.id, CollectionRow.name))}
+        ids = set(map(str, connection.scalars(select(CollectionRow.id))))
     for path in sorted(indexes.iterdir()):
-        if path.is_dir() and path.name.isdecimal() and path.name not in names:
+        if path.is_dir() and path.name.isdecimal() and path.name not in ids:
             with writing(indexes, int(path.name)), database.read() as connection:
                 now = connection.scalar(select(CollectionRow.id).where(CollectionRow.id == int(path.name)))
             if now is None:
                 yield path
     for path in sorted((indexes / BUILDING).glob("*")):
-        name = names.get(path.name)
-        if name is None or not _is_reembedding(database, home, int(path.name), name):
+        if path.name not in ids or not _is_reembedding(database, home, int(path.name)):
             yield path
 
 
-def _is_reembedding(database: Database, home: Path, collection_id: int, name: str) -> bool:
+def _is_reembedding(database: Database, home: Path, collection_id: int) -> bool:
+    """As far as can be told: of a collection whose name is damaged, nobody knows."""
+    try:
+        with database.read() as connection:
+            name = connection.scalars(select(CollectionRow.name).where(CollectionRow.id == collection_id)).one_or_none()
+    except RowDamaged:
+        return True
+    if name is None:  # dropped since
+        return False
     try:
         with alone(database, home, collection_id, name, ReembeddingLock):
             return False

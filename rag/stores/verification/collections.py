@@ -1,4 +1,6 @@
-"""Whether a collection has the embeddings it says it has, and whether ids are given once."""
+"""Whether what is said of collections is as it was written, whether one has the embeddings it says it has, and whether
+ids are given once.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, text
 
+from rag.errors import DatabaseDamaged, UnknownCollection
 from rag.stores.collection_rows import collection_row
 from rag.stores.embeddings import embedding_sets
-from rag.stores.tables import ChunkRow, SetState, TombstoneRow
+from rag.stores.reading import to_collection
+from rag.stores.tables import ChunkRow, CollectionRow, SetState, TombstoneRow
 from rag.stores.verification.findings import Finding
 
 if TYPE_CHECKING:
@@ -16,6 +20,23 @@ if TYPE_CHECKING:
 
     from rag.stores.sqlite.database import Database
     from rag.types import Collection
+
+
+def whole_collections(database: Database) -> tuple[list[Collection], list[Finding]]:
+    """The collections by name, and what is found of those whose row is not as it was written."""
+    whole: list[Collection] = []
+    found: list[Finding] = []
+    with database.read() as connection:
+        ids = connection.scalars(select(CollectionRow.id).order_by(CollectionRow.name)).all()
+    for collection_id in ids:
+        try:
+            with database.read() as connection:
+                whole.append(to_collection(collection_row(connection, collection_id)))
+        except UnknownCollection:
+            continue  # dropped since
+        except DatabaseDamaged as error:
+            found.append(Finding(area="collection", message=error.message, advice="Restore a backup."))
+    return whole, found
 
 
 def verify_collection(database: Database, collection: Collection) -> Iterator[Finding]:
