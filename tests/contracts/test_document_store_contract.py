@@ -336,6 +336,20 @@ def test_damaged_neighbours_are_refused(store, collection, damage):
         store.neighbours(collection, ids[:1], 1)
 
 
+@pytest.mark.parametrize("asked", [(0, 1 << 30), (0, 80_000), (99_000, 99_010), (65_000, 66_000)])
+def test_a_source_text_without_its_end_is_refused(store, collection, asked):
+    """Not cut where what is left of it ends."""
+    piece = "a piece of a text that is longer than a stored part of it"
+    document = ingest(store, collection, "/a", [f"{piece} {number:05} " for number in range(1600)])
+    span = Span(start=asked[0], end=asked[1])
+    assert store.source_text(document.id, span)
+    with store._database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM document_texts WHERE start > 0")
+    assert store.source_text(document.id, Span(start=0, end=65_000)).startswith(piece)
+    with pytest.raises(DatabaseDamaged, match="not as it was written"):
+        store.source_text(document.id, span)
+
+
 @pytest.mark.parametrize(
     "bad", [np.zeros((1, DIMENSION), np.float32), np.full((1, DIMENSION), np.nan, np.float32), vectors(2, seed=0)]
 )

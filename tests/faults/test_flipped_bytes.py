@@ -114,6 +114,7 @@ def test_a_flipped_byte_is_told_or_does_no_harm(written, expected, tmp_path, mon
         ("UPDATE chunks SET token_count = token_count + 1", "A passage"),
         ("UPDATE chunks SET heading_path = '[\"P'", "a stored value cannot be read"),
         ("UPDATE document_texts SET text = replace(text, 'water', 'later')", "A document's source text"),
+        ("DELETE FROM document_texts", "A document's source text"),
         ("UPDATE document_versions SET title = 'Other'", "the document '/document-0'"),
         ("UPDATE document_versions SET metadata = '{\"year\": 1}'", "the document '/document-0'"),
         ("UPDATE document_versions SET created_at = 'yesterday'", "a stored value cannot be read"),

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from rag.stores.checksums import RowDamaged, damaged
 from rag.stores.filtering import condition
-from rag.stores.reading import joined, require_version, select_passages, to_chunk
+from rag.stores.reading import AGAIN, joined, require_version, select_passages, to_chunk
 from rag.stores.tables import ChunkRow, TextRow
 from rag.stores.visibility import visible
 from rag.types import Span
@@ -63,7 +63,12 @@ def text_of(connection: Connection, version_id: int, span: Span) -> str:
     first = connection.scalar(before) or 0
     further = (TextRow.start >= first, TextRow.start < span.end)
     pieces = connection.execute(select(TextRow).where(mine, *further).order_by(TextRow.start))
-    return joined(pieces.all(), first)[span.start - first : span.end - first]
+    text = joined(pieces.all(), first)
+    if first + len(text) < span.end:
+        last = select(ChunkRow.end).where(ChunkRow.version_id == version_id).order_by(ChunkRow.ordinal.desc()).limit(1)
+        if first + len(text) < min(span.end, connection.scalar(last) or 0):  # a list of rows that is broken hides some
+            raise damaged("A document's source text", AGAIN)
+    return text[span.start - first : span.end - first]
 
 
 def _runs(rows: Sequence[Row[*tuple[Any, ...]]]) -> Iterator[list[Row[*tuple[Any, ...]]]]:
@@ -79,9 +84,5 @@ def _stretch(connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]]) -> S
     span = Span(start=chunks[0].span.start, end=chunks[-1].span.end)
     stretch = Stretch(chunks=chunks, text=text_of(connection, rows[0].version_id, span))
     if any(stretch.slice(chunk.span) != chunk.text for chunk in chunks):  # a piece of the text is missing
-        raise damaged(
-            f"The source text of the document {rows[0].uri!r}",
-            "Delete the document with --purge and ingest it again, or restore a backup.",
-            RowDamaged,
-        )
+        raise damaged(f"The source text of the document {rows[0].uri!r}", AGAIN, RowDamaged)
     return stretch
