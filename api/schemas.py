@@ -35,7 +35,7 @@ class Quality(Response, frozen=True, kw_only=True):
 
 
 class Document(Response, frozen=True, kw_only=True):
-    """A document in its active version. `language` (ISO 639-1) is null where it cannot be told or not be stemmed."""
+    """A document in its active version. `language` (ISO 639) is null where it cannot be told."""
 
     id: int
     collection: str

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1 << 16
+_LINE_BYTES: Final = 1 << 10
 # No text of any encoding has so many NUL bytes in a row.
 _LEAST_PADDING: Final = bytes(16)
 _PADDING = re.compile(rb"\x00{16,}")
@@ -62,8 +63,9 @@ class SourceStat:
 class SourceScan:
     """What one pass over a file's bytes tells. ``utf8`` holds for the whole file, not for a sample.
 
-    ``charset`` is Python's name of the encoding that whoever sent the bytes states. ``padding`` is how many of its
-    bytes are in runs of NUL, as a crash leaves them in logs; ``unpadded`` is the head that it would have without.
+    ``late`` begins at the line where a file whose head is UTF-8, or ASCII, ceases to be. ``charset`` is Python's name
+    of the encoding that whoever sent the bytes states. ``padding`` is how many of its bytes are in runs of NUL, as a
+    crash leaves them in logs; ``unpadded`` is the head that it would have without.
     """
 
     sha256: str
@@ -71,13 +73,19 @@ class SourceScan:
     head: bytes
     utf8: bool
     nul_bytes: int
+    late: bytes = b""
     charset: str | None = None
     padding: int = 0
     unpadded: bytes = b""
 
     def without_padding(self) -> SourceScan:
         return replace(
-            self, size=self.size - self.padding, head=self.unpadded, nul_bytes=self.nul_bytes - self.padding, padding=0
+            self,
+            size=self.size - self.padding,
+            head=self.unpadded,
+            nul_bytes=self.nul_bytes - self.padding,
+            late=b"",
+            padding=0,
         )
 
 
@@ -290,25 +298,32 @@ def scan_file(file: BinaryIO) -> SourceScan:
     digest = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
     size = nul_bytes = padding = 0
-    head = unpadded = b""
+    head = unpadded = late = b""
     utf8 = True
     file.seek(0)
     while block := file.read(_READ_BYTES):
         digest.update(block)
+        if late:
+            late += block[: _HEAD_BYTES - len(late)]
+        if utf8 and (at := _undecodable(decoder, block)) is not None:
+            utf8 = False
+            if size + at >= _HEAD_BYTES:
+                start = max(block.rfind(b"\n", 0, at) + 1, at - _LINE_BYTES)
+                late = block[start : start + _HEAD_BYTES]
         size += len(block)
         nul_bytes += block.count(0)
         kept = _PADDING.sub(b"", block) if _LEAST_PADDING in block else block
         padding += len(block) - len(kept)
         unpadded += kept[: _HEAD_BYTES - len(unpadded)]
         head = head or block[:_HEAD_BYTES]
-        utf8 = utf8 and _decodes(decoder, block)
-    utf8 = utf8 and _decodes(decoder, b"", final=True)
+    utf8 = utf8 and _undecodable(decoder, b"", final=True) is None
     return SourceScan(
         sha256=digest.hexdigest(),
         size=size,
         head=head,
         utf8=utf8,
         nul_bytes=nul_bytes,
+        late=late,
         padding=padding,
         unpadded=unpadded,
     )
@@ -326,12 +341,13 @@ def _stat_of(status: os.stat_result) -> SourceStat:
     return SourceStat(size=status.st_size, mtime_ns=status.st_mtime_ns, inode=status.st_ino)
 
 
-def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bool:
+def _undecodable(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> int | None:
+    """Where in the block, or before it, the first bytes are that cannot be decoded."""
     try:
         decoder.decode(block, final)
-    except UnicodeDecodeError:
-        return False
-    return True
+    except UnicodeDecodeError as error:  # of what was left of the block before, and this one
+        return max(0, error.start - (len(error.object) - len(block)))
+    return None
 
 
 def _file_kind(mode: int) -> str:

@@ -75,7 +75,7 @@ class Document:
     ``uri`` is where the source came from (a file's absolute POSIX path for files; for a document in an archive or a
     mail, the container's URI, ``!/`` and its name in there, see docs/decisions/0023); ``size`` is in bytes;
     ``sha256`` is of the source's bytes; ``updated_at`` is an RFC 3339 time in UTC; ``metadata`` is what the user
-    said of it; ``language`` is an ISO 639-1 code where it is known and its words can be stemmed.
+    said of it; ``language`` is an ISO 639 code where it is known.
     """
 
     id: int

@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from indexer.detection.encodings import SAMPLE_BYTES, encoding_of, marked_encoding, stated_encoding, utf16
 from indexer.detection.images import image_type
 from indexer.detection.json import json_type
-from indexer.detection.legacy_encodings import is_doubtful, meant_by, one_byte_encoding
+from indexer.detection.legacy_encodings import is_doubtful
 from indexer.detection.marked_text import PLAIN_SUFFIXES, is_xml, marked_text
-from indexer.detection.mixed_encodings import second_of, two_encodings
+from indexer.detection.mixed_encodings import second_of
 from indexer.detection.office import office_type
 from indexer.detection.programs import program_type
 from indexer.detection.tar_headers import is_tar
@@ -52,27 +53,12 @@ READABLE: Final = (
 _ONE_LINE_BYTES: Final = 1000
 _TEXT_SUFFIXES: Final = frozenset({*PLAIN_SUFFIXES, *HTML_SUFFIXES, *SUFFIX_TYPES} - {".ts", ".m", ".v", ".s"})
 
-_BOMS: Final = (
-    # The 32-bit marks begin with the 16-bit ones.
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _PDF_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*+%PDF-")
 # PDF readers accept the mark anywhere in the first kilobyte.
 _PDF_MARK_BYTES: Final = 1024
-_SAMPLE_BYTES: Final = 1 << 15
 # Above these shares a file is not text, whatever its name says.
 _MAX_NUL_SHARE: Final = 0.001
 _MAX_CONTROL_SHARE: Final = 0.02
-_MAX_TORN_SHARE: Final = 0.05
-
-_COMMON_ENCODINGS: Final = (
-    "cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "iso8859_15",
-    "cp874", "cp932", "euc_jp", "gb18030", "big5", "cp949",
-)  # fmt: skip
 
 # These are matched in this process, against bytes that anybody may have written: what repeats is never tried again.
 _HTML_START = re.compile(
@@ -80,9 +66,6 @@ _HTML_START = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TAG = re.compile(rb"<(?:p|div|table|h[1-6]|body|html|head|ul|ol|a|br|span)\b", re.IGNORECASE)
-_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*+=\s*+[\"']?+\s*+([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
-_ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\([BJ]")
-_XML_ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.\-]{2,40})", re.IGNORECASE)
 _HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60}):[^\n]*\n(?:[ \t][^\n]*\n)*", re.ASCII)
 _MAIL_SUFFIXES: Final = frozenset({".eml", ".mht", ".mhtml", ".mbox"})
 _MAILBOX_MARK: Final = "From "  # begins the line that a mailbox puts before each message
@@ -99,16 +82,6 @@ _SIGNS: Final = b"+/=_-"
 _MAX_UNBROKEN_SHARE: Final = 0.5
 _LONG_LINE_BYTES: Final = 2000
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-_MIN_FOREIGN_BYTES: Final = 32
-_MIN_LIVING_SHARE: Final = 0.98
-_SPACE = re.compile(r"[ \n\u3000-\u3002\uff0c]")
-# Scripts of today, and signs. The bytes of a space or a line's end the wrong way round are none of them.
-_LIVING = re.compile(
-    r"[\t\n\r -~\u00a0-\u024f\u0300-\u052f\u0531-\u06ff\u0900-\u097f\u0e00-\u0e7f\u10a0-\u10ff\u1e00-\u1fff"
-    r"\u2010-\u2027\u2030-\u205e\u20a0-\u20c0\u2116\u2122\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uffef]"
-)
-
 # The level of bzip2 is a digit; then comes its first block, or the end of an empty file.
 _PACKED = re.compile(rb"\x1f\x8b\x08|\xfd7zXZ\x00|BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _OLE_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -142,7 +115,7 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
     head = scan.head
     if (marked := _marked_type(path, head)) is not None:
         return Detected(media_type=marked, encoding="utf-8")
-    encoding, doubtful = _marked_encoding(head), False
+    encoding, doubtful = marked_encoding(head), False
     if (container := _container(path, head, encoding)) is not None:
         return container
     if b"%PDF-" in head[:_PDF_MARK_BYTES] and _is_pdf(path, scan):
@@ -155,9 +128,11 @@ def detect(path: PurePath, scan: SourceScan) -> Detected:
             scan = unpadded
             head = scan.head
         _refuse_known_binary(path, scan)
-        encoding = _encoding(path, scan)
-        stated = scan.utf8 or _stated_encoding(path, scan) is not None
-        doubtful = not stated and second_of(encoding) is None and is_doubtful(head[:_SAMPLE_BYTES], encoding)
+        is_html = _looks_like_html(path, head)
+        encoding = encoding_of(path, scan, is_html=is_html)
+        stated = scan.utf8 or stated_encoding(scan, is_html=is_html) is not None
+        sample = (scan.late or head)[:SAMPLE_BYTES]
+        doubtful = not stated and second_of(encoding) is None and is_doubtful(sample, encoding)
     media_type = _text_type(path, head, encoding, whole=scan.size <= len(head))
     if media_type not in LOOSE:
         _refuse_noise(path, head, is_code=media_type.startswith("text/x-") and media_type not in PROSE)
@@ -192,7 +167,7 @@ def _container(path: PurePath, head: bytes, encoding: str | None) -> Detected | 
     if head.startswith(_OLE_MARK):
         message = suffix == ".msg" or (_OUTLOOK_NAME in head and suffix not in {".doc", ".xls", ".ppt"})
         return Detected(media_type=OUTLOOK, encoding="utf-8") if message else None
-    encoding = encoding or _utf16(head)
+    encoding = encoding or utf16(head)
     text = head.decode(encoding or "latin-1", errors="replace").replace("\r\n", "\n").lstrip("\ufeff")
     if _is_mail(suffix, text):
         # Without a mark a mail's parts have encodings of their own.
@@ -231,14 +206,10 @@ def _refuse_noise(path: PurePath, head: bytes, *, is_code: bool) -> None:
         )
 
 
-def _marked_encoding(head: bytes) -> str | None:
-    return next((name for mark, name in _BOMS if head.startswith(mark)), None)
-
-
 def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
     head = scan.head
     name = marked_name(path, head)
-    if name is None and not _is_text(scan) and _utf16(head) is None:
+    if name is None and not _is_text(scan) and utf16(head) is None:
         name = common_name(path, head) or _magic_name(head)
         if name is None:
             raise SourceBinary(f"{path} holds binary data, not text.", hint=f"Plumbline reads {READABLE}.")
@@ -253,39 +224,8 @@ def _refuse_known_binary(path: PurePath, scan: SourceScan) -> None:
 def _is_text(scan: SourceScan) -> bool:
     if not scan.size or scan.nul_bytes > _MAX_NUL_SHARE * scan.size:
         return False
-    sample = scan.head[:_SAMPLE_BYTES]
+    sample = scan.head[:SAMPLE_BYTES]
     return len(_CONTROLS.findall(sample)) <= _MAX_CONTROL_SHARE * len(sample)
-
-
-def _utf16(head: bytes) -> str | None:
-    """UTF-16 without a mark: nearly every other byte of Western text is zero."""
-    sample = head[: _SAMPLE_BYTES & ~1]
-    half = len(sample) // 2
-    if half < 4:
-        return None
-    low, high = sample[::2].count(0), sample[1::2].count(0)
-    if high > 0.4 * half and low < 0.05 * half:
-        name = "utf-16-le"
-    elif low > 0.4 * half and high < 0.05 * half:
-        name = "utf-16-be"
-    else:
-        return _foreign_utf16(sample)
-    text = sample[: half * 2].decode(name, errors="replace")
-    printable = sum(character.isprintable() or character in "\r\n\t\f" for character in text)
-    return name if printable > 0.95 * len(text) else None
-
-
-def _foreign_utf16(sample: bytes) -> str | None:
-    """The same for other scripts: bytes that no text of one byte a character has, and letters of living scripts."""
-    if len(sample) < _MIN_FOREIGN_BYTES or len(_NO_TEXT.findall(sample)) <= _MAX_CONTROL_SHARE * len(sample):
-        return None
-    shares = {}
-    for name in ("utf-16-le", "utf-16-be"):
-        text = sample.decode(name, errors="replace")
-        if _SPACE.search(text) and "\x00" not in text:
-            shares[name] = len(_LIVING.findall(text)) / len(text)
-    best = max(shares, key=lambda name: shares[name], default=None)
-    return best if best is not None and shares[best] >= _MIN_LIVING_SHARE else None
 
 
 def _magic_name(head: bytes) -> str | None:
@@ -303,70 +243,6 @@ def _magic_name(head: bytes) -> str | None:
         return None
     best = max(strong, key=lambda match: (match.confidence, len(match.byte_match)))
     return f"of another format ({best.name})"
-
-
-def _encoding(path: PurePath, scan: SourceScan) -> str:
-    head = scan.head
-    if (name := _utf16(head)) is not None:
-        return name
-    if scan.utf8:
-        # Seven-bit Japanese is valid UTF-8 and means something else.
-        return "iso2022_jp" if _ISO_2022.search(head) and _known_codec("iso2022_jp") else "utf-8"
-    if (name := _stated_encoding(path, scan)) is not None:
-        return name
-    if (both := two_encodings(head, whole=scan.size == len(head))) is not None:
-        return both
-    sample = head[:_SAMPLE_BYTES]
-    text = sample.decode("utf-8", errors="replace")
-    foreign = sum(character > "\x7f" for character in text)
-    torn = text.count("\ufffd")
-    if torn <= max(1, _MAX_TORN_SHARE * foreign) and (torn < foreign or one_byte_encoding(sample) is None):
-        # UTF-8 with a torn byte somewhere: any other reading would garble all the rest of it.
-        return "utf-8"
-    return _guessed_encoding(path, sample)
-
-
-def _stated_encoding(path: PurePath, scan: SourceScan) -> str | None:
-    """What the server states, or else the text itself; not UTF-8, which this was found not to be."""
-    head = scan.head
-    declared = _XML_ENCODING.search(head) or (_META_CHARSET.search(head) if _looks_like_html(path, head) else None)
-    inside = meant_by(declared[1].decode("ascii")) if declared is not None else None
-    names = (name for name in (scan.charset, inside) if name and _known_codec(name) and "utf" not in name.lower())
-    return next(names, None)
-
-
-def _guessed_encoding(path: PurePath, sample: bytes) -> str:
-    from charset_normalizer import from_bytes
-
-    if (name := one_byte_encoding(sample)) is not None:
-        return name
-    # The common ones first: of two readings that both make sense, the rarer one is rarely meant.
-    best = from_bytes(sample, cp_isolation=list(_COMMON_ENCODINGS)).best() or from_bytes(sample).best()
-    if best is None and _mostly_utf8(sample):
-        # Lines of several encodings, as a log holds them: what is not UTF-8 is replaced and told.
-        return "utf-8"
-    if best is None:
-        raise SourceBinary(
-            f"{path} is not text in any encoding that could be recognised.",
-            hint="If it is text, save it as UTF-8 and ingest it again.",
-        )
-    return best.encoding
-
-
-def _mostly_utf8(sample: bytes) -> bool:
-    """Whether of the lines beyond ASCII at least half are UTF-8, which lines of other encodings are not by chance."""
-    # The last line may be cut off in the middle of a character.
-    lines = sample.split(b"\n")[: -1 if len(sample) == _SAMPLE_BYTES else None]
-    foreign = [line for line in lines if not line.isascii()]
-    torn = sum("\ufffd" in line.decode("utf-8", errors="replace") for line in foreign)
-    return bool(foreign) and torn * 2 <= len(foreign)
-
-
-def _known_codec(name: str) -> bool:
-    try:
-        return codecs.lookup(name)._is_text_encoding
-    except LookupError:
-        return False
 
 
 def _looks_like_html(path: PurePath, head: bytes) -> bool:

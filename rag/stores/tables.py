@@ -111,7 +111,7 @@ class VersionRow(Base):
     """``parser`` and ``chunker`` are those it was made with; ``owner`` names the process that stages it. ``counted_by``
     is the embedder whose tokens its chunks were measured in; null where that was not noted yet.
 
-    ``language`` is an ISO 639-1 code where it is known and its words can be stemmed. It was active from ``created_at``
+    ``language`` is an ISO 639 code where it is known. It was active from ``created_at``
     (while it is staged: since when it is) until ``retired_at``, by the clock of the collection's changes.
     Of a container ``members_failed`` counts what could not be taken in, ``members`` the documents in it, however deep.
     ``tenure_checksum``: ``rag.stores.versions.tenures``. ``web`` is a ``rag.source_types.WebFetch``: no part of the

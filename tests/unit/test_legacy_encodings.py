@@ -143,3 +143,39 @@ def test_a_guess_without_a_language_is_doubtful(encoding):
 def test_names_of_encodings_mean_what_they_mean_on_the_web(label, text, encoding):
     page = f"<html><head><meta charset='{label}'></head><body><p>{text}".encode(encoding)
     assert text in read(page, "a.html")
+
+
+ASCII_LINES = "Plain lines of figures: 12, 15 and 17.\n" * 5000  # beyond what is looked at first
+
+
+@pytest.mark.parametrize(
+    ("late", "encoding"),
+    [
+        (GERMAN, "cp1252"),
+        ("Müller;groß;12\n", "cp1252"),
+        (POLISH, "cp1250"),
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "koi8_r"),
+        (JAPANESE * 3, "cp932"),
+        (GERMAN.rstrip("\n"), "cp1252"),
+    ],
+)
+def test_letters_that_come_late_are_read_in_their_encoding(late, encoding):
+    text = ASCII_LINES + late
+    assert read(text.encode(encoding), "rows.csv") == text
+    one_line = text.replace("\n", " ")
+    assert read(one_line.encode(encoding), "a.txt") == one_line
+
+
+def test_late_lines_of_another_encoding_do_not_change_what_is_utf8():
+    for late in (GERMAN, GERMAN * 5):
+        assert read((RUSSIAN + ASCII_LINES).encode() + late.encode("cp1252"), "a.log") == RUSSIAN + ASCII_LINES + late
+    torn = (RUSSIAN + ASCII_LINES + RUSSIAN).encode()[:-2]
+    assert detect(PurePath("a.log"), scan_file(io.BytesIO(torn))).encoding == "utf-8"
+
+
+@pytest.mark.parametrize("late", [bytes(range(128, 256)) * 2, b"\xd8\x00" * 40, b"\xff\xfe" + b"w\x00" * 30])
+def test_late_bytes_that_are_no_text_cost_no_words_before_them(late):
+    text = ASCII_LINES[:100_000]
+    found = detect(PurePath("a.log"), scan_file(io.BytesIO(text.encode() + late))).encoding
+    assert (text.encode() + late).decode(found, errors="replace").startswith(text)

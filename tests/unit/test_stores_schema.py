@@ -276,7 +276,7 @@ def test_full_text_of_an_older_database_is_made_anew(settings, monkeypatch):
         assert index.search(collection, words, 1)[0].chunk_id == chunk_id
     assert list(verify_database(database)) == []
     database.close()
-    assert query_languages(settings) == [("de",), (None,)]
+    assert query_languages(settings) == [("de",), ("zh",)]
     assert query(settings.home / "plumbline.db", "SELECT DISTINCT scope FROM chunk_terms") == [("\ue0001",)]
 
 

@@ -142,7 +142,12 @@ def test_expressions(query, expression):
         ("Der Vertrag kann von jeder Partei mit einer Frist von drei Monaten gekündigt werden.", "de"),
         ("Le contrat peut être résilié par chacune des parties avec un préavis de trois mois.", "fr"),
         ("Договор может быть расторгнут любой стороной за три месяца.", "ru"),
-        ("機器學習是人工智能的一個分支", None),  # nothing to stem
+        ("機器學習是人工智能的一個分支，其研究重點是讓電腦從資料中學習。", "zh"),
+        ("契約は三か月前に通知することにより、いずれの当事者も解除することができます。", "ja"),
+        ("이 계약은 당사자 일방이 3개월 전에 통지하여 해지할 수 있습니다.", "ko"),
+        ("Umowa może zostać rozwiązana przez każdą ze stron z trzymiesięcznym wyprzedzeniem.", "pl"),
+        ("Hợp đồng có thể bị chấm dứt bởi một trong hai bên với thông báo trước ba tháng.", "vi"),
+        ("key1: string_value\nkey2: 1234\nkey3: list_value1, list_value2", None),
         ("4711", None),
         ("", None),
     ],

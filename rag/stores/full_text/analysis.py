@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, exists, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rag.stores.full_text.language import language_of
-from rag.stores.full_text.terms import terms
+from rag.stores.full_text.terms import STEMMED, terms
 from rag.stores.tables import ChunkRow, ChunkTermsRow, LanguageRow, TextRow, VersionRow
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def scope_term(collection_id: int) -> str:
 
 
 def languages_of(connection: Connection, collection_id: int) -> Sequence[str | None]:
-    """The languages that texts of the collection have, or once had; ``None`` stands for those not known."""
+    """The languages that words of the collection are, or once were, stemmed in; ``None`` stands for all others."""
     return [*connection.scalars(_LANGUAGES, {"collection_id": collection_id}), None]
 
 
 def note_language(connection: Connection, collection_id: int, language: str | None) -> None:
-    """Remember that the collection has a text of the language."""
-    if language is None:
+    """Remember that the collection has a text of the language, if queries are to be stemmed in it."""
+    if language not in STEMMED:
         return
     row = {"collection_id": collection_id, "language": language}
     connection.execute(_NEW_LANGUAGES[connection.dialect.name], row)

@@ -7,7 +7,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from rag.once import Once
-from rag.stores.full_text.terms import STEMMED
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -17,6 +16,7 @@ _SAMPLE_CHARACTERS = 4000
 _PIECE_CHARACTERS = 200
 _CLEAR = 0.97
 _CONFIDENCE = 0.5  # of the identifier, whose probabilities are over a hundred languages
+_NO_WORDS = "zxx"  # what it calls data
 
 
 @cache
@@ -26,13 +26,13 @@ def begin_loading() -> None:
 
 
 def language_of(text: str) -> str | None:
-    """The ISO 639-1 code of the language, if it is one whose words can be stemmed; the beginning is looked at."""
+    """The ISO 639 code of the language, of two letters if it has one; the beginning is looked at."""
     sample = text[:_SAMPLE_CHARACTERS]
     pieces = _pieces_of(sample)
     language, confidence = _identifier().classify(pieces)
     if confidence < _CLEAR and pieces != sample:
         language, confidence = _identifier().classify(sample)
-    return language if confidence >= _CONFIDENCE and language in STEMMED else None
+    return language if confidence >= _CONFIDENCE and language != _NO_WORDS else None
 
 
 def _pieces_of(sample: str) -> str:

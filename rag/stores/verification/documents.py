@@ -19,6 +19,7 @@ from rag.stores.copies import derive_again, wrongly_derived
 from rag.stores.embeddings.embedding_sets import live_set
 from rag.stores.filtering import metadata_row
 from rag.stores.full_text.analysis import languages_of, note_language, terms_row
+from rag.stores.full_text.terms import STEMMED
 from rag.stores.index.vectors import wrong
 from rag.stores.reading import to_collection
 from rag.stores.sqlite.errors import translated
@@ -211,7 +212,8 @@ class _Version:
         """What ``mend`` makes anew."""
         version = self._row()
         languages = languages_of(self._connection, self._collection.id)
-        if version.language not in languages or any(self._wrong_terms(version)):
+        unnoted = version.language in STEMMED and version.language not in languages
+        if unnoted or any(self._wrong_terms(version)):
             yield "full text", _TERMS, _DERIVED
         if wrongly_derived(self._connection, self._id):
             yield "documents", _KEYS, _DERIVED
