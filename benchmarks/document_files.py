@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Container, Iterable
     from pathlib import Path
 
     from rag.evaluation.dataset import Dataset
@@ -42,9 +42,9 @@ class Taken:
 
 
 def sampled(
-    root: Path, into: Path, *, limit: int, largest: int, seed: int, formats: Set[str] = DOCUMENTS
+    root: Path, into: Path, *, limit: int, largest: int, seed: int, formats: Container[str] = DOCUMENTS
 ) -> list[Path]:
-    """Copy ``limit`` documents, of each of the formats in turn; the copies' names tell them apart without their folders.
+    """Copy ``limit`` documents, of each of the formats in turn; the copies' names tell them apart without folders.
 
     Files that are empty, larger than ``largest`` bytes, hidden, or the same as another by content stay out.
     """
