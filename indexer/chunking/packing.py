@@ -52,13 +52,16 @@ def leading_headings(group: Group) -> int:
 
 
 def _bound(units: Sequence[Unit], limit: int) -> list[list[Unit]]:
-    """Units that belong together, as far as the limit allows it."""
+    """Units that belong together, as far as the limit allows it beside headings right before them."""
     bound: list[list[Unit]] = []
+    headings, room = 0, limit
     for unit in units:
-        if bound and bound[-1][-1].with_next and _weight(bound[-1]) + unit.weight <= limit:
+        if bound and bound[-1][-1].with_next and _weight(bound[-1]) + unit.weight <= room:
             bound[-1].append(unit)
         else:
             bound.append([unit])
+            room = limit - headings
+            headings = headings + unit.weight if unit.heading else 0
     return bound
 
 

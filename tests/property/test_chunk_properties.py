@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from indexer.chunking.chunker import chunk_blocks
@@ -92,8 +92,13 @@ def _require_every_word(blocks: list[Block], source: str, covered: bytearray) ->
         offset = end
 
 
+_SIBLINGS = [Block(text=f"{title}\n\n", kind=BlockKind.HEADING, level=1, heading=title) for title in ("a", "a..a")]
+
+
 @settings(max_examples=80, deadline=None)
 @given(blocks=st.lists(st.one_of(_body, _short_heading), max_size=10))
+# Of a header that is longer than a chunk two pieces fit one, but not beside the headings.
+@example(blocks=[*_SIBLINGS, Block(text="0:\x080\x08\x080:0:0:" * 18 + "\n\n", kind=BlockKind.TABLE)])
 def test_a_chunk_has_more_than_headings_wherever_the_source_has(blocks: list[Block]) -> None:
     embedder = HashingEmbedder(max_tokens=512)
     chunks = list(chunk_blocks(blocks, count_tokens=embedder.count_tokens, max_tokens=512))

@@ -90,19 +90,20 @@ def _index_folders(database: Database, home: Path, indexes: Path) -> Iterator[Pa
             if now is None:
                 yield path
     for path in sorted((indexes / BUILDING).glob("*")):
-        if path.name not in ids or not _is_reembedding(database, home, int(path.name)):
+        try:
+            name = _name_of(database, int(path.name)) if path.name in ids else None
+        except RowDamaged:  # nobody knows whose it is
+            continue
+        if name is None or not _is_reembedding(database, home, int(path.name), name):
             yield path
 
 
-def _is_reembedding(database: Database, home: Path, collection_id: int) -> bool:
-    """As far as can be told: of a collection whose name is damaged, nobody knows."""
-    try:
-        with database.read() as connection:
-            name = connection.scalars(select(CollectionRow.name).where(CollectionRow.id == collection_id)).one_or_none()
-    except RowDamaged:
-        return True
-    if name is None:  # dropped since
-        return False
+def _name_of(database: Database, collection_id: int) -> str | None:
+    with database.read() as connection:
+        return connection.scalar(select(CollectionRow.name).where(CollectionRow.id == collection_id))
+
+
+def _is_reembedding(database: Database, home: Path, collection_id: int, name: str) -> bool:
     try:
         with alone(database, home, collection_id, name, ReembeddingLock):
             return False
