@@ -47,11 +47,12 @@ class TokenIds:
     def of(self, texts: Sequence[str]) -> list[Sequence[int]]:
         """The ids of each text."""
         last, before = self._last, self._before
-        found = {text: last.get(text) or before.get(text) for text in texts}
+        found = {text: last[text] if text in last else before.get(text) for text in texts}
         new = [text for text, ids in found.items() if ids is None]
         made = dict(zip(new, self._tokenized(new), strict=True))
         self._remember(made)
-        return [found[text] or made[text] for text in texts]
+        known = {text: ids for text, ids in found.items() if ids is not None} | made
+        return [known[text] for text in texts]
 
     def _remember(self, made: Mapping[str, Sequence[int]]) -> None:
         passages = {text: ids for text, ids in made.items() if len(text) <= _LONGEST_TEXT}

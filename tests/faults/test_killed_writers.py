@@ -101,7 +101,7 @@ class Expected:
         return copied
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [10, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_whatever_is_killed_nothing_acknowledged_is_lost(kills, tmp_path):
     home = tmp_path / "home"
     chance = random.Random(20261124)  # noqa: S311  # for a test

@@ -78,6 +78,14 @@ def test_texts_come_from_memory(tokenizer, monkeypatch):
         assert counting.tokenized == tokenized, text
 
 
+def test_a_text_without_tokens_is_remembered_too(monkeypatch):
+    monkeypatch.setattr(token_ids, "_MOST_CHARS", 1)
+    ids = TokenIds(Tokenizer(models.WordLevel({"a": 0}, unk_token="a")))  # noqa: S106
+    assert [ids.of([text]) for text in ("", "a", "a a", "")] == [[[]], [[0]], [[0]], [[]]]
+    ids.of(["", "a b c"])
+    assert ids.of(["", ""]) == [[], []]
+
+
 def test_long_texts_are_not_remembered(tokenizer, monkeypatch):
     monkeypatch.setattr(token_ids, "_around", lambda _: None)
     counting = _Counting(tokenizer)
