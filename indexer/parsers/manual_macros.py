@@ -79,8 +79,7 @@ class _Lines:
         """A line with those that go on with it, and the arguments of the macro that it is of."""
         parts, raw = [], []
         while self._ahead:
-            while self._calls and self._calls[-1][0] >= len(self._ahead):
-                self._calls.pop()
+            self._leave_macros()
             raw.append(self._ahead.pop())
             line = _COMMENT.sub("", self._with_arguments(raw[-1]))
             goes_on = (len(line) - len(line.rstrip("\\"))) % 2
@@ -155,27 +154,23 @@ class _Lines:
             self._macros.setdefault(name, []).extend(body)
 
     def _call(self, name: str, given: list[str]) -> None:
-        while self._calls and self._calls[-1][0] >= len(self._ahead):
-            self._calls.pop()
+        self._leave_macros()
         if self._room >= 0:
             self._calls.append((len(self._ahead), name, given))
             self._put(self._macros[name])
 
+    def _leave_macros(self) -> None:
+        """Forget the arguments of those whose lines are all read."""
+        while self._calls and self._calls[-1][0] >= len(self._ahead):
+            self._calls.pop()
+
     def _shift(self, rest: str) -> None:
         """Leave out the first arguments of a macro, or as many as it says."""
         if self._calls:
-            del self._calls[-1][2][: int(rest) if rest.isdecimal() else 1]
+            del self._calls[-1][2][: int(rest[:9]) if rest.isdecimal() else 1]
 
     def _repeat(self, rest: str) -> None:
-        whole = [self._raw]
-        depth = rest.count("\\{") - rest.count("\\}")
-        while depth > 0 and self._ahead:
-            line = self._next()
-            if self._is_section(line):
-                self._ahead.append(self._raw)
-                break
-            whole.append(self._raw)
-            depth += line.count("\\{") - line.count("\\}")
+        whole = [self._raw, *self._block(rest)]
         holds, body = self._condition(rest)
         if holds is not False:
             self._loops.append(len(self._ahead))
@@ -201,14 +196,21 @@ class _Lines:
                 self._branches.append(holds)
         if holds is not False:
             self._put(_first_line(rest))
-            return
+        else:
+            self._block(rest)
+
+    def _block(self, rest: str) -> list[str]:
+        """What is between braces that a condition opens, as it stands; a section ends it, too. It is passed over."""
+        block: list[str] = []
         depth = rest.count("\\{") - rest.count("\\}")
         while depth > 0 and self._ahead:
             line = self._next()
             if self._is_section(line):
                 self._ahead.append(self._raw)
-                return
+                break
+            block.append(self._raw)
             depth += line.count("\\{") - line.count("\\}")
+        return block
 
     def _condition(self, text: str) -> tuple[bool | None, str]:
         """Whether what stands before holds, and the rest of the line."""

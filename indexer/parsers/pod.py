@@ -50,16 +50,20 @@ def _title(blocks: list[Block]) -> str:
 
 
 def _groups(text: str) -> Iterator[str]:
-    """Paragraphs, without the empty lines between them; a command begins one."""
+    """Paragraphs, without the empty lines between them; a command begins one. One that shows nothing is its line."""
     lines: list[str] = []
     for line in text.split("\n"):
-        if lines and (not line.strip() or _COMMAND.match(line)):
+        if lines and (not line.strip() or _COMMAND.match(line) or _is_silent(lines[0])):
             yield "\n".join(lines)
             lines = []
         if line.strip():
             lines.append(line)
     if lines:
         yield "\n".join(lines)
+
+
+def _is_silent(line: str) -> bool:
+    return (command := _COMMAND.match(line)) is not None and command[1] in _SILENT
 
 
 def _blocks(groups: list[str]) -> Iterator[Block]:

@@ -17,5 +17,9 @@ class Strings(dict[str, str]):
     def shown(self, name: str, otherwise: str) -> str:
         """The value of a name; ``otherwise`` where it has none, or no room is left."""
         value = self.get(name, otherwise)
-        self._room -= len(value) - len(otherwise)
-        return value if self._room >= 0 else otherwise
+        return value if self.has_room(len(value) - len(otherwise)) else otherwise
+
+    def has_room(self, length: int) -> bool:
+        """Whether so much more may be put in. It is taken either way."""
+        self._room -= length
+        return self._room >= 0

@@ -72,6 +72,7 @@ _DEFINITION = re.compile(
 _KIND = re.compile(r"\{([^{}]*)\}[ \t]*|(\S+)[ \t]*")
 _MACRO = re.compile(r"([^\s{]+)[ \t]*(?:\{([^{}]*)\})?")
 _TAB = re.compile(r"@tab\b[ \t]*")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _POINT = re.compile(r"[•*−-]|\(?\w{1,3}[.)]")
 _CAPTION: Final = "@caption{"
 
@@ -87,8 +88,8 @@ class _List:
         if self.name != "enumerate":
             return self.mark
         self.number += 1
-        letter = chr(ord(self.mark) + self.number - 1) if self.mark.isalpha() else ""
-        return f"{letter if letter.isalpha() else self.number}."
+        left = ord("z" if self.mark.islower() else "Z") - ord(self.mark) + 1 if self.mark else 0
+        return f"{chr(ord(self.mark) + self.number - 1) if self.number <= left else self.number}."
 
 
 def parse_texinfo(file: BinaryIO, encoding: str) -> Iterator[Parsed]:
@@ -199,10 +200,7 @@ class _Walk:
         """What begins and ends lists, quotations and blocks that only hold others."""
         yield from self._flush()
         if name in _LISTS:
-            mark = one_line(self._says.shown(rest))[:1]
-            self._lists.append(_List(name, mark or "•" if name == "itemize" else mark if name == "enumerate" else ""))
-            if name == "enumerate" and mark.isdecimal():
-                self._lists[-1].number = int(mark) - 1
+            self._lists.append(_begun(name, one_line(self._says.shown(rest))))
         elif name in _QUOTATIONS:
             self._tag = one_line(self._says.shown(rest))
         elif name == "end" and self._lists and rest.split()[:1] == [self._lists[-1].name]:
@@ -297,6 +295,14 @@ class _Walk:
             return None
         start, self._at = self._at, ends[place] + 1
         return self._lines[start : ends[place]]
+
+
+def _begun(name: str, mark: str) -> _List:
+    """A list of this kind, with what is said of its marks."""
+    if name == "enumerate":
+        letter = mark if len(mark) == 1 and mark.isascii() and mark.isalpha() else ""
+        return _List(name, letter, int(mark) - 1 if _NUMBER.fullmatch(mark) else 0)
+    return _List(name, mark[:1] or "•" if name == "itemize" else "")
 
 
 def _is_placing(name: str) -> bool:

@@ -51,7 +51,7 @@ class TexinfoText:
     def __init__(self, page: str) -> None:
         self.values = Strings(page)
         self._macros: dict[str, tuple[list[str], str]] = {}
-        self._bodies = Strings(page)  # limits what they put in
+        self._put_in = Strings(page)  # limits what they put in
         self._depth = 0
 
     def define(self, name: str, parameters: Sequence[str], body: str) -> None:
@@ -109,12 +109,11 @@ class TexinfoText:
         """The text of a macro with its arguments, as far as macros may go."""
         parameters, body = self._macros[name]
         values = dict(zip(parameters, (each.strip().translate(_MARKS) for each in given), strict=False))
-        text = _PARAMETER.sub(lambda found: values.get(found[1], ""), body)
-        self._bodies[name] = text
-        if self._depth >= _MAX_MACROS or not (text := self._bodies.shown(name, "")):
+        length = len(body) + sum(len(values.get(parameter, "")) for parameter in _PARAMETER.findall(body))
+        if self._depth >= _MAX_MACROS or not self._put_in.has_room(length):
             return ""
         self._depth += 1
-        said = self.shown(text)
+        said = self.shown(_PARAMETER.sub(lambda found: values.get(found[1], ""), body))
         self._depth -= 1
         return said
 

@@ -27,7 +27,7 @@ def token_budget_batches(
             yield batch
             batch = []
         if not batch:
-            bound = min(budget, max(least, left // workers))
+            bound = min(budget, max(least, left // workers)) if workers > 1 else budget
         batch.append(position)
         left -= lengths[position]
     if batch:

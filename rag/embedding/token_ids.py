@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # About 30 MB. A text that is no language has no end of words.
 _MOST_WORDS: Final = 1 << 17
 _LONGEST_WORD: Final = 64
-# Of texts, twice as many: those of some 500 to 1,000 passages, 4 MB with their ids.
+# Of texts, up to twice as many: those of some 500 to 1,000 passages, 6 MB with their ids (of Chinese 20).
 _MOST_CHARS: Final = 1 << 20
 _LONGEST_TEXT: Final = 1 << 13
 

@@ -34,6 +34,10 @@ def test_every_text_is_in_one_batch_that_keeps_to_the_budget(lengths: list[int],
         assert [lengths[i] for i in batch] == sorted((lengths[i] for i in batch), reverse=True)
 
 
+def test_one_worker_waits_for_none() -> None:
+    assert list(token_budget_batches([300, 10, 10], 1024)) == [[0, 1, 2]]
+
+
 def test_the_last_batches_of_several_workers_are_smaller() -> None:
     batches = list(token_budget_batches([4] * 20, 16, workers=2, least=8))
     assert [len(batch) for batch in batches] == [4, 4, 4, 4, 2, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,7 @@ def test_pod_is_headings_items_and_code():
          "“sprintf” in perlfunc “c d” in a b x Foo::Bar mailto:a@b.org"),
         ("=begin comment\n\nno end", "no end"),
         ("=item\n\na\n\n=item Note:\n\nb\n=item c\n=head9 d\n\n=foo e", "* a\n\nNote: b\n\nc\n\nd\n\ne"),
+        ("a\n=cut\nb\n\n=pod\nc\n=over\nd\n=back\n e\n=begin x\n\nno\n\n=end x\nf", "a\n\nb\n\nc\n\nd\n\n e\n\nf"),
         ("=head1 " + "ab " * 100, "ab " * 99 + "ab"),
         ("=head1 NAME\n\n  a\n=head1 NAME\n\n" + "b " * 150, "NAME\n\n  a\n\nNAME\n\n" + "b " * 149 + "b"),
     ],
@@ -288,6 +290,11 @@ def test_texinfo_is_sections_lists_definitions_tables_and_code():
         ("@chapter " + "ab " * 100, "ab " * 99 + "ab"),
         ("@defvr {User Option} x-y\n@end defvr\n@defcv Option w z\n@end defcv", "x-y [User Option]\n\nw z [Option]"),
         ("@enumerate\n@item a\n@item b\n@end enumerate\n@item c", "1. a\n\n2. b\n\nc"),
+        ("@enumerate 10\n@item a\n@item b\n@end enumerate", "10. a\n\n11. b"),
+        ("@enumerate Y\n@item a\n@item b\n@item c\n@end enumerate", "Y. a\n\nZ. b\n\n3. c"),
+        ("@enumerate a\n" + "@item b\n" * 80, "\n\n".join(
+            f"{chr(96 + number) if number < 27 else number}. b" for number in range(1, 81))),
+        ("@table @code\n@item a\n@itemx b\n@itemx c\nd\n@end table", "a, b, c: d"),
         ("@example\na\n@ifset x\nb\n@end ifset\n@exdent c", "a\n\nb\n\nc"),
         ("@defindex op\n@opindex no\na ``b'' @code{``c''}\n@opindex no\n@example\n``d''\n@end example",
          "a “b” ``c''\n\n``d''"),
@@ -308,6 +315,16 @@ def test_what_texinfo_writes_in_other_ways_is_shown(page, said):
 def test_macros_of_texinfo_that_call_themselves_come_to_an_end(body):
     page = f"@macro x\n{body}\n@end macro\n@macro y\n@x{{}}\n@end macro\n" + "@x{} @y{}\n" * 2000
     assert len(parsed(TEXINFO, page).text) < 500_000
+
+
+def test_what_macros_of_texinfo_put_in_is_limited_before_it_is_made():
+    page = "@macro x{a}\n" + "\\a\\" * 2000 + "\n@end macro\n@x{" + "b" * 20_000 + "}\n"
+    tracemalloc.start()
+    try:
+        assert len(parsed(TEXINFO, page).text) < 200_000
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.timeout(20)
@@ -332,6 +349,10 @@ def test_macros_of_texinfo_that_call_themselves_come_to_an_end(body):
         "@xref{" + "," * 200_000 + "}",
         "@deffn {" * 50_000,
         "=pod\n\n" + " a\n\n" * 100_000,
+        "@multitable {a}\n@item\n" + "b\n" * 300_000 + "@end multitable",
+        "@table @code\n@item a\n" + "@itemx b\n" * 200_000,
+        "@deffn a b@\n" + "c@\n" * 300_000,
+        "@enumerate a\n" + "@item\n" * 200_000,
     ],
 )
 def test_what_is_never_closed_in_manuals_costs_no_time(media_type, page):

@@ -650,6 +650,7 @@ def test_what_manual_pages_write_in_other_ways_is_shown(page, said):
         ),
         (".de X\n.while \\\\n[.$]>1 .Y \\\\$*\n..\n.de Y\n..\n.X a", ""),
         (".de X\n.shift 2\n\\\\$1 \\\\$*\n..\n.X a b c d\ne\n.shift", "c c d e"),
+        (".de X\n.shift " + "9" * 5000 + "\na\\\\$1\n..\n.X b", "a"),
         (".nr i 0 1\n.while \\n+i<4 \\{\na\n.nr j +1\n.\\}\n.if \\nj=3 b", "a a a b"),
         (".nr i 3\n.while \\ni \\{ a\\ni\n.nr i \\ni-1\n.if \\ni=1 .break\n.\\}\nb", "a a b"),
         (".while \\n(xx>0 no\na\n.while \\n(.l b\n.break\nc", "a b c"),
