@@ -7,8 +7,9 @@ a binary file read as text are none.
 
     python -m benchmarks.ingest_peers [EMBEDDER] --files DIR [--common] [--limit N] [--peer-python PATH] [--json FILE]
 
-``llama_index_fitted`` is LlamaIndex with passages short enough for the embedder, which reads 256 tokens of its default
-of 1,024. ``python -m benchmarks.build_peers --only llama-index`` and ``--only haystack`` install the peers.
+``llama_index_fitted`` and ``haystack_fitted`` make passages short enough for the embedder, which reads 256 tokens of
+LlamaIndex's default of 1,024, and of Haystack's 200 words what comes to as many: they do the work that ours does.
+``python -m benchmarks.build_peers --only llama-index`` and ``--only haystack`` install the peers.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _OURS = "plumbline"
-_PEERS = ("llama_index", "llama_index_fitted", "haystack")
-_FITTED_TOKENS = 200  # of LlamaIndex's tokenizer, which makes fewer than the embedder's does
+_FITTED = "_fitted"
+_PEERS = ("llama_index", f"llama_index{_FITTED}", "haystack", f"haystack{_FITTED}")
 _PACKAGES = {
     "llama_index": ("llama-index-core", "llama-index-readers-file", "llama-index-embeddings-huggingface"),
     "haystack": ("haystack-ai", "sentence-transformers-haystack"),
@@ -175,10 +176,10 @@ def _peer_passages(options: argparse.Namespace, side: str, folder: Path, store: 
 
 
 def _peer_command(options: argparse.Namespace, side: str, step: str, folder: Path, store: Path) -> list[str]:
-    library = "haystack" if side == "haystack" else "llama_index"
+    library = side.removesuffix(_FITTED)
     # Not resolved: a link to the interpreter is what makes it that of a virtual environment.
     command = [str(options.peer_python.absolute()), ingest_sides.__file__, library, step, str(folder), str(store)]
-    fitted = ["--passage-tokens", str(_FITTED_TOKENS)] if side == "llama_index_fitted" and step == "ingest" else []
+    fitted = ["--fitted"] if side.endswith(_FITTED) else []
     return [*command, str(options.model.path), *fitted]
 
 
@@ -188,7 +189,7 @@ def _peer_settings(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _versions(python: Path, side: str) -> dict[str, str]:
-    packages = _PACKAGES["haystack" if side == "haystack" else "llama_index"]
+    packages = _PACKAGES[side.removesuffix(_FITTED)]
     asked = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
     command = [str(python.absolute()), "-c", asked, *packages, "sentence-transformers", "torch"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603

@@ -1,7 +1,7 @@
 """LlamaIndex and Haystack for ``benchmarks.ingest_peers``: ingests a folder, or prints the passages it stored.
 
 Runs by itself in the peers' environment. Each pipeline is the one of its project's own guide to indexing a folder, with
-the settings it comes with; ``--passage-tokens`` is the one that is changed, for a side that says so.
+the settings it comes with; ``--fitted`` changes how it splits, for a side that says so, so that the embedder reads all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _QUESTION = "What is this about?"
+# What an embedder of 256 tokens reads whole but of few texts, such as columns of numbers.
+_FITTED_TOKENS = 200  # of LlamaIndex's tokenizer, which makes fewer than the embedder's does
+_FITTED_CHARACTERS = 400
 
 
 def main() -> None:
@@ -27,12 +30,12 @@ def main() -> None:
     parser.add_argument("files", type=Path)
     parser.add_argument("store", type=Path)
     parser.add_argument("embedder", type=Path)
-    parser.add_argument("--passage-tokens", type=int, help="at most so many in a passage (default: the peer's own)")
+    parser.add_argument("--fitted", action="store_true", help="passages that the embedder reads whole")
     parser.add_argument("--each", action="store_true", help="one file after the other, past those that fail")
     options = parser.parse_args()
     library = (LlamaIndex if options.library == "llama_index" else Haystack)(options.store, options.embedder)
     if options.step == "ingest":
-        library.ingest(sorted(options.files.iterdir()), options.passage_tokens, each=options.each)
+        library.ingest(sorted(options.files.iterdir()), fitted=options.fitted, each=options.each)
     else:
         for name, text in library.passages():
             print(json.dumps({"file": name, "text": text}))
@@ -44,9 +47,9 @@ class Library(ABC):
     def __init__(self, store: Path, embedder: Path) -> None:
         self.store, self.embedder = store, str(embedder)
 
-    def ingest(self, files: Sequence[Path], passage_tokens: int | None, *, each: bool) -> None:
+    def ingest(self, files: Sequence[Path], *, fitted: bool, each: bool) -> None:
         """Read, split, embed and save. Without ``each`` what the peer raises ends the run."""
-        self.open(passage_tokens)
+        self.open(fitted=fitted)
         if each:
             for file in files:
                 try:
@@ -58,7 +61,7 @@ class Library(ABC):
         self.save()
 
     @abstractmethod
-    def open(self, passage_tokens: int | None) -> None: ...
+    def open(self, *, fitted: bool) -> None: ...
 
     @abstractmethod
     def add(self, files: Sequence[Path]) -> None: ...
@@ -74,11 +77,11 @@ class Library(ABC):
 class LlamaIndex(Library):
     """SimpleDirectoryReader, SentenceSplitter, HuggingFaceEmbedding and the default store."""
 
-    def open(self, passage_tokens: int | None) -> None:
+    def open(self, *, fitted: bool) -> None:
         from llama_index.core.node_parser import SentenceSplitter
 
         # An overlap of a fifth, as the default of 200 of 1,024 is.
-        sizes = {"chunk_size": passage_tokens, "chunk_overlap": passage_tokens // 5} if passage_tokens else {}
+        sizes = {"chunk_size": _FITTED_TOKENS, "chunk_overlap": _FITTED_TOKENS // 5} if fitted else {}
         self.splitter: Any = SentenceSplitter(**sizes)
         self.documents: list[Any] = []
 
@@ -114,24 +117,31 @@ class LlamaIndex(Library):
 class Haystack(Library):
     """MultiFileConverter, DocumentCleaner, DocumentSplitter, sentence-transformers and the store in memory."""
 
-    def open(self, passage_tokens: int | None) -> None:
+    def open(self, *, fitted: bool) -> None:
         from haystack import Pipeline
         from haystack.components.converters import MultiFileConverter
-        from haystack.components.preprocessors import DocumentCleaner, DocumentSplitter
+        from haystack.components.preprocessors import DocumentCleaner, DocumentSplitter, RecursiveDocumentSplitter
         from haystack.components.writers import DocumentWriter
         from haystack.document_stores.in_memory import InMemoryDocumentStore
         from haystack_integrations.components.embedders.sentence_transformers import (
             SentenceTransformersDocumentEmbedder,
         )
 
-        if passage_tokens:
-            raise SystemExit("Haystack's splitter counts words")
+        # Its splitter of words leaves a row of many columns whole, so another counts characters. What tells sentences
+        # apart that one would download.
+        splitter = (
+            RecursiveDocumentSplitter(
+                split_length=_FITTED_CHARACTERS, split_unit="char", separators=["\n\n", "\n", " "]
+            )
+            if fitted
+            else DocumentSplitter()
+        )
         self.documents: Any = InMemoryDocumentStore(embedding_similarity_function="cosine")
         self.pipeline: Any = Pipeline()
         parts = {
             "converter": MultiFileConverter(),
             "cleaner": DocumentCleaner(),
-            "splitter": DocumentSplitter(),
+            "splitter": splitter,
             "embedder": SentenceTransformersDocumentEmbedder(model=self.embedder),
             "writer": DocumentWriter(document_store=self.documents),
         }
