@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from rag.embedding.encoder import Precision
 
 _LOAD: Final = None
-_END_HINT: Final = "What was taken in before is stored: run the command again, with more memory free if it was that."
+_END_HINT: Final = (
+    "What was taken in before is stored. Run the command again, with more memory free if it was that; a job waits for "
+    "another attempt by itself."
+)
 _GONE: Final = (EOFError, OSError)
 _SIGNALS: Final = {each.value: each.name for each in signal.Signals}
 
