@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from rag.quality_types import Quality
 from rag.stores.copies import about_as_long, near_copies
-from rag.stores.reading import plain
+from rag.stores.reading import plain, plain_parts
 from rag.stores.tables import ChunkKeyRow, ChunkRow, VersionRow
 from rag.stores.visibility import visible
 
@@ -46,8 +46,27 @@ def _keyed(*columns: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Select[
     return chunks.join(ChunkKeyRow, ChunkKeyRow.chunk_id == ChunkRow.id)
 
 
-# All that documents say, each thing once, however many of them say it.
-_things: Final = _keyed(ChunkKeyRow.key, VersionRow.status).where(_WHOLE, *_MINE).distinct().subquery()
+# What each document says, each thing once, however often it says it: a chunk of those that do, and how many do.
+_said: Final = (
+    _keyed(
+        VersionRow.document_id,
+        VersionRow.id.label("version_id"),
+        VersionRow.activated_seq,
+        VersionRow.status,
+        ChunkKeyRow.key,
+        func.min(ChunkRow.id).label("chunk_id"),
+        func.count().label("chunks"),
+    )
+    .where(_WHOLE, *_MINE)
+    .group_by(VersionRow.document_id, VersionRow.id, VersionRow.activated_seq, VersionRow.status, ChunkKeyRow.key)
+    .subquery()
+)
+# Things that documents say, by chunks that say one each.
+_things: Final = (
+    _keyed(ChunkKeyRow.key, VersionRow.status)
+    .where(_WHOLE, ChunkRow.id.in_(bindparam("chunks", expanding=True)))
+    .subquery()
+)
 
 
 def _alike(
@@ -59,20 +78,20 @@ def _alike(
     return chunks.where(_key.key == key, _version.collection_id == _COLLECTION, _version.status == status)
 
 
-def _thing() -> Select[*tuple[Any, ...]]:
-    """Of each thing that documents say, two documents that say it, separated by a comma, or the one; and how many
-    different files hold it, as far as it matters, of so many that hold it.
-    """
-    holding = _alike(cast(_version.document_id, Text).label("id"), _things.c.key, _things.c.status).correlate(_things)
-    two = holding.distinct().limit(2).subquery()
+def _saying(*others: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """What each document says, and whether another of ``others`` says it, too."""
+    alike = _alike(_key.key, _said.c.key, _said.c.status)
+    elsewhere = alike.where(_version.document_id != _said.c.document_id, *others)
+    columns = (_said.c.document_id, _said.c.key, _said.c.status, _said.c.chunk_id, _said.c.chunks)
+    return select(*columns, elsewhere.correlate(_said).exists().label("elsewhere"))
+
+
+def _held() -> Select[*tuple[Any, ...]]:
+    """How many different files hold each thing, as far as it matters, of so many that hold it."""
     files = _alike(_version.sha256, _things.c.key, _things.c.status).correlate(_things).limit(_LOOKED_AT).subquery()
     different = select(files.c.sha256).distinct().limit(_BOILERPLATE_FILES).subquery()
-    return select(
-        _things.c.key,
-        _things.c.status,
-        select(func.aggregate_strings(two.c.id, ",")).scalar_subquery().label("documents"),
-        select(func.count()).select_from(different).scalar_subquery().label("files"),
-    )
+    count = select(func.count()).select_from(different).scalar_subquery()
+    return select(_things.c.key, _things.c.status, count.label("files"))
 
 
 def _near(*others: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
@@ -95,20 +114,15 @@ def _near(*others: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
 
 
 # Made once, as all that is asked for each document: see ``rag.stores.reading.ACTIVE_PASSAGES``.
-_BEFORE: Final = tuple_(_version.activated_seq, _version.id) < tuple_(VersionRow.activated_seq, VersionRow.id)
-_SAID: Final = _keyed(VersionRow.document_id, ChunkRow.id.label("chunk_id"), ChunkKeyRow.key, VersionRow.status).where(
-    _WHOLE, *_MINE
+_SAYING: Final = _saying()
+_SAYING_BEFORE: Final = _saying(
+    tuple_(_version.activated_seq, _version.id) < tuple_(_said.c.activated_seq, _said.c.version_id)
 )
-_SAID_BEFORE: Final = _SAID.add_columns(
-    _alike(_key.key, ChunkKeyRow.key, VersionRow.status)
-    .where(_version.document_id != VersionRow.document_id, _BEFORE)
-    .correlate(ChunkKeyRow, VersionRow)
-    .exists()
-    .label("before")
-)
-_THINGS: Final = _thing()
+_HELD: Final = _held()
 _NEAR: Final = _near()
-_NEAR_BEFORE: Final = _near(_BEFORE)
+_NEAR_BEFORE: Final = _near(
+    tuple_(_version.activated_seq, _version.id) < tuple_(VersionRow.activated_seq, VersionRow.id)
+)
 
 
 def _flaws(*by: Any) -> Select[*tuple[Any, ...]]:  # noqa: ANN401  # columns
@@ -131,25 +145,33 @@ def document_qualities(
     """
     counts: defaultdict[int, Counter[str]] = defaultdict(Counter)
     flaws: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    boilerplate: set[tuple[int, str]] = set()
     for start in range(0, len(document_ids), _BATCH):
         mine = {"collection": collection_id, "documents": document_ids[start : start + _BATCH]}
-        said = plain(connection.execute(_SAID_BEFORE if as_they_came else _SAID, mine))
-        asked = not as_they_came or any(row.before for row in said)
-        things = {(row.key, row.status): row for row in plain(connection.execute(_THINGS, mine))} if asked else {}
-        owners: dict[int, int] = {}  # of the chunks that are no duplicates
-        for row in said:
-            if row.before if as_they_came else things[row.key, row.status].documents != str(row.document_id):
-                counts[row.document_id]["duplicates"] += 1
-                files = things[row.key, row.status].files
-                counts[row.document_id]["boilerplate"] += files >= _BOILERPLATE_FILES
-            else:
-                owners[row.chunk_id] = row.document_id
-        sharing = _sharing(connection, collection_id, list(owners), as_they_came=as_they_came)
-        for chunk_id in near_copies(connection, sharing):
-            counts[owners[chunk_id]]["near_duplicates"] += 1
+        said = connection.execute(_SAYING_BEFORE if as_they_came else _SAYING, mine)
+        for rows in plain_parts(said, _BATCH):  # all that a long document says would be a lot of memory
+            repeated = {(row.key, row.status): row.chunk_id for row in rows if row.elsewhere}
+            new = [chunk_id for thing, chunk_id in repeated.items() if thing not in boilerplate]
+            boilerplate |= _boilerplate(connection, collection_id, new)
+            alone = {row.chunk_id: row for row in rows if not row.elsewhere}
+            for row in rows:
+                if row.elsewhere:
+                    counts[row.document_id]["duplicates"] += row.chunks
+                    counts[row.document_id]["boilerplate"] += row.chunks * ((row.key, row.status) in boilerplate)
+            sharing = _sharing(connection, collection_id, list(alone), as_they_came=as_they_came)
+            for chunk_id in near_copies(connection, sharing):
+                counts[alone[chunk_id].document_id]["near_duplicates"] += alone[chunk_id].chunks
         for document_id, flaw, count in connection.execute(_DOCUMENT_FLAWS, mine):
             flaws[document_id][flaw] = count
     return [Quality(**counts[document_id], flaws=flaws[document_id]) for document_id in document_ids]
+
+
+def _boilerplate(connection: Connection, collection_id: int, chunk_ids: Sequence[int]) -> set[tuple[int, str]]:
+    """Of what chunks say, the keys and states of what many files hold."""
+    if not chunk_ids:
+        return set()
+    held = plain(connection.execute(_HELD, {"collection": collection_id, "chunks": chunk_ids}))
+    return {(row.key, row.status) for row in held if row.files >= _BOILERPLATE_FILES}
 
 
 def _sharing(

@@ -260,6 +260,12 @@ def plain(rows: Result[*tuple[Any, ...]]) -> list[Any]:
     return list(map(_named(tuple(rows.keys()))._make, rows.all()))
 
 
+def plain_parts(rows: Result[*tuple[Any, ...]], size: int) -> Iterator[list[Any]]:
+    """As ``plain``, so many at a time, read as they are asked for."""
+    for part in rows.partitions(size):
+        yield list(map(_named(tuple(rows.keys()))._make, part))
+
+
 @cache
 def _named(columns: tuple[str, ...]) -> Any:  # noqa: ANN401  # a type that is made here
     return namedtuple("_Plain", columns)  # noqa: PYI024  # its fields are the columns of a statement

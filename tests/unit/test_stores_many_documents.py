@@ -139,6 +139,20 @@ def test_what_many_copies_say_is_looked_up_once(store, collection, steps):
     assert store.qualities(collection, ids[:2]) == [Quality(duplicates=1)] * 2
 
 
+@pytest.mark.parametrize("as_they_came", [True, False])
+@pytest.mark.parametrize("copies", [0, 1], ids=["alone", "beside another"])
+def test_what_a_document_says_again_and_again_is_looked_up_once(store, steps, as_they_came, copies):
+    took = []
+    for times in (100, 400):
+        collection = store.ensure_collection(str(times), fingerprint())
+        add(store, collection, range(copies), text=BODY)
+        [document] = store.activate([staged(store, collection, "/log", [BODY] * times)])
+        asked = {"as_they_came": as_they_came}
+        took.append(steps(lambda c=collection, d=document, a=asked: store.qualities(c, [d.id], **a)))
+        assert store.qualities(collection, [document.id], **asked) == [Quality(duplicates=times * copies)]
+    assert took[1] < 5 * took[0], took
+
+
 @pytest.mark.parametrize("value", ["north", 7])
 def test_values_of_metadata_are_found_by_their_index(database, value):
     plans = []
