@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from functools import partial
 from pathlib import PurePath
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 # What was handed over is not given up because the disk is full, or the database locked, for as long as that may last.
 _UNTIL_ROOM: Final = timedelta(minutes=1)
+_BUSY_S: Final = 5.0
 
 _log = get_logger("indexer")
 
@@ -58,6 +60,7 @@ class Worker:
         self._fetcher = fetcher
         self._stop = stop
         self._wait = wait
+        self._busy_until: dict[str, float] = {}  # collections that a program which is no job takes documents into
 
     def run_next(self) -> Job | None:
         """Do the next job; returns it as it is then, None if none waits.
@@ -66,7 +69,7 @@ class Worker:
             StorageError: the queue cannot be asked, or what became of the job cannot be told to it.
         """
         owner = self._place.owner
-        job = self._queue.claim(owner, gone=self._place.gone)
+        job = self._queue.claim(owner, gone=self._place.gone, busy=self._busy())
         if job is None:
             return None
         _log.info("job begun", job=job.id, collection=job.request.collection, attempt=job.attempts)
@@ -81,6 +84,11 @@ class Worker:
             self._remove_uploads(job)
         _log.debug("job done with", job=job.id, state=job.state, outcomes=dict(job.outcomes))
         return job
+
+    def _busy(self) -> list[str]:
+        """Collections that somebody has just been found taking documents into: not every job has to be refused."""
+        now = time.monotonic()
+        return [collection for collection, until in self._busy_until.items() if until > now]
 
     def _remove_uploads(self, job: Job) -> None:
         try:
@@ -115,6 +123,7 @@ class Worker:
                 # What an earlier attempt replaced is unchanged in this one.
                 unerased = self._settle(request.collection, report, erase=bool(report.replaced) or job.attempts > 1)
         except IngestInProgress as error:
+            self._busy_until[request.collection] = time.monotonic() + _BUSY_S
             return partial(run.put_back, told(error), counts=False)
         except JobLost:
             raise

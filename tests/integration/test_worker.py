@@ -158,11 +158,14 @@ def test_a_job_fails_when_what_it_replaced_is_never_erased(library, work, monkey
 
 def test_a_job_whose_collection_is_being_ingested_waits(library, work):
     job_id = put(library, ("a.txt", b"text"))
+    after = put(library, ("b.txt", b"text"))
+    elsewhere = put(library, ("c.txt", b"text"), collection="other")
     with IngestLock(library.settings.home, "default"):
-        assert work()[0]["state"] == "queued"
+        assert [(told["job"], told["state"]) for told in work()] == [(job_id, "queued"), (elsewhere, "succeeded")]
     job = library.jobs.job(job_id)
     assert (job.state, job.attempts, job.error.code) == (JobState.QUEUED, 0, "ingest_in_progress")
-    assert len(blobs(library)) == 1
+    assert library.jobs.job(after).not_before is None, "it is not tried for nothing"
+    assert len(blobs(library)) == 2
 
 
 def test_a_cancelled_job_ends_after_the_files_that_are_being_embedded(library, work, monkeypatch):
@@ -224,12 +227,12 @@ def test_what_an_attempt_before_took_in_is_told_once_and_as_that(library, work, 
     folder.mkdir()
     for name in ("a.txt", "b.txt", "c.txt"):
         (folder / name).write_text(f"The text of {name}")
+    # Stands for what the worker stores before it is killed, and for what another job has.
+    library.jobs.put(JobRequest(collection="notes", paths=(str(folder / "a.txt"), str(folder / "b.txt"))))
+    work()
     with WorkerPlace(library.settings.home) as killed:
         job_id = library.jobs.put(JobRequest(collection="notes", paths=(str(folder),))).id
         library.jobs.claim(killed.owner)
-        # Stands for what the worker had stored before it was killed, and for what another job has.
-        library.jobs.put(JobRequest(collection="notes", paths=(str(folder / "a.txt"), str(folder / "b.txt"))))
-        work()
         noted = JobFile(uri=str(folder.resolve() / "a.txt"), outcome="ingested", chunks=1)
         failed = JobFile(uri=str(folder.resolve() / "b.txt"), outcome="failed")
         library.jobs.record(job_id, killed.owner, [noted, failed])
