@@ -13,7 +13,16 @@ from indexer.report import IngestReport
 from indexer.sources import SourcePath
 from indexer.steps import Stopped
 from indexer.web.expansion import all_sources
-from rag.errors import DatabaseBusy, DiskFull, IngestInProgress, JobLost, RagError, StorageError
+from rag.errors import (
+    DatabaseBusy,
+    DiskFull,
+    IngestInProgress,
+    JobLost,
+    ModelMissing,
+    RagError,
+    StorageError,
+    UnknownModel,
+)
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -30,8 +39,9 @@ if TYPE_CHECKING:
 
 # What became of a job is said again for about as long as its lease lasts: after that anybody may begin it again.
 _PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-# What was handed over is not given up because the disk is full, or the database locked, for as long as that may last.
-_UNTIL_ROOM: Final = timedelta(minutes=1)
+# What was handed over is not given up because the disk is full, the database locked or the model missing, for as long
+# as that may last.
+_UNTIL_THEN: Final = timedelta(minutes=1)
 _BUSY_S: Final = 5.0
 
 _log = get_logger("indexer")
@@ -127,8 +137,8 @@ class Worker:
             return partial(run.put_back, told(error), counts=False)
         except JobLost:
             raise
-        except (DatabaseBusy, DiskFull) as error:
-            return partial(run.put_back, told(error), after=_UNTIL_ROOM)
+        except (DatabaseBusy, DiskFull, ModelMissing, UnknownModel) as error:
+            return partial(run.put_back, told(error), after=_UNTIL_THEN)
         except RagError as error:
             return partial(run.put_back, told(error))
         return self._end(run, report, unerased)
@@ -138,7 +148,7 @@ class Worker:
             return partial(run.put_back, told(unerased))
         for failure in report.failed:
             if failure.code == DiskFull.code:
-                return partial(run.put_back, told(failure), after=_UNTIL_ROOM)
+                return partial(run.put_back, told(failure), after=_UNTIL_THEN)
         if report.skipped and not run.cancelled:
             return partial(run.put_back, STOPPED, counts=False)
         return partial(run.end, report)

@@ -24,7 +24,7 @@ from indexer.worker_place import WorkerPlace
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.erasure import ErasureReport
-from rag.errors import DataDirectoryUnwritable, DiskFull
+from rag.errors import DataDirectoryUnwritable, DiskFull, ModelMissing, UnknownModel
 from rag.factory import Library, open_library
 from rag.job_types import JobFile, JobRequest, JobState, Upload
 from rag.stores.collections.ingest_lock import IngestLock
@@ -315,7 +315,7 @@ def test_a_worker_that_ends_with_its_work_does_not_wait_for_a_locked_database(li
 
 def test_a_job_that_meets_a_locked_database_is_put_back_when_it_can_be(library, lock, work, monkeypatch):
     monkeypatch.setattr("rag.stores.jobs.queue._FIRST_DELAY", timedelta(0))
-    monkeypatch.setattr("indexer.worker._UNTIL_ROOM", timedelta(0))
+    monkeypatch.setattr("indexer.worker._UNTIL_THEN", timedelta(0))
     monkeypatch.setattr(Interruption, "wait", lambda _self, seconds: lock.wait(seconds))
     begun = []
 
@@ -331,11 +331,16 @@ def test_a_job_that_meets_a_locked_database_is_put_back_when_it_can_be(library, 
     assert (library.jobs.job(job_id).attempts, lock.waits) == (2, [1.0, 2.0])
 
 
-@pytest.mark.parametrize("where", ["the store", "the spool"])
-def test_an_upload_is_not_given_up_however_long_the_disk_is_full(library, work, monkeypatch, where):
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [("the store", DiskFull), ("the spool", SpoolFull), ("the store", ModelMissing), ("the store", UnknownModel)],
+)
+def test_an_upload_is_not_given_up_however_long_the_disk_is_full_or_the_model_missing(
+    library, work, monkeypatch, where, error
+):
     monkeypatch.setattr("rag.stores.jobs.queue._FIRST_DELAY", timedelta(0))
-    monkeypatch.setattr("indexer.worker._UNTIL_ROOM", timedelta(0))
-    full = [DiskFull("full")] * 12 if where == "the store" else [SpoolFull("full")] * 12
+    monkeypatch.setattr("indexer.worker._UNTIL_THEN", timedelta(0))
+    full = [error("full")] * 12
     begin = IngestPipeline.ingest_sources if where == "the store" else Spool.file
 
     def filling(*arguments, **named):
