@@ -235,7 +235,7 @@ class Source:
                 hint="If the file is wanted, name it itself.",
             ) from error
         except FileNotFoundError as error:
-            raise _not_found(self.path) from error
+            raise (_lost(self.path) if self._sha256 else _not_found(self.path)) from error
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
         try:
@@ -373,6 +373,13 @@ def _nothing_in(path: PurePath) -> SourceNotFound:
 def _not_found(path: PurePath) -> SourceNotFound:
     return SourceNotFound(
         f"{path} does not exist.", hint="Check the path; relative paths start at the working directory."
+    )
+
+
+def _lost(path: PurePath) -> SourceNotFound:
+    return SourceNotFound(
+        f"{path} was handed over and is not in the data directory any more.",
+        hint="Hand it over again; if that happens again, see what else deletes files there.",
     )
 
 

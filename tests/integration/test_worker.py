@@ -117,6 +117,17 @@ def test_an_upload_that_was_damaged_while_it_waited_is_not_taken_in(library, wor
     assert texts == ["Water boils at 100 degrees.", "Lakes."]
 
 
+def test_an_upload_that_was_deleted_while_it_waited_is_told_as_that(library, work):
+    job_id = put(library, ("a.txt", b"Water boils at 100 degrees."))
+    library.blobs.path(library.jobs.job(job_id).request.uploads[0].blob).unlink()
+    assert work()[0]["state"] == "failed"
+    error = library.jobs.job(job_id).error
+    assert (error.code, error.message) == (
+        "source_not_found",
+        "a.txt was handed over and is not in the data directory any more.",
+    )
+
+
 NOT_CONFIRMED = ErasureReport(files=0, removed=0, confirmed=(), unconfirmed=(4711,))
 
 
