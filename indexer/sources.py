@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from indexer.folders.beneath import LeadsOut, open_beneath
 from indexer.folders.ignoring import IGNORE_FILE, UnusableIgnoreFile
-from indexer.folders.walking import walk
+from indexer.folders.walking import DATA_DIRECTORY, walk
 from rag.errors import (
     SourceDamaged,
     SourceError,
@@ -39,6 +39,7 @@ _LINE_BYTES: Final = 1 << 10
 _LEAST_PADDING: Final = bytes(16)
 _PADDING = re.compile(rb"\x00{16,}")
 _LINK_HINT: Final = "If the file that it is meant to lead to is wanted, name that file."
+_STORED_HINT: Final = "What is stored there was taken in from elsewhere."
 _NO_FILE_HINT: Final = "It is never opened; what comes out of it can be saved as a file."
 _UNREADABLE_HINTS: Final = {
     errno.EACCES: "Check its permissions.",
@@ -181,7 +182,8 @@ def _sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
         elif found.error is not None:
             error = _unreadable(found.path, found.error)
         elif found.left_out is not None:
-            hint = _LINK_HINT if "link" in found.left_out else _NO_FILE_HINT
+            hint = _STORED_HINT if found.left_out == DATA_DIRECTORY else _NO_FILE_HINT
+            hint = _LINK_HINT if "link" in found.left_out else hint
             error = SourceLeftOut(f"{found.path} is a {found.left_out}.", kind=found.left_out, hint=hint)
         yield SourcePath(path=found.path, address=found.uri, error=error, within=found.root)
 
@@ -233,7 +235,7 @@ class Source:
                 hint="If the file is wanted, name it itself.",
             ) from error
         except FileNotFoundError as error:
-            raise _not_found(self.path) from error
+            raise (_lost(self.path) if self._sha256 else _not_found(self.path)) from error
         except (OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
         try:
@@ -371,6 +373,13 @@ def _nothing_in(path: PurePath) -> SourceNotFound:
 def _not_found(path: PurePath) -> SourceNotFound:
     return SourceNotFound(
         f"{path} does not exist.", hint="Check the path; relative paths start at the working directory."
+    )
+
+
+def _lost(path: PurePath) -> SourceNotFound:
+    return SourceNotFound(
+        f"{path} was handed over and is not in the data directory any more.",
+        hint="Hand it over again; if that happens again, see what else deletes files there.",
     )
 
 

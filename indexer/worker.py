@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from functools import partial
 from pathlib import PurePath
@@ -12,7 +13,16 @@ from indexer.report import IngestReport
 from indexer.sources import SourcePath
 from indexer.steps import Stopped
 from indexer.web.expansion import all_sources
-from rag.errors import DatabaseBusy, DiskFull, IngestInProgress, JobLost, RagError, StorageError
+from rag.errors import (
+    DatabaseBusy,
+    DiskFull,
+    IngestInProgress,
+    JobLost,
+    ModelMissing,
+    RagError,
+    StorageError,
+    UnknownModel,
+)
 from rag.telemetry import get_logger
 
 if TYPE_CHECKING:
@@ -29,8 +39,10 @@ if TYPE_CHECKING:
 
 # What became of a job is said again for about as long as its lease lasts: after that anybody may begin it again.
 _PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-# What was handed over is not given up because the disk is full, or the database locked, for as long as that may last.
-_UNTIL_ROOM: Final = timedelta(minutes=1)
+# What was handed over is not given up because the disk is full, the database locked or the model missing, for as long
+# as that may last.
+_UNTIL_THEN: Final = timedelta(minutes=1)
+_BUSY_S: Final = 5.0
 
 _log = get_logger("indexer")
 
@@ -58,6 +70,7 @@ class Worker:
         self._fetcher = fetcher
         self._stop = stop
         self._wait = wait
+        self._busy_until: dict[str, float] = {}  # collections that a program which is no job takes documents into
 
     def run_next(self) -> Job | None:
         """Do the next job; returns it as it is then, None if none waits.
@@ -66,7 +79,7 @@ class Worker:
             StorageError: the queue cannot be asked, or what became of the job cannot be told to it.
         """
         owner = self._place.owner
-        job = self._queue.claim(owner, gone=self._place.gone)
+        job = self._queue.claim(owner, gone=self._place.gone, busy=self._busy())
         if job is None:
             return None
         _log.info("job begun", job=job.id, collection=job.request.collection, attempt=job.attempts)
@@ -81,6 +94,11 @@ class Worker:
             self._remove_uploads(job)
         _log.debug("job done with", job=job.id, state=job.state, outcomes=dict(job.outcomes))
         return job
+
+    def _busy(self) -> list[str]:
+        """Collections that somebody has just been found taking documents into: not every job has to be refused."""
+        now = time.monotonic()
+        return [collection for collection, until in self._busy_until.items() if until > now]
 
     def _remove_uploads(self, job: Job) -> None:
         try:
@@ -115,11 +133,12 @@ class Worker:
                 # What an earlier attempt replaced is unchanged in this one.
                 unerased = self._settle(request.collection, report, erase=bool(report.replaced) or job.attempts > 1)
         except IngestInProgress as error:
+            self._busy_until[request.collection] = time.monotonic() + _BUSY_S
             return partial(run.put_back, told(error), counts=False)
         except JobLost:
             raise
-        except (DatabaseBusy, DiskFull) as error:
-            return partial(run.put_back, told(error), after=_UNTIL_ROOM)
+        except (DatabaseBusy, DiskFull, ModelMissing, UnknownModel) as error:
+            return partial(run.put_back, told(error), after=_UNTIL_THEN)
         except RagError as error:
             return partial(run.put_back, told(error))
         return self._end(run, report, unerased)
@@ -129,7 +148,7 @@ class Worker:
             return partial(run.put_back, told(unerased))
         for failure in report.failed:
             if failure.code == DiskFull.code:
-                return partial(run.put_back, told(failure), after=_UNTIL_ROOM)
+                return partial(run.put_back, told(failure), after=_UNTIL_THEN)
         if report.skipped and not run.cancelled:
             return partial(run.put_back, STOPPED, counts=False)
         return partial(run.end, report)

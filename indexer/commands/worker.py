@@ -36,11 +36,17 @@ _log = get_logger("indexer")
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End when no job can be begun; those that are to be tried again later stay.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="End when no job can be begun; those that are to be tried again later, or of a busy collection, stay.",
+)
 @json_lines_option
 @click.pass_context
 def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Take in what was uploaded, one job after the other, at the lowest priority; several workers may run.
+    """Take in what was uploaded, one job after the other, at the lowest priority.
+
+    Several workers may run; of a collection one job is done at a time.
 
     Ctrl-C finishes the files that are being embedded and gives the job back; a second one stops at once, and the
     job is taken over by the next worker. While the database is locked or the disk is full, it waits. With --json, one
@@ -85,7 +91,7 @@ def worker(ctx: click.Context, once: bool, as_json: bool) -> None:  # noqa: FBT0
             else:
                 interruption.wait(_LOOK_S)
     if once and not worked:
-        click.echo("no job waits", err=True)
+        click.echo("no job can be begun now", err=True)
 
 
 def _tell(job: Job, *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 OUTSIDE_LINK: Final = "link out of the folder"
 BROKEN_LINK: Final = "broken link"
+DATA_DIRECTORY: Final = "data directory of Plumbline"
 _SPECIAL: Final = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
 _JUNK_DIRECTORIES: Final = frozenset(
     {"__pycache__", "node_modules", "bower_components", "__MACOSX", "venv", "$RECYCLE.BIN", "System Volume Information"}
@@ -104,6 +105,9 @@ def _walk(start: _Folder, anchor: Path) -> Iterator[WalkedPath]:
         except (OSError, UnusableIgnoreFile) as error:
             yield WalkedPath(path=folder.path, uri=folder.uri or "/", root=anchor, error=error)
             continue
+        if is_data_directory(folder.path):
+            yield WalkedPath(path=folder.path, uri=folder.uri or "/", root=anchor, left_out=DATA_DIRECTORY)
+            continue
         below = []
         for name, is_folder, is_link, left_out in names:
             path, uri = folder.path / name, f"{folder.uri}/{name}"
@@ -161,6 +165,8 @@ def _judge(root: Path, anchor: Path, relative: str) -> tuple[str | None, Ignorin
     """Why the path is left out, and what is ignored in its folder."""
     path, folder, ignoring = root, "", Ignoring()
     for name in relative.split("/"):
+        if is_data_directory(path):
+            return f"a {DATA_DIRECTORY}", ignoring
         ignoring = ignoring.entering(path, folder)
         path /= name
         is_folder = path.is_dir()
@@ -179,6 +185,14 @@ def left_out(name: str) -> bool:
     *folders, last = name.split("/")
     parts = [*((folder, True) for folder in folders), (last, False)]
     return any(_left_out(part, is_folder=is_folder) for part, is_folder in parts if part not in {".", ".."})
+
+
+def is_data_directory(folder: Path) -> bool:
+    """Whether it is where documents are stored: what lies there changes with every document that is taken in."""
+    try:
+        return (folder / "plumbline.db").is_file() and (folder / "locks").is_dir()
+    except OSError:  # where nobody may look
+        return False
 
 
 def concerns(name: str) -> bool:

@@ -46,14 +46,20 @@ def recognizer() -> Recognizer:
     """The recognizer of this process; its models are loaded once.
 
     Raises:
-        SourceNeedsOcr: the extra is not installed.
+        SourceNeedsOcr: the extra is not installed, or cannot be loaded.
     """
     if not ocr_installed():
         raise SourceNeedsOcr(
             "Its text is in images, and text recognition (OCR) is not installed.",
             hint=f"Install it with {INSTALL} and ingest this again.",
         )
-    return _recognizer()
+    try:
+        return _recognizer()
+    except ImportError as error:  # above all libraries of the system that OpenCV wants
+        raise SourceNeedsOcr(
+            f"Its text is in images, and text recognition (OCR) is installed and cannot be loaded: {error}.",
+            hint="Install what is missing, or the extra anew, and ingest this again.",
+        ) from error
 
 
 @lru_cache(maxsize=1)

@@ -26,6 +26,8 @@ _SUBJECT = re.compile(
 _SHOWN = re.compile(r"([\"'`])[^\x00-\x7f]{1,8}\1")
 # Ångströms squared, cubed and give or take, and diameters, which are the bytes of letters ("Ų"): these stand in words.
 _MEASURED = re.compile(r"(?<![^\W\d_])(?:Å[¹²³±]|Ø[¼½¾])(?![^\W\d_])")
+# What ftfy's codecs make of the replacement character: of a letter that was lost before.
+_SUBSTITUTE: Final = "\x1a"
 _QUOTED: Final = ("“”", "„“", "«»")
 # Quotation marks of Windows that were read as control characters, which other programs use for bullets of all kinds.
 _CONTROL = re.compile(r"[\x80-\x9f]")
@@ -71,6 +73,8 @@ def _line(line: str) -> str:
     if line.isascii() or not ftfy.badness.is_bad(line) or _SHOWN.search(line) or _MEASURED.search(line):
         return line
     fixed = storable(ftfy.fix_encoding(line, replace_lossy_sequences=False, fix_c1_controls=False))
+    if fixed.count(_SUBSTITUTE) > line.count(_SUBSTITUTE):
+        return line
     if ftfy.badness.is_bad(fixed) or "\n" in fixed or "\r" in fixed or _has_opened(line, fixed):
         return line
     if _CONTROL.search(line) and line.translate(_WINDOWS) == fixed and not _QUOTING.search(line):

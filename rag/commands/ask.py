@@ -26,7 +26,7 @@ from rag.model_types import Caller
 from rag.pipeline import final_answer
 from rag.plurals import plural
 from rag.retrieval.filters import parse, too_deep
-from rag.types import DEFAULT_COLLECTION, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
+from rag.types import DEFAULT_COLLECTION, MOST_SOURCES, Answer, DeltaEvent, DoneEvent, PassagesEvent, RefusedEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection
@@ -276,7 +276,8 @@ def _footer(answer: Answer) -> Text:
 def _also_in(sources: Collection[OtherSource]) -> list[Text]:
     lines = [Text.from_markup(f"[dim]also in {_place(source)}[/]") for source in list(sources)[:_ALSO_SHOWN]]
     more = len(sources) - len(lines)
-    return [*lines, Text(f"and in {more} more", style="dim")] if more > 0 else lines
+    at_least = "at least " if len(sources) >= MOST_SOURCES else ""  # others are not looked for
+    return [*lines, Text(f"and in {at_least}{more} more", style="dim")] if more > 0 else lines
 
 
 def _place(passage: Passage | OtherSource) -> str:

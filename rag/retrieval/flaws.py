@@ -78,8 +78,10 @@ _TORN = re.compile(r"(?<=[a-z])[][(){}<>\"0135-9|!;~^*@#%`$](?=[a-z])")
 _LEAST_PAIRED: Final = 12
 _MOST_UNPAIRED: Final = 0.4
 _MOST_TORN: Final = 0.1
-# Characters that nothing tells the meaning of: of fonts that map theirs to private ones, and replaced ones.
-_UNKNOWN = re.compile("[\ue000-\uf8ff\ufffd\U000f0000-\U0010ffff]")
+# Characters that nothing tells the meaning of: of fonts that map theirs to private ones, replaced ones, and those of
+# which pdfminer writes the number in the font.
+_NUMBERED: Final = "(cid:"
+_UNKNOWN = re.compile("[\ue000-\uf8ff\ufffd\U000f0000-\U0010ffff]|" + re.escape(_NUMBERED) + "[0-9]{1,5}[)]")
 _MOST_UNKNOWN: Final = 0.2
 _LEAST_UNKNOWN: Final = 20
 _LETTERS = str.maketrans("łøđıŁØĐ", "lodiLOD")
@@ -199,7 +201,9 @@ def _garbled(text: str, pieces: list[str], solid: int) -> bool:
 
 
 def _unknown(text: str, solid: int) -> bool:
-    return not text.isascii() and len(_UNKNOWN.findall(text)) > max(_LEAST_UNKNOWN, _MOST_UNKNOWN * solid)
+    if text.isascii() and _NUMBERED not in text:
+        return False
+    return sum(map(len, _UNKNOWN.findall(text))) > max(_LEAST_UNKNOWN, _MOST_UNKNOWN * solid)
 
 
 def _torn(text: str, pieces: list[str]) -> bool:

@@ -120,7 +120,7 @@ def main() -> None:
     language_of("")
     Library._open_embedder = _open_embedder
     indexer.worker._PAUSES_S = (0.0, 0.0)  # nobody else makes room
-    indexer.worker._UNTIL_ROOM = queue._FIRST_DELAY = timedelta(0)
+    indexer.worker._UNTIL_THEN = queue._FIRST_DELAY = timedelta(0)
     library = ctypes.CDLL(None)
     library.full_disk_from.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_int]
     library.full_disk_calls.restype = ctypes.c_long

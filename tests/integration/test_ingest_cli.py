@@ -436,7 +436,7 @@ def test_an_ingest_can_be_left_to_a_worker(run, docs, monkeypatch):
     assert "waits for `indexer worker`" in run("ingest", str(docs), "--queue").output
     done = lines(run("worker", "--once", "--json"))
     assert [job["outcomes"] for job in done] == [{"ingested": 2}, {"unchanged": 2}]
-    assert run("worker", "--once").stderr.endswith("no job waits\n")
+    assert run("worker", "--once").stderr.endswith("no job can be begun now\n")
     run("jobs", "99", exit_code=1)
     assert "indexer jobs 12 --cancel" in run("jobs", "--cancel", exit_code=1).output
 

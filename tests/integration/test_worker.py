@@ -24,7 +24,7 @@ from indexer.worker_place import WorkerPlace
 from rag.config import Settings
 from rag.embedding.fake import HashingEmbedder
 from rag.erasure import ErasureReport
-from rag.errors import DataDirectoryUnwritable, DiskFull
+from rag.errors import DataDirectoryUnwritable, DiskFull, ModelMissing, UnknownModel
 from rag.factory import Library, open_library
 from rag.job_types import JobFile, JobRequest, JobState, Upload
 from rag.stores.collections.ingest_lock import IngestLock
@@ -117,6 +117,17 @@ def test_an_upload_that_was_damaged_while_it_waited_is_not_taken_in(library, wor
     assert texts == ["Water boils at 100 degrees.", "Lakes."]
 
 
+def test_an_upload_that_was_deleted_while_it_waited_is_told_as_that(library, work):
+    job_id = put(library, ("a.txt", b"Water boils at 100 degrees."))
+    library.blobs.path(library.jobs.job(job_id).request.uploads[0].blob).unlink()
+    assert work()[0]["state"] == "failed"
+    error = library.jobs.job(job_id).error
+    assert (error.code, error.message) == (
+        "source_not_found",
+        "a.txt was handed over and is not in the data directory any more.",
+    )
+
+
 NOT_CONFIRMED = ErasureReport(files=0, removed=0, confirmed=(), unconfirmed=(4711,))
 
 
@@ -158,11 +169,14 @@ def test_a_job_fails_when_what_it_replaced_is_never_erased(library, work, monkey
 
 def test_a_job_whose_collection_is_being_ingested_waits(library, work):
     job_id = put(library, ("a.txt", b"text"))
+    after = put(library, ("b.txt", b"text"))
+    elsewhere = put(library, ("c.txt", b"text"), collection="other")
     with IngestLock(library.settings.home, "default"):
-        assert work()[0]["state"] == "queued"
+        assert [(told["job"], told["state"]) for told in work()] == [(job_id, "queued"), (elsewhere, "succeeded")]
     job = library.jobs.job(job_id)
     assert (job.state, job.attempts, job.error.code) == (JobState.QUEUED, 0, "ingest_in_progress")
-    assert len(blobs(library)) == 1
+    assert library.jobs.job(after).not_before is None, "it is not tried for nothing"
+    assert len(blobs(library)) == 2
 
 
 def test_a_cancelled_job_ends_after_the_files_that_are_being_embedded(library, work, monkeypatch):
@@ -224,12 +238,12 @@ def test_what_an_attempt_before_took_in_is_told_once_and_as_that(library, work, 
     folder.mkdir()
     for name in ("a.txt", "b.txt", "c.txt"):
         (folder / name).write_text(f"The text of {name}")
+    # Stands for what the worker stores before it is killed, and for what another job has.
+    library.jobs.put(JobRequest(collection="notes", paths=(str(folder / "a.txt"), str(folder / "b.txt"))))
+    work()
     with WorkerPlace(library.settings.home) as killed:
         job_id = library.jobs.put(JobRequest(collection="notes", paths=(str(folder),))).id
         library.jobs.claim(killed.owner)
-        # Stands for what the worker had stored before it was killed, and for what another job has.
-        library.jobs.put(JobRequest(collection="notes", paths=(str(folder / "a.txt"), str(folder / "b.txt"))))
-        work()
         noted = JobFile(uri=str(folder.resolve() / "a.txt"), outcome="ingested", chunks=1)
         failed = JobFile(uri=str(folder.resolve() / "b.txt"), outcome="failed")
         library.jobs.record(job_id, killed.owner, [noted, failed])
@@ -312,7 +326,7 @@ def test_a_worker_that_ends_with_its_work_does_not_wait_for_a_locked_database(li
 
 def test_a_job_that_meets_a_locked_database_is_put_back_when_it_can_be(library, lock, work, monkeypatch):
     monkeypatch.setattr("rag.stores.jobs.queue._FIRST_DELAY", timedelta(0))
-    monkeypatch.setattr("indexer.worker._UNTIL_ROOM", timedelta(0))
+    monkeypatch.setattr("indexer.worker._UNTIL_THEN", timedelta(0))
     monkeypatch.setattr(Interruption, "wait", lambda _self, seconds: lock.wait(seconds))
     begun = []
 
@@ -328,11 +342,16 @@ def test_a_job_that_meets_a_locked_database_is_put_back_when_it_can_be(library, 
     assert (library.jobs.job(job_id).attempts, lock.waits) == (2, [1.0, 2.0])
 
 
-@pytest.mark.parametrize("where", ["the store", "the spool"])
-def test_an_upload_is_not_given_up_however_long_the_disk_is_full(library, work, monkeypatch, where):
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [("the store", DiskFull), ("the spool", SpoolFull), ("the store", ModelMissing), ("the store", UnknownModel)],
+)
+def test_an_upload_is_not_given_up_however_long_the_disk_is_full_or_the_model_missing(
+    library, work, monkeypatch, where, error
+):
     monkeypatch.setattr("rag.stores.jobs.queue._FIRST_DELAY", timedelta(0))
-    monkeypatch.setattr("indexer.worker._UNTIL_ROOM", timedelta(0))
-    full = [DiskFull("full")] * 12 if where == "the store" else [SpoolFull("full")] * 12
+    monkeypatch.setattr("indexer.worker._UNTIL_THEN", timedelta(0))
+    full = [error("full")] * 12
     begin = IngestPipeline.ingest_sources if where == "the store" else Spool.file
 
     def filling(*arguments, **named):

@@ -210,6 +210,7 @@ async def test_jobs_are_listed_and_cancelled(serving, real, tmp_path):
         real.jobs.claim("w")
         assert (await client.delete(f"/v1/jobs/{ids[0]}")).json()["cancel_requested"] is True
         assert (await client.delete(f"/v1/jobs/{ids[1]}")).status_code == 200  # it is cancelled, as was asked for
+        real.jobs.finish(ids[0], "w", JobState.CANCELLED)
         assert real.jobs.claim("w").id == ids[2]
         real.jobs.finish(ids[2], "w", JobState.SUCCEEDED)
         late = await client.delete(f"/v1/jobs/{ids[2]}")

@@ -18,7 +18,7 @@ from rag.commands.ask import filter_from
 from rag.config import Settings
 from rag.errors import InvalidRequest, UnknownAdapter
 from rag.model_types import Caller
-from rag.types import Comparison, OtherSource, Refusal, RefusalCode, SearchResult, Timings
+from rag.types import MOST_SOURCES, Comparison, OtherSource, Refusal, RefusalCode, SearchResult, Timings
 from tests.unit.api_library import ANSWERED, REFUSING, UNASKED, ScriptedLibrary
 from tests.unit.builders import make_passage
 
@@ -126,6 +126,11 @@ def test_other_sources_are_named_with_the_passage_and_with_the_citation(run, lib
     shown = " ".join(CliRunner().invoke(ask.search, ["What?"]).stdout.split())
     assert "also in Copy 1 (Copy 1.md)" in shown
     assert "more" not in shown
+    most = tuple(replace(also_in[0], chunk=replace(also_in[0].chunk, id=number)) for number in range(MOST_SOURCES))
+    passages = tuple(replace(each, also_in=most) for each in found.passages)
+    library.pipeline.script = (replace(found, passages=passages), *between, answered)
+    shown = " ".join(CliRunner().invoke(ask.search, ["What?"]).stdout.split())
+    assert "and in at least 17 more" in shown, "others are not counted"
 
 
 @pytest.mark.parametrize("extra", [(), ("--json",)])

@@ -1,6 +1,7 @@
 """What is read by text recognition, with a scripted recognizer; the real one is in tests/integration/test_ocr.py."""
 
 import io
+import sys
 
 import pytest
 
@@ -143,6 +144,17 @@ def test_without_the_extra_images_and_scans_name_the_command(without_the_extra):
             parsed(parser, content)
         assert caught.value.code == "source_needs_ocr"
         assert "pip install 'plumbline[ocr]'" in caught.value.hint
+
+
+def test_where_a_library_of_the_extra_is_missing_that_is_told(monkeypatch, tmp_path):
+    (tmp_path / "rapidocr.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    for name in [each for each in sys.modules if each.split(".")[0] == "rapidocr"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(ocr, "ocr_installed", lambda: True)
+    ocr._recognizer.cache_clear()
+    with pytest.raises(SourceNeedsOcr, match=r"cannot be loaded: libGL\.so\.1"):
+        parsed(parse_image, picture())
 
 
 def test_without_the_extra_the_other_pages_are_read_and_the_scans_told(without_the_extra):

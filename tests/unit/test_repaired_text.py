@@ -42,6 +42,7 @@ def test_text_that_was_read_in_the_wrong_encoding_is_put_right(text, encoding):
         ("Yes, we\x92re in", "Yes, we’re in"),
         ("\x93Yes\x94, he said", "“Yes”, he said"),
         ("voilÃ\xa0 le travail", "voilà le travail"),
+        ("c\ufffdmm\ufffd\ufffdt\ufffd\ufffd", "c\ufffdmm\ufffd\ufffdt\ufffd\ufffd"),  # they are lost
     ],
 )
 def test_lines_of_several_encodings(broken, text):

@@ -196,3 +196,8 @@ def test_characters_that_nobody_knows_are_no_text_unless_they_are_few(unknown):
     words = KOREAN.split()
     assert flaw_of(" ".join(unknown + word if i % 2 else word for i, word in enumerate(words))) is Flaw.GARBLED
     assert flaw_of(" ".join(unknown[0] + word if i % 9 == 0 else word for i, word in enumerate(words))) is None
+
+
+def test_numbers_of_characters_in_place_of_them_are_no_text():
+    assert flaw_of("(cid:12)(cid:45)(cid:3) " * 20) is Flaw.GARBLED
+    assert flaw_of("The program writes (cid:12) for each character that its font does not name. " * 9) is None

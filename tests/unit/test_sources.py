@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer.folders.walking import walk_at
 from indexer.sources import Source, expand, uri_of
 from rag.errors import SourceLeftOut, SourceNotFound, SourceTooLarge, SourceUnreadable
 from tests.faults.permissions import heeding_permissions
@@ -33,6 +34,14 @@ def test_a_folder_is_walked_in_a_stable_order_without_hidden_files_and_junk(tmp_
     write(tmp_path, "b.md", "a.md", "sub/z.txt", "sub/deep/y.txt", "c/x.txt")
     write(tmp_path, ".hidden.md", ".git/config", "node_modules/m.md", "old.bak", "edit~", "Thumbs.db", "sub/.env")
     assert names(tmp_path) == ["a.md", "b.md", "c/x.txt", "sub/z.txt", "sub/deep/y.txt"]
+
+
+def test_where_documents_are_stored_is_left_out(tmp_path):
+    write(tmp_path, "a.md", "data/plumbline.db", "data/locks/worker.lock", "data/blobs/waits.md", "copy/plumbline.db")
+    assert names(tmp_path) == ["a.md", "copy/plumbline.db"]
+    assert left_out(tmp_path) == {"data": "data directory of Plumbline"}
+    assert left_out(tmp_path / "data") == {".": "data directory of Plumbline"}
+    assert list(walk_at(tmp_path, "data/blobs/waits.md")) == []
 
 
 def test_what_is_named_itself_is_never_left_out(tmp_path):

@@ -60,7 +60,7 @@ def test_a_job_goes_from_hand_to_hand_once(queue):
 
 
 def test_the_oldest_comes_first_and_of_many_workers_each_gets_another(queue):
-    ids = [queue.put(replace(REQUEST, uploads=())).id for _ in range(8)]
+    ids = [queue.put(replace(REQUEST, collection=f"c{number}")).id for number in range(8)]
     assert queue.claim("first").id == ids[0]
     with ThreadPoolExecutor(7) as pool:
         claimed = list(pool.map(queue.claim, [f"worker {number}" for number in range(7)]))
@@ -68,15 +68,28 @@ def test_the_oldest_comes_first_and_of_many_workers_each_gets_another(queue):
     assert queue.claim("late") is None
 
 
+def test_of_a_collection_one_job_is_done_at_a_time(queue, clock):
+    first, second = queue.put(REQUEST).id, queue.put(OTHER).id
+    elsewhere = queue.put(replace(REQUEST, collection="d")).id
+    assert queue.claim("one").id == first
+    assert queue.claim("two").id == elsewhere
+    assert queue.claim("three") is None
+    assert queue.job(second).not_before is None
+    queue.finish(first, "one", JobState.SUCCEEDED)
+    assert queue.claim("one", busy=["c"]) is None  # by a program of which the queue does not know
+    assert queue.claim("one").id == second
+    clock.passes(2 * LEASE)
+    assert queue.claim("four").id == second
+
+
 def test_of_two_uploads_to_one_address_the_later_stays(queue, clock):
     first, second = queue.put(REQUEST).id, queue.put(REQUEST).id
     other = queue.put(OTHER).id
-    elsewhere = queue.put(replace(REQUEST, collection="d")).id
     assert queue.claim("one").id == first
-    assert queue.claim("two").id == other
     queue.put_back(first, "one", BUSY)
-    assert queue.claim("three").id == elsewhere
-    assert queue.claim("four") is None
+    assert queue.claim("two").id == other
+    queue.finish(other, "two", JobState.SUCCEEDED)
+    assert queue.claim("three") is None
     clock.passes(timedelta(seconds=5))
     assert queue.claim("one").id == first
     queue.finish(first, "one", JobState.SUCCEEDED)
@@ -113,7 +126,7 @@ def test_the_job_of_a_worker_that_is_known_to_have_ended_is_taken_at_once(queue,
 
 
 def test_a_clock_that_is_set_back_makes_no_wait_longer(queue, clock):
-    waiting, held = queue.put(REQUEST).id, queue.put(OTHER).id
+    waiting, held = queue.put(REQUEST).id, queue.put(replace(OTHER, collection="d")).id
     queue.claim("one")
     queue.put_back(waiting, "one", BUSY)
     assert queue.claim("silent").id == held

@@ -25,12 +25,14 @@ from rag.telemetry import get_logger
 from rag.times import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
     from rag.job_types import Upload
     from rag.stores.sqlite.database import Database
+
+    Gone = Callable[[str], bool]
 
 _ASKED_AT_ONCE: Final = 500
 # How long a worker may be silent. It says that it goes on three times as often.
@@ -75,39 +77,31 @@ class JobQueue:
             job_id = connection.scalars(insert(JobRow).values(**values).returning(JobRow.id)).one()
             return _job(connection, job_id)
 
-    def claim(self, owner: str, *, gone: Callable[[str], bool] = lambda _: False) -> Job | None:
+    def claim(self, owner: str, *, gone: Gone = lambda _: False, busy: Iterable[str] = ()) -> Job | None:
         """The oldest job that waits, or was let go of, is this worker's from now on; None if there is none.
 
-        What an address was said to hold later is taken in later, however often the earlier has to be tried again.
-        ``gone`` tells of an owner that it has ended, so that its jobs need not wait for the end of their lease. One
-        that is not as it was written has failed, and keeps no other from being done.
+        Of a collection one job is done at a time, and none while it is ``busy``. What an address was said to hold later
+        is taken in later, however often the earlier has to be tried again. ``gone`` tells of an owner that it has
+        ended, so that its jobs need not wait for the end of their lease. One that is not as it was written has failed,
+        and keeps no other from being done.
         """
         try:
-            return self._claim(owner, gone)
+            return self._claim(owner, gone, busy)
         except RowDamaged:
             self.end_damaged()
-            return self._claim(owner, gone)
+            return self._claim(owner, gone, busy)
 
-    def _claim(self, owner: str, gone: Callable[[str], bool]) -> Job | None:
+    def _claim(self, owner: str, gone: Gone, busy: Iterable[str]) -> Job | None:
         now = self._now()
         with self._database.write() as connection:
             _take_back(connection, now, gone)
-            job_id = _next_due(connection, now)
+            job_id = _next_due(connection, now, busy)
             if job_id is None:
                 return None
-            connection.execute(
-                update(JobRow)
-                .where(JobRow.id == job_id)
-                .values(
-                    state=JobState.RUNNING,
-                    owner=owner,
-                    lease_until=now + LEASE,
-                    started_at=func.coalesce(JobRow.started_at, now),
-                    attempts=JobRow.attempts + 1,
-                    not_before=None,
-                    error=None,  # of the attempt before
-                )
-            )
+            mine = {"state": JobState.RUNNING, "owner": owner, "lease_until": now + LEASE}
+            begun = {"started_at": func.coalesce(JobRow.started_at, now), "attempts": JobRow.attempts + 1}
+            before = {"not_before": None, "error": None}  # of the attempt before
+            connection.execute(update(JobRow).where(JobRow.id == job_id).values(**mine, **begun, **before))
             return _job(connection, job_id)
 
     def renew(self, job_id: int, owner: str) -> bool:
@@ -166,7 +160,7 @@ class JobQueue:
                 connection.execute(update(JobRow).where(JobRow.id == job_id).values(**later, **released))
             return _job(connection, job_id)
 
-    def take_back(self, *, gone: Callable[[str], bool] = lambda _: False) -> None:
+    def take_back(self, *, gone: Gone = lambda _: False) -> None:
         """Let go of jobs whose worker is silent or ``gone``, as ``claim`` does; commands' own only if they are gone."""
         try:
             self._let_go(gone)
@@ -174,7 +168,7 @@ class JobQueue:
             self.end_damaged()
             self._let_go(gone)
 
-    def _let_go(self, gone: Callable[[str], bool]) -> None:
+    def _let_go(self, gone: Gone) -> None:
         with self._database.write() as connection:
             _take_back(connection, self._now(), gone)
 
@@ -271,15 +265,17 @@ class JobQueue:
         return row
 
 
-def _next_due(connection: Connection, now: datetime) -> int | None:
+def _next_due(connection: Connection, now: datetime, busy: Iterable[str]) -> int | None:
     """The oldest job whose time has come, but for those with a file that an older job has not taken in yet."""
     # A time further off than any that is written was written before the clock was set back.
     impossible = JobRow.not_before > now + _LONGEST_DELAY
     due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now, impossible)
-    jobs = select(JobRow.id, JobRow.collection, JobRow.request, due.label("due"))
-    running = connection.execute(jobs.where(JobRow.state == JobState.RUNNING)).all()
-    earlier = {address for row in running for address in _addresses(row)}
-    with connection.execute(jobs.where(JobRow.state == JobState.QUEUED).order_by(JobRow.id)) as waiting:
+    running = connection.scalars(select(JobRow.collection).where(JobRow.state == JobState.RUNNING))
+    queued = select(JobRow.id, JobRow.collection, JobRow.request, due.label("due")).where(
+        JobRow.state == JobState.QUEUED, JobRow.collection.not_in({*running, *busy})
+    )
+    earlier: set[tuple[str, str]] = set()
+    with connection.execute(queued.order_by(JobRow.id)) as waiting:
         for row in waiting:
             if row.due and earlier.isdisjoint(_addresses(row)):
                 return int(row.id)
@@ -317,7 +313,7 @@ def _damaged(connection: Connection) -> Iterator[int]:
             yield job_id
 
 
-def _take_back(connection: Connection, now: datetime, gone: Callable[[str], bool]) -> None:
+def _take_back(connection: Connection, now: datetime, gone: Gone) -> None:
     """Queue again what was running and is nobody's any more; what has been begun too often has failed."""
     running = select(JobRow.id, JobRow.owner, JobRow.lease_until, JobRow.attempts, JobRow.cancel_requested)
     wanted = running.add_columns(JobRow.collection, JobRow.request)
