@@ -27,7 +27,7 @@ _JUNK_FILES: Final = frozenset(
         for name in ("cargo", "poetry", "uv", "pdm", "pipfile", "composer", "gemfile", "flake", "pubspec")
     }
 )
-# What Word, Excel and PowerPoint lay beside a file that is open.
+# What Word, Excel and PowerPoint lay beside a file that is open; Emacs lays ``#name#`` there.
 _JUNK_PREFIX: Final = "~$"
 _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
 # Maps of programs to their source, and what LaTeX writes for its next run.
@@ -194,7 +194,9 @@ def _left_out(name: str, *, is_folder: bool) -> str | None:
     low = name.lower()
     if low in _JUNK_FILES or low.endswith(_KEPT_SUFFIXES):
         return "a file that another program keeps for itself"
-    return "a temporary or backup file" if low.startswith(_JUNK_PREFIX) or low.endswith(_JUNK_SUFFIXES) else None
+    if low.startswith(_JUNK_PREFIX) or low.endswith(_JUNK_SUFFIXES) or (low.startswith("#") and low[1:].endswith("#")):
+        return "a temporary or backup file"
+    return None
 
 
 def _inside(path: Path, anchor: Path) -> bool:

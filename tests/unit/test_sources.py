@@ -32,7 +32,8 @@ def write(root: Path, *paths: str) -> None:
 def test_a_folder_is_walked_in_a_stable_order_without_hidden_files_and_junk(tmp_path):
     write(tmp_path, "b.md", "a.md", "sub/z.txt", "sub/deep/y.txt", "c/x.txt")
     write(tmp_path, ".hidden.md", ".git/config", "node_modules/m.md", "old.bak", "edit~", "Thumbs.db", "sub/.env")
-    assert names(tmp_path) == ["a.md", "b.md", "c/x.txt", "sub/z.txt", "sub/deep/y.txt"]
+    write(tmp_path, "#a.md#", "#c")
+    assert names(tmp_path) == ["#c", "a.md", "b.md", "c/x.txt", "sub/z.txt", "sub/deep/y.txt"]
 
 
 def test_what_is_named_itself_is_never_left_out(tmp_path):
