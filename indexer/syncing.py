@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Outcome, Watcher, counted
 from indexer.sources import Source, SourcePath, sources_of, too_large
 from rag.errors import InvalidRequest, SourceError, SourceNotFound, UnknownCollection
-from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
+from rag.stores.source_moves import holders, move_sources, retime_sources, sources_at, sources_below
 from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
@@ -180,9 +181,12 @@ class FolderSync:
         collection = replace(collection, fingerprint=makers)
         root = self.folder.resolve()
         if paths is None:
-            return sources_below(self._database, collection, root.as_posix())
-        uris = [self._uri_at(path) for path in paths]
-        return [source for uri in dict.fromkeys(uris) for source in sources_at(self._database, collection, uri)]
+            known = sources_below(self._database, collection, root.as_posix())
+        else:
+            uris = dict.fromkeys(self._uri_at(path) for path in paths)
+            known = [source for uri in uris for source in sources_at(self._database, collection, uri)]
+        # What was taken in of a container that is not there itself yet comes and goes with that.
+        return [source for source in known if not any(map(os.path.isfile, holders(source.uri)))]
 
     def _uri_at(self, relative: str) -> str:
         path = self.folder / relative
