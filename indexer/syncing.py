@@ -130,6 +130,8 @@ class FolderSync:
         if collection is not None:
             report.moved = self._move(collection, self._still_gone(plan, report.unsure))
             files = [move.file for move in report.moved if self._to_be_read(move)]
+            # Their times do not tell that they are to be read.
+            retime_sources(self._database, collection, {file.uri: -1 for file in plan.change if file.exchanged})
         moved, unsure = ({each.source.document_id for each in several} for several in (report.moved, report.unsure))
         for move in plan.move:
             if move.source.document_id in moved:

@@ -291,6 +291,19 @@ def test_a_file_that_was_only_touched_is_read_once(sync, docs, embedder):
     assert "file" not in sync()
 
 
+def test_two_files_of_one_size_and_time_that_exchange_their_names_are_read(sync, listed, docs, embedder):
+    one, other = docs / "one.txt", docs / "two.txt"
+    for path, text in ((one, "Mills grind the corn.\n"), (other, "Locks lift the ship.\n")):
+        path.write_text(text.ljust(40))
+        os.utime(path, ns=(10**18, 10**18))
+    sync()
+    one.rename(docs / "three.txt")
+    other.rename(one)
+    (docs / "three.txt").rename(other)
+    assert counts(sync()) == {"replaced": 2, "unchanged": 3}
+    assert counts(sync()) == {"unchanged": 5}
+
+
 def test_what_is_said_of_files_is_said_of_all_of_them_once(sync, listed, docs, embedder):
     sync()
     assert counts(sync("--meta", "team=red")) == {"replaced": 3}
