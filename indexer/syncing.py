@@ -16,7 +16,14 @@ from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Outcome, Watcher, counted
 from indexer.sources import Source, SourcePath, sources_of, too_large
 from rag.errors import InvalidRequest, SourceError, SourceNotFound, UnknownCollection
-from rag.stores.source_moves import holders, move_sources, retime_sources, sources_at, sources_below
+from rag.stores.source_moves import (
+    holders,
+    move_sources,
+    retime_sources,
+    sources_at,
+    sources_below,
+    taken_addresses,
+)
 from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
@@ -115,6 +122,7 @@ class FolderSync:
             self._look_into,
             metadata=self._metadata,
         )
+        self._keep_pasts(plan)
         plan.add, plan.change = (self._not_too_large(files, plan.errors) for files in (plan.add, plan.change))
         return plan
 
@@ -158,6 +166,20 @@ class FolderSync:
         else:
             report.kept = gone
         return report
+
+    def _keep_pasts(self, plan: Plan) -> None:
+        """Where another document was before none is moved to: the file is taken in, and finds the embeddings."""
+        collection = self._stored_collection()
+        if collection is None or not plan.move:
+            return
+        taken = taken_addresses(self._database, collection, (move.file.uri for move in plan.move))
+        for move in plan.move:
+            if move.file.uri in taken:
+                plan.add.append(
+                    replace(move.file, reason=f"it was {move.source.uri}; another document was here before")
+                )
+                plan.gone.append(Missing(source=move.source, reason=f"it is {move.file.uri} now"))
+        plan.move = [move for move in plan.move if move.file.uri not in taken]
 
     def _not_too_large(self, files: list[FoundFile], errors: list[SourcePath]) -> list[FoundFile]:
         """Those that may be taken in; the others go to ``errors``."""

@@ -18,7 +18,7 @@ from rag.stores.visibility import KEPT, OF_PRESENT, visible
 from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -159,11 +159,9 @@ def move_sources(
     with database.write() as connection:
         for document_id, (uri, mtime_ns) in moves.items():
             before = connection.scalar(select(DocumentRow.uri).where(DocumentRow.id == document_id))
-            mine = DocumentRow.collection_id == collection.id
-            # One condition each: with two that are alternatives SQLite goes through all of the collection.
-            taken = (DocumentRow.uri == uri, _begins_with(f"{uri}{_MEMBER}"))
-            if before is None or any(_holds(connection, mine, each) for each in taken):
+            if before is None or _is_taken(connection, collection, uri):
                 continue
+            mine = DocumentRow.collection_id == collection.id
             after = literal(uri).concat(func.substr(DocumentRow.uri, len(before) + 1))
             for each in (DocumentRow.id == document_id, _begins_with(f"{before}{_MEMBER}")):
                 connection.execute(update(DocumentRow).where(mine, each).values(uri=after))
@@ -182,8 +180,17 @@ def move_sources(
     return moved
 
 
-def _holds(connection: Connection, *where: ColumnElement[bool]) -> bool:
-    return connection.scalar(select(DocumentRow.id).where(*where).limit(1)) is not None
+def taken_addresses(database: Database, collection: Collection, uris: Iterable[str]) -> set[str]:
+    """Those that no document can move to: another one has the address, or had it as far as versions are kept."""
+    with database.read() as connection:
+        return {uri for uri in uris if _is_taken(connection, collection, uri)}
+
+
+def _is_taken(connection: Connection, collection: Collection, uri: str) -> bool:
+    found = select(DocumentRow.id).where(DocumentRow.collection_id == collection.id).limit(1)
+    # One condition each: with two that are alternatives SQLite goes through all of the collection.
+    conditions = (DocumentRow.uri == uri, _begins_with(f"{uri}{_MEMBER}"))
+    return any(connection.scalar(found.where(each)) is not None for each in conditions)
 
 
 def retime_sources(database: Database, collection: Collection, times: Mapping[str, int]) -> None:

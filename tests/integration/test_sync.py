@@ -329,6 +329,12 @@ def test_an_address_that_had_documents_before_takes_the_content_in_anew(sync, li
     sync("--prune")  # its past is kept under its address
     embedded = embedder.texts_embedded
     (docs / "sub" / "falls.txt").rename(docs / "lakes.txt")
+    steps = sync("--prune", "--dry-run")["step"]
+    assert [(step["action"], Path(step["uri"]).name) for step in steps] == [
+        ("add", "lakes.txt"),
+        ("delete", "falls.txt"),
+    ]
+    assert str(docs / "sub" / "falls.txt") in steps[0]["reason"]
     told = sync("--prune")
     assert counts(told) == {"ingested": 1, "deleted": 1, "unchanged": 1}
     assert listed().keys() == {"rivers.md", "lakes.txt"}
