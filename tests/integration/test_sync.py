@@ -163,6 +163,13 @@ def test_what_is_gone_is_named_and_deleted_only_when_asked(sync, listed, run, do
     assert "lakes.txt" not in listed()
 
 
+def test_a_folder_whose_name_begins_with_a_dash_is_named_so_that_the_command_can_be_given(run, docs, embedder):
+    docs.rename("-docs")
+    run("sync", "--", "-docs")
+    Path("-docs", "lakes.txt").unlink()
+    assert "indexer sync ./-docs -c default --prune" in run("sync", "--", "-docs").stdout
+
+
 @pytest.mark.parametrize("vanish", [shutil.rmtree, lambda docs: (shutil.rmtree(docs), docs.mkdir())])
 def test_a_folder_that_is_missing_or_empty_deletes_nothing(sync, listed, docs, embedder, vanish):
     sync()
