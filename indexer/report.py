@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from rag.quality_types import Quality
 
 _TOLD_EVERY: Final = 1000
-_PLURALS: Final = {"link out of the folder": "links out of the folder"}
+_PLURALS: Final = {
+    "link out of the folder": "links out of the folder",
+    "data directory of Plumbline": "data directories of Plumbline",
+}
 
 _Source = TypeVar("_Source")
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 OUTSIDE_LINK: Final = "link out of the folder"
 BROKEN_LINK: Final = "broken link"
+DATA_DIRECTORY: Final = "data directory of Plumbline"
 _SPECIAL: Final = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
 _JUNK_DIRECTORIES: Final = frozenset(
     {"__pycache__", "node_modules", "bower_components", "__MACOSX", "venv", "$RECYCLE.BIN", "System Volume Information"}
@@ -27,6 +28,7 @@ _JUNK_FILES: Final = frozenset(
         for name in ("cargo", "poetry", "uv", "pdm", "pipfile", "composer", "gemfile", "flake", "pubspec")
     }
 )
+_BESIDE_DATABASE: Final = ("locks", "plumbline.db.migration.lock")
 # What Word, Excel and PowerPoint lay beside a file that is open; Emacs lays ``#name#`` there.
 _JUNK_PREFIX: Final = "~$"
 _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
@@ -69,7 +71,7 @@ class _Folder:
 def walk(root: Path) -> Iterator[WalkedPath]:
     """Every file below a folder but hidden files, common junk and what ignore files name.
 
-    Links that lead out of it, or nowhere, and what is no file come as left out.
+    Links that lead out of it, or nowhere, data directories and what is no file come as left out.
     Of a folder's entries those that are left out are never held in memory together. A folder that cannot be listed,
     or whose ignore file cannot be used, comes with its error, and nothing in it does.
     """
@@ -143,8 +145,16 @@ def _looked_at(entry: os.DirEntry[str], anchor: Path) -> tuple[bool, bool, str |
     if is_link and not _inside(Path(entry.path), anchor):
         return is_folder, is_link, OUTSIDE_LINK
     if regular:
-        return is_folder, is_link, None
+        return is_folder, is_link, DATA_DIRECTORY if is_folder and _holds_documents(Path(entry.path)) else None
     return is_folder, is_link, _SPECIAL.get(stat.S_IFMT(mode), "device")
+
+
+def _holds_documents(folder: Path) -> bool:
+    """Whether it is where documents are kept: what programs write there while they take in is none."""
+    try:
+        return (folder / "plumbline.db").is_file() and any((folder / name).exists() for name in _BESIDE_DATABASE)
+    except PermissionError:
+        return False  # it is told when it is to be looked through
 
 
 def why_left_out(root: Path, relative: str) -> str | None:
@@ -161,6 +171,8 @@ def _judge(root: Path, anchor: Path, relative: str) -> tuple[str | None, Ignorin
     """Why the path is left out, and what is ignored in its folder."""
     path, folder, ignoring = root, "", Ignoring()
     for name in relative.split("/"):
+        if folder and _holds_documents(path):
+            return f"it lies in a {DATA_DIRECTORY}", ignoring
         ignoring = ignoring.entering(path, folder)
         path /= name
         is_folder = path.is_dir()
