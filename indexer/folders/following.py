@@ -53,6 +53,10 @@ class Following:
         self._due = time.monotonic()
         self._took_s = 0.0
 
+    def busy(self) -> AbstractSet[str]:
+        """Paths relative to the folder that are not quiet yet, and are looked at later."""
+        return self._settling.busy()
+
     def again(self, places: AbstractSet[str] | None, *, after_s: float) -> None:
         """A look came to nothing: it is due again; everything (None) after so many seconds."""
         if places is None:

@@ -375,6 +375,24 @@ def test_a_watch_names_what_comes_in_after_the_first_look(run, docs, embedder, m
     assert {"replaced lakes.txt  (1 chunk)", "ingested new.txt  (1 chunk)"} <= set(then.splitlines())
 
 
+def test_a_watch_leaves_alone_what_is_written_to_in_a_folder_that_it_looks_at(run, docs, embedder, monkeypatch):
+    busy = {"sub/new.txt", "sub/falls.txt"}
+
+    def looks(_):
+        yield None
+        for name in (*busy, "sub/done.txt"):
+            (docs / name).write_text(f"The first half of {name}\n")
+        yield {"sub"}
+        busy.clear()
+        yield {"sub/new.txt", "sub/falls.txt"}
+
+    monkeypatch.setattr(Following, "looks", looks)
+    monkeypatch.setattr(Following, "busy", lambda _: busy)
+    told = [json.loads(line) for line in run("watch", docs, "--json").stdout.splitlines()]
+    summaries = [each for each in told if each["type"] == "summary"]
+    assert [(each["ingested"], each["replaced"]) for each in summaries] == [(3, 0), (1, 0), (1, 1)]
+
+
 def test_two_syncs_at_once_and_wrong_use(sync, run, home, docs, embedder):
     sync()
     with IngestLock(home, "default"):
