@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from indexer.folders.beneath import LeadsOut, open_beneath
 from indexer.folders.ignoring import IGNORE_FILE, UnusableIgnoreFile
-from indexer.folders.walking import DATA_DIRECTORY, walk
+from indexer.folders.walking import BROKEN_LINK, DATA_DIRECTORY, OUTSIDE_LINK, walk
 from rag.errors import (
     SourceDamaged,
     SourceError,
@@ -39,8 +39,12 @@ _LINE_BYTES: Final = 1 << 10
 _LEAST_PADDING: Final = bytes(16)
 _PADDING = re.compile(rb"\x00{16,}")
 _LINK_HINT: Final = "If the file that it is meant to lead to is wanted, name that file."
-_STORED_HINT: Final = "What is stored there was taken in from elsewhere."
 _NO_FILE_HINT: Final = "It is never opened; what comes out of it can be saved as a file."
+_LEFT_OUT_HINTS: Final = {
+    BROKEN_LINK: _LINK_HINT,
+    OUTSIDE_LINK: _LINK_HINT,
+    DATA_DIRECTORY: "It holds what was taken in; `indexer export` writes that into a file.",
+}
 _UNREADABLE_HINTS: Final = {
     errno.EACCES: "Check its permissions.",
     errno.EPERM: "Check its permissions.",
@@ -182,8 +186,7 @@ def _sources_of(walked: Iterable[WalkedPath]) -> Iterator[SourcePath]:
         elif found.error is not None:
             error = _unreadable(found.path, found.error)
         elif found.left_out is not None:
-            hint = _STORED_HINT if found.left_out == DATA_DIRECTORY else _NO_FILE_HINT
-            hint = _LINK_HINT if "link" in found.left_out else hint
+            hint = _LEFT_OUT_HINTS.get(found.left_out, _NO_FILE_HINT)
             error = SourceLeftOut(f"{found.path} is a {found.left_out}.", kind=found.left_out, hint=hint)
         yield SourcePath(path=found.path, address=found.uri, error=error, within=found.root)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,14 @@ from indexer.parsers.registry import PARSER_VERSION
 from indexer.report import IngestReport, Outcome, Watcher, counted
 from indexer.sources import Source, SourcePath, sources_of, too_large
 from rag.errors import InvalidRequest, SourceError, SourceNotFound, UnknownCollection
-from rag.stores.source_moves import move_sources, retime_sources, sources_at, sources_below
+from rag.stores.source_moves import (
+    holders,
+    move_sources,
+    retime_sources,
+    sources_at,
+    sources_below,
+    taken_addresses,
+)
 from rag.unicode import is_storable, shown_path
 
 if TYPE_CHECKING:
@@ -114,6 +122,7 @@ class FolderSync:
             self._look_into,
             metadata=self._metadata,
         )
+        self._keep_pasts(plan)
         plan.add, plan.change = (self._not_too_large(files, plan.errors) for files in (plan.add, plan.change))
         return plan
 
@@ -129,6 +138,8 @@ class FolderSync:
         if collection is not None:
             report.moved = self._move(collection, self._still_gone(plan, report.unsure))
             files = [move.file for move in report.moved if self._to_be_read(move)]
+            # Their times do not tell that they are to be read.
+            retime_sources(self._database, collection, {file.uri: -1 for file in plan.change if file.exchanged})
         moved, unsure = ({each.source.document_id for each in several} for several in (report.moved, report.unsure))
         for move in plan.move:
             if move.source.document_id in moved:
@@ -156,6 +167,20 @@ class FolderSync:
             report.kept = gone
         return report
 
+    def _keep_pasts(self, plan: Plan) -> None:
+        """Where another document was before none is moved to: the file is taken in, and finds the embeddings."""
+        collection = self._stored_collection()
+        if collection is None or not plan.move:
+            return
+        taken = taken_addresses(self._database, collection, (move.file.uri for move in plan.move))
+        for move in plan.move:
+            if move.file.uri in taken:
+                plan.add.append(
+                    replace(move.file, reason=f"it was {move.source.uri}; another document was here before")
+                )
+                plan.gone.append(Missing(source=move.source, reason=f"it is {move.file.uri} now"))
+        plan.move = [move for move in plan.move if move.file.uri not in taken]
+
     def _not_too_large(self, files: list[FoundFile], errors: list[SourcePath]) -> list[FoundFile]:
         """Those that may be taken in; the others go to ``errors``."""
         for file in files:
@@ -180,9 +205,12 @@ class FolderSync:
         collection = replace(collection, fingerprint=makers)
         root = self.folder.resolve()
         if paths is None:
-            return sources_below(self._database, collection, root.as_posix())
-        uris = [self._uri_at(path) for path in paths]
-        return [source for uri in dict.fromkeys(uris) for source in sources_at(self._database, collection, uri)]
+            known = sources_below(self._database, collection, root.as_posix())
+        else:
+            uris = dict.fromkeys(self._uri_at(path) for path in paths)
+            known = [source for uri in uris for source in sources_at(self._database, collection, uri)]
+        # What was taken in of a container that is not there itself yet comes and goes with that.
+        return [source for source in known if not any(map(os.path.isfile, holders(source.uri)))]
 
     def _uri_at(self, relative: str) -> str:
         path = self.folder / relative

@@ -89,9 +89,11 @@ class SyncDisplay:
             return
         self._some("gone", report.kept)
         if report.kept:
+            name = str(self._folder)
+            folder = f"./{name}" if name.startswith("-") else name  # which would be an option
             click.echo(
                 f"{_documents(report.kept)} gone from the folder and can still be found. To delete what is gone: "
-                f"indexer sync {_quoted(self._folder)} -c {_quoted(self._collection)} --prune"
+                f"indexer sync {_quoted(folder)} -c {_quoted(self._collection)} --prune"
             )
         self._some("unsure", report.unsure)
         if report.unsure:
@@ -231,8 +233,8 @@ def _documents(missing: Sequence[Missing]) -> str:
     return "1 document is" if len(missing) == 1 else f"{len(missing):,} documents are"
 
 
-def _quoted(name: Path | str) -> str:
-    return shlex.quote(on_one_line(str(name)))
+def _quoted(name: str) -> str:
+    return shlex.quote(on_one_line(name))
 
 
 def _print(line: dict[str, Any]) -> None:

@@ -49,6 +49,7 @@ class SyncRun:
         interruption: Interruption,
     ) -> None:
         self.display = SyncDisplay(folder, collection, as_json=as_json)
+        self._folder = folder
         self._library = library
         self._collection = collection
         self._prune = prune
@@ -81,11 +82,13 @@ class SyncRun:
         """Raises SourceNotFound or InvalidRequest if there is no such folder."""
         self._sync.check()
 
-    def run(self, changed: Collection[str] | None = None, *, repeated: bool = False) -> bool:
+    def run(
+        self, changed: Collection[str] | None = None, *, repeated: bool = False, busy: Collection[str] = ()
+    ) -> bool:
         """Plan and do it, at ``changed`` paths or everywhere; returns whether all of it was done.
 
         ``repeated``: what failed or was told before is neither tried nor told again, as long as it stays as it is.
-        Where the cause may pass, it is tried after a while.
+        Where the cause may pass, it is tried after a while. ``busy`` are paths of files that are not taken in yet.
 
         Raises as ``FolderSync`` does, IngestInProgress, and StoppedLooking.
         """
@@ -99,6 +102,9 @@ class SyncRun:
                         plan = self._sync.plan(changed, watcher=looking)
             if repeated:
                 self._leave_out_told(plan)
+                written = {self._folder / path for path in busy}
+                plan.add = [file for file in plan.add if file.path not in written]
+                plan.change = [file for file in plan.change if file.path not in written]
                 if plan.idle:
                     return True
             else:

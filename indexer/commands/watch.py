@@ -73,7 +73,7 @@ def watch(
         run.check()
         for places in following.looks():
             try:
-                run.run(places, repeated=teller.watching)
+                run.run(places, repeated=teller.watching, busy=following.busy())
             except StoppedLooking:  # what follows ends
                 continue
             except IngestInProgress as error:

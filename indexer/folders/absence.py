@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rag.source_types import KnownSource
 
 # Times of file systems are coarse, up to two seconds.
-_CLOCKS_DIFFER_S: Final = 2.0
+CLOCKS_DIFFER_S: Final = 2.0
 
 
 class Evidence:
@@ -28,12 +28,12 @@ class Evidence:
 
     def of(self, source: KnownSource) -> tuple[str, bool]:
         """What is to be said of a document whose file was not found, and whether it proves that the file is gone."""
-        if self._holds_nothing():
-            return f"nothing at all was found in {self._root}: it may be a disk that is not mounted", False
         path = Path(source.uri)
         for place in (source.uri, *map(str, path.parents)):
             if place in self._unreadable:
                 return f"{place} could not be read", False
+        if self._holds_nothing():
+            return f"nothing at all was found in {self._root}: it may be a disk that is not mounted", False
         try:
             path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -55,7 +55,7 @@ class Evidence:
             # Whoever deletes a file changes its folder, and no program can set the time of that. A folder that is empty
             # and was last changed before the document was stored is not the one that the file was in: a disk had been
             # mounted on it. Hidden files may be there to keep the empty folder.
-            unchanged = folder.stat().st_ctime < source.stored_at.timestamp() - _CLOCKS_DIFFER_S
+            unchanged = folder.stat().st_ctime < source.stored_at.timestamp() - CLOCKS_DIFFER_S
             if unchanged and all(entry.name.startswith(".") for entry in folder.iterdir()):
                 return f"{folder} is empty and nothing was deleted in it: it may be a disk that is not mounted", False
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rag.types import MEMBER_MARK
+from rag.stores.source_moves import holders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,14 +40,15 @@ class FailingFiles:
 
     def note(self, tried: Iterable[FoundFile], failures: Iterable[SourceFailure]) -> None:
         """What became of these files; a failure in a container is the container's."""
+        files = {file.uri: file for file in tried}
         passing: dict[str, bool] = {}
         for failure in failures:
-            uri = failure.uri.partition(MEMBER_MARK)[0]
-            passing[uri] = failure.passes or passing.get(uri, False)
-        for file in tried:
-            before = self._failed.pop(file.uri, None)
-            if (passes := passing.get(file.uri)) is not None:
+            for uri in filter(files.__contains__, (failure.uri, *holders(failure.uri))):
+                passing[uri] = failure.passes or passing.get(uri, False)
+        for uri, file in files.items():
+            before = self._failed.pop(uri, None)
+            if (passes := passing.get(uri)) is not None:
                 again = before is not None and before.file.same(file)
                 pause_s = min(2 * before.pause_s, _LONGEST_S) if before and again else _FIRST_S
                 due = self._clock() + pause_s if passes else float("inf")
-                self._failed[file.uri] = _Failed(file, pause_s, due)
+                self._failed[uri] = _Failed(file, pause_s, due)

@@ -46,12 +46,16 @@ class Following:
     """Tells when a look at a folder is due. ``poll``: look through it again and again, whatever the system offers."""
 
     def __init__(self, folder: Path, follower: Follower, *, poll: bool = False) -> None:
-        self._folder = folder
+        self._folder = folder.absolute()  # as the system tells of what is in it
         self._follower = follower
         self.poll = poll
-        self._settling = Settling(folder)
+        self._settling = Settling(self._folder)
         self._due = time.monotonic()
         self._took_s = 0.0
+
+    def busy(self) -> AbstractSet[str]:
+        """Paths relative to the folder that are not quiet yet, and are looked at later."""
+        return self._settling.busy()
 
     def again(self, places: AbstractSet[str] | None, *, after_s: float) -> None:
         """A look came to nothing: it is due again; everything (None) after so many seconds."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from itertools import groupby
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from indexer.folders.absence import Evidence
+from indexer.folders.absence import CLOCKS_DIFFER_S, Evidence
 from rag.errors import SourceLeftOut
 from rag.source_types import same_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from indexer.sources import SourcePath
     from rag.source_types import KnownSource
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundFile:
-    """A file in the folder; its times by the file system. ``reason``: why it is taken in."""
+    """A file in the folder; its times by the file system. ``reason``: why it is taken in.
+
+    ``exchanged``: it has the size and the time of its document and another's content.
+    """
 
     path: Path
     uri: str
@@ -30,6 +33,7 @@ class FoundFile:
     mtime_ns: int
     ctime_ns: int
     reason: str = "new"
+    exchanged: bool = False
 
     def same(self, other: FoundFile) -> bool:
         """Whether nothing was done to it in between, with its permissions neither."""
@@ -107,17 +111,18 @@ def plan_mirror(
     """Compare files found in a folder with the documents known there; both may be of a part of the folder.
 
     ``look_into`` reads a file, None if that cannot be done; it is asked only of new files that have the size of a
-    document whose file is gone. A file that has the size and time of its document is taken for unchanged, unless
-    ``metadata`` is said of it and was not before.
+    document whose file is gone, and of those that may have exchanged their names. Any other file that has the size and
+    time of its document is taken for unchanged, unless ``metadata`` is said of it and was not before.
     """
     plan = Plan()
     known_by_uri = {source.uri: source for source in known}
     seen: set[str] = set()
     new = []
+    touched: list[KnownSource] = []  # its file has the same size and time, and yet may have another's name
     for path in found:
         if isinstance(path.error, SourceLeftOut):
             plan.left_out.append(path)
-        elif path.error is not None or (file := _stat(path)) is None:
+        elif path.error is not None or (file := _stat(path.path, path.uri)) is None:
             plan.errors.append(path)
         elif file.uri not in seen:  # links may lead to one that was found already
             seen.add(file.uri)
@@ -126,20 +131,31 @@ def plan_mirror(
                 new.append(file)
             elif (reason := _difference(stored, file, metadata)) is None:
                 plan.unchanged += 1 + stored.members
+                if file.ctime_ns / 1e9 > stored.stored_at.timestamp() - CLOCKS_DIFFER_S:
+                    touched.append(stored)
             else:
                 plan.change.append(replace(file, reason=reason))
     evidence = Evidence(root, [error.uri for error in plan.errors])
-    gone: list[Missing] = []
-    for source in known:
-        if source.uri not in seen:
-            reason, proved = evidence.of(source)
-            (gone if proved else plan.unsure).append(Missing(source=source, reason=reason))
+    gone, plan.unsure = _missing((source for source in known if source.uri not in seen), evidence)
+    for stored, file in _exchanged(touched, [missing.source for missing in gone], look_into):
+        plan.unchanged -= 1 + stored.members
+        plan.change.append(replace(file, reason="it has another file's content", exchanged=True))
     moved = _moves([missing.source for missing in gone], new, look_into)
     plan.move = list(moved.values())
     plan.gone = [missing for missing in gone if missing.source.document_id not in moved]
     taken = {move.file.uri for move in plan.move}
     plan.add = [file for file in new if file.uri not in taken]
     return plan
+
+
+def _missing(sources: Iterable[KnownSource], evidence: Evidence) -> tuple[list[Missing], list[Missing]]:
+    """Those that are proved to be gone, and the others."""
+    gone: list[Missing] = []
+    unsure: list[Missing] = []
+    for source in sources:
+        reason, proved = evidence.of(source)
+        (gone if proved else unsure).append(Missing(source=source, reason=reason))
+    return gone, unsure
 
 
 def _difference(stored: KnownSource, file: FoundFile, metadata: Mapping[str, MetadataValue] | None) -> str | None:
@@ -157,18 +173,39 @@ def says_the_same(stored: KnownSource, metadata: Mapping[str, MetadataValue] | N
     return metadata is None or same_metadata(stored.metadata, metadata)
 
 
-def _stat(source: SourcePath) -> FoundFile | None:
+def _stat(path: Path, uri: str) -> FoundFile | None:
     try:
-        status = source.path.stat()
+        status = path.stat()
     except OSError:  # gone again since the folder was listed, or not to be read: it is reported when it is taken in
         return None
     return FoundFile(
-        path=source.path,
-        uri=source.uri,
+        path=path,
+        uri=uri,
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
         ctime_ns=status.st_ctime_ns,
     )
+
+
+def _exchanged(
+    touched: Sequence[KnownSource], gone: Sequence[KnownSource], look_into: Callable[[Path], Content | None]
+) -> Iterator[tuple[KnownSource, FoundFile]]:
+    """Documents and their files that hold something else, where another with the same size and time was beside."""
+    lost = {source.document_id for source in gone}
+    for _, several in groupby(sorted([*touched, *gone], key=_size_and_time), key=_size_and_time):
+        alike = list(several)
+        if len({source.sha256 for source in alike}) == 1:
+            continue
+        for source in alike:
+            path = Path(source.uri)
+            if source.document_id in lost or (content := look_into(path)) is None or content.sha256 == source.sha256:
+                continue
+            if (file := _stat(path, source.uri)) is not None:
+                yield source, file
+
+
+def _size_and_time(source: KnownSource) -> tuple[int, int]:
+    return source.size, source.mtime_ns
 
 
 def _moves(

@@ -46,6 +46,10 @@ class Settling:
             del self._last[place]
         return ready
 
+    def busy(self) -> set[str]:
+        """Those that wait to be quiet: what a look at a folder around them leaves alone."""
+        return set(self._last)
+
     def clear(self) -> None:
         self._last.clear()
 

@@ -28,7 +28,8 @@ _JUNK_FILES: Final = frozenset(
         for name in ("cargo", "poetry", "uv", "pdm", "pipfile", "composer", "gemfile", "flake", "pubspec")
     }
 )
-# What Word, Excel and PowerPoint lay beside a file that is open.
+_BESIDE_DATABASE: Final = ("locks", "plumbline.db.migration.lock")
+# What Word, Excel and PowerPoint lay beside a file that is open; Emacs lays ``#name#`` there.
 _JUNK_PREFIX: Final = "~$"
 _JUNK_SUFFIXES: Final = (".tmp", ".swp", ".bak", "~", ".part", ".crdownload")
 # Maps of programs to their source, and what LaTeX writes for its next run.
@@ -70,7 +71,7 @@ class _Folder:
 def walk(root: Path) -> Iterator[WalkedPath]:
     """Every file below a folder but hidden files, common junk and what ignore files name.
 
-    Links that lead out of it, or nowhere, and what is no file come as left out.
+    Links that lead out of it, or nowhere, data directories and what is no file come as left out.
     Of a folder's entries those that are left out are never held in memory together. A folder that cannot be listed,
     or whose ignore file cannot be used, comes with its error, and nothing in it does.
     """
@@ -99,14 +100,14 @@ def _walk(start: _Folder, anchor: Path) -> Iterator[WalkedPath]:
     visited = {Path(start.uri or "/")}
     while pending:
         folder = pending.pop()
+        if is_data_directory(folder.path):
+            yield WalkedPath(path=folder.path, uri=folder.uri or "/", root=anchor, left_out=DATA_DIRECTORY)
+            continue
         try:
             ignoring = folder.ignoring.entering(folder.path, folder.relative)
             names = sorted(_names(folder, ignoring, anchor))
         except (OSError, UnusableIgnoreFile) as error:
             yield WalkedPath(path=folder.path, uri=folder.uri or "/", root=anchor, error=error)
-            continue
-        if is_data_directory(folder.path):
-            yield WalkedPath(path=folder.path, uri=folder.uri or "/", root=anchor, left_out=DATA_DIRECTORY)
             continue
         below = []
         for name, is_folder, is_link, left_out in names:
@@ -166,7 +167,7 @@ def _judge(root: Path, anchor: Path, relative: str) -> tuple[str | None, Ignorin
     path, folder, ignoring = root, "", Ignoring()
     for name in relative.split("/"):
         if is_data_directory(path):
-            return f"a {DATA_DIRECTORY}", ignoring
+            return f"it lies in a {DATA_DIRECTORY}", ignoring
         ignoring = ignoring.entering(path, folder)
         path /= name
         is_folder = path.is_dir()
@@ -190,7 +191,7 @@ def left_out(name: str) -> bool:
 def is_data_directory(folder: Path) -> bool:
     """Whether it is where documents are stored: what lies there changes with every document that is taken in."""
     try:
-        return (folder / "plumbline.db").is_file() and (folder / "locks").is_dir()
+        return (folder / "plumbline.db").is_file() and any((folder / name).exists() for name in _BESIDE_DATABASE)
     except OSError:  # where nobody may look
         return False
 
@@ -208,7 +209,9 @@ def _left_out(name: str, *, is_folder: bool) -> str | None:
     low = name.lower()
     if low in _JUNK_FILES or low.endswith(_KEPT_SUFFIXES):
         return "a file that another program keeps for itself"
-    return "a temporary or backup file" if low.startswith(_JUNK_PREFIX) or low.endswith(_JUNK_SUFFIXES) else None
+    if low.startswith(_JUNK_PREFIX) or low.endswith(_JUNK_SUFFIXES) or (low.startswith("#") and low[1:].endswith("#")):
+        return "a temporary or backup file"
+    return None
 
 
 def _inside(path: Path, anchor: Path) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, func, literal, or_, select, update
+from sqlalchemy import and_, bindparam, exists, func, literal, or_, select, update
+from sqlalchemy.orm import aliased
 
 from rag.source_types import KnownSource, StoredSource
 from rag.stores.collection_rows import collection_row
@@ -17,7 +18,7 @@ from rag.stores.visibility import KEPT, OF_PRESENT, visible
 from rag.types import MEMBER_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -31,6 +32,16 @@ _STORED: Final = (
     select(VersionRow, DocumentRow.uri)
     .join(DocumentRow, DocumentRow.id == VersionRow.document_id)
     .where(DocumentRow.collection_id == bindparam("collection"), DocumentRow.uri == bindparam("uri"), visible())
+)
+
+_container, _of_container = aliased(DocumentRow), aliased(VersionRow)
+# Asked of the database, as there may be many: whether the document lies in what its address has before the first mark.
+_IN_THE_FIRST: Final = and_(
+    func.instr(DocumentRow.uri, _MEMBER) > 0,
+    exists()
+    .where(_container.collection_id == DocumentRow.collection_id)
+    .where(_container.uri == func.substr(DocumentRow.uri, 1, func.instr(DocumentRow.uri, _MEMBER) - 1))
+    .where(_of_container.document_id == _container.id, _of_container.status == VersionStatus.ACTIVE),
 )
 
 
@@ -60,7 +71,7 @@ def stored_source(database: Database, collection: Collection, uri: str) -> Store
 
 
 def sources_below(database: Database, collection: Collection, folder: str) -> list[KnownSource]:
-    """The active documents whose URI lies below a folder's, by URI; not the documents in them (members of archives)."""
+    """The active documents whose URI lies below a folder's, by URI; not what others hold (members of archives)."""
     return _sources(database, collection, _begins_with(f"{folder.rstrip('/')}/"))
 
 
@@ -88,13 +99,19 @@ def _sources(database: Database, collection: Collection, where: ColumnElement[bo
         )
         .join(VersionRow, VersionRow.document_id == DocumentRow.id)
         .where(DocumentRow.collection_id == collection.id, VersionRow.status == VersionStatus.ACTIVE)
-        .where(where, func.instr(DocumentRow.uri, _MEMBER) == 0)
-        .order_by(DocumentRow.uri)
+        .where(where, ~_IN_THE_FIRST)
+        .order_by(DocumentRow.uri)  # containers before what is in them
     )
     makers = (collection.fingerprint.parser, collection.fingerprint.chunker)
+    found: list[KnownSource] = []
+    containers: set[str] = set()
     with database.read() as connection:
-        return [
-            KnownSource(
+        for row in connection.execute(query.execution_options(yield_per=_BATCH)):
+            if row.members:
+                containers.add(row.uri)
+            if not containers.isdisjoint(holders(row.uri)):
+                continue
+            source = KnownSource(
                 document_id=row.id,
                 uri=row.uri,
                 title=row.title,
@@ -107,8 +124,14 @@ def _sources(database: Database, collection: Collection, where: ColumnElement[bo
                 stored_at=row.created_at,
                 members=row.members,
             )
-            for row in connection.execute(query.execution_options(yield_per=_BATCH))
-        ]
+            found.append(source)
+    return found
+
+
+def holders(uri: str) -> Iterator[str]:
+    """The addresses of what may hold this document, the innermost first: those of folders may have the mark, too."""
+    while uri := uri.rpartition(_MEMBER)[0]:
+        yield uri
 
 
 def _is_whole(connection: Connection, collection: Collection, row: Any) -> bool:  # noqa: ANN401  # a row of SQLAlchemy's
@@ -136,11 +159,9 @@ def move_sources(
     with database.write() as connection:
         for document_id, (uri, mtime_ns) in moves.items():
             before = connection.scalar(select(DocumentRow.uri).where(DocumentRow.id == document_id))
-            mine = DocumentRow.collection_id == collection.id
-            # One condition each: with two that are alternatives SQLite goes through all of the collection.
-            taken = (DocumentRow.uri == uri, _begins_with(f"{uri}{_MEMBER}"))
-            if before is None or any(_holds(connection, mine, each) for each in taken):
+            if before is None or _is_taken(connection, collection, uri):
                 continue
+            mine = DocumentRow.collection_id == collection.id
             after = literal(uri).concat(func.substr(DocumentRow.uri, len(before) + 1))
             for each in (DocumentRow.id == document_id, _begins_with(f"{before}{_MEMBER}")):
                 connection.execute(update(DocumentRow).where(mine, each).values(uri=after))
@@ -159,8 +180,17 @@ def move_sources(
     return moved
 
 
-def _holds(connection: Connection, *where: ColumnElement[bool]) -> bool:
-    return connection.scalar(select(DocumentRow.id).where(*where).limit(1)) is not None
+def taken_addresses(database: Database, collection: Collection, uris: Iterable[str]) -> set[str]:
+    """Those that no document can move to: another one has the address, or had it as far as versions are kept."""
+    with database.read() as connection:
+        return {uri for uri in uris if _is_taken(connection, collection, uri)}
+
+
+def _is_taken(connection: Connection, collection: Collection, uri: str) -> bool:
+    found = select(DocumentRow.id).where(DocumentRow.collection_id == collection.id).limit(1)
+    # One condition each: with two that are alternatives SQLite goes through all of the collection.
+    conditions = (DocumentRow.uri == uri, _begins_with(f"{uri}{_MEMBER}"))
+    return any(connection.scalar(found.where(each)) is not None for each in conditions)
 
 
 def retime_sources(database: Database, collection: Collection, times: Mapping[str, int]) -> None:

@@ -163,6 +163,13 @@ def test_what_is_gone_is_named_and_deleted_only_when_asked(sync, listed, run, do
     assert "lakes.txt" not in listed()
 
 
+def test_a_folder_whose_name_begins_with_a_dash_is_named_so_that_the_command_can_be_given(run, docs, embedder):
+    docs.rename("-docs")
+    run("sync", "--", "-docs")
+    Path("-docs", "lakes.txt").unlink()
+    assert "indexer sync ./-docs -c default --prune" in run("sync", "--", "-docs").stdout
+
+
 @pytest.mark.parametrize("vanish", [shutil.rmtree, lambda docs: (shutil.rmtree(docs), docs.mkdir())])
 def test_a_folder_that_is_missing_or_empty_deletes_nothing(sync, listed, docs, embedder, vanish):
     sync()
@@ -291,6 +298,19 @@ def test_a_file_that_was_only_touched_is_read_once(sync, docs, embedder):
     assert "file" not in sync()
 
 
+def test_two_files_of_one_size_and_time_that_exchange_their_names_are_read(sync, listed, docs, embedder):
+    one, other = docs / "one.txt", docs / "two.txt"
+    for path, text in ((one, "Mills grind the corn.\n"), (other, "Locks lift the ship.\n")):
+        path.write_text(text.ljust(40))
+        os.utime(path, ns=(10**18, 10**18))
+    sync()
+    one.rename(docs / "three.txt")
+    other.rename(one)
+    (docs / "three.txt").rename(other)
+    assert counts(sync()) == {"replaced": 2, "unchanged": 3}
+    assert counts(sync()) == {"unchanged": 5}
+
+
 def test_what_is_said_of_files_is_said_of_all_of_them_once(sync, listed, docs, embedder):
     sync()
     assert counts(sync("--meta", "team=red")) == {"replaced": 3}
@@ -316,6 +336,12 @@ def test_an_address_that_had_documents_before_takes_the_content_in_anew(sync, li
     sync("--prune")  # its past is kept under its address
     embedded = embedder.texts_embedded
     (docs / "sub" / "falls.txt").rename(docs / "lakes.txt")
+    steps = sync("--prune", "--dry-run")["step"]
+    assert [(step["action"], Path(step["uri"]).name) for step in steps] == [
+        ("add", "lakes.txt"),
+        ("delete", "falls.txt"),
+    ]
+    assert str(docs / "sub" / "falls.txt") in steps[0]["reason"]
     told = sync("--prune")
     assert counts(told) == {"ingested": 1, "deleted": 1, "unchanged": 1}
     assert listed().keys() == {"rivers.md", "lakes.txt"}
@@ -347,6 +373,24 @@ def test_a_watch_names_what_comes_in_after_the_first_look(run, docs, embedder, m
     first, then = run("watch", docs).stdout.split("3 ingested")
     assert "ingested" not in first
     assert {"replaced lakes.txt  (1 chunk)", "ingested new.txt  (1 chunk)"} <= set(then.splitlines())
+
+
+def test_a_watch_leaves_alone_what_is_written_to_in_a_folder_that_it_looks_at(run, docs, embedder, monkeypatch):
+    busy = {"sub/new.txt", "sub/falls.txt"}
+
+    def looks(_):
+        yield None
+        for name in (*busy, "sub/done.txt"):
+            (docs / name).write_text(f"The first half of {name}\n")
+        yield {"sub"}
+        busy.clear()
+        yield {"sub/new.txt", "sub/falls.txt"}
+
+    monkeypatch.setattr(Following, "looks", looks)
+    monkeypatch.setattr(Following, "busy", lambda _: busy)
+    told = [json.loads(line) for line in run("watch", docs, "--json").stdout.splitlines()]
+    summaries = [each for each in told if each["type"] == "summary"]
+    assert [(each["ingested"], each["replaced"]) for each in summaries] == [(3, 0), (1, 0), (1, 1)]
 
 
 def test_two_syncs_at_once_and_wrong_use(sync, run, home, docs, embedder):

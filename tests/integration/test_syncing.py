@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from indexer.report import Watcher
 from indexer.syncing import MOST_PATHS, FolderSync
+from rag.stores.tables import DocumentRow
 from tests.integration.ingesting import ingesting
 
 
@@ -86,6 +89,38 @@ def test_a_file_that_vanishes_before_it_is_read_fails_and_the_rest_goes_on(sync,
     report = carry_out(sync, plan)
     assert [failure.code for failure in report.ingested.failed] == ["source_not_found"]
     assert report.ingested.ingested == 1
+
+
+def test_a_folder_whose_name_ends_with_an_exclamation_mark_is_mirrored_as_any_other(sync, docs):
+    (docs / "Read me!").mkdir()
+    for number in range(2):
+        with zipfile.ZipFile(docs / "Read me!" / f"{number}.zip", "w") as archive:
+            archive.writestr("in.txt", f"Water number {number} in an archive.\n")
+    (docs / "Read me!" / "d.txt").write_text("A lake stands still.\n")
+    assert carry_out(sync, sync.plan()).ingested.ingested == 5
+    plan = sync.plan()
+    assert (plan.idle, plan.unchanged) == (True, 8)
+
+    (docs / "Read me!").rename(docs / "Read me!!")
+    assert len(carry_out(sync, sync.plan({"Read me!", "Read me!!"})).moved) == 3
+    (docs / "Read me!!" / "d.txt").unlink()
+    (docs / "Read me!!" / "0.zip").unlink()
+    assert len(carry_out(sync, sync.plan()).deleted) == 2
+    assert sync.plan().unchanged == 5
+
+
+def test_members_of_an_archive_that_is_not_taken_in_whole_yet_are_not_gone(sync, docs):
+    with zipfile.ZipFile(docs / "z.zip", "w") as archive:
+        for name in ("one.txt", "two.txt"):
+            archive.writestr(name, f"The lake of {name} stands still.\n")
+    store = sync._store
+    assert carry_out(sync, sync.plan()).ingested.ingested == 3
+    collection = store.collection("default")
+    container = store.stored_source(collection, str(docs / "z.zip"))
+    with sync._database.write() as connection:  # as a kill between the last member and the archive itself leaves it
+        connection.execute(update(DocumentRow).where(DocumentRow.id == container.document_id).values(uri="/elsewhere"))
+    plan = sync.plan()
+    assert (len(plan.add), plan.gone, plan.move) == (1, [], [])
 
 
 def test_a_part_is_planned_by_what_changed_there_alone(sync, docs):

@@ -39,6 +39,14 @@ def test_what_was_done_to_a_file_counts_and_why_it_is_looked_at_does_not(failing
     assert not failing.waits(replace(FILE, **changes))
 
 
+@pytest.mark.parametrize("folder", ["/docs", "/docs!", "/a.zip!/b!"])
+@pytest.mark.parametrize("member", ["", "!/inner.txt", "!/in.zip!/deep.txt"])
+def test_a_failure_in_a_container_is_the_containers_whatever_its_folder_is_called(failing, folder, member):
+    file = replace(FILE, uri=f"{folder}/a.zip")
+    failing.note([file], failures(SourceDamaged("torn"), file.uri + member))
+    assert failing.waits(file)
+
+
 @pytest.mark.parametrize("error", [SourceDamaged("torn"), SourceTooLarge("huge")])
 def test_a_cause_that_lies_in_the_file_stays(failing, clock, error):
     failing.note([FILE], failures(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,17 @@ def test_where_changes_were_lost_everything_is_looked_at_and_followed_as_before(
     looks = Following(folder, follower, poll=poll).looks()
     assert first(looks, 5) == [None, {"a"}, None, None, {"b"}]  # it failed again before anything could be looked at
     assert (asked, follower.heard) == ([poll or None] * 3, [])
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("given", ["docs", "./docs", "../{}/docs"])
+def test_a_folder_that_is_given_by_a_relative_path_is_looked_at_where_it_changed(folder, monkeypatch, given):
+    monkeypatch.setattr(following, "_QUIET_S", 0.0)
+    monkeypatch.chdir(folder.parent)
+    looks = Following(Path(given.format(folder.parent.name)), Recorder(folder)).looks()
+    assert next(looks) is None
+    (folder / "a.txt").touch()
+    assert next(looks) == {"a.txt"}
 
 
 @pytest.mark.timeout(30)

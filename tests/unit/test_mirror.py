@@ -11,7 +11,8 @@ import pytest
 
 from indexer.folders.ignoring import IGNORE_FILE
 from indexer.folders.mirror import Content, FoundFile, plan_mirror
-from indexer.sources import SourcePath, expand, uri_of
+from indexer.folders.walking import walk
+from indexer.sources import SourcePath, expand, sources_of, uri_of
 from rag.errors import SourceUnreadable
 from rag.source_types import KnownSource
 
@@ -53,7 +54,7 @@ def look_into(path):
 
 
 def planned(root, known, *, look_into=look_into):
-    return plan_mirror(root, expand([root]), known, look_into)
+    return plan_mirror(root, sources_of(walk(root)), known, look_into)
 
 
 def gone_from(plan):
@@ -155,6 +156,13 @@ def test_nothing_is_gone_from_a_folder_that_cannot_be_read(root):
     assert plan.errors == [closed]
 
 
+def test_a_folder_whose_ignore_file_is_of_no_use_is_not_called_empty(root):
+    known = [known_of(write(root, "a"))]
+    write(root, IGNORE_FILE, "[")
+    (missing,) = planned(root, known).unsure
+    assert missing.reason == f"{root} could not be read"
+
+
 def test_a_name_that_cannot_be_asked_for_proves_nothing(root):
     write(root, "kept", "kept!")
     loop = root / "loop"
@@ -177,6 +185,28 @@ def test_a_file_that_vanishes_while_the_plan_is_made_is_an_error(root):
     vanished = SourcePath(path=root / "vanished")
     plan = plan_mirror(root, [*expand([root]), vanished], [], look_into)
     assert plan.errors == [vanished]
+
+
+@pytest.mark.parametrize("moves", [[("a", "x"), ("b", "a"), ("x", "b")], [("b", "a")]])
+def test_names_that_files_of_one_size_and_time_exchange_are_told(root, moves):
+    for name in ("a", "b", "c"):
+        os.utime(write(root, name, f"this is {name}"), ns=(1, 1))
+    known = [known_of(root / name, document_id=number) for number, name in enumerate("abc")]
+    for before, after in moves:
+        (root / before).rename(root / after)
+    plan = planned(root, known)
+    assert {file.path.name for file in plan.change} == {after for _before, after in moves} - {"x"}
+    assert all(file.exchanged for file in plan.change)
+    assert plan.unchanged == 1
+
+
+def test_files_of_one_size_and_time_are_read_only_if_something_was_done_to_them(root):
+    for name in ("a", "b"):
+        os.utime(write(root, name, f"this is {name}"), ns=(1, 1))
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    known = [known_of(root / name, document_id=number, stored_at=later) for number, name in enumerate("ab")]
+    plan = planned(root, known, look_into=lambda path: pytest.fail(f"{path} was read"))
+    assert plan.idle
 
 
 def test_times_alone_make_a_change(root):

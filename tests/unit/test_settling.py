@@ -24,7 +24,7 @@ def test_a_place_comes_when_it_has_been_quiet_and_once(clock):
     settling.note(["/d/a"])
     assert settling.take(1.0) == set()
     clock.now = 1.0
-    assert settling.take(1.0) == {"sub/b"}
+    assert (settling.take(1.0), settling.busy()) == ({"sub/b"}, {"a"})
     clock.now = 1.75
     assert (settling.take(1.0), settling.take(1.0), len(settling)) == ({"a"}, set(), 0)
 

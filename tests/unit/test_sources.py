@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.folders.walking import walk_at
+from indexer.folders.walking import walk_at, why_left_out
 from indexer.sources import Source, expand, uri_of
 from rag.errors import SourceLeftOut, SourceNotFound, SourceTooLarge, SourceUnreadable
 from tests.faults.permissions import heeding_permissions
@@ -33,15 +33,18 @@ def write(root: Path, *paths: str) -> None:
 def test_a_folder_is_walked_in_a_stable_order_without_hidden_files_and_junk(tmp_path):
     write(tmp_path, "b.md", "a.md", "sub/z.txt", "sub/deep/y.txt", "c/x.txt")
     write(tmp_path, ".hidden.md", ".git/config", "node_modules/m.md", "old.bak", "edit~", "Thumbs.db", "sub/.env")
-    assert names(tmp_path) == ["a.md", "b.md", "c/x.txt", "sub/z.txt", "sub/deep/y.txt"]
+    write(tmp_path, "#a.md#", "#c")
+    assert names(tmp_path) == ["#c", "a.md", "b.md", "c/x.txt", "sub/z.txt", "sub/deep/y.txt"]
 
 
-def test_where_documents_are_stored_is_left_out(tmp_path):
-    write(tmp_path, "a.md", "data/plumbline.db", "data/locks/worker.lock", "data/blobs/waits.md", "copy/plumbline.db")
-    assert names(tmp_path) == ["a.md", "copy/plumbline.db"]
+def test_a_data_directory_holds_no_documents_to_take_in(tmp_path):
+    write(tmp_path, "a.md", "data/plumbline.db", "data/locks/ingest.pid", "other/plumbline.db", "locks/b.md")
+    assert names(tmp_path) == ["a.md", "locks/b.md", "other/plumbline.db"]
     assert left_out(tmp_path) == {"data": "data directory of Plumbline"}
     assert left_out(tmp_path / "data") == {".": "data directory of Plumbline"}
-    assert list(walk_at(tmp_path, "data/blobs/waits.md")) == []
+    assert list(walk_at(tmp_path, "data/locks/ingest.pid")) == []
+    assert why_left_out(tmp_path, "data/locks/ingest.pid") == "it lies in a data directory of Plumbline"
+    assert why_left_out(tmp_path, "data") is None  # whoever follows the folder around it is told
 
 
 def test_what_is_named_itself_is_never_left_out(tmp_path):

@@ -33,6 +33,17 @@ def test_documents_below_a_folder_and_nothing_beside_it(database, store, collect
     assert len(sources_below(database, collection, "/")) == 7
 
 
+def test_folders_whose_names_end_as_the_mark_of_members_begins_hold_documents(database, store, collection):
+    files = ["/d!/a.zip", "/d!/b", "/d!/e!/c"]
+    members = ["/d!/a.zip!/in", "/d!/a.zip!/in.zip", "/d!/a.zip!/in.zip!/it"]
+    for number, uri in enumerate([*members, *files]):
+        ingest(store, collection, uri, ["text"], seed=number)
+    assert [source.uri for source in sources_below(database, collection, "/d!")] == files
+    assert [source.uri for source in sources_at(database, collection, "/d!/e!")] == ["/d!/e!/c"]
+    store.delete(collection, [store.stored_source(collection, "/d!/a.zip").document_id])
+    assert [source.uri for source in sources_below(database, collection, "/")] == files[1:]
+
+
 def test_what_another_parser_made_is_not_current(database, store, collection):
     ingest(store, collection, "/d/a", ["text"])
     changed = store.ensure_collection("c", fingerprint(parser="parser-2"))
