@@ -163,11 +163,13 @@ def test_links_and_devices_in_a_tar_are_not_followed(take):
 def test_links_in_a_zip_are_not_followed(take):
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
-        link = zipfile.ZipInfo("link")
-        link.create_system, link.external_attr = 3, 0o120777 << 16
-        archive.writestr(link, "/etc/passwd")
+        for name, target in {"abs": "/etc/passwd", "a/up": "../../good.txt", "a/in": "../good.txt"}.items():
+            link = zipfile.ZipInfo(name)
+            link.create_system, link.external_attr = 3, 0o120777 << 16
+            archive.writestr(link, target)
         archive.writestr("good.txt", GOOD)
-    assert take("a.zip", held.getvalue()) == {"a.zip!/link": "source_unsafe", "a.zip!/good.txt": "", "a.zip": ""}
+    unsafe = dict.fromkeys(("a.zip!/abs", "a.zip!/a/up"), "source_unsafe")
+    assert take("a.zip", held.getvalue()) == {**unsafe, "a.zip!/good.txt": "", "a.zip": ""}
 
 
 def test_names_that_are_no_utf8_are_readable_and_harm_no_other(take):
@@ -303,9 +305,12 @@ def test_a_length_in_the_directory_of_a_zip_that_skips_files_loses_none(library,
     assert (failure.code, len(library.documents())) == ("source_damaged", 7)
 
 
-def test_a_broken_member_costs_itself(take):
-    raw = bytearray(zipped({"a.txt": GOOD * 50, "b.txt": GOOD}, method=zipfile.ZIP_STORED))
-    raw[100] ^= 0xFF
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str
+)
+def test_a_broken_member_costs_itself(take, method):
+    raw = bytearray(zipped({"a.txt": GOOD * 50, "b.txt": GOOD}, method=method))
+    raw[44:60] = b"\xff" * 16
     assert take("a.zip", bytes(raw)) == {"a.zip!/a.txt": "source_damaged", "a.zip!/b.txt": "", "a.zip": ""}
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
+import posixpath
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from indexer.folders.walking import left_out
-from indexer.parsers.archives.unpacking import Account, check_size, parts
-from indexer.parsers.blocks import Member
-from rag.errors import SourceDamaged, SourceEncrypted, SourceUnsafe, SourceUnsupported
+from indexer.parsers.archives.unpacking import Account, check_size, leads_out, parts, refused_link
+from indexer.parsers.blocks import Member, Notice
+from rag.errors import SourceDamaged, SourceEncrypted, SourceError, SourceUnsupported
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +38,8 @@ _MAX_DIRECTORY_BYTES: Final = 1 << 26
 def parse_zip(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]:  # noqa: ARG001 - a parser's signature
     """Yield the files of an archive; folders, hidden files and common junk are left out.
 
+    Links to places in the archive are counted in a notice: they hold nothing of their own.
+
     Raises:
         SourceDamaged: its directory cannot be read.
         SourceEncrypted: every file in it needs a password.
@@ -52,8 +57,17 @@ def parse_zip(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]
             account.add(entry.file_size)
         if entries and all(entry.flag_bits & _ENCRYPTED for entry, _entry_name in entries):
             raise SourceEncrypted("The archive needs a password.", hint="Unpack it and ingest the folder.")
+        links = 0
         for entry, name in entries:
-            yield Member(name=name, content=_content(archive, entry, limits))
+            content = _content(archive, entry, limits)
+            if _is_link(entry) and (target := _target(archive, entry, limits)) is not None:
+                if not leads_out(posixpath.dirname(name), target):
+                    links += 1
+                    continue
+                content = refused_link(target)
+            yield Member(name=name, content=content)
+        if links:
+            yield Notice(message=f"Left out: {plural(links, 'link')}; they hold no text of their own.")
 
 
 def _open(file: BinaryIO) -> tuple[zipfile.ZipFile, bool]:
@@ -139,9 +153,19 @@ def _name(entry: zipfile.ZipInfo, *, marked: bool) -> str:
     return name.replace("\\", "/")
 
 
+def _is_link(entry: zipfile.ZipInfo) -> bool:
+    return entry.create_system == _UNIX and (entry.external_attr >> 16) & _KIND == _LINK
+
+
+def _target(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -> str | None:
+    """Where a link leads; None if it cannot be read."""
+    try:
+        return next(_content(archive, entry, limits), b"").decode("utf-8", errors="replace")
+    except SourceError:
+        return None
+
+
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -> Iterator[bytes]:
-    if entry.create_system == _UNIX and (entry.external_attr >> 16) & _KIND == _LINK:
-        raise SourceUnsafe("It is a link, not a file; links in archives are not followed.")
     if entry.flag_bits & _ENCRYPTED:
         raise SourceEncrypted("It needs a password.", hint="Unpack it by hand and ingest the folder.")
     check_size(entry.file_size, limits)
@@ -152,5 +176,6 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -
         raise SourceUnsupported(
             f"It is packed in a way that cannot be unpacked: {error}.", hint="Unpack it and ingest the folder."
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        raise SourceDamaged(f"It cannot be unpacked: {error}.", hint="Get the archive again.") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        raise SourceDamaged(f"It cannot be unpacked: {reason}.", hint="Get the archive again.") from error
