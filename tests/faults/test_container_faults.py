@@ -177,6 +177,19 @@ def test_names_that_are_no_utf8_are_readable_and_harm_no_other(take):
     assert take("a.zip", raw) == {"a.zip!/gr%FF%FEn.txt": "", "a.zip!/good.txt": "", "a.zip": ""}
 
 
+@pytest.mark.parametrize("checksum", [zlib.crc32("Отчёт.txt".encode("cp866")), 0])
+def test_a_name_that_stands_in_utf8_beside_the_old_one_is_the_name(take, checksum):
+    old = "Отчёт.txt".encode("cp866").decode("cp437")
+    stated = b"\1" + struct.pack("<I", checksum) + "Отчёт.txt".encode()
+    entry = zipfile.ZipInfo("x" * len(old))
+    entry.extra = struct.pack("<HHH", 0xCAFE, 2, 0) + struct.pack("<HH", 0x7075, len(stated)) + stated
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr(entry, GOOD)
+    content = held.getvalue().replace(b"x" * len(old), old.encode("cp437"))
+    assert take("a.zip", content) == {f"a.zip!/{'Отчёт.txt' if checksum else old}": "", "a.zip": ""}
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_encrypted_zips(take, whole):
     raw = bytearray(zipped({"a.txt": GOOD, "b.txt": GOOD}))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _ENCRYPTED: Final = 0x1
 _UTF8_NAME: Final = 0x800
+_UNICODE_NAME: Final = 0x7075
+_EXTRA_BYTES: Final = 4  # before each extra field: its kind and its size
 _ENTRY_MARK: Final = b"PK\x01\x02"
 _HEADER_MARK: Final = b"PK\x03\x04"
 _HEADER_BYTES: Final = 30
@@ -142,15 +144,26 @@ class _WithoutUtf8Marks(io.RawIOBase):
 
 
 def _name(entry: zipfile.ZipInfo, *, marked: bool) -> str:
-    name = entry.filename
+    name = entry.orig_filename.partition("\0")[0]
     if not entry.flag_bits & _UTF8_NAME:
         # The format has no other encoding than this one of old; what writes UTF-8 without saying so is common.
         raw = name.encode("cp437", errors="replace")
         try:
-            name = raw.decode("utf-8")
+            name = (_unicode_name(entry.extra, raw) or raw).decode("utf-8")
         except UnicodeDecodeError:
             name = raw.decode("utf-8", errors="surrogateescape") if marked else name
     return name.replace("\\", "/")
+
+
+def _unicode_name(extra: bytes, raw: bytes) -> bytes | None:
+    """The name in UTF-8 that stands beside one in another encoding, if it is that one's (APPNOTE, section 4.6.9)."""
+    while len(extra) > _EXTRA_BYTES:
+        kind, size = (int.from_bytes(extra[at : at + 2], "little") for at in (0, 2))
+        version, checksum, name = extra[4:5], extra[5:9], extra[9 : 4 + size]
+        if kind == _UNICODE_NAME and version == b"\1" and int.from_bytes(checksum, "little") == zlib.crc32(raw):
+            return name
+        extra = extra[_EXTRA_BYTES + size :]
+    return None
 
 
 def _is_link(entry: zipfile.ZipInfo) -> bool:
