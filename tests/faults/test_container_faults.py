@@ -82,6 +82,17 @@ def test_a_tar_bomb_is_refused_before_its_first_member(take):
     assert take("bomb.tar.gz", content) == {"bomb.tar.gz": "source_too_large"}
 
 
+def test_holes_of_files_in_a_tar_count_as_what_they_unpack_to(take):
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for size in (-1 << 60, 1 << 28):
+            entry = tarfile.TarInfo("a.txt")
+            entry.size = len(GOOD)
+            entry.pax_headers = {"GNU.sparse.map": f"0,{len(GOOD)}", "GNU.sparse.size": str(size)}
+            archive.addfile(entry, io.BytesIO(GOOD))
+    assert take("a.tar", held.getvalue()) == {"a.tar": "source_too_large"}
+
+
 def test_a_tar_entry_that_claims_a_terabyte_is_refused_at_once(library, tmp_path):
     entry = tarfile.TarInfo("huge.txt")
     entry.size = 1 << 40

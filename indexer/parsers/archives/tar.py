@@ -97,7 +97,7 @@ def _members(file: BinaryIO, account: Account, limits: Limits) -> Iterator[Parse
     # Twice from its start: a packed archive has no directory, and what is over a limit is refused as a whole.
     for entry, _content in _entries(file, account.spend):
         if entry.isreg() and not left_out(entry.name):
-            account.add(0)
+            account.add(max(0, entry.size) if entry.issparse() else 0)  # holes take no bytes of the archive
         elif entry.issym() or entry.islnk():
             others["links"] += not _leads_out(entry)
         elif not entry.isdir():
