@@ -103,7 +103,11 @@ def _refuse_torn(parser: HTMLParser) -> None:
         if entry.type_name == "ERR_NO_MEMORY":
             raise MemoryError
         if entry.level_name == "FATAL":
-            raise SourceDamaged(f"The page cannot be read beyond line {entry.line}: {entry.message}.")
+            reason = entry.message.partition(", use ")[0]  # an option of libxml2 follows
+            raise SourceDamaged(
+                f"The page cannot be read beyond line {entry.line}: {reason}.",
+                hint="Save it from a browser anew, or copy its text into a file.",
+            )
 
 
 def _content(body: HtmlElement) -> HtmlElement:

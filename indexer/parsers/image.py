@@ -75,8 +75,9 @@ def _pages(file: BinaryIO) -> Iterator[Parsed]:
             f"This image has more than {_MAX_PIXELS:,} pixels.", hint="Scale it down, or save it in parts."
         ) from error
     except (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError, EOFError) as error:
+        reason = "it is none" if isinstance(error, UnidentifiedImageError) else str(error).rstrip(".")
         raise SourceDamaged(
-            f"This image cannot be decoded: {str(error).rstrip('.')}.",
+            f"This image cannot be decoded: {reason}.",
             hint="The file may be cut off; get or export it again.",
         ) from error
     if not found:

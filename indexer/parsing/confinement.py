@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Final
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION: Final = 1
 _RULE_PATH_BENEATH: Final = 1
+_PARENT_DEATH_SIGNAL: Final = 1
 _NO_NEW_PRIVILEGES: Final = 38
 _NEW_USER_AND_NETWORK: Final = 0x10000000 | 0x40000000
 
@@ -60,11 +62,13 @@ class _Program(ctypes.Structure):
 def confine() -> tuple[bool, bool]:
     """Confine this process, for good; returns whether files are safe from it, and whether it has no network.
 
+    It ends with the one that forked it.
     Files that are open stay so, and every file can be read that its user can read. To be called before it has threads.
     """
     if sys.platform != "linux":
         return False, False
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     isolated = _has_left_network(libc)
     libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)  # or the next two are refused
     version = int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _GET_VERSION))

@@ -259,8 +259,15 @@ class _Child:
         # Libraries that cannot get memory abort, few with a word. What grows is copied: it asks for twice what it has.
         full = 3 * ended.peak_bytes > self._memory_bytes
         aborted = status in _ABORTED and (_RUST_OUT_OF_MEMORY in errors or full)
-        if status == -signal.SIGKILL or aborted or any(mark in said for mark in _OUT_OF_MEMORY):
+        killed = status == -signal.SIGKILL
+        if (killed and full) or aborted or any(mark in said for mark in _OUT_OF_MEMORY):
             return out_of_memory(self._memory_bytes)
+        if killed:
+            held = f" when it had {ended.peak_bytes >> 20} MiB of memory" if ended.peak_bytes else ""
+            return ParserCrashed(
+                f"The parser was killed on this file{held}: by the system for want of memory, or by someone.",
+                hint="See whether the machine, or the container, has memory to spare, and ingest the file again.",
+            )
         if status < 0:
             cause = f"signal {signal.Signals(-status).name}"
             cause += f", {said}" if said else ""

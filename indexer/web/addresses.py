@@ -29,6 +29,7 @@ _NOT_PUBLIC: Final = tuple(
         ("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "224.0.0.0/3", "3fff::/20"),
     )
 )
+_AZURES_HOST: Final = ipaddress.ip_address("168.63.129.16")  # a public address that answers Azure's machines alone
 _NAME: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 
 
@@ -38,7 +39,7 @@ def is_public(address: Address) -> bool:
     nets = (*_TUNNELS, *_NOT_PUBLIC)
     if any(address.version == net.version and address in net for net in nets):
         return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)
+    return address.is_global and not (address.is_multicast or address.is_reserved or address == _AZURES_HOST)
 
 
 def plain(address: Address) -> Address:

@@ -170,9 +170,8 @@ class Connections:
                 response = self._response(stack, url, sent)
                 yield Reply(status=response.status, headers=_read(response.headers), body=response.iter_stream())
         except _NETWORK_ERRORS as error:
-            reason = (
-                self._late() if isinstance(error, httpcore2.TimeoutException) else str(error) or type(error).__name__
-            )
+            late = isinstance(error, httpcore2.TimeoutException)
+            reason = self._late() if late else str(error).rstrip(".") or type(error).__name__
             raise SourceUnreachable(f"{origin_of(url)} cannot be read: {reason}.", hint=_NETWORK_HINT) from error
         finally:
             self._ended[host] = time.monotonic()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from indexer.web.robots import ROBOTS_BYTES, Robots
@@ -95,7 +98,8 @@ class Fetcher:
         for _hop in range(_MOST_HOPS + 1):
             if site is not None and not same_site(url, site):
                 raise elsewhere(url, site)
-            self._robots.check(url)
+            with _led(first, url):
+                self._robots.check(url)
             with self._asked(url, conditions(url)) as reply:
                 location = reply.headers.get("location") if reply.status in _REDIRECTS else None
                 if location is None:
@@ -118,8 +122,9 @@ class Fetcher:
             self._connections.wait(wait)
 
     def _read_robots(self, url: str) -> tuple[int, bytes]:
+        first = url
         for _hop in range(_MOST_HOPS + 1):  # as many as RFC 9309 asks for, to other hosts too
-            with self._asked(url, {}) as reply:
+            with _led(first, url), self._asked(url, {}) as reply:
                 location = reply.headers.get("location") if reply.status in _REDIRECTS else None
                 if location is None and reply.status == 200:
                     return 200, b"".join(_unpacked(url, reply, ROBOTS_BYTES))
@@ -139,8 +144,24 @@ def _drain(reply: Reply) -> None:
             break
 
 
+@contextmanager
+def _led(first: str, url: str) -> Iterator[None]:
+    """Of an address that nobody named and that is refused, whose word it was."""
+    try:
+        yield
+    except SourceAddressRefused as error:
+        if url == first:
+            raise
+        raise SourceAddressRefused(f"{first} leads to {url}: {error.message}", hint=error.hint) from error
+
+
 def _next(url: str, location: str) -> str:
-    led_to = normalised(location, base=url)
+    try:
+        led_to = normalised(location, base=url)
+    except SourceAddressRefused as error:
+        raise SourceAddressRefused(
+            f"{url} leads on: {error.message}", hint="Save the page from a browser and ingest the file."
+        ) from error
     if url.startswith("https:") and not led_to.startswith("https:"):
         raise SourceAddressRefused(
             f"{url} leads to {led_to}, from https to plain http, which anyone on the way can change.",
@@ -159,10 +180,21 @@ def elsewhere(url: str, site: str) -> SourceAddressRefused:
 
 def _wait(reply: Reply) -> float | None:
     """Seconds that a busy server asks to wait; None if it is not busy or asks for too long."""
-    asked = reply.headers.get("retry-after", "1")
-    if reply.status not in _BUSY or not (asked.isascii() and asked.isdigit()):
+    if reply.status not in _BUSY:
         return None
-    return float(asked) if len(asked) < 4 and float(asked) <= _LONGEST_WAIT_S else None
+    seconds = _seconds(reply.headers.get("retry-after", "1"))
+    return seconds if seconds <= _LONGEST_WAIT_S else None
+
+
+def _seconds(asked: str) -> float:
+    """How long ``Retry-After`` asks to wait, in seconds or until a date (RFC 9110, section 10.2.3)."""
+    if asked.isascii() and asked.isdigit():
+        return float(asked[:9])
+    try:
+        until = parsedate_to_datetime(asked)
+    except ValueError:
+        return math.inf
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 def _require_success(url: str, reply: Reply) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from protego import Protego
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 ROBOTS_BYTES: Final = 500 << 10
 _LONGEST_DELAY_S: Final = 30.0
 _TOO_MANY_REQUESTS: Final = 429
+# Names stand without versions (section 2.2.1); who takes one from a log has it with its version.
+_VERSION: Final = re.compile(r"^([ \t]*+user-agent[ \t]*+:[ \t]*+[\w-]++)/[^\r\n]*+", re.IGNORECASE | re.MULTILINE)
 
 
 class RulesUnread(SourceDisallowed):
@@ -55,7 +58,8 @@ class Robots:
                 f"{origin}/robots.txt could not be read (HTTP {status}), and without it nothing there may be fetched.",
                 hint="Try again later.",
             )
-        rules = Protego.parse(content.decode("utf-8", errors="replace") if status < 300 else "")
+        text = content.decode("utf-8-sig", errors="replace") if status < 300 else ""
+        rules = Protego.parse(_VERSION.sub(r"\1", text))
         if (delay := rules.crawl_delay(AGENT)) is not None:
             self._slow_down(origin, min(float(delay), _LONGEST_DELAY_S))
         return rules

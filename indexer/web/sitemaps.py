@@ -220,7 +220,7 @@ def _elements(url: str, content: bytes) -> Iterator[_Entry]:
     from lxml import etree
 
     found = etree.iterparse(
-        io.BytesIO(content),
+        io.BytesIO(content.removeprefix(_MARK).lstrip()),  # many sites have an empty line before the declaration
         events=("start", "end"),
         resolve_entities=False,
         no_network=True,
@@ -228,6 +228,7 @@ def _elements(url: str, content: bytes) -> Iterator[_Entry]:
         huge_tree=False,
         recover=False,
     )
+    kind: str | None = None
     try:
         _event, root = next(found)
         kind = _ENTRIES.get(local_name(root))
@@ -249,6 +250,11 @@ def _elements(url: str, content: bytes) -> Iterator[_Entry]:
             while element.getprevious() is not None:
                 del around[0]
     except (etree.LxmlError, StopIteration) as error:
+        if kind is not None:
+            raise SourceDamaged(
+                f"{url} cannot be read to its end: {error}. What it lists after that is left out.",
+                hint="Try again later, or tell whoever runs the site.",
+            ) from error
         raise _no_sitemap(url, str(error) or "it is empty") from error
 
 

@@ -65,6 +65,12 @@ def is_killed(file: BinaryIO, encoding: str) -> Iterator[Block]:
     yield Block(text="")
 
 
+def is_killed_with_much_memory(file: BinaryIO, encoding: str) -> Iterator[Block]:
+    held = bytearray(b"x") * (200 << 20)
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield Block(text=str(len(held)))
+
+
 def takes_all_memory(file: BinaryIO, encoding: str) -> Iterator[Block]:
     held = []
     while True:

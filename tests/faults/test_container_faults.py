@@ -82,6 +82,17 @@ def test_a_tar_bomb_is_refused_before_its_first_member(take):
     assert take("bomb.tar.gz", content) == {"bomb.tar.gz": "source_too_large"}
 
 
+def test_holes_of_files_in_a_tar_count_as_what_they_unpack_to(take):
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for size in (-1 << 60, 1 << 28):
+            entry = tarfile.TarInfo("a.txt")
+            entry.size = len(GOOD)
+            entry.pax_headers = {"GNU.sparse.map": f"0,{len(GOOD)}", "GNU.sparse.size": str(size)}
+            archive.addfile(entry, io.BytesIO(GOOD))
+    assert take("a.tar", held.getvalue()) == {"a.tar": "source_too_large"}
+
+
 def test_a_tar_entry_that_claims_a_terabyte_is_refused_at_once(library, tmp_path):
     entry = tarfile.TarInfo("huge.txt")
     entry.size = 1 << 40
@@ -163,16 +174,31 @@ def test_links_and_devices_in_a_tar_are_not_followed(take):
 def test_links_in_a_zip_are_not_followed(take):
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
-        link = zipfile.ZipInfo("link")
-        link.create_system, link.external_attr = 3, 0o120777 << 16
-        archive.writestr(link, "/etc/passwd")
+        for name, target in {"abs": "/etc/passwd", "a/up": "../../good.txt", "a/in": "../good.txt"}.items():
+            link = zipfile.ZipInfo(name)
+            link.create_system, link.external_attr = 3, 0o120777 << 16
+            archive.writestr(link, target)
         archive.writestr("good.txt", GOOD)
-    assert take("a.zip", held.getvalue()) == {"a.zip!/link": "source_unsafe", "a.zip!/good.txt": "", "a.zip": ""}
+    unsafe = dict.fromkeys(("a.zip!/abs", "a.zip!/a/up"), "source_unsafe")
+    assert take("a.zip", held.getvalue()) == {**unsafe, "a.zip!/good.txt": "", "a.zip": ""}
 
 
 def test_names_that_are_no_utf8_are_readable_and_harm_no_other(take):
     raw = zipped({"grün.txt": GOOD, "good.txt": GOOD}).replace("ü".encode(), b"\xff\xfe")
     assert take("a.zip", raw) == {"a.zip!/gr%FF%FEn.txt": "", "a.zip!/good.txt": "", "a.zip": ""}
+
+
+@pytest.mark.parametrize("checksum", [zlib.crc32("Отчёт.txt".encode("cp866")), 0])
+def test_a_name_that_stands_in_utf8_beside_the_old_one_is_the_name(take, checksum):
+    old = "Отчёт.txt".encode("cp866").decode("cp437")
+    stated = b"\1" + struct.pack("<I", checksum) + "Отчёт.txt".encode()
+    entry = zipfile.ZipInfo("x" * len(old))
+    entry.extra = struct.pack("<HHH", 0xCAFE, 2, 0) + struct.pack("<HH", 0x7075, len(stated)) + stated
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr(entry, GOOD)
+    content = held.getvalue().replace(b"x" * len(old), old.encode("cp437"))
+    assert take("a.zip", content) == {f"a.zip!/{'Отчёт.txt' if checksum else old}": "", "a.zip": ""}
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -303,9 +329,12 @@ def test_a_length_in_the_directory_of_a_zip_that_skips_files_loses_none(library,
     assert (failure.code, len(library.documents())) == ("source_damaged", 7)
 
 
-def test_a_broken_member_costs_itself(take):
-    raw = bytearray(zipped({"a.txt": GOOD * 50, "b.txt": GOOD}, method=zipfile.ZIP_STORED))
-    raw[100] ^= 0xFF
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str
+)
+def test_a_broken_member_costs_itself(take, method):
+    raw = bytearray(zipped({"a.txt": GOOD * 50, "b.txt": GOOD}, method=method))
+    raw[44:60] = b"\xff" * 16
     assert take("a.zip", bytes(raw)) == {"a.zip!/a.txt": "source_damaged", "a.zip!/b.txt": "", "a.zip": ""}
 
 

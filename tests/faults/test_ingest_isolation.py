@@ -72,7 +72,8 @@ def test_it_gives_way_to_other_programs_and_to_other_sessions(parse):
         ("speaks_nonsense", ParserCrashed, "no reply"),
         ("announces_a_huge_reply", ParserCrashed, "no reply"),
         ("takes_all_memory", ParserOutOfMemory, "512 MiB"),
-        ("is_killed", ParserOutOfMemory, "512 MiB"),
+        ("is_killed", ParserCrashed, r"killed on this file when it had \d+ MiB"),
+        ("is_killed_with_much_memory", ParserOutOfMemory, "512 MiB"),
         ("floods", SourceTooLarge, "characters"),
     ],
 )
@@ -252,6 +253,19 @@ def test_no_process_is_left_behind(parse, parsers):
     assert len(ours) == 2
     parsers.close()
     assert psutil.wait_procs(ours, timeout=5)[1] == []
+
+
+def test_a_child_ends_when_the_one_that_waits_for_it_is_killed(parse, parsers, tmp_path):
+    with (tmp_path / "file").open("rb") as file:
+        pieces = parsers.parse(file, media_type="hangs", encoding="utf-8", size=8)
+        next(pieces)
+        waiting = psutil.Process(parsers._child._process.pid)
+        (child,) = waiting.children()
+        waiting.kill()
+        with pytest.raises(ParserCrashed, match="was killed on this file:"):
+            next(pieces)
+    assert psutil.wait_procs([child], timeout=5)[1] == []
+    assert [block.text for pieces in parse("well_behaved") for block in pieces.blocks] == ["the text"]
 
 
 @pytest.mark.parametrize("name", ["hangs", "hangs_in_c"])

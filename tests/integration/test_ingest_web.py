@@ -298,6 +298,18 @@ def test_a_sitemap_that_is_not_there_is_told_what_to_do_about_a_sitemap(ingest, 
     assert "delete" not in line["error"]["hint"]
 
 
+def test_a_sitemap_may_begin_with_an_empty_line_and_break_off(ingest, site) -> None:
+    whole = '\n<?xml version="1.0"?>' + LIST.format("<url><loc>/a</loc></url><url><loc>/b</loc></url>")
+    site.page("/a", "Rivers. They run.")
+    site.page("/b", "Lakes. They stand.")
+    site.answers["/s.xml"] = Answer(body=whole.encode())
+    assert len(ingest("--sitemap", f"{site.base}/s.xml")[0]) == 2
+    site.answers["/s.xml"] = Answer(body=whole[:-40].encode())
+    lines, _summary = ingest("--sitemap", f"{site.base}/s.xml", exit_code=1)
+    (failed,) = (line for line in lines if line["outcome"] == "failed")
+    assert "cannot be read to its end" in failed["error"]["message"]
+
+
 def test_sitemaps_that_list_each_other_end(ingest, site) -> None:
     for name, other in (("/a.xml", "/b.xml"), ("/b.xml", "/a.xml")):
         site.answers[name] = Answer(body=INDEX.format(entry(other, kind="sitemap")).encode())

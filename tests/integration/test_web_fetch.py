@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import socket
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
@@ -91,9 +93,16 @@ def test_redirects_end(site, got) -> None:
 )
 def test_a_redirect_to_where_nobody_may_go_is_refused(site, got, target: str) -> None:
     site.answers["/a"] = Answer(status=302, headers={"Location": target})
-    with pytest.raises(SourceAddressRefused):
+    with pytest.raises(SourceAddressRefused, match=f"{site.base}/a leads"):
         got(f"{site.base}/a")
     assert got.body == b""
+
+
+def test_rules_that_lead_to_where_nobody_may_go_are_told_as_that(site, got) -> None:
+    site.answers["/robots.txt"] = Answer(status=301, headers={"Location": "http://10.0.0.1/robots.txt"})
+    for path in ("/a", "/b"):
+        with pytest.raises(SourceAddressRefused, match=rf"^{site.base}/robots\.txt leads to http://10\.0\.0\.1/"):
+            got(f"{site.base}{path}")
 
 
 def test_a_redirect_to_another_site_is_refused_where_the_site_is_given(site, got) -> None:
@@ -175,6 +184,18 @@ def test_a_busy_server_is_asked_again(site, got) -> None:
         got(f"{site.base}/a")
 
 
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [(timedelta(seconds=20), 20.0), (timedelta(seconds=-20), 0.0), (timedelta(days=1), None), ("soon", None)],
+)
+def test_a_busy_server_may_name_a_date(site, got, asked, waited) -> None:
+    given = asked if isinstance(asked, str) else format_datetime(datetime.now(UTC) + asked, usegmt=True)
+    site.answers["/a"] = Answer(status=429, headers={"Retry-After": given})
+    with pytest.raises(SourceUnreachable, match="HTTP 429"):
+        got(f"{site.base}/a")
+    assert got.waited == [] if waited is None else got.waited == pytest.approx([waited] * 2, abs=5)
+
+
 def test_a_body_that_breaks_off_is_no_document(site, got) -> None:
     site.page("/a", "Water.")
     site.answers["/a"].cut = 10
@@ -236,6 +257,20 @@ def test_robots_txt_is_heeded_with_its_wildcards(site, got) -> None:
     with pytest.raises(SourceDisallowed):
         got(f"{site.base}/way")
     assert "/private/a.html" not in site.paths()
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        b"\xef\xbb\xbfUser-agent: *\nDisallow: /a\n",
+        b"User-agent: *\nAllow: /\n\nUser-agent: Other/2.0\nUser-agent: Plumbline/0.0.7 (+note)\nDisallow: /a\n",
+    ],
+    ids=["mark", "version"],
+)
+def test_rules_may_begin_with_a_mark_and_name_a_version(site, got, rules: bytes) -> None:
+    site.answers["/robots.txt"] = Answer(body=rules)
+    with pytest.raises(SourceDisallowed):
+        got(f"{site.base}/a")
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])

@@ -128,7 +128,7 @@ def test_no_more_than_so_many_pages_are_recognised(recognizer, monkeypatch):
 
 def test_a_damaged_or_huge_or_empty_image_is_told(recognizer, monkeypatch):
     for damaged in (picture()[:60], b"\x89PNG\r\n\x1a\n" + bytes(100), picture("JPEG")[:300]):
-        with pytest.raises(SourceDamaged):
+        with pytest.raises(SourceDamaged, match=r"decoded: [^<>]+$"):
             parsed(parse_image, damaged)
     recognizer.texts = ()
     with pytest.raises(SourceHasNoText):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from indexer.detection.tar_headers import is_tar
 from indexer.folders.walking import left_out
-from indexer.parsers.archives.unpacking import PART_BYTES, Account, check_size, parts
+from indexer.parsers.archives.unpacking import PART_BYTES, Account, check_size, leads_out, parts, refused_link
 from indexer.parsers.blocks import Member, Notice
-from rag.errors import SourceDamaged, SourceUnsafe
+from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +97,7 @@ def _members(file: BinaryIO, account: Account, limits: Limits) -> Iterator[Parse
     # Twice from its start: a packed archive has no directory, and what is over a limit is refused as a whole.
     for entry, _content in _entries(file, account.spend):
         if entry.isreg() and not left_out(entry.name):
-            account.add(0)
+            account.add(max(0, entry.size) if entry.issparse() else 0)  # holes take no bytes of the archive
         elif entry.issym() or entry.islnk():
             others["links"] += not _leads_out(entry)
         elif not entry.isdir():
@@ -107,7 +107,7 @@ def _members(file: BinaryIO, account: Account, limits: Limits) -> Iterator[Parse
         if entry.isreg() and not left_out(entry.name):
             yield Member(name=entry.name, content=_checked(content, entry, limits))
         elif (entry.issym() or entry.islnk()) and _leads_out(entry):
-            yield Member(name=entry.name, content=_refused_link(entry))
+            yield Member(name=entry.name, content=refused_link(entry.linkname))
     left = ", ".join(f"{count} {name}" for name, count in others.items() if count)
     if left:
         yield Notice(message=f"Left out: {left}; they hold no text of their own.")
@@ -190,18 +190,7 @@ def _checked(content: Callable[[], IO[bytes] | None], entry: tarfile.TarInfo, li
 
 
 def _leads_out(entry: tarfile.TarInfo) -> bool:
-    base = posixpath.dirname(entry.name) if entry.issym() else ""
-    target = posixpath.normpath(posixpath.join(base, entry.linkname))
-    return target.startswith(("/", "../")) or target == ".."
-
-
-def _refused_link(entry: tarfile.TarInfo) -> Iterator[bytes]:
-    if entry.linkname:
-        raise SourceUnsafe(
-            f"It is a link that leads out of the archive, to {entry.linkname}.",
-            hint="If that file is wanted, ingest it where it is.",
-        )
-    yield b""
+    return leads_out(posixpath.dirname(entry.name) if entry.issym() else "", entry.linkname)
 
 
 def _torn(error: Exception) -> SourceDamaged:

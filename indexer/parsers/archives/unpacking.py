@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Final
 
-from rag.errors import SourceTooLarge
+from rag.errors import SourceTooLarge, SourceUnsafe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,7 @@ PART_BYTES: Final = 1 << 20
 _MAX_RATIO: Final = 200
 # Small files may pack as well as they like.
 _FREE_BYTES: Final = 1 << 26
+_TOLD_CHARACTERS: Final = 500
 
 
 class Account:
@@ -65,3 +67,18 @@ def check_size(count: int, limits: Limits) -> None:
 def parts(file: IO[bytes]) -> Iterator[bytes]:
     while data := file.read(PART_BYTES):
         yield data
+
+
+def leads_out(base: str, target: str) -> bool:
+    """Whether a link in the folder ``base`` of an archive leads to a place that is not in it."""
+    place = posixpath.normpath(posixpath.join(base, target))
+    return place.startswith(("/", "../")) or place == ".."
+
+
+def refused_link(target: str) -> Iterator[bytes]:
+    """The content of a link that leads out. Raises SourceUnsafe when asked for."""
+    yield b""
+    raise SourceUnsafe(
+        f"It is a link that leads out of the archive, to {target[:_TOLD_CHARACTERS]}.",
+        hint="If that file is wanted, ingest it where it is.",
+    )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
+import posixpath
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from indexer.folders.walking import left_out
-from indexer.parsers.archives.unpacking import Account, check_size, parts
-from indexer.parsers.blocks import Member
-from rag.errors import SourceDamaged, SourceEncrypted, SourceUnsafe, SourceUnsupported
+from indexer.parsers.archives.unpacking import Account, check_size, leads_out, parts, refused_link
+from indexer.parsers.blocks import Member, Notice
+from rag.errors import SourceDamaged, SourceEncrypted, SourceError, SourceUnsupported
+from rag.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 _ENCRYPTED: Final = 0x1
 _UTF8_NAME: Final = 0x800
+_UNICODE_NAME: Final = 0x7075
+_EXTRA_BYTES: Final = 4  # before each extra field: its kind and its size
 _ENTRY_MARK: Final = b"PK\x01\x02"
 _HEADER_MARK: Final = b"PK\x03\x04"
 _HEADER_BYTES: Final = 30
@@ -34,6 +39,8 @@ _MAX_DIRECTORY_BYTES: Final = 1 << 26
 
 def parse_zip(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]:  # noqa: ARG001 - a parser's signature
     """Yield the files of an archive; folders, hidden files and common junk are left out.
+
+    Links to places in the archive are counted in a notice: they hold nothing of their own.
 
     Raises:
         SourceDamaged: its directory cannot be read.
@@ -52,8 +59,17 @@ def parse_zip(file: BinaryIO, encoding: str, limits: Limits) -> Iterator[Parsed]
             account.add(entry.file_size)
         if entries and all(entry.flag_bits & _ENCRYPTED for entry, _entry_name in entries):
             raise SourceEncrypted("The archive needs a password.", hint="Unpack it and ingest the folder.")
+        links = 0
         for entry, name in entries:
-            yield Member(name=name, content=_content(archive, entry, limits))
+            content = _content(archive, entry, limits)
+            if _is_link(entry) and (target := _target(archive, entry, limits)) is not None:
+                if not leads_out(posixpath.dirname(name), target):
+                    links += 1
+                    continue
+                content = refused_link(target)
+            yield Member(name=name, content=content)
+        if links:
+            yield Notice(message=f"Left out: {plural(links, 'link')}; they hold no text of their own.")
 
 
 def _open(file: BinaryIO) -> tuple[zipfile.ZipFile, bool]:
@@ -128,20 +144,41 @@ class _WithoutUtf8Marks(io.RawIOBase):
 
 
 def _name(entry: zipfile.ZipInfo, *, marked: bool) -> str:
-    name = entry.filename
+    name = entry.orig_filename.partition("\0")[0]
     if not entry.flag_bits & _UTF8_NAME:
         # The format has no other encoding than this one of old; what writes UTF-8 without saying so is common.
         raw = name.encode("cp437", errors="replace")
         try:
-            name = raw.decode("utf-8")
+            name = (_unicode_name(entry.extra, raw) or raw).decode("utf-8")
         except UnicodeDecodeError:
             name = raw.decode("utf-8", errors="surrogateescape") if marked else name
     return name.replace("\\", "/")
 
 
+def _unicode_name(extra: bytes, raw: bytes) -> bytes | None:
+    """The name in UTF-8 that stands beside one in another encoding, if it is that one's (APPNOTE, section 4.6.9)."""
+    while len(extra) > _EXTRA_BYTES:
+        kind, size = (int.from_bytes(extra[at : at + 2], "little") for at in (0, 2))
+        version, checksum, name = extra[4:5], extra[5:9], extra[9 : 4 + size]
+        if kind == _UNICODE_NAME and version == b"\1" and int.from_bytes(checksum, "little") == zlib.crc32(raw):
+            return name
+        extra = extra[_EXTRA_BYTES + size :]
+    return None
+
+
+def _is_link(entry: zipfile.ZipInfo) -> bool:
+    return entry.create_system == _UNIX and (entry.external_attr >> 16) & _KIND == _LINK
+
+
+def _target(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -> str | None:
+    """Where a link leads; None if it cannot be read."""
+    try:
+        return next(_content(archive, entry, limits), b"").decode("utf-8", errors="replace")
+    except SourceError:
+        return None
+
+
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -> Iterator[bytes]:
-    if entry.create_system == _UNIX and (entry.external_attr >> 16) & _KIND == _LINK:
-        raise SourceUnsafe("It is a link, not a file; links in archives are not followed.")
     if entry.flag_bits & _ENCRYPTED:
         raise SourceEncrypted("It needs a password.", hint="Unpack it by hand and ingest the folder.")
     check_size(entry.file_size, limits)
@@ -152,5 +189,6 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: Limits) -
         raise SourceUnsupported(
             f"It is packed in a way that cannot be unpacked: {error}.", hint="Unpack it and ingest the folder."
         ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        raise SourceDamaged(f"It cannot be unpacked: {error}.", hint="Get the archive again.") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
+        reason = str(error).rstrip(".")
+        raise SourceDamaged(f"It cannot be unpacked: {reason}.", hint="Get the archive again.") from error
