@@ -35,6 +35,9 @@ class JobFile(Response, frozen=True, kw_only=True):
 class Job(Response, frozen=True, kw_only=True):
     """Work that is queued or was done. Times are RFC 3339 in UTC; `outcomes` counts its files by what came of them.
 
+    While it runs, `files_known` is how many files it is about, with those of archives that are opened already (null
+    until that is known), and `chunks` how many are embedded.
+
     `metadata` is said of all of them; null keeps what was said before. `error` is that of the first file where all have
     failed, whose entries have their own.
     """
@@ -51,6 +54,8 @@ class Job(Response, frozen=True, kw_only=True):
     finished_at: str | None
     not_before: str | None
     outcomes: dict[str, int]
+    files_known: int | None
+    chunks: int
     error: JobError | None
 
 

@@ -114,6 +114,8 @@ def job(value: Job) -> job_schemas.Job:
         finished_at=value.finished_at,
         not_before=value.not_before,
         outcomes=dict(value.outcomes),
+        files_known=value.files_known,
+        chunks=value.chunks,
         error=plain(value.error, job_schemas.JobError) if value.error else None,
     )
 

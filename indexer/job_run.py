@@ -64,6 +64,9 @@ class JobRun(Watcher):
         self._inner = inner or Watcher()
         self._note_unchanged = bool(job.request.uploads)
         self._unchanged = 0
+        self._known: int | None = None
+        self._members = 0  # unchanged, and not among those that are known of
+        self._chunks = 0
         self._files: list[JobFile] = []
         self._tried_before = bool(job.outcomes)
         self._asked_again: list[SourceResult] = []  # unchanged: maybe since this job took them in
@@ -91,12 +94,14 @@ class JobRun(Watcher):
         self._thread.join()
 
     def found(self, sources: int) -> None:
+        self._known = sources
         self._inner.found(sources)
 
     def started(self, uri: str) -> None:
         self._inner.started(uri)
 
     def embedded(self, chunks: int) -> None:
+        self._chunks += chunks
         self._inner.embedded(chunks)
         self._note()  # what is stored while a long file is read need not wait for its end to be told
 
@@ -114,6 +119,7 @@ class JobRun(Watcher):
         else:
             self._files.append(_noted(result))
         self._unchanged += result.members
+        self._members += result.members
 
     def _count_again(self) -> None:
         """What an earlier attempt took in was taken in by this job, and is told as that."""
@@ -168,7 +174,14 @@ class JobRun(Watcher):
             return
         try:
             self._count_again()
-            self._cancelled = self._queue.record(self._job.id, self._owner, self._files, unchanged=self._unchanged)
+            self._cancelled = self._queue.record(
+                self._job.id,
+                self._owner,
+                self._files,
+                unchanged=self._unchanged,
+                files_known=None if self._known is None else self._known + self._members,
+                chunks=self._chunks,
+            )
             self._files = []
         except StorageError as error:
             if now:

@@ -90,6 +90,8 @@ class Job:
     """A request and how far it is. Times are RFC 3339 in UTC; ``attempts`` counts how often it was begun.
 
     ``outcomes`` counts its files by what came of them, as far as they are done. ``not_before``: not tried again before.
+    ``files_known``: how many files the last attempt knew of, with those of archives that it had opened; None until it
+    had looked. ``chunks``: how many it had embedded, or had found embedded.
     """
 
     id: int
@@ -103,6 +105,8 @@ class Job:
     not_before: str | None
     error: JobError | None
     outcomes: Mapping[str, int] = field(default_factory=dict)
+    files_known: int | None = None
+    chunks: int = 0
 
 
 def request_to_json(request: JobRequest) -> dict[str, Any]:

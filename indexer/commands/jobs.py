@@ -105,12 +105,19 @@ def _line(job: Job) -> str:
     request = job.request
     sources = [upload.name for upload in request.uploads] + [*request.paths, *request.sitemaps]
     shown = ", ".join(on_one_line(source) for source in sources[:3]) + (" ..." if len(sources) > 3 else "")
-    counts = counted_outcomes(job)
+    counts = ", ".join(filter(None, (_reached(job), counted_outcomes(job))))
     again = f", tried again after {job.not_before}" if job.not_before else ""
     return (
         f"{job.id}  {job.created_at}  {job.state}{' (stopping)' if _stopping(job) else ''}{again}"
         f"  {printable(request.collection)}: {shown}{f'  ({counts})' if counts else ''}"
     )
+
+
+def _reached(job: Job) -> str:
+    """How far a job is that runs; empty for others."""
+    if job.state is not JobState.RUNNING or job.files_known is None:
+        return ""
+    return f"{sum(job.outcomes.values()):,} of {plural(job.files_known, 'file')}, {plural(job.chunks, 'chunk')} so far"
 
 
 def counted_outcomes(job: Job) -> str:

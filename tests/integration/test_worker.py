@@ -28,6 +28,7 @@ from rag.errors import DataDirectoryUnwritable, DiskFull, ModelMissing, UnknownM
 from rag.factory import Library, open_library
 from rag.job_types import JobFile, JobRequest, JobState, Upload
 from rag.stores.collections.ingest_lock import IngestLock
+from rag.stores.jobs.queue import JobQueue
 from rag.stores.sqlite import database
 from tests.unit.mails import zipped
 
@@ -86,6 +87,28 @@ def test_an_upload_is_taken_in_under_its_own_name(library, work):
     assert work()[0]["outcomes"] == {"replaced": 1}
     put(library, ("report.md", b"# Rivers\n\nWater runs up.\n"))
     assert work()[0]["outcomes"] == {"unchanged": 1}
+
+
+def test_how_far_a_job_is_shows_while_a_long_file_is_taken_in(library, work, monkeypatch):
+    long = "".join(f"# Part {number}\n\nThe {number}th river runs down to the sea.\n\n" for number in range(3000))
+    job_id = put(library, ("short.txt", b"Lakes."), ("long.md", long.encode()))
+    monkeypatch.setattr("indexer.job_run._NOTE_S", 0.0)
+    told, lines, record = [], [], JobQueue.record
+
+    def recorded(*args, **kwargs):
+        asked = record(*args, **kwargs)
+        job = library.jobs.job(job_id)
+        told.append((job.files_known, sum(job.outcomes.values()), job.chunks))
+        lines.append(CliRunner().invoke(main, ["jobs"]).stdout)
+        return asked
+
+    monkeypatch.setattr(JobQueue, "record", recorded)
+    assert work()[0]["state"] == "succeeded"
+    within = {chunks for files, done, chunks in told if (files, done) == (2, 1)}
+    assert len(within) > 5  # of the long file, before it is done
+    assert told[-1] == (2, 2, 3001)
+    assert any("1 of 2 files, " in line for line in lines)
+    assert "so far" not in CliRunner().invoke(main, ["jobs"]).stdout
 
 
 def test_a_file_that_cannot_be_read_fails_with_its_name_and_reason(library, work):

@@ -307,3 +307,14 @@ def test_unchanged_files_are_counted_and_need_no_rows(queue):
     queue.cancel(job_id)
     assert queue.record(job_id, "w", [], unchanged=9) is True
     assert queue.job(job_id).outcomes == {"ingested": 1, "unchanged": 9}
+
+
+def test_how_far_an_attempt_is_is_told_and_begins_anew_with_the_next(queue):
+    job_id = queue.put(JobRequest(collection="c", paths=("/docs",))).id
+    assert queue.claim("w").files_known is None
+    queue.record(job_id, "w", [], files_known=60, chunks=1200)
+    job = queue.job(job_id)
+    assert (job.files_known, job.chunks) == (60, 1200)
+    queue.put_back(job_id, "w", JobError(code="disk_full", message="Full."), after=timedelta(0))
+    again = queue.claim("w")
+    assert (again.id, again.files_known, again.chunks) == (job_id, None, 0)

@@ -14,7 +14,7 @@ from rag.stores.collection_rows import change_collection, collection_row, requir
 from rag.stores.collections.holding import alone
 from rag.stores.collections.ingest_lock import IngestLock, ReembeddingLock
 from rag.stores.jobs.purge import require_no_job
-from rag.stores.jobs.queue import request_of
+from rag.stores.jobs.rows import request_of
 from rag.stores.jobs.tables import JobRow
 from rag.stores.reading import to_collection
 from rag.unicode import is_storable

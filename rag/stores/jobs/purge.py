@@ -10,7 +10,8 @@ from sqlalchemy import delete, exists, func, or_, select, update
 
 from rag.errors import Conflict
 from rag.job_types import request_to_json
-from rag.stores.jobs.queue import ENDED, request_of
+from rag.stores.jobs.queue import ENDED
+from rag.stores.jobs.rows import request_of
 from rag.stores.jobs.tables import JobFileRow, JobRow
 from rag.stores.tables import DocumentRow
 from rag.types import MEMBER_MARK

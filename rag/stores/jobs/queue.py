@@ -9,27 +9,25 @@ wait longer than the longest that there is.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
-from rag.errors import JobLost, UnknownJob
-from rag.job_types import Job, JobError, JobFile, JobRequest, JobState, request_from_json, request_to_json
-from rag.quality_types import Quality
-from rag.stores.checksums import RowDamaged, damaged
+from rag.errors import JobLost
+from rag.job_types import JobError, JobRequest, JobState, request_to_json
+from rag.stores.checksums import RowDamaged
+from rag.stores.jobs.rows import file_of, file_values, job_of, request_of
 from rag.stores.jobs.tables import JobFileRow, JobRow
 from rag.telemetry import get_logger
-from rag.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
-    from rag.job_types import Upload
+    from rag.job_types import Job, JobFile, Upload
     from rag.stores.sqlite.database import Database
 
     Gone = Callable[[str], bool]
@@ -75,7 +73,7 @@ class JobQueue:
         }
         with self._database.write() as connection:
             job_id = connection.scalars(insert(JobRow).values(**values).returning(JobRow.id)).one()
-            return _job(connection, job_id)
+            return job_of(connection, job_id)
 
     def claim(self, owner: str, *, gone: Gone = lambda _: False, busy: Iterable[str] = ()) -> Job | None:
         """The oldest job that waits, or was let go of, is this worker's from now on; None if there is none.
@@ -100,9 +98,9 @@ class JobQueue:
                 return None
             mine = {"state": JobState.RUNNING, "owner": owner, "lease_until": now + LEASE}
             begun = {"started_at": func.coalesce(JobRow.started_at, now), "attempts": JobRow.attempts + 1}
-            before = {"not_before": None, "error": None}  # of the attempt before
+            before = {"not_before": None, "error": None, "files_known": None, "chunks": 0}  # of the attempt before
             connection.execute(update(JobRow).where(JobRow.id == job_id).values(**mine, **begun, **before))
-            return _job(connection, job_id)
+            return job_of(connection, job_id)
 
     def renew(self, job_id: int, owner: str) -> bool:
         """Go on with a job; returns whether somebody wants it cancelled.
@@ -116,17 +114,29 @@ class JobQueue:
             connection.execute(lease)
             return bool(row.cancel_requested)
 
-    def record(self, job_id: int, owner: str, files: Sequence[JobFile], *, unchanged: int = 0) -> bool:
+    def record(
+        self,
+        job_id: int,
+        owner: str,
+        files: Sequence[JobFile],
+        *,
+        unchanged: int = 0,
+        files_known: int | None = None,
+        chunks: int = 0,
+    ) -> bool:
         """Note what came of files, in place of what was noted of them in an earlier attempt, and how many so far were
         unchanged and are not noted; returns whether somebody wants the job cancelled. Raises JobLost.
+
+        ``files_known`` and ``chunks`` are of this attempt so far, as ``Job`` has them.
         """
         with self._database.write() as connection:
             row = self._require_mine(connection, job_id, owner)
-            last = {file.uri: {"job_id": job_id, **_file_values(file)} for file in files}
+            last = {file.uri: {"job_id": job_id, **file_values(file)} for file in files}
             if last:
                 connection.execute(_FORGET, [{"of": job_id, "named": uri} for uri in last])
                 connection.execute(insert(JobFileRow), list(last.values()))
-            connection.execute(update(JobRow).where(JobRow.id == job_id).values(unchanged=unchanged))
+            reached = {"unchanged": unchanged, "files_known": files_known, "chunks": chunks}
+            connection.execute(update(JobRow).where(JobRow.id == job_id).values(**reached))
             return bool(row.cancel_requested)
 
     def finish(self, job_id: int, owner: str, state: JobState, *, error: JobError | None = None) -> Job:
@@ -134,7 +144,7 @@ class JobQueue:
         with self._database.write() as connection:
             self._require_mine(connection, job_id, owner)
             _end(connection, job_id, state, error, self._now())
-            return _job(connection, job_id)
+            return job_of(connection, job_id)
 
     def put_back(
         self, job_id: int, owner: str, error: JobError, *, counts: bool = True, after: timedelta | None = None
@@ -158,7 +168,7 @@ class JobQueue:
                 later = {"state": JobState.QUEUED, "not_before": self._now() + delay, "attempts": attempts}
                 released = {"owner": None, "lease_until": None, "error": asdict(error)}
                 connection.execute(update(JobRow).where(JobRow.id == job_id).values(**later, **released))
-            return _job(connection, job_id)
+            return job_of(connection, job_id)
 
     def take_back(self, *, gone: Gone = lambda _: False) -> None:
         """Let go of jobs whose worker is silent or ``gone``, as ``claim`` does; commands' own only if they are gone."""
@@ -194,17 +204,17 @@ class JobQueue:
     def cancel(self, job_id: int) -> Job:
         """End a job that waits, or ask its worker to stop after what is being embedded. Raises UnknownJob."""
         with self._database.write() as connection:
-            job = _job(connection, job_id)
+            job = job_of(connection, job_id)
             if job.state is JobState.QUEUED:
                 _end(connection, job_id, JobState.CANCELLED, None, self._now())
             elif job.state is JobState.RUNNING:
                 connection.execute(update(JobRow).where(JobRow.id == job_id).values(cancel_requested=True))
-            return _job(connection, job_id)
+            return job_of(connection, job_id)
 
     def job(self, job_id: int) -> Job:
         """Raises UnknownJob."""
         with self._database.read() as connection:
-            return _job(connection, job_id)
+            return job_of(connection, job_id)
 
     def jobs(self, *, collection: str | None = None, limit: int = 100, before: int | None = None) -> list[Job]:
         """Jobs, the newest first, those with an id below ``before``."""
@@ -214,14 +224,14 @@ class JobQueue:
         if before is not None:
             query = query.where(JobRow.id < before)
         with self._database.read() as connection:
-            return [_job(connection, job_id) for job_id in connection.scalars(query).all()]
+            return [job_of(connection, job_id) for job_id in connection.scalars(query).all()]
 
     def files(self, job_id: int, *, limit: int = 1000, after: int = 0) -> list[tuple[int, JobFile]]:
         """What came of a job's files, in the order they were done, each with its place; those after a place."""
         query = select(JobFileRow).where(JobFileRow.job_id == job_id, JobFileRow.id > after)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(JobFileRow.id).limit(limit)).all()
-        return [(row.id, _to_file(row)) for row in rows]
+        return [(row.id, file_of(row)) for row in rows]
 
     def outcomes_of(self, job_id: int, uris: Sequence[str]) -> dict[str, str]:
         """What is noted of these files of a job, by address."""
@@ -287,28 +297,13 @@ def _addresses(row: Any) -> set[tuple[str, str]]:  # noqa: ANN401  # a row of SQ
     return {(row.collection, upload.uri) for upload in request_of(row).uploads}
 
 
-def request_of(row: Any) -> JobRequest:  # noqa: ANN401  # a row of SQLAlchemy's
-    """What a job is to do, of a row with its id, collection and request. Raises RowDamaged."""
-    with _as_written(row.id):
-        return request_from_json(row.collection, row.request)
-
-
-@contextmanager
-def _as_written(job_id: int) -> Iterator[None]:
-    """Raises RowDamaged for what cannot be made of the values of a row."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise damaged(f"What is stored of job {job_id}", "`indexer verify --repair` ends it.", RowDamaged) from error
-
-
 def _damaged(connection: Connection) -> Iterator[int]:
     for job_id in connection.scalars(select(JobRow.id).order_by(JobRow.id)).all():
         try:
-            _job(connection, job_id)
+            job_of(connection, job_id)
             files = connection.execute(select(JobFileRow).where(JobFileRow.job_id == job_id)).all()
             for row in files:
-                _to_file(row)
+                file_of(row)
         except RowDamaged:
             yield job_id
 
@@ -348,49 +343,3 @@ def _end(connection: Connection, job_id: int, state: JobState, error: JobError |
     values = {"state": state, "owner": None, "lease_until": None, "not_before": None, "finished_at": at}
     told = None if error is None else asdict(error)
     connection.execute(update(JobRow).where(JobRow.id == job_id).values(**values, error=told))
-
-
-def _job(connection: Connection, job_id: int) -> Job:
-    row = connection.execute(select(JobRow).where(JobRow.id == job_id)).one_or_none()
-    if row is None:
-        raise UnknownJob(f"There is no job {job_id}.", hint="`indexer jobs` and GET /v1/jobs list those there are.")
-    counts = select(JobFileRow.outcome, func.count()).where(JobFileRow.job_id == job_id)
-    outcomes = {row[0]: row[1] for row in connection.execute(counts.group_by(JobFileRow.outcome))}
-    if row.unchanged:
-        outcomes["unchanged"] = outcomes.get("unchanged", 0) + row.unchanged
-    with _as_written(job_id):
-        return Job(
-            id=row.id,
-            request=request_from_json(row.collection, row.request),
-            state=JobState(row.state),
-            attempts=row.attempts,
-            cancel_requested=row.cancel_requested,
-            created_at=_shown(row.created_at) or "",
-            started_at=_shown(row.started_at),
-            finished_at=_shown(row.finished_at),
-            not_before=_shown(row.not_before),
-            error=None if row.error is None else JobError(**row.error),
-            outcomes=outcomes,
-        )
-
-
-def _file_values(file: JobFile) -> dict[str, Any]:
-    return asdict(file) | {"notices": list(file.notices)}
-
-
-def _to_file(row: Any) -> JobFile:  # noqa: ANN401  # a row of SQLAlchemy's
-    with _as_written(row.job_id):
-        return JobFile(
-            uri=row.uri,
-            outcome=row.outcome,
-            document_id=row.document_id,
-            chunks=row.chunks,
-            seconds=row.seconds,
-            notices=tuple(row.notices),
-            error=None if row.error is None else JobError(**row.error),
-            quality=None if row.quality is None else Quality(**row.quality),
-        )
-
-
-def _shown(time: datetime | None) -> str | None:
-    return None if time is None else rfc3339(time)

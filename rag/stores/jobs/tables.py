@@ -24,6 +24,8 @@ class JobRow(Base):
     state: Mapped[str] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(default=0)
     unchanged: Mapped[int] = mapped_column(default=0)  # files that need no row of their own
+    files_known: Mapped[int | None]
+    chunks: Mapped[int] = mapped_column(default=0)
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     owner: Mapped[str | None] = mapped_column(Text)
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -39,6 +39,7 @@ REVISIONS = (
     "0023",
     "0024",
     "0025",
+    "0026",
 )
 
 # As a package, not as a path: it works from an installed wheel, and a path may hold characters Alembic interpolates.
