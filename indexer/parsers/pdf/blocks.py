@@ -30,7 +30,7 @@ _PARAGRAPH_GAP: Final = 1.3
 _HEADING_GAP: Final = 1.7
 _ITEM_GAP: Final = 2.0
 _CODE_GAP: Final = 3.0
-# A number so far below a heading without one begins the next heading; one that comes after another does so at any distance.
+# A number so far below a heading without one begins another heading; a later number does so at any distance.
 _NUMBER_GAP: Final = 1.2
 # Lines of one heading share an edge or their middle, or are moved by less than so many font sizes.
 _MOVED: Final = 4.0
