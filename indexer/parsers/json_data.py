@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 # What is longer is given a section of its own under its key.
 _SECTION_CHARS: Final = 600
-_MAX_LEVEL: Final = 4
+# A key says what is below it, never what the document is, as a heading of the first level may.
+_FIRST_LEVEL: Final = 2
+_MAX_LEVEL: Final = 5
 # What is nested deeper stays together: each level of parts is measured whole.
 _MAX_PARTED_DEPTH: Final = 16
 # Nobody reads deeper ones, and what writes them means harm.
@@ -131,7 +133,7 @@ class _Writer:
         self._blobs = 0
 
     def blocks(self, value: Any) -> Iterator[Block]:  # noqa: ANN401
-        for block in self._value(value, "", 0, 1):
+        for block in self._value(value, "", 0, _FIRST_LEVEL):
             yield from bounded(block)
 
     def record(self, value: Any) -> Iterator[Block]:  # noqa: ANN401

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# What a terminal overwrites: the earlier states of a progress bar.
+_OVERWRITTEN = re.compile(r"[^\r\n]*\r+(?=[^\r\n])")
 _PLACEHOLDER = re.compile(r"<[^<>\n]*>")
 _LEVELS: Final = range(1, 7)
 # Longer outputs are logs and dumps; their beginning tells what they are.
@@ -93,7 +95,7 @@ def _output(output: dict[str, Any]) -> str:
         return storable(f"{output.get('ename', '')}: {output.get('evalue', '')}")
     data = output.get("data") if isinstance(output.get("data"), dict) else output
     found = data.get("text/plain", data.get("text", "")) if isinstance(data, dict) else ""
-    text = _ESCAPES.sub("", _text(found))
+    text = _OVERWRITTEN.sub("", _ESCAPES.sub("", _text(found)).replace("\r\n", "\n"))
     # What stands for a picture where none can be shown: "<Figure size 640x480 with 1 Axes>".
     is_picture = isinstance(data, dict) and any(kind.startswith("image/") for kind in data)
     return "" if is_picture and _PLACEHOLDER.fullmatch(text.strip()) else text

@@ -4,7 +4,7 @@ import io
 import json
 import re
 import tracemalloc
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -29,7 +29,9 @@ from indexer.formats import (
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.json_data import parse_json
 from indexer.parsers.separated import parse_csv
+from indexer.parsing.wire import Pieces
 from indexer.sources import scan_file
+from indexer.titles import title_of
 from rag.embedding.fake import HashingEmbedder
 from rag.errors import SourceDamaged, SourceUnsafe
 from tests.unit.parsing import parsed
@@ -124,6 +126,13 @@ def test_small_json_is_one_block_and_large_json_has_sections():
     assert large.of("paragraph")[0] == "version: 1"
     assert len(large.blocks) == 22
     assert large.of("paragraph")[1].startswith("name: river 0\ntext: It runs")
+
+
+def test_keys_of_json_are_no_titles():
+    rivers = [{"name": f"river {n}", "text": "It runs down. " * 10} for n in range(20)]
+    large = parsed(JSON, json.dumps({"rivers": rivers, "lakes": rivers}))
+    assert large.of("heading") == ["rivers", "lakes"]
+    assert title_of([Pieces(blocks=large.blocks)], PurePath("waters.json")) == "waters"
 
 
 def test_json_lines_are_records_and_broken_ones_are_told():
@@ -341,6 +350,12 @@ def test_notebooks_keep_cells_and_cut_long_outputs():
     assert result.of("paragraph") == ["They run.", "raw text"]
     assert "iVBOR" not in result.text
     assert result.notices == ["1 output of more than 4,000 characters cut off."]
+
+
+def test_of_a_progress_bar_in_a_notebook_its_last_state_is_kept():
+    stream = "10%|#  | 1/10\r 20%|## | 2/10\r\x1b[A100%|###| 10/10\r\ndone\r\n"
+    cell = {"cell_type": "code", "source": "run()", "outputs": [{"output_type": "stream", "text": stream}]}
+    assert parsed(NOTEBOOK, json.dumps({"cells": [cell]})).of("code") == ["run()", "100%|###| 10/10\ndone"]
 
 
 @pytest.mark.parametrize("odd", [None, 7, 2.0, True, 10**9, "x", [], [1], {"a": 1}])

@@ -130,6 +130,18 @@ def test_headings_of_rich_text_with_levels_are_these():
     assert [(block.level, block.heading) for block in found] == [(1, "Ducks"), (2, "Food")]
 
 
+def test_deleted_and_hidden_words_of_rich_text_are_left_out():
+    content = (
+        rb"{\rtf1 Pay {\deleted\revauthdel1 five}\emdash {\b ten} euros\v  secret\v0  now.\par"
+        rb"\trowd {\deleted Old}\cell B\cell\row C\cell{\v x}\cell\row\pard {\deleted All of it.}\par End.\par}"
+    )
+    assert texts(parse_rtf, content) == [
+        ("paragraph", "Pay \u2014ten euros now.\n\n"),
+        ("table", " | B\nC\n\n"),
+        ("paragraph", "End.\n\n"),
+    ]
+
+
 def test_signs_in_the_place_of_marks_are_no_text():
     assert texts(parse_rtf, b"{\\rtf1 a\\u-560?" + b"1" * 5000 + b"\\u-559? b\\par}")[0][1].endswith("1 b\n\n")
 

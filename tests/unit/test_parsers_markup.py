@@ -289,6 +289,11 @@ def test_latex_without_a_preamble_and_with_broken_braces_is_read():
     assert "- a" in result.text
 
 
+def test_boxes_of_latex_leave_none_of_their_options():
+    page = r"A \makebox[\textwidth][c]{wide} and \framebox[2cm][l]{framed} and \parbox[t][2cm]{3cm}{tall} box."
+    assert parsed(LATEX, page).text == "A wide and framed and tall box.\n\n"
+
+
 def test_latex_that_nests_or_expands_without_end_ends():
     deep = "{" * 50_000 + "core" + "}" * 50_000
     assert "core" in parsed(LATEX, deep).text

@@ -220,3 +220,31 @@ def test_a_title_in_the_middle_and_a_heading_at_the_margin_are_two():
         (1, "A long title that goes on below in the middle"),
         (1, "8 A long heading that goes on below"),
     ]
+
+
+def test_a_number_begins_a_heading_of_its_own():
+    def draw(canvas):
+        bold = "Helvetica-Bold"
+        y = 740.0
+        for text, size, step in (
+            ("Manual of the pump", 18, 28),
+            ("1 Safety", 18, 40),
+            ("2 Use", 14, 18),
+            ("2.1 First start of phase", 14, 18),
+            ("2 Tests", 14, 40),
+            ("Trials of phase", 14, 18),
+            ("3 Valves", 14, 40),
+        ):
+            canvas.setFont(bold, size)
+            canvas.drawString(72, y, text)
+            y -= step
+        canvas.setFont("Helvetica", 10)
+        text_lines(canvas, PROSE, y=y)
+
+    assert [heading for _level, heading in headings(drawn_pdf(draw))] == [
+        "Manual of the pump",
+        "1 Safety",
+        "2 Use",
+        "2.1 First start of phase 2 Tests",
+        "Trials of phase 3 Valves",
+    ]

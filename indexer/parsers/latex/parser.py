@@ -219,6 +219,7 @@ class _Writer:
         elif name in SKIPPED_ARGUMENTS:
             if name in SPANS and self._table_depth == 1:
                 self._cells.span(name, self._argument(after)[0])
+            after = self._arguments.after_options(after)  # boxes have two: their width, and where the text is in it
             after = self._arguments.after_arguments(after, SKIPPED_ARGUMENTS[name])
         elif name in SYMBOLS:
             self._inline.append(SYMBOLS[name])

@@ -22,7 +22,7 @@ SILENT: Final = frozenset(
 # So many first arguments are not text; the rest is.
 SKIPPED_ARGUMENTS: Final = {
     "multicolumn": 2, "multirow": 2, "textcolor": 1, "colorbox": 1, "resizebox": 2, "scalebox": 1, "fontsize": 2,
-    "raisebox": 1, "parbox": 1, "makebox": 0, "hyperref": 0, "rotatebox": 1, "color": 1,
+    "raisebox": 1, "parbox": 1, "makebox": 0, "framebox": 0, "hyperref": 0, "rotatebox": 1, "color": 1,
     "fcolorbox": 2, "selectfont": 0,
     "foreignlanguage": 1, "selectlanguage": 1, "adjustbox": 1, "fancyhead": 1, "fancyfoot": 1, "newblock": 0,
 }  # fmt: skip

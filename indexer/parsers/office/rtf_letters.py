@@ -23,13 +23,17 @@ _BODY_LEVEL: Final = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letters:
-    """How letters look, ``size`` in half points, and what their paragraph is: its level in the outline, from 1 on."""
+    """How letters look, ``size`` in half points, and what their paragraph is: its level in the outline, from 1 on.
+
+    They are ``gone`` if they are deleted or hidden.
+    """
 
     bold: bool = False
     slanted: bool = False
     size: int = _PLAIN_SIZE
     level: int | None = None
     in_table: bool = False
+    gone: bool = False
 
     def after(self, word: str, value: str | None) -> Letters:
         """The letters that follow a control word."""
@@ -39,6 +43,8 @@ class Letters:
                 changed = replace(self, bold=number != 0)
             case "i":
                 changed = replace(self, slanted=number != 0)
+            case "deleted" | "v":
+                changed = replace(self, gone=number != 0)
             case "fs":
                 changed = replace(self, size=number or _PLAIN_SIZE)
             case "plain":
@@ -79,7 +85,7 @@ class LetterMarks:
         stack: list[tuple[Letters, bool, int]] = []
         at = 0  # after the last mark
         for token in _TOKEN.finditer(source):
-            word, brace = token["word"], token["brace"]
+            word, brace, gone = token["word"], token["brace"], now.gone
             if brace == "{":
                 stack.append((now, pending, at))
             elif brace and stack:
@@ -93,6 +99,10 @@ class LetterMarks:
                 yield source[at : token.start()]
                 yield _MARK.format(self._known.setdefault(now, len(self._known)))
                 at, pending = token.start(), False
+            if gone and not now.gone:  # the signs and cells that follow are not
+                yield source[at : token.end()]
+                yield _MARK.format(self._known.setdefault(now, len(self._known)))
+                at, pending = token.end(), False
         yield source[at:]
 
     def lines(self, text: str) -> Iterator[LetteredLine]:
@@ -105,7 +115,7 @@ class LetterMarks:
             for mark, words in zip(rest[::2], rest[1::2], strict=True):
                 now = known[int(mark)] if mark and int(mark) < len(known) else now
                 runs.append((words, now))
-            yield LetteredLine(text="".join(run for run, _letters in runs), letters=_most(runs, now))
+            yield LetteredLine(text="".join(run for run, letters in runs if not letters.gone), letters=_most(runs, now))
 
 
 def _most(runs: Iterable[tuple[str, Letters]], last: Letters) -> Letters:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
 from indexer.parsers.captions import is_caption
-from indexer.parsers.heading_words import CAPTION, LIST_ITEM, is_numbered, without_number
+from indexer.parsers.heading_words import CAPTION, LIST_ITEM, is_numbered, section_numbers, without_number
 from indexer.parsers.pdf.grids import with_grids
 from indexer.parsers.pdf.headings import Levels
 from indexer.parsers.pdf.lines import SAME_LINE
@@ -30,6 +30,8 @@ _PARAGRAPH_GAP: Final = 1.3
 _HEADING_GAP: Final = 1.7
 _ITEM_GAP: Final = 2.0
 _CODE_GAP: Final = 3.0
+# A number so far below a heading without one begins another heading; a later number does so at any distance.
+_NUMBER_GAP: Final = 1.2
 # Lines of one heading share an edge or their middle, or are moved by less than so many font sizes.
 _MOVED: Final = 4.0
 # An indent of this many font sizes begins a paragraph.
@@ -166,7 +168,8 @@ class PageWriter:
             # The lines of one heading may differ a little by the fonts of their words.
             one = last.level == row.level or not (last.told or row.told or last.level is None or row.level is None)
             one = one and abs(above.size - below.size) <= 1.0 and _share_an_edge(above, below)
-            return one and 0 < step <= _HEADING_GAP * usual
+            another = _is_next_heading(first.line or above, below, step / usual)
+            return one and not another and 0 < step <= _HEADING_GAP * usual
         if abs(step) <= SAME_LINE * usual:
             return not is_column(above, below)  # an index or an exponent
         if above.mono or below.mono:
@@ -263,6 +266,29 @@ def _share_an_edge(above: Line, below: Line) -> bool:
         (below.left + below.right - above.left - above.right) / 2,
     )
     return min(map(abs, moved)) <= _MOVED * below.size
+
+
+def _is_next_heading(first: Line, below: Line, step: float) -> bool:
+    """Whether a line begins another heading with its number, ``first`` being the first line of the one above."""
+    numbers = section_numbers(below.text) if is_numbered(below.text) else ()
+    if not numbers or without_number(below.text)[0].islower():
+        return False
+    above = section_numbers(first.text) if is_numbered(first.text) else ()
+    return _follows(above, numbers) if above else step > _NUMBER_GAP
+
+
+def _follows(above: tuple[str, ...], below: tuple[str, ...]) -> bool:
+    """Whether a section's number may come right after another: ``3.1`` after ``3``, ``4`` after ``3`` or ``3.2``."""
+    common = len(below) - 1
+    if len(below) == len(above) + 1:
+        return below[:-1] == above and below[-1] == "1"
+    return len(below) <= len(above) and below[:common] == above[:common] and _one_more(above[common], below[common])
+
+
+def _one_more(above: str, below: str) -> bool:
+    if above.isdecimal() and below.isdecimal():
+        return int(below) == int(above) + 1
+    return len(above) == len(below) == 1 and ord(below) == ord(above) + 1
 
 
 def _is_one_paragraph(above: Line, below: Line, step: float, *, in_list: bool) -> bool:
