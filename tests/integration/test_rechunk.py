@@ -222,6 +222,14 @@ def test_the_same_chunker_gives_the_same_passages_and_embeds_nothing(run, ingest
     monkeypatch.undo()
 
 
+def test_passages_of_a_former_size_that_are_still_kept_are_not_embedded_again(run, ingested, catalog):
+    run("reembed", "--chunk-tokens", "60")
+    embedded = catalog["hashing"].texts_embedded
+    *_, summary = lines(run("reembed", "--chunk-tokens", "180", "--force", "--json"))
+    assert (summary["outcome"], summary["recut"]) == ("swapped", DOCUMENTS)
+    assert catalog["hashing"].texts_embedded == embedded
+
+
 def test_with_another_embedder_passages_fit_its_input(run, ingested):
     run("reembed", "--rechunk", "--embedder", "short")
     with open_library(load_settings()) as library:

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, exists, func, select
 from rag.stores.checksums import vector_checksum
 from rag.stores.index.vectors import LENGTH_TOLERANCE, decode, stored_lengths
 from rag.stores.tables import ChunkRow, EmbeddingRow, EmbeddingSetRow, SetState, VersionRow
-from rag.stores.visibility import KEPT
+from rag.stores.visibility import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ _FIRST: Final = (
     .join(ChunkRow, ChunkRow.id == EmbeddingRow.chunk_id)
     .join(VersionRow, VersionRow.id == ChunkRow.version_id)
     .join(EmbeddingSetRow, EmbeddingSetRow.id == EmbeddingRow.set_id)
-    .where(ChunkRow.embedded_sha256 == bindparam("digest"), KEPT)
+    .where(ChunkRow.embedded_sha256 == bindparam("digest"), ~UNSEEN)
     .where(EmbeddingSetRow.embedder == bindparam("embedder"), EmbeddingSetRow.dimension == bindparam("dimension"))
     .where(EmbeddingSetRow.state != SetState.DROPPED)
     .order_by(ChunkRow.id)
@@ -47,7 +47,7 @@ _FIRST: Final = (
 def known_vectors(
     database: Database, digests: Sequence[bytes], *, embedder: str, dimension: int
 ) -> dict[bytes, NDArray[np.float32]]:
-    """Unit vectors by this embedder of texts with these sha256 digests, as far as a version that is kept has them.
+    """Unit vectors by this embedder of texts with these sha256 digests, as far as a version that is not written just now has them.
 
     A damaged one is left out: it must not spread.
     """
