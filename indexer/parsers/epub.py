@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Notice, Parsed, Title, one_line
-from indexer.parsers.html import parse_html
+from indexer.parsers.html.parser import parse_html
 from indexer.parsers.xml_parts import local_name, read_xml
 from indexer.parsers.zip_limits import LimitedZip
 from rag.errors import SourceDamaged, SourceEncrypted

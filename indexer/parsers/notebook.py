@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from indexer.parsers.blocks import Block, BlockKind, Notice, Parsed, Title, bounded
 from indexer.parsers.decoding import TextReader, storable
-from indexer.parsers.markdown import parse_markdown
+from indexer.parsers.markdown.parser import parse_markdown
 from rag.errors import SourceDamaged
 from rag.plurals import plural
 

@@ -24,8 +24,8 @@ from indexer.parsers.blocks import (
     short_caption,
 )
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.html import parse_html
-from indexer.parsers.mediawiki import wiki_blocks
+from indexer.parsers.html.parser import parse_html
+from indexer.parsers.mediawiki.parser import wiki_blocks
 from indexer.parsers.xml_parts import local_name
 from rag.errors import SourceDamaged, SourceUnsafe
 from rag.plurals import plural

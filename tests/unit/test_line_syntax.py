@@ -1,6 +1,6 @@
 import pytest
 
-from indexer.parsers.line_syntax import cuts
+from indexer.parsers.code.line_syntax import cuts
 
 MYSQL = r"""-- A dump.
 

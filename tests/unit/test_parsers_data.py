@@ -28,7 +28,7 @@ from indexer.formats import (
 )
 from indexer.parsers.blocks import Block, BlockKind
 from indexer.parsers.json_data import parse_json
-from indexer.parsers.separated import parse_csv
+from indexer.parsers.separated.parser import parse_csv
 from indexer.parsing.wire import Pieces
 from indexer.sources import scan_file
 from indexer.titles import title_of

@@ -4,7 +4,7 @@ import pytest
 
 from indexer.formats import HTML
 from indexer.parsers.blocks import Block, BlockKind, Title
-from indexer.parsers.html import parse_html
+from indexer.parsers.html.parser import parse_html
 from rag.errors import SourceDamaged
 from tests.unit.parsing import parsed
 

@@ -5,8 +5,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from indexer.parsers.blocks import Block, BlockKind, Title
-from indexer.parsers.markdown import parse_markdown
-from indexer.parsers.markdown_furniture import is_contents
+from indexer.parsers.markdown.furniture import is_contents
+from indexer.parsers.markdown.parser import parse_markdown
 
 DOCUMENT = """\
 # The *title* with `code`

@@ -15,7 +15,7 @@ from indexer.detection.legacy_encodings import meant_by, one_byte_encoding
 from indexer.parsers.archives.unpacking import PART_BYTES, Account, check_size
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Member, Notice, Parsed, Title, one_line
 from indexer.parsers.decoding import storable
-from indexer.parsers.html import parse_html
+from indexer.parsers.html.parser import parse_html
 from indexer.parsers.mail.newsletters import is_only_links
 from indexer.parsers.mail.parameters import SoundParameters
 from indexer.parsers.text import parse_text

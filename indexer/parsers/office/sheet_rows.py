@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, one_line
 from indexer.parsers.office.side_by_side import held_rows
-from indexer.parsers.separated_preambles import facts, is_label, rows_above
+from indexer.parsers.separated.preambles import facts, is_label, rows_above
 from indexer.parsers.tables import (
     TableWriter,
     TitleLines,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Parsed, Title
-from indexer.parsers.diagrams import Diagram
+from indexer.parsers.drawings.diagrams import Diagram
 from indexer.parsers.office.package import main_part, package_title, related, relations
 from indexer.parsers.xml_parts import attribute, local_name, read_xml
 from indexer.parsers.zip_limits import LimitedZip

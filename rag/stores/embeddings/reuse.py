@@ -47,7 +47,8 @@ _FIRST: Final = (
 def known_vectors(
     database: Database, digests: Sequence[bytes], *, embedder: str, dimension: int
 ) -> dict[bytes, NDArray[np.float32]]:
-    """Unit vectors by this embedder of texts with these sha256 digests, as far as a version that is not written just now has them.
+    """Unit vectors by this embedder of texts with these sha256 digests, as far as a version has them that is
+    stored and not about to leave.
 
     A damaged one is left out: it must not spread.
     """

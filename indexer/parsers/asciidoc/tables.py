@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block
-from indexer.parsers.separated_dialect import Dialect
-from indexer.parsers.separated_rows import Rows
+from indexer.parsers.separated.dialect import Dialect
+from indexer.parsers.separated.rows import Rows
 from indexer.parsers.spans import Cell, Copies, grid, head_rows, span_of
 from indexer.parsers.tables import table_blocks
 

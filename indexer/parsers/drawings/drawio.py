@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.diagrams import Diagram
+from indexer.parsers.drawings.diagrams import Diagram
 from indexer.parsers.xml_parts import local_name, xml_root
 from rag.errors import SourceDamaged
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.manual_characters import split_arguments
+from indexer.parsers.manual.characters import split_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.manual_characters import plain_text, plain_words
+from indexer.parsers.manual.characters import plain_text, plain_words
 from indexer.parsers.strings import Strings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, bounded, one_line
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.held import HELD, Held, without_marks
-from indexer.parsers.mediawiki_inline import plain
+from indexer.parsers.mediawiki.inline import plain
 from indexer.parsers.notes import beside_mentions
 from indexer.parsers.spans import Cell, grid, head_rows, span_of
 from indexer.parsers.tables import table_blocks

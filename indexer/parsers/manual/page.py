@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, included, one_line
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.manual_characters import exchanged, plain_text, plain_words, split_arguments
-from indexer.parsers.manual_macros import expanded
-from indexer.parsers.manual_mdoc import CALLED, Mdoc, glued_after, glued_before
+from indexer.parsers.manual.characters import exchanged, plain_text, plain_words, split_arguments
+from indexer.parsers.manual.macros import expanded
+from indexer.parsers.manual.mdoc import CALLED, Mdoc, glued_after, glued_before
 from indexer.parsers.strings import Strings
 from indexer.parsers.tables import table_blocks
 

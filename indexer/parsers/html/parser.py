@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Parsed, Title, bounded, one_line
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.html_blocks import BlockWriter
-from indexer.parsers.html_exports import normalise
+from indexer.parsers.html.blocks import BlockWriter
+from indexer.parsers.html.exports import normalise
 from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:

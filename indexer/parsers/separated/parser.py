@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from indexer.parsers.blocks import Block, one_line
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.separated_dialect import Dialect, header_rows
-from indexer.parsers.separated_preambles import facts, filled, rows_above
-from indexer.parsers.separated_rows import Rows
+from indexer.parsers.separated.dialect import Dialect, header_rows
+from indexer.parsers.separated.preambles import facts, filled, rows_above
+from indexer.parsers.separated.rows import Rows
 from indexer.parsers.tables import TableWriter, TitleLines, holds_data, spread
 
 if TYPE_CHECKING:

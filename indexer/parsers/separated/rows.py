@@ -11,7 +11,7 @@ from indexer.parsers.blocks import Notice
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from indexer.parsers.separated_dialect import Dialect
+    from indexer.parsers.separated.dialect import Dialect
 
 
 class Rows:

@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from indexer.parsers.blocks import Block, BlockKind, Parsed, bounded, one_line
+from indexer.parsers.code.line_syntax import CUTTERS, cuts
+from indexer.parsers.code.syntax import CONTAINERS, WRAPPERS, defines, language_of
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.line_syntax import CUTTERS, cuts
-from indexer.parsers.syntax import CONTAINERS, WRAPPERS, defines, language_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

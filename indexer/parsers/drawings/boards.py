@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from indexer.parsers.decoding import TextReader, storable
-from indexer.parsers.diagrams import Diagram
+from indexer.parsers.drawings.diagrams import Diagram
 from rag.errors import SourceDamaged
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from markdown_it import MarkdownIt
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, one_line
 from indexer.parsers.captions import beside_tables, is_marked_caption
 from indexer.parsers.decoding import TextReader
-from indexer.parsers.html import parse_html
-from indexer.parsers.markdown_front import below_heading, front_matter
-from indexer.parsers.markdown_furniture import is_badges, is_contents, is_contents_title
-from indexer.parsers.markdown_notes import MENTION, part_notes, without_marks
-from indexer.parsers.markdown_tables import part_tables
+from indexer.parsers.html.parser import parse_html
+from indexer.parsers.markdown.footnotes import MENTION, part_notes, without_marks
+from indexer.parsers.markdown.front import below_heading, front_matter
+from indexer.parsers.markdown.furniture import is_badges, is_contents, is_contents_title
+from indexer.parsers.markdown.tables import part_tables
 from indexer.parsers.notes import beside_mentions
 from rag.errors import SourceDamaged
 

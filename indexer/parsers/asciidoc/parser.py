@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from indexer.parsers.asciidoc_tables import asciidoc_table
+from indexer.parsers.asciidoc.tables import asciidoc_table
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, bounded, included, one_line
 from indexer.parsers.decoding import TextReader
 

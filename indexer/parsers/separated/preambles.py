@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from indexer.parsers.blocks import Block, bounded, one_line
-from indexer.parsers.separated_dialect import header_rows
+from indexer.parsers.separated.dialect import header_rows
 from indexer.parsers.tables import holds_data, table_blocks
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from indexer.parsers.blocks import MAX_HEADING_CHARS, Block, BlockKind, Parsed, Title, bounded, included, one_line
 from indexer.parsers.decoding import TextReader
 from indexer.parsers.tables import table_blocks
-from indexer.parsers.texinfo_text import TexinfoText
+from indexer.parsers.texinfo.text import TexinfoText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,0 +1,1 @@
+"""Diagrams, boards and mind maps."""

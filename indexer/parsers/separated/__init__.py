@@ -1,0 +1,1 @@
+"""Values separated by commas, tabs and the like."""
