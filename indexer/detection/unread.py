@@ -13,6 +13,8 @@ _MARKS: Final = (
     (re.compile(rb"%!PS(?:-Adobe|[\r\n])"), "a PostScript file"),
     (re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"), "an old Microsoft Office document"),
     (re.compile(rb"SQLite format 3\x00"), "a SQLite database"),
+    (re.compile(rb"070707[0-7]{70}|07070[12][\dA-Fa-f]{104}"), "a cpio archive"),
+    (re.compile(rb"!<arch>\n(?!debian)[^\n]{58}`\n"), "an archive of ar, such as a library"),
     (re.compile(rb"GGUF[\x01-\x0f]\x00\x00\x00"), "a GGUF model"),
 )
 ZIP_MARKS: Final = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")

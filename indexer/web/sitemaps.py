@@ -190,9 +190,12 @@ def _address(entry: _Entry, place: str) -> WebAddress:
 
 
 def _gunzipped(url: str, content: bytes) -> bytes:
-    decoder = zlib.decompressobj(_GZIP_WINDOW)
+    unpacked, packed = b"", content
     try:
-        unpacked = decoder.decompress(content, _FILE_BYTES + 1)
+        while packed and len(unpacked) <= _FILE_BYTES:  # several members may follow each other (RFC 1952, section 2.2)
+            decoder = zlib.decompressobj(_GZIP_WINDOW)
+            unpacked += decoder.decompress(packed, _FILE_BYTES + 1 - len(unpacked))
+            packed = decoder.unused_data
     except zlib.error as error:
         raise SourceDamaged(f"{url} cannot be unpacked: {error}.", hint="Try again later.") from error
     if len(unpacked) > _FILE_BYTES:

@@ -294,6 +294,12 @@ def test_boxes_of_latex_leave_none_of_their_options():
     assert parsed(LATEX, page).text == "A wide and framed and tall box.\n\n"
 
 
+def test_what_theorems_of_latex_are_called_is_kept():
+    page = r"\begin{theorem}[Gau\ss{} 1801] [0,1] is closed.\end{theorem}\begin{proof} [of {[2]}]Easy.\end{proof}"
+    page += r"\begin{figure}[ht]Shown.\end{figure}"
+    assert parsed(LATEX, page).text == "(Gauß 1801) [0,1] is closed.\n\n(of [2]) Easy.\n\nShown.\n\n"
+
+
 def test_latex_that_nests_or_expands_without_end_ends():
     deep = "{" * 50_000 + "core" + "}" * 50_000
     assert "core" in parsed(LATEX, deep).text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tracemalloc
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 
 from indexer.web import sitemaps
 from indexer.web.sitemaps import Sitemaps
-from rag.errors import SourceTooLarge
+from rag.errors import SourceDamaged, SourceTooLarge
 
 
 class Site:
@@ -42,6 +43,18 @@ def test_a_list_of_nothing_is_not_read_to_its_end(within, monkeypatch):
     (found,) = Sitemaps(Site(content), max_urls=10, go_on=lambda: None).pages("https://example.org/sitemap.xml")
     assert isinstance(found.error, SourceTooLarge)
     assert "1,000 elements" in found.error.message
+
+
+def test_a_packed_sitemap_may_have_several_members():
+    halves = b"https://example.org/a\nhttps://exam", b"ple.org/b\n"
+    packed = b"".join(map(gzip.compress, halves))
+    read = Sitemaps(Site(packed), max_urls=10, go_on=lambda: None).pages
+    assert [page.url for page in read("https://example.org/sitemap.txt.gz")] == [
+        "https://example.org/a",
+        "https://example.org/b",
+    ]
+    (torn,) = Sitemaps(Site(packed[:-9]), max_urls=10, go_on=lambda: None).pages("https://example.org/sitemap.txt.gz")
+    assert isinstance(torn.error, SourceDamaged)
 
 
 class Indexes(Site):

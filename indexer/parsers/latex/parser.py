@@ -36,6 +36,7 @@ from indexer.parsers.latex.vocabulary import (
     SKIPPED_ARGUMENTS,
     SPANS,
     TABLES,
+    THEOREMS,
 )
 
 if TYPE_CHECKING:
@@ -279,7 +280,10 @@ class _Writer:
             yield _heading("Abstract", 2)
         if base in BOXES:
             return self._arguments.after_arguments(after)
-        return self._arguments.after_options(after)
+        close = self._arguments.after_options(after)
+        if base.lower() in THEOREMS and (said := self._plain(after, close)[1:-1].strip()):
+            self._inline.append(f"({said}) ")
+        return close
 
     def _end(self, name: str) -> Iterator[Block]:
         base = name.rstrip("*")

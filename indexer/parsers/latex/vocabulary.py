@@ -48,6 +48,12 @@ TABLES: Final = {
 }
 # What holds a table and its caption.
 FLOATS: Final = frozenset({"table", "subtable", "wraptable", "sidewaystable", "longtable"})
+# Environments whose option is text: what a theorem is called, or what is proved.
+THEOREMS: Final = frozenset(
+    """theorem thm lemma lem proposition prop corollary cor definition defn def example ex remark rem conjecture claim
+    fact note notation axiom assumption hypothesis observation problem question exercise solution property
+    proof""".split()
+)
 # Environments with arguments that say how large they are.
 BOXES: Final = frozenset(
     "minipage multicols wrapfigure wraptable subfigure subtable adjustbox tcolorbox CJK spacing".split()
