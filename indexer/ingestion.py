@@ -140,6 +140,8 @@ class SourceIngestion:
         same = current and (current.sha256, current.media_type) == (scan.sha256, detected.media_type)
         if done and same:
             return unchanged(done)
+        if stored is not None and stored.sha256 != scan.sha256:
+            yield Soon(self._embedder)
         return (yield from self._write(target, source, scan, detected, stored, same=bool(same)))
 
     def go_on(self) -> None:

@@ -27,6 +27,10 @@ class Counting(HashingEmbedder):
     def __init__(self) -> None:
         super().__init__()
         self.batches: list[int] = []
+        self.loads = 0
+
+    def load(self) -> None:
+        self.loads += 1
 
     def embed_passages(self, texts):
         self.batches.append(len(texts))
@@ -70,6 +74,17 @@ def embedding_waits_for(name: str, library: Ingesting, monkeypatch) -> Watcher:
 
     monkeypatch.setattr(library.embedder, "embed_passages", waiting)
     return Reading()
+
+
+def test_the_embedder_is_loaded_while_the_first_file_is_read_that_it_is_needed_for(library: Ingesting, docs):
+    library.ingest(docs)
+    assert library.embedder.loads == 1
+    (docs / "0.txt").touch()
+    library.ingest(docs)
+    assert library.embedder.loads == 1
+    (docs / "5.txt").write_text("Water number 5 runs up.\n")
+    library.ingest(docs)
+    assert library.embedder.loads == 2
 
 
 def test_many_small_documents_are_one_batch(library: Ingesting, docs):
