@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -11,6 +12,7 @@ from indexer.commands.interruption import Interruption
 from indexer.commands.options import collection_option
 from indexer.commands.sync_run import SyncRun
 from indexer.parsing.isolation import IsolatedParsers
+from indexer.web.urls import is_url
 from rag.commands.errors import EXIT_FAILED
 from rag.commands.json_output import json_lines_option
 from rag.commands.paths import NamedPath
@@ -22,7 +24,21 @@ if TYPE_CHECKING:
 
     from rag.types import MetadataValue
 
-folder_argument = click.argument("folder", metavar="DIR", type=NamedPath())
+
+class _Folder(NamedPath):
+    """A folder; a web address, which none is, says where pages are taken in."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if is_url(given := os.fspath(value)):
+            self.fail(
+                f"{given} is no folder: take pages in with `indexer ingest`, which skips unchanged ones.", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
+folder_argument = click.argument("folder", metavar="DIR", type=_Folder())
 prune_option = click.option(
     "--prune", is_flag=True, help="Delete documents whose files are proved to be gone; without it they are only named."
 )

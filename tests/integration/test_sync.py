@@ -399,6 +399,7 @@ def test_two_syncs_at_once_and_wrong_use(sync, run, home, docs, embedder):
         assert "ingest_in_progress" in run("sync", docs, exit_code=1).stderr
         assert "ingest_in_progress" not in run("sync", docs, "--dry-run").stderr  # it only reads
     assert "is not a folder" in run("sync", docs / "lakes.txt", exit_code=1).stderr
+    assert "`indexer ingest`" in run("sync", "https://example.org/docs", exit_code=2).stderr
     run("sync", exit_code=2)
 
 
