@@ -8,6 +8,7 @@ wait for. And where the kernel ends it for memory, that is told, and what is sto
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -136,6 +137,7 @@ def main() -> None:
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # as service managers send to all of a group
         signal.signal(each, signal.SIG_IGN)
     descriptor, path, threads, precision = sys.argv[1:]
+    threading.Thread(target=_end_with_parent, args=[int(descriptor)], daemon=True).start()
     compute_behind()
     session_gives_way()
     encoder = LocalEncoder(Path(path), threads=int(threads), precision=cast("Precision", precision))
@@ -146,6 +148,14 @@ def main() -> None:
                 connection.send(_told(encoder, request))
             except _GONE:
                 return
+
+
+def _end_with_parent(descriptor: int) -> None:
+    """Do not finish what nobody waits for, holding the terminal's or a pipe's end open."""
+    hung_up = select.poll()
+    hung_up.register(descriptor, 0)  # no wish to read; hanging up is always told
+    hung_up.poll()
+    os._exit(0)
 
 
 def _told(encoder: LocalEncoder, request: tuple[list[str], list[list[int]]] | None) -> tuple[Any, ...]:

@@ -88,6 +88,27 @@ def test_the_program_itself_never_loads_torch_and_its_end_ends_the_process(embed
     assert gone(child)
 
 
+def test_it_does_not_finish_what_a_program_that_has_ended_wanted(embedder_path):
+    program = (
+        "import os, sys, threading, time\n"
+        "from pathlib import Path\n"
+        "from rag.embedding.bi_encoder import BiEncoder\n"
+        "encoder = BiEncoder(Path(sys.argv[1]), name='m', sha256='ab' * 32, threads=1, apart=True)\n"
+        "encoder.load()\n"
+        "threading.Thread(target=encoder.embed_passages, args=[['many words ' * 120] * 4000]).start()\n"
+        "time.sleep(0.5)\n"
+        "print('embedding', flush=True)\n"
+        "os.read(0, 1)\n"
+        "os._exit(0)"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program, str(embedder_path)], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"embedding\n"
+        child = child_of(process.pid)
+    assert gone(child)
+
+
 def test_a_process_that_ended_while_nothing_was_embedded_is_replaced(apart):
     vectors = apart.embed_passages(TEXTS)
     killed = child_of()
