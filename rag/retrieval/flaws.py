@@ -15,7 +15,7 @@ from typing import Final
 
 
 class Flaw(StrEnum):
-    ENCODED = "encoded"  # base64, hexadecimal, keys
+    ENCODED = "encoded"  # base64, uuencode, hexadecimal, keys
     MINIFIED = "minified"  # programs and data written for machines, without white space
     GARBLED = "garbled"  # letters in an order that no language has: damaged text recognition, broken encodings
 
@@ -31,6 +31,9 @@ _PATH: Final = 0.06  # of a run, the slashes: base64 has one in 64 characters
 _JOINED: Final = 0.1  # and what joins words or is drawn, _, - and =: base64 for URLs has one in 32
 _LEAST_RUN: Final = 40
 _ENCODED = re.compile(rf"[A-Za-z0-9+/=_-]{{{_LEAST_RUN},}}")
+# 45 bytes a line, whose number its first letter tells; spaces at its end may have been taken off.
+_UUENCODED = re.compile(r"^M[ -`]{45,60}$", re.MULTILINE)
+_LEAST_KINDS: Final = 12  # of signs: names in capitals have few
 _DUMPED = re.compile(r"\b(?:[0-9a-f]{2}|[0-9a-f]{4}|[0-9a-f]{8})\b", re.IGNORECASE)
 _DUMPED_LETTER = re.compile(r"[a-f]", re.IGNORECASE)
 _FIGURE = re.compile(r"[0-9]")
@@ -141,6 +144,8 @@ def _encoded(text: str, pieces: list[str], solid: int) -> bool:
     if encoded >= _LEAST_CHARACTERS and encoded > _SHARE * solid:
         words = len(_ANY_WORD.findall(_ENCODED.sub(" ", text)))
         return words < _MOST_WORDS and not words >= _WORDS_EACH * len(runs) >= _WORDS_EACH * _LISTED
+    if _uuencoded(text):
+        return True
     if len(_FIGURE.findall(text)) < _LEAST_FIGURES * solid:
         return False
     dumped = _DUMPED.findall(text)
@@ -149,6 +154,13 @@ def _encoded(text: str, pieces: list[str], solid: int) -> bool:
     if not some or sum(map(len, dumped)) <= _SHARE * solid:
         return False
     return len(_ANY_WORD.findall(_DUMPED.sub(" ", text))) < _MOST_WORDS
+
+
+def _uuencoded(text: str) -> bool:
+    lines = "".join(_UUENCODED.findall(text))
+    if len(lines) < _LEAST_CHARACTERS or len(lines) <= _SHARE * len(text):
+        return False
+    return sum(not character.isalnum() for character in set(lines)) >= _LEAST_KINDS
 
 
 def _is_joined(run: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import re
 import string
@@ -91,6 +92,11 @@ PEOPLE = "\n".join(
 CODES = "\n".join(f"{number:04X} {number + 15:04X} Thai" for number in range(0xA000, 0xB000, 64))
 GENES = "\n".join(f"{n * 60 + 1:9d} " + " ".join(dna(n * 6 + m) for m in range(6)) for n in range(14))
 NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(20))
+UUENCODED = "".join(binascii.b2a_uu(NOISE[at : at + 45]).decode().rstrip(" \n") + "\n" for at in range(0, 630, 45))
+STOCK = "\n".join(
+    f"MOTOR, {colour * 3:<18} 12 V, 3.5 A, CLASS B/F.. SHELF 55-{number}"
+    for number, colour in enumerate("RED BLUE GREEN WHITE BLACK GREY BROWN PINK".split(), 110)
+)
 TUTORIAL = (
     "To see a file as text, run base64 file.bin, which prints lines such as these:\n\n"
     f"{base64.encodebytes(NOISE[:400]).decode()}\nTo undo it, run base64 -d."
@@ -108,6 +114,8 @@ TEXTS = [
     CHINESE,
     CODE,
     TABLE,
+    STOCK,
+    f"uuencode writes:\n\nbegin 644 a.bin\n{UUENCODED[:300]}\nend\n\n{PROSE}",
     NUMBERS,
     ADDRESSES,
     PATHS,
@@ -168,6 +176,8 @@ def test_prose_code_and_tables_are_text(text) -> None:
         (base64.b64encode(NOISE).decode(), Flaw.ENCODED),
         (base64.urlsafe_b64encode(NOISE).decode(), Flaw.ENCODED),
         (f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(NOISE).decode()}-----END PRIVATE KEY-----", Flaw.ENCODED),
+        (UUENCODED, Flaw.ENCODED),
+        (f"Here is the file.\n\nbegin 644 a.bin\n{UUENCODED}`\nend\n", Flaw.ENCODED),
         (NOISE.hex(), Flaw.ENCODED),
         (NOISE.hex(" "), Flaw.ENCODED),
         (MINIFIED * 4, Flaw.MINIFIED),
