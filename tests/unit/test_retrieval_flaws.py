@@ -94,7 +94,7 @@ GENES = "\n".join(f"{n * 60 + 1:9d} " + " ".join(dna(n * 6 + m) for m in range(6
 NOISE = b"".join(hashlib.sha256(bytes([number])).digest() for number in range(20))
 UUENCODED = "".join(binascii.b2a_uu(NOISE[at : at + 45]).decode().rstrip(" \n") + "\n" for at in range(0, 630, 45))
 STOCK = "\n".join(
-    f"MOTOR, {colour * 3:<18} 12 V, 3.5 A, CLASS B/F.. SHELF 55-{number}"
+    f"MOTOR, {colour:<16} 12 V, 3.5 A, CLASS B/F.. SHELF 55-{number}"
     for number, colour in enumerate("RED BLUE GREEN WHITE BLACK GREY BROWN PINK".split(), 110)
 )
 TUTORIAL = (
