@@ -430,16 +430,25 @@ def _biff_text(text: str, head: str) -> bytes:
 
 
 def styled_xls(
-    codes: Mapping[int, str], styles: Sequence[int], rows: Sequence[Sequence[tuple[float, int]]], *, old: bool = False
+    codes: Mapping[int, str],
+    styles: Sequence[int],
+    rows: Sequence[Sequence[tuple[float, int]]],
+    *,
+    old: bool = False,
+    encrypted: bool = False,
 ) -> bytes:
-    """A workbook of Excel 97, or of 95: formats by their numbers, which of them each style has, numbers with styles."""
+    """A workbook of Excel 97, or of 95: formats by their numbers, which of them each style has, numbers with styles.
+
+    ``encrypted``: it says so, and is not.
+    """
     version = 0x0500 if old else 0x0600
     head = biff(0x0809, struct.pack("<HHHHII", version, 5, 0, 0, 0, 6)[: 8 if old else 16])
     texts = {
         number: struct.pack("<B", len(code)) + code.encode("cp1252") if old else _biff_text(code, "<HB")
         for number, code in codes.items()
     }
-    book = head + biff(0x0042, struct.pack("<H", 1252 if old else 1200))
+    book = head + (biff(0x002F, bytes(54)) if encrypted else b"")
+    book += biff(0x0042, struct.pack("<H", 1252 if old else 1200))
     book += b"".join(biff(0x041E, struct.pack("<H", number) + text) for number, text in texts.items())
     book += b"".join(biff(0x00E0, struct.pack("<HH", 0, number).ljust(16 if old else 20, b"\0")) for number in styles)
     name = b"\x01S" if old else _biff_text("S", "<BB")

@@ -1,4 +1,5 @@
 import io
+import zipfile
 from contextlib import suppress
 from functools import partial
 from pathlib import PurePath
@@ -9,7 +10,7 @@ from indexer.detection.office import ODS, XLS, XLSX, office_type
 from indexer.parsers.blocks import Block, Title
 from indexer.parsers.office.sheet_rows import sheet_blocks
 from indexer.parsers.office.spreadsheet import parse_spreadsheet
-from rag.errors import SourceDamaged, SourceError
+from rag.errors import SourceDamaged, SourceEncrypted, SourceError
 from tests.unit.office_files import CHART, OFFICE, X, odf, rels, styled_xls, xlsb, xlsx
 from tests.unit.parsing import Result, parsed
 
@@ -206,6 +207,37 @@ def test_older_and_binary_workbooks_show_percentages_currencies_and_dates(made):
     rows = [[(1250.5, 1), (0.12675, 2), (45352, 3), (0.5, 0)], [(-20, 1), (0.5, 4), (45352.5, 5), (3, 0)]]
     (_heading, found) = blocks(made(codes, styles, rows))
     assert found.text == ("1250.50 € | 12.68% | 2024-03-01 | 0.5\n-20.00 € | 50% | 2024-03-01 12:00:00 | 3\n\n")
+
+
+def with_macros(content: bytes, *, typed: bool = True) -> bytes:
+    """The first sheet of a workbook as one of Excel 4's macros, or in a folder of its own."""
+    package = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(package, "w") as after:
+        for name in before.namelist():
+            data = before.read(name)
+            if name.endswith("workbook.xml.rels" if typed else ".bin.rels"):
+                data = data.replace(b"relationships/worksheet", b"relationships/xlMacrosheet", 1) if typed else data
+                data = data.replace(b"worksheets/sheet1.", b"macrosheets/sheet1.")
+            after.writestr(name.replace("worksheets/sheet1.", "macrosheets/sheet1."), data)
+    return package.getvalue()
+
+
+def test_sheets_of_macros_are_sheets_and_cost_the_others_nothing():
+    content = with_macros(xlsx({"Macro1": {"A1": "done"}, "Ponds": {"A1": "Ducks of the year"}}))
+    assert [block.text for block in blocks(content)] == [
+        "Macro1\n\n",
+        "done\n\n",
+        "Ponds\n\n",
+        "Ducks of the year\n\n",
+    ]
+    (_heading, found) = blocks(with_macros(xlsb({}, [0], [[(0.5, 0), (7, 0)]]), typed=False))
+    assert found.text == "0.5 | 7\n\n"
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_workbook_of_excel_97_with_a_password_is_told_as_that(old):
+    with pytest.raises(SourceEncrypted, match="protected by a password"):
+        blocks(styled_xls({164: "0%"}, [164], [[(0.5, 0)]], old=old, encrypted=True))
 
 
 def test_damaged_formats_of_a_workbook_are_refused_or_left_out():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _BOF: Final = 0x0809
 _EOF: Final = 0x000A
+_PASSWORD: Final = 0x002F
 _SHEET: Final = 0x0085
 _FORMAT: Final = 0x041E
 _STYLE: Final = 0x00E0
@@ -54,10 +55,11 @@ def shown_cells(
 
 
 class XlsCells:
-    """The stream of a workbook of Excel 5 to 2003."""
+    """The stream of a workbook of Excel 5 to 2003. ``encrypted``: all but the records' kinds and sizes is."""
 
     def __init__(self, stream: bytes) -> None:
         self._stream = stream
+        self.encrypted = False
         self._sheets: list[int] = []
         styles: list[int] = []
         codes: dict[int, str] = {}
@@ -65,6 +67,9 @@ class XlsCells:
         for kind, data in _records(stream, 0):
             if kind == _BOF:
                 wide = _number(data, 0) >= _EXCEL_97
+            elif kind == _PASSWORD:
+                self.encrypted = True
+                break
             elif kind == _CODE_PAGE:
                 encoding = _code_page(_number(data, 0))
             elif kind == _FORMAT:

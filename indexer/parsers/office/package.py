@@ -39,8 +39,8 @@ class Relation:
 
 def relations(archive: LimitedZip, part: str = "") -> Mapping[str, Relation]:
     """Relations of a part, or of the whole package, by their ids; those to places outside are left out."""
-    folder, _, name = part.rpartition("/")
-    path = posixpath.join(folder, "_rels", f"{name}.rels")
+    folder = part.rpartition("/")[0]
+    path = relations_path(part)
     if path not in archive:
         return {}
     found = {}
@@ -51,6 +51,12 @@ def relations(archive: LimitedZip, part: str = "") -> Mapping[str, Relation]:
         kind = (element.get("Type") or "").rpartition("/")[2]
         found[element.get("Id") or ""] = Relation(kind=kind, target=target)
     return found
+
+
+def relations_path(part: str) -> str:
+    """Name of the part with the relations of another."""
+    folder, _, name = part.rpartition("/")
+    return posixpath.join(folder, "_rels", f"{name}.rels")
 
 
 def main_part(archive: LimitedZip) -> str:

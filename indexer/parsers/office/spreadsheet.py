@@ -63,6 +63,7 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
         if (whole := parts.with_columns()) is not None:
             file = whole
             parts = WorkbookParts(LimitedZip(file))
+        file = parts.of_known_kinds() or file
         if title := parts.title:
             yield Title(text=title)
     else:
@@ -71,8 +72,12 @@ def parse_spreadsheet(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noq
         compound = CompoundFile(file)
         stream = compound.read("Workbook" if "Workbook" in compound else "Book")
     file.seek(0)
-    workbook = _opened(file)
     cells = XlsCells(stream)
+    if cells.encrypted:
+        raise SourceEncrypted(
+            "This workbook is protected by a password.", hint="Save a copy without the password and ingest that."
+        )
+    workbook = _opened(file)
     for number, name in enumerate(workbook.sheet_names, start=1):
         formats = cells.formats(number) if parts is None else parts.formats(name)
         yield from sheet_section(name, number, _sheet(workbook, name, number, parts, formats))
@@ -141,10 +146,6 @@ def _told(what: str) -> Iterator[None]:
 
     try:
         yield
-    except python_calamine.PasswordError as error:
-        raise SourceEncrypted(
-            "This workbook is protected by a password.", hint="Save a copy without the password and ingest that."
-        ) from error
     except (python_calamine.CalamineError, OSError, ValueError) as error:
         raise SourceDamaged(f"{what} cannot be read: {error}.", hint=_HINT) from error
     except BaseException as error:

@@ -8,6 +8,8 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
+from lxml.etree import tostring
+
 from indexer.parsers.blocks import Block, one_line
 from indexer.parsers.office.biff_cells import (
     StyledCell,
@@ -20,15 +22,16 @@ from indexer.parsers.office.biff_cells import (
 from indexer.parsers.office.comments import sheet_comments
 from indexer.parsers.office.drawings import DRAWN, Drawings
 from indexer.parsers.office.number_formats import NumberFormat, number_formats
-from indexer.parsers.office.package import main_part, package_title, related, relations
+from indexer.parsers.office.package import main_part, package_title, related, relations, relations_path
 from indexer.parsers.xml_parts import attribute, child, name_of, read_xml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import BinaryIO
 
     from lxml.etree import _Element
 
+    from indexer.parsers.office.package import Relation
     from indexer.parsers.zip_limits import LimitedZip
 
 # A cell that is not only formatted: its tag does not end where it begins.
@@ -38,6 +41,9 @@ _STYLED_CELL = re.compile(rb'<(?:\w+:)?c\s(?=[^<>]*\bs="(\d{1,5})")' + _PLACE)
 _BINARY: Final = ".bin"
 _READ_BYTES: Final = 1 << 18
 _MAX_TAG_BYTES: Final = 1 << 10
+_KNOWN_KINDS: Final = frozenset({"worksheet", "chartsheet", "dialogsheet"})
+_KNOWN_FOLDERS: Final = frozenset({f"xl/{kind}s" for kind in _KNOWN_KINDS})
+_TYPES: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/"
 
 
 class WorkbookParts:
@@ -46,13 +52,14 @@ class WorkbookParts:
     def __init__(self, archive: LimitedZip) -> None:
         self._archive = archive
         self._sheets: dict[str, str] = {}
+        self._relations: Mapping[str, Relation] = {}
         self._formats: list[NumberFormat | None] = []
         self.title = ""
         if "[Content_Types].xml" not in archive:
             return
         self.title = package_title(archive)
         self._main = main_part(archive)
-        found = relations(archive, self._main)
+        self._relations = found = relations(archive, self._main)
         for name, key in self._listed():
             if (relation := found.get(key)) is not None and relation.target in archive:
                 self._sheets[name] = relation.target
@@ -71,13 +78,37 @@ class WorkbookParts:
         """The package with a column in each cell of its sheets, where some of an xlsb lack it (``biff_cells``)."""
         binary = [sheet for sheet in self._sheets.values() if sheet.endswith(_BINARY)]
         whole = {sheet: part for sheet in binary if (part := with_columns(self._archive.read(sheet))) is not None}
-        if not whole:
+        return self._rewritten(whole) if whole else None
+
+    def of_known_kinds(self) -> BinaryIO | None:
+        """The package with its sheets of macros as others, which calamine reads; it reads none where one is of a kind
+        that it does not know: by the relation's type, and of an xlsb by the folder.
+        """
+        moved: dict[str, str] = {}
+        for key, each in self._relations.items():
+            folder, _, name = each.target.rpartition("/")
+            known = each.kind in _KNOWN_KINDS and (folder in _KNOWN_FOLDERS or not name.endswith(_BINARY))
+            if each.target in self._sheets.values() and not known:
+                moved[key] = f"worksheets/{key}-{name}"
+        if not moved:
             return None
+        path = relations_path(self._main)
+        links = read_xml(self._archive, path)
+        for link in links:
+            if (place := moved.get(link.get("Id") or "")) is not None:
+                link.set("Target", place)
+                link.set("Type", f"{_TYPES}worksheet")
+        places = {self._relations[key].target: f"xl/{place}" for key, place in moved.items()}
+        return self._rewritten({path: tostring(links)}, places)
+
+    def _rewritten(self, parts: Mapping[str, bytes], places: Mapping[str, str] | None = None) -> BinaryIO:
+        """The package with other ``parts``, and some of them at other ``places``."""
         package = BytesIO()
         with zipfile.ZipFile(package, "w") as archive:
             for name in self._archive.names:
                 if not name.endswith("/"):
-                    archive.writestr(name, whole[name] if name in whole else self._archive.read(name))
+                    content = parts[name] if name in parts else self._archive.read(name)
+                    archive.writestr((places or {}).get(name, name), content)
         return package
 
     def extent(self, name: str) -> int:
