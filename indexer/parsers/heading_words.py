@@ -28,6 +28,9 @@ _SECTION = re.compile(r"^((?:\d{1,3}|[A-Z])(?:\.\d{1,3})*)[.)]?\s+(?=\S)")
 _SURE_SECTION = re.compile(r"^(?:\d{1,3}(?:\.\d{1,3})*[.)]?|[A-Z](?:\.\d{1,3}|[.)])+)\s+\S")
 _ONLY_SECTION = re.compile(r"^(?:\d{1,3}|[A-Z])(?:\.\d{1,3})*[.)]?$")
 RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+# Signs of formulas before something that they relate.
+_FORMULA_SIGN = re.compile(r"[<>=~*{}|^≈≤≥±×∝∑∫√][-+−(\s]*\w")
+_WORD = re.compile(r"(?<![^\W_])[^\W\d_](?:[a-zà-öø-ÿ]{2,}|[A-ZÀ-ÖØ-Þ]{2,})(?![^\W_])")
 _OPENING: Final = "§(\"'[«‹“‘„¿¡§「『《【〈"
 _FIRST_OF_CJK: Final = "\u2e80"
 
@@ -76,8 +79,13 @@ def section_numbers(text: str) -> tuple[str, ...]:
 
 
 def _is_words(text: str) -> bool:
-    """Whether more than half of it are letters, two of them side by side: no formula, no row of figures."""
+    """Whether more than half of it are letters, two of them side by side: no formula, no row of figures.
+
+    Formulas have letters side by side, too, and beside their signs hardly a word.
+    """
     kinds = [unicodedata.category(character)[0] in "LM" for character in text]
     if sum(kinds) * 2 <= sum(not character.isspace() for character in text):
+        return False
+    if _FORMULA_SIGN.search(text) and sum(map(len, _WORD.findall(text))) * 2 <= sum(kinds):
         return False
     return any(a and b for a, b in pairwise(kinds)) or any(character >= _FIRST_OF_CJK for character in text)

@@ -64,15 +64,20 @@ _WORD = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]?[a-z]{2,}(?![A-Za-z0-9])")
 _BROKEN = re.compile(r"[0135-9|!;~^*@#%`$](?<=[a-z].)(?=[a-z])")  # 2 and 4 are words in names
 _BRACKETS = re.compile(r"[][(){}<>\"]")
 _MOST_SIGNS: Final = 0.04
-# Checksums, keys and addresses, whose figures and signs stand between letters and break no word; sequences of genes.
+# Checksums, keys, addresses and places in pages, whose figures and signs stand between letters and break no word;
+# sequences of genes.
 _KEY = re.compile(
     r"(?<![A-Za-z0-9])(?:0x[0-9a-f]+|(?=[a-f]*[0-9])[0-9a-f]{4,})(?![A-Za-z0-9])|(?<![\w.+-])[\w.+-]++@[\w-]+\.[\w.-]+|"
+    r"(?<![^\W_])\w[\w+.-]*://\S+|[\w./-]+\.\w+#[\w.-]+|"
     + _ENCODED.pattern
 )
 _SEQUENCE = re.compile(r"[acgtun]{6,}")
 # Names of targets, packages and settings: abbreviations, three and more.
 _NAME = re.compile(r"(?<![^\W_])[A-Za-z0-9]++(?:[-_][A-Za-z0-9]++){2,}")
 _IN_NAME = re.compile(r"[-_][A-Za-z0-9]++[-_]")  # sought first: most texts have none, and this is quick
+# Hosts are named by abbreviations, and commands of TeX.
+_HOST = re.compile(r"(?<![\w.@-])(?:[a-z0-9-]+\.)+[a-z]{2,}(?![\w-])|\\[A-Za-z]+")
+_IN_HOST = re.compile(r"[a-z0-9]\.[a-z]|\\[A-Za-z]")
 # Programs, formulas and tables close what they open; signs that damage put into words do not.
 _PAIRED = re.compile(r"[][(){}]")
 _INTERVAL = re.compile(r"[(\[][^][(){}]{1,30},[^][(){}]{1,30}[])]")  # may be open at one end: [0, 1)
@@ -207,6 +212,7 @@ def _garbled(text: str, pieces: list[str], solid: int) -> bool:
         text = "".join(character for character in apart if not unicodedata.combining(character))
     # A name that is repeated is no more a word for it.
     unnamed = _NAME.sub(" ", text) if _IN_NAME.search(text) else text
+    unnamed = _HOST.sub(" ", unnamed) if _IN_HOST.search(unnamed) else unnamed
     words = {word for word in _WORD.findall(unnamed) if not _SEQUENCE.fullmatch(word)}
     pairs = sum(map(len, words)) - len(words)
     return pairs >= _LEAST_PAIRS and sum(map(_commonness, words)) < _LEAST_PLAUSIBLE * pairs

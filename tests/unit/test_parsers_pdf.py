@@ -354,6 +354,11 @@ def test_a_ligature_without_a_meaning_is_known_by_its_width():
     assert blocks_of(content)[0].text == "It is difficult for baffled offices.\n\n"
 
 
+def test_the_bar_of_a_root_is_its_sign():
+    content = make_pdf([[f"below {'ffi' * 12} h=2mv in coffins of an office"]])
+    assert blocks_of(content)[0].text == "below √ h=2mv in coffins of an office\n\n"
+
+
 def test_entries_of_a_table_of_contents_are_lines_without_their_dots():
     entries = ["2.1 Syntax . . . . . . . . . . . 12", "2.2 Names.................... 14", "Preface ........ iv"]
     (block,) = blocks_of(make_pdf([entries]))

@@ -52,6 +52,13 @@ def test_numbered_sections_are_below_their_chapters_in_whatever_font():
     ]
 
 
+def test_formulas_in_large_letters_are_no_headings():
+    formulas = ["ij *+zMij cosðÞ VT t z :", "ij DE< 1.", "ðt2", "xi{xj = yi{yj"]
+    words = ["A* Search", "List<T>", "Vector<Item> and Iterator", "iOS", "E = mc and the speed of light"]
+    content = drawn_pdf(*(page_of((text, "Helvetica", 16)) for text in formulas + words))
+    assert [heading for _level, heading in headings(content)] == words
+
+
 def test_a_large_line_that_is_alone_of_its_size_is_no_parent_of_sections():
     content = drawn_pdf(
         page_of(("A Long Title", "Helvetica", 20)),

@@ -8,6 +8,7 @@ import hashlib
 import re
 import string
 import uuid
+from itertools import pairwise
 
 import pytest
 
@@ -106,6 +107,19 @@ TARGETS = "\n".join(
     for machine in ("sparcv9", "thumbv7neon", "wasm32", "x86_64")
     for system in "apple-darwin unknown-linux-gnu unknown-linux-musl pc-windows-msvc unknown-freebsd".split()
 )
+TARGETS_OF_LINKS = "\n".join(
+    f".. _{name}: docs/user/config.html#{name}-{other}"
+    for name, other in pairwise("detailed dump embed figure inputs language literal output prune raw reference".split())
+)
+ONIONS = "\n".join(
+    f"Shop {n} | http://{base64.b32encode(NOISE[n * 10 : n * 10 + 10]).decode().lower()}.onion/" for n in range(20)
+)
+HOSTS = "\n".join(f"{a}{b}{c}.com" for a in "kw" for b in "lmnqt" for c in ("jb", "mbc", "prtv", "sn", "tvx", "wcn"))
+SYMBOLS = "\n".join(
+    rf"\{a}{b} | \n{b}{a}"
+    for a in ("eq", "succ", "prec", "lt", "gtr")
+    for b in ("approx", "eqq", "circ", "sim", "less")
+)
 KEY = "The file's SHA-256 is 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08. Compare it before use."
 TEXTS = [
     PROSE,
@@ -114,6 +128,10 @@ TEXTS = [
     CHINESE,
     CODE,
     TABLE,
+    TARGETS_OF_LINKS,
+    ONIONS,
+    HOSTS,
+    SYMBOLS,
     STOCK,
     f"uuencode writes:\n\nbegin 644 a.bin\n{UUENCODED[:300]}\nend\n\n{PROSE}",
     NUMBERS,

@@ -5,6 +5,7 @@ A heading goes with every passage below it, so a wrong one costs more than one t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _SCALE: Final = 1.12
 # From here on a line is no fragment of a sentence or a drawing, whatever it begins with.
 _LARGE_SCALE: Final = 1.4
+_LONG_WORD = re.compile(r"[^\W\d_]{3}")
 # Fixed-width fonts are taller than others of their size.
 _MONO_SCALE: Final = 1.5
 # Lines of one heading are at most this many font sizes apart; their words' fonts may differ a little.
@@ -171,4 +173,6 @@ def _candidates(lines: Sequence[Line], body: float) -> Iterator[tuple[float, boo
 def _may_be_heading(line: Line, body: float) -> bool:
     if line.turned or line.drawn or line.apart or not reads_as_heading(line.text, bold=line.bold):
         return False
-    return not is_fragment(line.text) or line.size >= _LARGE_SCALE * body
+    if not is_fragment(line.text):
+        return True
+    return line.size >= _LARGE_SCALE * body and _LONG_WORD.search(line.text) is not None

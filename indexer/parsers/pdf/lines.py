@@ -42,6 +42,8 @@ _TURNED_LAM_ALEF = re.compile("[\u0627\u0622\u0623\u0625]\u0644")
 _LIGATURES: Final = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
 )
+# Fonts of formulas draw the bar of a root with as many signs as it is long, which are named so.
+_ROOT = re.compile("(?:ffi){2,}")
 # TeX's older fonts name ffi and ffl as nothing else does, which leaves a gap of so many font sizes within a word.
 _LIGATURE_GAP: Final = (0.5, 1.0)
 # They have their ff where others have a sign for the return key.
@@ -305,7 +307,7 @@ class _LineReader:
                 word = _SCRIPT_BORDER.sub(" ", self._lam_alef(word, start))
         elif word[-1].isdigit() and word[0].isdigit() and (raised := self._raised(start, end)):
             word = f"{word[:-raised]}^{word[-raised:]}"
-        return word
+        return _ROOT.sub("√", word) if "ffiffi" in word else word
 
     def _raised(self, start: int, end: int) -> int:
         """How many of a number's last figures are an exponent or the number of a note."""
