@@ -68,8 +68,7 @@ _MOST_SIGNS: Final = 0.04
 # sequences of genes.
 _KEY = re.compile(
     r"(?<![A-Za-z0-9])(?:0x[0-9a-f]+|(?=[a-f]*[0-9])[0-9a-f]{4,})(?![A-Za-z0-9])|(?<![\w.+-])[\w.+-]++@[\w-]+\.[\w.-]+|"
-    r"(?<![^\W_])\w[\w+.-]*://\S+|[\w./-]+\.\w+#[\w.-]+|"
-    + _ENCODED.pattern
+    r"(?<![^\W_])\w[\w+.-]*://\S+|[\w./-]+\.\w+#[\w.-]+|" + _ENCODED.pattern
 )
 _SEQUENCE = re.compile(r"[acgtun]{6,}")
 # Names of targets, packages and settings: abbreviations, three and more.
