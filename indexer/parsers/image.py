@@ -1,4 +1,4 @@
-"""Images of pages: PNG, JPEG, TIFF of several pages, BMP and WebP, read by text recognition.
+"""Images of pages, read by text recognition: PNG, JPEG, TIFF, BMP, WebP, GIF, JPEG 2000, AVIF and HEIF.
 
 Only a TIFF has pages; what other formats hold beside the first picture is the same one, moved or smaller.
 """
@@ -46,8 +46,10 @@ def parse_image(file: BinaryIO, encoding: str) -> Iterator[Parsed]:  # noqa: ARG
 
 def _pages(file: BinaryIO) -> Iterator[Parsed]:
     reader = recognizer()
+    from pi_heif import register_heif_opener
     from PIL import Image, UnidentifiedImageError
 
+    register_heif_opener()
     found = False
     Image.MAX_IMAGE_PIXELS = _MAX_PIXELS
     try:
@@ -59,7 +61,8 @@ def _pages(file: BinaryIO) -> Iterator[Parsed]:
                 count: int = getattr(image, "n_frames", 1)
                 paged = image.format == _PAGED
                 for index in range(min(count, MAX_PAGES) if paged else 1):
-                    image.seek(index)
+                    if index:  # of a HEIF the picture that is shown need not be the first
+                        image.seek(index)
                     lines = in_reading_order(reader.lines(_pixels(image)).lines)
                     # Pages of one file may be scanned at different sizes, so each has a style of its own.
                     for block in PageWriter(Style.of([lines])).blocks(lines, page=index + 1):

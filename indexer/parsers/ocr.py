@@ -39,7 +39,7 @@ _CUT_WORD = re.compile(r"[^\W\d_]{2}-$")
 
 def ocr_installed() -> bool:
     """Whether the extra is there; nothing is imported."""
-    return find_spec("rapidocr") is not None and find_spec("onnxruntime") is not None
+    return all(find_spec(name) is not None for name in ("rapidocr", "onnxruntime", "pi_heif"))
 
 
 def recognizer() -> Recognizer:

@@ -6,7 +6,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
-from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
+from indexer.detection.images import AVIF, BMP, GIF, HEIF, JPEG, JPEG_2000, PNG, TIFF, WEBP
 from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, VSDX, XLS, XLSX, XPS
 from indexer.formats import (
     ASCIIDOC,
@@ -83,7 +83,7 @@ PARSERS: Final[Mapping[str, str]] = MappingProxyType(
         ODT: "indexer.parsers.office.odf:parse_odt",
         ODP: "indexer.parsers.office.odf:parse_odp",
         ODS: "indexer.parsers.office.odf_sheets:parse_ods",
-        **dict.fromkeys((PNG, JPEG, TIFF, BMP, WEBP), "indexer.parsers.image:parse_image"),
+        **dict.fromkeys((PNG, JPEG, TIFF, BMP, WEBP, GIF, JPEG_2000, AVIF, HEIF), "indexer.parsers.image:parse_image"),
         RST: "indexer.parsers.restructured_text:parse_rst",
         MANUAL_PAGE: "indexer.parsers.manual.page:parse_manual_page",
         ORG: "indexer.parsers.org:parse_org",

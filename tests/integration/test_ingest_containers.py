@@ -38,13 +38,13 @@ def stored(library) -> dict[str, int]:
 
 
 def test_members_are_documents_and_their_containers_only_hold_them(library, docs):
-    inner = zipped({"deep/x.md": "# Deep\n\nWater is deep.\n", "picture.gif": b"GIF89a" + bytes(40)})
+    inner = zipped({"deep/x.md": "# Deep\n\nWater is deep.\n", "recording.mp3": b"ID3\x04" + bytes(40)})
     (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water.", "in.zip": inner, ".hidden": "x", "d/": ""}))
     report = library.ingest(docs)
     assert outcomes(report) == {
         "a.zip!/one.txt": "ingested",
         "a.zip!/in.zip!/deep/x.md": "ingested",
-        "a.zip!/in.zip!/picture.gif": "source_unsupported",
+        "a.zip!/in.zip!/recording.mp3": "source_unsupported",
         "a.zip!/in.zip": "ingested",
         "a.zip": "ingested",
     }
@@ -76,11 +76,11 @@ def test_an_unchanged_container_is_not_opened(library, docs, monkeypatch):
 
 
 def test_members_that_failed_are_tried_again_and_the_others_are_left_alone(library, docs):
-    gif = b"GIF89a" + bytes(40)
-    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water.", "b.gif": gif}))
+    recording = b"ID3\x04" + bytes(40)
+    (docs / "a.zip").write_bytes(zipped({"one.txt": "Lakes hold water.", "b.mp3": recording}))
     library.ingest(docs)
     embedded, seq = library.embedder.texts_embedded, library.store.collection("default").seq
-    again = {"a.zip!/one.txt": "unchanged", "a.zip!/b.gif": "source_unsupported", "a.zip": "unchanged"}
+    again = {"a.zip!/one.txt": "unchanged", "a.zip!/b.mp3": "source_unsupported", "a.zip": "unchanged"}
     assert outcomes(library.ingest(docs)) == again
     assert (library.embedder.texts_embedded, library.store.collection("default").seq) == (embedded, seq)
 

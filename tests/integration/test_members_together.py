@@ -84,12 +84,12 @@ def test_so_are_the_mails_of_a_mailbox_and_what_is_attached_to_them(library: Ing
 def test_members_are_told_in_their_order_and_before_what_holds_them(library: Ingesting, docs, monkeypatch):
     monkeypatch.setattr(embedding_group, "_MOST_SOURCES", 3)
     (docs / "a.txt").write_text("Seas are salty.\n")
-    held = {"0.gif": b"GIF89a" + bytes(40), "in.zip": zipped(texts(2, "River")), **texts(4)}
+    held = {"0.mp3": b"ID3\x04" + bytes(40), "in.zip": zipped(texts(2, "River")), **texts(4)}
     (docs / "b.zip").write_bytes(zipped(held))
     (docs / "c.txt").write_text("Seas are wide.\n")
     watcher = Telling()
     report = library.ingest(docs, watcher=watcher)
-    within = ["0.gif", "in.zip!/0.txt", "in.zip!/1.txt", "in.zip", *texts(4)]
+    within = ["0.mp3", "in.zip!/0.txt", "in.zip!/1.txt", "in.zip", *texts(4)]
     assert watcher.told == ["a.txt", *(f"b.zip!/{name}" for name in within), "b.zip", "c.txt"]
     assert [short(result.uri) for result in report.results] == watcher.told
     assert library.embedder.batches == [3, 3, 2]
@@ -279,7 +279,7 @@ def test_a_mistake_that_shows_on_the_text_of_a_mail_costs_the_mail(library: Inge
 
 
 def test_a_mail_whose_attachment_fails_again_stays_as_it_is(library: Ingesting, docs):
-    (docs / "m.eml").write_bytes(mail(notes_txt=b"Dig here.", a_gif=b"GIF89a" + bytes(40)).as_bytes())
+    (docs / "m.eml").write_bytes(mail(notes_txt=b"Dig here.", a_mp3=b"ID3\x04" + bytes(40)).as_bytes())
     library.ingest(docs)
     before, embedded = library.chunks(), library.embedder.texts_embedded
     seq = library.store.collection("default").seq

@@ -11,6 +11,7 @@ import pytest
 from indexer.parsers.ocr import ocr_installed
 from indexer.parsing.isolation import IsolatedParsers
 from rag.config import Settings
+from tests.unit.heif_picture import HEIF_PICTURE, HEIF_TEXT
 from tests.unit.pdf_pages import drawn_pdf, text_lines
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ def require_all(found: list[Block]) -> None:
     assert " ".join(paragraph.text.split()) == "".join(WORDS).replace("-", "")
     assert table.text.strip().splitlines() == [" | ".join(row) for row in ROWS]
     assert {block.page for block in found} == {1}
+
+
+def test_a_picture_of_a_phone_is_read(parsers, tmp_path):
+    (found,) = blocks(parsers, HEIF_PICTURE, "image/heif", tmp_path)
+    assert found.text == f"{HEIF_TEXT}\n\n"
 
 
 def test_a_scanned_page_is_read_with_its_table(parsers, scan, tmp_path):

@@ -141,7 +141,7 @@ def test_copies_beside_the_database_are_named(run, docs, home):
 def uploaded(home, run, monkeypatch):
     """An upload that a worker took in, beside one of something else; the word is in all that is told of it."""
     monkeypatch.setattr("os.nice", lambda _: 0)  # the tests that follow are not to be slow
-    archive = zipped({f"{WORD}.txt": f"The word is {WORD}.", f"{WORD}.gif": b"GIF89a" + bytes(40)})
+    archive = zipped({f"{WORD}.txt": f"The word is {WORD}.", f"{WORD}.mp3": b"ID3\x04" + bytes(40)})
     with open_library(Settings(_env_file=None)) as library:
         put(library, (f"{WORD}.zip", archive), ("other.txt", OTHER.encode()), metadata={"team": "red"})
         put(library, (f"{WORD}.zip", archive), metadata={"team": WORD})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 from indexer.parsers.pdf.lines import Line, PageLines
+from tests.unit.heif_picture import HEIF_PICTURE
 
 _ADVANCE = 8
 
@@ -28,9 +29,11 @@ class ScriptedRecognizer:
 
 
 def picture(form: str = "PNG", *, mode: str = "RGB", size: tuple[int, int] = (400, 300), **options) -> bytes:
-    """An image without anything on it."""
+    """An image without anything on it, or as HEIF one with a line of text."""
     from PIL import Image
 
+    if form == "HEIF":
+        return HEIF_PICTURE
     buffer = io.BytesIO()
     Image.new(mode, size, 1 if mode == "1" else "white").save(buffer, form, **options)
     return buffer.getvalue()

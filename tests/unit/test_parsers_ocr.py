@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
+from indexer.detection.images import AVIF, BMP, GIF, HEIF, JPEG, JPEG_2000, PNG, TIFF, WEBP
 from indexer.detection.media_types import detect
 from indexer.parsers import image, ocr
 from indexer.parsers.blocks import Block, Notice
@@ -20,7 +20,8 @@ from tests.unit.scripted_ocr import ScriptedRecognizer, picture
 
 Image = pytest.importorskip("PIL.Image")
 
-FORMATS = {"PNG": PNG, "JPEG": JPEG, "TIFF": TIFF, "BMP": BMP, "WEBP": WEBP}
+FORMATS = {"PNG": PNG, "JPEG": JPEG, "TIFF": TIFF, "BMP": BMP, "WEBP": WEBP, "GIF": GIF, "AVIF": AVIF, "HEIF": HEIF}
+FORMATS["JPEG2000"] = JPEG_2000
 
 
 @pytest.fixture
