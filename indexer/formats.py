@@ -31,6 +31,7 @@ CANVAS: Final = "application/x-canvas+json"
 REFERENCES: Final = "application/x-bibliography"
 SRT: Final = "application/x-subrip"
 VTT: Final = "text/vtt"
+TIMED_TEXT: Final = "application/ttml+xml"
 ASS: Final = "text/x-ssa"
 CONTACTS: Final = "text/vcard"
 CALENDAR: Final = "text/calendar"
@@ -75,7 +76,7 @@ SUFFIX_TYPES: Final = {
     ".excalidraw": EXCALIDRAW,
     ".canvas": CANVAS,
     **dict.fromkeys((".bib", ".bibtex", ".ris", ".nbib", ".enw"), REFERENCES),
-    ".srt": SRT,
+    **dict.fromkeys((".srt", ".sbv"), SRT),
     ".vtt": VTT,
     ".ass": ASS,
     ".ssa": ASS,
@@ -113,6 +114,7 @@ LOOSE: Final = frozenset(
         MARKDOWN,
         XML,
         DRAWIO,
+        TIMED_TEXT,
         EXCALIDRAW,
         CANVAS,
         MIND_MAP,

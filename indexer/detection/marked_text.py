@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from indexer.formats import CALENDAR, CONTACTS, DRAWIO, LOAD_FILE, MANUAL_PAGE, MIND_MAP, OFX, QIF, VTT, XML_SUFFIXES
+from indexer.formats import (
+    CALENDAR,
+    CONTACTS,
+    DRAWIO,
+    LOAD_FILE,
+    MANUAL_PAGE,
+    MIND_MAP,
+    OFX,
+    QIF,
+    TIMED_TEXT,
+    VTT,
+    XML_SUFFIXES,
+)
 
 PLAIN_SUFFIXES: Final = frozenset({".txt", ".text", ".log"})
 
@@ -17,10 +29,21 @@ _QIF = re.compile(
 )
 _DRAWIO = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+<(?:mxfile|mxGraphModel)\b")
 _MIND_MAP = re.compile(rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?><!--.*?-->\s*)*+<map\s++version=", re.DOTALL)
+_TIMED_TEXT = re.compile(
+    rb"\s*+(?:<\?xml[^>]*+>\s*+)?+(?><!--.*?-->\s*)*+<(?:\w++:)?+tt\s[^>]*?=.http://www\.w3\.org/(?:ns/ttml|\d{4}/\d\d/ttaf1)",
+    re.DOTALL,
+)
 _MANUAL_PAGE = re.compile(rb"^[.'][ \t]*+(TH|Dd)[ \t]++\S", re.MULTILINE)
 _MANUAL_SECTION = re.compile(rb"^[.'][ \t]*+(SH|Sh)[ \t]++\S", re.MULTILINE)
 _LOAD_FILE = re.compile(rb"(?:\xc3\xbe|\xfe)[^\r\n\x14]{1,200}\x14(?:\xc3\xbe|\xfe)")
-_BEGINNINGS: Final = ((_LOAD_FILE, LOAD_FILE), (_DRAWIO, DRAWIO), (_MIND_MAP, MIND_MAP), (_OFX, OFX), (_QIF, QIF))
+_BEGINNINGS: Final = (
+    (_LOAD_FILE, LOAD_FILE),
+    (_DRAWIO, DRAWIO),
+    (_MIND_MAP, MIND_MAP),
+    (_TIMED_TEXT, TIMED_TEXT),
+    (_OFX, OFX),
+    (_QIF, QIF),
+)
 _LEAST_ELEMENTS: Final = 5
 
 

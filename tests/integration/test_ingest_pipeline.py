@@ -21,6 +21,7 @@ from rag.stores.writing import staging
 from rag.types import Span
 from tests.integration.ingesting import Ingesting, StopsAfter, ingesting
 from tests.unit.every_format import CASES, Content
+from tests.unit.heif_picture import HEIF_PICTURE
 from tests.unit.pdf_pages import make_image_pdf, make_pdf
 
 CORPUS = Path(__file__).parents[2] / "examples" / "corpus"
@@ -102,6 +103,8 @@ def test_chunks_of_every_format_are_verbatim_slices_of_what_is_stored(library: I
 
 def scanned(name: str) -> bytes:
     """A page as an image of the format that a name says."""
+    if name.endswith(".heif"):
+        return HEIF_PICTURE
     page = pypdfium2.PdfDocument(make_pdf([[("Water runs down to the sea.", 20)]]))[0]
     held = io.BytesIO()
     page.render(scale=1).to_pil().convert("RGB").save(held, Path(name).suffix[1:].upper())

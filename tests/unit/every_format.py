@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
 from indexer import formats
-from indexer.detection.images import BMP, JPEG, PNG, TIFF, WEBP
+from indexer.detection.images import AVIF, BMP, GIF, HEIF, JPEG, JPEG_2000, PNG, TIFF, WEBP
 from indexer.detection.office import DOC, DOCX, EPUB, ODP, ODS, ODT, PPT, PPTX, RTF, VSDX, XLS, XLSX, XPS
 from tests.unit import office_files as office
 from tests.unit.mails import mail, tarred, zipped
@@ -205,6 +205,11 @@ def _xml(content: Content) -> str:
 def _cues(content: Content, mark: str, head: str = "") -> str:
     times = (f"00:{n // 60:02}:{n % 60:02}{mark}000" for n in range(0, 3600, 2))
     return head + "".join(f"{at} --> {at}\n{line}\n\n" for at, line in zip(times, content.lines, strict=False))
+
+
+def _timed_text(content: Content) -> str:
+    cues = "".join(f'<p begin="{2 * n}s" end="{2 * n + 1}s">{escape(line)}</p>' for n, line in enumerate(content.lines))
+    return f'<tt xmlns="http://www.w3.org/ns/ttml"><body><div>{cues}</div></body></tt>'
 
 
 def _ass(content: Content) -> str:
@@ -431,6 +436,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield formats.DRAWIO, Case(name="a.drawio", make=_drawio)
     yield formats.SRT, Case(name="a.srt", make=lambda content: _cues(content, ","))
     yield formats.VTT, Case(name="a.vtt", make=lambda content: _cues(content, ".", "WEBVTT\n\n"))
+    yield formats.TIMED_TEXT, Case(name="a.ttml", make=_timed_text)
     yield formats.ASS, Case(name="a.ass", make=_ass)
     yield formats.CONTACTS, Case(name="a.vcf", make=_contacts)
     yield formats.CALENDAR, Case(name="a.ics", make=_calendar)
@@ -450,7 +456,10 @@ def _cases() -> Iterator[tuple[str, Case]]:
         yield media_type, Case(name=f"a.{suffix}", make=make)
     yield RTF, Case(name="a.rtf", make=_rtf)
     yield EPUB, Case(name="a.epub", make=lambda content: office.epub({"a.xhtml": _html(content)}))
-    for media_type, form in ((PNG, "PNG"), (JPEG, "JPEG"), (TIFF, "TIFF"), (BMP, "BMP"), (WEBP, "WEBP")):
+    for media_type, form in (
+        (PNG, "PNG"), (JPEG, "JPEG"), (TIFF, "TIFF"), (BMP, "BMP"), (WEBP, "WEBP"), (GIF, "GIF"),
+        (JPEG_2000, "JPEG2000"), (AVIF, "AVIF"), (HEIF, "HEIF"),
+    ):  # fmt: skip
         yield media_type, Case(name=f"a.{form.lower()}", make=lambda _, form=form: picture(form), worded=False)
 
 

@@ -22,6 +22,7 @@ from indexer.formats import (
     REFERENCES,
     SRT,
     TEXT,
+    TIMED_TEXT,
     TSV,
     VTT,
     XML,
@@ -312,6 +313,51 @@ def test_srt_and_ass_subtitles_are_read():
     ass = "[Script Info]\nTitle: x\n[Events]\nFormat: Layer, Start, End, Name, Text\n"
     ass += "Dialogue: 0,0:00:05.00,0:00:06.00,Ann,{\\b1}Hi\\Nyou, there\n"
     assert parsed(ASS, ass).text == "[00:00:05] Ann: Hi you, there\n\n"
+
+
+def test_subtitles_of_youtube_and_without_fractions_are_read():
+    sbv = "0:00:00.378,0:00:02.928\nHi![br]It rains.\n\n0:01:02.928,0:01:05.000\nBye\n"
+    assert parsed(SRT, sbv).text == "[00:00:00] Hi! It rains.\n\n[00:01:02] Bye\n\n"
+    assert parsed(SRT, "1\n00:00:01 --> 00:00:10\nHello\n").text == "[00:00:01] Hello\n\n"
+
+
+def timed_text(body: str, *, head: str = "", attributes: str = "") -> str:
+    names = 'xmlns:ttm="http://www.w3.org/ns/ttml#metadata" xmlns:ttp="http://www.w3.org/ns/ttml#parameter"'
+    return f'<tt xmlns="http://www.w3.org/ns/ttml" {names} {attributes}><head>{head}</head><body>{body}</body></tt>'
+
+
+def test_timed_text_says_its_captions_with_their_times_and_speakers():
+    head = (
+        '<metadata><ttm:title>Of rain</ttm:title><ttm:agent xml:id="a"><ttm:name>Ann</ttm:name></ttm:agent></metadata>'
+    )
+    body = (
+        '<div><p begin="00:00:01.500" end="00:00:02" ttm:agent="a">It <span>rains</span>,<br/>\n and\n  pours.</p>'
+        '<p begin="3s" end="4s" ttm:agent="b"><metadata><ttm:desc>not said</ttm:desc></metadata>Indeed.<!-- no --></p>'
+        '</div><div begin="1m"><p><span begin="5s" end="6s">Later</span></p></div>'
+    )
+    result = parsed(TIMED_TEXT, timed_text(body, head=head))
+    assert result.titles == ["Of rain"]
+    assert result.of("paragraph") == ["[00:00:01] Ann: It rains, and pours. Indeed.", "[00:01:05] Later"]
+
+
+@pytest.mark.parametrize(
+    ("time", "clock"),
+    [
+        ("00:01:02:12", "00:01:02"),
+        ("3725.9s", "01:02:05"),
+        ("2h", "02:00:00"),
+        ("61000ms", "00:01:01"),
+        ("250f", "00:00:10"),
+        ("1:05", "00:01:05"),
+        ("620000000t", "00:01:02"),
+        ("soon", "00:00:00"),
+        (f"{'9' * 400}s", "00:00:00"),
+    ],
+)
+def test_times_of_timed_text_are_of_clocks_offsets_frames_and_ticks(time, clock):
+    rates = 'ttp:frameRate="25" ttp:tickRate="10000000"'
+    page = timed_text(f'<div><p begin="{time}">x y</p></div>', attributes=rates)
+    assert parsed(TIMED_TEXT, page).text == f"[{clock}] x y\n\n"
 
 
 @pytest.mark.parametrize("time", ["1e999", "nan", "9" * 400])
