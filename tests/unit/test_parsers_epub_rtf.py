@@ -100,6 +100,13 @@ def test_rich_text_has_paragraphs_lists_tables_and_any_script():
     ]
 
 
+def test_bullets_of_fonts_of_signs_are_marks_of_a_list():
+    item = rb"\pard\plain{\listtext\pard\plain\f3 \u-3913\'b7\tab}%b\par"
+    assert texts(parse_rtf, rb"{\rtf1\ansi\ansicpg1252 " + item % b"one" + item % b"two" + b"}") == [
+        ("list", "- one\n- two\n\n")
+    ]
+
+
 BELOW = rb"What stands below a heading is longer than that, and is not bold.\par "
 
 

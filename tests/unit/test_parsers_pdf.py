@@ -354,6 +354,13 @@ def test_a_ligature_without_a_meaning_is_known_by_its_width():
     assert blocks_of(content)[0].text == "It is difficult for baffled offices.\n\n"
 
 
+def test_codes_that_a_font_says_nothing_of_are_those_of_windows_and_of_tex():
+    content = mapped_pdf(
+        "<41> <41> <0092>", "<42> <42> <0088>", "<43> <7E> <0043>", "<20> <40> <0020>", shown="B We donAt."
+    )
+    assert [(block.kind, block.text) for block in blocks_of(content)] == [(BlockKind.LIST, "• We don’t.\n\n")]
+
+
 def test_the_bar_of_a_root_is_its_sign():
     content = make_pdf([[f"below {'ffi' * 12} h=2mv in coffins of an office"]])
     assert blocks_of(content)[0].text == "below √ h=2mv in coffins of an office\n\n"

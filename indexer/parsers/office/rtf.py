@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _TITLE = re.compile(r"\{\\info\b.{0,2000}?\{\\title ([^{}\\]{1,300})\}", re.DOTALL)
 _HEX_DATA = re.compile(r"[0-9a-fA-F\r\n]{512,}")
-_ITEM = re.compile(r"^[\t ]*(?:[•‣▪·o\-–*]|\(?\d{1,3}[.)]|\(?[a-z][.)])[\t ]+(?=\S)")
-_BULLET = re.compile(r"^[\t ]*[•‣▪·o*–][\t ]+")
+_SIGNS: Final = r"•‣▪·o*–\uf020-\uf0ff"  # and what fonts of signs have in their private area
+_ITEM = re.compile(rf"^[\t ]*(?:[{_SIGNS}\-]|\(?\d{{1,3}}[.)]|\(?[a-z][.)])[\t ]+(?=\S)")
+_BULLET = re.compile(rf"^[\t ]*[{_SIGNS}][\t ]+")
 _CELL: Final = "|"
 
 

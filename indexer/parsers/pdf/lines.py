@@ -39,8 +39,18 @@ _UNMAPPED = re.compile(r"[\x00\ufffd\ufffe\ue000-\uf8ff]")
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 # The lam-alef ligatures stand for two letters, which PDFium turns round with the rest of the line.
 _TURNED_LAM_ALEF = re.compile("[\u0627\u0622\u0623\u0625]\u0644")
-_LIGATURES: Final = str.maketrans(
-    {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
+_MEANT: Final = str.maketrans(
+    {
+        # Fonts that say nothing of their codes mostly have those of Windows.
+        **{code: bytes([ord(code)]).decode("cp1252", "replace") for code in map(chr, range(0x80, 0xA0))},
+        "\ufb00": "ff",
+        "\ufb01": "fi",
+        "\ufb02": "fl",
+        "\ufb03": "ffi",
+        "\ufb04": "ffl",
+        "\ufb05": "st",
+        "\ufb06": "st",
+    }
 )
 # Fonts of formulas draw the bar of a root with as many signs as it is long, which are named so.
 _ROOT = re.compile("(?:ffi){2,}")
@@ -48,8 +58,8 @@ _ROOT = re.compile("(?:ffi){2,}")
 _LIGATURE_GAP: Final = (0.5, 1.0)
 # They have their ff where others have a sign for the return key.
 _OLD_FF = re.compile(r"(?<=[A-Za-z])\u21b5|\u21b5(?=[a-z])")
-# A word of one private character is a bullet or a box of a symbol font.
-_SYMBOL = re.compile(r"[\uf020-\uf0ff]")
+# A word of one private character is a bullet or a box of a symbol font; TeX's text symbols have theirs at 88.
+_SYMBOL = re.compile(r"[\uf020-\uf0ff\x88]")
 _SCRIPT_BORDER = re.compile(r"(?<=[A-Za-z])(?=[\u0620-\u06d3])|(?<=[\u0620-\u06d3])(?=[A-Za-z])")
 
 
@@ -300,9 +310,9 @@ class _LineReader:
         if not word.isascii():
             if any("\ud800" <= character <= "\udfff" for character in word):
                 word = word.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-            word = _OLD_FF.sub("ff", word.translate(_LIGATURES))
             if _SYMBOL.fullmatch(word):
                 return "•"
+            word = _OLD_FF.sub("ff", word.translate(_MEANT))
             if _RIGHT_TO_LEFT.search(word):
                 word = _SCRIPT_BORDER.sub(" ", self._lam_alef(word, start))
         elif word[-1].isdigit() and word[0].isdigit() and (raised := self._raised(start, end)):
