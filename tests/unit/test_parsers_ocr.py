@@ -17,6 +17,7 @@ from indexer.sources import Source
 from rag.errors import SourceDamaged, SourceHasNoText, SourceNeedsOcr, SourceTooLarge
 from tests.unit.pdf_pages import drawn_pdf, make_image_pdf, make_pdf, mapped_pdf, text_lines
 from tests.unit.scripted_ocr import ScriptedRecognizer, picture
+from tests.unit.test_retrieval_flaws import PROSE
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -183,6 +184,14 @@ def test_text_is_not_recognised_where_it_can_be_read(recognizer):
 def test_text_that_nothing_tells_the_meaning_of_is_an_image(recognizer):
     items = parsed(parse_pdf, mapped_pdf("<20> <7E> <E020>"))
     assert texts(items) == [(1, "What the scan says on two lines.")]
+
+
+# Each letter as one that is 29 codes before it.
+SHIFTED = mapped_pdf("<3D> <7E> <0020>", "<20> <3C> <0020>", shown=PROSE)
+
+
+def test_codes_of_glyphs_that_pose_as_letters_are_an_image(recognizer):
+    assert texts(parsed(parse_pdf, SHIFTED)) == [(1, "What the scan says on two lines.")]
 
 
 def test_text_that_nothing_tells_the_meaning_of_is_not_taken_in(without_the_extra):

@@ -182,6 +182,11 @@ def damaged(text: str, share: float, signs: str) -> str:
     return re.sub(r"[^\W\d_]", drawn, text)
 
 
+def shifted(text: str, by: int) -> str:
+    """The codes that a font's glyphs have where its letters are ``by`` further on."""
+    return "".join(chr(ord(letter) - by) if "!" <= chr(max(ord(letter) - by, 0)) <= "~" else letter for letter in text)
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_prose_code_and_tables_are_text(text) -> None:
     assert flaw_of(text) is None
@@ -200,6 +205,7 @@ def test_prose_code_and_tables_are_text(text) -> None:
         (NOISE.hex(" "), Flaw.ENCODED),
         (MINIFIED * 4, Flaw.MINIFIED),
         (in_another_alphabet(PROSE), Flaw.GARBLED),
+        *((shifted(text, by), Flaw.GARBLED) for text in (PROSE, GERMAN * 2, POLISH * 2) for by in (1, 2, 3, 29, 31)),
         (damaged(PROSE * 2, 0.4, string.ascii_lowercase), Flaw.GARBLED),
         (PROSE.replace("e", "|").replace("o", "0"), Flaw.GARBLED),
     ],

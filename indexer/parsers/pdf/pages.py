@@ -15,6 +15,7 @@ from indexer.parsers.pdf.lines import PageLines, page_lines
 from indexer.parsers.pdf.rules import page_grids
 from indexer.parsers.pdf.turning import as_seen, turned_back
 from rag.errors import SourceDamaged
+from rag.retrieval.flaws import is_shifted
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfPage
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Above this share of characters that nothing tells the meaning of, a page's text is no text.
 _MAX_UNMAPPED: Final = 0.4
+_MAX_SHIFTED: Final = 0.2
+_PIECE_CHARS: Final = 1000
 # A page with fewer characters may be a scan with a stamp or a page number on it, if an image covers this much of it.
 _FEW_CHARACTERS: Final = 200
 _COVERED: Final = 0.5
@@ -85,7 +88,11 @@ def _is_readable(page: PdfPage, text: PageLines) -> bool:
 
 
 def _is_garbled(text: PageLines) -> bool:
-    return text.unmapped > _MAX_UNMAPPED * (text.characters or 1)
+    if text.unmapped > _MAX_UNMAPPED * (text.characters or 1):
+        return True
+    said = " ".join(line.text for line in text.lines)
+    pieces = [said[at : at + _PIECE_CHARS] for at in range(0, len(said), _PIECE_CHARS)]
+    return sum(map(is_shifted, pieces)) > _MAX_SHIFTED * len(pieces)
 
 
 def _read(page: PdfPage, text: PageLines) -> Page:
