@@ -5,6 +5,7 @@ The protocol lets a site list them in a text file, a line each, or a feed (RSS 2
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import zlib
@@ -36,7 +37,6 @@ _MOST_FILES: Final = 1000
 # An index lists files, not further indexes; some do all the same.
 _MAX_DEPTH: Final = 2
 _GZIP_MARK: Final = b"\x1f\x8b\x08"
-_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _MARK: Final = b"\xef\xbb\xbf"
 _TEXT_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*+https?://", re.IGNORECASE)
 _LINE: Final = re.compile(rb"[^\r\n]++")  # one after the other: a list of all takes twenty times as much as the file
@@ -190,21 +190,18 @@ def _address(entry: _Entry, place: str) -> WebAddress:
 
 
 def _gunzipped(url: str, content: bytes) -> bytes:
-    unpacked, packed = b"", content
-    try:
-        while packed and len(unpacked) <= _FILE_BYTES:  # several members may follow each other (RFC 1952, section 2.2)
-            decoder = zlib.decompressobj(_GZIP_WINDOW)
-            unpacked += decoder.decompress(packed, _FILE_BYTES + 1 - len(unpacked))
-            packed = decoder.unused_data
-    except zlib.error as error:
-        raise SourceDamaged(f"{url} cannot be unpacked: {error}.", hint="Try again later.") from error
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:  # of one member or several (RFC 1952, section 2.2)
+        try:
+            unpacked = file.read(_FILE_BYTES + 1)
+        except EOFError as error:
+            raise SourceDamaged(f"{url} breaks off before its end.", hint="Try again later.") from error
+        except (OSError, zlib.error) as error:
+            raise SourceDamaged(f"{url} cannot be unpacked: {error}.", hint="Try again later.") from error
     if len(unpacked) > _FILE_BYTES:
         raise SourceTooLarge(
             f"{url} unpacks to more than {_FILE_BYTES:,} bytes.",
             hint="Its site should split it, as the sitemap protocol says.",
         )
-    if not decoder.eof:
-        raise SourceDamaged(f"{url} breaks off before its end.", hint="Try again later.")
     return unpacked
 
 

@@ -57,6 +57,13 @@ def test_a_packed_sitemap_may_have_several_members():
     assert isinstance(torn.error, SourceDamaged)
 
 
+@pytest.mark.timeout(60)
+def test_a_packed_sitemap_of_a_million_members_costs_seconds():
+    packed = gzip.compress(b"") * 1_000_000 + gzip.compress(b"https://example.org/a\n")
+    (page,) = Sitemaps(Site(packed), max_urls=10, go_on=lambda: None).pages("https://example.org/sitemap.txt.gz")
+    assert page.url == "https://example.org/a"
+
+
 class Indexes(Site):
     """Addresses at the root are indexes of what lies below them, each of which lists a page."""
 
