@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -118,6 +119,7 @@ def plan_mirror(
     known_by_uri = {source.uri: source for source in known}
     seen: set[str] = set()
     new = []
+    renamings = _Renamings()
     touched: list[KnownSource] = []  # its file has the same size and time, and yet may have another's name
     for path in found:
         if isinstance(path.error, SourceLeftOut):
@@ -131,7 +133,7 @@ def plan_mirror(
                 new.append(file)
             elif (reason := _difference(stored, file, metadata)) is None:
                 plan.unchanged += 1 + stored.members
-                if file.ctime_ns / 1e9 > stored.stored_at.timestamp() - CLOCKS_DIFFER_S:
+                if renamings.may_be_another(file, stored):
                     touched.append(stored)
             else:
                 plan.change.append(replace(file, reason=reason))
@@ -185,6 +187,28 @@ def _stat(path: Path, uri: str) -> FoundFile | None:
         mtime_ns=status.st_mtime_ns,
         ctime_ns=status.st_ctime_ns,
     )
+
+
+class _Renamings:
+    """Which files may have another's name: since they were stored both they and their folder were changed.
+
+    A folder is changed by every new name in it. Files alone are by ``chmod -R``, or as a whole tree is put back.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, float] = {}
+
+    def may_be_another(self, file: FoundFile, stored: KnownSource) -> bool:
+        since = stored.stored_at.timestamp() - CLOCKS_DIFFER_S
+        return file.ctime_ns / 1e9 > since and self._changed(file.path.parent) > since
+
+    def _changed(self, folder: Path) -> float:
+        if folder not in self._folders:
+            try:
+                self._folders[folder] = folder.stat().st_mtime
+            except OSError:  # it was there a moment ago
+                self._folders[folder] = math.inf
+        return self._folders[folder]
 
 
 def _exchanged(

@@ -209,6 +209,18 @@ def test_files_of_one_size_and_time_are_read_only_if_something_was_done_to_them(
     assert plan.idle
 
 
+def test_files_of_one_size_and_time_are_not_read_where_no_name_is_new(root):
+    """As after ``chmod -R``, which would have all of a tree read at every look."""
+    for name in ("a", "b"):
+        os.utime(write(root, name, f"this is {name}"), ns=(1, 1))
+    known = [known_of(root / name, document_id=number) for number, name in enumerate("ab")]
+    for name in ("a", "b"):
+        (root / name).chmod(0o600)
+    os.utime(root, ns=(1, 1))
+    plan = planned(root, known, look_into=lambda path: pytest.fail(f"{path} was read"))
+    assert plan.idle
+
+
 def test_times_alone_make_a_change(root):
     path = write(root, "a")
     source = known_of(path)
