@@ -52,10 +52,12 @@ def children_of(parent: int) -> list[int]:
 
 
 def gone(process: int) -> bool:
+    """Whether it has ended with all of its threads, so that its parent can tell."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
-            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            ended = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            if ended and os.listdir(f"/proc/{process}/task") == [str(process)]:
                 return True
         except (FileNotFoundError, ProcessLookupError):
             return True

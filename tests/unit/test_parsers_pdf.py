@@ -362,8 +362,10 @@ def test_codes_that_a_font_says_nothing_of_are_those_of_windows_and_of_tex():
 
 
 def test_the_bar_of_a_root_is_its_sign():
-    content = make_pdf([[f"below {'ffi' * 12} h=2mv in coffins of an office"]])
-    assert blocks_of(content)[0].text == "below √ h=2mv in coffins of an office\n\n"
+    bars = mapped_pdf("<41> <41> <FB03>", "<20> <40> <0020>", "<42> <7E> <0042>", shown=f"below {'A' * 12} h=2mv")
+    assert blocks_of(bars)[0].text == "below √ h=2mv\n\n"
+    letters = make_pdf([[f"below {'ffi' * 12} h=2mv in coffins of an office"]])
+    assert blocks_of(letters)[0].text == f"below {'ffi' * 12} h=2mv in coffins of an office\n\n"
 
 
 def test_entries_of_a_table_of_contents_are_lines_without_their_dots():

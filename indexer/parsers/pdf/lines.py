@@ -317,7 +317,21 @@ class _LineReader:
                 word = _SCRIPT_BORDER.sub(" ", self._lam_alef(word, start))
         elif word[-1].isdigit() and word[0].isdigit() and (raised := self._raised(start, end)):
             word = f"{word[:-raised]}^{word[-raised:]}"
-        return _ROOT.sub("√", word) if "ffiffi" in word else word
+        return self._with_roots(word, start) if "ffiffi" in word else word
+
+    def _with_roots(self, word: str, start: int) -> str:
+        """The bar of a root, which is one glyph over and over, and no letters side by side."""
+        x, y = self._x, self._y
+        origins = []
+        for index in range(start, start + len(word)):
+            self._raw.FPDFText_GetCharOrigin(self._page, index, ctypes.byref(x), ctypes.byref(y))
+            origins.append((x.value, y.value))
+
+        def replacement(found: re.Match[str]) -> str:
+            first = found.start()
+            return "√" if origins[first] == origins[first + 2] else found[0]
+
+        return _ROOT.sub(replacement, word)
 
     def _raised(self, start: int, end: int) -> int:
         """How many of a number's last figures are an exponent or the number of a note."""
