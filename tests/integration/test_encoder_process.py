@@ -57,7 +57,7 @@ def gone(process: int) -> bool:
     while time.monotonic() < deadline:
         try:
             ended = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            if ended and os.listdir(f"/proc/{process}/task") == [str(process)]:
+            if ended and len(list(Path(f"/proc/{process}/task").iterdir())) == 1:
                 return True
         except (FileNotFoundError, ProcessLookupError):
             return True
