@@ -279,8 +279,7 @@ class _LineReader:
         box = self._box
         self._raw.FPDFText_GetLooseCharBox(self._page, start, ctypes.byref(box))
         left, low, right, high = box.left, box.bottom, box.right, box.top
-        self._raw.FPDFText_GetCharOrigin(self._page, start, ctypes.byref(self._x), ctypes.byref(self._y))
-        x, y = self._x.value, self._y.value
+        x, y = self._origin(start)
         mixed = not self.text[start:end].isascii() and _RIGHT_TO_LEFT.search(self.text, start, end)
         for index in range(start + 1, end) if mixed else (end - 1,):
             self._raw.FPDFText_GetLooseCharBox(self._page, index, ctypes.byref(box))
@@ -300,6 +299,10 @@ class _LineReader:
             return -right, -left, -y, size
         return -high, -low, x, size
 
+    def _origin(self, index: int) -> tuple[float, float]:
+        self._raw.FPDFText_GetCharOrigin(self._page, index, ctypes.byref(self._x), ctypes.byref(self._y))
+        return self._x.value, self._y.value
+
     def _quarter_turns(self, index: int) -> int:
         # Radians, clockwise; -1 for an error.
         angle = self._raw.FPDFText_GetCharAngle(self._page, index)
@@ -307,6 +310,8 @@ class _LineReader:
 
     def _word(self, start: int, end: int) -> str:
         word = self.text[start:end]
+        if "ffiffi" in word:
+            word = self._with_roots(word, start)
         if not word.isascii():
             if any("\ud800" <= character <= "\udfff" for character in word):
                 word = word.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
@@ -317,19 +322,14 @@ class _LineReader:
                 word = _SCRIPT_BORDER.sub(" ", self._lam_alef(word, start))
         elif word[-1].isdigit() and word[0].isdigit() and (raised := self._raised(start, end)):
             word = f"{word[:-raised]}^{word[-raised:]}"
-        return self._with_roots(word, start) if "ffiffi" in word else word
+        return word
 
     def _with_roots(self, word: str, start: int) -> str:
         """The bar of a root, which is one glyph over and over, and no letters side by side."""
-        x, y = self._x, self._y
-        origins = []
-        for index in range(start, start + len(word)):
-            self._raw.FPDFText_GetCharOrigin(self._page, index, ctypes.byref(x), ctypes.byref(y))
-            origins.append((x.value, y.value))
 
         def replacement(found: re.Match[str]) -> str:
-            first = found.start()
-            return "√" if origins[first] == origins[first + 2] else found[0]
+            first = start + found.start()
+            return "√" if self._origin(first) == self._origin(first + 2) else found[0]
 
         return _ROOT.sub(replacement, word)
 
@@ -344,8 +344,7 @@ class _LineReader:
             return 0
         heights = []
         for index in (start, end - 1):
-            self._raw.FPDFText_GetCharOrigin(self._page, index, ctypes.byref(self._x), ctypes.byref(self._y))
-            x, y = self._x.value, self._y.value
+            x, y = self._origin(index)
             heights.append((y, -x, -y, x)[self._turn])
         return small if heights[1] > heights[0] else 0
 
